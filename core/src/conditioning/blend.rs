@@ -1,0 +1,1 @@
+//! Mixing embeddings: linear, slerp, weight normalisation.

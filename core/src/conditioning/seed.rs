@@ -1,0 +1,1 @@
+//! Seeds to the fixed noise of every row.

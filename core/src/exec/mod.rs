@@ -1,0 +1,109 @@
+//! How a program runs: the contract of an executor, and the ones there are.
+
+pub mod cpu;
+pub mod reference;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::net::{Program, Weights};
+
+/// A device and its kernels.
+pub trait Executor: Send + Sync + fmt::Debug {
+    /// Its name in reports: `reference`, `cpu`.
+    fn name(&self) -> &'static str;
+
+    /// Lays out `program` for this device, reading and packing what it needs of `weights`; packed forms are kept there
+    /// and shared by every program compiled over them. Slow: never on the frame path.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` where a weight is missing or misshapen, `OutOfMemory`, `Unsupported`.
+    fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>>;
+}
+
+/// A program, ready to run. Shared between threads; what a run changes lies in its [`Arena`].
+pub trait Network: Send + Sync + fmt::Debug {
+    /// What it runs.
+    fn program(&self) -> &Program;
+
+    /// How many numbers a run needs room for.
+    fn arena_len(&self) -> usize;
+
+    /// Works out all that does not change from frame to frame (keys and values of a prompt, time embeddings).
+    /// `inputs` are the program's constant inputs in order, each channels-last and as long as its shape. May run on any
+    /// thread, beside frames.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a wrong number or length of inputs, and what the device reports.
+    fn constants(&self, inputs: &[&[f32]]) -> Result<Constants>;
+
+    /// Runs on one frame: `inputs` are the program's frame inputs in order, `outputs` are filled in order. Allocates
+    /// nothing once the arena has grown.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a wrong number or length of inputs, outputs or foreign constants, and what the device
+    /// reports.
+    fn run(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()>;
+}
+
+/// What a network worked out from its constant inputs; belongs to the network that made it.
+pub struct Constants(Box<dyn Any + Send + Sync>);
+
+impl Constants {
+    /// Wraps an executor's own form.
+    pub fn new<T: Send + Sync + 'static>(value: T) -> Self {
+        Self(Box::new(value))
+    }
+
+    /// The executor's own form, if `T` is it.
+    pub fn get<T: 'static>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Constants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Constants").finish_non_exhaustive()
+    }
+}
+
+/// Scratch memory of the frame loop, shared by the networks of a pipeline since they run one after the other.
+#[derive(Debug, Default)]
+pub struct Arena {
+    numbers: Vec<f32>,
+}
+
+/// Numbers in a cache line, to which arenas are aligned.
+const LINE: usize = 16;
+
+impl Arena {
+    /// No memory yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Grows to at least `len` numbers; called when a pipeline is put together, so that frames find it grown.
+    pub fn reserve(&mut self, len: usize) {
+        let with_slack = len + LINE;
+        if self.numbers.len() < with_slack {
+            self.numbers = vec![0.0; with_slack];
+        }
+    }
+
+    /// All of it, aligned to a cache line; holds what the run before left there.
+    pub fn numbers(&mut self) -> &mut [f32] {
+        let skip = self.numbers.as_ptr().align_offset(LINE * size_of::<f32>()).min(self.numbers.len());
+        &mut self.numbers[skip..]
+    }
+}

@@ -1,0 +1,1 @@
+//! The oracle: candle tensors in `f32`, one operation at a time.

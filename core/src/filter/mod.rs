@@ -1,0 +1,1 @@
+//! Skips frames that hardly differ from the last one computed.

@@ -1,0 +1,55 @@
+//! dreamframe: a frame goes in, a restyled picture comes out, many times a second.
+
+mod error;
+pub mod frame;
+pub mod load;
+pub mod params;
+pub mod telemetry;
+
+// The inside. `internals` opens it to this repository's tests, benches and fuzzers, with no promise.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod conditioning;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+mod conditioning;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod exec;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+mod exec;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod filter;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+mod filter;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod models;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+mod models;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod net;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+mod net;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod schedule;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+mod schedule;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod stream;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+mod stream;
+
+mod engine;
+
+pub use error::{Error, ErrorKind, Result, Violation};

@@ -1,0 +1,1 @@
+//! Networks: a checkpoint config in, a program out; one file per network.

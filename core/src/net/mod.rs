@@ -1,0 +1,15 @@
+//! Programs: what a network does, as a flat list of operations over values of fixed shape, with weights by their
+//! checkpoint names.
+//!
+//! `models` writes programs from a checkpoint's `config.json`; `exec` runs them. Nothing here knows of a device.
+
+mod op;
+pub mod plan;
+mod program;
+mod shape;
+mod weights;
+
+pub use op::{Activation, Op, OpKind, Padding};
+pub use program::{Input, Output, Program, ProgramBuilder, Rate, ValueId, WeightId, WeightSpec};
+pub use shape::Shape;
+pub use weights::{WeightSource, Weights};

@@ -1,0 +1,146 @@
+//! The operations a program is made of.
+
+use super::{ValueId, WeightId};
+
+/// One operation: reads `inputs`, writes `output`. Shapes are fixed in the program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Op {
+    /// What is done.
+    pub kind: OpKind,
+    /// What is read, in the order that the kind names.
+    pub inputs: Vec<ValueId>,
+    /// What is written: a value of its own for each operation.
+    pub output: ValueId,
+}
+
+/// What an operation does. Each line names the inputs in order; all values are channels-last.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OpKind {
+    /// `[x]`: a convolution; weight `[c_out, c_in, kernel, kernel]`.
+    Conv2d {
+        /// The weight.
+        weight: WeightId,
+        /// The bias, `[c_out]`.
+        bias: Option<WeightId>,
+        /// Side of the kernel: 1 or 3 in the networks we know.
+        kernel: usize,
+        /// Step between output pixels.
+        stride: usize,
+        /// Zeros around the input.
+        padding: Padding,
+        /// Whether the input is first enlarged twofold by repeating pixels (before the padding).
+        upsample: bool,
+    },
+    /// `[x]`: `x @ weight^T + bias` over the channels; weight `[c_out, c_in]`.
+    Linear {
+        /// The weight.
+        weight: WeightId,
+        /// The bias, `[c_out]`.
+        bias: Option<WeightId>,
+    },
+    /// `[x]`: normalises each row's groups of channels over all pixels, then scales and shifts per channel.
+    GroupNorm {
+        /// Number of groups; divides the channels.
+        groups: usize,
+        /// Added to the variance.
+        eps: f32,
+        /// Scale, `[c]`.
+        weight: WeightId,
+        /// Shift, `[c]`.
+        bias: WeightId,
+    },
+    /// `[x]`: normalises the channels of each pixel, then scales and shifts.
+    LayerNorm {
+        /// Added to the variance.
+        eps: f32,
+        /// Scale, `[c]`.
+        weight: WeightId,
+        /// Shift, `[c]`.
+        bias: WeightId,
+    },
+    /// `[q, k, v]`: softmax(q k^T / sqrt(c / heads)) v in each head; pixels are tokens.
+    ///
+    /// `k` and `v` may have another number of rows and tokens than `q`.
+    Attention {
+        /// Number of heads; divides the channels.
+        heads: usize,
+        /// Whether a token sees only itself and those before it.
+        causal: bool,
+        /// For each row of `q`, the row of `k` and `v` it attends to.
+        kv_row: Vec<usize>,
+    },
+    /// `[x]`: a function of each number alone.
+    Activate(Activation),
+    /// `[x]`: the first half of the channels times the exact GELU of the second half.
+    Geglu,
+    /// `[a, b]`: the sum. `b` may have one pixel, or one row, or both, and is then repeated.
+    Add,
+    /// `[x]`: `x * mul + add`.
+    Affine {
+        /// Factor.
+        mul: f32,
+        /// Summand.
+        add: f32,
+    },
+    /// `[a, b]`: channels of `a`, then channels of `b`.
+    Concat,
+    /// `[x]`: enlarges twofold by repeating pixels.
+    Upsample,
+    /// `[x]`: `len` channels from `start` on.
+    Slice {
+        /// First channel.
+        start: usize,
+        /// How many.
+        len: usize,
+    },
+    /// `[ids]`: rows of a table; `ids` are whole numbers in `f32`, one channel; weight `[entries, c]`.
+    Embed {
+        /// The table.
+        weight: WeightId,
+    },
+    /// `[x]`: adds a weight `[tokens, c]` to every row (position embeddings).
+    AddWeight {
+        /// What is added.
+        weight: WeightId,
+    },
+    /// `[x, index]`: of each row the token that `index` names (a whole number in `f32`, shape `[n, 1, 1, 1]`).
+    TakeToken,
+}
+
+/// A function of each number alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation {
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x * Phi(x)`, by the error function.
+    Gelu,
+    /// `x * sigmoid(1.702 x)`.
+    QuickGelu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `limit * tanh(x / limit)`.
+    SoftClamp {
+        /// What the result stays below.
+        limit: f32,
+    },
+}
+
+/// Zeros around an image, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Padding {
+    /// Above.
+    pub top: usize,
+    /// Left.
+    pub left: usize,
+    /// Below.
+    pub bottom: usize,
+    /// Right.
+    pub right: usize,
+}
+
+impl Padding {
+    /// The same on all four sides.
+    pub const fn all(n: usize) -> Self {
+        Self { top: n, left: n, bottom: n, right: n }
+    }
+}

@@ -1,0 +1,59 @@
+//! The shape of a value: rows of pixels (or tokens) of channels, channels last.
+
+use std::fmt;
+
+/// `n` rows of `h` x `w` pixels of `c` channels, channels innermost. Tokens are pixels with `w` 1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Rows of the batch.
+    pub n: usize,
+    /// Height in pixels, or the number of tokens.
+    pub h: usize,
+    /// Width in pixels, 1 for tokens.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+}
+
+impl Shape {
+    /// An image batch.
+    pub const fn new(n: usize, h: usize, w: usize, c: usize) -> Self {
+        Self { n, h, w, c }
+    }
+
+    /// A batch of token sequences.
+    pub const fn tokens(n: usize, tokens: usize, c: usize) -> Self {
+        Self { n, h: tokens, w: 1, c }
+    }
+
+    /// One vector a row.
+    pub const fn vector(n: usize, c: usize) -> Self {
+        Self { n, h: 1, w: 1, c }
+    }
+
+    /// Pixels (or tokens) of one row of the batch.
+    pub const fn pixels(self) -> usize {
+        self.h * self.w
+    }
+
+    /// Numbers in all.
+    pub const fn len(self) -> usize {
+        self.n * self.h * self.w * self.c
+    }
+
+    /// Whether it holds no number.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same with another number of channels.
+    pub const fn with_c(self, c: usize) -> Self {
+        Self { c, ..self }
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}, {}, {}, {}]", self.n, self.h, self.w, self.c)
+    }
+}

@@ -1,0 +1,5 @@
+//! What the user asks for: plain data, no tensors.
+
+mod interpolation;
+
+pub use interpolation::Interpolation;

@@ -1,0 +1,1 @@
+//! Times of the stages of a frame.
