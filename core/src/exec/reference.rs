@@ -1,1 +1,171 @@
 //! The oracle: candle tensors in `f32`, one operation at a time.
+//!
+//! Each operation is the shortest way to say what it means; norms take their statistics in `f64`. Nothing here is meant
+//! to be fast.
+
+mod ops;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::{Arena, Constants, Executor, Network};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Input, Op, Program, Rate, Shape, ValueId, Weights};
+
+/// Runs programs by candle on the CPU.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReferenceExecutor;
+
+impl Executor for ReferenceExecutor {
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
+    fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
+        let tensor = |name: &str, shape: &[usize]| {
+            let numbers = weights.source().read(name, shape)?;
+            Tensor::from_vec(numbers, shape, &Device::Cpu).map_err(|error| failed(format!("weight {name}"), error))
+        };
+        let weights = program.weights().iter().map(|spec| {
+            weights.packed(&format!("reference {}", spec.name), || tensor(&spec.name, &spec.shape))
+        });
+        let weights = weights.collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(ReferenceNetwork { program: program.clone(), weights, last_use: last_use(program), id: Arc::new(()) }))
+    }
+}
+
+#[derive(Debug)]
+struct ReferenceNetwork {
+    program: Arc<Program>,
+    weights: Vec<Arc<Tensor>>,
+    /// By value: the place of the last operation that reads it.
+    last_use: Vec<usize>,
+    /// Tells its own constants from another network's.
+    id: Arc<()>,
+}
+
+struct ReferenceConstants {
+    network: Arc<()>,
+    values: HashMap<ValueId, Tensor>,
+}
+
+/// Outputs are never done with.
+fn last_use(program: &Program) -> Vec<usize> {
+    let mut last = vec![0; program.shapes().len()];
+    for (place, op) in program.ops().iter().enumerate() {
+        op.inputs.iter().for_each(|input| last[input.index()] = place);
+    }
+    program.outputs().iter().for_each(|output| last[output.value.index()] = usize::MAX);
+    last
+}
+
+impl Network for ReferenceNetwork {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn arena_len(&self) -> usize {
+        0
+    }
+
+    fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
+        let mut values = self.read_inputs(Rate::Constant, inputs)?;
+        let ops = self.program.ops().iter().filter(|op| self.program.is_constant(op.output));
+        for op in ops {
+            let result = self.apply(op, |value| values.get(&value))?;
+            values.insert(op.output, result);
+        }
+        // Kept is what the frames read.
+        let frame_ops = || self.program.ops().iter().filter(|op| !self.program.is_constant(op.output));
+        values.retain(|value, _| {
+            frame_ops().any(|op| op.inputs.contains(value))
+                || self.program.outputs().iter().any(|output| output.value == *value)
+        });
+        Ok(Constants::new(ReferenceConstants { network: self.id.clone(), values }))
+    }
+
+    fn run(
+        &self,
+        constants: &Constants,
+        _arena: &mut Arena,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()> {
+        let constants = constants
+            .get::<ReferenceConstants>()
+            .filter(|constants| Arc::ptr_eq(&constants.network, &self.id))
+            .ok_or_else(|| self.refused("constants of another network".into()))?;
+        let wanted: Vec<Shape> = self.program.outputs().iter().map(|out| self.program.shape(out.value)).collect();
+        if outputs.len() != wanted.len() || outputs.iter().zip(&wanted).any(|(out, shape)| out.len() != shape.len()) {
+            let lens: Vec<usize> = outputs.iter().map(|out| out.len()).collect();
+            return Err(self.refused(format!("outputs of {lens:?} numbers for {wanted:?}")));
+        }
+        let mut values = self.read_inputs(Rate::Frame, inputs)?;
+        for (place, op) in self.program.ops().iter().enumerate() {
+            if self.program.is_constant(op.output) {
+                continue;
+            }
+            let result = self.apply(op, |value| values.get(&value).or_else(|| constants.values.get(&value)))?;
+            values.insert(op.output, result);
+            op.inputs.iter().filter(|input| self.last_use[input.index()] <= place).for_each(|input| {
+                values.remove(input);
+            });
+        }
+        for (output, room) in self.program.outputs().iter().zip(outputs) {
+            let value = values.get(&output.value).or_else(|| constants.values.get(&output.value));
+            let value = value.ok_or_else(|| self.bug("an output is never written"))?;
+            let numbers = value.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
+            room.copy_from_slice(&numbers.map_err(|error| failed(format!("output {}", output.name), error))?);
+        }
+        Ok(())
+    }
+}
+
+impl ReferenceNetwork {
+    fn refused(&self, text: String) -> Error {
+        Error::new(ErrorKind::InvalidArgument, format!("{}: {text}", self.program.name()))
+    }
+
+    fn bug(&self, text: &str) -> Error {
+        Error::new(ErrorKind::Internal, format!("{}: {text}", self.program.name()))
+    }
+
+    fn read_inputs(&self, rate: Rate, inputs: &[&[f32]]) -> Result<HashMap<ValueId, Tensor>> {
+        let wanted: Vec<&Input> = self.program.inputs_at(rate).collect();
+        if wanted.len() != inputs.len() {
+            return Err(self.refused(format!("{} inputs, but there must be {}", inputs.len(), wanted.len())));
+        }
+        let read = |(input, numbers): (&Input, &&[f32])| {
+            let shape = self.program.shape(input.value);
+            if numbers.len() != shape.len() {
+                let (name, len) = (&input.name, numbers.len());
+                return Err(self.refused(format!("input {name} has {len} numbers, but must be {shape:?}")));
+            }
+            let tensor = Tensor::from_slice(numbers, (shape.n, shape.h, shape.w, shape.c), &Device::Cpu);
+            Ok((input.value, tensor.map_err(|error| failed(format!("input {}", input.name), error))?))
+        };
+        wanted.into_iter().zip(inputs).map(read).collect()
+    }
+
+    fn apply<'a>(&self, op: &Op, value: impl Fn(ValueId) -> Option<&'a Tensor>) -> Result<Tensor> {
+        let inputs: Option<Vec<&Tensor>> = op.inputs.iter().map(|&input| value(input)).collect();
+        let inputs = inputs.ok_or_else(|| self.bug("an operation reads a value before it is written"))?;
+        let shape = self.program.shape(op.output);
+        ops::apply(&op.kind, &inputs, &self.weights, shape)
+            .map_err(|error| failed(format!("{}: {:?}", self.program.name(), op.kind), error))
+    }
+}
+
+/// Ids and indices come from outside; anything else that fails here is the library's own.
+fn failed(what: String, error: impl Into<ops::OpError>) -> Error {
+    match error.into() {
+        ops::OpError::Index { index, len } => {
+            Error::new(ErrorKind::InvalidArgument, format!("{what}: index {index}, but must be below {len}"))
+        }
+        ops::OpError::Candle(error) => {
+            Error::new(ErrorKind::Internal, format!("{what} failed in candle")).with_source(error)
+        }
+    }
+}

@@ -1,1 +1,23 @@
 //! Networks: a checkpoint config in, a program out; one file per network.
+//!
+//! A program's weights have the names that the checkpoint has. What depends on the prompt or the schedule alone (keys
+//! and values of the text, embeddings of the timesteps) hangs on constant inputs alone, so that executors work it out
+//! outside the frame loop. Nothing here knows of a device, a file or a tokenizer.
+
+mod autoencoder;
+mod clip;
+pub mod config;
+mod embedding;
+mod family;
+mod layers;
+mod taesd;
+mod unet;
+mod unet_blocks;
+mod vae;
+
+pub use autoencoder::Autoencoder;
+pub use clip::{TextStates, clip_program};
+pub use config::{ClipTextConfig, UnetConfig};
+pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
+pub use family::ModelFamily;
+pub use unet::{UnetShape, unet_program};

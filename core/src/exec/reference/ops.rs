@@ -1,0 +1,173 @@
+//! What each operation means, said in tensors `[n, h, w, c]`.
+
+use std::sync::Arc;
+
+use candle_core::{D, DType, Result as CandleResult, Tensor};
+
+use crate::net::{Activation, OpKind, Padding, Shape, WeightId};
+
+/// Why an operation could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpError {
+    /// An id or index that names nothing.
+    #[error("index {index}, but must be below {len}")]
+    Index { index: f32, len: usize },
+    /// Something that candle refuses.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// Does `kind` over `inputs`; the result has `shape`.
+pub(super) fn apply(
+    kind: &OpKind,
+    inputs: &[&Tensor],
+    weights: &[Arc<Tensor>],
+    shape: Shape,
+) -> Result<Tensor, OpError> {
+    let weight = |id: WeightId| &*weights[id.index()];
+    let bias = |id: Option<WeightId>| id.map(weight);
+    let x = inputs[0];
+    let result = match kind {
+        OpKind::Conv2d { weight: w, bias: b, stride, padding, upsample, kernel: _ } => {
+            conv2d(x, weight(*w), bias(*b), *stride, *padding, *upsample)
+        }
+        OpKind::Linear { weight: w, bias: b } => linear(x, weight(*w), bias(*b)),
+        OpKind::GroupNorm { groups, eps, weight: w, bias: b } => {
+            let grouped = x.reshape((shape.n, shape.pixels(), *groups, shape.c / groups))?;
+            scale_shift(&normalise(&grouped, &[1, 3], *eps)?.reshape(x.dims())?, weight(*w), weight(*b))
+        }
+        OpKind::LayerNorm { eps, weight: w, bias: b } => {
+            scale_shift(&normalise(x, &[3], *eps)?, weight(*w), weight(*b))
+        }
+        OpKind::Attention { heads, causal, kv_row } => attention(inputs, *heads, *causal, kv_row, shape),
+        OpKind::Activate(activation) => activate(x, *activation),
+        OpKind::Geglu => &x.narrow(3, 0, shape.c)? * x.narrow(3, shape.c, shape.c)?.contiguous()?.gelu_erf()?,
+        OpKind::Add => x.broadcast_add(inputs[1]),
+        OpKind::Affine { mul, add } => x.affine(f64::from(*mul), f64::from(*add)),
+        OpKind::Concat => Tensor::cat(&[x, inputs[1]], 3),
+        OpKind::Upsample => from_nchw(&to_nchw(x)?.upsample_nearest2d(shape.h, shape.w)?),
+        OpKind::Slice { start, len } => x.narrow(3, *start, *len)?.contiguous(),
+        OpKind::Embed { weight: w } => {
+            let table = weight(*w);
+            let ids = indices(x, table.dim(0)?)?;
+            let ids = Tensor::from_vec(ids, shape.n * shape.pixels(), x.device())?;
+            table.index_select(&ids, 0)?.reshape((shape.n, shape.h, shape.w, shape.c))
+        }
+        OpKind::AddWeight { weight: w } => {
+            let first = weight(*w).narrow(0, 0, shape.pixels())?;
+            x.broadcast_add(&first.reshape((1, shape.h, shape.w, shape.c))?)
+        }
+        OpKind::TakeToken => {
+            let tokens = x.flatten(1, 2)?;
+            let taken = indices(inputs[1], tokens.dim(1)?)?.into_iter().enumerate();
+            let taken = taken.map(|(row, token)| tokens.get(row)?.get(token as usize)).collect::<CandleResult<Vec<_>>>()?;
+            Tensor::stack(&taken, 0)?.reshape((shape.n, 1, 1, shape.c))
+        }
+    };
+    Ok(result?)
+}
+
+fn to_nchw(x: &Tensor) -> CandleResult<Tensor> {
+    x.permute((0, 3, 1, 2))?.contiguous()
+}
+
+fn from_nchw(x: &Tensor) -> CandleResult<Tensor> {
+    x.permute((0, 2, 3, 1))?.contiguous()
+}
+
+fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    stride: usize,
+    padding: Padding,
+    upsample: bool,
+) -> CandleResult<Tensor> {
+    let mut x = to_nchw(x)?;
+    if upsample {
+        let (_, _, h, w) = x.dims4()?;
+        x = x.upsample_nearest2d(h * 2, w * 2)?;
+    }
+    x = x.pad_with_zeros(2, padding.top, padding.bottom)?.pad_with_zeros(3, padding.left, padding.right)?;
+    let y = from_nchw(&x.conv2d(weight, 0, stride, 1, 1)?)?;
+    match bias {
+        Some(bias) => y.broadcast_add(bias),
+        None => Ok(y),
+    }
+}
+
+fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> CandleResult<Tensor> {
+    let (n, h, w, c) = x.dims4()?;
+    let y = x.reshape((n * h * w, c))?.matmul(&weight.t()?)?;
+    let y = match bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    };
+    y.reshape((n, h, w, weight.dim(0)?))
+}
+
+/// Mean 0 and variance 1 over `dims`.
+fn normalise(x: &Tensor, dims: &[usize], eps: f32) -> CandleResult<Tensor> {
+    let x = x.to_dtype(DType::F64)?;
+    let centred = x.broadcast_sub(&x.mean_keepdim(dims)?)?;
+    let variance = centred.sqr()?.mean_keepdim(dims)?;
+    let scale = (variance + f64::from(eps))?.sqrt()?.recip()?;
+    centred.broadcast_mul(&scale)?.to_dtype(DType::F32)
+}
+
+fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor) -> CandleResult<Tensor> {
+    x.broadcast_mul(scale)?.broadcast_add(shift)
+}
+
+fn activate(x: &Tensor, activation: Activation) -> CandleResult<Tensor> {
+    match activation {
+        Activation::Silu => x.silu(),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::QuickGelu => x * (x.affine(-1.702, 0.0)?.exp()? + 1.0)?.recip()?,
+        Activation::Relu => x.relu(),
+        Activation::SoftClamp { limit } => x.affine(1.0 / f64::from(limit), 0.0)?.tanh()?.affine(f64::from(limit), 0.0),
+    }
+}
+
+/// One row and one head after the other, so that only one table of weights is held.
+fn attention(inputs: &[&Tensor], heads: usize, causal: bool, kv_row: &[usize], shape: Shape) -> CandleResult<Tensor> {
+    let [q, k, v] = [inputs[0], inputs[1], inputs[2]].map(|x| x.flatten(1, 2));
+    let (q, k, v) = (q?, k?, v?);
+    let head = |x: &Tensor, row: usize, head: usize| {
+        let width = x.dim(2)? / heads;
+        x.get(row)?.narrow(1, head * width, width)?.contiguous()
+    };
+    let scale = 1.0 / ((q.dim(2)? / heads) as f64).sqrt();
+    let mut rows = Vec::with_capacity(shape.n);
+    for (row, &from) in kv_row.iter().enumerate() {
+        let mixed = (0..heads).map(|i| {
+            let mut scores = (head(&q, row, i)?.matmul(&head(&k, from, i)?.t()?)? * scale)?;
+            if causal {
+                scores = (scores + future(shape.pixels(), q.device())?)?;
+            }
+            softmax(&scores)?.matmul(&head(&v, from, i)?)
+        });
+        rows.push(Tensor::cat(&mixed.collect::<CandleResult<Vec<_>>>()?, 1)?);
+    }
+    Tensor::stack(&rows, 0)?.reshape((shape.n, shape.h, shape.w, shape.c))
+}
+
+/// Minus infinity where a token would see one after it.
+fn future(tokens: usize, device: &candle_core::Device) -> CandleResult<Tensor> {
+    let mask = (0..tokens * tokens).map(|i| if i % tokens > i / tokens { f32::NEG_INFINITY } else { 0.0 });
+    Tensor::from_iter(mask, device)?.reshape((tokens, tokens))
+}
+
+fn softmax(scores: &Tensor) -> CandleResult<Tensor> {
+    let exps = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+    exps.broadcast_div(&exps.sum_keepdim(D::Minus1)?)
+}
+
+/// Whole numbers below `len`, as values carry them.
+fn indices(x: &Tensor, len: usize) -> Result<Vec<u32>, OpError> {
+    let whole = |index: f32| match index >= 0.0 && index < len as f32 && index.fract() == 0.0 {
+        true => Ok(index as u32),
+        false => Err(OpError::Index { index, len }),
+    };
+    x.flatten_all()?.to_vec1::<f32>()?.into_iter().map(whole).collect()
+}

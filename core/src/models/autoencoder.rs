@@ -1,0 +1,116 @@
+//! The way between pictures and latents, whichever autoencoder a checkpoint has.
+
+use super::config::{AutoencoderKlConfig, TinyAutoencoderConfig};
+use super::{taesd, vae};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Program, ProgramBuilder, Shape, ValueId};
+
+/// An autoencoder: the full one or the tiny one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Autoencoder {
+    /// `AutoencoderKL`.
+    Kl(AutoencoderKlConfig),
+    /// `AutoencoderTiny`.
+    Tiny(TinyAutoencoderConfig),
+}
+
+/// Most rows, and pixels to a side.
+const MAX_ROWS: usize = 256;
+const MAX_SIDE: usize = 8192;
+
+impl Autoencoder {
+    /// Reads an autoencoder's `config.json`; its `_class_name` says which it is, the full one where there is none.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` for what is no config, or has a number out of its bounds; `Unsupported` for another class or an
+    /// option that is not built here.
+    pub fn from_json(text: &str) -> Result<Self> {
+        #[derive(serde::Deserialize)]
+        struct Class {
+            #[serde(rename = "_class_name")]
+            name: Option<String>,
+        }
+        let class: Class = serde_json::from_str(text).map_err(|error| {
+            Error::new(ErrorKind::BadModel, "the autoencoder config is not a JSON object with a class").with_source(error)
+        })?;
+        match class.name.as_deref() {
+            None | Some("AutoencoderKL") => Ok(Self::Kl(AutoencoderKlConfig::from_json(text)?)),
+            Some("AutoencoderTiny") => Ok(Self::Tiny(TinyAutoencoderConfig::from_json(text)?)),
+            Some(other) => {
+                let text = format!("autoencoder class {other:?}, but only AutoencoderKL and AutoencoderTiny are built");
+                Err(Error::new(ErrorKind::Unsupported, text))
+            }
+        }
+    }
+
+    /// How many pixels to a side become one latent pixel: 8 for the usual four stages.
+    pub fn scale(&self) -> usize {
+        let stages = match self {
+            Self::Kl(config) => config.channels.len(),
+            Self::Tiny(config) => config.encoder.len(),
+        };
+        1 << (stages - 1)
+    }
+
+    /// Channels of a latent.
+    pub fn latent_channels(&self) -> usize {
+        match self {
+            Self::Kl(config) => config.latent_channels,
+            Self::Tiny(config) => config.latent_channels,
+        }
+    }
+
+    /// Writes the encoder: `picture`, `[rows, height, width, 3]` in `[-1, 1]`, to `latent`,
+    /// `[rows, height / scale, width / scale, latent_channels]`, scaled as the UNet wants it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale).
+    pub fn encoder_program(&self, rows: usize, height: usize, width: usize) -> Result<Program> {
+        self.check_size(rows, height, width)?;
+        let shape = Shape::new(rows, height, width, 3);
+        Ok(match self {
+            Self::Kl(config) => vae::encoder(config, shape),
+            Self::Tiny(config) => taesd::encoder(config, shape),
+        })
+    }
+
+    /// Writes the decoder: `latent` to `picture`, shaped as for the encoder of pictures of `height` x `width`. The
+    /// picture lies about `[-1, 1]` and is not clamped.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale).
+    pub fn decoder_program(&self, rows: usize, height: usize, width: usize) -> Result<Program> {
+        self.check_size(rows, height, width)?;
+        let shape = Shape::new(rows, height / self.scale(), width / self.scale(), self.latent_channels());
+        Ok(match self {
+            Self::Kl(config) => vae::decoder(config, shape),
+            Self::Tiny(config) => taesd::decoder(config, shape),
+        })
+    }
+
+    fn check_size(&self, rows: usize, height: usize, width: usize) -> Result<()> {
+        let scale = self.scale();
+        let fits = |side: usize| (1..=MAX_SIDE).contains(&side) && side.is_multiple_of(scale);
+        if (1..=MAX_ROWS).contains(&rows) && fits(height) && fits(width) {
+            return Ok(());
+        }
+        let text = format!(
+            "{rows} pictures of {width}x{height} for the autoencoder, but it must be 1 to {MAX_ROWS} pictures with \
+             sides in steps of {scale} up to {MAX_SIDE}"
+        );
+        Err(Error::new(ErrorKind::InvalidArgument, text))
+    }
+}
+
+/// What an encoder made, as the UNet wants it.
+pub(super) fn scale_latent(b: &mut ProgramBuilder, latent: ValueId, scaling: f32, shift: f32) -> ValueId {
+    if (scaling, shift) == (1.0, 0.0) { latent } else { b.affine(latent, scaling, -shift * scaling) }
+}
+
+/// What the UNet made, as a decoder wants it.
+pub(super) fn unscale_latent(b: &mut ProgramBuilder, latent: ValueId, scaling: f32, shift: f32) -> ValueId {
+    if (scaling, shift) == (1.0, 0.0) { latent } else { b.affine(latent, 1.0 / scaling, shift) }
+}

@@ -1,0 +1,90 @@
+//! CLIP's text encoder: token ids to the states that a UNet attends to, and to the pooled text.
+
+use super::config::ClipTextConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Program, ProgramBuilder, Rate, Shape, ValueId};
+
+/// Which states of its layers an encoder gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TextStates {
+    /// Those of the last layer, normed.
+    Last,
+    /// Those of the layer before the last, not normed.
+    Penultimate,
+}
+
+/// Writes the text encoder of `config` for `rows` texts of `tokens` tokens.
+///
+/// Inputs, at frame rate: `input_ids`, `[rows, tokens, 1, 1]`, whole numbers; and, where the model has a projection,
+/// `eos_index`, `[rows, 1, 1, 1]`, from [`ClipTextConfig::eos_index`]. Outputs: `hidden_states`,
+/// `[rows, tokens, 1, hidden_size]`, and with a projection `pooled`, `[rows, 1, 1, projection_dim]`.
+///
+/// # Errors
+///
+/// `InvalidArgument` for no rows or tokens, or more tokens than the model has positions for.
+pub fn clip_program(config: &ClipTextConfig, rows: usize, tokens: usize, states: TextStates) -> Result<Program> {
+    const MAX_ROWS: usize = 256;
+    if rows == 0 || rows > MAX_ROWS || tokens == 0 || tokens > config.max_tokens {
+        let text = format!(
+            "{rows} texts of {tokens} tokens, but it must be 1 to {MAX_ROWS} texts of 1 to {} tokens",
+            config.max_tokens
+        );
+        return Err(Error::new(ErrorKind::InvalidArgument, text));
+    }
+    let mut builder = ProgramBuilder::new("text_encoder");
+    let b = &mut builder;
+    let ids = b.input("input_ids", Shape::tokens(rows, tokens, 1), Rate::Frame);
+    let eos = config.projection_dim.map(|_| b.input("eos_index", Shape::vector(rows, 1), Rate::Frame));
+    let (hidden, last) = b.scope("text_model", |b| encoder(b, config, ids, states));
+    b.output("hidden_states", hidden);
+    if let (Some(dim), Some(eos), Some(last)) = (config.projection_dim, eos, last) {
+        let token = b.take_token(last, eos);
+        let pooled = b.linear("text_projection", token, dim, false);
+        b.output("pooled", pooled);
+    }
+    Ok(builder.finish())
+}
+
+/// The wanted states, and the last layer's normed states where they are needed besides.
+fn encoder(
+    b: &mut ProgramBuilder,
+    config: &ClipTextConfig,
+    ids: ValueId,
+    states: TextStates,
+) -> (ValueId, Option<ValueId>) {
+    let words = b.embed("embeddings.token_embedding.weight", ids, config.vocab_size, config.hidden_size);
+    let mut x = b.add_weight("embeddings.position_embedding.weight", words, config.max_tokens);
+    for i in 0..config.layers - 1 {
+        x = layer(b, config, i, x);
+    }
+    let penultimate = x;
+    if states == TextStates::Penultimate && config.projection_dim.is_none() {
+        return (penultimate, None);
+    }
+    x = layer(b, config, config.layers - 1, x);
+    let last = b.layer_norm("final_layer_norm", x, config.layer_norm_eps);
+    match states {
+        TextStates::Last => (last, Some(last)),
+        TextStates::Penultimate => (penultimate, Some(last)),
+    }
+}
+
+fn layer(b: &mut ProgramBuilder, config: &ClipTextConfig, i: usize, x: ValueId) -> ValueId {
+    b.scope(format!("encoder.layers.{i}"), |b| {
+        let h = b.layer_norm("layer_norm1", x, config.layer_norm_eps);
+        let h = b.scope("self_attn", |b| self_attention(b, config, h));
+        let x = b.add(h, x);
+        let h = b.layer_norm("layer_norm2", x, config.layer_norm_eps);
+        let h = b.linear("mlp.fc1", h, config.intermediate_size, true);
+        let h = b.activate(h, config.activation);
+        let h = b.linear("mlp.fc2", h, config.hidden_size, true);
+        b.add(h, x)
+    })
+}
+
+fn self_attention(b: &mut ProgramBuilder, config: &ClipTextConfig, x: ValueId) -> ValueId {
+    let shape = b.shape(x);
+    let [q, k, v] = ["q_proj", "k_proj", "v_proj"].map(|name| b.linear(name, x, shape.c, true));
+    let mixed = b.attention([q, k, v], config.heads, true, (0..shape.n).collect());
+    b.linear("out_proj", mixed, shape.c, true)
+}

@@ -1,0 +1,22 @@
+//! The checkpoints' `config.json`, put into the form that programs are written from.
+//!
+//! Everything a program's builder relies on is checked here, against limits far above any published model: a config
+//! that asks for more is refused before anything is allocated.
+
+mod autoencoder;
+mod clip;
+mod reader;
+mod unet;
+
+pub use autoencoder::{AutoencoderKlConfig, TinyAutoencoderConfig};
+pub use clip::ClipTextConfig;
+pub use unet::{AddedConfig, AttentionConfig, BlockConfig, TimeConfig, UnetConfig};
+
+/// Most channels a layer may have; published UNets stay below 2,048.
+const MAX_CHANNELS: usize = 8192;
+/// Most resolutions a network may have.
+const MAX_BLOCKS: usize = 8;
+/// Most layers in a row.
+const MAX_LAYERS: usize = 128;
+/// Widest text or vector a network may be conditioned on.
+const MAX_WIDTH: usize = 16384;

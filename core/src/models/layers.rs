@@ -1,0 +1,122 @@
+//! Building blocks that more than one network uses. Each is written inside a scope that names it.
+
+use crate::net::{Padding, ProgramBuilder, ValueId};
+
+/// Groups and epsilon of a network's group norms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Norm {
+    pub(super) groups: usize,
+    pub(super) eps: f32,
+}
+
+/// Epsilon of the layer norms in transformers.
+const LAYER_NORM_EPS: f32 = 1e-5;
+/// Epsilon of the group norm before a transformer.
+const TRANSFORMER_NORM_EPS: f32 = 1e-6;
+
+/// A group norm, then SiLU, then a 3x3 convolution to `c_out` channels.
+pub(super) fn norm_silu_conv(
+    b: &mut ProgramBuilder,
+    [norm_name, conv_name]: [&str; 2],
+    x: ValueId,
+    c_out: usize,
+    norm: Norm,
+) -> ValueId {
+    let x = b.group_norm(norm_name, x, norm.groups, norm.eps);
+    let x = b.silu(x);
+    b.conv3x3(conv_name, x, c_out)
+}
+
+/// Two convolutions beside a shortcut; `time` (an activated embedding, one vector a row) is projected and added between
+/// them.
+pub(super) fn resnet(b: &mut ProgramBuilder, x: ValueId, c_out: usize, norm: Norm, time: Option<ValueId>) -> ValueId {
+    let mut h = norm_silu_conv(b, ["norm1", "conv1"], x, c_out, norm);
+    if let Some(time) = time {
+        let shift = b.linear("time_emb_proj", time, c_out, true);
+        h = b.add(h, shift);
+    }
+    let h = norm_silu_conv(b, ["norm2", "conv2"], h, c_out, norm);
+    let shortcut = if b.shape(x).c == c_out { x } else { b.conv1x1("conv_shortcut", x, c_out) };
+    b.add(h, shortcut)
+}
+
+/// A convolution that halves the resolution; without padding all around, zeros stand below and right.
+pub(super) fn downsample(b: &mut ProgramBuilder, x: ValueId, padding: usize) -> ValueId {
+    let c = b.shape(x).c;
+    let padding = if padding == 0 { Padding { top: 0, left: 0, bottom: 1, right: 1 } } else { Padding::all(padding) };
+    b.scope("downsamplers.0", |b| b.conv2d("conv", x, c, 3, 2, padding, false, true))
+}
+
+/// A convolution over the twofold enlarged image.
+pub(super) fn upsample(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
+    let c = b.shape(x).c;
+    b.scope("upsamplers.0", |b| b.conv2d("conv", x, c, 3, 1, Padding::all(1), true, true))
+}
+
+/// What the rows of a batch attend to besides themselves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    /// The texts, `[text_rows, tokens, 1, c]`.
+    pub(super) states: ValueId,
+    /// Of each row of the batch the row of its text.
+    pub(super) of_row: &'a [usize],
+}
+
+/// Attention with its four projections; `text` is what it looks at, or itself.
+fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: usize) -> ValueId {
+    let shape = b.shape(x);
+    let (source, rows) = match text {
+        Some(text) => (text.states, text.of_row.to_vec()),
+        None => (x, (0..shape.n).collect()),
+    };
+    let q = b.linear("to_q", x, shape.c, false);
+    let k = b.linear("to_k", source, shape.c, false);
+    let v = b.linear("to_v", source, shape.c, false);
+    let mixed = b.attention([q, k, v], heads, false, rows);
+    b.linear("to_out.0", mixed, shape.c, true)
+}
+
+/// One layer: attention to itself (or, if `only_cross`, to the text), to the text, and a gated feed-forward.
+fn transformer_layer(b: &mut ProgramBuilder, x: ValueId, text: Text<'_>, heads: usize, only_cross: bool) -> ValueId {
+    let c = b.shape(x).c;
+    let h = b.layer_norm("norm1", x, LAYER_NORM_EPS);
+    let h = b.scope("attn1", |b| attention(b, h, only_cross.then_some(text), heads));
+    let x = b.add(h, x);
+    let h = b.layer_norm("norm2", x, LAYER_NORM_EPS);
+    let h = b.scope("attn2", |b| attention(b, h, Some(text), heads));
+    let x = b.add(h, x);
+    let h = b.layer_norm("norm3", x, LAYER_NORM_EPS);
+    let h = b.linear("ff.net.0.proj", h, c * 8, true);
+    let h = b.geglu(h);
+    let h = b.linear("ff.net.2", h, c, true);
+    b.add(h, x)
+}
+
+/// What a transformer over pixels looks like.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transformer {
+    pub(super) heads: usize,
+    pub(super) layers: usize,
+    pub(super) only_cross: bool,
+    pub(super) linear_projection: bool,
+    pub(super) groups: usize,
+}
+
+impl Transformer {
+    /// Writes it: a group norm, a projection, the layers, a projection back, beside a shortcut.
+    pub(super) fn write(self, b: &mut ProgramBuilder, x: ValueId, text: Text<'_>) -> ValueId {
+        let mut h = b.group_norm("norm", x, self.groups, TRANSFORMER_NORM_EPS);
+        h = self.project(b, "proj_in", h);
+        for layer in 0..self.layers {
+            let name = format!("transformer_blocks.{layer}");
+            h = b.scope(name, |b| transformer_layer(b, h, text, self.heads, self.only_cross));
+        }
+        h = self.project(b, "proj_out", h);
+        b.add(h, x)
+    }
+
+    fn project(self, b: &mut ProgramBuilder, name: &str, x: ValueId) -> ValueId {
+        let c = b.shape(x).c;
+        if self.linear_projection { b.linear(name, x, c, true) } else { b.conv1x1(name, x, c) }
+    }
+}

@@ -1,0 +1,141 @@
+//! The UNet: what noise is in a latent, given timesteps and texts. One program for Stable Diffusion 1.5, 2.1, SDXL and
+//! their distilled and pruned forms; the config says which.
+
+use super::config::{AddedConfig, UnetConfig};
+use super::layers::{Norm, Text, norm_silu_conv};
+use super::unet_blocks::{down_block, mid_block, up_block};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
+
+/// For what a UNet's program is laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnetShape {
+    /// Rows of the batch, each with a timestep of its own.
+    pub rows: usize,
+    /// Height of the latent.
+    pub height: usize,
+    /// Width of the latent.
+    pub width: usize,
+    /// How many different texts there are.
+    pub text_rows: usize,
+    /// Tokens of each text.
+    pub text_tokens: usize,
+    /// Of each row of the batch the row of its text.
+    pub text_of_row: Vec<usize>,
+    /// Whether a consistency model is told the guidance; where not, the model's projection of it is left out.
+    pub guidance_embedding: bool,
+}
+
+/// Most rows, tokens and latent pixels to a side.
+const MAX_ROWS: usize = 256;
+const MAX_TOKENS: usize = 4096;
+const MAX_SIDE: usize = 1024;
+
+/// Writes the UNet of `config`.
+///
+/// Inputs, in order:
+///
+/// | name | shape | rate | if |
+/// |---|---|---|---|
+/// | `encoder_hidden_states` | `[text_rows, text_tokens, 1, text_dim]` | constant | |
+/// | `timestep_embedding` | `[rows, 1, 1, time.input_dim]` | constant | |
+/// | `guidance_embedding` | `[rows, 1, 1, time.cond_dim]` | constant | `shape.guidance_embedding` |
+/// | `pooled` | `[rows, 1, 1, added.pooled_dim]` | constant | `added` |
+/// | `time_ids` | `[rows, 1, 1, 6 * added.time_dim]` | constant | `added` |
+/// | `sample` | `[rows, height, width, in_channels]` | frame | |
+///
+/// Output: `eps`, `[rows, height, width, out_channels]`. The embeddings come from
+/// [`timestep_embedding`](super::timestep_embedding) and its neighbours.
+///
+/// # Errors
+///
+/// `InvalidArgument` for a shape that the network cannot do.
+pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
+    check_shape(config, shape)?;
+    let mut builder = ProgramBuilder::new("unet");
+    let b = &mut builder;
+    let states = Shape::tokens(shape.text_rows, shape.text_tokens, config.text_dim);
+    let states = b.input("encoder_hidden_states", states, Rate::Constant);
+    let text = Text { states, of_row: &shape.text_of_row };
+    let time = time_embedding(b, config, shape);
+    let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
+    let sample = b.input("sample", sample, Rate::Frame);
+
+    let mut x = conv(b, "conv_in", sample, config.down[0].channels, config.conv_in_kernel);
+    let mut skips = vec![x];
+    for i in 0..config.down.len() {
+        x = b.scope(format!("down_blocks.{i}"), |b| down_block(b, config, i, x, time, text, &mut skips));
+    }
+    if let Some(mid) = &config.mid {
+        x = b.scope("mid_block", |b| mid_block(b, config, mid, x, time, text));
+    }
+    for i in 0..config.up.len() {
+        x = b.scope(format!("up_blocks.{i}"), |b| up_block(b, config, i, x, time, text, &mut skips));
+    }
+    let norm = Norm { groups: config.norm_groups, eps: config.norm_eps };
+    let eps = if config.conv_out_kernel == 3 {
+        norm_silu_conv(b, ["conv_norm_out", "conv_out"], x, config.out_channels, norm)
+    } else {
+        x = b.group_norm("conv_norm_out", x, norm.groups, norm.eps);
+        x = b.silu(x);
+        conv(b, "conv_out", x, config.out_channels, config.conv_out_kernel)
+    };
+    b.output("eps", eps);
+    Ok(builder.finish())
+}
+
+fn conv(b: &mut ProgramBuilder, name: &str, x: ValueId, c_out: usize, kernel: usize) -> ValueId {
+    b.conv2d(name, x, c_out, kernel, 1, Padding::all(kernel / 2), false, true)
+}
+
+/// The embedding of timesteps, guidance and added conditions, activated as every resnet wants it.
+fn time_embedding(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> ValueId {
+    let time = &config.time;
+    let vector = |width: usize| Shape::vector(shape.rows, width);
+    let mut x = b.input("timestep_embedding", vector(time.input_dim), Rate::Constant);
+    if let (true, Some(dim)) = (shape.guidance_embedding, time.cond_dim) {
+        let guidance = b.input("guidance_embedding", vector(dim), Rate::Constant);
+        let projected = b.linear("time_embedding.cond_proj", guidance, time.input_dim, false);
+        x = b.add(x, projected);
+    }
+    let mut embedded = b.scope("time_embedding", |b| mlp(b, x, time.dim));
+    if let Some(added) = &config.added {
+        let pooled = b.input("pooled", vector(added.pooled_dim), Rate::Constant);
+        let ids = b.input("time_ids", vector(added.time_dim * AddedConfig::TIME_IDS), Rate::Constant);
+        let both = b.concat(pooled, ids);
+        let both = b.scope("add_embedding", |b| mlp(b, both, time.dim));
+        embedded = b.add(embedded, both);
+    }
+    b.silu(embedded)
+}
+
+/// Two linear layers with SiLU between.
+fn mlp(b: &mut ProgramBuilder, x: ValueId, dim: usize) -> ValueId {
+    let x = b.linear("linear_1", x, dim, true);
+    let x = b.silu(x);
+    b.linear("linear_2", x, dim, true)
+}
+
+fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> {
+    let refuse = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
+    for (what, value, most) in [
+        ("rows", shape.rows, MAX_ROWS),
+        ("texts", shape.text_rows, MAX_ROWS),
+        ("tokens", shape.text_tokens, MAX_TOKENS),
+        ("latent pixels in height", shape.height, MAX_SIDE),
+        ("latent pixels in width", shape.width, MAX_SIDE),
+    ] {
+        if value == 0 || value > most {
+            return refuse(format!("a UNet of {value} {what}, but it must be 1 to {most}"));
+        }
+    }
+    config.check_size(1, shape.width, shape.height).map_err(|error| error.within("latent"))?;
+    if shape.text_of_row.len() != shape.rows || shape.text_of_row.iter().any(|&text| text >= shape.text_rows) {
+        let (rows, texts, of_row) = (shape.rows, shape.text_rows, &shape.text_of_row);
+        return refuse(format!("text_of_row is {of_row:?}, but must name one of {texts} texts for each of {rows} rows"));
+    }
+    if shape.guidance_embedding && config.time.cond_dim.is_none() {
+        return refuse("a guidance embedding is given, but the UNet has no time_cond_proj_dim".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The UNet's blocks: resnets and transformers at one resolution, and the way to the next.
+
+use super::config::{AttentionConfig, BlockConfig, UnetConfig};
+use super::layers::{Norm, Text, Transformer, downsample, resnet, upsample};
+use crate::net::{ProgramBuilder, ValueId};
+
+fn norm(config: &UnetConfig) -> Norm {
+    Norm { groups: config.norm_groups, eps: config.norm_eps }
+}
+
+/// Resnet `i` of a block, and the transformer after it if the block has them.
+fn resnet_and_transformer(
+    b: &mut ProgramBuilder,
+    config: &UnetConfig,
+    block: &BlockConfig,
+    i: usize,
+    x: ValueId,
+    time: ValueId,
+    text: Text<'_>,
+) -> ValueId {
+    let x = b.scope(format!("resnets.{i}"), |b| resnet(b, x, block.channels, norm(config), Some(time)));
+    match &block.attention {
+        Some(attention) => transformer(b, config, attention, i, x, text),
+        None => x,
+    }
+}
+
+/// Transformer `i` of a block.
+fn transformer(
+    b: &mut ProgramBuilder,
+    config: &UnetConfig,
+    attention: &AttentionConfig,
+    i: usize,
+    x: ValueId,
+    text: Text<'_>,
+) -> ValueId {
+    let transformer = Transformer {
+        heads: attention.heads,
+        layers: attention.layers[i],
+        only_cross: attention.only_cross,
+        linear_projection: config.linear_projection,
+        groups: config.norm_groups,
+    };
+    b.scope(format!("attentions.{i}"), |b| transformer.write(b, x, text))
+}
+
+/// Down block `i`; what the way up will want is added to `skips`.
+pub(super) fn down_block(
+    b: &mut ProgramBuilder,
+    config: &UnetConfig,
+    i: usize,
+    mut x: ValueId,
+    time: ValueId,
+    text: Text<'_>,
+    skips: &mut Vec<ValueId>,
+) -> ValueId {
+    let block = &config.down[i];
+    for layer in 0..block.resnets {
+        x = resnet_and_transformer(b, config, block, layer, x, time, text);
+        skips.push(x);
+    }
+    if i + 1 < config.down.len() {
+        x = downsample(b, x, config.downsample_padding);
+        skips.push(x);
+    }
+    x
+}
+
+/// The middle: a resnet, and if it has a transformer, that and a second resnet.
+pub(super) fn mid_block(
+    b: &mut ProgramBuilder,
+    config: &UnetConfig,
+    mid: &BlockConfig,
+    x: ValueId,
+    time: ValueId,
+    text: Text<'_>,
+) -> ValueId {
+    let mut x = b.scope("resnets.0", |b| resnet(b, x, mid.channels, norm(config), Some(time)));
+    for i in 1..mid.resnets {
+        if let Some(attention) = &mid.attention {
+            x = transformer(b, config, attention, i - 1, x, text);
+        }
+        x = b.scope(format!("resnets.{i}"), |b| resnet(b, x, mid.channels, norm(config), Some(time)));
+    }
+    x
+}
+
+/// Up block `i`; each resnet sees the newest of `skips` beside what comes from below.
+pub(super) fn up_block(
+    b: &mut ProgramBuilder,
+    config: &UnetConfig,
+    i: usize,
+    mut x: ValueId,
+    time: ValueId,
+    text: Text<'_>,
+    skips: &mut Vec<ValueId>,
+) -> ValueId {
+    let block = &config.up[i];
+    for layer in 0..block.resnets {
+        if let Some(skip) = skips.pop() {
+            x = b.concat(x, skip);
+        }
+        x = resnet_and_transformer(b, config, block, layer, x, time, text);
+    }
+    if i + 1 < config.up.len() {
+        x = upsample(b, x);
+    }
+    x
+}
