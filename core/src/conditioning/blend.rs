@@ -75,11 +75,11 @@ pub(super) fn slerp(a: &[f32], b: &[f32], t: f64) -> Vec<f32> {
         return b.to_vec();
     }
     let angle = (dot(a, b) / (norm(a) * norm(b))).clamp(-1.0, 1.0).acos();
-    let straight = angle.is_nan() || angle < NO_ANGLE || angle > std::f64::consts::PI - NO_DIRECTION;
-    let weights = if straight {
-        [1.0 - t, t]
-    } else {
+    // A NaN is in no range.
+    let weights = if (NO_ANGLE..=std::f64::consts::PI - NO_DIRECTION).contains(&angle) {
         [((1.0 - t) * angle).sin() / angle.sin(), (t * angle).sin() / angle.sin()]
+    } else {
+        [1.0 - t, t]
     };
     weighted_sum(&[a, b], &weights)
 }

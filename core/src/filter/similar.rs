@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn half_of_the_frames_half_way_are_skipped() {
         let mut filter = SimilarFilter::new(0.98, u32::MAX, 7);
-        let skipped = (0..4000).filter(|k| filter.check(&turned(if k % 2 == 0 { 1.0 } else { 0.99 })) == Decision::Skip);
+        let skipped =
+            (0..4000).filter(|k| filter.check(&turned(if k % 2 == 0 { 1.0 } else { 0.99 })) == Decision::Skip);
         // A frame is compared with the last one computed, which is as often the same as the other one: two in three.
         let share = skipped.count() as f64 / 4000.0;
         assert!((share - 2.0 / 3.0).abs() < 0.05, "{share}");

@@ -266,3 +266,44 @@ fn single_files(path: &Path) -> Vec<PathBuf> {
     files.sort_unstable();
     files
 }
+
+#[cfg(all(test, feature = "demo-model"))]
+mod tests {
+    use super::*;
+    use crate::net::WeightSource;
+
+    #[test]
+    fn the_demo_model_has_every_part_of_a_pipeline() {
+        let demo = Checkpoint::demo().unwrap();
+        for (component, class, weight, shape) in [
+            ("unet", "UNet2DConditionModel", "conv_in.weight", &[64, 4, 3, 3][..]),
+            ("vae", "AutoencoderTiny", "decoder.layers.0.weight", &[32, 4, 3, 3]),
+            ("text_encoder", "CLIPTextModel", "text_model.embeddings.token_embedding.weight", &[3514, 128]),
+        ] {
+            let component = demo.component(component).unwrap();
+            assert_eq!(component.class, class);
+            let numbers = component.weights.read(weight, shape).unwrap();
+            assert!(numbers.iter().any(|&x| x != 0.0));
+            for name in component.weights.names() {
+                let shape = component.weights.shape(name).unwrap();
+                component.weights.read(name, &shape).unwrap();
+            }
+        }
+        assert!(demo.scheduler_config().unwrap().contains("LCMScheduler"));
+        assert!(demo.tokenizer("tokenizer").unwrap().vocab.is_some());
+        let error = demo.component("text_encoder_2").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("names no text_encoder_2, but scheduler, text_encoder"), "{error}");
+    }
+
+    #[test]
+    fn the_folder_and_the_binary_hold_the_same() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny");
+        let (folder, demo) = (Checkpoint::folder(path).unwrap(), Checkpoint::demo().unwrap());
+        assert_eq!(folder.classes(), demo.classes());
+        let weight = |checkpoint: &Checkpoint| {
+            checkpoint.component("unet").unwrap().weights.read("conv_in.weight", &[64, 4, 3, 3]).unwrap()
+        };
+        assert_eq!(weight(&folder), weight(&demo));
+    }
+}

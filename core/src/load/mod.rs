@@ -13,11 +13,13 @@ mod demo;
 mod header;
 mod layout;
 mod names;
+mod random;
 mod source;
 mod storage;
 mod weights;
 
 pub use cache::HubCache;
 pub use layout::{Checkpoint, Component, TokenizerFiles};
+pub use random::RandomWeights;
 pub use source::{Found, ModelId, ModelSource};
 pub use weights::{WeightCheck, WeightFiles};

@@ -308,3 +308,18 @@ fn check(row_len: usize, config: &StreamConfig) -> Result<()> {
     };
     Err(Error::new(ErrorKind::InvalidArgument, problem))
 }
+
+#[cfg(test)]
+impl StreamBatch {
+    /// Takes rows 1 and up as given, as though frames had led there; row 0 is the next frame's.
+    pub(super) fn set_in_flight(&mut self, x: &[f32], stock: &[f32]) {
+        self.x[self.row_len..].copy_from_slice(x);
+        self.stock[self.row_len..].copy_from_slice(stock);
+        self.primed = true;
+    }
+
+    /// The latents and the stock noise of rows 1 and up.
+    pub(super) fn in_flight(&self) -> (&[f32], &[f32]) {
+        (&self.x[self.row_len..], &self.stock[self.row_len..])
+    }
+}
