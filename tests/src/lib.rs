@@ -1,1 +1,9 @@
 //! What the tests of this crate share: where their data lies, and how numbers are compared.
+
+mod golden;
+mod networks;
+mod tensors;
+
+pub use golden::{Golden, relative_error};
+pub use networks::{Runner, executors};
+pub use tensors::Tensors;

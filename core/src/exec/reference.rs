@@ -28,11 +28,17 @@ impl Executor for ReferenceExecutor {
             let numbers = weights.source().read(name, shape)?;
             Tensor::from_vec(numbers, shape, &Device::Cpu).map_err(|error| failed(format!("weight {name}"), error))
         };
-        let weights = program.weights().iter().map(|spec| {
-            weights.packed(&format!("reference {}", spec.name), || tensor(&spec.name, &spec.shape))
-        });
+        let weights = program
+            .weights()
+            .iter()
+            .map(|spec| weights.packed(&format!("reference {}", spec.name), || tensor(&spec.name, &spec.shape)));
         let weights = weights.collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(ReferenceNetwork { program: program.clone(), weights, last_use: last_use(program), id: Arc::new(()) }))
+        Ok(Arc::new(ReferenceNetwork {
+            program: program.clone(),
+            weights,
+            last_use: last_use(program),
+            id: Arc::new(()),
+        }))
     }
 }
 

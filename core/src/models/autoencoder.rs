@@ -32,7 +32,8 @@ impl Autoencoder {
             name: Option<String>,
         }
         let class: Class = serde_json::from_str(text).map_err(|error| {
-            Error::new(ErrorKind::BadModel, "the autoencoder config is not a JSON object with a class").with_source(error)
+            Error::new(ErrorKind::BadModel, "the autoencoder config is not a JSON object with a class")
+                .with_source(error)
         })?;
         match class.name.as_deref() {
             None | Some("AutoencoderKL") => Ok(Self::Kl(AutoencoderKlConfig::from_json(text)?)),

@@ -132,7 +132,9 @@ fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> {
     config.check_size(1, shape.width, shape.height).map_err(|error| error.within("latent"))?;
     if shape.text_of_row.len() != shape.rows || shape.text_of_row.iter().any(|&text| text >= shape.text_rows) {
         let (rows, texts, of_row) = (shape.rows, shape.text_rows, &shape.text_of_row);
-        return refuse(format!("text_of_row is {of_row:?}, but must name one of {texts} texts for each of {rows} rows"));
+        return refuse(format!(
+            "text_of_row is {of_row:?}, but must name one of {texts} texts for each of {rows} rows"
+        ));
     }
     if shape.guidance_embedding && config.time.cond_dim.is_none() {
         return refuse("a guidance embedding is given, but the UNet has no time_cond_proj_dim".into());

@@ -60,7 +60,8 @@ pub(super) fn apply(
         OpKind::TakeToken => {
             let tokens = x.flatten(1, 2)?;
             let taken = indices(inputs[1], tokens.dim(1)?)?.into_iter().enumerate();
-            let taken = taken.map(|(row, token)| tokens.get(row)?.get(token as usize)).collect::<CandleResult<Vec<_>>>()?;
+            let taken =
+                taken.map(|(row, token)| tokens.get(row)?.get(token as usize)).collect::<CandleResult<Vec<_>>>()?;
             Tensor::stack(&taken, 0)?.reshape((shape.n, 1, 1, shape.c))
         }
     };

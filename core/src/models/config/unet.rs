@@ -104,8 +104,7 @@ impl UnetConfig {
     pub fn from_json(text: &str) -> Result<Self> {
         let reader = Reader::new("UNet", text)?;
         refuse_unsupported(&reader)?;
-        let channels =
-            reader.list("block_out_channels", &[320, 640, 1280, 1280], 1..=MAX_BLOCKS, 4..=MAX_CHANNELS)?;
+        let channels = reader.list("block_out_channels", &[320, 640, 1280, 1280], 1..=MAX_BLOCKS, 4..=MAX_CHANNELS)?;
         let norm_groups = reader.size("norm_num_groups", 32, 1..=MAX_CHANNELS)?;
         if let Some(odd) = channels.iter().find(|&&channels| channels % norm_groups != 0) {
             return Err(reader.bad("norm_num_groups", format!("must divide block_out_channels' {odd}")));
@@ -227,7 +226,8 @@ fn blocks(reader: &Reader, channels: &[usize]) -> Result<Blocks> {
     let heads = reader.sizes(heads_field, 8, count, 1..=MAX_CHANNELS)?;
     let only_cross = reader.flags("only_cross_attention", count)?;
     let (down_layers, mid_layers, up_layers) = transformer_layers(reader, &resnets)?;
-    let down_has = has_attention(reader, "down_block_types", &DOWN_TYPES, "CrossAttnDownBlock2D", "DownBlock2D", count)?;
+    let down_has =
+        has_attention(reader, "down_block_types", &DOWN_TYPES, "CrossAttnDownBlock2D", "DownBlock2D", count)?;
     let up_has = has_attention(reader, "up_block_types", &UP_TYPES, "CrossAttnUpBlock2D", "UpBlock2D", count)?;
     let attention = |i: usize, layers: &[usize], only_cross: bool| {
         if channels[i] % heads[i] != 0 {

@@ -1,0 +1,90 @@
+//! Goldens: checkpoints, inputs and outputs that the reference libraries wrote.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dreamframe::net::Weights;
+
+use crate::Tensors;
+
+/// A checkpoint folder, and the numbers that the reference libraries made with it.
+#[derive(Debug)]
+pub struct Golden {
+    folder: PathBuf,
+    /// Inputs and outputs by name, pictures and latents channels-last.
+    pub tensors: Tensors,
+}
+
+impl Golden {
+    /// The tiny checkpoint of `family`.
+    pub fn family(family: &str) -> Self {
+        let folder = golden_folder().join(family);
+        Self { tensors: Tensors::open(folder.join("golden.safetensors")), folder }
+    }
+
+    /// The demo model.
+    pub fn demo() -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/dreamframe-tiny");
+        Self { tensors: Tensors::open(golden_folder().join("demo/golden.safetensors")), folder }
+    }
+
+    /// The checkpoint in `folder`, with the numbers in its `golden.safetensors`.
+    pub fn folder(folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        Self { tensors: Tensors::open(folder.join("golden.safetensors")), folder }
+    }
+
+    /// The text of a component's `config.json`.
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot be read.
+    pub fn config(&self, component: &str) -> String {
+        let path = self.folder.join(component).join("config.json");
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// A component's weights.
+    pub fn weights(&self, component: &str) -> Weights {
+        Weights::new(Arc::new(self.weight_tensors(component)))
+    }
+
+    /// The file of a component's weights.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none.
+    pub fn weight_tensors(&self, component: &str) -> Tensors {
+        let folder = self.folder.join(component);
+        let names = ["diffusion_pytorch_model.safetensors", "model.safetensors"];
+        let path = names.map(|name| folder.join(name)).into_iter().find(|path| path.exists());
+        let path = path.unwrap_or_else(|| panic!("no weights in {}", folder.display()));
+        Tensors::open(path)
+    }
+
+    /// The numbers under `name`.
+    pub fn numbers(&self, name: &str) -> &[f32] {
+        self.tensors.get(name).1
+    }
+
+    /// The shape under `name`.
+    pub fn shape(&self, name: &str) -> &[usize] {
+        self.tensors.get(name).0
+    }
+}
+
+fn golden_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// The largest difference, relative to the largest number expected.
+///
+/// # Panics
+///
+/// Where the lengths differ, or a number is not finite.
+pub fn relative_error(got: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(got.len(), expected.len());
+    assert!(got.iter().chain(expected).all(|number| number.is_finite()));
+    let difference = got.iter().zip(expected).map(|(got, expected)| (got - expected).abs()).fold(0.0, f32::max);
+    difference / expected.iter().map(|number| number.abs()).fold(0.0, f32::max)
+}
