@@ -53,3 +53,4 @@ mod stream;
 mod engine;
 
 pub use error::{Error, ErrorKind, Result, Violation};
+pub use params::{Cost, ParamsPatch, StreamDiffusionParams};
