@@ -1,7 +1,7 @@
 //! The numbers of the noise schedule, in `f64`; no tensors, no frames.
 //!
 //! [`Betas`] give `alphas_cumprod`, [`lcm_grid`] the timesteps that `num_inference_steps` selects, and [`StepTable`]
-//! joins both at the positions of `t_index_list`. [`rescale`] moves those positions when the grid changes its length.
+//! joins both at the positions of `t_index_list`. [`rescale()`] moves those positions when the grid changes its length.
 
 mod betas;
 mod grid;

@@ -74,12 +74,12 @@ impl StreamBatch {
         Ok(stream)
     }
 
-    /// What the stream works by.
+    /// Gives what the stream works by.
     pub fn config(&self) -> &StreamConfig {
         &self.config
     }
 
-    /// How many frames later than its input a picture leaves: 0 without batching.
+    /// Counts how many frames later than its input a picture leaves: 0 without batching.
     pub fn delay(&self) -> usize {
         if self.config.batched { self.config.table.delay() } else { 0 }
     }

@@ -33,7 +33,7 @@ impl CfgType {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::None, Self::Full, Self::SelfNegative, Self::Initialize];
 
-    /// Its name in parameters and on the command line.
+    /// Gives its name in parameters and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -34,7 +34,7 @@ impl Generator {
     /// Every generator.
     pub const ALL: [Self; 2] = [Self::Philox, Self::TorchCpu];
 
-    /// Its name in options and on the command line.
+    /// Gives its name in options and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Philox => "philox",
@@ -126,8 +126,10 @@ impl NoiseSource {
     }
 }
 
-/// The square root, logarithm, sine and cosine of the transform below are taken in `f64` and rounded to `f32`: the same
-/// numbers on every platform, whatever its mathematical library.
+/// Gives the radius of the Box-Muller transform.
+///
+/// Logarithm, sine and cosine are taken in `f64` and rounded to `f32`, here and where the angle is used: the same numbers
+/// on every platform, whatever its mathematical library.
 fn radius(uniform: f32) -> f32 {
     let logarithm = f64::from(uniform).ln() as f32;
     (-2.0 * logarithm).sqrt()
