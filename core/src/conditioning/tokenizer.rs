@@ -85,9 +85,10 @@ impl Tokenizer {
     ///
     /// `Internal`, should the tokenizer fail on a text.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|error| {
-            Error::new(ErrorKind::Internal, "the prompt cannot be tokenized").with_source(error)
-        })?;
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|error| Error::new(ErrorKind::Internal, "the prompt cannot be tokenized").with_source(error))?;
         let words = encoding.get_ids();
         let kept = words.len().min(TOKENS - 2);
         let mut ids = Vec::with_capacity(TOKENS);
@@ -203,7 +204,8 @@ mod tests {
         let merges: Vec<&str> = files.merges.as_deref().unwrap().lines().skip(1).collect();
         let pairs: Vec<Vec<&str>> = merges.iter().map(|merge| merge.split(' ').collect()).collect();
         for merges in [serde_json::json!(merges), serde_json::json!(pairs)] {
-            let model = serde_json::json!({"type": "BPE", "end_of_word_suffix": "</w>", "vocab": vocab, "merges": merges});
+            let model =
+                serde_json::json!({"type": "BPE", "end_of_word_suffix": "</w>", "vocab": vocab, "merges": merges});
             let added = serde_json::json!([
                 {"id": 3512, "content": "<|startoftext|>", "normalized": true, "special": true},
                 {"id": 3513, "content": "<|endoftext|>", "normalized": false, "special": true},
@@ -231,7 +233,8 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::BadModel);
         assert_eq!(error.to_string(), "tokenizer: merges.txt has more than 262144 merges");
         let merges = vec!["a b"; 1_000_000];
-        let model = serde_json::json!({"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {"a": 0}, "merges": merges});
+        let model =
+            serde_json::json!({"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {"a": 0}, "merges": merges});
         let json = Some(serde_json::json!({ "model": model }).to_string());
         let error = Tokenizer::new(&TokenizerFiles { json, ..Default::default() }).unwrap_err();
         assert!(error.to_string().contains("an array with more than 262144 elements"), "{error}");

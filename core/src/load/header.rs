@@ -167,11 +167,7 @@ fn other_format(prefix: &[u8; LENGTH_BYTES as usize]) -> Option<HeaderError> {
 }
 
 /// Checks that the tensors fill the `data` bytes after `start` exactly, one after the other.
-fn place(
-    mut entries: Vec<(String, Entry)>,
-    start: u64,
-    data: u64,
-) -> Result<HashMap<String, Tensor>, HeaderError> {
+fn place(mut entries: Vec<(String, Entry)>, start: u64, data: u64) -> Result<HashMap<String, Tensor>, HeaderError> {
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
     let mut tensors = HashMap::with_capacity(entries.len());
     let mut before = 0;
@@ -277,9 +273,8 @@ impl<'de> Deserialize<'de> for Entries {
                     if !names.insert(name.clone()) {
                         return Err(A::Error::custom(format_args!("tensor {name:?} comes twice")));
                     }
-                    let entry = map
-                        .next_value()
-                        .map_err(|error| A::Error::custom(format_args!("tensor {name:?}: {error}")))?;
+                    let entry =
+                        map.next_value().map_err(|error| A::Error::custom(format_args!("tensor {name:?}: {error}")))?;
                     entries.push((name, entry));
                 }
                 Ok(Entries(entries))

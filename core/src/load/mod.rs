@@ -11,6 +11,8 @@ mod cache;
 #[cfg(feature = "demo-model")]
 mod demo;
 mod header;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod layout;
 mod names;
 mod random;

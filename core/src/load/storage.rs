@@ -38,9 +38,9 @@ impl Storage {
         match self {
             Self::Folder(folder) => Bytes::open(&folder.join(path)),
             #[cfg(feature = "demo-model")]
-            Self::Demo => super::demo::file(path).map(Bytes::Static).ok_or_else(|| {
-                Error::new(ErrorKind::NotFound, format!("the demo model has no file {path}"))
-            }),
+            Self::Demo => super::demo::file(path)
+                .map(Bytes::Static)
+                .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the demo model has no file {path}"))),
         }
     }
 
