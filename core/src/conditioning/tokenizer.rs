@@ -135,6 +135,9 @@ fn bad(text: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
     use super::*;
 
     #[derive(serde::Deserialize)]
@@ -247,6 +250,27 @@ mod tests {
         files.vocab = Some(format!("{{{}}}", entries.join(",")));
         let error = Tokenizer::new(&files).unwrap_err();
         assert!(error.to_string().contains("an object with more than 262144 entries"), "{error}");
+    }
+
+    #[test]
+    fn broken_files_are_refused_with_their_reason() {
+        let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../tests/bad/tokenizer"].iter().collect();
+        let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        let expected: BTreeMap<String, String> = serde_json::from_str(&expected).unwrap();
+        assert_eq!(folder.read_dir().unwrap().count(), expected.len() + 1);
+        for (name, words) in expected {
+            let read = |file: &str| std::fs::read_to_string(folder.join(&name).join(file)).ok();
+            let files = TokenizerFiles {
+                json: read("tokenizer.json"),
+                vocab: read("vocab.json"),
+                merges: read("merges.txt"),
+                config: read("tokenizer_config.json"),
+                special_tokens: read("special_tokens_map.json"),
+            };
+            let Err(error) = Tokenizer::new(&files) else { panic!("{name} is not refused") };
+            assert_eq!(error.kind(), ErrorKind::BadModel, "{name}");
+            assert!(error.to_string().contains(&words), "{name}: {error}");
+        }
     }
 
     proptest::proptest! {

@@ -16,6 +16,8 @@ pub mod hub;
 mod layout;
 mod names;
 mod random;
+#[cfg(test)]
+mod refusals;
 mod source;
 mod storage;
 mod weights;

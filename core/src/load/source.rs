@@ -199,3 +199,6 @@ fn demo() -> Result<Checkpoint> {
 fn demo() -> Result<Checkpoint> {
     Err(Error::new(ErrorKind::Unsupported, "the demo model is not built in: build with the feature `demo-model`"))
 }
+
+#[cfg(test)]
+mod tests;

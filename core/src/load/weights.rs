@@ -276,3 +276,6 @@ fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
         Dtype::Other(..) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
