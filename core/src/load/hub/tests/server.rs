@@ -26,11 +26,14 @@ pub(super) struct Reply {
     pub(super) cut: Option<usize>,
 }
 
+/// The first line and the headers of each request.
+type Log = Mutex<Vec<(String, HashMap<String, String>)>>;
+
 type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
 pub(super) struct Server {
     address: SocketAddr,
-    log: Arc<Mutex<Vec<(String, HashMap<String, String>)>>>,
+    log: Arc<Log>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -38,7 +41,7 @@ impl Server {
     pub(super) fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::new(Log::default());
         let server_log = log.clone();
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().take(MAX_REQUESTS).flatten() {
@@ -76,7 +79,7 @@ impl Drop for Server {
 }
 
 /// Answers one request; `false` where none came.
-fn answer(stream: TcpStream, log: &Mutex<Vec<(String, HashMap<String, String>)>>, handler: &Handler) -> bool {
+fn answer(stream: TcpStream, log: &Log, handler: &Handler) -> bool {
     let mut lines = BufReader::new(&stream).lines().map_while(|line| line.ok()).take_while(|line| !line.is_empty());
     let Some(first) = lines.next() else { return false };
     let mut words = first.split(' ');
