@@ -85,9 +85,10 @@ impl Tokenizer {
     ///
     /// `Internal`, should the tokenizer fail on a text.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|error| {
-            Error::new(ErrorKind::Internal, "the prompt cannot be tokenized").with_source(error)
-        })?;
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|error| Error::new(ErrorKind::Internal, "the prompt cannot be tokenized").with_source(error))?;
         let words = encoding.get_ids();
         let kept = words.len().min(TOKENS - 2);
         let mut ids = Vec::with_capacity(TOKENS);
@@ -134,6 +135,9 @@ fn bad(text: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
     use super::*;
 
     #[derive(serde::Deserialize)]
@@ -203,7 +207,8 @@ mod tests {
         let merges: Vec<&str> = files.merges.as_deref().unwrap().lines().skip(1).collect();
         let pairs: Vec<Vec<&str>> = merges.iter().map(|merge| merge.split(' ').collect()).collect();
         for merges in [serde_json::json!(merges), serde_json::json!(pairs)] {
-            let model = serde_json::json!({"type": "BPE", "end_of_word_suffix": "</w>", "vocab": vocab, "merges": merges});
+            let model =
+                serde_json::json!({"type": "BPE", "end_of_word_suffix": "</w>", "vocab": vocab, "merges": merges});
             let added = serde_json::json!([
                 {"id": 3512, "content": "<|startoftext|>", "normalized": true, "special": true},
                 {"id": 3513, "content": "<|endoftext|>", "normalized": false, "special": true},
@@ -231,7 +236,8 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::BadModel);
         assert_eq!(error.to_string(), "tokenizer: merges.txt has more than 262144 merges");
         let merges = vec!["a b"; 1_000_000];
-        let model = serde_json::json!({"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {"a": 0}, "merges": merges});
+        let model =
+            serde_json::json!({"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {"a": 0}, "merges": merges});
         let json = Some(serde_json::json!({ "model": model }).to_string());
         let error = Tokenizer::new(&TokenizerFiles { json, ..Default::default() }).unwrap_err();
         assert!(error.to_string().contains("an array with more than 262144 elements"), "{error}");
@@ -244,6 +250,27 @@ mod tests {
         files.vocab = Some(format!("{{{}}}", entries.join(",")));
         let error = Tokenizer::new(&files).unwrap_err();
         assert!(error.to_string().contains("an object with more than 262144 entries"), "{error}");
+    }
+
+    #[test]
+    fn broken_files_are_refused_with_their_reason() {
+        let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../tests/bad/tokenizer"].iter().collect();
+        let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        let expected: BTreeMap<String, String> = serde_json::from_str(&expected).unwrap();
+        assert_eq!(folder.read_dir().unwrap().count(), expected.len() + 1);
+        for (name, words) in expected {
+            let read = |file: &str| std::fs::read_to_string(folder.join(&name).join(file)).ok();
+            let files = TokenizerFiles {
+                json: read("tokenizer.json"),
+                vocab: read("vocab.json"),
+                merges: read("merges.txt"),
+                config: read("tokenizer_config.json"),
+                special_tokens: read("special_tokens_map.json"),
+            };
+            let Err(error) = Tokenizer::new(&files) else { panic!("{name} is not refused") };
+            assert_eq!(error.kind(), ErrorKind::BadModel, "{name}");
+            assert!(error.to_string().contains(&words), "{name}: {error}");
+        }
     }
 
     proptest::proptest! {

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) enum Bytes {
     /// Part of the binary.
+    #[cfg(feature = "demo-model")]
     Static(&'static [u8]),
     /// In memory.
     Owned(Vec<u8>),
@@ -34,6 +35,7 @@ impl Bytes {
     /// How many there are.
     pub(crate) fn len(&self) -> u64 {
         match self {
+            #[cfg(feature = "demo-model")]
             Self::Static(bytes) => bytes.len() as u64,
             Self::Owned(bytes) => bytes.len() as u64,
             Self::File(_, len) => *len,
@@ -49,6 +51,7 @@ impl Bytes {
             Ok(())
         };
         match self {
+            #[cfg(feature = "demo-model")]
             Self::Static(bytes) => from_slice(bytes, buffer),
             Self::Owned(bytes) => from_slice(bytes, buffer),
             Self::File(file, _) => read_file_at(file, offset, buffer),

@@ -61,7 +61,8 @@ impl HubCache {
             return Some(snapshots.join(commit)).filter(|folder| folder.is_dir());
         }
         // A folder that was copied by hand often lacks the refs; with one snapshot there is no doubt.
-        let mut folders = fs::read_dir(snapshots).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+        let mut folders =
+            fs::read_dir(snapshots).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
         folders.next().filter(|_| folders.next().is_none())
     }
 }

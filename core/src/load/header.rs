@@ -3,11 +3,11 @@
 //! A header is believed only as far as its bounds go: everything is checked before memory is taken for it, and what it
 //! says about places and sizes must fit the file byte for byte, without overlap or hole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
@@ -134,11 +134,14 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<HashMap<String, Tensor>, Head
         return Err(HeaderError::TooShort(file));
     }
     bytes.read_at(0, &mut prefix).map_err(HeaderError::Read)?;
-    if let Some(error) = other_format(&prefix) {
-        return Err(error);
-    }
     let header = u64::from_le_bytes(prefix);
     let rest = file - LENGTH_BYTES;
+    // Only where the length is wrong: a good one can begin with the bytes of another format's mark.
+    if header > MAX_HEADER.min(rest)
+        && let Some(error) = other_format(&prefix)
+    {
+        return Err(error);
+    }
     if header > MAX_HEADER {
         return Err(HeaderError::HeaderTooLarge(header));
     }
@@ -167,11 +170,7 @@ fn other_format(prefix: &[u8; LENGTH_BYTES as usize]) -> Option<HeaderError> {
 }
 
 /// Checks that the tensors fill the `data` bytes after `start` exactly, one after the other.
-fn place(
-    mut entries: Vec<(String, Entry)>,
-    start: u64,
-    data: u64,
-) -> Result<HashMap<String, Tensor>, HeaderError> {
+fn place(mut entries: Vec<(String, Entry)>, start: u64, data: u64) -> Result<HashMap<String, Tensor>, HeaderError> {
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
     let mut tensors = HashMap::with_capacity(entries.len());
     let mut before = 0;
@@ -259,10 +258,11 @@ impl<'de> Deserialize<'de> for Entries {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
                 let mut entries = Vec::new();
-                let mut names = std::collections::HashSet::new();
+                let mut names = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        map.next_value::<IgnoredAny>()?;
+                        // Texts by name, by the format's rules; nothing here reads them.
+                        map.next_value::<HashMap<String, String>>()?;
                         continue;
                     }
                     if name.len() > MAX_NAME {
@@ -277,9 +277,8 @@ impl<'de> Deserialize<'de> for Entries {
                     if !names.insert(name.clone()) {
                         return Err(A::Error::custom(format_args!("tensor {name:?} comes twice")));
                     }
-                    let entry = map
-                        .next_value()
-                        .map_err(|error| A::Error::custom(format_args!("tensor {name:?}: {error}")))?;
+                    let entry =
+                        map.next_value().map_err(|error| A::Error::custom(format_args!("tensor {name:?}: {error}")))?;
                     entries.push((name, entry));
                 }
                 Ok(Entries(entries))

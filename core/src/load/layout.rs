@@ -17,7 +17,7 @@ const MAX_TOKENIZER_FILE: u64 = 32 << 20;
 /// Longest index of shards, in bytes.
 const MAX_SHARD_INDEX: u64 = 32 << 20;
 /// What weights are called: by diffusers, and by transformers.
-const WEIGHT_NAMES: [&str; 2] = ["diffusion_pytorch_model", "model"];
+pub(super) const WEIGHT_NAMES: [&str; 2] = ["diffusion_pytorch_model", "model"];
 /// What comes after the name; the full precision first, because everything is computed in `f32`.
 const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
 /// Endings of files that can run code when they are read.
@@ -180,8 +180,7 @@ impl Checkpoint {
     fn required_class(&self, name: &str) -> Result<&str> {
         self.class(name).ok_or_else(|| {
             let there: Vec<&str> = self.classes.keys().map(String::as_str).collect();
-            let what =
-                format!("{} names no {name}, but {}", self.storage.describe(INDEX), there.join(", "));
+            let what = format!("{} names no {name}, but {}", self.storage.describe(INDEX), there.join(", "));
             Error::new(ErrorKind::NotFound, what)
         })
     }

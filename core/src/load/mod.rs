@@ -11,9 +11,13 @@ mod cache;
 #[cfg(feature = "demo-model")]
 mod demo;
 mod header;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod layout;
 mod names;
 mod random;
+#[cfg(test)]
+mod refusals;
 mod source;
 mod storage;
 mod weights;

@@ -9,7 +9,7 @@ const TEXT_PREFIX: &str = "text_model.";
 
 /// Other names under which the weight `name` may be found.
 pub(super) fn aliases(name: &str) -> impl Iterator<Item = String> {
-    let renamed = RENAMED.iter().filter_map(move |&(new, old)| name.contains(new).then(|| name.replacen(new, old, 1)));
+    let renamed = RENAMED.iter().filter(|(new, _)| name.contains(new)).map(|(new, old)| name.replacen(new, old, 1));
     let bare = name.strip_prefix(TEXT_PREFIX).map(str::to_owned);
     renamed.chain(bare)
 }

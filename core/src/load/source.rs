@@ -39,7 +39,8 @@ impl FromStr for ModelId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let usable = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(|c: char| bad_in_path(c));
+        let usable =
+            |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(|c: char| bad_in_path(c));
         if text.len() <= MAX_ID && text.split('/').all(usable) {
             return Ok(Self(text.to_owned()));
         }
@@ -99,9 +100,8 @@ impl ModelSource {
             && (is_checkpoint(folder) || folder.is_file())
         {
             let same = folder.file_name().is_some_and(|name| name == id.name());
-            let notice = (!same).then(|| {
-                format!("model_id {id} is not looked for: the folder {} is itself a model", folder.display())
-            });
+            let notice = (!same)
+                .then(|| format!("model_id {id} is not looked for: the folder {} is itself a model", folder.display()));
             return Ok(Found { checkpoint: Checkpoint::folder(folder)?, notice });
         }
         if *self == Self::Demo || id.is_demo() {
@@ -181,7 +181,9 @@ fn is_checkpoint(path: &Path) -> bool {
 
 /// Whether a folder means to be a model, so that what is wrong with it is told instead of looking on.
 fn is_model(path: &Path) -> bool {
-    is_checkpoint(path) || path.join("unet").is_dir() || path.read_dir().is_ok_and(|mut all| all.any(|file| is_single(&file)))
+    is_checkpoint(path)
+        || path.join("unet").is_dir()
+        || path.read_dir().is_ok_and(|mut all| all.any(|file| is_single(&file)))
 }
 
 fn is_single(file: &std::io::Result<std::fs::DirEntry>) -> bool {
@@ -197,3 +199,6 @@ fn demo() -> Result<Checkpoint> {
 fn demo() -> Result<Checkpoint> {
     Err(Error::new(ErrorKind::Unsupported, "the demo model is not built in: build with the feature `demo-model`"))
 }
+
+#[cfg(test)]
+mod tests;

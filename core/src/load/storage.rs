@@ -38,9 +38,7 @@ impl Storage {
         match self {
             Self::Folder(folder) => Bytes::open(&folder.join(path)),
             #[cfg(feature = "demo-model")]
-            Self::Demo => super::demo::file(path).map(Bytes::Static).ok_or_else(|| {
-                Error::new(ErrorKind::NotFound, format!("the demo model has no file {path}"))
-            }),
+            Self::Demo => demo_file(path).map(Bytes::Static),
         }
     }
 
@@ -50,7 +48,7 @@ impl Storage {
         let bytes = match self {
             Self::Folder(folder) => read_file(&folder.join(path), limit)?,
             #[cfg(feature = "demo-model")]
-            Self::Demo => super::demo::file(path).unwrap_or_default().to_vec(),
+            Self::Demo => demo_file(path)?.to_vec(),
         };
         String::from_utf8(bytes)
             .map_err(|error| Error::new(ErrorKind::BadModel, format!("{name} is not UTF-8 text")).with_source(error))
@@ -69,6 +67,12 @@ impl Storage {
         names.sort_unstable();
         names
     }
+}
+
+#[cfg(feature = "demo-model")]
+fn demo_file(path: &str) -> Result<&'static [u8]> {
+    let missing = || Error::new(ErrorKind::NotFound, format!("the demo model has no file {path}"));
+    super::demo::file(path).ok_or_else(missing)
 }
 
 /// Reads a file of at most `limit` bytes; one that grows meanwhile is refused too.

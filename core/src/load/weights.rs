@@ -258,7 +258,8 @@ fn all_finite(numbers: &[f32]) -> bool {
 
 /// Turns little-endian numbers into `f32`; `bytes` has one for each place of `out`.
 fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
-    let halves = |bytes: &[u8]| -> Vec<u16> { bytes.as_chunks().0.iter().map(|&two| u16::from_le_bytes(two)).collect() };
+    let halves =
+        |bytes: &[u8]| -> Vec<u16> { bytes.as_chunks().0.iter().map(|&two| u16::from_le_bytes(two)).collect() };
     match dtype {
         Dtype::F32 => {
             for (x, &four) in out.iter_mut().zip(bytes.as_chunks().0) {
@@ -275,3 +276,6 @@ fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
         Dtype::Other(..) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,10 @@ impl Tables {
         for (id, token) in &declared {
             let there = *vocab.entry(token.content.clone()).or_insert(*id);
             if there != *id {
-                return Err(bad(format!("token {:?} has id {there} in the vocabulary, but {id} beside it", token.content)));
+                return Err(bad(format!(
+                    "token {:?} has id {there} in the vocabulary, but {id} beside it",
+                    token.content
+                )));
             }
         }
         let named = Named::new(&config.special, &map, !declared.is_empty());
@@ -208,7 +211,10 @@ impl Named {
     /// tokens are `declared`: files of that age no longer need the map.
     fn new(config: &SpecialTokens, map: &SpecialTokens, declared: bool) -> Self {
         let (first, second) = if declared { (config, map) } else { (map, config) };
-        let pick = |part: fn(&SpecialTokens) -> &Option<Token>, default: &str| match part(first).as_ref().or(part(second).as_ref()) {
+        let pick = |part: fn(&SpecialTokens) -> &Option<Token>, default: &str| match part(first)
+            .as_ref()
+            .or(part(second).as_ref())
+        {
             Some(Token::Described(token)) => token.clone().into(),
             Some(Token::Plain(content)) => AddedToken::from(content.clone(), true),
             None => AddedToken::from(default.to_owned(), true),
