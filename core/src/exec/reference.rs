@@ -175,3 +175,6 @@ fn failed(what: String, error: impl Into<ops::OpError>) -> Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod clip;
 pub mod config;
 mod embedding;
 mod family;
+pub mod known;
 mod layers;
 mod taesd;
 mod unet;

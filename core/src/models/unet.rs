@@ -141,3 +141,58 @@ fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::OpKind;
+
+    fn shape() -> UnetShape {
+        UnetShape {
+            rows: 3,
+            height: 16,
+            width: 8,
+            text_rows: 2,
+            text_tokens: 77,
+            text_of_row: vec![0, 1, 0],
+            guidance_embedding: false,
+        }
+    }
+
+    #[test]
+    fn what_hangs_on_prompt_and_schedule_is_worked_out_outside_the_frame_loop() {
+        let config = UnetConfig::from_json("{}").unwrap();
+        let program = unet_program(&config, &shape()).unwrap();
+        let named = |part: &str| {
+            let ops = program.ops().iter().filter(|op| match &op.kind {
+                OpKind::Linear { weight, .. } => program.weight(*weight).name.contains(part),
+                _ => false,
+            });
+            ops.map(|op| program.is_constant(op.output)).collect::<Vec<_>>()
+        };
+        for part in ["attn2.to_k", "attn2.to_v", "time_emb_proj", "time_embedding"] {
+            assert!(!named(part).is_empty() && named(part).iter().all(|&constant| constant), "{part}");
+        }
+        for part in ["attn2.to_q", "attn1.to_k", "ff.net"] {
+            assert!(!named(part).is_empty() && named(part).iter().all(|&constant| !constant), "{part}");
+        }
+    }
+
+    #[test]
+    fn shapes_that_the_network_cannot_do_are_refused() {
+        let config = UnetConfig::from_json("{}").unwrap();
+        let refused = |change: fn(&mut UnetShape), part: &str| {
+            let mut shape = shape();
+            change(&mut shape);
+            let error = unet_program(&config, &shape).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains(part), "{error}");
+        };
+        refused(|shape| shape.rows = 0, "0 rows");
+        refused(|shape| shape.height = 1 << 40, "latent pixels in height");
+        refused(|shape| shape.width = 12, "nearest: 8x16, 16x16");
+        refused(|shape| shape.text_of_row = vec![0, 1], "text_of_row is [0, 1]");
+        refused(|shape| shape.text_of_row = vec![0, 1, 2], "text_of_row is [0, 1, 2]");
+        refused(|shape| shape.guidance_embedding = true, "time_cond_proj_dim");
+    }
+}

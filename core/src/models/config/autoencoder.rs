@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::reader::Reader;
-use super::{MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS};
+use super::{MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
 use crate::error::Result;
 
 /// What a tiny autoencoder looks like.
@@ -71,7 +71,7 @@ impl TinyAutoencoderConfig {
         reader.only("upsampling_scaling_factor", &[json!(2)])?;
         let stages = |channels: &str, blocks: &str, default: &[usize]| {
             let widths = reader.list(channels, &[64; 4], 1..=MAX_BLOCKS, 1..=MAX_CHANNELS)?;
-            let blocks = reader.list(blocks, default, widths.len()..=widths.len(), 0..=MAX_LAYERS)?;
+            let blocks = reader.list(blocks, default, widths.len()..=widths.len(), 0..=MAX_RESNETS)?;
             if blocks.len() != widths.len() {
                 return Err(reader.uneven(channels, blocks.len(), "the number of blocks"));
             }
@@ -123,7 +123,7 @@ impl AutoencoderKlConfig {
         Ok(Self {
             latent_channels: reader.size("latent_channels", 4, 1..=64)?,
             channels,
-            resnets: reader.size("layers_per_block", 1, 1..=MAX_LAYERS)?,
+            resnets: reader.size("layers_per_block", 1, 1..=MAX_RESNETS)?,
             norm_groups,
             mid_attention: reader.flag("mid_block_add_attention", true)?,
             quant_conv: reader.flag("use_quant_conv", true)?,
@@ -131,5 +131,43 @@ impl AutoencoderKlConfig {
             scaling_factor,
             shift_factor,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_tiny_autoencoder_that_does_not_fit_is_refused_with_its_name() {
+        for (text, kind, part) in [
+            (r#"{"in_channels": 4}"#, ErrorKind::Unsupported, "in_channels is 4"),
+            (r#"{"act_fn": "mish"}"#, ErrorKind::Unsupported, "act_fn is \"mish\""),
+            (r#"{"num_encoder_blocks": [1, 3]}"#, ErrorKind::BadModel, "num_encoder_blocks is [1,3], but"),
+            (r#"{"encoder_block_out_channels": [64, 64, 32, 64]}"#, ErrorKind::BadModel, "must be one width"),
+            (r#"{"encoder_block_out_channels": [8, 8], "num_encoder_blocks": [1, 1]}"#, ErrorKind::BadModel, "decoder"),
+            (r#"{"encoder_block_out_channels": [8, 8]}"#, ErrorKind::BadModel, "must have 4 entries"),
+            (r#"{"scaling_factor": 0}"#, ErrorKind::BadModel, "scaling_factor is 0, but must be"),
+        ] {
+            let error = TinyAutoencoderConfig::from_json(text).unwrap_err();
+            assert_eq!(error.kind(), kind, "{text}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_autoencoder_that_does_not_fit_is_refused_with_its_name() {
+        for (text, kind, part) in [
+            (r#"{"block_out_channels": [1000000000]}"#, ErrorKind::BadModel, "block_out_channels is 1000000000"),
+            (r#"{"block_out_channels": [33]}"#, ErrorKind::BadModel, "norm_num_groups"),
+            (r#"{"down_block_types": ["AttnDownEncoderBlock2D"]}"#, ErrorKind::Unsupported, "down_block_types"),
+            (r#"{"block_out_channels": [32, 32]}"#, ErrorKind::BadModel, "must have 2 entries"),
+            (r#"{"latents_mean": [0.1]}"#, ErrorKind::Unsupported, "latents_mean is [0.1]"),
+        ] {
+            let error = AutoencoderKlConfig::from_json(text).unwrap_err();
+            assert_eq!(error.kind(), kind, "{text}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
     }
 }

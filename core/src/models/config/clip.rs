@@ -85,3 +85,46 @@ impl ClipTextConfig {
         ids.iter().position(|&id| Some(id) == end).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn the_pooled_position_is_the_first_end_token_or_by_the_old_rule_the_largest_id() {
+        let config = |eos: u32| ClipTextConfig::from_json(&format!("{{\"eos_token_id\": {eos}}}")).unwrap();
+        let ids = [49406, 320, 2, 49407, 49407];
+        assert_eq!(config(49407).eos_index(&ids), 3);
+        assert_eq!(config(2).eos_index(&ids), 3);
+        assert_eq!(config(320).eos_index(&ids), 1);
+        assert_eq!(config(5).eos_index(&ids), 0);
+        assert_eq!(config(2).eos_index(&[]), 0);
+    }
+
+    #[test]
+    fn only_a_projection_makes_a_pooled_text() {
+        let config = |class: &str| {
+            let text = format!("{{\"architectures\": [\"{class}\"], \"projection_dim\": 24}}");
+            ClipTextConfig::from_json(&text)
+        };
+        assert_eq!(config("CLIPTextModel").unwrap().projection_dim, None);
+        assert_eq!(config("CLIPTextModelWithProjection").unwrap().projection_dim, Some(24));
+        assert_eq!(config("T5EncoderModel").unwrap_err().kind(), ErrorKind::BadModel);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_name() {
+        for (text, kind, part) in [
+            (r#"{"hidden_act": "relu"}"#, ErrorKind::Unsupported, "hidden_act is \"relu\""),
+            (r#"{"num_attention_heads": 7}"#, ErrorKind::BadModel, "num_attention_heads is 7, but must divide"),
+            (r#"{"vocab_size": 1000000000}"#, ErrorKind::BadModel, "vocab_size is 1000000000, but must be"),
+            (r#"{"layer_norm_eps": -1}"#, ErrorKind::BadModel, "layer_norm_eps is -1, but must be"),
+            (r#"{"num_hidden_layers": 0}"#, ErrorKind::BadModel, "num_hidden_layers is 0"),
+        ] {
+            let error = ClipTextConfig::from_json(text).unwrap_err();
+            assert_eq!(error.kind(), kind, "{text}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}

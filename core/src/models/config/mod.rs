@@ -16,7 +16,9 @@ pub use unet::{AddedConfig, AttentionConfig, BlockConfig, TimeConfig, UnetConfig
 const MAX_CHANNELS: usize = 8192;
 /// Most resolutions a network may have.
 const MAX_BLOCKS: usize = 8;
-/// Most layers in a row.
-const MAX_LAYERS: usize = 128;
+/// Most resnets or residual blocks of one resolution.
+const MAX_RESNETS: usize = 16;
+/// Most layers of a transformer; published ones have up to 32.
+const MAX_LAYERS: usize = 64;
 /// Widest text or vector a network may be conditioned on.
 const MAX_WIDTH: usize = 16384;

@@ -1,9 +1,11 @@
 //! `UNet2DConditionModel`'s config.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::reader::Reader;
-use super::{MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_WIDTH};
+use super::{MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_RESNETS, MAX_WIDTH};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a UNet looks like.
@@ -155,12 +157,9 @@ impl UnetConfig {
         if width > 0 && height > 0 && width.is_multiple_of(unit) && height.is_multiple_of(unit) {
             return Ok(());
         }
-        let near = |side: usize| ((side / unit).max(1) * unit, side.div_ceil(unit).max(1) * unit);
-        let ((w0, w1), (h0, h1)) = (near(width), near(height));
-        let mut sizes = vec![(w0, h0), (w0, h1), (w1, h0), (w1, h1)];
-        sizes.dedup();
-        sizes.sort_unstable();
-        sizes.dedup();
+        let near = |side: usize| [side / unit, side.div_ceil(unit)].map(|steps| steps.max(1).saturating_mul(unit));
+        let sizes = near(width).into_iter().flat_map(|w| near(height).map(|h| (w, h)));
+        let sizes: BTreeSet<(usize, usize)> = sizes.collect();
         let sizes: Vec<String> = sizes.iter().map(|(w, h)| format!("{w}x{h}")).collect();
         let text = format!("size {width}x{height} is not in steps of {unit}, as the model needs it; nearest: ");
         Err(Error::new(ErrorKind::InvalidArgument, text + &sizes.join(", ")))
@@ -219,7 +218,7 @@ type Blocks = (Vec<BlockConfig>, Option<BlockConfig>, Vec<BlockConfig>);
 /// The blocks on the way down, in the middle and on the way up.
 fn blocks(reader: &Reader, channels: &[usize]) -> Result<Blocks> {
     let count = channels.len();
-    let resnets = reader.sizes("layers_per_block", 2, count, 1..=MAX_LAYERS)?;
+    let resnets = reader.sizes("layers_per_block", 2, count, 1..=MAX_RESNETS)?;
     // What the files call the width of a head has always been the number of heads.
     let heads_field =
         if reader.value("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
@@ -299,3 +298,6 @@ fn transformer_layers(reader: &Reader, resnets: &[usize]) -> Result<(Vec<Vec<usi
     };
     Ok((down, mid, up))
 }
+
+#[cfg(test)]
+mod tests;
