@@ -52,5 +52,12 @@ mod stream;
 
 mod engine;
 
+pub use engine::{
+    Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Prepared, Update,
+};
 pub use error::{Error, ErrorKind, Result, Violation};
-pub use params::{Cost, ParamsPatch, StreamDiffusionParams};
+pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, Timestamp};
+pub use load::ModelSource;
+pub use params::{Cost, Notice, ParamsPatch, StreamDiffusionParams};
+pub use stream::CfgType;
+pub use stream::noise::Generator;

@@ -73,6 +73,8 @@ pub enum ModelSource {
     Folder(PathBuf),
     /// The Hugging Face cache, without network.
     Cache(HubCache),
+    /// A network of full size with random weights, by name, for measuring; it makes no sensible picture.
+    Random(String),
 }
 
 /// A base model that was found, and what the user should know about how.
@@ -96,6 +98,9 @@ impl ModelSource {
     ///
     /// `NotFound` listing where was looked; those of [`Checkpoint::folder`].
     pub fn base(&self, id: &ModelId) -> Result<Found> {
+        if let Self::Random(name) = self {
+            return Err(Error::new(ErrorKind::NotFound, format!("{name} has random weights and no checkpoint")));
+        }
         if let Self::Folder(folder) = self
             && (is_checkpoint(folder) || folder.is_file())
         {
@@ -149,7 +154,7 @@ impl ModelSource {
     fn places(&self, id: &ModelId) -> Vec<PathBuf> {
         let cached = |cache: HubCache| cache.snapshot(id).unwrap_or_else(|| cache.repository(id));
         match self {
-            Self::Demo => Vec::new(),
+            Self::Demo | Self::Random(_) => Vec::new(),
             Self::Cache(cache) => vec![cached(cache.clone())],
             Self::Folder(folder) => {
                 let beside = folder.parent().filter(|_| is_checkpoint(folder));

@@ -77,15 +77,20 @@ impl CpuExecutor {
         self.kernels.isa
     }
 
-    /// How many threads work on a frame.
-    pub fn threads(&self) -> usize {
-        self.pool.threads()
-    }
 }
 
 impl Executor for CpuExecutor {
     fn name(&self) -> &'static str {
         "cpu"
+    }
+
+    fn describe(&self) -> String {
+        let threads = self.threads();
+        format!("cpu ({}, {threads} {})", self.isa().name(), if threads == 1 { "thread" } else { "threads" })
+    }
+
+    fn threads(&self) -> usize {
+        self.pool.threads()
     }
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
