@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
 use dreamframe::exec::reference::ReferenceExecutor;
 use dreamframe::exec::{Arena, Executor};
 use dreamframe::net::{Program, Weights};
 
 /// Every executor that runs everywhere.
 pub fn executors() -> Vec<Box<dyn Executor>> {
-    vec![Box::new(ReferenceExecutor)]
+    let cpu = CpuExecutor::new(CpuOptions::default()).expect("this machine runs the portable kernels");
+    vec![Box::new(ReferenceExecutor), Box::new(cpu)]
 }
 
 /// A network and what it runs in.
