@@ -7,19 +7,17 @@ use dreamframe::net::Weights;
 
 use crate::Tensors;
 
-/// A checkpoint folder, and the numbers that the reference libraries made with it.
+/// A checkpoint folder, and the numbers that the reference libraries made with it; pictures and latents channels-last.
 #[derive(Debug)]
 pub struct Golden {
     folder: PathBuf,
-    /// Inputs and outputs by name, pictures and latents channels-last.
-    pub tensors: Tensors,
+    tensors: Tensors,
 }
 
 impl Golden {
     /// The tiny checkpoint of `family`.
     pub fn family(family: &str) -> Self {
-        let folder = golden_folder().join(family);
-        Self { tensors: Tensors::open(folder.join("golden.safetensors")), folder }
+        Self::folder(golden_folder().join(family))
     }
 
     /// The demo model.
@@ -58,18 +56,27 @@ impl Golden {
         let folder = self.folder.join(component);
         let names = ["diffusion_pytorch_model.safetensors", "model.safetensors"];
         let path = names.map(|name| folder.join(name)).into_iter().find(|path| path.exists());
-        let path = path.unwrap_or_else(|| panic!("no weights in {}", folder.display()));
-        Tensors::open(path)
+        Tensors::open(path.unwrap_or_else(|| panic!("no weights in {}", folder.display())))
+    }
+
+    /// Whether there are numbers under `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.has(name)
+    }
+
+    /// Whether there are numbers of `component`.
+    pub fn has_component(&self, component: &str) -> bool {
+        self.tensors.names().any(|name| name.split('.').next() == Some(component))
     }
 
     /// The numbers under `name`.
-    pub fn numbers(&self, name: &str) -> &[f32] {
-        self.tensors.get(name).1
+    pub fn numbers(&self, name: &str) -> Vec<f32> {
+        self.tensors.numbers(name)
     }
 
     /// The shape under `name`.
     pub fn shape(&self, name: &str) -> &[usize] {
-        self.tensors.get(name).0
+        self.tensors.shape(name)
     }
 }
 

@@ -7,5 +7,5 @@ mod networks;
 mod tensors;
 
 pub use golden::{Golden, relative_error};
-pub use networks::{Runner, executors};
+pub use networks::{executors, run, run_unet};
 pub use tensors::Tensors;

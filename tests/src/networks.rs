@@ -5,7 +5,12 @@ use std::sync::Arc;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
 use dreamframe::exec::reference::ReferenceExecutor;
 use dreamframe::exec::{Arena, Executor};
+use dreamframe::models::{
+    UnetConfig, UnetShape, guidance_embedding, time_ids_embedding, timestep_embedding, unet_program,
+};
 use dreamframe::net::{Program, Weights};
+
+use crate::Golden;
 
 /// Every executor that runs everywhere.
 pub fn executors() -> Vec<Box<dyn Executor>> {
@@ -13,29 +18,58 @@ pub fn executors() -> Vec<Box<dyn Executor>> {
     vec![Box::new(ReferenceExecutor), Box::new(cpu)]
 }
 
-/// A network and what it runs in.
-#[derive(Debug)]
-pub struct Runner<'a> {
-    /// On what it runs.
-    pub executor: &'a dyn Executor,
+/// Runs `program` once; returns its outputs in order.
+///
+/// # Panics
+///
+/// Where the executor refuses.
+pub fn run(
+    executor: &dyn Executor,
+    program: Program,
+    weights: &Weights,
+    constant: &[&[f32]],
+    frame: &[&[f32]],
+) -> Vec<Vec<f32>> {
+    let network = executor.compile(&Arc::new(program), weights).unwrap();
+    let constants = network.constants(constant).unwrap();
+    let mut arena = Arena::new();
+    arena.reserve(network.arena_len());
+    let outputs = network.program().outputs().iter();
+    let mut outputs: Vec<Vec<f32>> =
+        outputs.map(|output| vec![f32::NAN; network.program().shape(output.value).len()]).collect();
+    let mut rooms: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    network.run(&constants, &mut arena, frame, &mut rooms).unwrap();
+    outputs
 }
 
-impl Runner<'_> {
-    /// Runs `program` once; returns its outputs in order.
-    ///
-    /// # Panics
-    ///
-    /// Where the executor refuses.
-    pub fn run(&self, program: Program, weights: &Weights, constant: &[&[f32]], frame: &[&[f32]]) -> Vec<Vec<f32>> {
-        let network = self.executor.compile(&Arc::new(program), weights).unwrap();
-        let constants = network.constants(constant).unwrap();
-        let mut arena = Arena::new();
-        arena.reserve(network.arena_len());
-        let outputs = network.program().outputs().iter();
-        let mut outputs: Vec<Vec<f32>> =
-            outputs.map(|output| vec![f32::NAN; network.program().shape(output.value).len()]).collect();
-        let mut rooms: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        network.run(&constants, &mut arena, frame, &mut rooms).unwrap();
-        outputs
+/// Runs the UNet of `golden` on its first `rows` rows, told the guidance if `guided`; returns `eps`.
+///
+/// # Panics
+///
+/// Where the golden has no UNet, or the executor refuses.
+pub fn run_unet(golden: &Golden, executor: &dyn Executor, rows: usize, guided: bool) -> Vec<f32> {
+    let config = UnetConfig::from_json(&golden.config("unet")).unwrap();
+    let &[all_rows, height, width, _] = golden.shape("unet.sample") else { panic!("no latent") };
+    let &[text_rows, text_tokens, _] = golden.shape("unet.encoder_hidden_states") else { panic!("no text") };
+    let text_of_row = match golden.has("unet.text_of_row") {
+        true => golden.numbers("unet.text_of_row")[..rows].iter().map(|&text| text as usize).collect(),
+        false => vec![0; rows],
+    };
+    let shape = UnetShape { rows, height, width, text_rows, text_tokens, text_of_row, guidance_embedding: guided };
+    let program = unet_program(&config, &shape).unwrap();
+
+    let mut constant = vec![golden.numbers("unet.encoder_hidden_states")];
+    constant.push(timestep_embedding(&golden.numbers("unet.timesteps")[..rows], &config));
+    if guided {
+        constant.push(guidance_embedding(&golden.numbers("unet.guidance")[..rows], &config));
     }
+    if let Some(added) = &config.added {
+        constant.push(golden.numbers("unet.pooled")[..rows * added.pooled_dim].to_vec());
+        let time_ids = golden.numbers("unet.time_ids");
+        constant.push(time_ids_embedding(&time_ids.as_chunks().0[..rows], &config));
+    }
+    let constant: Vec<&[f32]> = constant.iter().map(Vec::as_slice).collect();
+    let sample = golden.numbers("unet.sample");
+    let sample = &sample[..sample.len() / all_rows * rows];
+    run(executor, program, &golden.weights("unet"), &constant, &[sample]).remove(0)
 }

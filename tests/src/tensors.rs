@@ -1,57 +1,93 @@
-//! Tensors out of a safetensors file, all as `f32`.
+//! Tensors out of a safetensors file, whatever type they have there, as `f32`.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use dreamframe::net::WeightSource;
 use dreamframe::{Error, ErrorKind, Result};
 use half::f16;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 
-/// Named numbers and their shapes.
-#[derive(Debug, Clone)]
-pub struct Tensors(HashMap<String, (Vec<usize>, Vec<f32>)>);
+/// The tensors of a file, read when they are asked for: a checkpoint may be larger than memory.
+#[derive(Debug)]
+pub struct Tensors {
+    file: File,
+    tensors: HashMap<String, Place>,
+}
+
+/// Where a tensor lies.
+#[derive(Debug)]
+struct Place {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    start: u64,
+    len: usize,
+}
 
 impl Tensors {
-    /// Reads all of `path`.
+    /// Reads the header of `path`.
     ///
     /// # Panics
     ///
-    /// On anything but a safetensors file of `f32`, `f16` and `i32`.
+    /// On anything but a safetensors file.
     pub fn open(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let file = SafeTensors::deserialize(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let tensors = file.iter().map(|(name, view)| {
-            let numbers = match view.dtype() {
-                Dtype::F32 => words(view.data(), f32::from_le_bytes),
-                Dtype::F16 => words(view.data(), |bytes| f16::from_le_bytes(bytes).to_f32()),
-                Dtype::I32 => words(view.data(), |bytes| i32::from_le_bytes(bytes) as f32),
-                other => panic!("{name}: {other:?}"),
-            };
-            (name.to_owned(), (view.shape().to_vec(), numbers))
+        let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut length = [0; 8];
+        file.read_exact_at(&mut length, 0).unwrap();
+        let length = u64::from_le_bytes(length);
+        let mut header = vec![0; length as usize];
+        file.read_exact_at(&mut header, 8).unwrap();
+        let metadata: Metadata = serde_json::from_slice(&header).unwrap();
+        let tensors = metadata.tensors().into_iter().map(|(name, info)| {
+            let (from, to) = info.data_offsets;
+            let start = 8 + length + from as u64;
+            (name, Place { dtype: info.dtype, shape: info.shape.clone(), start, len: to - from })
         });
-        Self(tensors.collect())
+        Self { tensors: tensors.collect(), file }
     }
 
     /// Whether there is a `name`.
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.tensors.contains_key(name)
     }
 
     /// The names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.tensors.keys().map(String::as_str)
     }
 
-    /// The shape and numbers of `name`.
+    /// The shape of `name`.
     ///
     /// # Panics
     ///
     /// Where there is no `name`.
-    pub fn get(&self, name: &str) -> (&[usize], &[f32]) {
-        let (shape, numbers) = self.0.get(name).unwrap_or_else(|| panic!("no {name}"));
-        (shape, numbers)
+    pub fn shape(&self, name: &str) -> &[usize] {
+        &self.place(name).shape
+    }
+
+    /// The numbers of `name`, outermost first.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no `name`, or it is not `f32`, `f16` or `i32`.
+    pub fn numbers(&self, name: &str) -> Vec<f32> {
+        let place = self.place(name);
+        let mut bytes = vec![0; place.len];
+        self.file.read_exact_at(&mut bytes, place.start).unwrap();
+        match place.dtype {
+            Dtype::F32 => words(&bytes, f32::from_le_bytes),
+            Dtype::F16 => words(&bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Dtype::I32 => words(&bytes, |bytes| i32::from_le_bytes(bytes) as f32),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    fn place(&self, name: &str) -> &Place {
+        self.tensors.get(name).unwrap_or_else(|| panic!("no {name}"))
     }
 }
 
@@ -61,14 +97,14 @@ fn words<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f
 
 impl WeightSource for Tensors {
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.0.get(name).map(|(shape, _)| shape.clone())
+        self.tensors.get(name).map(|place| place.shape.clone())
     }
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        match self.0.get(name) {
-            Some((found, numbers)) if found == shape => Ok(numbers.clone()),
-            Some((found, _)) => {
-                Err(Error::new(ErrorKind::BadModel, format!("{name} has shape {found:?}, not {shape:?}")))
+        match self.tensors.get(name) {
+            Some(place) if place.shape == shape => Ok(self.numbers(name)),
+            Some(place) => {
+                Err(Error::new(ErrorKind::BadModel, format!("{name} has shape {:?}, not {shape:?}", place.shape)))
             }
             None => Err(Error::new(ErrorKind::BadModel, format!("no weight {name}"))),
         }

@@ -3,10 +3,9 @@
 
 use dreamframe::exec::Executor;
 use dreamframe::models::{
-    Autoencoder, ClipTextConfig, TextStates, UnetConfig, UnetShape, clip_program, guidance_embedding,
-    time_ids_embedding, timestep_embedding, unet_program,
+    Autoencoder, ClipTextConfig, TextStates, UnetConfig, UnetShape, clip_program, timestep_embedding, unet_program,
 };
-use dreamframe_tests::{Golden, Runner, executors, relative_error};
+use dreamframe_tests::{Golden, executors, relative_error, run, run_unet};
 
 const TOLERANCE: f32 = 1e-4;
 const FAMILIES: [&str; 6] = ["sd15", "sd21", "sdxl", "lcm", "bk-sdm", "uneven"];
@@ -23,7 +22,7 @@ fn everywhere(component: &str, body: impl Fn(&Golden, &dyn Executor, &str)) {
     let goldens = goldens.into_iter().chain([("demo", Golden::demo())]);
     let mut met = 0;
     for (family, golden) in goldens {
-        if golden.tensors.names().any(|name| name.split('.').next() == Some(component)) {
+        if golden.has_component(component) {
             for executor in executors() {
                 body(&golden, &*executor, &format!("{family} {component} on {}", executor.name()));
                 met += 1;
@@ -33,46 +32,19 @@ fn everywhere(component: &str, body: impl Fn(&Golden, &dyn Executor, &str)) {
     assert!(met > 0, "no golden has {component}");
 }
 
-/// Runs the UNet on the first `rows` rows of the golden.
-fn run_unet(golden: &Golden, executor: &dyn Executor, rows: usize, guided: bool) -> Vec<f32> {
-    let config = UnetConfig::from_json(&golden.config("unet")).unwrap();
-    let &[all_rows, height, width, _] = golden.shape("unet.sample") else { panic!("no latent") };
-    let &[text_rows, text_tokens, _] = golden.shape("unet.encoder_hidden_states") else { panic!("no text") };
-    let text_of_row = match golden.tensors.has("unet.text_of_row") {
-        true => golden.numbers("unet.text_of_row")[..rows].iter().map(|&text| text as usize).collect(),
-        false => vec![0; rows],
-    };
-    let shape = UnetShape { rows, height, width, text_rows, text_tokens, text_of_row, guidance_embedding: guided };
-    let program = unet_program(&config, &shape).unwrap();
-
-    let time = timestep_embedding(&golden.numbers("unet.timesteps")[..rows], &config);
-    let mut constant = vec![golden.numbers("unet.encoder_hidden_states"), &time];
-    let guidance = guided.then(|| guidance_embedding(&golden.numbers("unet.guidance")[..rows], &config));
-    constant.extend(guidance.as_deref());
-    let ids;
-    if let Some(added) = &config.added {
-        let time_ids = golden.numbers("unet.time_ids").as_chunks().0;
-        ids = time_ids_embedding(&time_ids[..rows], &config);
-        constant.extend([&golden.numbers("unet.pooled")[..rows * added.pooled_dim], &ids]);
-    }
-    let sample = golden.numbers("unet.sample");
-    let sample = &sample[..sample.len() / all_rows * rows];
-    Runner { executor }.run(program, &golden.weights("unet"), &constant, &[sample]).remove(0)
-}
-
 #[test]
 fn the_unet_predicts_what_diffusers_predicts() {
     everywhere("unet", |golden, executor, what| {
         let rows = golden.shape("unet.sample")[0];
-        assert_close(what, &run_unet(golden, executor, rows, false), golden.numbers("unet.eps"));
+        assert_close(what, &run_unet(golden, executor, rows, false), &golden.numbers("unet.eps"));
     });
 }
 
 #[test]
 fn one_row_is_laid_out_as_well_as_three() {
     everywhere("unet", |golden, executor, what| {
-        if golden.tensors.has("unet.eps_one_row") {
-            assert_close(what, &run_unet(golden, executor, 1, false), golden.numbers("unet.eps_one_row"));
+        if golden.has("unet.eps_one_row") {
+            assert_close(what, &run_unet(golden, executor, 1, false), &golden.numbers("unet.eps_one_row"));
         }
     });
 }
@@ -82,8 +54,8 @@ fn a_consistency_model_can_be_told_the_guidance() {
     let golden = Golden::family("lcm");
     for executor in executors() {
         let eps = run_unet(&golden, &*executor, 3, true);
-        assert_close(executor.name(), &eps, golden.numbers("unet.eps_guided"));
-        assert!(relative_error(&eps, golden.numbers("unet.eps")) > 100.0 * TOLERANCE);
+        assert_close(executor.name(), &eps, &golden.numbers("unet.eps_guided"));
+        assert!(relative_error(&eps, &golden.numbers("unet.eps")) > 100.0 * TOLERANCE);
     }
 }
 
@@ -92,9 +64,9 @@ fn timesteps_are_embedded_as_torch_embeds_them() {
     for family in FAMILIES {
         let golden = Golden::family(family);
         let config = UnetConfig::from_json(&golden.config("unet")).unwrap();
-        let got = timestep_embedding(golden.numbers("unet.timesteps"), &config);
+        let got = timestep_embedding(&golden.numbers("unet.timesteps"), &config);
         // A unit in the last place of the largest angle, 759, is 6e-5.
-        let error = relative_error(&got, golden.numbers("unet.timestep_embedding"));
+        let error = relative_error(&got, &golden.numbers("unet.timestep_embedding"));
         assert!(error <= 1e-4, "{family}: {error:e}");
     }
 }
@@ -106,16 +78,16 @@ fn check_text_encoder(golden: &Golden, executor: &dyn Executor, component: &str,
     let row_ids = ids.chunks_exact(tokens).map(|row| row.iter().map(|&id| id as u32).collect::<Vec<u32>>());
     let eos: Vec<f32> = row_ids.map(|row| config.eos_index(&row) as f32).collect();
     for (states, name) in [(TextStates::Last, "last"), (TextStates::Penultimate, "penultimate")] {
-        if !golden.tensors.has(&format!("{component}.{name}")) {
+        if !golden.has(&format!("{component}.{name}")) {
             continue;
         }
         let program = clip_program(&config, rows, tokens, states).unwrap();
-        let mut frame = vec![ids];
+        let mut frame = vec![&*ids];
         frame.extend(config.projection_dim.map(|_| &*eos));
-        let outputs = Runner { executor }.run(program, &golden.weights(component), &[], &frame);
-        assert_close(&format!("{what} {name}"), &outputs[0], golden.numbers(&format!("{component}.{name}")));
+        let outputs = run(executor, program, &golden.weights(component), &[], &frame);
+        assert_close(&format!("{what} {name}"), &outputs[0], &golden.numbers(&format!("{component}.{name}")));
         if config.projection_dim.is_some() {
-            assert_close(&format!("{what} pooled"), &outputs[1], golden.numbers(&format!("{component}.pooled")));
+            assert_close(&format!("{what} pooled"), &outputs[1], &golden.numbers(&format!("{component}.pooled")));
         }
     }
 }
@@ -133,13 +105,12 @@ fn pictures_go_to_latents_and_back_as_in_diffusers() {
         let autoencoder = Autoencoder::from_json(&golden.config("vae")).unwrap();
         let &[rows, height, width, _] = golden.shape("vae.picture") else { panic!("no picture") };
         let weights = golden.weights("vae");
-        let runner = Runner { executor };
         let encoder = autoencoder.encoder_program(rows, height, width).unwrap();
-        let latent = runner.run(encoder, &weights, &[], &[golden.numbers("vae.picture")]).remove(0);
-        assert_close(&format!("{what}, encoding"), &latent, golden.numbers("vae.latent"));
+        let latent = run(executor, encoder, &weights, &[], &[&golden.numbers("vae.picture")]).remove(0);
+        assert_close(&format!("{what}, encoding"), &latent, &golden.numbers("vae.latent"));
         let decoder = autoencoder.decoder_program(rows, height, width).unwrap();
-        let picture = runner.run(decoder, &weights, &[], &[golden.numbers("vae.latent")]).remove(0);
-        assert_close(&format!("{what}, decoding"), &picture, golden.numbers("vae.decoded"));
+        let picture = run(executor, decoder, &weights, &[], &[&golden.numbers("vae.latent")]).remove(0);
+        assert_close(&format!("{what}, decoding"), &picture, &golden.numbers("vae.decoded"));
     });
 }
 

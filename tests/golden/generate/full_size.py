@@ -1,10 +1,11 @@
 """Writes a full-size UNet with random weights, and what diffusers makes of it, for `full_size` to compare.
 
-    python tests/golden/generate/full_size.py sd-turbo|sdxl-turbo FOLDER [LATENT_SIDE]
+    python tests/golden/generate/full_size.py sd-turbo|sdxl-turbo FOLDER [LATENT_SIDE [DEPTH]]
     cargo run --release -p dreamframe-tests --bin full_size FOLDER
 
-Weights are stored in half precision (1.7 and 5.1 GB) and the golden is made in single precision from them. Not for the
-repository.
+Weights are stored in half precision (1.7 and 5.1 GB), and the golden is made in single precision from them, which takes
+twice that in memory on either side; DEPTH, 10 if not given, makes SDXL's deepest transformers shallower where there is
+less. Not for the repository.
 """
 
 import sys
@@ -12,9 +13,8 @@ from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
-from safetensors.torch import save_file
-
 from networks import last, randomise, save
+from safetensors.torch import save_file
 
 SD_TURBO = dict(cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True)
 SDXL_TURBO = dict(
@@ -32,14 +32,15 @@ SDXL_TURBO = dict(
 
 
 @torch.no_grad()
-def main(name, folder, side):
+def main(name, folder, side=64, depth=10):
     torch.manual_seed(7)
-    config = {"sd-turbo": SD_TURBO, "sdxl-turbo": SDXL_TURBO}[name]
-    # Single precision without the library's own random start, which takes longer than all the rest.
+    config = {"sd-turbo": SD_TURBO, "sdxl-turbo": dict(SDXL_TURBO, transformer_layers_per_block=(1, 2, depth))}[name]
+    # Without the library's own random start, which takes longer than all the rest, and in half precision until stored.
     with torch.device("meta"):
         model = UNet2DConditionModel(**config)
-    model = randomise(model.to_empty(device="cpu"))
+    model = randomise(model.half().to_empty(device="cpu"))
     save(model, folder / "unet")
+    model.float()
     timesteps = torch.tensor([599])
     sample, states = torch.randn(1, 4, side, side), torch.randn(1, 77, config["cross_attention_dim"])
     golden = {
@@ -59,4 +60,4 @@ def main(name, folder, side):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int((sys.argv + ["64"])[3]))
+    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -1,0 +1,28 @@
+//! Compares a full-size UNet with what diffusers made of it: `full_size FOLDER [EXECUTOR]`, where FOLDER was written by
+//! `golden/generate/full_size.py`. Too large for the tests; run by hand.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use dreamframe_tests::{Golden, executors, relative_error, run_unet};
+
+fn main() -> std::io::Result<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    let Some(folder) = arguments.next() else {
+        writeln!(std::io::stderr(), "usage: full_size FOLDER [EXECUTOR]")?;
+        return Ok(ExitCode::from(2));
+    };
+    let wanted = arguments.next();
+    let golden = Golden::folder(folder);
+    let eps = golden.numbers("unet.eps");
+    for executor in executors() {
+        if wanted.as_ref().is_none_or(|wanted| wanted == executor.name()) {
+            let start = Instant::now();
+            let got = run_unet(&golden, &*executor, golden.shape("unet.sample")[0], false);
+            let (error, seconds) = (relative_error(&got, &eps), start.elapsed().as_secs_f32());
+            writeln!(std::io::stdout(), "{}: relative error {error:.2e}, {seconds:.1} s", executor.name())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
