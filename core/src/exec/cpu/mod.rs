@@ -16,6 +16,7 @@ mod tests;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Instant;
 
 pub use self::kernel::Isa;
 use self::kernel::Kernels;
@@ -77,6 +78,21 @@ impl CpuExecutor {
         self.kernels.isa
     }
 
+
+    /// Measures what the machine can do at this moment, in billions of multiplications and additions a second: loops that
+    /// touch no memory, on all threads. Takes some milliseconds.
+    #[allow(unsafe_code, reason = "calls a kernel by itself")]
+    pub fn peak(&self) -> f64 {
+        const ROUNDS: usize = 2_000_000;
+        let pieces = self.threads();
+        let start = Instant::now();
+        self.pool.run(pieces, &|_, _| {
+            // SAFETY: the table is there only where the processor has its instructions.
+            std::hint::black_box(unsafe { (self.kernels.peak)(ROUNDS) });
+        });
+        let each = 2 * ROUNDS * kernel::PEAK_SUMS * self.kernels.lanes;
+        (pieces * each) as f64 / start.elapsed().as_secs_f64() / 1e9
+    }
 }
 
 impl Executor for CpuExecutor {

@@ -97,6 +97,26 @@ pub(super) unsafe fn soft_clamp<S: Simd>(x: S::V, limit: f32) -> S::V {
     }
 }
 
+/// Multiplies and adds in registers, to see how fast that can be.
+#[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
+#[inline(always)]
+pub(super) unsafe fn peak<S: Simd>(rounds: usize) -> f32 {
+    unsafe {
+        let (a, b) = (S::splat(std::hint::black_box(0.5)), S::splat(std::hint::black_box(1.0)));
+        let mut sums = [S::splat(0.0); super::PEAK_SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = S::fma(*sum, a, b);
+            }
+        }
+        let mut total = sums[0];
+        for &sum in &sums[1..] {
+            total = S::add(total, sum);
+        }
+        S::sum(total)
+    }
+}
+
 /// `e^x` of each number, for tests.
 #[cfg(test)]
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]

@@ -92,9 +92,14 @@ pub(super) struct Kernels {
     pub(super) moments: unsafe fn(&Moments),
     pub(super) normalise: unsafe fn(&Normalise),
     pub(super) layer_norm: unsafe fn(&LayerNorm),
+    /// Does so many rounds of [`PEAK_SUMS`] vector multiplications and additions, all in registers.
+    pub(super) peak: unsafe fn(usize) -> f32,
     #[cfg(test)]
     pub(super) exp: unsafe fn(&mut [f32]),
 }
+
+/// Independent sums of a round of [`Kernels::peak`]: enough to hide how long one takes.
+pub(super) const PEAK_SUMS: usize = 12;
 
 impl fmt::Debug for Kernels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -295,6 +300,11 @@ macro_rules! kernels {
                 // SAFETY: the caller's promise, see `Kernels`.
                 unsafe { norm::layer_norm::<$simd>(args) }
             }
+            $(#[$features])*
+            unsafe fn peak(rounds: usize) -> f32 {
+                // SAFETY: the caller's promise, see `Kernels`.
+                unsafe { math::peak::<$simd>(rounds) }
+            }
             #[cfg(test)]
             $(#[$features])*
             unsafe fn exp(x: &mut [f32]) {
@@ -313,6 +323,7 @@ macro_rules! kernels {
                 moments,
                 normalise,
                 layer_norm,
+                peak,
                 #[cfg(test)]
                 exp,
             }
