@@ -131,7 +131,8 @@ impl OnePicture {
 impl PictureWriter for OnePicture {
     fn write(&mut self, picture: &Frame, _name: Option<&str>) -> Result<()> {
         if self.written {
-            let text = format!("{} holds one picture, but there are more; name a folder or a video", self.path.display());
+            let text =
+                format!("{} holds one picture, but there are more; name a folder or a video", self.path.display());
             return Err(misused(text));
         }
         self.encoder.write(picture, &self.path)?;

@@ -163,20 +163,63 @@ impl Place {
 /// `NotFound`, `InvalidArgument` for a path of no known kind or a folder without pictures, `Unsupported` for a codec
 /// or layout that is not read, `InvalidFrame` for a broken, cut off or oversized file, `Io`.
 pub fn open(path: &Path) -> Result<Box<dyn FrameReader>> {
-    let about = |error: Error| error.within(path.display());
-    Ok(match Place::of(path)? {
+    const BUFFER: usize = 1 << 16;
+    let open_file = |path: &Path| std::fs::File::open(path).map_err(|error| Error::io(path, "open", error));
+    match Place::of(path)? {
         Place::Stream => {
-            let input = BufReader::with_capacity(1 << 16, std::io::stdin());
-            Box::new(y4m::Y4mReader::new(input).map_err(|error| error.within("standard input"))?)
+            let input = BufReader::with_capacity(BUFFER, std::io::stdin());
+            Named::open("standard input".into(), || y4m::Y4mReader::new(input))
         }
-        Place::Y4m(file) => {
-            let file = std::fs::File::open(&file).map_err(|error| Error::io(&file, "open", error))?;
-            Box::new(y4m::Y4mReader::new(BufReader::with_capacity(1 << 16, file)).map_err(about)?)
+        Place::Y4m(path) => {
+            let input = BufReader::with_capacity(BUFFER, open_file(&path)?);
+            Named::open(path.display().to_string(), || y4m::Y4mReader::new(input))
         }
-        Place::Mp4(file) => Box::new(mp4_read::Mp4Reader::open(&file).map_err(about)?),
-        Place::Picture(file) => Box::new(folder::PictureReader::one(file)?),
-        Place::Folder(folder) => Box::new(folder::PictureReader::folder(&folder)?),
-    })
+        Place::Mp4(path) => {
+            let file = open_file(&path)?;
+            Named::open(path.display().to_string(), || mp4_read::Mp4Reader::new(file))
+        }
+        // These name the picture themselves.
+        Place::Picture(path) => Ok(Box::new(folder::PictureReader::one(path)?)),
+        Place::Folder(path) => Ok(Box::new(folder::PictureReader::folder(&path)?)),
+    }
+}
+
+/// A reader whose errors name the file.
+#[derive(Debug)]
+struct Named<R> {
+    source: String,
+    inner: R,
+}
+
+impl<R: FrameReader + 'static> Named<R> {
+    fn open(source: String, open: impl FnOnce() -> Result<R>) -> Result<Box<dyn FrameReader>> {
+        match open() {
+            Ok(inner) => Ok(Box::new(Self { source, inner })),
+            Err(error) => Err(error.within(source)),
+        }
+    }
+}
+
+impl<R: FrameReader> FrameReader for Named<R> {
+    fn next(&mut self) -> Result<Option<Frame>> {
+        self.inner.next().map_err(|error| error.within(&self.source))
+    }
+
+    fn size(&self) -> (u32, u32) {
+        self.inner.size()
+    }
+
+    fn len(&self) -> Option<usize> {
+        self.inner.len()
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        self.inner.rate()
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.inner.name()
+    }
 }
 
 /// Creates a picture, a folder of pictures, an H.264 `.mp4`, a `.y4m`, or writes YUV4MPEG2 to standard output for `-`.

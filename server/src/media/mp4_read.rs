@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
 
 use dreamframe::frame::{Frame, FrameId, FramePool, MAX_SIDE, PixelFormat, Timestamp};
 use dreamframe::{Error, ErrorKind, Result};
@@ -48,7 +47,10 @@ pub(super) struct Mp4Reader {
 
 impl std::fmt::Debug for Mp4Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mp4Reader").field("samples", &self.samples.len()).field("sps", &self.sps).finish_non_exhaustive()
+        f.debug_struct("Mp4Reader")
+            .field("samples", &self.samples.len())
+            .field("sps", &self.sps)
+            .finish_non_exhaustive()
     }
 }
 
@@ -70,8 +72,8 @@ struct Contents {
 }
 
 impl Mp4Reader {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+    /// Reads the table of contents and starts the decoder.
+    pub(super) fn new(mut file: File) -> Result<Self> {
         let contents = contents(&mut file)?;
         let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
         let failed = |error| Error::new(ErrorKind::Device, "the H.264 decoder does not start").with_source(error);
@@ -93,8 +95,9 @@ impl Mp4Reader {
         self.coded.resize(sample.size, 0);
         let read = self.file.seek(SeekFrom::Start(sample.offset)).and_then(|_| self.file.read_exact(&mut self.coded));
         read.map_err(|error| Error::new(ErrorKind::Io, format!("cannot read frame {number}")).with_source(error))?;
-        to_annex_b(&self.coded, self.length_bytes, &mut self.annex_b)
-            .ok_or_else(|| broken(format!("frame {number} is broken: its units do not fill its {} bytes", sample.size)))?;
+        to_annex_b(&self.coded, self.length_bytes, &mut self.annex_b).ok_or_else(|| {
+            broken(format!("frame {number} is broken: its units do not fill its {} bytes", sample.size))
+        })?;
         let decoded = self
             .decoder
             .decode_with_options(&self.annex_b, DecodeOptions::new())
@@ -126,6 +129,9 @@ impl FrameReader for Mp4Reader {
                 self.next += 1;
                 self.drain()?;
                 frame = self.ready.pop_front();
+            } else if self.given < self.samples.len() as u64 {
+                let (given, all) = (self.given, self.samples.len());
+                return Err(broken(format!("only {given} of {all} frames could be decoded")));
             } else {
                 return Ok(None);
             }
@@ -204,11 +210,15 @@ fn read_contents(file: &mut File, file_len: u64) -> Result<Mp4FileDemuxer> {
     while let Some(required) = demuxer.required_input() {
         let rest = file_len.saturating_sub(required.position);
         if rest == 0 {
-            return Err(broken(format!("the file ends at {file_len}, before its table of contents (moov): it is cut off")));
+            return Err(broken(format!(
+                "the file ends at {file_len}, before its table of contents (moov): it is cut off"
+            )));
         }
         let wanted = required.size.map_or(rest, |size| (size as u64).min(rest));
         if wanted > MAX_CONTENTS as u64 {
-            return Err(broken(format!("the table of contents has {wanted} bytes, but at most {MAX_CONTENTS} are read")));
+            return Err(broken(format!(
+                "the table of contents has {wanted} bytes, but at most {MAX_CONTENTS} are read"
+            )));
         }
         bytes.resize(wanted as usize, 0);
         file.seek(SeekFrom::Start(required.position)).map_err(read_error)?;

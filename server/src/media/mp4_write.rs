@@ -8,7 +8,8 @@ use dreamframe::frame::{ColorSpace, Frame, PixelFormat};
 use dreamframe::{Error, ErrorKind, Result};
 use openh264::OpenH264API;
 use openh264::encoder::{
-    BitRate, EncodedBitStream, Encoder, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, Profile, RateControlMode, VuiConfig,
+    EncodedBitStream, Encoder, EncoderConfig, FrameRate, FrameType, IntraFramePeriod, Profile, RateControlMode,
+    VuiConfig,
 };
 use openh264::formats::YUVSlices;
 use shiguredo_mp4::TrackKind;
@@ -23,10 +24,6 @@ use super::{Output, PictureWriter, Rate, misused};
 /// Of the encoder, either way up.
 const MAX_SIDES: (u32, u32) = (3840, 2160);
 const MIN_SIDE: u32 = 16;
-
-/// Bits for a pixel of a picture; the encoder needs about this much for restyled pictures, which have more grain than
-/// films.
-const BITS_A_PIXEL: f64 = 0.3;
 
 /// Seconds from one key frame to the next.
 const KEY_SECONDS: f64 = 2.0;
@@ -86,12 +83,11 @@ impl Mp4Writer {
 
 fn config(output: Output) -> EncoderConfig {
     let hertz = output.rate.hertz();
-    let bits = f64::from(output.width) * f64::from(output.height) * hertz * BITS_A_PIXEL;
     EncoderConfig::new()
         .profile(Profile::Baseline)
         .vui(VuiConfig::bt709())
-        .rate_control_mode(RateControlMode::Quality)
-        .bitrate(BitRate::from_bps(bits.clamp(1e6, 5e7) as u32))
+        // The same quality for every picture (QP 26, about 40 dB), as large as that comes out.
+        .rate_control_mode(RateControlMode::Off)
         .max_frame_rate(FrameRate::from_hz(hertz as f32))
         .intra_frame_period(IntraFramePeriod::from_num_frames((hertz * KEY_SECONDS).ceil().clamp(1.0, 600.0) as u32))
         // Every picture counts, and a video shall be the same on every machine.

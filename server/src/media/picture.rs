@@ -35,6 +35,7 @@ pub(super) fn size(path: &Path) -> Result<(u32, u32)> {
 pub(super) fn read(path: &Path, pool: &FramePool) -> Result<Frame> {
     let failed = |error| image_error(path, error);
     let mut decoder = decoder(path)?;
+    check_end(path)?;
     let orientation = decoder.orientation().map_err(failed)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
@@ -47,9 +48,8 @@ pub(super) fn read(path: &Path, pool: &FramePool) -> Result<Frame> {
 /// A decoder that has read the header, with its size checked.
 fn decoder(path: &Path) -> Result<impl ImageDecoder> {
     let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
-    let mut reader = ImageReader::new(BufReader::new(file))
-        .with_guessed_format()
-        .map_err(|error| Error::io(path, "read", error))?;
+    let mut reader =
+        ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|error| Error::io(path, "read", error))?;
     if reader.format().is_none() {
         return Err(broken(format!("{} is no PNG, JPEG, WebP or BMP picture", path.display())));
     }
@@ -63,6 +63,20 @@ fn decoder(path: &Path) -> Result<impl ImageDecoder> {
         return Err(broken(text));
     }
     Ok(decoder)
+}
+
+/// Checks that a JPEG has its end, without which the decoder would make the rest grey and say nothing.
+fn check_end(path: &Path) -> Result<()> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
+    if !bytes.starts_with(&[0xFF, 0xD8]) {
+        return Ok(());
+    }
+    // Neither marker can be part of what a scan holds, so the last scan's end comes after its start.
+    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xFF, marker]);
+    if last(0xD9) > last(0xDA) {
+        return Ok(());
+    }
+    Err(broken(format!("{} is broken or cut off: the end of the JPEG is missing", path.display())))
 }
 
 fn image_error(path: &Path, error: ImageError) -> Error {
@@ -100,18 +114,13 @@ impl Encoder {
         let rgb = self.wanted.of(picture)?;
         let mut file = BufWriter::new(PendingFile::create(path)?);
         let (pixels, width, height) = (rgb.pixels(), rgb.width(), rgb.height());
-        let written = match format {
-            ImageFormat::Jpeg => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).encode(
-                pixels,
-                width,
-                height,
-                ExtendedColorType::Rgb8,
-            ),
-            // BMP seeks; the others do not mind.
-            _ => {
-                image::write_buffer_with_format(&mut file, pixels, width, height, ExtendedColorType::Rgb8, format)
-            }
-        };
+        let written =
+            match format {
+                ImageFormat::Jpeg => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY)
+                    .encode(pixels, width, height, ExtendedColorType::Rgb8),
+                // BMP seeks; the others do not mind.
+                _ => image::write_buffer_with_format(&mut file, pixels, width, height, ExtendedColorType::Rgb8, format),
+            };
         written.map_err(|error| encode_error(path, error))?;
         file.flush().map_err(|error| write_error(path, error))?;
         let file = file.into_inner().map_err(|error| write_error(path, error.into_error()))?;
