@@ -11,45 +11,53 @@ pub mod telemetry;
 #[doc(hidden)]
 pub mod conditioning;
 #[cfg(not(feature = "internals"))]
-#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod conditioning;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod exec;
 #[cfg(not(feature = "internals"))]
-#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod exec;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod filter;
 #[cfg(not(feature = "internals"))]
-#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod filter;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod models;
 #[cfg(not(feature = "internals"))]
-#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod models;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod net;
 #[cfg(not(feature = "internals"))]
-#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod net;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod schedule;
 #[cfg(not(feature = "internals"))]
-#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod schedule;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod stream;
 #[cfg(not(feature = "internals"))]
-#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod stream;
 
 mod engine;
 
+pub use engine::{
+    Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Prepared, Update,
+};
 pub use error::{Error, ErrorKind, Result, Violation};
+pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, Timestamp};
+pub use load::ModelSource;
+pub use params::{Cost, Notice, ParamsPatch, StreamDiffusionParams};
+pub use stream::CfgType;
+pub use stream::noise::Generator;

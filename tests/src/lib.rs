@@ -1,5 +1,7 @@
 //! What the tests of this crate share: where their data lies, and how numbers are compared.
 
+pub mod frames;
+
 mod golden;
 mod networks;
 mod tensors;

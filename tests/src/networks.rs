@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
 use dreamframe::exec::reference::ReferenceExecutor;
 use dreamframe::exec::{Arena, Executor};
 use dreamframe::models::{
@@ -13,7 +14,8 @@ use crate::Golden;
 
 /// Every executor that runs everywhere.
 pub fn executors() -> Vec<Box<dyn Executor>> {
-    vec![Box::new(ReferenceExecutor)]
+    let cpu = CpuExecutor::new(CpuOptions::default()).expect("this machine runs the portable kernels");
+    vec![Box::new(ReferenceExecutor), Box::new(cpu)]
 }
 
 /// Runs `program` once; returns its outputs in order.

@@ -1,2 +1,62 @@
-//! The tasks.
-fn main() {}
+//! The repository's tasks. `cargo xtask test` is all that CI runs.
+//!
+//! Each task is a list of steps. A step prints its name and its time, and a failing one names its command; the steps
+//! after it still run, so that one look shows all that is wrong. What cannot run on this machine says why.
+
+mod check;
+mod fuzz;
+mod generate;
+mod golden;
+mod report;
+mod rules;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use report::Report;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  test                   every check and every test: what CI runs
+  check                  formatting, lints, feature sets, docs, licences, repository rules, generated files
+  generate               writes the generated files anew
+  fuzz [--seconds N]     runs each fuzz target for N seconds (60)
+  golden                 re-runs the scripts of tests/golden/generate in a Python environment of their own";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let Err(error) = std::env::set_current_dir(tools::root()) {
+        eprintln!("xtask: cannot enter {}: {error}", tools::root().display());
+        return ExitCode::FAILURE;
+    }
+    let mut report = Report::new();
+    match args.as_slice() {
+        ["test"] => {
+            check::all(&mut report);
+            test::all(&mut report);
+        }
+        ["check"] => check::all(&mut report),
+        ["generate"] => generate::run(&mut report),
+        ["fuzz"] => fuzz::run(&mut report, 60),
+        ["fuzz", "--seconds", seconds] => match seconds.parse() {
+            Ok(seconds) => fuzz::run(&mut report, seconds),
+            Err(_) => return wrong_usage(&format!("--seconds is {seconds}, but must be a whole number")),
+        },
+        ["golden"] => golden::run(&mut report),
+        ["help" | "--help" | "-h"] => {
+            eprintln!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        [] => return wrong_usage("no task"),
+        [task, ..] => return wrong_usage(&format!("no such task, or wrong arguments for it: {task}")),
+    }
+    report.finish()
+}
+
+fn wrong_usage(why: &str) -> ExitCode {
+    eprintln!("xtask: {why}\n{USAGE}");
+    ExitCode::from(2)
+}

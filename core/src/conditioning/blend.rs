@@ -1,1 +1,203 @@
 //! Mixing embeddings: linear, slerp, weight normalisation.
+
+use crate::params::Interpolation;
+use crate::{Error, ErrorKind, Result};
+
+/// Mixes `items`, all of one length, by `weights`, one for each.
+///
+/// Two items are mixed along the arc between them with [`Interpolation::Slerp`], whose place on it is the second weight;
+/// any other number of items gives the weighted sum. With `normalise` the weights are divided by their sum first.
+///
+/// # Errors
+///
+/// `InvalidArgument` without items, where lengths or counts differ, for a weight that is negative or not finite, and for
+/// weights that sum to 0 with `normalise`.
+pub fn blend(items: &[&[f32]], weights: &[f32], method: Interpolation, normalise: bool) -> Result<Vec<f32>> {
+    let weights = shares(items.len(), weights, normalise)?;
+    let len = items.first().map_or(0, |item| item.len());
+    if let Some((place, item)) = items.iter().enumerate().find(|(_, item)| item.len() != len) {
+        return Err(invalid(format!("entry {place} has {} numbers, but entry 0 has {len}", item.len())));
+    }
+    Ok(match (method, items, &weights[..]) {
+        (Interpolation::Slerp, [a, b], [_, t]) => slerp(a, b, *t),
+        _ => weighted_sum(items, &weights),
+    })
+}
+
+/// Says what the user should know of mixing `count` items by `method`, if anything.
+pub fn notice(method: Interpolation, count: usize) -> Option<String> {
+    (method == Interpolation::Slerp && count > 2)
+        .then(|| format!("slerp mixes two entries; these {count} are mixed linearly"))
+}
+
+/// Checks `weights` and brings them to `f64`, divided by their sum with `normalise`.
+pub(super) fn shares(count: usize, weights: &[f32], normalise: bool) -> Result<Vec<f64>> {
+    if count == 0 {
+        return Err(invalid("there is nothing to mix, but at least one entry is needed".into()));
+    }
+    if weights.len() != count {
+        return Err(invalid(format!("there are {} weights for {count} entries", weights.len())));
+    }
+    let bad = |weight: &f32| !(weight.is_finite() && *weight >= 0.0);
+    if let Some(place) = weights.iter().position(bad) {
+        return Err(invalid(format!("weight {place} is {}, but must be finite and not negative", weights[place])));
+    }
+    let sum = if normalise { weights.iter().map(|&weight| f64::from(weight)).sum() } else { 1.0 };
+    if sum == 0.0 {
+        return Err(invalid("the weights sum to 0, but are to be normalised".into()));
+    }
+    Ok(weights.iter().map(|&weight| f64::from(weight) / sum).collect())
+}
+
+/// The sum of `items`, each times its weight, in their order.
+pub(super) fn weighted_sum(items: &[&[f32]], weights: &[f64]) -> Vec<f32> {
+    let mut sum = vec![0.0_f64; items.first().map_or(0, |item| item.len())];
+    for (item, weight) in items.iter().zip(weights) {
+        for (sum, number) in sum.iter_mut().zip(*item) {
+            *sum += weight * f64::from(*number);
+        }
+    }
+    sum.into_iter().map(|number| number as f32).collect()
+}
+
+/// Goes from `a` to `b` by `t` of the angle between them; their lengths are mixed on the way, not repaired.
+///
+/// Where the angle is next to nothing, next to half a turn or undefined, the arc has no direction and the straight line
+/// is taken.
+pub(super) fn slerp(a: &[f32], b: &[f32], t: f64) -> Vec<f32> {
+    const NO_ANGLE: f64 = 1e-6;
+    const NO_DIRECTION: f64 = 1e-3;
+
+    if t <= 0.0 {
+        return a.to_vec();
+    }
+    if t >= 1.0 {
+        return b.to_vec();
+    }
+    let angle = (dot(a, b) / (norm(a) * norm(b))).clamp(-1.0, 1.0).acos();
+    // A NaN is in no range.
+    let weights = if (NO_ANGLE..=std::f64::consts::PI - NO_DIRECTION).contains(&angle) {
+        [((1.0 - t) * angle).sin() / angle.sin(), (t * angle).sin() / angle.sin()]
+    } else {
+        [1.0 - t, t]
+    };
+    weighted_sum(&[a, b], &weights)
+}
+
+/// The Euclidean length of `a`.
+pub(super) fn norm(a: &[f32]) -> f64 {
+    dot(a, a).sqrt()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+fn invalid(text: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const A: [f32; 3] = [1.0, 0.0, 2.0];
+    const B: [f32; 3] = [0.0, 3.0, 1.0];
+
+    fn assert_near(got: &[f32], expected: &[f64]) {
+        assert_eq!(got.len(), expected.len());
+        for (&got, expected) in got.iter().zip(expected) {
+            assert!((f64::from(got) - expected).abs() < 1e-6, "{got} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn the_slerp_of_the_specification_comes_out() {
+        let expected = [0.855874, 0.986873, 2.040706];
+        assert_near(&slerp(&A, &B, 0.25), &expected);
+        assert_near(&blend(&[&A, &B], &[3.0, 1.0], Interpolation::Slerp, true).unwrap(), &expected);
+        assert_near(&blend(&[&A, &B], &[0.0, 0.25], Interpolation::Slerp, false).unwrap(), &expected);
+    }
+
+    #[test]
+    fn the_ends_of_the_arc_are_the_items() {
+        assert_eq!(slerp(&A, &B, 0.0), A);
+        assert_eq!(slerp(&A, &B, 1.0), B);
+        assert_eq!(blend(&[&A, &B], &[1.0, 7.0], Interpolation::Slerp, false).unwrap(), B);
+    }
+
+    #[test]
+    fn an_arc_without_direction_is_a_straight_line() {
+        let opposite = A.map(|x| -x);
+        assert_near(&slerp(&A, &opposite, 0.25), &[0.5, 0.0, 1.0]);
+        assert_near(&slerp(&A, &A, 0.25), &[1.0, 0.0, 2.0]);
+        assert_near(&slerp(&A, &[0.0; 3], 0.25), &[0.75, 0.0, 1.5]);
+    }
+
+    #[test]
+    fn weights_are_shares_of_their_sum_when_normalised() {
+        let linear = |weights: &[f32], normalise| blend(&[&A, &B], weights, Interpolation::Linear, normalise).unwrap();
+        assert_near(&linear(&[3.0, 1.0], true), &[0.75, 0.75, 1.75]);
+        assert_near(&linear(&[3.0, 1.0], false), &[3.0, 3.0, 7.0]);
+        let one = |normalise| blend(&[&A], &[0.5], Interpolation::Slerp, normalise).unwrap();
+        assert_near(&one(false), &[0.5, 0.0, 1.0]);
+        assert_near(&one(true), &[1.0, 0.0, 2.0]);
+    }
+
+    #[test]
+    fn three_are_mixed_linearly_with_a_notice() {
+        let mix = |method| blend(&[&A, &B, &A], &[1.0, 2.0, 1.0], method, true).unwrap();
+        assert_eq!(mix(Interpolation::Slerp), mix(Interpolation::Linear));
+        assert!(notice(Interpolation::Slerp, 3).unwrap().contains("these 3"));
+        assert_eq!(notice(Interpolation::Slerp, 2), None);
+        assert_eq!(notice(Interpolation::Linear, 3), None);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_mixed() {
+        let refused = |items: &[&[f32]], weights: &[f32], normalise| {
+            let error = blend(items, weights, Interpolation::Slerp, normalise).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            error.to_string()
+        };
+        assert!(refused(&[], &[], true).contains("nothing to mix"));
+        assert!(refused(&[&A], &[1.0, 1.0], true).contains("2 weights for 1 entries"));
+        assert!(refused(&[&A, &B[..2]], &[1.0, 1.0], true).contains("entry 1 has 2 numbers"));
+        assert!(refused(&[&A, &B], &[0.0, 0.0], true).contains("sum to 0"));
+        for weight in [-0.5, f32::NAN, f32::INFINITY] {
+            assert!(refused(&[&A, &B], &[1.0, weight], false).contains("weight 1 is"));
+        }
+        assert!(blend(&[&A, &B], &[0.0, 0.0], Interpolation::Linear, false).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_mixed_with_itself_stays(item in prop::collection::vec(-4.0_f32..4.0, 1..20), w in 0.1_f32..9.0) {
+            for method in [Interpolation::Linear, Interpolation::Slerp] {
+                let mixed = blend(&[&item, &item], &[w, 1.0], method, true).unwrap();
+                for (mixed, item) in mixed.iter().zip(&item) {
+                    prop_assert!((mixed - item).abs() < 1e-5);
+                }
+            }
+        }
+
+        #[test]
+        fn the_arc_between_equal_lengths_keeps_them(angle in 0.01_f64..3.1, t in 0.0_f64..1.0) {
+            let on_circle = |angle: f64| [angle.cos() as f32, angle.sin() as f32];
+            let mixed = slerp(&on_circle(0.3), &on_circle(0.3 + angle), t);
+            let expected = on_circle(0.3 + t * angle);
+            prop_assert!((mixed[0] - expected[0]).abs() < 1e-4 && (mixed[1] - expected[1]).abs() < 1e-4);
+        }
+
+        #[test]
+        fn a_common_factor_of_the_weights_does_not_count(w in prop::collection::vec(0.1_f32..5.0, 2), k in 0.5_f32..4.0) {
+            let scaled: Vec<f32> = w.iter().map(|w| w * k).collect();
+            let mix = |w: &[f32]| blend(&[&A, &B], w, Interpolation::Slerp, true).unwrap();
+            for (a, b) in mix(&w).iter().zip(mix(&scaled)) {
+                prop_assert!((a - b).abs() < 1e-5);
+            }
+        }
+    }
+}

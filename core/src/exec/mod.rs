@@ -15,6 +15,14 @@ pub trait Executor: Send + Sync + fmt::Debug {
     /// Its name in reports: `reference`, `cpu`.
     fn name(&self) -> &'static str;
 
+    /// Its name and what it uses of this machine, in words.
+    fn describe(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// How many threads work on a frame.
+    fn threads(&self) -> usize;
+
     /// Lays out `program` for this device, reading and packing what it needs of `weights`; packed forms are kept there
     /// and shared by every program compiled over them. Slow: never on the frame path.
     ///

@@ -23,6 +23,11 @@ impl Executor for ReferenceExecutor {
         "reference"
     }
 
+    /// candle's thread pool is the whole process's.
+    fn threads(&self) -> usize {
+        candle_core::utils::get_num_threads()
+    }
+
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
         let tensor = |name: &str, shape: &[usize]| {
             let numbers = weights.source().read(name, shape)?;

@@ -1,1 +1,156 @@
 //! Pixels in memory: frames that come in, pictures that go out. No tensors here.
+//!
+//! A host's pixels are looked at through a [`FrameView`], which is checked once. A [`Frame`] owns its pixels and gives
+//! the buffer back to its [`FramePool`]. A [`FrameConverter`] is the only place that knows both pixels and the
+//! networks' numbers.
+
+mod convert;
+mod format;
+mod pool;
+mod resize;
+mod span;
+mod view;
+mod yuv;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::queue::ArrayQueue;
+
+pub use convert::FrameConverter;
+pub use format::{ColorSpace, Fit, MAX_SIDE, Origin, PixelFormat, YuvMatrix, YuvRange};
+pub use pool::FramePool;
+pub use view::{FrameView, FrameViewMut, Plane, PlaneMut};
+
+use crate::Result;
+use view::Head;
+
+/// The number of a frame within its stream, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct FrameId(pub u64);
+
+/// When a frame was taken, in nanoseconds on the host's own clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Says how long after `earlier` this is; zero where it is not after.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Pixels that the library owns: packed, on loan from a [`FramePool`] to which the buffer returns.
+#[derive(Debug)]
+pub struct Frame {
+    head: Head,
+    // Invariant: as long as the format says, to the byte.
+    pixels: Vec<u8>,
+    id: FrameId,
+    timestamp: Timestamp,
+    home: Option<Arc<ArrayQueue<Vec<u8>>>>,
+}
+
+impl Frame {
+    /// Makes a frame of its own, without a pool, from pixels whose rows and planes follow each other without a gap.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame` for a side outside 1..=8192 or too few bytes; bytes past the last plane are cut off.
+    pub fn from_packed(format: PixelFormat, width: u32, height: u32, mut pixels: Vec<u8>) -> Result<Self> {
+        let head = *FrameView::packed(format, width, height, &pixels)?.head();
+        pixels.truncate(format.packed_len(width, height));
+        Ok(Self::from_parts(head, pixels, None))
+    }
+
+    fn from_parts(head: Head, pixels: Vec<u8>, home: Option<Arc<ArrayQueue<Vec<u8>>>>) -> Self {
+        Self { head, pixels, id: FrameId::default(), timestamp: Timestamp::default(), home }
+    }
+
+    /// Looks at the pixels.
+    pub fn view(&self) -> FrameView<'_> {
+        FrameView::split(self.head, &self.pixels)
+    }
+
+    /// Opens the pixels for writing.
+    pub fn view_mut(&mut self) -> FrameViewMut<'_> {
+        FrameViewMut::split(self.head, &mut self.pixels)
+    }
+
+    /// Gives the bytes of all planes, one plane after another, without gaps.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// Gives the bytes of all planes for writing, one plane after another, without gaps.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
+    /// Says how the pixels lie in memory.
+    pub fn format(&self) -> PixelFormat {
+        self.head.format
+    }
+
+    /// Says how many pixels a row has.
+    pub fn width(&self) -> u32 {
+        self.head.width
+    }
+
+    /// Says how many rows there are.
+    pub fn height(&self) -> u32 {
+        self.head.height
+    }
+
+    /// Says which row comes first in memory.
+    pub fn origin(&self) -> Origin {
+        self.head.origin
+    }
+
+    /// Says which row shall come first in memory; moves no pixels.
+    pub fn set_origin(&mut self, origin: Origin) {
+        self.head.origin = origin;
+    }
+
+    /// Says what the numbers of NV12 and I420 mean.
+    pub fn color(&self) -> ColorSpace {
+        self.head.color
+    }
+
+    /// Says what the numbers of NV12 and I420 shall mean; changes no pixels.
+    pub fn set_color(&mut self, color: ColorSpace) {
+        self.head.color = color;
+    }
+
+    /// Gives its number within the stream.
+    pub fn id(&self) -> FrameId {
+        self.id
+    }
+
+    /// Gives it another number.
+    pub fn set_id(&mut self, id: FrameId) {
+        self.id = id;
+    }
+
+    /// Says when it was taken.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// Says when it was taken, for a frame that has just been filled.
+    pub fn set_timestamp(&mut self, timestamp: Timestamp) {
+        self.timestamp = timestamp;
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            // A full pool frees the buffer.
+            let _ = home.push(std::mem::take(&mut self.pixels));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,29 @@
 //! From disk to weights: folders, the hub cache, the embedded demo model. The only file I/O of the crate.
+//!
+//! A [`ModelSource`] finds the [`Checkpoint`] that a [`ModelId`] means; a checkpoint gives each [`Component`]'s config
+//! as text and its weights by name. What the configs mean is known to `models` alone.
+//!
+//! Files come from strangers: their sizes and counts are checked before memory is taken, and what can run code when it
+//! is read (pickles) is refused.
+
+mod bytes;
+mod cache;
+#[cfg(feature = "demo-model")]
+mod demo;
+mod header;
+#[cfg(feature = "hub")]
+pub mod hub;
+mod layout;
+mod names;
+mod random;
+#[cfg(test)]
+mod refusals;
+mod source;
+mod storage;
+mod weights;
+
+pub use cache::HubCache;
+pub use layout::{Checkpoint, Component, TokenizerFiles};
+pub use random::RandomWeights;
+pub use source::{Found, ModelId, ModelSource};
+pub use weights::{WeightCheck, WeightFiles};

@@ -3,6 +3,8 @@
 //!
 //! `models` writes programs from a checkpoint's `config.json`; `exec` runs them. Nothing here knows of a device.
 
+pub mod fuse;
+mod memory;
 mod op;
 pub mod plan;
 mod program;

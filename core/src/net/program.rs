@@ -127,6 +127,11 @@ impl Program {
     pub fn is_constant(&self, value: ValueId) -> bool {
         self.constant[value.0]
     }
+
+    /// The same by [`ValueId::index`].
+    pub(super) fn constant_at(&self, index: usize) -> bool {
+        self.constant[index]
+    }
 }
 
 /// Writes a program, one operation after the other. Shapes are worked out and checked as it goes; a misfit is a bug of
@@ -245,13 +250,7 @@ impl ProgramBuilder {
     }
 
     /// Attention of `q` over `k` and `v`; `kv_row[i]` is the row of `k` and `v` that row `i` of `q` attends to.
-    pub fn attention(
-        &mut self,
-        [q, k, v]: [ValueId; 3],
-        heads: usize,
-        causal: bool,
-        kv_row: Vec<usize>,
-    ) -> ValueId {
+    pub fn attention(&mut self, [q, k, v]: [ValueId; 3], heads: usize, causal: bool, kv_row: Vec<usize>) -> ValueId {
         let (qs, ks, vs) = (self.shape(q), self.shape(k), self.shape(v));
         assert!(qs.c % heads == 0 && vs.c % heads == 0, "{heads} heads do not divide {qs:?}, {vs:?}");
         assert!(qs.c == ks.c && ks.n == vs.n && ks.pixels() == vs.pixels(), "{qs:?} over {ks:?}, {vs:?}");

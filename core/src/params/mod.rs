@@ -1,5 +1,216 @@
 //! What the user asks for: plain data, no tensors.
+//!
+//! [`StreamDiffusionParams`] has Daydream's names and order. Whatever arrives as JSON comes in through
+//! [`ParamsPatch`], which refuses what it does not know; [`diff`] says what a change costs. The idea to keep in mind:
+//! types and defaults are the structs', everything else about a parameter is its row in [`FIELDS`].
 
+mod acceleration;
+mod allowed;
+mod compat;
+mod controlnet;
+mod diff;
+mod fields;
 mod interpolation;
+mod ip_adapter;
+mod json;
+mod known;
+mod names;
+mod patch;
+mod presets;
+mod processing;
+mod processor;
+mod schema;
+mod table;
+mod validate;
+mod weighted;
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod refusals;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use acceleration::Acceleration;
+pub use allowed::Allowed;
+pub use compat::{Notice, check_supported, notices, unsupported};
+pub use controlnet::ControlNetConfig;
+pub use diff::{Change, diff, total_cost};
+pub use fields::{Cost, Dearer, FIELDS, Field, field};
 pub use interpolation::Interpolation;
+pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, WeightType};
+pub use json::MAX_BYTES as MAX_JSON_BYTES;
+pub use known::DEMO_MODEL;
+pub use patch::ParamsPatch;
+pub use processing::{ProcessingConfig, SingleProcessorConfig};
+pub use processor::ProcessorName;
+pub use schema::schema;
+pub use table::markdown_table;
+pub use weighted::Weighted;
+
+/// Says everything that a user can ask of a stream.
+///
+/// The defaults are those of Daydream's service, except that `use_safety_checker` is off: who hosts the engine decides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamDiffusionParams {
+    /// Names the base model, as a hub id or a folder; `demo` is the model inside the library.
+    pub model_id: String,
+    /// Says what the picture shall look like: one text, or several with weights.
+    pub prompt: Weighted<String>,
+    /// Chooses how several prompts are mixed.
+    pub prompt_interpolation_method: Interpolation,
+    /// Divides the weights of the prompts by their sum.
+    pub normalize_prompt_weights: bool,
+    /// Divides the weights of the seeds by their sum, and keeps the strength of the mixed noise.
+    pub normalize_seed_weights: bool,
+    /// Says what the picture shall not look like; counts where `guidance_scale` is above 1.
+    pub negative_prompt: String,
+    /// Sets how strongly the prompt pulls away from the negative prompt; up to 1 there is no guidance.
+    pub guidance_scale: f64,
+    /// Sets how much the stock noise of residual guidance counts.
+    pub delta: f64,
+    /// Sets the length of the grid of timesteps that `t_index_list` points into.
+    pub num_inference_steps: u32,
+    /// Lists the places in the grid at which a frame is denoised, one row of the batch each; a lower place is noisier,
+    /// and a different number of them re-primes the batch.
+    pub t_index_list: Vec<u32>,
+    /// Loads the safety checker, which replaces pictures that it flags.
+    pub use_safety_checker: bool,
+    /// Sets from which score on the safety checker flags a picture.
+    pub safety_checker_threshold: f64,
+    /// Sets the width of the pictures, in pixels.
+    pub width: u32,
+    /// Sets the height of the pictures, in pixels.
+    pub height: u32,
+    /// Lists LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same.
+    #[serde(with = "null_when_empty")]
+    #[schemars(with = "Option<BTreeMap<String, f64>>")]
+    pub lora_dict: BTreeMap<String, f64>,
+    /// Merges the LCM-LoRA, where the base model is not made for few steps by itself.
+    pub use_lcm_lora: bool,
+    /// Names the LCM-LoRA, as a hub id or a folder.
+    pub lcm_lora_id: String,
+    /// Asks for a kind of acceleration; a hint, the best executor of the machine runs in any case.
+    pub acceleration: Acceleration,
+    /// Runs all rows in one pass of the network, each for another frame; off, one frame takes all steps in turn.
+    pub use_denoising_batch: bool,
+    /// Adds fresh noise to a row between two steps.
+    pub do_add_noise: bool,
+    /// Seeds the noise: one seed, or several with weights.
+    pub seed: Weighted<u64>,
+    /// Chooses how the noises of several seeds are mixed.
+    pub seed_interpolation_method: Interpolation,
+    /// Skips frames that resemble the one before.
+    pub enable_similar_image_filter: bool,
+    /// Sets from which likeness on a frame may be skipped.
+    pub similar_image_filter_threshold: f64,
+    /// Sets how many frames may be skipped in a row.
+    pub similar_image_filter_max_skip_frame: u32,
+    /// Passes frames through the processing chains only.
+    pub skip_diffusion: bool,
+    /// Lets a server show a loading picture while a change loads and there is no other to show.
+    pub show_reloading_frame: bool,
+    /// Processes the frame before it is encoded.
+    pub image_preprocessing: ProcessingConfig,
+    /// Processes the picture after it is decoded.
+    pub image_postprocessing: ProcessingConfig,
+    /// Processes the noised latent before the network.
+    pub latent_preprocessing: ProcessingConfig,
+    /// Processes the latent after the network.
+    pub latent_postprocessing: ProcessingConfig,
+    /// Lists the ControlNets; a list that is sent replaces the one before.
+    pub controlnets: Vec<ControlNetConfig>,
+    /// Describes the image prompt.
+    pub ip_adapter: IPAdapterConfig,
+    /// Gives the style image: an http(s) or data URL, or bare base64; empty for none.
+    pub ip_adapter_style_image_url: String,
+    /// Describes the attention to earlier frames.
+    pub cached_attention: CachedAttentionConfig,
+}
+
+impl Default for StreamDiffusionParams {
+    fn default() -> Self {
+        Self {
+            model_id: "stabilityai/sd-turbo".into(),
+            prompt: "an anime render of a girl with purple hair, masterpiece".into(),
+            prompt_interpolation_method: Interpolation::Slerp,
+            normalize_prompt_weights: true,
+            normalize_seed_weights: true,
+            negative_prompt: "blurry, low quality, flat, 2d".into(),
+            guidance_scale: 1.0,
+            delta: 0.7,
+            num_inference_steps: 50,
+            t_index_list: vec![12, 20, 32],
+            use_safety_checker: false,
+            safety_checker_threshold: 0.5,
+            width: 512,
+            height: 512,
+            lora_dict: BTreeMap::new(),
+            use_lcm_lora: true,
+            lcm_lora_id: "latent-consistency/lcm-lora-sdv1-5".into(),
+            acceleration: Acceleration::Tensorrt,
+            use_denoising_batch: true,
+            do_add_noise: true,
+            seed: Weighted::One(789),
+            seed_interpolation_method: Interpolation::Linear,
+            enable_similar_image_filter: false,
+            similar_image_filter_threshold: 0.98,
+            similar_image_filter_max_skip_frame: 10,
+            skip_diffusion: false,
+            show_reloading_frame: true,
+            image_preprocessing: ProcessingConfig::default(),
+            image_postprocessing: ProcessingConfig::default(),
+            latent_preprocessing: ProcessingConfig::default(),
+            latent_postprocessing: ProcessingConfig::default(),
+            controlnets: Vec::new(),
+            ip_adapter: IPAdapterConfig::default(),
+            ip_adapter_style_image_url: String::new(),
+            cached_attention: CachedAttentionConfig::default(),
+        }
+    }
+}
+
+impl StreamDiffusionParams {
+    /// Reads parameters from JSON; what is missing has its default, as if a patch met the default parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams), as [`ParamsPatch::from_json`] and
+    /// [`ParamsPatch::merge`].
+    pub fn from_json(text: &str) -> crate::Result<(Self, Vec<Notice>)> {
+        ParamsPatch::from_json(text)?.merge(&Self::default())
+    }
+
+    /// Writes the parameters as indented JSON, every field in Daydream's order.
+    pub fn to_json(&self) -> String {
+        format!("{:#}", self.to_value())
+    }
+
+    /// Gives the parameters as a JSON object with every field; a number that is not finite becomes `null`.
+    pub fn to_value(&self) -> Value {
+        // Cannot fail: all keys are text, and every type here is plain data.
+        serde_json::to_value(self).expect("plain data has a JSON form")
+    }
+}
+
+/// Travels as `null` when it is empty, and reads `null` as empty: one wire form for "none".
+mod null_when_empty {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Map = BTreeMap<String, f64>;
+
+    pub(super) fn serialize<S: Serializer>(map: &Map, serializer: S) -> Result<S::Ok, S::Error> {
+        (!map.is_empty()).then_some(map).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map, D::Error> {
+        Option::<Map>::deserialize(deserializer).map(Option::unwrap_or_default)
+    }
+}

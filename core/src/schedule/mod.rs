@@ -1,1 +1,14 @@
 //! The numbers of the noise schedule, in `f64`; no tensors, no frames.
+//!
+//! [`Betas`] give `alphas_cumprod`, [`lcm_grid`] the timesteps that `num_inference_steps` selects, and [`StepTable`]
+//! joins both at the positions of `t_index_list`. [`rescale()`] moves those positions when the grid changes its length.
+
+mod betas;
+mod grid;
+mod rescale;
+mod table;
+
+pub use betas::{BetaSchedule, Betas, BetasError};
+pub use grid::{GridError, MAX_INFERENCE_STEPS, lcm_grid};
+pub use rescale::rescale;
+pub use table::{Step, StepTable, TableError};

@@ -1,1 +1,7 @@
-//! Times of the stages of a frame.
+//! Times of the stages of a frame, and what many of them come to.
+
+mod stats;
+mod timings;
+
+pub use stats::{Samples, Summary};
+pub use timings::Timings;

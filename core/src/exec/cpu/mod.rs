@@ -1,1 +1,115 @@
 //! The shipped CPU path: a static plan over one arena, packed weights, kernels chosen at run time.
+
+mod attention;
+mod elementwise;
+mod kernel;
+mod network;
+mod norm;
+mod pack;
+mod pool;
+mod product;
+mod span;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Instant;
+
+pub use self::kernel::Isa;
+use self::kernel::Kernels;
+use self::network::CpuNetwork;
+use self::pool::Pool;
+use super::{Executor, Network};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Program, Weights};
+
+/// How a [`CpuExecutor`] uses the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CpuOptions {
+    /// How many threads work on a frame, with the one that calls; `None` takes as many as this process may use at once.
+    /// The result does not depend on it.
+    pub threads: Option<NonZeroUsize>,
+    /// Which instructions; `None` takes the fastest that the machine has.
+    pub isa: Option<Isa>,
+    /// Whether each thread but the caller's stays on a core of its own (Linux only): steadier times on a machine that
+    /// has nothing else to do, worse ones where others pin theirs to the same cores.
+    pub pin: bool,
+}
+
+/// The most threads that an executor starts.
+const MOST_THREADS: usize = 1024;
+
+/// Runs networks on this machine's processor, in `f32`. Has threads of its own, which sleep while there is nothing to do
+/// and end when the last network made by it is dropped.
+#[derive(Debug)]
+pub struct CpuExecutor {
+    kernels: &'static Kernels,
+    pool: Arc<Pool>,
+}
+
+impl CpuExecutor {
+    /// Starts the threads and chooses the kernels.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for instructions that the machine does not have, `InvalidArgument` for more than 1024 threads,
+    /// `Device` where a thread cannot be started.
+    pub fn new(options: CpuOptions) -> Result<Self> {
+        let isa = options.isa.unwrap_or_else(Isa::best);
+        let unsupported = || {
+            let best = Isa::best().name();
+            Error::new(ErrorKind::Unsupported, format!("this processor has no {}; its best is {best}", isa.name()))
+        };
+        let kernels = isa.kernels().ok_or_else(unsupported)?;
+        let all = || available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_THREADS);
+        let threads = options.threads.map_or_else(all, NonZeroUsize::get);
+        if threads > MOST_THREADS {
+            let text = format!("{threads} threads, but at most {MOST_THREADS} are possible");
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        }
+        Ok(Self { kernels, pool: Arc::new(Pool::new(threads, options.pin)?) })
+    }
+
+    /// Which instructions it uses.
+    pub fn isa(&self) -> Isa {
+        self.kernels.isa
+    }
+
+
+    /// Measures what the machine can do at this moment, in billions of multiplications and additions a second: loops that
+    /// touch no memory, on all threads. Takes some milliseconds.
+    #[allow(unsafe_code, reason = "calls a kernel by itself")]
+    pub fn peak(&self) -> f64 {
+        const ROUNDS: usize = 2_000_000;
+        let pieces = self.threads();
+        let start = Instant::now();
+        self.pool.run(pieces, &|_, _| {
+            // SAFETY: the table is there only where the processor has its instructions.
+            std::hint::black_box(unsafe { (self.kernels.peak)(ROUNDS) });
+        });
+        let each = 2 * ROUNDS * kernel::PEAK_SUMS * self.kernels.lanes;
+        (pieces * each) as f64 / start.elapsed().as_secs_f64() / 1e9
+    }
+}
+
+impl Executor for CpuExecutor {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn describe(&self) -> String {
+        let threads = self.threads();
+        format!("cpu ({}, {threads} {})", self.isa().name(), if threads == 1 { "thread" } else { "threads" })
+    }
+
+    fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
+        Ok(Arc::new(CpuNetwork::new(program, weights, self.kernels, &self.pool)?))
+    }
+}

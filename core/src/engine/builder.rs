@@ -1,0 +1,73 @@
+//! Puts an engine together.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use super::pipeline::Workshop;
+use super::{Engine, EngineOptions, ExecutorKind, check_dtype};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Executor;
+use crate::exec::cpu::{CpuExecutor, CpuOptions};
+use crate::exec::reference::ReferenceExecutor;
+use crate::load::ModelSource;
+use crate::params::{StreamDiffusionParams, notices};
+
+/// Puts an [`Engine`] together: where models come from, the first parameters, options.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct EngineBuilder {
+    source: ModelSource,
+    params: StreamDiffusionParams,
+    options: EngineOptions,
+}
+
+impl EngineBuilder {
+    pub(super) fn new() -> Self {
+        Self { source: ModelSource::Demo, params: StreamDiffusionParams::demo(), options: EngineOptions::default() }
+    }
+
+    /// Says where models come from; the embedded demo model, if not told.
+    pub fn models(mut self, source: ModelSource) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Sets the first parameters; the demo model's own, if not told.
+    pub fn params(mut self, params: StreamDiffusionParams) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// Sets what is fixed for the engine's life.
+    pub fn options(mut self, options: EngineOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Loads the model and gets everything ready for the first frame. Slow.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
+    pub fn build(self) -> Result<Engine> {
+        let Self { source, params, options } = self;
+        params.validate()?;
+        check_dtype(&options)?;
+        let executor: Arc<dyn Executor> = match options.executor {
+            ExecutorKind::Cpu => {
+                Arc::new(CpuExecutor::new(CpuOptions { threads: threads(&options)?, ..Default::default() })?)
+            }
+            ExecutorKind::Reference => Arc::new(ReferenceExecutor),
+        };
+        let notices = notices(&params);
+        Engine::new(Workshop { source, options, executor }, params, notices)
+    }
+}
+
+fn threads(options: &EngineOptions) -> Result<Option<NonZeroUsize>> {
+    let at_least_one = |threads| {
+        NonZeroUsize::new(threads)
+            .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "threads is 0, but must be at least 1"))
+    };
+    options.threads.map(at_least_one).transpose()
+}

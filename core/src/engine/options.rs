@@ -1,0 +1,116 @@
+//! What a host chooses once, when it builds an engine; what changes live are the parameters.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, ErrorKind};
+use crate::frame::{Fit, PixelFormat};
+use crate::stream::CfgType;
+use crate::stream::noise::Generator;
+
+/// What a host chooses once, when it builds an engine.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// What runs the networks.
+    pub executor: ExecutorKind,
+    /// The number format of weights and activations.
+    pub dtype: Dtype,
+    /// How guidance is worked out where `guidance_scale` is above 1.
+    pub cfg_type: CfgType,
+    /// Which generator turns seeds into noise.
+    pub noise: Generator,
+    /// Whether sizes outside the service's 384 to 1024 in steps of 64 are taken, as far as the model can.
+    pub allow_any_size: bool,
+    /// Threads of the CPU executor; all of the machine's where absent.
+    pub threads: Option<usize>,
+    /// How a frame of another shape is brought to the stream's size.
+    pub fit: Fit,
+    /// The format of the pictures that [`Engine::process`](super::Engine::process) gives.
+    pub output: PixelFormat,
+    /// The id of an autoencoder to use in place of the model's own, looked for where models come from.
+    pub vae: Option<String>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            executor: ExecutorKind::Cpu,
+            dtype: Dtype::F32,
+            cfg_type: CfgType::SelfNegative,
+            noise: Generator::Philox,
+            allow_any_size: false,
+            threads: None,
+            fit: Fit::Cover,
+            output: PixelFormat::Rgba8,
+            vae: None,
+        }
+    }
+}
+
+/// What runs the networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ExecutorKind {
+    /// This crate's own kernels.
+    Cpu,
+    /// candle, one operation at a time: slow, and obviously right.
+    Reference,
+}
+
+/// The number format of weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dtype {
+    /// 32 bits.
+    F32,
+    /// The upper 16 bits of `F32`; no executor has it yet.
+    Bf16,
+}
+
+/// Gives an enum its names, in both directions.
+macro_rules! named {
+    ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {
+        impl $type {
+            /// Its name on the command line and in reports.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                match text {
+                    $($name => Ok(Self::$variant),)+
+                    _ => Err(Error::new(
+                        ErrorKind::InvalidArgument,
+                        format!(concat!($what, " is {:?}, but must be one of: {}"), text, [$($name),+].join(", ")),
+                    )),
+                }
+            }
+        }
+    };
+}
+
+named!(ExecutorKind, "executor", Cpu = "cpu", Reference = "reference");
+named!(Dtype, "dtype", F32 = "f32", Bf16 = "bf16");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_others_are_refused_with_the_list() {
+        assert_eq!("reference".parse::<ExecutorKind>().unwrap(), ExecutorKind::Reference);
+        let refused = "f64".parse::<Dtype>().unwrap_err();
+        assert_eq!(refused.to_string(), "dtype is \"f64\", but must be one of: f32, bf16");
+    }
+}

@@ -1,0 +1,44 @@
+//! What leaves the engine.
+
+use crate::frame::{Frame, FrameId};
+use crate::telemetry::Timings;
+
+/// Pixels that leave the engine, and what they were made from.
+#[derive(Debug)]
+pub struct Picture {
+    /// The pixels; their buffer goes back to the engine's pool when this drops.
+    pub frame: Frame,
+    /// The frame with which the picture came out.
+    pub id: FrameId,
+    /// The frame that it was made from.
+    pub source_id: FrameId,
+    /// How it came about.
+    pub kind: PictureKind,
+    /// How long each stage took.
+    pub timings: Timings,
+}
+
+/// A picture without its pixels, which lie in the host's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureInfo {
+    /// The frame with which the picture came out.
+    pub id: FrameId,
+    /// The frame that it was made from.
+    pub source_id: FrameId,
+    /// How it came about.
+    pub kind: PictureKind,
+    /// How long each stage took.
+    pub timings: Timings,
+}
+
+/// How a picture came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PictureKind {
+    /// Restyled.
+    New,
+    /// The last picture again, because the frame hardly differs from the last one worked on.
+    Repeated,
+    /// The frame itself, fitted to the stream's size, because `skip_diffusion` is on.
+    Passed,
+}

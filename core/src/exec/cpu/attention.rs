@@ -1,0 +1,259 @@
+//! Attention without its matrix: block after block of keys, each query keeps its largest score, the sum of its weights
+//! and what it gathered so far.
+
+#![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
+
+use super::kernel::{Kernels, Scale, Softmax, Tile};
+use super::network::Run;
+use super::span::{LINE, Span};
+use crate::net::Shape;
+
+/// Keys of a block: with their values they stay in the second cache while a piece's queries go over them.
+const KEYS: usize = 256;
+/// Queries of a piece of work; a multiple of the rows of every tile.
+const QUERIES: usize = 96;
+/// No tile has more rows.
+const TALLEST: usize = 8;
+
+/// How keys and values lie: row after row of the batch, in it head after head, in it the keys in panels
+/// (`[panel][channel][key]`), then the values in panels (`[panel][key][channel]`). The last panel of each is narrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyLayout {
+    rows: usize,
+    heads: usize,
+    keys: usize,
+    /// Channels of a head of the keys.
+    width: usize,
+    /// Channels of a head of the values.
+    value_width: usize,
+    lanes: usize,
+    /// Numbers in a full panel's row.
+    panel: usize,
+}
+
+impl KeyLayout {
+    pub(super) fn new(k: Shape, v: Shape, heads: usize, kernels: &Kernels) -> Self {
+        Self {
+            rows: k.n,
+            heads,
+            keys: k.pixels(),
+            width: k.c / heads,
+            value_width: v.c / heads,
+            lanes: kernels.lanes,
+            panel: kernels.lanes * kernels.attend.len(),
+        }
+    }
+
+    /// Numbers in all.
+    pub(super) fn len(&self) -> usize {
+        self.rows * self.heads * self.head_len()
+    }
+
+    fn head_len(&self) -> usize {
+        (self.padded_keys() * self.width + self.keys * self.padded_values()).next_multiple_of(LINE)
+    }
+
+    fn padded_keys(&self) -> usize {
+        self.keys.next_multiple_of(self.lanes)
+    }
+
+    fn padded_values(&self) -> usize {
+        self.value_width.next_multiple_of(self.lanes)
+    }
+
+    /// Places of the panels of `len` columns: first column, width.
+    fn panels(&self, len: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let panel = self.panel;
+        (0..len).step_by(panel).map(move |first| (first, panel.min(len - first)))
+    }
+
+    fn head(&self, packed: Span, row: usize, head: usize) -> *mut f32 {
+        packed.ptr().wrapping_add((row * self.heads + head) * self.head_len())
+    }
+
+    /// Lays out keys and values.
+    pub(super) fn pack(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
+        run.pieces(self.rows * self.heads, &|piece, _| {
+            let (row, head) = (piece / self.heads, piece % self.heads);
+            // SAFETY: this head of this row is this piece's; `len` is what the plan made room for.
+            let to = unsafe { std::slice::from_raw_parts_mut(self.head(packed, row, head), self.head_len()) };
+            let (keys, values) = to.split_at_mut(self.padded_keys() * self.width);
+            keys.fill(0.0);
+            values.fill(0.0);
+            for key in 0..self.keys {
+                // SAFETY: nobody writes keys and values in this step.
+                let (k, v) = unsafe { (k.read(row * self.keys + key), v.read(row * self.keys + key)) };
+                let first = key / self.panel * self.panel;
+                let wide = self.panel.min(self.padded_keys() - first);
+                let column = &mut keys[first * self.width + (key - first)..];
+                for (c, &x) in k[head * self.width..][..self.width].iter().enumerate() {
+                    column[c * wide] = x;
+                }
+                let v = &v[head * self.value_width..][..self.value_width];
+                for (first, wide) in self.panels(self.padded_values()) {
+                    let some = &v[first..(first + wide).min(v.len())];
+                    values[first * self.keys + key * wide..][..some.len()].copy_from_slice(some);
+                }
+            }
+        });
+    }
+}
+
+/// Attention, ready to run.
+#[derive(Debug)]
+pub(super) struct Attention {
+    pub(super) keys: KeyLayout,
+    pub(super) causal: bool,
+    pub(super) kv_row: Vec<usize>,
+}
+
+/// Some queries of one head.
+struct Piece<'a> {
+    run: &'a Run<'a>,
+    layout: &'a KeyLayout,
+    /// Keys and values of the head.
+    keys: *const f32,
+    values: *const f32,
+    scores: *mut f32,
+    gathered: *mut f32,
+    largest: *mut f32,
+    sums: *mut f32,
+}
+
+impl Attention {
+    /// Scratch numbers a thread needs.
+    pub(super) fn thread_scratch(&self) -> usize {
+        TALLEST * KEYS + (QUERIES + TALLEST) * (self.keys.padded_values() + 2) + 2 * LINE
+    }
+
+    pub(super) fn run(&self, run: &Run<'_>, q: Span, packed: Span, out: Span) {
+        let layout = &self.keys;
+        let tokens = q.shape.pixels();
+        let blocks = tokens.div_ceil(QUERIES);
+        run.pieces(q.shape.n * layout.heads * blocks, &|piece, thread| {
+            let (row, head, block) = (piece / (layout.heads * blocks), piece / blocks % layout.heads, piece % blocks);
+            let scores = run.scratch.of(thread);
+            let largest = scores.wrapping_add(TALLEST * KEYS);
+            let sums = largest.wrapping_add((QUERIES + TALLEST).next_multiple_of(LINE));
+            let keys = layout.head(packed, self.kv_row[row], head).cast_const();
+            let piece = Piece {
+                run,
+                layout,
+                keys,
+                values: keys.wrapping_add(layout.padded_keys() * layout.width),
+                scores,
+                gathered: sums.wrapping_add((QUERIES + TALLEST).next_multiple_of(LINE)),
+                largest,
+                sums,
+            };
+            let first = block * QUERIES;
+            let count = QUERIES.min(tokens - first);
+            // SAFETY: the pieces divide rows, heads and queries among themselves; `scratch` has room for what
+            // `thread_scratch` says.
+            unsafe { piece.run([q, out], row * tokens, head, first..first + count, self.causal) }
+        });
+    }
+}
+
+impl Piece<'_> {
+    /// # Safety
+    ///
+    /// The addresses of the piece hold what they are named for, and nobody else uses these queries of `out`.
+    unsafe fn run(&self, [q, out]: [Span; 2], row: usize, head: usize, queries: std::ops::Range<usize>, causal: bool) {
+        let (layout, kernels) = (self.layout, self.run.kernels);
+        let height = kernels.attend[0].rows;
+        let wide = layout.padded_values();
+        for i in 0..QUERIES {
+            // SAFETY: scratch for `QUERIES` numbers each.
+            unsafe {
+                *self.largest.add(i) = f32::NEG_INFINITY;
+                *self.sums.add(i) = 0.0;
+            }
+        }
+        for first_key in (0..layout.keys).step_by(KEYS) {
+            for (tile, query) in queries.clone().step_by(height).enumerate() {
+                let count = height.min(queries.end - query);
+                if causal && first_key > query + count - 1 {
+                    continue;
+                }
+                let mut rows = [std::ptr::null::<f32>(); TALLEST];
+                for (i, address) in rows.iter_mut().enumerate().take(height) {
+                    *address = q.pixel(row + query + i.min(count - 1)).wrapping_add(head * layout.width);
+                }
+                // SAFETY: the caller's promise; `rows` are addresses of the head's channels of queries.
+                unsafe { self.block(&rows, first_key, [tile * height, count], causal.then_some(query)) };
+            }
+        }
+        for (i, query) in queries.enumerate() {
+            let to = out.pixel(row + query).wrapping_add(head * layout.value_width);
+            // SAFETY: as above.
+            unsafe {
+                let (from, factor) = (self.gathered.add(i * wide), 1.0 / *self.sums.add(i));
+                (kernels.scale)(&Scale { from, out: to, len: layout.value_width, factor });
+            }
+        }
+    }
+
+    /// One block of keys for one tile of queries, the piece's `at`th and following.
+    ///
+    /// # Safety
+    ///
+    /// As `run`; `rows` are addresses of `width` numbers for all rows of a tile.
+    unsafe fn block(
+        &self,
+        rows: &[*const f32; TALLEST],
+        first_key: usize,
+        [at, count]: [usize; 2],
+        causal: Option<usize>,
+    ) {
+        let (layout, kernels) = (self.layout, self.run.kernels);
+        let padded = KEYS.min(layout.padded_keys() - first_key);
+        let keys = KEYS.min(layout.keys - first_key);
+        let wide = layout.padded_values();
+        let (height, zeros) = (kernels.attend[0].rows, self.run.zeros.as_ptr());
+        let gathered = self.gathered.wrapping_add(at * wide);
+        // SAFETY: the caller's promise; the layout of keys and values is `layout`'s.
+        unsafe {
+            for (first, width) in layout.panels(padded) {
+                let panel = self.keys.add((first_key + first) * layout.width);
+                let sums = self.scores.add(first);
+                let (rows, len) = (rows.as_ptr(), layout.width);
+                let tile =
+                    Tile { rows, taps: 1, offset: 0, len, panel, tap_stride: 0, sums, sums_ld: KEYS, start: zeros };
+                (kernels.attend[width / layout.lanes - 1].run)(&tile);
+            }
+            for i in 0..count {
+                let seen = causal.map_or(keys, |query| keys.min((query + i + 1).saturating_sub(first_key)));
+                for key in seen..padded {
+                    *self.scores.add(i * KEYS + key) = f32::NEG_INFINITY;
+                }
+            }
+            let scale = std::f32::consts::LOG2_E / (layout.width as f32).sqrt();
+            let (largest, sums) = (self.largest.add(at), self.sums.add(at));
+            let (scores, gathered_len) = (self.scores, wide);
+            (kernels.softmax)(&Softmax {
+                scores,
+                ld: KEYS,
+                rows: count,
+                keys: padded,
+                scale,
+                largest,
+                sums,
+                gathered,
+                gathered_len,
+            });
+            let mut weights = [std::ptr::null::<f32>(); TALLEST];
+            for (i, address) in weights.iter_mut().enumerate().take(height) {
+                *address = self.scores.add(i * KEYS);
+            }
+            for (first, width) in layout.panels(wide) {
+                let panel = self.values.add(first * layout.keys + first_key * width);
+                let start = if first_key == 0 { zeros } else { std::ptr::null() };
+                let (rows, sums) = (weights.as_ptr(), gathered.add(first));
+                let tile =
+                    Tile { rows, taps: 1, offset: 0, len: keys, panel, tap_stride: 0, sums, sums_ld: wide, start };
+                (kernels.attend[width / layout.lanes - 1].run)(&tile);
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The product of a few rows and a panel of weights, all sums in registers.
+
+use super::Tile;
+use super::simd::Simd;
+
+/// See [`Tile`]. `ROWS * VECTORS` sums, `VECTORS` weights and one number of a row are in registers at a time.
+#[inline(always)]
+pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(args: &Tile) {
+    let width = VECTORS * S::LANES;
+    // SAFETY: the caller promises that `sums` has ROWS rows of `width` numbers, `start` is null or has one, `rows` has a
+    // pointer per tap and row to `offset + len` numbers, and `panel` has `len * width` numbers per tap.
+    unsafe {
+        let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
+        for (i, row) in sums.iter_mut().enumerate() {
+            let from = if args.start.is_null() { args.sums.add(i * args.sums_ld).cast_const() } else { args.start };
+            for (j, sum) in row.iter_mut().enumerate() {
+                *sum = S::load(from.add(j * S::LANES));
+            }
+        }
+        for tap in 0..args.taps {
+            let mut weights = args.panel.add(tap * args.tap_stride);
+            let mut rows = [std::ptr::null::<f32>(); ROWS];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = (*args.rows.add(tap * ROWS + i)).add(args.offset);
+            }
+            let mut k = 0;
+            while k + 4 <= args.len {
+                for step in 0..4 {
+                    step_of::<S, ROWS, VECTORS>(&rows, k + step, weights.add(step * width), &mut sums);
+                }
+                weights = weights.add(4 * width);
+                k += 4;
+            }
+            while k < args.len {
+                step_of::<S, ROWS, VECTORS>(&rows, k, weights, &mut sums);
+                weights = weights.add(width);
+                k += 1;
+            }
+        }
+        for (i, row) in sums.iter().enumerate() {
+            for (j, &sum) in row.iter().enumerate() {
+                S::store(args.sums.add(i * args.sums_ld + j * S::LANES), sum);
+            }
+        }
+    }
+}
+
+/// One channel: as many multiplications and additions as there are sums.
+#[inline(always)]
+unsafe fn step_of<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    rows: &[*const f32; ROWS],
+    k: usize,
+    weights: *const f32,
+    sums: &mut [[S::V; VECTORS]; ROWS],
+) {
+    // SAFETY: as `tile`, whose loop keeps `k` and `weights` within bounds.
+    unsafe {
+        let mut w = [S::splat(0.0); VECTORS];
+        for (j, w) in w.iter_mut().enumerate() {
+            *w = S::load(weights.add(j * S::LANES));
+        }
+        for (row, sums) in rows.iter().zip(sums) {
+            let x = S::splat(*row.add(k));
+            for (sum, &w) in sums.iter_mut().zip(&w) {
+                *sum = S::fma(x, w, *sum);
+            }
+        }
+    }
+}

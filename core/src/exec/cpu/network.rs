@@ -1,0 +1,223 @@
+//! A program compiled for the processor: its plan, its weights, and the loop over its steps.
+
+#![allow(unsafe_code, reason = "steps read and write parts of one arena")]
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::elementwise;
+use super::kernel::Kernels;
+use super::pool::Pool;
+use super::span::{Aligned, LINE, Scratch, Span};
+use super::step::{Loader, Ready, Rooms};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{Arena, Constants, Network};
+use crate::net::fuse::Slot;
+use crate::net::plan::{Plan, Space};
+use crate::net::{Program, Rate, Weights};
+
+/// What every step of a run is given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) kernels: &'static Kernels,
+    /// Who works; the caller alone where there is none.
+    pool: Option<&'a Pool>,
+    /// Scratch memory of each thread.
+    pub(super) scratch: Scratch,
+    /// As many zeros as the widest pixel has channels, and at least a tile's width.
+    pub(super) zeros: &'a [f32],
+}
+
+impl Run<'_> {
+    /// Calls `piece(i, thread)` for each `i` below `count`, once.
+    pub(super) fn pieces(&self, count: usize, piece: &(dyn Fn(usize, usize) + Sync)) {
+        match self.pool {
+            Some(pool) => pool.run(count, piece),
+            None => (0..count).for_each(|i| piece(i, 0)),
+        }
+    }
+}
+
+/// What a network keeps between frames.
+struct Kept {
+    /// Which network made it.
+    network: u64,
+    numbers: Aligned,
+}
+
+/// A program, planned and packed.
+pub(super) struct CpuNetwork {
+    id: u64,
+    program: Arc<Program>,
+    plan: Plan,
+    constant: Vec<Ready>,
+    frame: Vec<Ready>,
+    thread_scratch: usize,
+    zeros: Aligned,
+    kernels: &'static Kernels,
+    pool: Arc<Pool>,
+}
+
+impl fmt::Debug for CpuNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CpuNetwork").field("program", &self.program.name()).finish_non_exhaustive()
+    }
+}
+
+/// The memories of a run, by address.
+struct Memory<'i, 'o> {
+    arena: *mut f32,
+    kept: *mut f32,
+    inputs: &'i [&'i [f32]],
+    outputs: *mut &'o mut [f32],
+}
+
+impl CpuNetwork {
+    pub(super) fn new(
+        program: &Arc<Program>,
+        weights: &Weights,
+        kernels: &'static Kernels,
+        pool: &Arc<Pool>,
+    ) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mut plan = Plan::new(program, &Rooms(kernels));
+        let mut loader = Loader { program, values: &plan.values, weights, kernels, keys: Vec::new() };
+        let ready = |loader: &mut Loader<'_>, steps: Vec<_>| {
+            steps.into_iter().map(|planned| loader.ready(planned)).collect::<Result<Vec<_>>>()
+        };
+        let constant = ready(&mut loader, std::mem::take(&mut plan.constant))?;
+        let frame = ready(&mut loader, std::mem::take(&mut plan.frame))?;
+        let thread_scratch = loader.thread_scratch(&constant).max(loader.thread_scratch(&frame)).next_multiple_of(LINE);
+        let widest = plan.values.iter().map(|value| value.shape.c).max().unwrap_or(0);
+        let zeros = Aligned::zeros(widest.max(kernels.lanes * kernels.tiles.len())).ok_or_else(|| no_memory(widest))?;
+        Ok(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            program: Arc::clone(program),
+            plan,
+            constant,
+            frame,
+            thread_scratch,
+            zeros,
+            kernels,
+            pool: Arc::clone(pool),
+        })
+    }
+
+    fn check_inputs(&self, rate: Rate, inputs: &[&[f32]]) -> Result<()> {
+        let expected = self.program.inputs_at(rate).count();
+        if inputs.len() != expected {
+            return Err(self.misfit(format!("{} inputs, but {expected} are needed", inputs.len())));
+        }
+        for (input, given) in self.program.inputs_at(rate).zip(inputs) {
+            let shape = self.program.shape(input.value);
+            if given.len() != shape.len() {
+                let (name, len) = (&input.name, given.len());
+                return Err(self.misfit(format!("{name} has {len} numbers, but {shape:?} is {}", shape.len())));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_outputs(&self, outputs: &[&mut [f32]]) -> Result<()> {
+        let expected = self.program.outputs().len();
+        if outputs.len() != expected {
+            return Err(self.misfit(format!("{} outputs, but {expected} are needed", outputs.len())));
+        }
+        for (output, given) in self.program.outputs().iter().zip(outputs) {
+            let shape = self.program.shape(output.value);
+            if given.len() != shape.len() {
+                let (name, len) = (&output.name, given.len());
+                return Err(self.misfit(format!("room for {len} numbers of {name}, but {shape:?} is {}", shape.len())));
+            }
+        }
+        Ok(())
+    }
+
+    fn misfit(&self, text: String) -> Error {
+        Error::new(ErrorKind::InvalidArgument, text).within(self.program.name())
+    }
+
+    /// Where a value is in this run.
+    fn span(&self, memory: &Memory<'_, '_>, value: Slot) -> Span {
+        let place = self.plan.places[value];
+        let base = match place.space {
+            Space::Arena => memory.arena,
+            Space::Kept => memory.kept,
+            // Inputs are only read: nothing in a plan writes to one.
+            Space::Input(i) => memory.inputs[i].as_ptr().cast_mut(),
+            // SAFETY: `i` is below the number of outputs, which has been checked; the address is taken without borrowing
+            // what lies there, so addresses taken before stay good.
+            Space::Output(i) => unsafe { (&raw mut **memory.outputs.add(i)).cast::<f32>() },
+        };
+        Span::new(base.wrapping_add(place.offset), place.ld, self.plan.values[value].shape)
+    }
+
+    fn steps(&self, steps: &[Ready], run: &Run<'_>, memory: &Memory<'_, '_>) -> Result<()> {
+        for ready in steps {
+            let scratch = memory.arena.wrapping_add(ready.planned.scratch);
+            ready
+                .run(run, &|value| self.span(memory, value), scratch)
+                .map_err(|error| error.within(self.program.name()))?;
+        }
+        Ok(())
+    }
+}
+
+fn no_memory(len: usize) -> Error {
+    Error::new(ErrorKind::OutOfMemory, format!("no room for {len} numbers"))
+}
+
+impl Network for CpuNetwork {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn arena_len(&self) -> usize {
+        self.plan.arena_len + self.thread_scratch * self.pool.threads()
+    }
+
+    fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
+        self.check_inputs(Rate::Constant, inputs)?;
+        let scratch = self.plan.constant_arena_len + self.thread_scratch;
+        let mut arena = Aligned::zeros(scratch).ok_or_else(|| no_memory(scratch))?;
+        let mut kept = Aligned::zeros(self.plan.kept_len).ok_or_else(|| no_memory(self.plan.kept_len))?;
+        for &(input, value) in &self.plan.kept_inputs {
+            kept[self.plan.places[value].offset..][..inputs[input].len()].copy_from_slice(inputs[input]);
+        }
+        let arena = arena.as_mut_ptr();
+        let memory = Memory { arena, kept: kept.as_mut_ptr(), inputs, outputs: std::ptr::null_mut() };
+        // Alone: the threads belong to the frames that run beside.
+        let scratch = Scratch::new(arena.wrapping_add(self.plan.constant_arena_len), self.thread_scratch);
+        let run = Run { kernels: self.kernels, pool: None, scratch, zeros: &self.zeros };
+        self.steps(&self.constant, &run, &memory)?;
+        Ok(Constants::new(Kept { network: self.id, numbers: kept }))
+    }
+
+    fn run(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()> {
+        self.check_inputs(Rate::Frame, inputs)?;
+        self.check_outputs(outputs)?;
+        let kept = constants.get::<Kept>().filter(|kept| kept.network == self.id);
+        let kept = kept.ok_or_else(|| self.misfit("the constants are another network's".to_owned()))?;
+        arena.reserve(self.arena_len());
+        let arena = arena.numbers().as_mut_ptr();
+        let scratch = Scratch::new(arena.wrapping_add(self.plan.arena_len), self.thread_scratch);
+        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: &self.zeros };
+        // Nothing in a frame writes to what is kept.
+        let memory = Memory { arena, kept: kept.numbers.as_ptr().cast_mut(), inputs, outputs: outputs.as_mut_ptr() };
+        self.steps(&self.frame, &run, &memory)?;
+        for &(value, output) in &self.plan.copies {
+            let from = self.span(&memory, value);
+            // SAFETY: as in `span`.
+            let to = unsafe { (&raw mut **memory.outputs.add(output)).cast::<f32>() };
+            elementwise::copy(&run, from, Span::new(to, from.shape.c, from.shape), 0);
+        }
+        Ok(())
+    }
+}

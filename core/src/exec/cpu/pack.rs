@@ -1,0 +1,157 @@
+//! Weights as the micro-kernels read them: panels of output channels, and in each panel tap after tap, input channel
+//! after input channel, the weights of the panel's output channels side by side.
+
+use super::kernel::Kernels;
+use super::span::Aligned;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::Weights;
+
+/// Output channels that are worked out together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Panel {
+    /// Vectors side by side.
+    pub(super) vectors: usize,
+    /// The first number of its weights.
+    pub(super) offset: usize,
+    /// Its first bias.
+    pub(super) bias: usize,
+    /// The first output channel (after GEGLU, where that is done).
+    pub(super) channel: usize,
+    /// How many output channels (after GEGLU); the rest of the width is padding.
+    pub(super) channels: usize,
+}
+
+/// A packed weight with its bias.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub(super) panels: Vec<Panel>,
+    /// Weights of all panels.
+    pub(super) weights: Aligned,
+    /// A bias for each place of each panel; zeros where there is none.
+    pub(super) bias: Aligned,
+    /// Taps of the kernel.
+    pub(super) taps: usize,
+    /// Input channels.
+    pub(super) c_in: usize,
+    /// Whether each panel has values in its first half and their gates in the second.
+    pub(super) geglu: bool,
+}
+
+/// A weight and its bias, by name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) weight: &'a str,
+    pub(super) bias: Option<&'a str>,
+    pub(super) c_out: usize,
+    pub(super) c_in: usize,
+    /// Side of the kernel; `None` for a linear layer, whose weight has two dimensions.
+    pub(super) kernel: Option<usize>,
+    pub(super) geglu: bool,
+}
+
+impl Source<'_> {
+    /// The packed form, made once for all plans over `weights`.
+    pub(super) fn pack(&self, weights: &Weights, kernels: &Kernels) -> Result<std::sync::Arc<Packed>> {
+        let (form, isa) = (if self.geglu { "geglu" } else { "panels" }, kernels.isa.name());
+        let key = format!("{}+{}#{isa}.{form}", self.weight, self.bias.unwrap_or(""));
+        weights.packed(&key, || {
+            let bias = match self.bias {
+                Some(name) => Some(weights.source().read(name, &[self.c_out])?),
+                None => None,
+            };
+            let shape = match self.kernel {
+                Some(side) => vec![self.c_out, self.c_in, side, side],
+                None => vec![self.c_out, self.c_in],
+            };
+            let numbers = weights.source().read(self.weight, &shape)?;
+            let taps = self.kernel.map_or(1, |side| side * side);
+            pack(&numbers, bias.as_deref(), [self.c_out, self.c_in, taps], self.geglu, kernels)
+                .map_err(|error| error.within(self.weight))
+        })
+    }
+}
+
+/// How output channels are cut into panels: as wide as they come, the last as narrow as it may be.
+fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> {
+    // A panel of values and gates has as many vectors of the one as of the other.
+    let (c_out, share) = if geglu { (c_out / 2, 2) } else { (c_out, 1) };
+    let widest = kernels.tiles.len() / share;
+    let mut panels = Vec::new();
+    let (mut channel, mut offset, mut bias) = (0, 0, 0);
+    while channel < c_out {
+        let vectors = (c_out - channel).div_ceil(kernels.lanes).min(widest);
+        let channels = (c_out - channel).min(vectors * kernels.lanes);
+        let vectors = vectors * share;
+        panels.push(Panel { vectors, offset, bias, channel, channels });
+        offset += vectors * kernels.lanes * k;
+        bias += vectors * kernels.lanes;
+        channel += channels;
+    }
+    panels
+}
+
+fn pack(
+    numbers: &[f32],
+    bias: Option<&[f32]>,
+    [c_out, c_in, taps]: [usize; 3],
+    geglu: bool,
+    kernels: &Kernels,
+) -> Result<Packed> {
+    let panels = panels(c_out, c_in * taps, geglu, kernels);
+    let width: usize = panels.iter().map(|panel| panel.vectors * kernels.lanes).sum();
+    let too_large = || Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"));
+    let mut weights = Aligned::zeros(width * c_in * taps).ok_or_else(too_large)?;
+    let mut biases = Aligned::zeros(width).ok_or_else(too_large)?;
+    for panel in &panels {
+        let width = panel.vectors * kernels.lanes;
+        for part in 0..if geglu { 2 } else { 1 } {
+            let (row, place) = (part * c_out / 2 + panel.channel, part * width / 2);
+            let columns = &mut weights[panel.offset..][..width * c_in * taps];
+            // A few input channels at a time, so that what is written stays in the first cache.
+            for first in (0..c_in).step_by(16) {
+                let some = first..(first + 16).min(c_in);
+                for j in 0..panel.channels {
+                    let source = &numbers[(row + j) * c_in * taps..][..c_in * taps];
+                    for c in some.clone() {
+                        for (tap, &weight) in source[c * taps..(c + 1) * taps].iter().enumerate() {
+                            columns[(tap * c_in + c) * width + place + j] = weight;
+                        }
+                    }
+                }
+            }
+            if let Some(bias) = bias {
+                biases[panel.bias + place..][..panel.channels].copy_from_slice(&bias[row..][..panel.channels]);
+            }
+        }
+    }
+    Ok(Packed { panels, weights, bias: biases, taps, c_in, geglu })
+}
+
+/// A weight that is used as it is.
+pub(super) fn plain(weights: &Weights, name: &str, shape: &[usize]) -> Result<std::sync::Arc<Vec<f32>>> {
+    weights.packed(&format!("{name}#plain"), || weights.source().read(name, shape))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::Isa;
+    use super::*;
+
+    #[test]
+    fn panels_cover_the_channels_and_the_last_is_narrow() {
+        let kernels = Isa::Portable.kernels().unwrap();
+        let found = panels(21, 10, false, kernels);
+        let ends = found.iter().map(|panel| (panel.channel, panel.channels, panel.vectors)).collect::<Vec<_>>();
+        assert_eq!(ends, [(0, 8, 2), (8, 8, 2), (16, 5, 2)]);
+        assert_eq!(panels(17, 10, false, kernels).last().unwrap().vectors, 1);
+    }
+
+    #[test]
+    fn gates_lie_beside_their_values() {
+        let kernels = Isa::Portable.kernels().unwrap();
+        let numbers = (0..12).map(|i| i as f32).collect::<Vec<_>>();
+        let packed = pack(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, kernels).unwrap();
+        assert_eq!(packed.weights[..8], [0.0, 2.0, 4.0, 0.0, 6.0, 8.0, 10.0, 0.0]);
+        assert_eq!(packed.bias[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
+    }
+}

@@ -1,0 +1,307 @@
+//! The executor's threads: a job is a number of pieces that whoever is awake takes one after the other.
+//!
+//! A job is set up without allocating or locking. Workers that wake late find the job closed and are not waited for, so
+//! a job that is over sooner than a thread wakes costs no more than it would alone.
+
+#![allow(unsafe_code, reason = "a job borrows from the thread that waits for it, which the compiler cannot see")]
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle, Thread};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Low bits of the gate: how many workers are in the job.
+const INSIDE: u64 = (1 << 16) - 1;
+/// Bit of the gate: whether workers may enter.
+const OPEN: u64 = 1 << 16;
+/// Step of the rest of the gate: the number of the job.
+const JOB: u64 = 1 << 17;
+
+/// How often a worker looks for the next job before it sleeps: some tens of microseconds, about the longest stretch
+/// between two jobs of a frame.
+const SPINS: u32 = 20_000;
+
+/// What a piece of a job is told: which piece it is, and which thread of the pool does it.
+type Piece<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+struct Shared {
+    gate: AtomicU64,
+    /// Written while the gate is closed and nobody inside, read by those inside.
+    job: UnsafeCell<Option<*const Piece<'static>>>,
+    pieces: AtomicUsize,
+    next: AtomicUsize,
+    panicked: AtomicBool,
+    stop: AtomicBool,
+    asleep: Vec<AtomicBool>,
+}
+
+// SAFETY: `job` is the only part that is not `Sync`; the gate orders its one writer and its readers, and what it points
+// to is `Sync` and outlives the job (see `Pool::run`).
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
+
+/// Threads that work for one caller at a time.
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    handles: Vec<Thread>,
+    busy: AtomicBool,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("threads", &self.threads()).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// Starts `threads - 1` threads; the caller of [`run`](Self::run) is the last one. With `pin`, each stays on a core
+    /// of its own, as far as there are cores.
+    pub(super) fn new(threads: usize, pin: bool) -> Result<Self> {
+        let count = threads.max(1) - 1;
+        let shared = Arc::new(Shared {
+            gate: AtomicU64::new(0),
+            job: UnsafeCell::new(None),
+            pieces: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
+        });
+        let mut pool = Self { shared, workers: Vec::new(), handles: Vec::new(), busy: AtomicBool::new(false) };
+        for index in 0..count {
+            let shared = Arc::clone(&pool.shared);
+            let work = move || {
+                if pin {
+                    pin_to_core(index + 1);
+                }
+                shared.work(index);
+            };
+            let worker =
+                thread::Builder::new().name(format!("dreamframe-{}", index + 1)).spawn(work).map_err(|error| {
+                    Error::new(ErrorKind::Device, format!("cannot start thread {} of {threads}", index + 2))
+                        .with_source(error)
+                })?;
+            pool.handles.push(worker.thread().clone());
+            pool.workers.push(worker);
+        }
+        Ok(pool)
+    }
+
+    /// How many threads work, with the caller.
+    pub(super) fn threads(&self) -> usize {
+        self.handles.len() + 1
+    }
+
+    /// Does `pieces` pieces of work, each once, and returns when all are done. Where another caller has the threads, or
+    /// there is one piece, the caller does all of them alone.
+    pub(super) fn run(&self, pieces: usize, piece: &Piece<'_>) {
+        if self.handles.is_empty() || pieces < 2 || self.busy.swap(true, Ordering::Acquire) {
+            (0..pieces).for_each(|i| piece(i, 0));
+            return;
+        }
+        let shared = &*self.shared;
+        let borrowed: *const Piece<'_> = piece;
+        // SAFETY: only the lifetime changes. Nobody uses the pointer after this function: it closes the gate and waits
+        // until the last worker has left, also when a piece panics (`Closing` is dropped then).
+        let forever = unsafe { std::mem::transmute::<*const Piece<'_>, *const Piece<'static>>(borrowed) };
+        // SAFETY: the gate is closed and nobody inside, and `busy` keeps other callers out.
+        unsafe { *shared.job.get() = Some(forever) };
+        shared.pieces.store(pieces, Ordering::Relaxed);
+        shared.next.store(0, Ordering::Relaxed);
+        let number = shared.gate.load(Ordering::Relaxed) & !(INSIDE | OPEN);
+        shared.gate.store(number.wrapping_add(JOB) | OPEN, Ordering::SeqCst);
+        for (asleep, handle) in shared.asleep.iter().zip(&self.handles) {
+            if asleep.load(Ordering::SeqCst) && asleep.swap(false, Ordering::SeqCst) {
+                handle.unpark();
+            }
+        }
+        {
+            let _closing = Closing(self);
+            shared.take_pieces(piece, 0);
+        }
+        assert!(!shared.panicked.load(Ordering::Relaxed), "a piece of work panicked on another thread");
+    }
+}
+
+/// Ends a job: nobody enters any more, and who is inside is waited for.
+struct Closing<'a>(&'a Pool);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        let gate = &self.0.shared.gate;
+        gate.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut spins = 0_u32;
+        while gate.load(Ordering::Acquire) & INSIDE != 0 {
+            spins = spins.wrapping_add(1);
+            // A worker that lost its core in the middle of a piece may need ours.
+            if spins.is_multiple_of(1024) { thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+impl Shared {
+    fn take_pieces(&self, piece: &Piece<'_>, thread: usize) {
+        let pieces = self.pieces.load(Ordering::Relaxed);
+        loop {
+            let i = self.next.fetch_add(1, Ordering::Relaxed);
+            if i >= pieces {
+                return;
+            }
+            piece(i, thread);
+        }
+    }
+
+    /// The life of a worker.
+    fn work(&self, index: usize) {
+        let mut done = 0;
+        while let Some(gate) = self.wait(index, done) {
+            let entered = self.gate.compare_exchange(gate, gate + 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
+            if !entered {
+                continue;
+            }
+            done = gate & !(INSIDE | OPEN);
+            let _leaving = Leaving(self);
+            // SAFETY: we are inside, so the caller of this job waits for us and has written the pointer before it
+            // opened the gate.
+            if let Some(piece) = unsafe { *self.job.get() } {
+                // SAFETY: as above: what it points to lives until we have left.
+                self.take_pieces(unsafe { &*piece }, index + 1);
+            }
+        }
+    }
+
+    /// The gate as it is open for a job other than `done`; `None` when the pool ends.
+    fn wait(&self, index: usize, done: u64) -> Option<u64> {
+        let look = || {
+            let gate = self.gate.load(Ordering::SeqCst);
+            (gate & OPEN != 0 && gate & !(INSIDE | OPEN) != done).then_some(gate)
+        };
+        loop {
+            for _ in 0..SPINS {
+                if let Some(gate) = look() {
+                    return Some(gate);
+                }
+                std::hint::spin_loop();
+            }
+            if self.stop.load(Ordering::SeqCst) {
+                return None;
+            }
+            self.asleep[index].store(true, Ordering::SeqCst);
+            // Whoever opens the gate or stops the pool after this looks at `asleep`, so nothing is missed.
+            if look().is_none() && !self.stop.load(Ordering::SeqCst) {
+                thread::park();
+            }
+            self.asleep[index].store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Tells that a worker is no longer inside, also when its piece panicked.
+struct Leaving<'a>(&'a Shared);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.panicked.store(true, Ordering::Relaxed);
+        }
+        self.0.gate.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        for handle in &self.handles {
+            handle.unpark();
+        }
+        for worker in self.workers.drain(..) {
+            // A panic has been reported where it mattered, in `run`.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// Keeps this thread on one of the cores that it may use.
+#[cfg(target_os = "linux")]
+fn pin_to_core(index: usize) {
+    // SAFETY: plain system calls on a set that lives on our stack; zero bytes are an empty set.
+    unsafe {
+        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
+        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut allowed) != 0 {
+            return;
+        }
+        let cores = (0..libc::CPU_SETSIZE as usize).filter(|&core| libc::CPU_ISSET(core, &allowed));
+        let count = cores.clone().count();
+        if let Some(core) = cores.clone().nth(index % count.max(1)) {
+            let mut one: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(core, &mut one);
+            // Not being pinned costs speed only.
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &one);
+        }
+    }
+}
+
+/// Other systems have no such call, or none that holds.
+#[cfg(not(target_os = "linux"))]
+fn pin_to_core(_index: usize) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_is_done_once() {
+        for threads in [1, 2, 5] {
+            let pool = Pool::new(threads, false).unwrap();
+            for pieces in [0, 1, 2, 7, 100, 1000] {
+                let done = (0..pieces).map(|_| AtomicUsize::new(0)).collect::<Vec<_>>();
+                pool.run(pieces, &|i, thread| {
+                    assert!(thread < threads);
+                    done[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_caller_works_alone_beside_the_first() {
+        let pool = Pool::new(3, true).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let sum = AtomicUsize::new(0);
+                        pool.run(20, &|i, _| {
+                            sum.fetch_add(i, Ordering::Relaxed);
+                        });
+                        assert_eq!(sum.into_inner(), 190);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_worker_that_slept_wakes_for_the_next_job() {
+        let pool = Pool::new(2, false).unwrap();
+        while !pool.shared.asleep[0].load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        // The caller's piece ends only when the worker has taken the other one.
+        let taken = AtomicUsize::new(0);
+        pool.run(2, &|_, _| {
+            taken.fetch_add(1, Ordering::SeqCst);
+            while taken.load(Ordering::SeqCst) < 2 {
+                thread::yield_now();
+            }
+        });
+        assert_eq!(taken.into_inner(), 2);
+    }
+}

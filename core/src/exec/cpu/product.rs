@@ -1,0 +1,276 @@
+//! Convolutions and linear layers: one loop over tiles of output pixels and panels of output channels.
+//!
+//! Nothing is copied on the way in. For each tile a table has, tap by tap, the address of the input pixel that each
+//! output pixel sees; where a tap falls outside, that of a row of zeros. No sum is split between threads, so the result
+//! does not depend on their number.
+
+#![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::kernel::{Finish, Geglu, Kernels, PostAt, Tile};
+use super::network::Run;
+use super::pack::{Packed, Panel};
+use super::span::{LINE, Span};
+use crate::net::Shape;
+use crate::net::fuse::Product as Geometry;
+
+/// Weights of one panel that are gone through at a time: they stay in the second cache while tile after tile uses them.
+const CACHED: usize = 96 * 1024;
+/// Pixels of a piece of work; a multiple of the rows of every tile.
+const ROWS: usize = 96;
+
+/// A convolution or linear layer, ready to run.
+#[derive(Debug)]
+pub(super) struct Product {
+    packed: Arc<Packed>,
+    geometry: Geometry,
+    /// Parts of the sum, in order.
+    blocks: Vec<Block>,
+    /// Whether a piece's successor has the same pixels (and not the same panel).
+    panels_inside: bool,
+    /// Pixels of a piece of work.
+    rows: usize,
+}
+
+/// A part of the sum: some taps, some channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Block {
+    taps: Range<usize>,
+    channels: Range<usize>,
+}
+
+impl Product {
+    pub(super) fn new(packed: Arc<Packed>, geometry: Geometry, [input, output]: [Shape; 2], kernels: &Kernels) -> Self {
+        let widest = packed.panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
+        let blocks = blocks(packed.taps, packed.c_in, CACHED / widest);
+        // Neighbouring pieces share what is larger: it is then read from memory once.
+        let panels_inside = input.len() > packed.weights.len();
+        let pixels = output.n * output.pixels();
+        let rows = if panels_inside { ROWS } else { ROWS.min(pixels.div_ceil(24).max(1) * 24) };
+        Self { packed, geometry, blocks, panels_inside, rows }
+    }
+
+    /// Scratch numbers a thread needs.
+    pub(super) fn thread_scratch(&self, kernels: &Kernels) -> usize {
+        let widest = self.packed.panels.iter().map(|panel| panel.vectors * kernels.lanes).max().unwrap_or(0);
+        table_len(self.packed.taps, kernels) + ROWS * widest
+    }
+
+    pub(super) fn run(&self, run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
+        let pixels = out.pixels();
+        let (groups, panels) = (pixels.div_ceil(self.rows), self.packed.panels.len());
+        run.pieces(groups * panels, &|piece, thread| {
+            let (group, panel) =
+                if self.panels_inside { (piece / panels, piece % panels) } else { (piece % groups, piece / groups) };
+            let rows = group * self.rows..((group + 1) * self.rows).min(pixels);
+            self.piece(run, [x, out], posts, rows, self.packed.panels[panel], thread);
+        });
+    }
+
+    /// Some pixels of one panel.
+    fn piece(
+        &self,
+        run: &Run<'_>,
+        [x, out]: [Span; 2],
+        posts: &[PostAt],
+        rows: Range<usize>,
+        panel: Panel,
+        thread: usize,
+    ) {
+        let kernel = run.kernels.tiles[panel.vectors - 1];
+        let width = panel.vectors * run.kernels.lanes;
+        let table = run.scratch.of(thread).cast::<*const f32>();
+        let sums = run.scratch.of(thread).wrapping_add(table_len(self.packed.taps, run.kernels));
+        let walk = Walk { x, out: out.shape, geometry: &self.geometry, zeros: run.zeros.as_ptr() };
+        let weights = self.packed.weights[panel.offset..].as_ptr();
+        for (at, block) in self.blocks.iter().enumerate() {
+            let (first, last) = (at == 0, at + 1 == self.blocks.len());
+            let start = block.taps.start * self.packed.c_in + block.channels.start;
+            for (tile, pixel) in rows.clone().step_by(kernel.rows).enumerate() {
+                let count = kernel.rows.min(rows.end - pixel);
+                // One tile is finished at once and its sums used again; several blocks need all sums of the piece.
+                let tile = if self.blocks.len() == 1 { 0 } else { tile };
+                let sums = sums.wrapping_add(tile * kernel.rows * width);
+                // SAFETY: the table has room for the taps of all rows of a tile, and sums for `ROWS` rows of the widest
+                // panel, in this thread's scratch; `walk` writes addresses of pixels of `x` or of zeros, with `c_in`
+                // channels each; the panel has the weights of all taps. `finish` is given pixels and channels of this
+                // piece alone.
+                unsafe {
+                    walk.addresses(pixel, count, kernel.rows, block.taps.clone(), table);
+                    (kernel.run)(&Tile {
+                        rows: table,
+                        taps: block.taps.len(),
+                        offset: block.channels.start,
+                        len: block.channels.len(),
+                        panel: weights.add(start * width),
+                        tap_stride: self.packed.c_in * width,
+                        sums,
+                        sums_ld: width,
+                        start: if first { self.packed.bias[panel.bias..].as_ptr() } else { std::ptr::null() },
+                    });
+                    if last {
+                        self.finish(run.kernels, out, posts, panel, [pixel, count, width], sums);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stores the sums of a tile.
+    ///
+    /// # Safety
+    ///
+    /// `sums` has `count` rows of `width` numbers, and nobody else uses these pixels and channels of `out`.
+    unsafe fn finish(
+        &self,
+        kernels: &Kernels,
+        out: Span,
+        posts: &[PostAt],
+        panel: Panel,
+        [pixel, count, width]: [usize; 3],
+        sums: *const f32,
+    ) {
+        let to = out.pixel(pixel).wrapping_add(panel.channel);
+        // SAFETY: the caller's promise; operands of posts have the shape of `out` by the plan.
+        unsafe {
+            if self.packed.geglu {
+                let gate = sums.add(width / 2);
+                let (rows, cols) = (count, panel.channels);
+                (kernels.geglu)(&Geglu { value: sums, gate, ld: width, out: to, out_ld: out.ld, rows, cols });
+            } else {
+                (kernels.finish)(&Finish {
+                    from: sums,
+                    from_ld: width,
+                    out: to,
+                    out_ld: out.ld,
+                    rows: count,
+                    cols: panel.channels,
+                    first_pixel: pixel,
+                    first_channel: panel.channel,
+                    posts,
+                });
+            }
+        }
+    }
+}
+
+/// Numbers that a table of addresses takes, for the tallest tile.
+fn table_len(taps: usize, kernels: &Kernels) -> usize {
+    let tallest = kernels.tiles.iter().map(|tile| tile.rows).max().unwrap_or(0);
+    (tallest * taps * size_of::<*const f32>()).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
+}
+
+/// Cuts the sum into parts of at most `limit` channels over all taps: whole taps where that does.
+fn blocks(taps: usize, c_in: usize, limit: usize) -> Vec<Block> {
+    if taps * c_in <= limit {
+        return vec![Block { taps: 0..taps, channels: 0..c_in }];
+    }
+    let mut blocks = Vec::new();
+    if c_in <= limit {
+        let count = (taps * c_in).div_ceil(limit);
+        let step = taps.div_ceil(count);
+        for tap in (0..taps).step_by(step) {
+            blocks.push(Block { taps: tap..(tap + step).min(taps), channels: 0..c_in });
+        }
+    } else {
+        let step = c_in.div_ceil(c_in.div_ceil(limit)).next_multiple_of(4);
+        for tap in 0..taps {
+            for c in (0..c_in).step_by(step) {
+                blocks.push(Block { taps: tap..tap + 1, channels: c..(c + step).min(c_in) });
+            }
+        }
+    }
+    blocks
+}
+
+/// Which input pixel an output pixel sees through a tap.
+struct Walk<'a> {
+    x: Span,
+    out: Shape,
+    geometry: &'a Geometry,
+    zeros: *const f32,
+}
+
+impl Walk<'_> {
+    /// Writes, for each tap and each of `height` rows of a tile, the address of what it sees; rows past `count` see what
+    /// the last one does.
+    ///
+    /// # Safety
+    ///
+    /// `table` has room for `taps.len() * height` addresses.
+    unsafe fn addresses(&self, pixel: usize, count: usize, height: usize, taps: Range<usize>, table: *mut *const f32) {
+        let Geometry { kernel, stride, padding, upsample, .. } = *self.geometry;
+        if kernel == 1 && stride == 1 && !upsample && padding.top + padding.left + padding.bottom + padding.right == 0 {
+            for i in 0..height {
+                // SAFETY: one tap, `height` addresses.
+                unsafe { *table.add(i) = self.x.pixel(pixel + i.min(count - 1)) };
+            }
+            return;
+        }
+        let Shape { h, w, .. } = self.x.shape;
+        let (tall, wide) = if upsample { (2 * h, 2 * w) } else { (h, w) };
+        let (mut row, mut y, mut x) = {
+            let (row, rest) = (pixel / self.out.pixels(), pixel % self.out.pixels());
+            (row, rest / self.out.w, rest % self.out.w)
+        };
+        for i in 0..height {
+            if i < count && i > 0 {
+                x += 1;
+                if x == self.out.w {
+                    (x, y) = (0, y + 1);
+                    if y == self.out.h {
+                        (y, row) = (0, row + 1);
+                    }
+                }
+            }
+            let (top, left) =
+                ((y * stride) as isize - padding.top as isize, (x * stride) as isize - padding.left as isize);
+            let inside = top >= 0 && left >= 0 && top as usize + kernel <= tall && left as usize + kernel <= wide;
+            let image = row * h * w;
+            let (mut ty, mut tx) = (taps.start / kernel, taps.start % kernel);
+            let base = image as isize + top * w as isize + left;
+            for tap in 0..taps.len() {
+                let seen = if inside && !upsample {
+                    self.x.pixel((base + (ty * w + tx) as isize) as usize).cast_const()
+                } else {
+                    let (sy, sx) = (top + ty as isize, left + tx as isize);
+                    if sy < 0 || sx < 0 || sy as usize >= tall || sx as usize >= wide {
+                        self.zeros
+                    } else {
+                        let halve = usize::from(upsample);
+                        self.x.pixel(image + (sy as usize >> halve) * w + (sx as usize >> halve)).cast_const()
+                    }
+                };
+                // SAFETY: within `taps.len() * height` addresses.
+                unsafe { *table.add(tap * height + i) = seen };
+                tx += 1;
+                if tx == kernel {
+                    (tx, ty) = (0, ty + 1);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_every_tap_and_channel_once() {
+        for (taps, c_in, limit) in
+            [(9, 64, 1000), (9, 320, 1000), (9, 1280, 1000), (1, 5120, 1000), (1, 7, 1000), (9, 1001, 1000)]
+        {
+            let mut seen = vec![0; taps * c_in];
+            for block in blocks(taps, c_in, limit) {
+                assert!(block.taps.len() * block.channels.len() <= limit + 4);
+                for tap in block.taps {
+                    block.channels.clone().for_each(|c| seen[tap * c_in + c] += 1);
+                }
+            }
+            assert!(seen.iter().all(|&count| count == 1), "{taps} {c_in}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Steps of a plan with their weights, ready to run.
+
+use std::sync::Arc;
+
+use super::attention::{Attention, KeyLayout};
+use super::elementwise;
+use super::kernel::{Kernels, PostAt};
+use super::network::Run;
+use super::norm::{self, Norm};
+use super::pack::{self, Source};
+use super::product::Product;
+use super::span::Span;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::fuse::{MAX_POSTS, PlanValue, Post, Repeat, Slot, Step, StepKind};
+use crate::net::plan::{Layout, Planned};
+use crate::net::{Program, Shape, WeightId, Weights};
+
+/// What a step needs to run, beside addresses.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) planned: Planned,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    Product(Product),
+    GroupNorm(Norm, usize),
+    LayerNorm(Norm),
+    PackKeys(KeyLayout),
+    Attention(Attention),
+    Pointwise,
+    Geglu,
+    Concat,
+    Upsample,
+    Embed(Arc<Vec<f32>>),
+    AddWeight(Arc<Vec<f32>>),
+    TakeToken,
+}
+
+/// What the kernels want room for.
+pub(super) struct Rooms(pub(super) &'static Kernels);
+
+impl Layout for Rooms {
+    fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize {
+        KeyLayout::new(k, v, heads, self.0).len()
+    }
+
+    fn scratch_len(&self, step: &Step, input: Shape, _output: Shape) -> usize {
+        match step.kind {
+            StepKind::GroupNorm { .. } => norm::group_norm_scratch(input),
+            StepKind::Product(_)
+            | StepKind::LayerNorm { .. }
+            | StepKind::PackKeys { .. }
+            | StepKind::Attention { .. }
+            | StepKind::Pointwise
+            | StepKind::Geglu
+            | StepKind::Concat
+            | StepKind::Upsample
+            | StepKind::Embed { .. }
+            | StepKind::AddWeight { .. }
+            | StepKind::TakeToken => 0,
+        }
+    }
+}
+
+/// Where weights come from while steps are made ready.
+pub(super) struct Loader<'a> {
+    pub(super) program: &'a Program,
+    pub(super) values: &'a [PlanValue],
+    pub(super) weights: &'a Weights,
+    pub(super) kernels: &'static Kernels,
+    /// The layout of each packed value so far.
+    pub(super) keys: Vec<(Slot, KeyLayout)>,
+}
+
+impl Loader<'_> {
+    /// Reads and packs what the step needs.
+    pub(super) fn ready(&mut self, planned: Planned) -> Result<Ready> {
+        let Step { ref inputs, output, .. } = planned.step;
+        let shape = |value: Slot| self.values[value].shape;
+        let work = match planned.step.kind {
+            StepKind::Product(geometry) => {
+                let spec = self.program.weight(geometry.weight);
+                let source = Source {
+                    weight: &spec.name,
+                    bias: geometry.bias.map(|bias| self.program.weight(bias).name.as_str()),
+                    c_out: spec.shape[0],
+                    c_in: spec.shape[1],
+                    kernel: spec.shape.get(2).copied(),
+                    geglu: geometry.geglu,
+                };
+                let packed = source.pack(self.weights, self.kernels)?;
+                Work::Product(Product::new(packed, geometry, [shape(inputs[0]), shape(output)], self.kernels))
+            }
+            StepKind::GroupNorm { groups, eps, weight, bias } => Work::GroupNorm(self.norm(weight, bias, eps)?, groups),
+            StepKind::LayerNorm { eps, weight, bias } => Work::LayerNorm(self.norm(weight, bias, eps)?),
+            StepKind::PackKeys { heads } => {
+                let layout = KeyLayout::new(shape(inputs[0]), shape(inputs[1]), heads, self.kernels);
+                self.keys.push((output, layout));
+                Work::PackKeys(layout)
+            }
+            StepKind::Attention { causal, ref kv_row, .. } => {
+                let keys = self.keys.iter().find(|(packed, _)| *packed == inputs[1]).map(|(_, layout)| *layout);
+                let keys = keys.ok_or_else(|| Error::new(ErrorKind::Internal, "attention before its keys"))?;
+                Work::Attention(Attention { keys, causal, kv_row: kv_row.clone() })
+            }
+            StepKind::Pointwise => Work::Pointwise,
+            StepKind::Geglu => Work::Geglu,
+            StepKind::Concat => Work::Concat,
+            StepKind::Upsample => Work::Upsample,
+            StepKind::Embed { weight } => Work::Embed(self.plain(weight)?),
+            StepKind::AddWeight { weight } => Work::AddWeight(self.plain(weight)?),
+            StepKind::TakeToken => Work::TakeToken,
+        };
+        Ok(Ready { planned, work })
+    }
+
+    fn norm(&self, weight: WeightId, bias: WeightId, eps: f32) -> Result<Norm> {
+        Ok(Norm { weight: self.plain(weight)?, bias: self.plain(bias)?, eps })
+    }
+
+    fn plain(&self, weight: WeightId) -> Result<Arc<Vec<f32>>> {
+        let spec = self.program.weight(weight);
+        pack::plain(self.weights, &spec.name, &spec.shape)
+    }
+
+    /// Scratch numbers that each thread needs for the steps.
+    pub(super) fn thread_scratch(&self, steps: &[Ready]) -> usize {
+        let need = |ready: &Ready| match &ready.work {
+            Work::Product(product) => product.thread_scratch(self.kernels),
+            Work::Attention(attention) => attention.thread_scratch(),
+            Work::GroupNorm(..)
+            | Work::LayerNorm(_)
+            | Work::PackKeys(_)
+            | Work::Pointwise
+            | Work::Geglu
+            | Work::Concat
+            | Work::Upsample
+            | Work::Embed(_)
+            | Work::AddWeight(_)
+            | Work::TakeToken => 0,
+        };
+        steps.iter().map(need).max().unwrap_or(0)
+    }
+}
+
+impl Ready {
+    /// Runs the step; `span` finds values, `scratch` is the step's own memory.
+    pub(super) fn run(&self, run: &Run<'_>, span: &dyn Fn(Slot) -> Span, scratch: *mut f32) -> Result<()> {
+        let step = &self.planned.step;
+        let (x, out) = (span(step.inputs[0]), span(step.output));
+        let second = || span(step.inputs[1]);
+        let mut room = [PostAt::Affine { mul: 1.0, add: 0.0 }; MAX_POSTS];
+        let posts = &mut room[..step.posts.len()];
+        for (at, post) in posts.iter_mut().zip(&step.posts) {
+            *at = find(post, span, out.shape);
+        }
+        match &self.work {
+            Work::Product(product) => product.run(run, x, out, posts),
+            Work::GroupNorm(norm, groups) => norm::group_norm(run, norm, *groups, [x, out], scratch, posts),
+            Work::LayerNorm(norm) => norm::layer_norm(run, norm, [x, out], posts),
+            Work::PackKeys(layout) => layout.pack(run, x, second(), out),
+            Work::Attention(attention) => attention.run(run, x, second(), out),
+            Work::Pointwise => norm::pointwise(run, x, out, posts),
+            Work::Geglu => elementwise::geglu(run, x, out),
+            Work::Concat => {
+                let mut start = 0;
+                for part in step.inputs.iter().map(|&part| span(part)) {
+                    // A part that was made in its place needs no copy.
+                    if !std::ptr::eq(part.ptr(), out.ptr().wrapping_add(start)) {
+                        elementwise::copy(run, part, out, start);
+                    }
+                    start += part.shape.c;
+                }
+            }
+            Work::Upsample => elementwise::upsample(run, x, out),
+            Work::Embed(table) => elementwise::embed(x, out, table)?,
+            Work::AddWeight(table) => elementwise::add_table(run, x, out, table),
+            Work::TakeToken => elementwise::take_token(x, second(), out)?,
+        }
+        Ok(())
+    }
+}
+
+/// A post with the address of its operand.
+fn find(post: &Post, span: &dyn Fn(Slot) -> Span, shape: Shape) -> PostAt {
+    match *post {
+        Post::Add { value, repeat } => {
+            let operand = span(value);
+            let (div, modulo) = match repeat {
+                Repeat::None => (1, usize::MAX),
+                Repeat::Pixels => (shape.pixels(), usize::MAX),
+                Repeat::Rows => (1, shape.pixels()),
+                Repeat::Both => (1, 1),
+            };
+            PostAt::Add { from: operand.ptr(), ld: operand.ld, div, modulo }
+        }
+        Post::Activate(activation) => PostAt::Activate(activation),
+        Post::Affine { mul, add } => PostAt::Affine { mul, add },
+    }
+}

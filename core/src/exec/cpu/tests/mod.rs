@@ -1,0 +1,395 @@
+//! The executor against the definition of every operation, on every instruction set that this machine has.
+
+#![allow(unsafe_code, reason = "calls a kernel by itself")]
+
+mod naive;
+mod random;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use self::naive::{Made, noise};
+use super::{CpuExecutor, CpuOptions, Isa};
+use crate::error::{ErrorKind, Result};
+use crate::exec::{Arena, Executor, Network};
+use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, WeightSource, Weights};
+
+pub(super) fn executor(isa: Isa, threads: usize) -> CpuExecutor {
+    CpuExecutor::new(CpuOptions { threads: NonZeroUsize::new(threads), isa: Some(isa), pin: false }).unwrap()
+}
+
+/// Numbers for the inputs of one rate. Those that name things (`ids3`: below 3) are whole.
+fn inputs(program: &Program, rate: Rate) -> Vec<Vec<f32>> {
+    let of = |(i, input): (usize, &crate::net::Input)| {
+        let numbers = noise(i as u64 + 1, program.shape(input.value).len());
+        match input.name.strip_prefix("ids").map(|bound| bound.parse::<f32>().unwrap()) {
+            Some(bound) => numbers.into_iter().map(|x| ((x * 0.5 + 0.5) * bound).floor().min(bound - 1.0)).collect(),
+            None => numbers.into_iter().map(|x| x * 2.0).collect(),
+        }
+    };
+    program.inputs_at(rate).enumerate().map(of).collect()
+}
+
+fn slices(numbers: &[Vec<f32>]) -> Vec<&[f32]> {
+    numbers.iter().map(Vec::as_slice).collect()
+}
+
+/// Runs twice over one dirty arena, so that nothing may depend on what lay there.
+pub(super) fn run(network: &dyn Network) -> Vec<Vec<f32>> {
+    let program = network.program();
+    let (constant, frame) = (inputs(program, Rate::Constant), inputs(program, Rate::Frame));
+    let constants = network.constants(&slices(&constant)).unwrap();
+    let mut arena = Arena::new();
+    arena.reserve(network.arena_len());
+    arena.numbers().fill(f32::NAN);
+    let mut run = || {
+        let lens = program.outputs().iter().map(|output| program.shape(output.value).len());
+        let mut outputs = lens.map(|len| vec![f32::NAN; len]).collect::<Vec<_>>();
+        let mut places = outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>();
+        network.run(&constants, &mut arena, &slices(&frame), &mut places).unwrap();
+        outputs
+    };
+    let first = run();
+    assert_eq!(bits(&first), bits(&run()), "the second run differs");
+    first
+}
+
+fn bits(outputs: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    outputs.iter().map(|output| output.iter().map(|x| x.to_bits()).collect()).collect()
+}
+
+/// Checks that every instruction set gives what the definitions say, and that threads do not change a bit.
+fn check(builder: ProgramBuilder) {
+    let program = Arc::new(builder.finish());
+    let expected = naive::run(&program, &inputs(&program, Rate::Constant), &inputs(&program, Rate::Frame));
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+        let weights = Weights::new(Arc::new(Made));
+        let found = run(&*executor(isa, 1).compile(&program, &weights).unwrap());
+        for ((expected, found), output) in expected.iter().zip(&found).zip(program.outputs()) {
+            let size = expected.iter().fold(1.0_f64, |size, x| size.max(x.abs()));
+            for (i, (expected, found)) in expected.iter().zip(found).enumerate() {
+                let error = (expected - f64::from(*found)).abs() / size;
+                let text = || format!("{isa:?} {}[{i}]: {found} for {expected}\n{:#?}", output.name, program.ops());
+                assert!(error < 2e-5, "{}", text());
+            }
+        }
+        let two = run(&*executor(isa, 2).compile(&program, &weights).unwrap());
+        assert_eq!(bits(&found), bits(&two), "{isa:?} with two threads");
+    }
+}
+
+fn frame(builder: &mut ProgramBuilder, shape: Shape) -> ValueId {
+    builder.input("x", shape, Rate::Frame)
+}
+
+/// One operation on one input.
+fn check_one(shape: Shape, op: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) {
+    let mut builder = ProgramBuilder::new("one");
+    let x = frame(&mut builder, shape);
+    let y = op(&mut builder, x);
+    builder.output("y", y);
+    check(builder);
+}
+
+#[test]
+fn convolutions_of_odd_sizes_are_right() {
+    for (n, h, w, c_in, c_out) in
+        [(1, 5, 7, 3, 4), (2, 9, 4, 17, 33), (1, 8, 8, 64, 64), (3, 1, 1, 5, 70), (1, 13, 11, 32, 32), (2, 3, 30, 1, 1)]
+    {
+        for (kernel, stride, padding) in [
+            (3, 1, Padding::all(1)),
+            (1, 1, Padding::all(0)),
+            (3, 2, Padding::all(1)),
+            (3, 2, Padding { top: 0, left: 0, bottom: 1, right: 1 }),
+            (2, 1, Padding { top: 3, left: 1, bottom: 0, right: 2 }),
+            (1, 2, Padding::all(1)),
+        ] {
+            for upsample in [false, true] {
+                let grow = if upsample { 2 } else { 1 };
+                if kernel > h * grow + padding.top + padding.bottom || kernel > w * grow + padding.left + padding.right
+                {
+                    continue;
+                }
+                check_one(Shape::new(n, h, w, c_in), |b, x| {
+                    b.conv2d("conv", x, c_out, kernel, stride, padding, upsample, c_out % 2 == 0)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_too_long_for_the_cache_are_cut_without_a_trace() {
+    check_one(Shape::new(1, 3, 3, 700), |b, x| b.conv3x3("conv", x, 66));
+    check_one(Shape::tokens(1, 100, 3001), |b, x| b.linear("linear", x, 130, true));
+}
+
+#[test]
+fn linear_layers_of_every_width_are_right() {
+    for c in [1, 2, 7, 15, 16, 31, 48, 49, 63, 64, 70, 129] {
+        check_one(Shape::tokens(2, 13, 37), |b, x| b.linear("linear", x, c, true));
+        check_one(Shape::vector(3, c), |b, x| b.linear("linear", x, 24, false));
+    }
+}
+
+#[test]
+fn what_follows_a_layer_is_done_in_its_store() {
+    for activation in [
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::QuickGelu,
+        Activation::Relu,
+        Activation::SoftClamp { limit: 3.0 },
+    ] {
+        check_one(Shape::new(2, 5, 5, 9), |b, x| {
+            let y = b.conv3x3("conv", x, 21);
+            b.activate(y, activation)
+        });
+        check_one(Shape::new(2, 5, 5, 9), |b, x| b.activate(x, activation));
+    }
+    // A TAESD block, and a resnet's half.
+    check_one(Shape::new(2, 6, 5, 40), |b, x| {
+        let y = b.conv3x3("conv", x, 40);
+        let y = b.add(y, x);
+        b.activate(y, Activation::Relu)
+    });
+    check_one(Shape::new(2, 6, 5, 40), |b, x| {
+        let y = b.group_norm("norm", x, 8, 1e-5);
+        let y = b.silu(y);
+        let y = b.conv3x3("conv", y, 40);
+        let y = b.affine(y, 0.5, 0.25);
+        b.add(x, y)
+    });
+}
+
+#[test]
+fn summands_are_repeated_over_rows_and_pixels() {
+    let a = Shape::new(3, 4, 5, 19);
+    for b in [a, Shape { n: 1, ..a }, Shape { h: 1, w: 1, ..a }, Shape::vector(1, 19)] {
+        for fused in [false, true] {
+            let mut builder = ProgramBuilder::new("add");
+            let x = frame(&mut builder, a);
+            let small = builder.input("b", b, Rate::Constant);
+            let x = if fused { builder.conv3x3("conv", x, 19) } else { x };
+            let y = builder.add(x, small);
+            let y = builder.silu(y);
+            builder.output("y", y);
+            check(builder);
+        }
+    }
+}
+
+#[test]
+fn geglu_is_right_beside_its_layer_and_alone() {
+    for c in [2, 6, 30, 32, 64, 66, 150] {
+        check_one(Shape::tokens(2, 11, 9), |b, x| {
+            let y = b.linear("proj", x, c, true);
+            b.geglu(y)
+        });
+        check_one(Shape::tokens(2, 11, c), |b, x| b.geglu(x));
+    }
+}
+
+#[test]
+fn norms_are_right() {
+    for (c, groups) in [(1, 1), (6, 3), (32, 32), (40, 8), (70, 7), (64, 1)] {
+        for (h, w) in [(1, 1), (7, 5), (40, 33)] {
+            check_one(Shape::new(2, h, w, c), |b, x| b.group_norm("norm", x, groups, 1e-5));
+        }
+        check_one(Shape::tokens(2, 9, c), |b, x| b.layer_norm("norm", x, 1e-5));
+        check_one(Shape::new(2, 5, 3, c), |b, x| {
+            let y = b.group_norm("norm", x, groups, 1e-6);
+            b.silu(y)
+        });
+    }
+}
+
+#[test]
+fn a_norm_of_numbers_far_from_zero_keeps_its_precision() {
+    check_one(Shape::new(1, 40, 40, 12), |b, x| {
+        let y = b.affine(x, 1.0, 300.0);
+        let y = b.group_norm("norm", y, 3, 1e-5);
+        b.affine(y, 0.01, 0.0)
+    });
+}
+
+#[test]
+fn attention_is_right_for_heads_of_any_width() {
+    for (heads, width, queries, keys) in
+        [(1, 1, 1, 1), (2, 40, 13, 77), (3, 5, 100, 9), (1, 70, 97, 300), (8, 8, 20, 20), (2, 64, 7, 513)]
+    {
+        let mut builder = ProgramBuilder::new("attention");
+        let q = frame(&mut builder, Shape::tokens(2, queries, heads * width));
+        let k = builder.input("k", Shape::tokens(3, keys, heads * width), Rate::Constant);
+        let v = builder.input("v", Shape::tokens(3, keys, heads * (width + 3)), Rate::Frame);
+        let y = builder.attention([q, k, v], heads, false, vec![2, 0]);
+        builder.output("y", y);
+        check(builder);
+    }
+}
+
+#[test]
+fn keys_of_a_prompt_are_laid_out_once() {
+    let mut builder = ProgramBuilder::new("attention");
+    let x = frame(&mut builder, Shape::new(2, 6, 6, 24));
+    let text = builder.input("text", Shape::tokens(1, 77, 30), Rate::Constant);
+    let (q, k, v) =
+        (builder.linear("q", x, 24, false), builder.linear("k", text, 24, false), builder.linear("v", text, 24, true));
+    let y = builder.attention([q, k, v], 3, false, vec![0, 0]);
+    builder.output("y", y);
+    check(builder);
+}
+
+#[test]
+fn a_causal_token_sees_only_what_came_before() {
+    for (heads, tokens) in [(1, 1), (2, 7), (2, 77), (1, 300)] {
+        check_one(Shape::tokens(2, tokens, heads * 12), |b, x| {
+            let q = b.linear("q", x, heads * 12, true);
+            b.attention([q, x, x], heads, true, vec![0, 1])
+        });
+    }
+}
+
+#[test]
+fn values_that_only_move_are_right() {
+    let shape = Shape::new(2, 5, 3, 23);
+    check_one(shape, |b, x| b.upsample(x));
+    check_one(shape, |b, x| {
+        let y = b.upsample(x);
+        b.conv3x3("conv", y, 9)
+    });
+    check_one(shape, |b, x| b.slice(x, 5, 7));
+    check_one(shape, |b, x| {
+        let (y, z) = (b.slice(x, 5, 7), b.silu(x));
+        let z = b.slice(z, 1, 20);
+        b.concat(y, z)
+    });
+    check_one(Shape::tokens(2, 9, 12), |b, x| b.add_weight("position", x, 11));
+}
+
+#[test]
+fn tokens_are_looked_up_and_taken() {
+    let mut builder = ProgramBuilder::new("text");
+    let ids = builder.input("ids50", Shape::tokens(2, 9, 1), Rate::Constant);
+    let last = builder.input("ids9", Shape::vector(2, 1), Rate::Constant);
+    let x = builder.embed("token", ids, 50, 13);
+    let y = builder.take_token(x, last);
+    builder.output("x", x);
+    builder.output("y", y);
+    check(builder);
+}
+
+#[test]
+fn a_concatenation_is_made_in_place_where_it_can_be() {
+    let mut builder = ProgramBuilder::new("skip");
+    let x = frame(&mut builder, Shape::new(1, 6, 6, 10));
+    let a = builder.conv3x3("a", x, 21);
+    let b = builder.conv3x3("b", a, 13);
+    let ab = builder.concat(a, b);
+    let abx = builder.concat(ab, x);
+    let twice = builder.concat(a, a);
+    let y = builder.conv3x3("y", abx, 5);
+    let z = builder.group_norm("z", twice, 6, 1e-5);
+    builder.output("y", y);
+    builder.output("z", z);
+    builder.output("b", b);
+    check(builder);
+}
+
+#[test]
+fn an_output_may_be_an_input_or_a_constant_or_given_twice() {
+    let mut builder = ProgramBuilder::new("outputs");
+    let x = frame(&mut builder, Shape::new(1, 3, 3, 5));
+    let c = builder.input("c", Shape::vector(1, 5), Rate::Constant);
+    let d = builder.silu(c);
+    let y = builder.add(x, d);
+    let z = builder.slice(y, 1, 3);
+    for (name, value) in [("x", x), ("c", c), ("d", d), ("y", y), ("y again", y), ("z", z)] {
+        builder.output(name, value);
+    }
+    check(builder);
+}
+
+#[test]
+fn a_number_that_names_nothing_is_refused() {
+    let mut builder = ProgramBuilder::new("text");
+    let ids = builder.input("ids", Shape::tokens(1, 1, 1), Rate::Frame);
+    let x = builder.embed("token", ids, 50, 4);
+    builder.output("x", x);
+    let program = Arc::new(builder.finish());
+    let network = executor(Isa::best(), 1).compile(&program, &Weights::new(Arc::new(Made))).unwrap();
+    let constants = network.constants(&[]).unwrap();
+    for id in [50.0, -1.0, 0.5, f32::NAN, f32::INFINITY] {
+        let mut out = [0.0; 4];
+        let error = network.run(&constants, &mut Arena::new(), &[&[id]], &mut [&mut out]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains("below 50"), "{error}");
+    }
+}
+
+#[test]
+fn wrong_inputs_outputs_and_constants_are_refused() {
+    let mut builder = ProgramBuilder::new("net");
+    let x = frame(&mut builder, Shape::vector(1, 4));
+    let y = builder.silu(x);
+    builder.output("y", y);
+    let program = Arc::new(builder.finish());
+    let compile = || executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(Made))).unwrap();
+    let (network, other) = (compile(), compile());
+    let constants = network.constants(&[]).unwrap();
+    let mut arena = Arena::new();
+    let mut out = [0.0; 4];
+    assert!(network.constants(&[&[1.0]]).is_err());
+    for (inputs, room) in [(&[][..], 4), (&[&[1.0; 3][..]][..], 4), (&[&[1.0; 4][..]][..], 3)] {
+        let error = network.run(&constants, &mut arena, inputs, &mut [&mut out[..room]]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+    assert!(network.run(&constants, &mut arena, &[&[1.0; 4]], &mut []).is_err());
+    assert!(other.run(&constants, &mut arena, &[&[1.0; 4]], &mut [&mut out]).is_err());
+    assert!(network.run(&constants, &mut arena, &[&[1.0; 4]], &mut [&mut out]).is_ok());
+}
+
+#[test]
+fn exponentials_are_good_to_the_last_bits() {
+    for isa in Isa::ALL {
+        let Some(kernels) = isa.kernels() else { continue };
+        let x = (-870..880).map(|i| i as f32 * 0.1).collect::<Vec<_>>();
+        let mut y = x.clone();
+        // SAFETY: the processor has the instructions, or there would be no table.
+        unsafe { (kernels.exp)(&mut y) };
+        for (x, y) in x.into_iter().zip(y) {
+            let expected = f64::from(x).exp();
+            assert!((f64::from(y) / expected - 1.0).abs() < 3e-7, "{isa:?}: e^{x} is {expected}, not {y}");
+        }
+    }
+}
+
+/// Counts what is read.
+struct Counting(std::sync::atomic::AtomicUsize);
+
+impl WeightSource for Counting {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Made.shape(name)
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Made.read(name, shape)
+    }
+}
+
+#[test]
+fn two_plans_over_the_same_weights_read_them_once() {
+    let source = Arc::new(Counting(std::sync::atomic::AtomicUsize::new(0)));
+    let weights = Weights::new(source.clone());
+    let executor = executor(Isa::best(), 1);
+    for side in [4, 9] {
+        let mut builder = ProgramBuilder::new("net");
+        let x = frame(&mut builder, Shape::new(1, side, side, 8));
+        let y = builder.conv3x3("conv", x, 8);
+        let y = builder.group_norm("norm", y, 2, 1e-5);
+        builder.output("y", y);
+        run(&*executor.compile(&Arc::new(builder.finish()), &weights).unwrap());
+    }
+    assert_eq!(source.0.load(std::sync::atomic::Ordering::Relaxed), 4);
+}

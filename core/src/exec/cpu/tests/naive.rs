@@ -1,0 +1,240 @@
+//! Every operation as its definition says, one number at a time, in `f64`.
+
+use crate::error::Result;
+use crate::net::{Activation, Op, OpKind, Padding, Program, Rate, Shape, WeightId, WeightSource};
+
+/// Weights that depend on their names alone.
+pub(super) struct Made;
+
+impl WeightSource for Made {
+    fn shape(&self, _: &str) -> Option<Vec<usize>> {
+        None
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let seed = name.bytes().fold(7_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let len: usize = shape.iter().product();
+        // About as large as trained ones, so that sums stay near one.
+        let size = 2.0 / (len as f32 / shape[0] as f32).sqrt().max(1.0);
+        Ok(noise(seed, len).into_iter().map(|x| x * size).collect())
+    }
+}
+
+/// Numbers between -1 and 1.
+pub(super) fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Runs `program` on inputs of both rates and returns its outputs.
+pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>]) -> Vec<Vec<f64>> {
+    let mut values = vec![Vec::new(); program.shapes().len()];
+    for (rate, given) in [(Rate::Constant, constants), (Rate::Frame, frames)] {
+        for (input, numbers) in program.inputs_at(rate).zip(given) {
+            values[input.value.index()] = numbers.iter().map(|&x| f64::from(x)).collect();
+        }
+    }
+    for op in program.ops() {
+        let inputs = op.inputs.iter().map(|&value| Value { shape: program.shape(value), x: &values[value.index()] });
+        let out = Naive { program }.op(op, &inputs.collect::<Vec<_>>());
+        assert_eq!(out.len(), program.shape(op.output).len());
+        values[op.output.index()] = out;
+    }
+    program.outputs().iter().map(|output| values[output.value.index()].clone()).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Value<'a> {
+    shape: Shape,
+    x: &'a [f64],
+}
+
+impl Value<'_> {
+    fn at(&self, n: usize, y: usize, x: usize, c: usize) -> f64 {
+        let s = self.shape;
+        assert!(n < s.n && y < s.h && x < s.w && c < s.c);
+        self.x[((n * s.h + y) * s.w + x) * s.c + c]
+    }
+
+    /// The same with pixels in one row.
+    fn token(&self, n: usize, token: usize, c: usize) -> f64 {
+        self.at(n, token / self.shape.w, token % self.shape.w, c)
+    }
+}
+
+/// Every number of a shape by its place, in order.
+fn each(shape: Shape, f: impl Fn(usize, usize, usize, usize) -> f64) -> Vec<f64> {
+    let mut out = Vec::new();
+    for n in 0..shape.n {
+        for y in 0..shape.h {
+            for x in 0..shape.w {
+                for c in 0..shape.c {
+                    out.push(f(n, y, x, c));
+                }
+            }
+        }
+    }
+    out
+}
+
+struct Naive<'a> {
+    program: &'a Program,
+}
+
+impl Naive<'_> {
+    fn weight(&self, id: WeightId) -> Vec<f64> {
+        let spec = self.program.weight(id);
+        Made.read(&spec.name, &spec.shape).unwrap().into_iter().map(f64::from).collect()
+    }
+
+    fn op(&self, op: &Op, inputs: &[Value<'_>]) -> Vec<f64> {
+        let out = self.program.shape(op.output);
+        let a = inputs[0];
+        match op.kind {
+            OpKind::Conv2d { weight, bias, kernel, stride, padding, upsample } => {
+                self.conv(a, out, [weight, bias.unwrap_or(weight)], bias.is_some(), [kernel, stride], padding, upsample)
+            }
+            OpKind::Linear { weight, bias } => {
+                self.conv(a, out, [weight, bias.unwrap_or(weight)], bias.is_some(), [1, 1], Padding::all(0), false)
+            }
+            OpKind::GroupNorm { groups, eps, weight, bias } => {
+                let (weight, bias, wide) = (self.weight(weight), self.weight(bias), a.shape.c / groups);
+                each(out, |n, y, x, c| {
+                    let group = (c / wide) * wide..(c / wide + 1) * wide;
+                    let all = (0..a.shape.pixels()).flat_map(|p| group.clone().map(move |c| (p, c)));
+                    let numbers = all.map(|(p, c)| a.token(n, p, c)).collect::<Vec<_>>();
+                    normal(a.at(n, y, x, c), &numbers, eps) * weight[c] + bias[c]
+                })
+            }
+            OpKind::LayerNorm { eps, weight, bias } => {
+                let (weight, bias) = (self.weight(weight), self.weight(bias));
+                each(out, |n, y, x, c| {
+                    let numbers = (0..a.shape.c).map(|c| a.at(n, y, x, c)).collect::<Vec<_>>();
+                    normal(a.at(n, y, x, c), &numbers, eps) * weight[c] + bias[c]
+                })
+            }
+            OpKind::Attention { heads, causal, ref kv_row } => {
+                attention(a, inputs[1], inputs[2], out, heads, causal, kv_row)
+            }
+            OpKind::Activate(activation) => each(out, |n, y, x, c| activate(a.at(n, y, x, c), activation)),
+            OpKind::Geglu => {
+                each(out, |n, y, x, c| a.at(n, y, x, c) * activate(a.at(n, y, x, c + out.c), Activation::Gelu))
+            }
+            OpKind::Add => {
+                let b = inputs[1];
+                let wrap = |i: usize, len: usize| if len == 1 { 0 } else { i };
+                each(out, |n, y, x, c| {
+                    a.at(n, y, x, c) + b.at(wrap(n, b.shape.n), wrap(y, b.shape.h), wrap(x, b.shape.w), c)
+                })
+            }
+            OpKind::Affine { mul, add } => each(out, |n, y, x, c| a.at(n, y, x, c) * f64::from(mul) + f64::from(add)),
+            OpKind::Concat => {
+                each(
+                    out,
+                    |n, y, x, c| {
+                        if c < a.shape.c { a.at(n, y, x, c) } else { inputs[1].at(n, y, x, c - a.shape.c) }
+                    },
+                )
+            }
+            OpKind::Upsample => each(out, |n, y, x, c| a.at(n, y / 2, x / 2, c)),
+            OpKind::Slice { start, .. } => each(out, |n, y, x, c| a.at(n, y, x, c + start)),
+            OpKind::Embed { weight } => {
+                let weight = self.weight(weight);
+                each(out, |n, y, x, c| weight[a.at(n, y, x, 0) as usize * out.c + c])
+            }
+            OpKind::AddWeight { weight } => {
+                let weight = self.weight(weight);
+                each(out, |n, y, x, c| a.at(n, y, x, c) + weight[(y * out.w + x) * out.c + c])
+            }
+            OpKind::TakeToken => each(out, |n, _, _, c| a.token(n, inputs[1].at(n, 0, 0, 0) as usize, c)),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a convolution has this many degrees of freedom")]
+    fn conv(
+        &self,
+        a: Value<'_>,
+        out: Shape,
+        [weight, bias]: [WeightId; 2],
+        biased: bool,
+        [kernel, stride]: [usize; 2],
+        padding: Padding,
+        upsample: bool,
+    ) -> Vec<f64> {
+        let (weight, bias, grow) = (self.weight(weight), self.weight(bias), if upsample { 2 } else { 1 });
+        each(out, |n, y, x, o| {
+            let mut sum = if biased { bias[o] } else { 0.0 };
+            for ky in 0..kernel {
+                for kx in 0..kernel {
+                    let (iy, ix) =
+                        ((y * stride + ky) as i64 - padding.top as i64, (x * stride + kx) as i64 - padding.left as i64);
+                    if iy < 0 || ix < 0 || iy >= (a.shape.h * grow) as i64 || ix >= (a.shape.w * grow) as i64 {
+                        continue;
+                    }
+                    for c in 0..a.shape.c {
+                        let w = weight[((o * a.shape.c + c) * kernel + ky) * kernel + kx];
+                        sum += w * a.at(n, iy as usize / grow, ix as usize / grow, c);
+                    }
+                }
+            }
+            sum
+        })
+    }
+}
+
+fn normal(x: f64, numbers: &[f64], eps: f32) -> f64 {
+    let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
+    let variance = numbers.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / numbers.len() as f64;
+    (x - mean) / (variance + f64::from(eps)).sqrt()
+}
+
+fn attention(
+    q: Value<'_>,
+    k: Value<'_>,
+    v: Value<'_>,
+    out: Shape,
+    heads: usize,
+    causal: bool,
+    kv_row: &[usize],
+) -> Vec<f64> {
+    let (width, value_width) = (q.shape.c / heads, v.shape.c / heads);
+    each(out, |n, y, x, c| {
+        let (token, head, row) = (y * out.w + x, c / value_width, kv_row[n]);
+        let seen = if causal { token + 1 } else { k.shape.pixels() };
+        let score = |key| {
+            let products =
+                (0..width).map(|i| q.token(n, token, head * width + i) * k.token(row, key, head * width + i));
+            products.sum::<f64>() / (width as f64).sqrt()
+        };
+        let scores = (0..seen).map(score).collect::<Vec<_>>();
+        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights = scores.iter().map(|score| (score - largest).exp()).collect::<Vec<_>>();
+        let sum = weights.iter().sum::<f64>();
+        weights.iter().enumerate().map(|(key, weight)| weight / sum * v.token(row, key, c)).sum()
+    })
+}
+
+fn activate(x: f64, activation: Activation) -> f64 {
+    match activation {
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        Activation::Gelu => x * 0.5 * erfc(-x / std::f64::consts::SQRT_2),
+        Activation::Relu => x.max(0.0),
+        Activation::SoftClamp { limit } => f64::from(limit) * (x / f64::from(limit)).tanh(),
+    }
+}
+
+/// The integral of the bell curve by Simpson's rule: slow and plain.
+fn erfc(x: f64) -> f64 {
+    const STEPS: usize = 2000;
+    let step = x / STEPS as f64;
+    let bell = |i: usize| (-(i as f64 * step).powi(2)).exp();
+    let inner = (1..STEPS).map(|i| bell(i) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum::<f64>();
+    1.0 - 2.0 / std::f64::consts::PI.sqrt() * step / 3.0 * (bell(0) + inner + bell(STEPS))
+}

@@ -1,0 +1,330 @@
+//! Pixels to the networks' numbers and back; the only place that knows both.
+//!
+//! Cropping, scaling and YUV are done on bytes, which is quick; the step to numbers comes last and does nothing else.
+//! Numbers are channels-last RGB, `[h, w, 3]`, top row first.
+
+use fast_image_resize::pixels::{F32x3, U8x3, U8x4};
+use half::f16;
+
+use super::pool::grow;
+use super::resize::{Placement, Rect, Scaler};
+use super::span::Span;
+use super::view::{FrameView, FrameViewMut};
+use super::{Fit, MAX_SIDE, PixelFormat, yuv};
+use crate::{Error, ErrorKind, Result};
+
+/// Converts between frames and images of numbers.
+///
+/// It keeps its scratch memory from call to call: with sizes and formats that stay the same it allocates nothing,
+/// but for the filter's tables (a few kilobytes) where it has to scale.
+/// Scaling is Catmull-Rom, widened when the image shrinks (what PIL calls bicubic).
+#[derive(Debug)]
+pub struct FrameConverter {
+    scaler: Scaler,
+    // Packed bytes of a frame that does not lie packed, or is not RGB.
+    packed: Vec<u8>,
+    // Packed bytes after scaling.
+    scaled: Vec<u8>,
+    // Packed planes of a YUV frame that does not lie packed.
+    planes: Vec<u8>,
+    // The same two for half-precision frames.
+    floats: Vec<F32x3>,
+    scaled_floats: Vec<F32x3>,
+}
+
+/// How a pixel of packed bytes is made up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Channels {
+    Rgb,
+    Rgba,
+    Bgra,
+}
+
+/// Where the pixels of one frame go: its size, its placement, and in which order its rows lie.
+#[derive(Clone, Copy)]
+struct Job {
+    size: (u32, u32),
+    place: Placement,
+    bottom_up: bool,
+    // Width of the image in pixels.
+    image_width: usize,
+    span: Span,
+}
+
+impl Default for FrameConverter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameConverter {
+    /// Makes a converter without scratch memory; it grows with the first frames.
+    pub fn new() -> Self {
+        Self {
+            scaler: Scaler::new(),
+            packed: Vec::new(),
+            scaled: Vec::new(),
+            planes: Vec::new(),
+            floats: Vec::new(),
+            scaled_floats: Vec::new(),
+        }
+    }
+
+    /// Writes a frame into `out`, `[height, width, 3]` in -1..=1 (`x / 127.5 - 1`); bars of [`Fit::Fit`] are -1.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for an image side outside 1..=8192 or an `out` of another length; `OutOfMemory`.
+    pub fn to_signed(
+        &mut self,
+        view: &FrameView<'_>,
+        fit: Fit,
+        width: u32,
+        height: u32,
+        out: &mut [f32],
+    ) -> Result<()> {
+        self.read(view, fit, (width, height), Span::Signed, out)
+    }
+
+    /// Writes a frame into `out`, `[height, width, 3]` in 0..=1; otherwise as [`to_signed`](Self::to_signed).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`to_signed`](Self::to_signed).
+    pub fn to_unit(&mut self, view: &FrameView<'_>, fit: Fit, width: u32, height: u32, out: &mut [f32]) -> Result<()> {
+        self.read(view, fit, (width, height), Span::Unit, out)
+    }
+
+    /// Writes `rgb`, `[height, width, 3]` in -1..=1, into a view of the same size: `round((x * 0.5 + 0.5) * 255)`.
+    ///
+    /// Numbers outside are clamped, not-a-number is 0, alpha is opaque. Half-precision views are not rounded to bytes.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` where `rgb` has another length than `width * height * 3`, `InvalidFrame` where the view has
+    /// another size, `OutOfMemory`.
+    pub fn from_signed(&mut self, rgb: &[f32], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
+        self.write(rgb, (width, height), Span::Signed, view)
+    }
+
+    /// Writes `rgb`, `[height, width, 3]` in 0..=1, into a view; otherwise as [`from_signed`](Self::from_signed).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_signed`](Self::from_signed).
+    pub fn from_unit(&mut self, rgb: &[f32], width: u32, height: u32, view: &mut FrameViewMut<'_>) -> Result<()> {
+        self.write(rgb, (width, height), Span::Unit, view)
+    }
+
+    fn read(&mut self, view: &FrameView<'_>, fit: Fit, image: (u32, u32), span: Span, out: &mut [f32]) -> Result<()> {
+        check_image(image, out.len())?;
+        let size = (view.width(), view.height());
+        let bottom_up = view.head().bottom_up();
+        let mut place = Placement::new(fit, size, image);
+        if bottom_up {
+            place = place.bottom_up(size.1);
+        }
+        if (place.target.width, place.target.height) != image {
+            out.fill(span.table()[0]);
+        }
+        let job = Job { size, place, bottom_up, image_width: image.0 as usize, span };
+        match view.format() {
+            PixelFormat::Rgb8 => self.read_bytes(view, Channels::Rgb, &job, out),
+            PixelFormat::Rgba8 => self.read_bytes(view, Channels::Rgba, &job, out),
+            PixelFormat::Bgra8 => self.read_bytes(view, Channels::Bgra, &job, out),
+            PixelFormat::Rgba16F => self.read_halves(view, &job, out),
+            PixelFormat::Nv12 | PixelFormat::I420 => {
+                let rgb = grow(&mut self.packed, PixelFormat::Rgb8.packed_len(size.0, size.1))?;
+                if view.is_packed() {
+                    yuv::to_rgb(view, rgb)?;
+                } else {
+                    let planes = grow(&mut self.planes, view.format().packed_len(size.0, size.1))?;
+                    let mut copy = FrameViewMut::split(*view.head(), planes);
+                    copy.copy_rows(view);
+                    yuv::to_rgb(&copy.as_view(), rgb)?;
+                }
+                place_bytes(&mut self.scaler, &self.packed, Channels::Rgb, &job, &mut self.scaled, out)
+            }
+        }
+    }
+
+    fn read_bytes(&mut self, view: &FrameView<'_>, channels: Channels, job: &Job, out: &mut [f32]) -> Result<()> {
+        if let Some(plane) = view.plane(0).filter(|_| view.is_packed()) {
+            return place_bytes(&mut self.scaler, plane.pixels, channels, job, &mut self.scaled, out);
+        }
+        let packed = grow(&mut self.packed, view.format().packed_len(job.size.0, job.size.1))?;
+        FrameViewMut::split(*view.head(), packed).copy_rows(view);
+        place_bytes(&mut self.scaler, &self.packed, channels, job, &mut self.scaled, out)
+    }
+
+    fn read_halves(&mut self, view: &FrameView<'_>, job: &Job, out: &mut [f32]) -> Result<()> {
+        let (width, height) = (job.size.0 as usize, job.size.1 as usize);
+        let floats = grow(&mut self.floats, width * height)?;
+        for (to, from) in floats.chunks_exact_mut(width).zip(view.rows(0)) {
+            for (to, from) in to.iter_mut().zip(from.as_chunks::<8>().0) {
+                let [r0, r1, g0, g1, b0, b1, ..] = *from;
+                let unit = |low, high| Span::Unit.of_unit(f16::from_ne_bytes([low, high]).to_f32());
+                *to = F32x3::new([unit(r0, r1), unit(g0, g1), unit(b0, b1)]);
+            }
+        }
+        let Rect { width: to_width, height: to_height, .. } = job.place.target;
+        let store = |from: &F32x3, to: &mut [f32; 3]| *to = from.0.map(|value| job.span.of_unit(value));
+        if job.place.keeps_size() {
+            store_rows(&self.floats, job.size.0, job.place.source, job, out, store);
+            return Ok(());
+        }
+        let scaled = grow(&mut self.scaled_floats, to_width as usize * to_height as usize)?;
+        self.scaler.scale(&self.floats, job.size, job.place.source, scaled, (to_width, to_height))?;
+        let whole = Rect { left: 0, top: 0, ..job.place.target };
+        store_rows(scaled, to_width, whole, job, out, store);
+        Ok(())
+    }
+
+    fn write(&mut self, rgb: &[f32], image: (u32, u32), span: Span, view: &mut FrameViewMut<'_>) -> Result<()> {
+        check_image(image, rgb.len())?;
+        if (view.width(), view.height()) != image {
+            let text =
+                format!("frame is {}x{}, but the picture is {}x{}", view.width(), view.height(), image.0, image.1);
+            return Err(Error::new(ErrorKind::InvalidFrame, text));
+        }
+        let bottom_up = view.head().bottom_up();
+        let rows = rgb.chunks_exact(image.0 as usize * 3);
+        let byte = |value| span.to_byte(value);
+        match view.format() {
+            PixelFormat::Rgb8 => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
+                for (to, &from) in to.iter_mut().zip(from) {
+                    *to = byte(from);
+                }
+            }),
+            PixelFormat::Rgba8 => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
+                each_pixel(from, to, |[r, g, b]| [byte(r), byte(g), byte(b), 255]);
+            }),
+            PixelFormat::Bgra8 => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
+                each_pixel(from, to, |[r, g, b]| [byte(b), byte(g), byte(r), 255]);
+            }),
+            PixelFormat::Rgba16F => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
+                each_pixel(from, to, |rgb| half_pixel(rgb.map(|value| span.to_unit(value))));
+            }),
+            PixelFormat::Nv12 | PixelFormat::I420 => {
+                let packed = grow(&mut self.packed, rgb.len())?;
+                pair_rows(rows, packed.chunks_exact_mut(image.0 as usize * 3), bottom_up, |from, to| {
+                    for (to, &from) in to.iter_mut().zip(from) {
+                        *to = byte(from);
+                    }
+                });
+                if view.as_view().is_packed() {
+                    return yuv::from_rgb(packed, view);
+                }
+                let planes = grow(&mut self.planes, view.format().packed_len(image.0, image.1))?;
+                let mut copy = FrameViewMut::split(*view.head(), planes);
+                yuv::from_rgb(packed, &mut copy)?;
+                view.copy_rows(&copy.as_view());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks the size of an image of numbers and the length of its memory.
+fn check_image((width, height): (u32, u32), len: usize) -> Result<()> {
+    if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+        let text = format!("image is {width}x{height}, but each side must be between 1 and {MAX_SIDE}");
+        return Err(Error::new(ErrorKind::InvalidArgument, text));
+    }
+    let needed = width as usize * height as usize * 3;
+    if len == needed {
+        return Ok(());
+    }
+    let text = format!("image of {width}x{height} has {len} numbers, but must have {needed}");
+    Err(Error::new(ErrorKind::InvalidArgument, text))
+}
+
+/// Crops and scales packed bytes, and writes them as numbers.
+fn place_bytes(
+    scaler: &mut Scaler,
+    bytes: &[u8],
+    channels: Channels,
+    job: &Job,
+    scaled: &mut Vec<u8>,
+    out: &mut [f32],
+) -> Result<()> {
+    let Placement { source, target } = job.place;
+    if job.place.keeps_size() {
+        store_bytes(bytes, channels, job.size.0, source, job, out);
+        return Ok(());
+    }
+    let to = (target.width, target.height);
+    let pixels = target.width as usize * target.height as usize;
+    match channels {
+        Channels::Rgb => {
+            scaler.scale_bytes::<U8x3>(bytes, job.size, source, grow(scaled, pixels * 3)?, to)?;
+        }
+        Channels::Rgba | Channels::Bgra => {
+            scaler.scale_bytes::<U8x4>(bytes, job.size, source, grow(scaled, pixels * 4)?, to)?;
+        }
+    }
+    store_bytes(scaled, channels, target.width, Rect { left: 0, top: 0, ..target }, job, out);
+    Ok(())
+}
+
+/// Writes a part of packed bytes as numbers.
+fn store_bytes(bytes: &[u8], channels: Channels, row: u32, part: Rect, job: &Job, out: &mut [f32]) {
+    let table = job.span.table();
+    let number = |byte: u8| table[usize::from(byte)];
+    match channels {
+        Channels::Rgb => {
+            let pixels = bytes.as_chunks::<3>().0;
+            store_rows(pixels, row, part, job, out, |from: &[u8; 3], to| *to = from.map(number));
+        }
+        Channels::Rgba => {
+            let pixels = bytes.as_chunks::<4>().0;
+            store_rows(pixels, row, part, job, out, |&[r, g, b, _]: &[u8; 4], to| *to = [r, g, b].map(number));
+        }
+        Channels::Bgra => {
+            let pixels = bytes.as_chunks::<4>().0;
+            store_rows(pixels, row, part, job, out, |&[b, g, r, _]: &[u8; 4], to| *to = [r, g, b].map(number));
+        }
+    }
+}
+
+/// Writes the rectangle `part` of packed pixels, `row` of them in a row, to the target of the job.
+fn store_rows<P>(pixels: &[P], row: u32, part: Rect, job: &Job, out: &mut [f32], store: impl Fn(&P, &mut [f32; 3])) {
+    let target = job.place.target;
+    let [left, top, width, height] = [part.left, part.top, part.width, part.height].map(|side| side as usize);
+    let rows = pixels.chunks_exact(row as usize).skip(top).take(height);
+    let image = out.as_chunks_mut::<3>().0;
+    let image_rows = image.chunks_exact_mut(job.image_width).skip(target.top as usize).take(height);
+    pair_rows(rows, image_rows, job.bottom_up, |from, to| {
+        let to = to.iter_mut().skip(target.left as usize);
+        for (from, to) in from.iter().skip(left).take(width).zip(to) {
+            store(from, to);
+        }
+    });
+}
+
+/// Walks over rows in pairs, the second list from its end where `reversed`.
+fn pair_rows<A, B>(
+    rows: impl Iterator<Item = A>,
+    others: impl DoubleEndedIterator<Item = B>,
+    reversed: bool,
+    each: impl Fn(A, B),
+) {
+    if reversed {
+        rows.zip(others.rev()).for_each(|(a, b)| each(a, b));
+    } else {
+        rows.zip(others).for_each(|(a, b)| each(a, b));
+    }
+}
+
+/// Walks over the pixels of a row, `N` bytes each.
+fn each_pixel<const N: usize>(from: &[f32], to: &mut [u8], pixel: impl Fn([f32; 3]) -> [u8; N]) {
+    for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(from.as_chunks::<3>().0) {
+        *to = pixel(*from);
+    }
+}
+
+/// An opaque half-precision pixel.
+fn half_pixel([r, g, b]: [f32; 3]) -> [u8; 8] {
+    let [r, g, b, a] = [r, g, b, 1.0].map(|value| f16::from_f32(value).to_ne_bytes());
+    [r[0], r[1], g[0], g[1], b[0], b[1], a[0], a[1]]
+}

@@ -1,0 +1,152 @@
+//! How pixels lie in memory, and what their numbers mean.
+
+use std::fmt;
+
+/// The most pixels a frame may have on a side; more is refused as a mistake of the caller.
+pub const MAX_SIDE: u32 = 8192;
+
+/// How the pixels of a frame lie in memory.
+///
+/// The numbers are part of the binary interface and never change; zero is no format, so that a zeroed frame is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum PixelFormat {
+    /// Four bytes a pixel: red, green, blue, alpha. Alpha is not premultiplied; it is ignored going in and 255 coming
+    /// out.
+    Rgba8 = 1,
+    /// Four bytes a pixel: blue, green, red, alpha, with the rules of [`Rgba8`](Self::Rgba8).
+    Bgra8 = 2,
+    /// Three bytes a pixel: red, green, blue.
+    Rgb8 = 3,
+    /// Four half-precision numbers a pixel in the machine's byte order: red, green, blue, alpha in 0..=1, coded as the
+    /// 8-bit formats are (not linear light). Numbers outside are clamped, not-a-number counts as 0.
+    Rgba16F = 4,
+    /// Two planes: a byte of luma a pixel, then pairs of Cb and Cr at half the width and height, rounded up.
+    Nv12 = 5,
+    /// Three planes: a byte of luma a pixel, then Cb, then Cr at half the width and height, rounded up.
+    I420 = 6,
+}
+
+/// The bytes of one plane that hold pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct PlaneSize {
+    /// Bytes of a row that hold pixels; a stride is at least this.
+    pub(crate) row_bytes: usize,
+    /// Rows.
+    pub(crate) rows: usize,
+}
+
+impl PlaneSize {
+    /// Bytes of the plane where rows follow each other without a gap.
+    pub(crate) fn packed(self) -> usize {
+        self.row_bytes.saturating_mul(self.rows)
+    }
+
+    /// Bytes from the first pixel to the last where rows lie `stride` bytes apart, or `None` past the address space.
+    pub(crate) fn span(self, stride: usize) -> Option<usize> {
+        self.rows.checked_sub(1)?.checked_mul(stride)?.checked_add(self.row_bytes)
+    }
+}
+
+impl PixelFormat {
+    /// Says how many planes it has, 1 to 3.
+    pub fn planes(self) -> usize {
+        match self {
+            Self::Rgba8 | Self::Bgra8 | Self::Rgb8 | Self::Rgba16F => 1,
+            Self::Nv12 => 2,
+            Self::I420 => 3,
+        }
+    }
+
+    /// Says how many bytes a frame of `width` x `height` has whose rows and planes follow each other without a gap.
+    ///
+    /// Counts no more than the address space has.
+    pub fn packed_len(self, width: u32, height: u32) -> usize {
+        self.plane_sizes(width, height).iter().fold(0, |sum: usize, plane| sum.saturating_add(plane.packed()))
+    }
+
+    /// The size of every plane; those it does not have are empty.
+    pub(crate) fn plane_sizes(self, width: u32, height: u32) -> [PlaneSize; 3] {
+        let (w, h) = (width as usize, height as usize);
+        let plane = |row_bytes, rows| PlaneSize { row_bytes, rows };
+        let none = PlaneSize::default();
+        let (half_w, half_h) = (w.div_ceil(2), h.div_ceil(2));
+        match self {
+            Self::Rgba8 | Self::Bgra8 => [plane(w.saturating_mul(4), h), none, none],
+            Self::Rgb8 => [plane(w.saturating_mul(3), h), none, none],
+            Self::Rgba16F => [plane(w.saturating_mul(8), h), none, none],
+            Self::Nv12 => [plane(w, h), plane(half_w.saturating_mul(2), half_h), none],
+            Self::I420 => [plane(w, h), plane(half_w, half_h), plane(half_w, half_h)],
+        }
+    }
+}
+
+impl fmt::Display for PixelFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rgba8 => "RGBA8",
+            Self::Bgra8 => "BGRA8",
+            Self::Rgb8 => "RGB8",
+            Self::Rgba16F => "RGBA16F",
+            Self::Nv12 => "NV12",
+            Self::I420 => "I420",
+        })
+    }
+}
+
+/// Which row of a frame comes first in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u32)]
+pub enum Origin {
+    /// The top row, as in files and cameras.
+    #[default]
+    TopLeft = 1,
+    /// The bottom row, as in OpenGL and TouchDesigner.
+    BottomLeft = 2,
+}
+
+/// The weights of red, green and blue in luma.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u32)]
+pub enum YuvMatrix {
+    /// ITU-R BT.601: standard definition, JPEG, most webcams.
+    Bt601 = 1,
+    /// ITU-R BT.709: high definition.
+    #[default]
+    Bt709 = 2,
+}
+
+/// Which byte values luma and chroma use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u32)]
+pub enum YuvRange {
+    /// Luma 16..=235, chroma 16..=240: video.
+    #[default]
+    Limited = 1,
+    /// 0..=255: JPEG.
+    Full = 2,
+}
+
+/// What the numbers of NV12 and I420 mean; the other formats take no notice of it.
+///
+/// The default is BT.709 in limited range, which video of today is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ColorSpace {
+    /// The weights of red, green and blue in luma.
+    pub matrix: YuvMatrix,
+    /// Which byte values are used.
+    pub range: YuvRange,
+}
+
+/// How a frame of one shape becomes an image of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Fit {
+    /// Fills the image and cuts off what stands over, as much on either side.
+    #[default]
+    Cover,
+    /// Shows the whole frame, with black bars beside it or above and below.
+    Fit,
+    /// Fills the image with the whole frame, whatever that does to its proportions.
+    Stretch,
+}

@@ -1,0 +1,102 @@
+//! Buffers that come back when a [`Frame`] drops, so that a stream of frames allocates only at its start.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+use super::view::Head;
+use super::{Frame, FrameView, PixelFormat};
+use crate::{Error, ErrorKind, Result};
+
+/// Makes frames out of buffers that earlier frames have given back.
+///
+/// Clones share their buffers; frames and pools may be on any threads, and nobody waits for anybody. A pool keeps a
+/// bounded number of idle buffers and frees the rest, and frames may outlive it.
+#[derive(Debug, Clone)]
+pub struct FramePool {
+    idle: Arc<ArrayQueue<Vec<u8>>>,
+}
+
+impl FramePool {
+    /// Makes an empty pool that keeps at most `idle` buffers (at least one) for the next frames.
+    pub fn new(idle: usize) -> Self {
+        Self { idle: Arc::new(ArrayQueue::new(idle.max(1))) }
+    }
+
+    /// Makes a packed frame, top-left, in the default colour space, with number 0 and time 0.
+    ///
+    /// Its pixels are whatever an earlier frame left there; write them all.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame` for a side outside 1..=8192, `OutOfMemory`.
+    pub fn frame(&self, format: PixelFormat, width: u32, height: u32) -> Result<Frame> {
+        let head = Head::new(format, width, height)?;
+        let len = format.packed_len(width, height);
+        let mut pixels = self.idle.pop().unwrap_or_default();
+        grow(&mut pixels, len)?;
+        Ok(Frame::from_parts(head, pixels, Some(Arc::clone(&self.idle))))
+    }
+
+    /// Copies pixels of a host into a frame: packed, with the same format, origin and colour space.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    pub fn copy(&self, view: &FrameView<'_>) -> Result<Frame> {
+        let mut frame = self.frame(view.format(), view.width(), view.height())?;
+        frame.set_origin(view.origin());
+        frame.set_color(view.color());
+        frame.view_mut().copy_rows(view);
+        Ok(frame)
+    }
+}
+
+/// Makes `buffer` `len` long, and says `OutOfMemory` instead of ending the process. What was in it stays.
+pub(super) fn grow<T: Default + Clone>(buffer: &mut Vec<T>, len: usize) -> Result<&mut [T]> {
+    if buffer.len() < len {
+        buffer.try_reserve_exact(len - buffer.len()).map_err(|error| {
+            let bytes = len.saturating_mul(size_of::<T>());
+            Error::new(ErrorKind::OutOfMemory, format!("cannot allocate {bytes} bytes for a frame")).with_source(error)
+        })?;
+    }
+    buffer.resize(len, T::default());
+    Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_frame_gives_its_buffer_to_the_next() {
+        let pool = FramePool::new(2);
+        let first = pool.frame(PixelFormat::Rgba8, 64, 32).unwrap();
+        let address = first.pixels().as_ptr();
+        drop(first);
+        let smaller = pool.frame(PixelFormat::Nv12, 16, 16).unwrap();
+        assert_eq!(smaller.pixels().as_ptr(), address);
+        assert_eq!(smaller.pixels().len(), 16 * 16 * 3 / 2);
+    }
+
+    #[test]
+    fn a_pool_keeps_no_more_buffers_than_it_was_told() {
+        let pool = FramePool::new(2);
+        let frames: Vec<_> = (0..5).map(|_| pool.frame(PixelFormat::Rgb8, 8, 8).unwrap()).collect();
+        drop(frames);
+        assert_eq!(pool.idle.len(), 2);
+    }
+
+    #[test]
+    fn a_frame_outlives_its_pool() {
+        let frame = FramePool::new(1).frame(PixelFormat::Rgb8, 8, 8).unwrap();
+        assert_eq!(frame.pixels().len(), 8 * 8 * 3);
+    }
+
+    #[test]
+    fn a_size_past_the_cap_is_refused_before_memory_is_asked_for() {
+        let error = FramePool::new(1).frame(PixelFormat::Rgba16F, 8193, 8).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidFrame);
+        assert!(error.to_string().contains("8193x8"), "{error}");
+    }
+}

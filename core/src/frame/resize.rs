@@ -1,0 +1,159 @@
+//! Where a frame comes to lie in an image of another shape, and the scaling to it.
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+
+use super::Fit;
+use crate::{Error, ErrorKind, Result};
+
+/// A rectangle of whole pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rect {
+    pub(super) left: u32,
+    pub(super) top: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+/// Which part of the frame becomes which part of the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Placement {
+    pub(super) source: Rect,
+    pub(super) target: Rect,
+}
+
+impl Placement {
+    /// Places a frame of `from` in an image of `to`, both width and height, each at least 1.
+    ///
+    /// Edges lie on whole pixels, so that a crop alone changes no pixel.
+    pub(super) fn new(fit: Fit, from: (u32, u32), to: (u32, u32)) -> Self {
+        let whole = |(width, height)| Rect { left: 0, top: 0, width, height };
+        let (source, target) = match fit {
+            Fit::Cover => (centred(to, from), whole(to)),
+            Fit::Fit => (whole(from), centred(from, to)),
+            Fit::Stretch => (whole(from), whole(to)),
+        };
+        Self { source, target }
+    }
+
+    /// The same for a frame whose bottom row comes first, of `height` rows: the source counts rows as they lie.
+    pub(super) fn bottom_up(mut self, height: u32) -> Self {
+        self.source.top = height - self.source.height - self.source.top;
+        self
+    }
+
+    /// Whether there is nothing to scale.
+    pub(super) fn keeps_size(&self) -> bool {
+        (self.source.width, self.source.height) == (self.target.width, self.target.height)
+    }
+}
+
+/// The largest rectangle of `shape`'s proportions in the middle of `within`.
+fn centred(shape: (u32, u32), within: (u32, u32)) -> Rect {
+    let [shape_w, shape_h, w, h] = [shape.0, shape.1, within.0, within.1].map(u64::from);
+    // a * b / c to the nearest, at least one and at most `most`; sides stay below 2^14, so it fits.
+    let scaled = |a: u64, b: u64, c: u64, most: u64| ((2 * a * b + c) / (2 * c)).clamp(1, most);
+    let (width, height) = if w * shape_h > shape_w * h {
+        (scaled(shape_w, h, shape_h, w), h)
+    } else {
+        (w, scaled(shape_h, w, shape_w, h))
+    };
+    Rect { left: ((w - width) / 2) as u32, top: ((h - height) / 2) as u32, width: width as u32, height: height as u32 }
+}
+
+/// Scales with a Catmull-Rom filter that widens as the image shrinks.
+///
+/// It is the filter that PIL calls bicubic, with which the original scales its pictures.
+#[derive(Debug)]
+pub(super) struct Scaler {
+    inner: Resizer,
+}
+
+impl Scaler {
+    pub(super) fn new() -> Self {
+        Self { inner: Resizer::new() }
+    }
+
+    /// Scales the part `crop` of packed pixels of `size` to packed pixels of `to`.
+    ///
+    /// The intermediate image is kept for the next call; the filter's tables (a few kilobytes) are worked out anew.
+    pub(super) fn scale<P: PixelTrait>(
+        &mut self,
+        pixels: &[P],
+        size: (u32, u32),
+        crop: Rect,
+        out: &mut [P],
+        to: (u32, u32),
+    ) -> Result<()> {
+        let from = TypedImageRef::new(size.0, size.1, pixels).map_err(failed)?;
+        let to = TypedImage::from_pixels_slice(to.0, to.1, out).map_err(failed)?;
+        self.run(&from, crop, to)
+    }
+
+    /// As [`scale`](Self::scale), with bytes that make up pixels `P`.
+    pub(super) fn scale_bytes<P: PixelTrait>(
+        &mut self,
+        bytes: &[u8],
+        size: (u32, u32),
+        crop: Rect,
+        out: &mut [u8],
+        to: (u32, u32),
+    ) -> Result<()> {
+        let from = TypedImageRef::<P>::from_buffer(size.0, size.1, bytes).map_err(failed)?;
+        let to = TypedImage::<P>::from_buffer(to.0, to.1, out).map_err(failed)?;
+        self.run(&from, crop, to)
+    }
+
+    fn run<P: PixelTrait>(&mut self, from: &TypedImageRef<'_, P>, crop: Rect, mut to: TypedImage<'_, P>) -> Result<()> {
+        let Rect { left, top, width, height } = crop;
+        let options = ResizeOptions::new()
+            .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
+            // Alpha is ignored, so it weighs nothing.
+            .use_alpha(false)
+            .crop(f64::from(left), f64::from(top), f64::from(width), f64::from(height));
+        self.inner.resize_typed(from, &mut to, &options).map_err(failed)
+    }
+}
+
+/// Sizes and crops are worked out here, so the library has nothing to refuse.
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Internal, "the resize library refused a checked image").with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rect(left: u32, top: u32, width: u32, height: u32) -> Rect {
+        Rect { left, top, width, height }
+    }
+
+    #[test]
+    fn cover_cuts_as_much_on_either_side() {
+        let wide = Placement::new(Fit::Cover, (640, 360), (512, 512));
+        assert_eq!(wide, Placement { source: rect(140, 0, 360, 360), target: rect(0, 0, 512, 512) });
+        let tall = Placement::new(Fit::Cover, (100, 400), (200, 100));
+        assert_eq!(tall.source, rect(0, 175, 100, 50));
+    }
+
+    #[test]
+    fn fit_leaves_bars_and_stretch_leaves_none() {
+        let fit = Placement::new(Fit::Fit, (640, 360), (512, 512));
+        assert_eq!(fit, Placement { source: rect(0, 0, 640, 360), target: rect(0, 112, 512, 288) });
+        let stretch = Placement::new(Fit::Stretch, (640, 360), (512, 512));
+        assert_eq!(stretch, Placement { source: rect(0, 0, 640, 360), target: rect(0, 0, 512, 512) });
+    }
+
+    #[test]
+    fn the_same_proportions_need_no_crop() {
+        let half = Placement::new(Fit::Cover, (1920, 1080), (960, 540));
+        assert_eq!(half.source, rect(0, 0, 1920, 1080));
+        assert!(Placement::new(Fit::Cover, (96, 64), (96, 64)).keeps_size());
+    }
+
+    #[test]
+    fn a_sliver_keeps_at_least_one_pixel() {
+        assert_eq!(Placement::new(Fit::Cover, (8192, 1), (1, 8192)).source, rect(4095, 0, 1, 1));
+        assert_eq!(Placement::new(Fit::Fit, (8192, 1), (1, 8192)).target, rect(0, 4095, 1, 1));
+    }
+}

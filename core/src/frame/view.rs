@@ -1,0 +1,346 @@
+//! Borrowed pixels: a format, a size, planes and strides that were checked once and then are relied on.
+//!
+//! The one idea: a constructor cuts every plane to exactly the bytes that hold pixels, so that cutting a plane into
+//! pieces of its stride gives its rows, and nothing after the constructor has to check again.
+
+use super::format::{ColorSpace, MAX_SIDE, Origin, PixelFormat, PlaneSize};
+use crate::{Error, ErrorKind, Result};
+
+/// One plane of pixels that are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Plane<'a> {
+    /// From the first byte of the first row; at least up to the last pixel of the last row.
+    pub pixels: &'a [u8],
+    /// Bytes from the start of a row to the start of the next.
+    pub stride: usize,
+}
+
+/// One plane of pixels that are written.
+#[derive(Debug)]
+pub struct PlaneMut<'a> {
+    /// From the first byte of the first row; at least up to the last pixel of the last row.
+    pub pixels: &'a mut [u8],
+    /// Bytes from the start of a row to the start of the next.
+    pub stride: usize,
+}
+
+/// Pixels of a host, read where they lie.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameView<'a> {
+    head: Head,
+    // Invariant: as long as `head.planes` and the stride say, to the byte; empty past the format's planes.
+    planes: [&'a [u8]; 3],
+    // Invariant: at least 1, and at least the row bytes.
+    strides: [usize; 3],
+}
+
+/// Room for a picture in memory of a host, written where it lies.
+#[derive(Debug)]
+pub struct FrameViewMut<'a> {
+    head: Head,
+    // The invariants of `FrameView`.
+    planes: [&'a mut [u8]; 3],
+    strides: [usize; 3],
+}
+
+/// What the two views have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) format: PixelFormat,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) origin: Origin,
+    pub(super) color: ColorSpace,
+    pub(super) sizes: [PlaneSize; 3],
+}
+
+impl Head {
+    /// Checks the size; the origin is top-left and the colour space the default until said otherwise.
+    pub(super) fn new(format: PixelFormat, width: u32, height: u32) -> Result<Self> {
+        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+            return Err(invalid(format!("frame is {width}x{height}, but each side must be between 1 and {MAX_SIDE}")));
+        }
+        let sizes = format.plane_sizes(width, height);
+        Ok(Self { format, width, height, origin: Origin::default(), color: ColorSpace::default(), sizes })
+    }
+
+    /// Checks the stride and length of plane `index`, and gives the length that holds pixels.
+    fn check_plane(&self, index: usize, len: usize, stride: usize) -> Result<usize> {
+        let size = self.sizes.get(index).copied().unwrap_or_default();
+        let what = || format!("plane {index} of a {} frame of {}x{}", self.format, self.width, self.height);
+        // Libraries behind this take strides as 32-bit numbers.
+        if stride < size.row_bytes || i32::try_from(stride).is_err() {
+            return Err(invalid(format!(
+                "stride of {} is {stride} bytes, but must be between {} and {}",
+                what(),
+                size.row_bytes,
+                i32::MAX
+            )));
+        }
+        match size.span(stride) {
+            Some(needed) if needed <= len => Ok(needed),
+            needed => Err(invalid(format!(
+                "{} with a stride of {stride} has {len} bytes, but needs at least {}",
+                what(),
+                needed.unwrap_or(usize::MAX)
+            ))),
+        }
+    }
+
+    fn check_plane_count(&self, planes: usize) -> Result<()> {
+        if planes == self.format.planes() {
+            return Ok(());
+        }
+        Err(invalid(format!("a {} frame has {} planes, but got {planes}", self.format, self.format.planes())))
+    }
+
+    fn check_packed(&self, len: usize) -> Result<()> {
+        let needed = self.format.packed_len(self.width, self.height);
+        if needed <= len {
+            return Ok(());
+        }
+        let Self { format, width, height, .. } = self;
+        Err(invalid(format!("packed {format} frame of {width}x{height} has {len} bytes, but needs at least {needed}")))
+    }
+
+    /// Whether the first row in memory is the bottom one.
+    pub(super) fn bottom_up(&self) -> bool {
+        self.origin == Origin::BottomLeft
+    }
+}
+
+fn invalid(text: String) -> Error {
+    Error::new(ErrorKind::InvalidFrame, text)
+}
+
+impl<'a> FrameView<'a> {
+    /// Checks planes with strides, in the order of the format.
+    ///
+    /// Nothing is copied, and no alignment is asked for. The origin is top-left and the colour space BT.709 limited
+    /// until [`with_origin`](Self::with_origin) and [`with_color`](Self::with_color) say otherwise. The last row of a
+    /// plane need not be followed by the rest of its stride.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame` for a side outside 1..=8192, another number of planes than the format's, a stride shorter than
+    /// a row or longer than 2^31 - 1, or a plane too short for its rows.
+    pub fn new(format: PixelFormat, width: u32, height: u32, planes: &[Plane<'a>]) -> Result<Self> {
+        let head = Head::new(format, width, height)?;
+        head.check_plane_count(planes.len())?;
+        let mut view = Self { head, planes: [&[]; 3], strides: [1; 3] };
+        let slots = view.planes.iter_mut().zip(&mut view.strides);
+        for (index, (plane, (pixels, stride))) in planes.iter().zip(slots).enumerate() {
+            let len = head.check_plane(index, plane.pixels.len(), plane.stride)?;
+            *pixels = plane.pixels.get(..len).unwrap_or_default();
+            *stride = plane.stride;
+        }
+        Ok(view)
+    }
+
+    /// Checks pixels whose rows and planes follow each other without a gap.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); bytes past the last plane are no error.
+    pub fn packed(format: PixelFormat, width: u32, height: u32, pixels: &'a [u8]) -> Result<Self> {
+        let head = Head::new(format, width, height)?;
+        head.check_packed(pixels.len())?;
+        Ok(Self::split(head, pixels))
+    }
+
+    /// Looks at packed pixels that are known to be long enough for `head`.
+    pub(super) fn split(head: Head, pixels: &'a [u8]) -> Self {
+        let mut view = Self { head, planes: [&[]; 3], strides: [1; 3] };
+        let mut rest = pixels;
+        for ((plane, stride), size) in view.planes.iter_mut().zip(&mut view.strides).zip(head.sizes) {
+            let (first, after) = rest.split_at(size.packed().min(rest.len()));
+            (*plane, *stride, rest) = (first, size.row_bytes.max(1), after);
+        }
+        view
+    }
+
+    /// Says which row comes first in memory.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        self.head.origin = origin;
+        self
+    }
+
+    /// Says what the numbers of NV12 and I420 mean.
+    #[must_use]
+    pub fn with_color(mut self, color: ColorSpace) -> Self {
+        self.head.color = color;
+        self
+    }
+
+    /// Gives plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.
+    pub fn plane(&self, index: usize) -> Option<Plane<'a>> {
+        if index >= self.head.format.planes() {
+            return None;
+        }
+        Some(Plane { pixels: self.planes.get(index)?, stride: *self.strides.get(index)? })
+    }
+
+    /// Gives the rows of plane `index` as they lie in memory, without the padding; none past the format's planes.
+    pub fn rows(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + use<'a> {
+        let pixels = self.planes.get(index).copied().unwrap_or_default();
+        let stride = self.strides.get(index).copied().unwrap_or(1);
+        let row_bytes = self.head.sizes.get(index).map_or(0, |size| size.row_bytes);
+        pixels.chunks(stride).map(move |row| row.get(..row_bytes).unwrap_or(row))
+    }
+
+    /// Whether the rows of every plane follow each other without a gap.
+    pub(super) fn is_packed(&self) -> bool {
+        self.strides.iter().zip(self.head.sizes).all(|(&stride, size)| stride == size.row_bytes.max(1))
+    }
+
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+}
+
+impl<'a> FrameViewMut<'a> {
+    /// Checks planes with strides, in the order of the format; as [`FrameView::new`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FrameView::new`].
+    pub fn new(
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        planes: impl IntoIterator<Item = PlaneMut<'a>, IntoIter: ExactSizeIterator>,
+    ) -> Result<Self> {
+        let head = Head::new(format, width, height)?;
+        let planes = planes.into_iter();
+        head.check_plane_count(planes.len())?;
+        let mut view = Self { head, planes: [&mut [], &mut [], &mut []], strides: [1; 3] };
+        let slots = view.planes.iter_mut().zip(&mut view.strides);
+        for (index, (plane, (pixels, stride))) in planes.zip(slots).enumerate() {
+            let len = head.check_plane(index, plane.pixels.len(), plane.stride)?;
+            *pixels = plane.pixels.get_mut(..len).unwrap_or_default();
+            *stride = plane.stride;
+        }
+        Ok(view)
+    }
+
+    /// Checks room whose rows and planes follow each other without a gap; as [`FrameView::packed`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FrameView::packed`].
+    pub fn packed(format: PixelFormat, width: u32, height: u32, pixels: &'a mut [u8]) -> Result<Self> {
+        let head = Head::new(format, width, height)?;
+        head.check_packed(pixels.len())?;
+        Ok(Self::split(head, pixels))
+    }
+
+    /// Opens packed room that is known to be long enough for `head`.
+    pub(super) fn split(head: Head, pixels: &'a mut [u8]) -> Self {
+        let mut view = Self { head, planes: [&mut [], &mut [], &mut []], strides: [1; 3] };
+        let mut rest = pixels;
+        for ((plane, stride), size) in view.planes.iter_mut().zip(&mut view.strides).zip(head.sizes) {
+            let len = size.packed().min(rest.len());
+            let (first, after) = rest.split_at_mut(len);
+            (*plane, *stride, rest) = (first, size.row_bytes.max(1), after);
+        }
+        view
+    }
+
+    /// Says which row comes first in memory.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        self.head.origin = origin;
+        self
+    }
+
+    /// Says what the numbers of NV12 and I420 shall mean.
+    #[must_use]
+    pub fn with_color(mut self, color: ColorSpace) -> Self {
+        self.head.color = color;
+        self
+    }
+
+    /// Looks at the same pixels without writing.
+    pub fn as_view(&self) -> FrameView<'_> {
+        let [a, b, c] = &self.planes;
+        FrameView { head: self.head, planes: [a, b, c], strides: self.strides }
+    }
+
+    /// Gives plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.
+    pub fn plane_mut(&mut self, index: usize) -> Option<PlaneMut<'_>> {
+        if index >= self.head.format.planes() {
+            return None;
+        }
+        let stride = *self.strides.get(index)?;
+        Some(PlaneMut { pixels: self.planes.get_mut(index)?, stride })
+    }
+
+    /// Gives the rows of plane `index` as they lie in memory, without the padding; none past the format's planes.
+    pub fn rows_mut(&mut self, index: usize) -> impl ExactSizeIterator<Item = &mut [u8]> + DoubleEndedIterator {
+        let stride = self.strides.get(index).copied().unwrap_or(1);
+        let row_bytes = self.head.sizes.get(index).map_or(0, |size| size.row_bytes);
+        let pixels: &mut [u8] = match self.planes.get_mut(index) {
+            Some(plane) => plane,
+            None => &mut [],
+        };
+        pixels.chunks_mut(stride).map(move |row| {
+            let end = row_bytes.min(row.len());
+            row.split_at_mut(end).0
+        })
+    }
+
+    /// Copies the pixels of a view of the same format and size, as they lie in memory.
+    pub(super) fn copy_rows(&mut self, from: &FrameView<'_>) {
+        for plane in 0..self.head.format.planes() {
+            for (to, from) in self.rows_mut(plane).zip(from.rows(plane)) {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+
+    /// All planes at once, with their strides.
+    pub(super) fn planes_mut(&mut self) -> ([&mut [u8]; 3], [usize; 3]) {
+        let [a, b, c] = &mut self.planes;
+        ([a, b, c], self.strides)
+    }
+
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+}
+
+/// The accessors of both views.
+macro_rules! head_accessors {
+    ($view:ident) => {
+        impl $view<'_> {
+            /// Says how the pixels lie in memory.
+            pub fn format(&self) -> PixelFormat {
+                self.head.format
+            }
+
+            /// Says how many pixels a row has.
+            pub fn width(&self) -> u32 {
+                self.head.width
+            }
+
+            /// Says how many rows there are.
+            pub fn height(&self) -> u32 {
+                self.head.height
+            }
+
+            /// Says which row comes first in memory.
+            pub fn origin(&self) -> Origin {
+                self.head.origin
+            }
+
+            /// Says what the numbers of NV12 and I420 mean.
+            pub fn color(&self) -> ColorSpace {
+                self.head.color
+            }
+        }
+    };
+}
+
+head_accessors!(FrameView);
+head_accessors!(FrameViewMut);

@@ -1,0 +1,117 @@
+//! The Hugging Face cache on disk, read without network.
+//!
+//! Layout: `models--ORG--NAME/refs/REVISION` holds a commit, `snapshots/COMMIT/…` the files of that commit, which link
+//! to `blobs/…`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::ModelId;
+
+/// The revision that is meant where none is named.
+pub(super) const MAIN: &str = "main";
+
+/// A folder in the layout of the Hugging Face cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubCache {
+    root: PathBuf,
+}
+
+impl HubCache {
+    /// The cache at `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The cache that the environment names: `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, or the user's own
+    /// `~/.cache/huggingface/hub`; `None` where there is no home either.
+    pub fn from_env() -> Option<Self> {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
+        let folder = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let huggingface = || {
+            let cache = folder("XDG_CACHE_HOME").or_else(|| Some(home(&folder)?.join(".cache")))?;
+            Some(cache.join("huggingface"))
+        };
+        let root = folder("HF_HUB_CACHE")
+            .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
+            .or_else(|| Some(folder("HF_HOME").or_else(huggingface)?.join("hub")))?;
+        Some(Self { root })
+    }
+
+    /// Where it lies.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder that all revisions of a model share.
+    pub(super) fn repository(&self, id: &ModelId) -> PathBuf {
+        self.root.join(format!("models--{}", id.as_str().replace('/', "--")))
+    }
+
+    /// The folder with the files of a model's main revision, if it was ever fetched.
+    pub fn snapshot(&self, id: &ModelId) -> Option<PathBuf> {
+        let repository = self.repository(id);
+        let snapshots = repository.join("snapshots");
+        let commit = fs::read_to_string(repository.join("refs").join(MAIN)).ok();
+        if let Some(commit) = commit.as_deref().map(str::trim).filter(|commit| is_commit(commit)) {
+            return Some(snapshots.join(commit)).filter(|folder| folder.is_dir());
+        }
+        // A folder that was copied by hand often lacks the refs; with one snapshot there is no doubt.
+        let mut folders =
+            fs::read_dir(snapshots).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+        folders.next().filter(|_| folders.next().is_none())
+    }
+}
+
+fn home(folder: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    folder("HOME").or_else(|| folder("USERPROFILE"))
+}
+
+/// Whether `text` is a commit: forty hexadecimal digits. It becomes part of a path, so nothing else may.
+pub(super) fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(variables: &[(&str, &str)]) -> Option<PathBuf> {
+        let variable = |name: &str| Some(variables.iter().find(|(key, _)| *key == name)?.1.into());
+        HubCache::from_variables(variable).map(|cache| cache.root)
+    }
+
+    #[test]
+    fn the_most_special_variable_names_the_cache() {
+        let mut variables = vec![("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("HF_HOME", "/f"), ("HF_HUB_CACHE", "/c")];
+        assert_eq!(root(&variables), Some("/c".into()));
+        variables.pop();
+        assert_eq!(root(&variables), Some("/f/hub".into()));
+        variables.pop();
+        assert_eq!(root(&variables), Some("/x/huggingface/hub".into()));
+        variables.pop();
+        assert_eq!(root(&variables), Some("/h/.cache/huggingface/hub".into()));
+        assert_eq!(root(&[]), None);
+        assert_eq!(root(&[("HF_HUB_CACHE", ""), ("HOME", "/h")]), Some("/h/.cache/huggingface/hub".into()));
+    }
+
+    #[test]
+    fn a_reference_that_is_no_commit_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = HubCache::at(folder.path());
+        let id: ModelId = "org/name".parse().unwrap();
+        let repository = cache.repository(&id);
+        fs::create_dir_all(repository.join("refs")).unwrap();
+        fs::create_dir_all(repository.join("snapshots")).unwrap();
+        fs::write(repository.join("refs/main"), "../../../etc").unwrap();
+        assert_eq!(cache.snapshot(&id), None);
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        fs::create_dir_all(repository.join("snapshots").join(commit)).unwrap();
+        fs::write(repository.join("refs/main"), format!("{commit}\n")).unwrap();
+        assert_eq!(cache.snapshot(&id), Some(repository.join("snapshots").join(commit)));
+    }
+}

@@ -1,0 +1,290 @@
+//! The header of a safetensors file: which tensors it has, and where.
+//!
+//! A header is believed only as far as its bounds go: everything is checked before memory is taken for it, and what it
+//! says about places and sizes must fit the file byte for byte, without overlap or hole.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use super::bytes::Bytes;
+use crate::error::{Error, ErrorKind};
+
+/// Longest header, in bytes. The largest networks we know have headers of 300 kB.
+const MAX_HEADER: u64 = 32 << 20;
+/// Most tensors in one file.
+const MAX_TENSORS: usize = 65_536;
+/// Longest name of a tensor, in bytes.
+const MAX_NAME: usize = 512;
+/// Most dimensions of a tensor.
+const MAX_DIMS: usize = 8;
+/// Bytes of the number in front: the header's length, little-endian.
+const LENGTH_BYTES: u64 = 8;
+
+/// How a tensor's numbers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dtype {
+    /// IEEE double.
+    F64,
+    /// IEEE single.
+    F32,
+    /// IEEE half.
+    F16,
+    /// The upper half of a single.
+    Bf16,
+    /// A type that no weight has, with its bytes per number.
+    Other(&'static str, u64),
+}
+
+impl Dtype {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "F64" => Self::F64,
+            "F32" => Self::F32,
+            "F16" => Self::F16,
+            "BF16" => Self::Bf16,
+            "BOOL" => Self::Other("BOOL", 1),
+            "U8" => Self::Other("U8", 1),
+            "I8" => Self::Other("I8", 1),
+            "F8_E4M3" => Self::Other("F8_E4M3", 1),
+            "F8_E5M2" => Self::Other("F8_E5M2", 1),
+            "I16" => Self::Other("I16", 2),
+            "U16" => Self::Other("U16", 2),
+            "I32" => Self::Other("I32", 4),
+            "U32" => Self::Other("U32", 4),
+            "I64" => Self::Other("I64", 8),
+            "U64" => Self::Other("U64", 8),
+            _ => return None,
+        })
+    }
+
+    /// Bytes of one number.
+    pub(crate) fn bytes(self) -> u64 {
+        match self {
+            Self::F64 => 8,
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::Other(_, bytes) => bytes,
+        }
+    }
+}
+
+/// One tensor of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tensor {
+    /// How its numbers are written.
+    pub(crate) dtype: Dtype,
+    /// Its shape, outermost first.
+    pub(crate) shape: Vec<usize>,
+    /// Where its bytes begin in the file.
+    pub(crate) start: u64,
+    /// How many bytes it has.
+    pub(crate) len: u64,
+}
+
+/// Why a file is not a safetensors file that we read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HeaderError {
+    #[error("is {what}, not a safetensors file; {advice}")]
+    OtherFormat { what: &'static str, advice: &'static str },
+    #[error("has {0} bytes, but a safetensors file has at least 8")]
+    TooShort(u64),
+    #[error("the header's length is {0}, but must be at most {MAX_HEADER}")]
+    HeaderTooLarge(u64),
+    #[error("the header's length is {header}, but only {rest} bytes follow")]
+    HeaderPastEnd { header: u64, rest: u64 },
+    #[error("the header is not what a safetensors header must be: {0}")]
+    Json(serde_json::Error),
+    #[error("tensor {name:?} has the unknown type {dtype:?}")]
+    UnknownDtype { name: String, dtype: String },
+    #[error("tensor {name:?} has shape {shape:?}, whose size overflows")]
+    Overflow { name: String, shape: Vec<u64> },
+    #[error("tensor {name:?} of shape {shape:?} needs {need} bytes, but its offsets {begin}..{end} do not hold that")]
+    SizeMismatch { name: String, shape: Vec<u64>, need: u64, begin: u64, end: u64 },
+    #[error("tensor {name:?} ends at {end}, but the file has only {data} bytes of data")]
+    PastEnd { name: String, end: u64, data: u64 },
+    #[error("tensor {name:?} begins at {begin}, but the tensor before it ends at {before}: they overlap")]
+    Overlap { name: String, begin: u64, before: u64 },
+    #[error("tensor {name:?} begins at {begin}, but the tensor before it ends at {before}: there is a hole")]
+    Hole { name: String, begin: u64, before: u64 },
+    #[error("the tensors end at {end}, but the file has {data} bytes of data")]
+    LeftOver { end: u64, data: u64 },
+    #[error("cannot be read")]
+    Read(#[source] std::io::Error),
+}
+
+impl From<HeaderError> for Error {
+    fn from(error: HeaderError) -> Self {
+        if let HeaderError::Read(source) = error {
+            return Self::new(ErrorKind::Io, "cannot be read").with_source(source);
+        }
+        let other_format = matches!(error, HeaderError::OtherFormat { .. });
+        let kind = if other_format { ErrorKind::Unsupported } else { ErrorKind::BadModel };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// Reads and checks the header of `bytes`.
+pub(crate) fn read_header(bytes: &Bytes) -> Result<HashMap<String, Tensor>, HeaderError> {
+    let file = bytes.len();
+    let mut prefix = [0; LENGTH_BYTES as usize];
+    if file < LENGTH_BYTES {
+        return Err(HeaderError::TooShort(file));
+    }
+    bytes.read_at(0, &mut prefix).map_err(HeaderError::Read)?;
+    let header = u64::from_le_bytes(prefix);
+    let rest = file - LENGTH_BYTES;
+    // Only where the length is wrong: a good one can begin with the bytes of another format's mark.
+    if header > MAX_HEADER.min(rest)
+        && let Some(error) = other_format(&prefix)
+    {
+        return Err(error);
+    }
+    if header > MAX_HEADER {
+        return Err(HeaderError::HeaderTooLarge(header));
+    }
+    if header > rest {
+        return Err(HeaderError::HeaderPastEnd { header, rest });
+    }
+    let mut text = vec![0; header as usize];
+    bytes.read_at(LENGTH_BYTES, &mut text).map_err(HeaderError::Read)?;
+    let mut json = serde_json::Deserializer::from_slice(&text);
+    let entries = Entries::deserialize(&mut json).map_err(HeaderError::Json)?;
+    json.end().map_err(HeaderError::Json)?;
+    place(entries.0, LENGTH_BYTES + header, rest - header)
+}
+
+/// Recognises what people hand in by mistake.
+fn other_format(prefix: &[u8; LENGTH_BYTES as usize]) -> Option<HeaderError> {
+    let pickled = "pickled files can run code when they are read: convert it to safetensors";
+    let (what, advice) = match prefix {
+        [b'P', b'K', 3, 4, ..] => ("a zip archive, as PyTorch writes", pickled),
+        [0x80, 2..=5, ..] => ("a Python pickle", pickled),
+        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' '] => ("a Git LFS pointer", "fetch the file that it stands for"),
+        [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", "bring the checkpoint as a diffusers folder"),
+        _ => return None,
+    };
+    Some(HeaderError::OtherFormat { what, advice })
+}
+
+/// Checks that the tensors fill the `data` bytes after `start` exactly, one after the other.
+fn place(mut entries: Vec<(String, Entry)>, start: u64, data: u64) -> Result<HashMap<String, Tensor>, HeaderError> {
+    entries.sort_by_key(|(_, entry)| entry.data_offsets);
+    let mut tensors = HashMap::with_capacity(entries.len());
+    let mut before = 0;
+    for (name, Entry { dtype, shape: Dims(shape), data_offsets: (begin, end) }) in entries {
+        let Some(dtype) = Dtype::parse(&dtype) else {
+            return Err(HeaderError::UnknownDtype { name, dtype });
+        };
+        let Some(need) = shape.iter().try_fold(dtype.bytes(), |size, &dim| size.checked_mul(dim)) else {
+            return Err(HeaderError::Overflow { name, shape });
+        };
+        if end.checked_sub(begin) != Some(need) {
+            return Err(HeaderError::SizeMismatch { name, shape, need, begin, end });
+        }
+        if end > data {
+            return Err(HeaderError::PastEnd { name, end, data });
+        }
+        if begin < before {
+            return Err(HeaderError::Overlap { name, begin, before });
+        }
+        if begin > before {
+            return Err(HeaderError::Hole { name, begin, before });
+        }
+        before = end;
+        let dims: Option<Vec<usize>> = shape.iter().map(|&dim| usize::try_from(dim).ok()).collect();
+        let Some(dims) = dims else { return Err(HeaderError::Overflow { name, shape }) };
+        tensors.insert(name, Tensor { dtype, shape: dims, start: start + begin, len: need });
+    }
+    if before != data {
+        return Err(HeaderError::LeftOver { end: before, data });
+    }
+    Ok(tensors)
+}
+
+/// What the header says of a tensor.
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Dims,
+    data_offsets: (u64, u64),
+}
+
+/// A shape, refused as soon as it has too many dimensions.
+struct Dims(Vec<u64>);
+
+impl<'de> Deserialize<'de> for Dims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct DimsVisitor;
+
+        impl<'de> Visitor<'de> for DimsVisitor {
+            type Value = Dims;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a shape: an array of whole numbers")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Dims, A::Error> {
+                let mut dims = Vec::with_capacity(4);
+                while let Some(dim) = seq.next_element()? {
+                    if dims.len() == MAX_DIMS {
+                        return Err(A::Error::custom(format_args!("a shape with more than {MAX_DIMS} dimensions")));
+                    }
+                    dims.push(dim);
+                }
+                Ok(Dims(dims))
+            }
+        }
+
+        deserializer.deserialize_seq(DimsVisitor)
+    }
+}
+
+/// All tensors that a header names, in its order; refused as soon as there are too many, or one comes twice.
+struct Entries(Vec<(String, Entry)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                let mut names = HashSet::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        // Texts by name, by the format's rules; nothing here reads them.
+                        map.next_value::<HashMap<String, String>>()?;
+                        continue;
+                    }
+                    if name.len() > MAX_NAME {
+                        let len = name.len();
+                        return Err(A::Error::custom(format_args!(
+                            "a tensor's name has {len} bytes, but at most {MAX_NAME} are read"
+                        )));
+                    }
+                    if entries.len() == MAX_TENSORS {
+                        return Err(A::Error::custom(format_args!("more than {MAX_TENSORS} tensors")));
+                    }
+                    if !names.insert(name.clone()) {
+                        return Err(A::Error::custom(format_args!("tensor {name:?} comes twice")));
+                    }
+                    let entry =
+                        map.next_value().map_err(|error| A::Error::custom(format_args!("tensor {name:?}: {error}")))?;
+                    entries.push((name, entry));
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}

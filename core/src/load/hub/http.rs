@@ -1,0 +1,252 @@
+//! Requests to the hub: which redirects are followed, who is told the token, what is tried again.
+
+use std::fmt;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::Body;
+use ureq::http::{Response, StatusCode, Uri, header};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Most redirects of one request.
+const MAX_REDIRECTS: usize = 8;
+/// How often a request is made before its failure is told.
+pub(super) const ATTEMPTS: u32 = 5;
+const CONNECT: Duration = Duration::from_secs(15);
+/// Longest silence of a server.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A client that knows one hub.
+pub(super) struct Client {
+    agent: Agent,
+    endpoint: String,
+    origin: Origin,
+    token: Option<String>,
+    pause: Duration,
+}
+
+/// Scheme, host and port: who is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    https: bool,
+    authority: String,
+}
+
+/// What went wrong with a request.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It may work next time.
+    Passing(Error),
+    /// It will not.
+    Final(Error),
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(super) fn new(endpoint: &str, token: Option<String>, pause: Duration) -> Result<Self> {
+        let uri = endpoint.parse::<Uri>().ok();
+        let Some(origin) = uri.as_ref().and_then(Origin::of) else {
+            let what = format!("the hub's address is {endpoint:?}, but must begin with http:// or https://");
+            return Err(Error::new(ErrorKind::InvalidArgument, what));
+        };
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .accept_encoding("identity")
+            .user_agent(concat!("dreamframe/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(SILENCE))
+            .timeout_per_read(Some(SILENCE));
+        if matches!(uri.as_ref().and_then(Uri::host), Some("127.0.0.1" | "localhost" | "[::1]")) {
+            config = config.proxy(None);
+        }
+        Ok(Self { agent: config.build().into(), endpoint: endpoint.to_owned(), origin, token, pause })
+    }
+
+    /// An address at the hub; what may not stand in an address is encoded.
+    pub(super) fn url(&self, parts: &[&str]) -> String {
+        let mut url = self.endpoint.clone();
+        for part in parts {
+            url.push('/');
+            for byte in part.bytes() {
+                if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+                    url.push(char::from(byte));
+                } else {
+                    url.push_str(&format!("%{byte:02X}"));
+                }
+            }
+        }
+        url
+    }
+
+    /// A short text.
+    pub(super) fn text(&self, url: &str, limit: u64) -> Result<String> {
+        self.again(|| {
+            let mut response = self.get(url, 0)?;
+            let text = response.body_mut().with_config().limit(limit).read_to_string();
+            text.map_err(|error| Failure::Passing(failed(url, error)))
+        })
+    }
+
+    /// Does `attempt` until it works, fails for good, or has failed too often; waits longer each time.
+    pub(super) fn again<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T> {
+        let mut pause = self.pause;
+        for _ in 1..ATTEMPTS {
+            match attempt() {
+                Ok(value) => return Ok(value),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing(error)) => tracing::debug!(error = format!("{error:#}"), "trying again"),
+            }
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
+        attempt().map_err(Failure::into_error)
+    }
+
+    /// Asks for the body from byte `offset` on; a server may send all of it all the same.
+    pub(super) fn get(&self, url: &str, offset: u64) -> Result<Response<Body>, Failure> {
+        let range = (offset > 0).then(|| format!("bytes={offset}-"));
+        let response = self.follow(url, false, range.as_deref(), &|_| false)?;
+        check_status(url, response)
+    }
+
+    /// Asks for the headers alone. The headers that tell of the file come from the hub itself, not from where it
+    /// redirects to, so redirects to another host are not followed.
+    pub(super) fn head(&self, url: &str) -> Result<Response<Body>, Failure> {
+        let response = self.follow(url, true, None, &|response| response.headers().contains_key("x-linked-etag"))?;
+        if response.status().is_redirection() { Ok(response) } else { check_status(url, response) }
+    }
+
+    fn follow(
+        &self,
+        url: &str,
+        head: bool,
+        range: Option<&str>,
+        enough: &dyn Fn(&Response<Body>) -> bool,
+    ) -> Result<Response<Body>, Failure> {
+        let mut url = url.to_owned();
+        for _ in 0..=MAX_REDIRECTS {
+            let origin = url.parse::<Uri>().ok().as_ref().and_then(Origin::of);
+            let ours = origin.as_ref() == Some(&self.origin);
+            let mut request = if head { self.agent.head(&url) } else { self.agent.get(&url) };
+            if let (true, Some(token)) = (ours, &self.token) {
+                request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            }
+            if let Some(range) = range {
+                request = request.header(header::RANGE, range);
+            }
+            let response = request.call().map_err(|error| Failure::Passing(failed(&url, error)))?;
+            if !response.status().is_redirection() || enough(&response) {
+                return Ok(response);
+            }
+            let target = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+            let Some(next) = target.and_then(|target| resolve(&url, target)) else {
+                let what = format!("{url} redirects to {:?}, which is no address", target.unwrap_or_default());
+                return Err(Failure::Final(Error::new(ErrorKind::Io, what)));
+            };
+            let next_origin = next.parse::<Uri>().ok().as_ref().and_then(Origin::of);
+            if head && next_origin.as_ref() != Some(&self.origin) {
+                return Ok(response);
+            }
+            if origin.is_some_and(|origin| origin.https) && !next_origin.is_some_and(|next| next.https) {
+                let what = format!("{url} redirects to {next}, which is not encrypted");
+                return Err(Failure::Final(Error::new(ErrorKind::Io, what)));
+            }
+            url = next;
+        }
+        let what = format!("more than {MAX_REDIRECTS} redirects, the last to {url}");
+        Err(Failure::Final(Error::new(ErrorKind::Io, what)))
+    }
+}
+
+impl Failure {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Passing(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+impl Origin {
+    fn of(uri: &Uri) -> Option<Self> {
+        let https = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        Some(Self { https, authority: uri.authority()?.as_str().to_ascii_lowercase() })
+    }
+}
+
+/// The address that `target` means on a page at `base`; `None` where it is not of http.
+fn resolve(base: &str, target: &str) -> Option<String> {
+    let uri: Uri = base.parse().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    let url = if target.starts_with("http://") || target.starts_with("https://") {
+        target.to_owned()
+    } else if target.starts_with("//") {
+        format!("{scheme}:{target}")
+    } else if target.starts_with('/') {
+        format!("{scheme}://{authority}{target}")
+    } else if target.contains("://") || target.is_empty() {
+        return None;
+    } else {
+        let folder = uri.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{target}")
+    };
+    url.parse::<Uri>().ok().as_ref().and_then(Origin::of).map(|_| url)
+}
+
+fn failed(url: &str, error: ureq::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("{url} cannot be fetched")).with_source(error)
+}
+
+fn check_status(url: &str, response: Response<Body>) -> Result<Response<Body>, Failure> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let error = |kind, advice: &str| Error::new(kind, format!("{url} answers {}{advice}", status.as_u16()));
+    Err(match status {
+        StatusCode::NOT_FOUND => Failure::Final(error(ErrorKind::NotFound, ": it is not there")),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Final(error(
+            ErrorKind::NotFound,
+            ": it is not there, or not for everybody (then set HF_TOKEN, and accept its terms on the hub)",
+        )),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Failure::Passing(error(ErrorKind::Io, "")),
+        status if status.is_server_error() => Failure::Passing(error(ErrorKind::Io, "")),
+        _ => Failure::Final(error(ErrorKind::Io, "")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_may_be_relative() {
+        let base = "https://hub.test/org/name/resolve/main/file";
+        let resolved = |target| resolve(base, target);
+        assert_eq!(resolved("/other/name").as_deref(), Some("https://hub.test/other/name"));
+        assert_eq!(resolved("//cdn.test/x?y=1").as_deref(), Some("https://cdn.test/x?y=1"));
+        assert_eq!(resolved("file2").as_deref(), Some("https://hub.test/org/name/resolve/main/file2"));
+        assert_eq!(resolved("http://cdn.test/x").as_deref(), Some("http://cdn.test/x"));
+        assert_eq!(resolved("file:///etc/passwd"), None);
+        assert_eq!(resolved(""), None);
+    }
+
+    #[test]
+    fn what_may_not_stand_in_an_address_is_encoded() {
+        let client = Client::new("http://hub.test", None, Duration::ZERO).unwrap();
+        assert_eq!(client.url(&["org/name", "a b?#%.json"]), "http://hub.test/org/name/a%20b%3F%23%25.json");
+        assert!(Client::new("ftp://hub.test", None, Duration::ZERO).is_err());
+        assert!(Client::new("hub.test", None, Duration::ZERO).is_err());
+    }
+}

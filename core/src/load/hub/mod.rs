@@ -1,0 +1,233 @@
+//! Downloads from the Hugging Face hub into its cache layout, so that other programs find the files too.
+//!
+//! A file lies under its final name only when it is whole and, where the hub names a SHA-256, checked; until then it
+//! is `blobs/ETAG.incomplete`, from which a later attempt goes on. `refs/main` is written last: a snapshot that is
+//! named there has all its files.
+
+mod blob;
+mod http;
+mod select;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use self::blob::{Blob, store};
+use self::http::Client;
+use self::select::needed;
+use super::cache::{HubCache, MAIN, is_commit};
+use super::source::ModelId;
+use crate::error::{Error, ErrorKind, Result};
+
+const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+/// Longest answer that lists a repository, in bytes.
+const MAX_LISTING: u64 = 16 << 20;
+
+/// How to reach the hub, and where to keep what comes from it.
+#[derive(Clone)]
+pub struct HubOptions {
+    /// The hub's address, without a slash at the end.
+    pub endpoint: String,
+    /// Where files are kept.
+    pub cache: HubCache,
+    /// Whether the network must not be used.
+    pub offline: bool,
+    /// The user's access token; sent to `endpoint` alone.
+    pub token: Option<String>,
+}
+
+impl HubOptions {
+    /// What the environment says: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`, and the variables of
+    /// [`HubCache::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where no variable and no home folder says where the cache is.
+    pub fn from_env() -> Result<Self> {
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let cache = HubCache::from_env()
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no folder for models: set HF_HOME or HOME"))?;
+        let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
+        Ok(Self {
+            endpoint,
+            cache,
+            offline: text("HF_HUB_OFFLINE").is_some_and(|value| is_yes(&value)),
+            token: text("HF_TOKEN"),
+        })
+    }
+}
+
+impl fmt::Debug for HubOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map(|_| "…");
+        f.debug_struct("HubOptions")
+            .field("endpoint", &self.endpoint)
+            .field("cache", &self.cache)
+            .field("offline", &self.offline)
+            .field("token", &token)
+            .finish()
+    }
+}
+
+/// Whether a switch in the environment is on, by the words that huggingface_hub takes.
+fn is_yes(value: &str) -> bool {
+    matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
+}
+
+/// How far a download is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The file at hand.
+    pub file: &'a str,
+    /// Bytes of all files that are there.
+    pub bytes: u64,
+    /// Bytes of all files.
+    pub total: u64,
+}
+
+/// A connection to the hub.
+#[derive(Debug)]
+pub struct Hub {
+    options: HubOptions,
+    client: Client,
+}
+
+/// What the hub says of a repository, as far as it is read.
+#[derive(Deserialize)]
+struct Listing {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+impl Hub {
+    /// Prepares to fetch; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` where the endpoint is not an `http` or `https` address.
+    pub fn new(options: HubOptions) -> Result<Self> {
+        Self::with_pause(options, Duration::from_millis(500))
+    }
+
+    /// As `new`, with another pause before the first repetition of a failed request.
+    fn with_pause(options: HubOptions, pause: Duration) -> Result<Self> {
+        let client = Client::new(options.endpoint.trim_end_matches('/'), options.token.clone(), pause)?;
+        Ok(Self { options, client })
+    }
+
+    /// Fetches the files of `id` that this crate reads, and returns the folder they are in. Files that are there
+    /// already are kept; a download that was cut short goes on where it ended.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where the hub has no such model, or where the network is forbidden and the cache lacks it;
+    /// `Unsupported` where it has no safetensors; `BadModel` where a file is not what the hub announces; `Io` where
+    /// the network or the disk fails.
+    pub fn fetch(&self, id: &ModelId, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
+        check_hub_id(id)?;
+        let cache = &self.options.cache;
+        if self.options.offline {
+            return cache.snapshot(id).ok_or_else(|| {
+                let place = cache.repository(id);
+                let what = format!("model {id} is not in {}, and HF_HUB_OFFLINE forbids to fetch it", place.display());
+                Error::new(ErrorKind::NotFound, what)
+            });
+        }
+        self.fetch_online(id, progress).map_err(|error| error.within(format_args!("model {id}")))
+    }
+
+    fn fetch_online(&self, id: &ModelId, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
+        let listing = self.list(id)?;
+        let repository = self.options.cache.repository(id);
+        let snapshot = repository.join("snapshots").join(&listing.sha);
+        let names: Vec<String> = listing.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+        let mut blobs = Vec::new();
+        for name in needed(&names)? {
+            let url = self.client.url(&[id.as_str(), "resolve", &listing.sha, name]);
+            blobs.push((name, Blob::announced(&self.client, url).map_err(|error| error.within(name))?));
+        }
+        let total = blobs.iter().map(|(_, blob)| blob.size).fold(0, u64::saturating_add);
+        let mut before = 0_u64;
+        for (name, blob) in &blobs {
+            let mut report = |bytes: u64| progress(Progress { file: name, bytes: before.saturating_add(bytes), total });
+            let path = store(&self.client, blob, &repository.join("blobs"), &mut report)
+                .map_err(|error| error.within(name))?;
+            link(&path, &snapshot, name)?;
+            before = before.saturating_add(blob.size);
+        }
+        write_whole(&repository.join("refs"), MAIN, &listing.sha)?;
+        Ok(snapshot)
+    }
+
+    fn list(&self, id: &ModelId) -> Result<Listing> {
+        let url = self.client.url(&["api/models", id.as_str(), "revision", MAIN]);
+        let text = self.client.text(&url, MAX_LISTING)?;
+        let listing: Listing = serde_json::from_str(&text).map_err(|error| {
+            Error::new(ErrorKind::Io, format!("{url} did not answer as the hub does: {error}")).with_source(error)
+        })?;
+        if !is_commit(&listing.sha) {
+            let what = format!("{url} names the commit {:?}, which is none", listing.sha);
+            return Err(Error::new(ErrorKind::Io, what));
+        }
+        Ok(listing)
+    }
+}
+
+/// The hub's ids become part of addresses: plain letters only.
+fn check_hub_id(id: &ModelId) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    if id.as_str().chars().all(plain) && id.as_str().split('/').count() <= 2 {
+        return Ok(());
+    }
+    let what = format!("{id} is not an id of the hub: it is `organisation/name` of letters, digits, `.`, `_` and `-`");
+    Err(Error::new(ErrorKind::InvalidArgument, what))
+}
+
+/// Makes `snapshot/name` stand for the blob: by a link, or where links are not allowed, by a copy.
+fn link(blob: &Path, snapshot: &Path, name: &str) -> Result<()> {
+    let path = snapshot.join(name);
+    if path.is_file() {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(snapshot);
+    fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", error))?;
+    #[cfg(unix)]
+    {
+        // From `snapshots/COMMIT/` up to the repository is two steps, and one more for each folder in the name.
+        let mut target: PathBuf = "../..".into();
+        target.extend(std::iter::repeat_n("..", name.matches('/').count()));
+        target.push("blobs");
+        target.extend(blob.file_name());
+        let _ = fs::remove_file(&path); // A link that leads nowhere is in the way.
+        if std::os::unix::fs::symlink(&target, &path).is_ok() {
+            return Ok(());
+        }
+    }
+    let half = folder.join(format!("{}.incomplete", path.file_name().unwrap_or_default().display()));
+    let copied = fs::hard_link(blob, &path).or_else(|_| {
+        fs::copy(blob, &half)?;
+        fs::rename(&half, &path)
+    });
+    copied.map_err(|error| {
+        let _ = fs::remove_file(&half);
+        Error::io(&path, "write", error)
+    })
+}
+
+/// Writes a small file so that it is never seen in part.
+fn write_whole(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let (half, path) = (folder.join(format!("{name}.incomplete")), folder.join(name));
+    let written =
+        fs::create_dir_all(folder).and_then(|()| fs::write(&half, text)).and_then(|()| fs::rename(&half, &path));
+    written.map_err(|error| Error::io(&path, "write", error))
+}

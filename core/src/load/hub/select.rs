@@ -1,0 +1,159 @@
+//! Which files of a repository are worth fetching: those that this crate reads, and no second copy of the weights.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::layout::WEIGHT_NAMES;
+
+/// Parts of a pipeline that are read.
+const PARTS: [&str; 7] = ["unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"];
+/// The half-precision copy first: it is the one that the model was published to be run in, and half the wait.
+const VARIANTS: [&str; 3] = [".fp16", ".bf16", ""];
+/// Weights of a LoRA, as diffusers calls them.
+const LORA: &str = "pytorch_lora_weights.safetensors";
+
+/// The files to fetch, out of all that a repository has.
+pub(super) fn needed(files: &[String]) -> Result<Vec<&str>> {
+    if let Some(file) = files.iter().find(|file| !is_safe(file)) {
+        let what = format!("the repository lists {file:?}, which would lie outside its folder");
+        return Err(Error::new(ErrorKind::BadModel, what));
+    }
+    let mut chosen: Vec<&str> = Vec::new();
+    if files.iter().any(|file| file == "model_index.json") {
+        chosen.push("model_index.json");
+        for part in PARTS {
+            choose(files, &format!("{part}/"), &mut chosen)?;
+        }
+    } else {
+        choose(files, "", &mut chosen)?;
+    }
+    Ok(chosen)
+}
+
+/// Chooses the settings in `folder`, and one set of weights where there are any.
+fn choose<'a>(files: &'a [String], folder: &str, chosen: &mut Vec<&'a str>) -> Result<()> {
+    let inside: Vec<(&'a str, &'a str)> = files
+        .iter()
+        .filter_map(|file| Some((file.as_str(), file.strip_prefix(folder)?)))
+        .filter(|(_, name)| !name.contains('/'))
+        .collect();
+    let settings = |name: &str| (name.ends_with(".json") && !name.contains(".index.")) || name == "merges.txt";
+    chosen.extend(inside.iter().filter(|(_, name)| settings(name)).map(|(file, _)| *file));
+    for variant in VARIANTS {
+        for name in WEIGHT_NAMES {
+            let weights = weight_files(&inside, name, variant);
+            if !weights.is_empty() {
+                chosen.extend(weights);
+                return Ok(());
+            }
+        }
+    }
+    if let Some((file, _)) = inside.iter().find(|(_, name)| *name == LORA) {
+        chosen.push(file);
+        return Ok(());
+    }
+    match inside.iter().find(|(_, name)| name.ends_with(".bin") || name.ends_with(".ckpt") || name.ends_with(".pt")) {
+        None => Ok(()),
+        Some((file, _)) => {
+            let what = format!("there is {file} and no safetensors; pickled files can run code and are not fetched");
+            Err(Error::new(ErrorKind::Unsupported, what))
+        }
+    }
+}
+
+/// The weights called `name` in one variant: a file, or an index with its shards.
+fn weight_files<'a>(inside: &[(&'a str, &'a str)], name: &str, variant: &str) -> Vec<&'a str> {
+    let called = |wanted: String| inside.iter().find(|(_, name)| *name == wanted).map(|(file, _)| *file);
+    if let Some(file) = called(format!("{name}{variant}.safetensors")) {
+        return vec![file];
+    }
+    let index = called(format!("{name}{variant}.safetensors.index.json"))
+        .or_else(|| called(format!("{name}.safetensors.index{variant}.json")));
+    let Some(index) = index else { return Vec::new() };
+    let is_shard = |file: &str| {
+        let rest = file.strip_prefix(name).and_then(|rest| rest.strip_suffix(".safetensors"));
+        let number = rest.and_then(|rest| rest.strip_prefix(variant).or_else(|| rest.strip_suffix(variant)));
+        number.is_some_and(|number| number.starts_with('-') && number.contains("-of-") && !number.contains('.'))
+    };
+    let shards = inside.iter().filter(|(_, name)| is_shard(name)).map(|(file, _)| *file);
+    std::iter::once(index).chain(shards).collect()
+}
+
+/// Whether a path stays inside the folder that it is joined to, on every system.
+fn is_safe(path: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && !part.contains(|c: char| c.is_control() || matches!(c, '\\' | ':'))
+    };
+    path.len() <= 1024 && path.split('/').all(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn one_copy_of_the_weights_is_fetched() {
+        let files = files(&[
+            "README.md",
+            "model_index.json",
+            "sd_turbo.safetensors",
+            "scheduler/scheduler_config.json",
+            "text_encoder/config.json",
+            "text_encoder/model.fp16.safetensors",
+            "text_encoder/model.safetensors",
+            "tokenizer/merges.txt",
+            "tokenizer/vocab.json",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.fp16.safetensors",
+            "unet/diffusion_pytorch_model.safetensors",
+            "unet/diffusion_pytorch_model.bin",
+            "safety_checker/model.safetensors",
+        ]);
+        let expected = [
+            "model_index.json",
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.fp16.safetensors",
+            "text_encoder/config.json",
+            "text_encoder/model.fp16.safetensors",
+            "tokenizer/merges.txt",
+            "tokenizer/vocab.json",
+            "scheduler/scheduler_config.json",
+        ];
+        let mut chosen = needed(&files).unwrap();
+        chosen.sort_by_key(|file| expected.iter().position(|name| name == file));
+        assert_eq!(chosen, expected);
+    }
+
+    #[test]
+    fn a_sharded_network_comes_with_its_index() {
+        let names = [
+            "config.json",
+            "diffusion_pytorch_model-00001-of-00002.safetensors",
+            "diffusion_pytorch_model-00002-of-00002.safetensors",
+            "diffusion_pytorch_model.fp16-00001-of-00001.safetensors",
+            "diffusion_pytorch_model.safetensors.index.json",
+        ];
+        let chosen = needed(&files(&names)).unwrap().len();
+        assert_eq!(chosen, 4);
+    }
+
+    #[test]
+    fn a_lora_is_fetched_and_a_pickle_is_not() {
+        assert_eq!(needed(&files(&["README.md", LORA])).unwrap(), [LORA]);
+        let error = needed(&files(&["config.json", "diffusion_pytorch_model.bin"])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_path_out_of_the_folder_is_refused() {
+        for path in ["../x.json", "unet/../../x", "/etc/passwd", "a\\b", "C:x", "unet//x", ""] {
+            let error = needed(&files(&["model_index.json", path])).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BadModel, "{path}");
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The hub's client against a small HTTP server on this machine that misbehaves in the ways that networks do.
+
+mod server;
+
+use std::collections::HashMap;
+
+use self::server::{Reply, Request, Server};
+use super::*;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+fn sha(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn weights() -> Vec<u8> {
+    (0..300_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+const CONFIG: &[u8] = br#"{"_class_name": "AutoencoderTiny"}"#;
+const WEIGHTS_PATH: &str =
+    "/org/tiny/resolve/0123456789abcdef0123456789abcdef01234567/diffusion_pytorch_model.safetensors";
+
+/// A hub with one repository of two files, well behaved.
+fn good(request: &Request) -> Reply {
+    let file = request.path.rsplit('/').next().unwrap_or("");
+    match file {
+        "main" if request.path == "/api/models/org/tiny/revision/main" => {
+            let files = ["README.md", "config.json", "diffusion_pytorch_model.safetensors"];
+            let siblings: Vec<_> = files.iter().map(|file| serde_json::json!({ "rfilename": file })).collect();
+            let body = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string().into_bytes();
+            Reply { status: 200, body, ..Default::default() }
+        }
+        "config.json" => {
+            let headers = vec![("ETag", "\"0a1b2c3d\"".to_owned())];
+            Reply { status: 200, headers, body: CONFIG.to_vec(), cut: None }
+        }
+        "diffusion_pytorch_model.safetensors" => {
+            let body = weights();
+            let mut headers = vec![("X-Linked-ETag", format!("\"{}\"", sha(&body)))];
+            headers.push(("X-Linked-Size", body.len().to_string()));
+            match request
+                .headers
+                .get("range")
+                .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
+            {
+                Some(from) => {
+                    headers.push(("Content-Range", format!("bytes {from}-{}/{}", body.len() - 1, body.len())));
+                    Reply { status: 206, headers, body: body[from..].to_vec(), cut: None }
+                }
+                None => Reply { status: 200, headers, body, cut: None },
+            }
+        }
+        _ => Reply { status: 404, ..Default::default() },
+    }
+}
+
+struct Setup {
+    server: Server,
+    folder: tempfile::TempDir,
+    hub: Hub,
+}
+
+fn setup(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Setup {
+    let server = Server::start(handler);
+    let folder = tempfile::tempdir().unwrap();
+    let options = HubOptions {
+        endpoint: server.url(),
+        cache: HubCache::at(folder.path()),
+        offline: false,
+        token: Some("hf_secret".into()),
+    };
+    Setup { server, hub: Hub::with_pause(options, Duration::ZERO).unwrap(), folder }
+}
+
+fn id() -> ModelId {
+    "org/tiny".parse().unwrap()
+}
+
+impl Setup {
+    fn fetch(&self) -> Result<PathBuf> {
+        self.hub.fetch(&id(), &mut |_| {})
+    }
+
+    fn assert_fetched(&self) {
+        let snapshot = self.fetch().unwrap();
+        assert_eq!(std::fs::read(snapshot.join("config.json")).unwrap(), CONFIG);
+        assert_eq!(std::fs::read(snapshot.join("diffusion_pytorch_model.safetensors")).unwrap(), weights());
+        assert_eq!(HubCache::at(self.folder.path()).snapshot(&id()), Some(snapshot));
+        assert!(self.incomplete().is_empty(), "{:?}", self.incomplete());
+    }
+
+    /// Nothing lies under a final name that is not whole.
+    fn assert_nothing_half_written(&self) {
+        let repository = HubCache::at(self.folder.path()).repository(&id());
+        assert!(!repository.join("refs/main").exists());
+        assert!(!repository.join("blobs").join(sha(&weights())).exists());
+    }
+
+    fn incomplete(&self) -> Vec<String> {
+        let blobs = HubCache::at(self.folder.path()).repository(&id()).join("blobs");
+        let names = std::fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".incomplete")).collect()
+    }
+}
+
+fn is_weights_get(request: &Request) -> bool {
+    request.method == "GET" && request.path == WEIGHTS_PATH
+}
+
+#[test]
+fn a_model_comes_into_the_layout_of_the_cache() {
+    let setup = setup(good);
+    let mut seen = Vec::new();
+    let snapshot = setup.hub.fetch(&id(), &mut |progress| seen.push((progress.bytes, progress.total))).unwrap();
+    assert!(snapshot.ends_with(format!("models--org--tiny/snapshots/{COMMIT}")));
+    let total = (CONFIG.len() + weights().len()) as u64;
+    assert_eq!(seen.last(), Some(&(total, total)));
+    assert!(seen.is_sorted());
+    setup.assert_fetched();
+    let again = setup.server.requests().iter().filter(|line| **line == format!("GET {WEIGHTS_PATH}")).count();
+    assert_eq!(again, 1, "what is there is not fetched again");
+    #[cfg(unix)]
+    {
+        let link = std::fs::read_link(snapshot.join("config.json")).unwrap();
+        assert_eq!(link, Path::new("../../blobs/0a1b2c3d"));
+    }
+}
+
+#[test]
+fn a_cut_connection_goes_on_where_it_ended() {
+    let setup = setup(|request| {
+        let cut = (is_weights_get(request) && request.before < 2).then_some(100_000);
+        Reply { cut, ..good(request) }
+    });
+    setup.assert_fetched();
+    let ranges = setup.server.header(&format!("GET {WEIGHTS_PATH}"), "range");
+    assert_eq!(ranges, [None, Some("bytes=100000-".into()), Some("bytes=200000-".into())]);
+}
+
+#[test]
+fn a_later_run_goes_on_where_an_earlier_one_gave_up() {
+    let setup = setup(|request| match request.before {
+        0..5 if is_weights_get(request) => Reply { cut: Some(10), ..good(request) },
+        _ => good(request),
+    });
+    let error = setup.fetch().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("was cut short"), "{error}");
+    setup.assert_nothing_half_written();
+    assert_eq!(setup.incomplete().len(), 1);
+    setup.assert_fetched();
+    let ranges = setup.server.header(&format!("GET {WEIGHTS_PATH}"), "range");
+    assert_eq!(ranges.last(), Some(&Some("bytes=50-".into())));
+}
+
+#[test]
+fn a_server_that_ignores_ranges_sends_all_again() {
+    let setup = setup(|request| {
+        let whole =
+            Request { headers: HashMap::new(), method: request.method.clone(), path: request.path.clone(), before: 0 };
+        let cut = (is_weights_get(request) && request.before == 0).then_some(1234);
+        Reply { cut, ..good(&whole) }
+    });
+    setup.assert_fetched();
+}
+
+#[test]
+fn another_part_than_was_asked_for_is_not_taken() {
+    let setup = setup(|request| {
+        let mut reply = good(request);
+        if is_weights_get(request) && request.before == 0 {
+            reply.cut = Some(1000);
+        }
+        if is_weights_get(request) && request.before == 1 {
+            reply.headers.retain(|(name, _)| *name != "Content-Range");
+            reply.headers.push(("Content-Range", "bytes 7-9/300000".into()));
+        }
+        reply
+    });
+    setup.assert_fetched();
+}
+
+#[test]
+fn a_wrong_checksum_is_tried_again_and_then_told() {
+    let setup = setup(|request| {
+        let mut reply = good(request);
+        if is_weights_get(request) {
+            reply.body[5] ^= 1;
+        }
+        reply
+    });
+    let error = setup.fetch().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadModel);
+    assert!(error.to_string().contains("has SHA-256"), "{error}");
+    setup.assert_nothing_half_written();
+}
+
+#[test]
+fn a_file_longer_than_announced_is_refused() {
+    let setup = setup(|request| {
+        let mut reply = good(request);
+        if is_weights_get(request) {
+            reply.body.extend([0; 100]);
+        }
+        reply
+    });
+    let error = setup.fetch().unwrap_err();
+    assert!(error.to_string().contains("has more than the 300000 bytes"), "{error}");
+    setup.assert_nothing_half_written();
+}
+
+#[test]
+fn a_failing_server_is_asked_again_but_not_for_ever() {
+    let setup_once =
+        setup(|request| if request.before == 0 { Reply { status: 503, ..Default::default() } } else { good(request) });
+    setup_once.assert_fetched();
+    let setup = setup(|_| Reply { status: 500, ..Default::default() });
+    let error = setup.fetch().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.to_string().contains("answers 500"), "{error}");
+    assert_eq!(setup.server.requests().len(), http::ATTEMPTS as usize);
+}
+
+#[test]
+fn a_model_that_is_not_there_is_not_found_at_once() {
+    for status in [404, 401, 403] {
+        let setup = setup(move |_| Reply { status, ..Default::default() });
+        let error = setup.fetch().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains(&format!("answers {status}")), "{error}");
+        assert_eq!(setup.server.requests().len(), 1);
+    }
+}
+
+#[test]
+fn redirects_are_followed_and_the_token_stays_at_home() {
+    let content = Server::start(good);
+    let elsewhere = content.url();
+    let setup = setup(move |request| {
+        let mut reply = good(request);
+        if request.path == WEIGHTS_PATH {
+            // As a renamed repository: to another path of the same host.
+            return Reply {
+                status: 307,
+                headers: vec![("Location", format!("/moved{WEIGHTS_PATH}"))],
+                ..Default::default()
+            };
+        }
+        if request.path == format!("/moved{WEIGHTS_PATH}") {
+            reply.status = 302;
+            reply.body.clear();
+            reply.headers.push(("Location", format!("{elsewhere}{WEIGHTS_PATH}")));
+        }
+        reply
+    });
+    setup.assert_fetched();
+    let bearer = Some("Bearer hf_secret".to_owned());
+    let moved = format!("GET /moved{WEIGHTS_PATH}");
+    assert_eq!(setup.server.header(&moved, "authorization"), std::slice::from_ref(&bearer));
+    assert_eq!(content.requests(), [format!("GET {WEIGHTS_PATH}")]);
+    assert_eq!(content.header(&format!("GET {WEIGHTS_PATH}"), "authorization"), [None]);
+}
+
+#[test]
+fn redirects_in_a_circle_end() {
+    let setup = setup(|request| {
+        let headers = vec![("Location", request.path.clone())];
+        Reply { status: 302, headers, ..Default::default() }
+    });
+    let error = setup.fetch().unwrap_err();
+    assert!(error.to_string().contains("more than 8 redirects"), "{error}");
+}
+
+#[test]
+fn a_hostile_listing_is_refused() {
+    let listing = |text: &str| {
+        let body = text.as_bytes().to_vec();
+        setup(move |_| Reply { status: 200, body: body.clone(), ..Default::default() }).fetch().unwrap_err()
+    };
+    let error = listing(&format!(r#"{{"sha": "{COMMIT}", "siblings": [{{"rfilename": "../../etc/x.json"}}]}}"#));
+    assert_eq!(error.kind(), ErrorKind::BadModel);
+    assert!(error.to_string().contains("outside its folder"), "{error}");
+    let error = listing(r#"{"sha": "../../x", "siblings": []}"#);
+    assert!(error.to_string().contains("which is none"), "{error}");
+    let error = listing("<html>");
+    assert!(error.to_string().contains("did not answer as the hub does"), "{error}");
+}
+
+#[test]
+fn an_etag_that_is_a_path_is_refused() {
+    let setup = setup(|request| {
+        let mut reply = good(request);
+        if request.path.ends_with("config.json") {
+            reply.headers = vec![("ETag", "\"../../../x\"".to_owned())];
+        }
+        reply
+    });
+    let error = setup.fetch().unwrap_err();
+    assert!(error.to_string().contains("does not tell its size and its ETag"), "{error}");
+}
+
+#[test]
+fn offline_uses_the_cache_alone_and_says_so() {
+    let setup = setup(good);
+    let offline = HubOptions { offline: true, ..setup.hub.options.clone() };
+    let hub = Hub::new(offline).unwrap();
+    let error = hub.fetch(&id(), &mut |_| {}).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("HF_HUB_OFFLINE"), "{error}");
+    assert!(setup.server.requests().is_empty());
+    let fetched = setup.fetch().unwrap();
+    assert_eq!(hub.fetch(&id(), &mut |_| {}).unwrap(), fetched);
+}
+
+#[test]
+fn two_processes_do_not_write_the_same_file() {
+    let setup = setup(good);
+    let blobs = HubCache::at(setup.folder.path()).repository(&id()).join("blobs");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let other = std::fs::File::create(blobs.join(format!("{}.incomplete", sha(&weights())))).unwrap();
+    other.lock().unwrap();
+    let error = setup.fetch().unwrap_err();
+    assert!(error.to_string().contains("is being fetched by another process"), "{error}");
+    drop(other);
+    setup.assert_fetched();
+}
+
+#[test]
+fn debug_output_keeps_the_token_to_itself() {
+    let setup = setup(good);
+    assert!(!format!("{:?}", setup.hub).contains("hf_secret"));
+}
+
+#[test]
+fn only_ids_of_the_hub_are_asked_for() {
+    let setup = setup(good);
+    for text in ["a/b/c", "org/na me", "org/n%2e", "org/n?x"] {
+        let Ok(id) = text.parse::<ModelId>() else { continue };
+        assert_eq!(setup.hub.fetch(&id, &mut |_| {}).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+    assert!(setup.server.requests().is_empty());
+}

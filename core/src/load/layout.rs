@@ -1,0 +1,308 @@
+//! A diffusers folder: `model_index.json` and the components it names, each with its config and its weights.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::storage::Storage;
+use super::weights::{WeightFiles, told};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Longest config, in bytes; those we know have 2 kB.
+const MAX_CONFIG: u64 = 1 << 20;
+/// Longest file of a tokenizer, in bytes; CLIP's have 2 MB.
+const MAX_TOKENIZER_FILE: u64 = 32 << 20;
+/// Longest index of shards, in bytes.
+const MAX_SHARD_INDEX: u64 = 32 << 20;
+/// What weights are called: by diffusers, and by transformers.
+pub(super) const WEIGHT_NAMES: [&str; 2] = ["diffusion_pytorch_model", "model"];
+/// What comes after the name; the full precision first, because everything is computed in `f32`.
+const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
+/// Endings of files that can run code when they are read.
+const PICKLED: [&str; 6] = [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"];
+const INDEX: &str = "model_index.json";
+
+/// A checkpoint in the layout of diffusers. Opening it reads `model_index.json` alone.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    storage: Storage,
+    classes: BTreeMap<String, String>,
+}
+
+/// One network of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Component {
+    /// Its class: `UNet2DConditionModel`, `AutoencoderKL`, `CLIPTextModel` …
+    pub class: String,
+    /// The text of its `config.json`.
+    pub config: String,
+    /// Its weights.
+    pub weights: Arc<WeightFiles>,
+}
+
+/// The texts a tokenizer is made of. There is `json`, or both `vocab` and `merges`.
+#[derive(Debug, Clone, Default)]
+pub struct TokenizerFiles {
+    /// `tokenizer.json`: all in one.
+    pub json: Option<String>,
+    /// `vocab.json`: tokens and their ids.
+    pub vocab: Option<String>,
+    /// `merges.txt`: pairs that become one token, most frequent first.
+    pub merges: Option<String>,
+    /// `tokenizer_config.json`.
+    pub config: Option<String>,
+    /// `special_tokens_map.json`.
+    pub special_tokens: Option<String>,
+}
+
+impl Checkpoint {
+    /// Opens the model that ships in the binary.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` where it was built broken.
+    #[cfg(feature = "demo-model")]
+    pub fn demo() -> Result<Self> {
+        Self::read(Storage::Demo)
+    }
+
+    /// Opens a folder that has a `model_index.json`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is none, `BadModel` where it is broken, `Unsupported` where `path` is a checkpoint in a
+    /// single file.
+    pub fn folder(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        if path.is_file() || (!path.join(INDEX).is_file() && !single_files(&path).is_empty()) {
+            let what = format!(
+                "{} is a checkpoint in a single file; bring it as a diffusers folder (diffusers' \
+                 `StableDiffusionPipeline.from_single_file(…).save_pretrained(…)` writes one)",
+                single_files(&path).first().unwrap_or(&path).display()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, what));
+        }
+        Self::read(Storage::Folder(path))
+    }
+
+    fn read(storage: Storage) -> Result<Self> {
+        let index = storage.read_text(INDEX, MAX_CONFIG)?;
+        let name = storage.describe(INDEX);
+        let index: serde_json::Map<String, Value> = serde_json::from_str(&index).map_err(|error| {
+            Error::new(ErrorKind::BadModel, format!("{name} is not a JSON object: {error}")).with_source(error)
+        })?;
+        let mut classes = BTreeMap::new();
+        for (component, entry) in index {
+            // A component is `[library, class]`, or `[null, null]` where a pipeline goes without; the rest are settings.
+            if let Some([Value::String(_), Value::String(class)]) = entry.as_array().map(Vec::as_slice) {
+                classes.insert(component, class.clone());
+            }
+        }
+        if classes.is_empty() {
+            return Err(Error::new(ErrorKind::BadModel, format!("{name} names no component")));
+        }
+        Ok(Self { storage, classes })
+    }
+
+    /// Where it lies, for messages.
+    pub fn location(&self) -> String {
+        match &self.storage {
+            Storage::Folder(folder) => folder.display().to_string(),
+            #[cfg(feature = "demo-model")]
+            Storage::Demo => "demo".to_owned(),
+        }
+    }
+
+    /// The components and their classes, by name.
+    pub fn classes(&self) -> &BTreeMap<String, String> {
+        &self.classes
+    }
+
+    /// The class of a component; `None` where the pipeline goes without it.
+    pub fn class(&self, component: &str) -> Option<&str> {
+        self.classes.get(component).map(String::as_str)
+    }
+
+    /// Reads a component's config and the headers of its weights.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` naming the paths tried, `Unsupported` where there are pickled files alone, `BadModel` for a broken
+    /// file.
+    pub fn component(&self, name: &str) -> Result<Component> {
+        let class = self.required_class(name)?.to_owned();
+        read_component(&self.storage, name, Some(class))
+    }
+
+    /// The text of the scheduler's config.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `BadModel`.
+    pub fn scheduler_config(&self) -> Result<String> {
+        self.required_class("scheduler")?;
+        self.storage.read_text("scheduler/scheduler_config.json", MAX_CONFIG)
+    }
+
+    /// Reads the files of `tokenizer` or `tokenizer_2`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` naming the paths tried, `BadModel` for a file that is too long or no text.
+    pub fn tokenizer(&self, name: &str) -> Result<TokenizerFiles> {
+        self.required_class(name)?;
+        let optional = |file: &str, limit: u64| -> Result<Option<String>> {
+            let path = format!("{name}/{file}");
+            self.storage.has_file(&path).then(|| self.storage.read_text(&path, limit)).transpose()
+        };
+        let mut files = TokenizerFiles {
+            json: None,
+            vocab: optional("vocab.json", MAX_TOKENIZER_FILE)?,
+            merges: optional("merges.txt", MAX_TOKENIZER_FILE)?,
+            config: optional("tokenizer_config.json", MAX_CONFIG)?,
+            special_tokens: optional("special_tokens_map.json", MAX_CONFIG)?,
+        };
+        if files.vocab.is_none() || files.merges.is_none() {
+            files.json = optional("tokenizer.json", MAX_TOKENIZER_FILE)?;
+        }
+        if files.json.is_none() && (files.vocab.is_none() || files.merges.is_none()) {
+            let what = format!(
+                "{} needs vocab.json and merges.txt, or tokenizer.json, and has neither",
+                self.storage.describe(name)
+            );
+            return Err(Error::new(ErrorKind::NotFound, what));
+        }
+        Ok(files)
+    }
+
+    fn required_class(&self, name: &str) -> Result<&str> {
+        self.class(name).ok_or_else(|| {
+            let there: Vec<&str> = self.classes.keys().map(String::as_str).collect();
+            let what = format!("{} names no {name}, but {}", self.storage.describe(INDEX), there.join(", "));
+            Error::new(ErrorKind::NotFound, what)
+        })
+    }
+}
+
+impl Component {
+    /// Opens a network that lies alone in a folder, as ControlNets and tiny autoencoders do.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Checkpoint::component`]; also `BadModel` where its config names no class.
+    pub fn folder(path: impl Into<PathBuf>) -> Result<Self> {
+        read_component(&Storage::Folder(path.into()), "", None)
+    }
+}
+
+/// Reads a component out of `folder` (`""` for the root). Without a `class`, the config must name it.
+fn read_component(storage: &Storage, folder: &str, class: Option<String>) -> Result<Component> {
+    let inside = |file: &str| if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") };
+    let path = inside("config.json");
+    let config = storage.read_text(&path, MAX_CONFIG)?;
+    let bad = |text: String| Error::new(ErrorKind::BadModel, format!("{} {text}", storage.describe(&path)));
+    let parsed: serde_json::Map<String, Value> = serde_json::from_str(&config)
+        .map_err(|error| bad(format!("is not a JSON object: {error}")).with_source(error))?;
+    let own_class = parsed.get("_class_name").or_else(|| parsed.get("architectures")?.get(0)).and_then(Value::as_str);
+    let class = match (class, own_class) {
+        (Some(class), _) => class,
+        (None, Some(class)) => class.to_owned(),
+        (None, None) => return Err(bad("names no class: it has neither _class_name nor architectures".into())),
+    };
+    Ok(Component { class, config, weights: Arc::new(open_weights(storage, &inside)?) })
+}
+
+/// Opens the first of the files that may hold the weights.
+fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<WeightFiles> {
+    let mut tried = Vec::new();
+    for variant in VARIANTS {
+        for name in WEIGHT_NAMES {
+            let whole = inside(&format!("{name}{variant}.safetensors"));
+            if storage.has_file(&whole) {
+                return WeightFiles::single(storage.describe(&whole), storage.open(&whole)?);
+            }
+            // A variant's index has been written in both ways.
+            let indices =
+                [format!("{name}{variant}.safetensors.index.json"), format!("{name}.safetensors.index{variant}.json")];
+            for index in indices.map(|index| inside(&index)) {
+                if storage.has_file(&index) {
+                    let text = storage.read_text(&index, MAX_SHARD_INDEX)?;
+                    return WeightFiles::sharded(&storage.describe(&index), text.as_bytes(), |shard| {
+                        let path = inside(shard);
+                        Ok((storage.describe(&path), storage.open(&path)?))
+                    });
+                }
+            }
+            tried.push(storage.describe(&whole));
+        }
+    }
+    let pickled = storage.list(&inside("")).into_iter().find(|file| PICKLED.iter().any(|end| file.ends_with(end)));
+    Err(match pickled {
+        Some(file) => Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "{} is a pickled file, which can run code when it is read; convert it to safetensors (diffusers' \
+                 `save_pretrained` writes it)",
+                storage.describe(&inside(&file))
+            ),
+        ),
+        None => Error::new(ErrorKind::NotFound, format!("there are no weights: tried {}", told(&tried))),
+    })
+}
+
+/// The checkpoints in `path` that are one large file each; none where it has the parts of a diffusers folder.
+fn single_files(path: &Path) -> Vec<PathBuf> {
+    if path.join("unet").is_dir() || path.join("config.json").is_file() {
+        return Vec::new();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = entries
+        .filter(|file| file.extension().is_some_and(|end| end == "safetensors" || end == "ckpt"))
+        .filter(|file| file.is_file())
+        .collect();
+    files.sort_unstable();
+    files
+}
+
+#[cfg(all(test, feature = "demo-model"))]
+mod tests {
+    use super::*;
+    use crate::net::WeightSource;
+
+    #[test]
+    fn the_demo_model_has_every_part_of_a_pipeline() {
+        let demo = Checkpoint::demo().unwrap();
+        for (component, class, weight, shape) in [
+            ("unet", "UNet2DConditionModel", "conv_in.weight", &[64, 4, 3, 3][..]),
+            ("vae", "AutoencoderTiny", "decoder.layers.0.weight", &[32, 4, 3, 3]),
+            ("text_encoder", "CLIPTextModel", "text_model.embeddings.token_embedding.weight", &[3514, 128]),
+        ] {
+            let component = demo.component(component).unwrap();
+            assert_eq!(component.class, class);
+            let numbers = component.weights.read(weight, shape).unwrap();
+            assert!(numbers.iter().any(|&x| x != 0.0));
+            for name in component.weights.names() {
+                let shape = component.weights.shape(name).unwrap();
+                component.weights.read(name, &shape).unwrap();
+            }
+        }
+        assert!(demo.scheduler_config().unwrap().contains("LCMScheduler"));
+        assert!(demo.tokenizer("tokenizer").unwrap().vocab.is_some());
+        let error = demo.component("text_encoder_2").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("names no text_encoder_2, but scheduler, text_encoder"), "{error}");
+    }
+
+    #[test]
+    fn the_folder_and_the_binary_hold_the_same() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny");
+        let (folder, demo) = (Checkpoint::folder(path).unwrap(), Checkpoint::demo().unwrap());
+        assert_eq!(folder.classes(), demo.classes());
+        let weight = |checkpoint: &Checkpoint| {
+            checkpoint.component("unet").unwrap().weights.read("conv_in.weight", &[64, 4, 3, 3]).unwrap()
+        };
+        assert_eq!(weight(&folder), weight(&demo));
+    }
+}

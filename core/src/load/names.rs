@@ -1,0 +1,47 @@
+//! Names of weights: what older checkpoints call them, and what they carry without need.
+
+/// A module's name now, and before diffusers 0.12 renamed the attention of the autoencoder.
+const RENAMED: [(&str, &str); 4] =
+    [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")];
+
+/// What every weight of a CLIP text encoder begins with, where it was not saved without.
+const TEXT_PREFIX: &str = "text_model.";
+
+/// Other names under which the weight `name` may be found.
+pub(super) fn aliases(name: &str) -> impl Iterator<Item = String> {
+    let renamed = RENAMED.iter().filter(|(new, _)| name.contains(new)).map(|(new, old)| name.replacen(new, old, 1));
+    let bare = name.strip_prefix(TEXT_PREFIX).map(str::to_owned);
+    renamed.chain(bare)
+}
+
+/// Whether a weight that no program reads is known and harmless: constants that old versions saved along.
+pub(super) fn is_harmless(name: &str) -> bool {
+    name.ends_with("embeddings.position_ids")
+}
+
+/// Whether two shapes lay out the same numbers in the same order: equal, but for ones at the end, as a linear layer
+/// saved as a 1x1 convolution has them.
+pub(super) fn same_layout(a: &[usize], b: &[usize]) -> bool {
+    let trimmed = |shape: &[usize]| shape.iter().rposition(|&dim| dim != 1).map_or(0, |last| last + 1);
+    a[..trimmed(a)] == b[..trimmed(b)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_autoencoder_s_attention_has_its_old_names() {
+        let old = |name: &str| aliases(name).next();
+        let attention = "decoder.mid_block.attentions.0";
+        assert_eq!(old(&format!("{attention}.to_out.0.bias")), Some(format!("{attention}.proj_attn.bias")));
+        assert_eq!(old(&format!("{attention}.to_q.weight")), Some(format!("{attention}.query.weight")));
+        assert_eq!(old("decoder.conv_in.weight"), None);
+    }
+
+    #[test]
+    fn a_linear_layer_may_be_saved_as_a_convolution() {
+        assert!(same_layout(&[4, 3], &[4, 3, 1, 1]) && same_layout(&[], &[1]));
+        assert!(!same_layout(&[4, 3], &[3, 4]) && !same_layout(&[4, 3], &[4, 3, 3, 3]));
+    }
+}

@@ -1,0 +1,209 @@
+//! Which checkpoint a model id means: the demo model, a folder, a folder in a directory of them, or the hub cache.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::cache::HubCache;
+use super::layout::{Checkpoint, Component};
+use super::weights::told;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The id of the embedded model.
+const DEMO: &str = "demo";
+/// Longest id, in bytes.
+const MAX_ID: usize = 256;
+
+/// The name of a model: `demo`, `name` or `organisation/name`. Never a way out of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ModelId(String);
+
+impl ModelId {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it means the embedded model.
+    pub fn is_demo(&self) -> bool {
+        self.0 == DEMO
+    }
+
+    /// Its last part, without the organisation.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+}
+
+impl FromStr for ModelId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let usable =
+            |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(|c: char| bad_in_path(c));
+        if text.len() <= MAX_ID && text.split('/').all(usable) {
+            return Ok(Self(text.to_owned()));
+        }
+        let short: String = text.chars().take(80).collect();
+        let what = format!(
+            "{short:?} is not a model id: write `name` or `organisation/name`, at most {MAX_ID} bytes, without `..`, \
+             backslashes or a leading `/` or `.`"
+        );
+        Err(Error::new(ErrorKind::InvalidArgument, what))
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn bad_in_path(c: char) -> bool {
+    c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+}
+
+/// Where models come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModelSource {
+    /// The model in the binary, whatever id is asked for.
+    Demo,
+    /// One diffusers folder, which is then the base model whatever id is asked for; or a directory of them.
+    Folder(PathBuf),
+    /// The Hugging Face cache, without network.
+    Cache(HubCache),
+    /// A network of full size with random weights, by name, for measuring; it makes no sensible picture.
+    Random(String),
+}
+
+/// A base model that was found, and what the user should know about how.
+#[derive(Debug)]
+pub struct Found {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Said where another model is used than the id names.
+    pub notice: Option<String>,
+}
+
+impl ModelSource {
+    /// One diffusers folder, or a directory of them.
+    pub fn folder(path: impl Into<PathBuf>) -> Self {
+        Self::Folder(path.into())
+    }
+
+    /// Finds the base model that `id` names.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` listing where was looked; those of [`Checkpoint::folder`].
+    pub fn base(&self, id: &ModelId) -> Result<Found> {
+        if let Self::Random(name) = self {
+            return Err(Error::new(ErrorKind::NotFound, format!("{name} has random weights and no checkpoint")));
+        }
+        if let Self::Folder(folder) = self
+            && (is_checkpoint(folder) || folder.is_file())
+        {
+            let same = folder.file_name().is_some_and(|name| name == id.name());
+            let notice = (!same)
+                .then(|| format!("model_id {id} is not looked for: the folder {} is itself a model", folder.display()));
+            return Ok(Found { checkpoint: Checkpoint::folder(folder)?, notice });
+        }
+        if *self == Self::Demo || id.is_demo() {
+            let notice = (!id.is_demo()).then(|| format!("model_id {id} is not looked for: the demo model is used"));
+            return Ok(Found { checkpoint: demo()?, notice });
+        }
+        let folder = self.search(id, &is_model)?;
+        Ok(Found { checkpoint: Checkpoint::folder(folder)?, notice: None })
+    }
+
+    /// Finds the folder of a further network that `id` names: an autoencoder, a ControlNet, a LoRA. Where the source is
+    /// one diffusers folder, its neighbours are looked at.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` listing where was looked.
+    pub fn find(&self, id: &ModelId) -> Result<PathBuf> {
+        self.search(id, &Path::is_dir)
+    }
+
+    /// Opens a further network that `id` names and that lies alone in its folder.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`find`](Self::find) and [`Component::folder`].
+    pub fn component(&self, id: &ModelId) -> Result<Component> {
+        Component::folder(self.find(id)?)
+    }
+
+    fn search(&self, id: &ModelId, fits: &dyn Fn(&Path) -> bool) -> Result<PathBuf> {
+        let places = self.places(id);
+        if let Some(found) = places.iter().find(|place| fits(place)) {
+            return Ok(found.clone());
+        }
+        let tried: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        let what = if tried.is_empty() {
+            format!("model {id} is not there: no folder of models was named")
+        } else {
+            format!("model {id} is not there: looked in {}", told(&tried))
+        };
+        Err(Error::new(ErrorKind::NotFound, what))
+    }
+
+    /// Where the folder of `id` may lie, most likely first.
+    fn places(&self, id: &ModelId) -> Vec<PathBuf> {
+        let cached = |cache: HubCache| cache.snapshot(id).unwrap_or_else(|| cache.repository(id));
+        match self {
+            Self::Demo | Self::Random(_) => Vec::new(),
+            Self::Cache(cache) => vec![cached(cache.clone())],
+            Self::Folder(folder) => {
+                let beside = folder.parent().filter(|_| is_checkpoint(folder));
+                let root = beside.unwrap_or(folder);
+                let mut places = vec![
+                    root.join(id.as_str()),
+                    root.join(id.as_str().replace('/', "--")),
+                    cached(HubCache::at(root)),
+                    root.join(id.name()),
+                ];
+                places.extend(HubCache::from_env().map(cached));
+                places.dedup();
+                places
+            }
+        }
+    }
+}
+
+impl From<&str> for ModelSource {
+    /// `demo` is the embedded model, all else a folder.
+    fn from(text: &str) -> Self {
+        if text == DEMO { Self::Demo } else { Self::folder(text) }
+    }
+}
+
+fn is_checkpoint(path: &Path) -> bool {
+    path.join("model_index.json").is_file()
+}
+
+/// Whether a folder means to be a model, so that what is wrong with it is told instead of looking on.
+fn is_model(path: &Path) -> bool {
+    is_checkpoint(path)
+        || path.join("unet").is_dir()
+        || path.read_dir().is_ok_and(|mut all| all.any(|file| is_single(&file)))
+}
+
+fn is_single(file: &std::io::Result<std::fs::DirEntry>) -> bool {
+    file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|end| end == "safetensors" || end == "ckpt"))
+}
+
+#[cfg(feature = "demo-model")]
+fn demo() -> Result<Checkpoint> {
+    Checkpoint::demo()
+}
+
+#[cfg(not(feature = "demo-model"))]
+fn demo() -> Result<Checkpoint> {
+    Err(Error::new(ErrorKind::Unsupported, "the demo model is not built in: build with the feature `demo-model`"))
+}
+
+#[cfg(test)]
+mod tests;

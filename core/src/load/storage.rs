@@ -1,0 +1,88 @@
+//! Where a checkpoint's files lie: in a folder, or in the binary.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::bytes::Bytes;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A tree of files that is only read. Paths are relative and written with `/`.
+#[derive(Debug, Clone)]
+pub(super) enum Storage {
+    Folder(PathBuf),
+    #[cfg(feature = "demo-model")]
+    Demo,
+}
+
+impl Storage {
+    /// The path of a file as messages have it.
+    pub(super) fn describe(&self, path: &str) -> String {
+        match self {
+            Self::Folder(folder) => folder.join(path).display().to_string(),
+            #[cfg(feature = "demo-model")]
+            Self::Demo => format!("demo:{path}"),
+        }
+    }
+
+    /// Whether there is a file at `path`.
+    pub(super) fn has_file(&self, path: &str) -> bool {
+        match self {
+            Self::Folder(folder) => folder.join(path).is_file(),
+            #[cfg(feature = "demo-model")]
+            Self::Demo => super::demo::file(path).is_some(),
+        }
+    }
+
+    /// Opens a file for reading anywhere in it.
+    pub(super) fn open(&self, path: &str) -> Result<Bytes> {
+        match self {
+            Self::Folder(folder) => Bytes::open(&folder.join(path)),
+            #[cfg(feature = "demo-model")]
+            Self::Demo => demo_file(path).map(Bytes::Static),
+        }
+    }
+
+    /// Reads a whole text of at most `limit` bytes.
+    pub(super) fn read_text(&self, path: &str, limit: u64) -> Result<String> {
+        let name = self.describe(path);
+        let bytes = match self {
+            Self::Folder(folder) => read_file(&folder.join(path), limit)?,
+            #[cfg(feature = "demo-model")]
+            Self::Demo => demo_file(path)?.to_vec(),
+        };
+        String::from_utf8(bytes)
+            .map_err(|error| Error::new(ErrorKind::BadModel, format!("{name} is not UTF-8 text")).with_source(error))
+    }
+
+    /// The names of the files in a folder, sorted; none where there is no such folder.
+    pub(super) fn list(&self, path: &str) -> Vec<String> {
+        let mut names: Vec<String> = match self {
+            Self::Folder(folder) => {
+                let entries = std::fs::read_dir(folder.join(path)).into_iter().flatten().flatten();
+                entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+            }
+            #[cfg(feature = "demo-model")]
+            Self::Demo => Vec::new(),
+        };
+        names.sort_unstable();
+        names
+    }
+}
+
+#[cfg(feature = "demo-model")]
+fn demo_file(path: &str) -> Result<&'static [u8]> {
+    let missing = || Error::new(ErrorKind::NotFound, format!("the demo model has no file {path}"));
+    super::demo::file(path).ok_or_else(missing)
+}
+
+/// Reads a file of at most `limit` bytes; one that grows meanwhile is refused too.
+fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = std::fs::File::open(path).map_err(|error| Error::io(path, "open", error))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| Error::io(path, "read", error))?;
+    if bytes.len() as u64 > limit {
+        let what = format!("{} has more than {limit} bytes, the most that is read of such a file", path.display());
+        return Err(Error::new(ErrorKind::BadModel, what));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,281 @@
+//! Weights out of safetensors files: one, or several shards with an index.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use half::{bf16, f16};
+use serde::Deserialize;
+
+use super::bytes::Bytes;
+use super::header::{Dtype, Tensor, read_header};
+use super::names::{aliases, is_harmless, same_layout};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{WeightSource, WeightSpec};
+
+/// Bytes converted at a time; divisible by every type's size.
+const CHUNK: usize = 1 << 18;
+/// Most shards of one network.
+const MAX_SHARDS: usize = 1024;
+/// Names spelt out in a message; the rest is counted.
+const NAMES_TOLD: usize = 5;
+
+/// The weights of one component of a checkpoint. Opening reads the headers; numbers are read when they are asked for.
+pub struct WeightFiles {
+    shards: Vec<Shard>,
+    shard_of: HashMap<String, usize>,
+}
+
+struct Shard {
+    path: String,
+    bytes: Bytes,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Shard {
+    fn open(path: String, bytes: Bytes) -> Result<Self> {
+        let tensors = read_header(&bytes).map_err(|error| Error::from(error).within(&path))?;
+        Ok(Self { path, bytes, tensors })
+    }
+}
+
+impl fmt::Debug for WeightFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths: Vec<&str> = self.shards.iter().map(|shard| shard.path.as_str()).collect();
+        f.debug_struct("WeightFiles").field("shards", &paths).field("tensors", &self.shard_of.len()).finish()
+    }
+}
+
+/// The index of a sharded network, as far as it is read.
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl WeightFiles {
+    /// Reads the header of a safetensors file in memory; `name` stands for it in messages.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` naming the tensor, the value and the bound; `Unsupported` for another kind of file.
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        Self::single(name.to_owned(), Bytes::Owned(bytes))
+    }
+
+    /// Reads the header of the only file of a network.
+    pub(crate) fn single(path: String, bytes: Bytes) -> Result<Self> {
+        let shard = Shard::open(path, bytes)?;
+        let shard_of = shard.tensors.keys().map(|name| (name.clone(), 0)).collect();
+        Ok(Self { shards: vec![shard], shard_of })
+    }
+
+    /// Reads the headers of all shards that `index` (the text of the file `index_path`) names; `open` gives a shard's
+    /// bytes and its path for messages.
+    pub(crate) fn sharded(
+        index_path: &str,
+        index: &[u8],
+        mut open: impl FnMut(&str) -> Result<(String, Bytes)>,
+    ) -> Result<Self> {
+        let bad = |text: String| Error::new(ErrorKind::BadModel, text).within(index_path);
+        let index: ShardIndex = serde_json::from_slice(index)
+            .map_err(|error| bad(format!("is not an index of shards: {error}")).with_source(error))?;
+        let mut files: HashMap<&str, usize> = HashMap::new();
+        let mut weights = Self { shards: Vec::new(), shard_of: HashMap::new() };
+        for (name, file) in &index.weight_map {
+            let shard = match files.get(file.as_str()) {
+                Some(&shard) => shard,
+                None => {
+                    check_shard_name(file).map_err(|error| error.within(index_path))?;
+                    if weights.shards.len() == MAX_SHARDS {
+                        return Err(bad(format!("names more than {MAX_SHARDS} shards")));
+                    }
+                    let (path, bytes) = open(file).map_err(|error| error.within(index_path))?;
+                    weights.add(Shard::open(path, bytes)?)?;
+                    files.insert(file, weights.shards.len() - 1);
+                    weights.shards.len() - 1
+                }
+            };
+            if weights.shard_of.get(name) != Some(&shard) {
+                return Err(bad(format!("says that {file:?} has tensor {name:?}, but it does not")));
+            }
+        }
+        Ok(weights)
+    }
+
+    fn add(&mut self, shard: Shard) -> Result<()> {
+        for name in shard.tensors.keys() {
+            if let Some(&other) = self.shard_of.get(name) {
+                let (here, there) = (&shard.path, self.shards.get(other).map_or("", |shard| &shard.path));
+                return Err(Error::new(ErrorKind::BadModel, format!("{here} and {there} both have tensor {name:?}")));
+            }
+            self.shard_of.insert(name.clone(), self.shards.len());
+        }
+        self.shards.push(shard);
+        Ok(())
+    }
+
+    /// The names of all tensors, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.shard_of.keys().map(String::as_str)
+    }
+
+    /// Compares what programs need with what is there.
+    pub fn check<'a>(&self, specs: impl IntoIterator<Item = &'a WeightSpec>) -> WeightCheck {
+        let mut check = WeightCheck::default();
+        let mut used: HashSet<&str> = HashSet::new();
+        for spec in specs {
+            let Some((name, _, tensor)) = self.find(&spec.name) else {
+                check.missing.push(spec.name.clone());
+                continue;
+            };
+            used.insert(name);
+            if !same_layout(&tensor.shape, &spec.shape) {
+                check.misshapen.push(misshapen(&spec.name, &tensor.shape, &spec.shape));
+            }
+        }
+        check.unused =
+            self.names().filter(|name| !used.contains(name) && !is_harmless(name)).map(str::to_owned).collect();
+        check.unused.sort_unstable();
+        check
+    }
+
+    /// The tensor that `name` or one of its older names stands for, with its name in the file.
+    fn find(&self, name: &str) -> Option<(&str, &Shard, &Tensor)> {
+        let lookup = |name: &str| {
+            let (name, &shard) = self.shard_of.get_key_value(name)?;
+            let shard = self.shards.get(shard)?;
+            Some((name.as_str(), shard, shard.tensors.get(name)?))
+        };
+        lookup(name).or_else(|| aliases(name).find_map(|alias| lookup(&alias)))
+    }
+}
+
+impl WeightSource for WeightFiles {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.find(name).map(|(_, _, tensor)| tensor.shape.clone())
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let Some((_, shard, tensor)) = self.find(name) else {
+            let paths: Vec<&str> = self.shards.iter().map(|shard| shard.path.as_str()).collect();
+            return Err(Error::new(ErrorKind::BadModel, format!("there is no tensor {name:?} in {}", told(&paths))));
+        };
+        if !same_layout(&tensor.shape, shape) {
+            return Err(Error::new(ErrorKind::BadModel, misshapen(name, &tensor.shape, shape)).within(&shard.path));
+        }
+        read_tensor(&shard.bytes, tensor).map_err(|error| error.within(format_args!("{}: tensor {name:?}", shard.path)))
+    }
+}
+
+/// How the weights of a checkpoint fit the programs over them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WeightCheck {
+    /// Weights that a program needs and no file has, in the program's order.
+    pub missing: Vec<String>,
+    /// Weights of another shape than needed, with both shapes.
+    pub misshapen: Vec<String>,
+    /// Tensors that no program reads, sorted.
+    pub unused: Vec<String>,
+}
+
+impl WeightCheck {
+    /// Refuses weights that are missing or misshapen, naming the first few. Unused ones are no error.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel`.
+    pub fn require(&self) -> Result<()> {
+        let mut problems = Vec::new();
+        if !self.missing.is_empty() {
+            problems.push(format!("{} weights are missing: {}", self.missing.len(), told(&self.missing)));
+        }
+        if !self.misshapen.is_empty() {
+            problems.push(format!("{} weights do not fit: {}", self.misshapen.len(), told(&self.misshapen)));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::BadModel, problems.join("; "))) }
+    }
+}
+
+/// The first few of `items`, and how many more there are.
+pub(super) fn told<T: AsRef<str>>(items: &[T]) -> String {
+    let mut text = items.iter().take(NAMES_TOLD).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if items.len() > NAMES_TOLD {
+        text.push_str(&format!(" and {} more", items.len() - NAMES_TOLD));
+    }
+    text
+}
+
+fn misshapen(name: &str, found: &[usize], needed: &[usize]) -> String {
+    format!("tensor {name:?} has shape {found:?}, but must have {needed:?}")
+}
+
+/// A shard lies beside its index: its name has no folder in it, and no way out of one.
+fn check_shard_name(file: &str) -> Result<()> {
+    let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if plain && !file.starts_with('.') && file.ends_with(".safetensors") && file.len() <= 255 {
+        return Ok(());
+    }
+    let what = format!("the shard {file:?} is not the plain name of a .safetensors file");
+    Err(Error::new(ErrorKind::BadModel, what))
+}
+
+fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
+    let Tensor { dtype, start, len, .. } = *tensor;
+    if let Dtype::Other(name, _) = dtype {
+        let what = format!("has type {name}, but weights are read from F16, BF16, F32 and F64");
+        return Err(Error::new(ErrorKind::Unsupported, what));
+    }
+    let count = usize::try_from(len / dtype.bytes()).unwrap_or(usize::MAX);
+    let mut numbers = Vec::new();
+    numbers.try_reserve_exact(count).map_err(|error| {
+        Error::new(ErrorKind::OutOfMemory, format!("no memory for its {count} numbers")).with_source(error)
+    })?;
+    numbers.resize(count, 0.0_f32);
+    let width = dtype.bytes() as usize;
+    let mut buffer = vec![0; CHUNK.min(count * width)];
+    let mut offset = start;
+    for out in numbers.chunks_mut(CHUNK / width) {
+        let buffer = &mut buffer[..out.len() * width];
+        bytes
+            .read_at(offset, buffer)
+            .map_err(|error| Error::new(ErrorKind::Io, "cannot be read").with_source(error))?;
+        offset += buffer.len() as u64;
+        convert(dtype, buffer, out);
+        if !all_finite(out) {
+            let bad = out.iter().find(|x| !x.is_finite()).copied().unwrap_or(f32::NAN);
+            return Err(Error::new(ErrorKind::BadModel, format!("holds {bad}, but weights must be finite in f32")));
+        }
+    }
+    Ok(numbers)
+}
+
+/// Whether no number is infinite or NaN; in integers, so that it runs at memory speed.
+fn all_finite(numbers: &[f32]) -> bool {
+    const INFINITY: u32 = 0x7f80_0000;
+    let magnitude = numbers.iter().fold(0, |max: i32, x| max.max((x.to_bits() & 0x7fff_ffff) as i32));
+    (magnitude as u32) < INFINITY
+}
+
+/// Turns little-endian numbers into `f32`; `bytes` has one for each place of `out`.
+fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
+    let halves =
+        |bytes: &[u8]| -> Vec<u16> { bytes.as_chunks().0.iter().map(|&two| u16::from_le_bytes(two)).collect() };
+    match dtype {
+        Dtype::F32 => {
+            for (x, &four) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *x = f32::from_le_bytes(four);
+            }
+        }
+        Dtype::F64 => {
+            for (x, &eight) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *x = f64::from_le_bytes(eight) as f32;
+            }
+        }
+        Dtype::F16 => halves(bytes).reinterpret_cast::<f16>().convert_to_f32_slice(out),
+        Dtype::Bf16 => halves(bytes).reinterpret_cast::<bf16>().convert_to_f32_slice(out),
+        Dtype::Other(..) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Lifetimes packed into one stretch of memory.
+
+/// Numbers in a cache line; every offset is a multiple.
+const LINE: usize = 16;
+
+/// A piece of memory that is needed for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Need {
+    /// How many numbers.
+    pub(super) len: usize,
+    /// The first step that uses it.
+    pub(super) first: usize,
+    /// The last one.
+    pub(super) last: usize,
+}
+
+/// Gives every need an offset, so that no two that live at the same time overlap; returns these and the length of the
+/// whole. The largest are placed first, each at the lowest offset that is free for as long as it lives.
+pub(super) fn pack(needs: &[Need]) -> (Vec<usize>, usize) {
+    let mut order = (0..needs.len()).collect::<Vec<_>>();
+    order.sort_by_key(|&i| (std::cmp::Reverse(needs[i].len), needs[i].first));
+    let mut offsets = vec![0; needs.len()];
+    let mut placed: Vec<usize> = Vec::with_capacity(needs.len());
+    let mut total = 0;
+    for &i in &order {
+        let need = needs[i];
+        let mut offset = 0;
+        // `placed` is sorted by offset: the first gap that is wide enough is the lowest.
+        for &j in &placed {
+            let other = needs[j];
+            let together = other.first <= need.last && need.first <= other.last;
+            if together && offsets[j] < offset + need.len && offset < offsets[j] + other.len {
+                offset = (offsets[j] + other.len).next_multiple_of(LINE);
+            }
+        }
+        offsets[i] = offset;
+        total = total.max(offset + need.len);
+        let at = placed.partition_point(|&j| offsets[j] <= offset);
+        placed.insert(at, i);
+    }
+    (offsets, total.next_multiple_of(LINE))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn needs_that_never_meet_share_memory() {
+        let need = |first, last| Need { len: 100, first, last };
+        let (offsets, total) = pack(&[need(0, 1), need(2, 3), need(1, 2)]);
+        assert_eq!(offsets[0], offsets[1]);
+        assert_eq!(total, 112 + 112);
+    }
+
+    proptest! {
+        #[test]
+        fn needs_that_meet_never_overlap(raw in prop::collection::vec((1usize..500, 0usize..30, 0usize..10), 0..60)) {
+            let needs = raw.iter().map(|&(len, first, span)| Need { len, first, last: first + span }).collect::<Vec<_>>();
+            let (offsets, total) = pack(&needs);
+            for (i, a) in needs.iter().enumerate() {
+                prop_assert!(offsets[i] % LINE == 0 && offsets[i] + a.len <= total);
+                for (j, b) in needs.iter().enumerate().skip(i + 1) {
+                    let together = a.first <= b.last && b.first <= a.last;
+                    let overlap = offsets[i] < offsets[j] + b.len && offsets[j] < offsets[i] + a.len;
+                    prop_assert!(!(together && overlap), "{i} and {j}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Values that are accepted and mean something else here, and values whose machinery is not built yet.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::validate::{did_you_mean, nearest};
+use super::{Acceleration, Interpolation, ProcessorName, StreamDiffusionParams};
+use crate::{Error, ErrorKind, Result};
+
+/// Tells that a value was accepted, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// Where: a path such as `controlnets[0].preprocessor`.
+    pub path: String,
+    /// What became of the value; reads after the path.
+    pub message: String,
+}
+
+impl Notice {
+    pub(super) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+
+    /// The top-level field of the path.
+    pub(super) fn field(&self) -> &str {
+        self.path.split(['.', '[']).next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path, self.message)
+    }
+}
+
+/// Lists what is accepted in `params` and means something else here.
+pub fn notices(params: &StreamDiffusionParams) -> Vec<Notice> {
+    let mut out = Vec::new();
+    if params.acceleration != Acceleration::None {
+        let message = format!("is {:?}, which means the best executor of this machine", params.acceleration.name());
+        out.push(Notice::new("acceleration", message));
+    }
+    for (path, count, method) in [
+        ("prompt", params.prompt.len(), params.prompt_interpolation_method),
+        ("seed", params.seed.len(), params.seed_interpolation_method),
+    ] {
+        if 2 < count && method == Interpolation::Slerp {
+            out.push(Notice::new(path, format!("has {count} values: slerp mixes two, so they are mixed linearly")));
+        }
+    }
+    for (i, net) in params.controlnets.iter().enumerate() {
+        let path = format!("controlnets[{i}]");
+        if let Some(name) = net.preprocessor {
+            out.extend(alias(format!("{path}.preprocessor"), name));
+            unused(&format!("{path}.preprocessor_params"), name, &net.preprocessor_params, &mut out);
+        }
+    }
+    for (chain, config) in params.chains() {
+        for (i, processor) in config.processors.iter().enumerate() {
+            let path = format!("{chain}.processors[{i}]");
+            out.extend(alias(format!("{path}.type"), processor.kind));
+            unused(&format!("{path}.params"), processor.kind, &processor.params, &mut out);
+        }
+    }
+    let adapter = &params.ip_adapter;
+    for (name, value) in [
+        ("ip_adapter_model_path", &adapter.ip_adapter_model_path),
+        ("image_encoder_path", &adapter.image_encoder_path),
+        ("insightface_model_name", &adapter.insightface_model_name),
+    ] {
+        if let Some(value) = value {
+            let message = format!("is {value:?}, which is deprecated and not used: type and model_id choose the files");
+            out.push(Notice::new(format!("ip_adapter.{name}"), message));
+        }
+    }
+    out
+}
+
+fn alias(path: String, name: ProcessorName) -> Option<Notice> {
+    let plain = name.plain();
+    let runs = if plain == name { "its plain implementation".to_owned() } else { format!("{:?}", plain.name()) };
+    let message = format!("is {:?}, which runs {runs} here, without TensorRT", name.name());
+    name.asks_for_tensorrt().then(|| Notice::new(path, message))
+}
+
+/// Tells of parameters that a processor does not know, and of those that speak of TensorRT engines.
+fn unused(path: &str, processor: ProcessorName, settings: &Map<String, Value>, out: &mut Vec<Notice>) {
+    for name in settings.keys() {
+        let mut names = processor.parameters().map(|(name, _)| *name);
+        if name == "engine_path" {
+            out.push(Notice::new(format!("{path}.{name}"), "is not used: there are no TensorRT engines here"));
+        } else if !names.any(|known| known == name) {
+            let suggestion = did_you_mean(nearest(name, processor.parameters().map(|(name, _)| *name)));
+            let message = format!("is not used: it is no parameter of {:?}{suggestion}", processor.name());
+            out.push(Notice::new(format!("{path}.{name}"), message));
+        }
+    }
+}
+
+/// Lists what is in use in `params` and not built yet.
+///
+/// `needs_lcm_lora` says whether the base model wants an LCM-LoRA for few steps: not the turbo, LCM and demo models,
+/// for which `use_lcm_lora` has no effect.
+pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<Notice> {
+    let mut out = Vec::new();
+    let mut refuse = |path: String, what: &str| out.push(Notice::new(path, format!("{what} not built yet")));
+    for (i, net) in params.controlnets.iter().enumerate() {
+        if net.enabled {
+            refuse(format!("controlnets[{i}]"), &format!("enables {:?}: ControlNets are", net.model_id));
+        }
+    }
+    if params.ip_adapter.enabled {
+        refuse("ip_adapter.enabled".into(), "is true: IP-Adapters are");
+    }
+    if let Some(name) = params.lora_dict.keys().next() {
+        refuse("lora_dict".into(), &format!("names {name:?}: merging of LoRAs is"));
+    }
+    if params.use_lcm_lora && needs_lcm_lora {
+        refuse("use_lcm_lora".into(), &format!("is true, and {:?} would need it: merging is", params.model_id));
+    }
+    if params.cached_attention.enabled {
+        refuse("cached_attention.enabled".into(), "is true: attention to earlier frames is");
+    }
+    if params.use_safety_checker {
+        refuse("use_safety_checker".into(), "is true: the safety checker is");
+    }
+    for (name, chain) in params.chains() {
+        if chain.is_active() {
+            refuse(format!("{name}.processors"), "has processors that run: processing chains are");
+        }
+    }
+    out
+}
+
+/// Checks that everything in use in `params` is built; `needs_lcm_lora` as for [`unsupported`].
+///
+/// # Errors
+///
+/// [`ErrorKind::Unsupported`], naming every field.
+pub fn check_supported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Result<()> {
+    let missing = unsupported(params, needs_lcm_lora);
+    let lines: Vec<String> = missing.iter().map(Notice::to_string).collect();
+    if lines.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Unsupported, lines.join("; "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{ControlNetConfig, SingleProcessorConfig, Weighted};
+
+    type Params = StreamDiffusionParams;
+
+    fn paths(notices: &[Notice]) -> Vec<&str> {
+        notices.iter().map(|notice| notice.path.as_str()).collect()
+    }
+
+    #[test]
+    fn tensorrt_is_accepted_with_a_notice() {
+        let mut params = Params::default();
+        let mut pose = ControlNetConfig::new("a/b");
+        pose.preprocessor = Some(ProcessorName::PoseTensorrt);
+        pose.preprocessor_params.insert("engine_path".into(), "x".into());
+        pose.preprocessor_params.insert("confidence_treshold".into(), 0.5.into());
+        params.controlnets.push(pose);
+        let notices = notices(&params);
+        assert_eq!(
+            paths(&notices),
+            [
+                "acceleration",
+                "controlnets[0].preprocessor",
+                "controlnets[0].preprocessor_params.engine_path",
+                "controlnets[0].preprocessor_params.confidence_treshold",
+            ]
+        );
+        assert!(notices[1].message.contains("runs \"openpose\" here"));
+        assert!(notices[3].message.contains("did you mean \"confidence_threshold\"?"));
+    }
+
+    #[test]
+    fn slerp_of_three_is_linear_with_a_notice() {
+        let three = Weighted::Blend(["a", "b", "c"].map(|text| (text.to_owned(), 1.0)).to_vec());
+        let params = Params { prompt: three, acceleration: Acceleration::None, ..Params::default() };
+        assert_eq!(paths(&notices(&params)), ["prompt"]);
+    }
+
+    #[test]
+    fn the_defaults_need_nothing_that_is_missing() {
+        assert!(check_supported(&Params::default(), false).is_ok());
+        assert_eq!(paths(&unsupported(&Params::default(), true)), ["use_lcm_lora"]);
+    }
+
+    #[test]
+    fn everything_that_is_missing_is_named_at_once() {
+        let mut params = Params::daydream();
+        params.controlnets.truncate(1);
+        params.ip_adapter.enabled = true;
+        params.lora_dict.insert("a/b".into(), 1.0);
+        params.cached_attention.enabled = true;
+        params.use_safety_checker = true;
+        let kind = ProcessorName::LatentFeedback;
+        let processor = SingleProcessorConfig { kind, enabled: true, params: Map::new() };
+        params.latent_postprocessing.processors.push(processor);
+        let error = check_supported(&params, false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let parts = error.to_string();
+        let parts: Vec<_> = parts.split("; ").collect();
+        assert_eq!(parts.len(), 6);
+        assert!(parts[0].starts_with("controlnets[0] enables \"thibaud/"));
+        params.latent_postprocessing.enabled = false;
+        assert_eq!(unsupported(&params, false).len(), 5);
+    }
+}

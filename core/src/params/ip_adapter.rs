@@ -1,0 +1,116 @@
+//! The image prompt and the cached attention.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::names::named_enum;
+
+/// Describes the IP-Adapter: an image prompt whose tokens join the text's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IPAdapterConfig {
+    /// Chooses what the style image is read for.
+    #[serde(rename = "type")]
+    pub kind: IPAdapterType,
+    /// Loads the IP-Adapter.
+    pub enabled: bool,
+    /// Sets how much the style image counts.
+    pub scale: f64,
+    /// Chooses how the scale is spread over the layers.
+    pub weight_type: WeightType,
+    /// Names the adapter's file (deprecated; not used, `type` and the base model choose it).
+    pub ip_adapter_model_path: Option<String>,
+    /// Names the image encoder (deprecated; not used, `type` and the base model choose it).
+    pub image_encoder_path: Option<String>,
+    /// Names the face model (deprecated; not used, `type` and the base model choose it).
+    pub insightface_model_name: Option<String>,
+}
+
+impl Default for IPAdapterConfig {
+    fn default() -> Self {
+        Self {
+            kind: IPAdapterType::Regular,
+            enabled: false,
+            scale: 1.0,
+            weight_type: WeightType::Linear,
+            ip_adapter_model_path: None,
+            image_encoder_path: None,
+            insightface_model_name: None,
+        }
+    }
+}
+
+named_enum! {
+    /// What an IP-Adapter reads the style image for.
+    pub enum IPAdapterType {
+        /// The whole image: colours, texture, subject.
+        Regular = "regular",
+        /// The first face in it; SDXL only.
+        Faceid = "faceid",
+    }
+}
+
+named_enum! {
+    /// How the scale of an IP-Adapter is spread over the layers of the UNet.
+    pub enum WeightType {
+        /// The same everywhere.
+        Linear = "linear",
+        /// Strong in the first layers, weak in the last.
+        EaseIn = "ease in",
+        /// Weak in the first layers, strong in the last.
+        EaseOut = "ease out",
+        /// Strong in the middle layers.
+        EaseInOut = "ease in-out",
+        /// Strong in the first and last layers.
+        ReverseInOut = "reverse in-out",
+        /// Weak in the first steps.
+        WeakInput = "weak input",
+        /// Weak in the last steps.
+        WeakOutput = "weak output",
+        /// Weak in the middle steps.
+        WeakMiddle = "weak middle",
+        /// Strong in the middle steps.
+        StrongMiddle = "strong middle",
+        /// The layers that carry style.
+        StyleTransfer = "style transfer",
+        /// The layers that carry composition.
+        Composition = "composition",
+        /// All layers but those that carry composition.
+        StrongStyleTransfer = "strong style transfer",
+        /// The layers of both.
+        StyleAndComposition = "style and composition",
+        /// As `style transfer`.
+        StyleTransferPrecise = "style transfer precise",
+        /// As `composition`.
+        CompositionPrecise = "composition precise",
+    }
+}
+
+/// Describes the cached attention: self-attention that also sees earlier frames.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CachedAttentionConfig {
+    /// Lets self-attention see keys and values of earlier frames.
+    pub enabled: bool,
+    /// Sets how many earlier frames are kept.
+    pub max_frames: u32,
+    /// Sets after how many frames the cache takes the next one in.
+    pub interval: u32,
+}
+
+impl Default for CachedAttentionConfig {
+    fn default() -> Self {
+        Self { enabled: false, max_frames: 1, interval: 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weight_types_travel_with_spaces() {
+        assert_eq!(serde_json::to_string(&WeightType::EaseInOut).unwrap(), r#""ease in-out""#);
+        assert_eq!(WeightType::NAMES.len(), 15);
+    }
+}

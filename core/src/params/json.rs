@@ -1,0 +1,202 @@
+//! Reads JSON strictly: limited size and depth, no name twice, and an error that says where.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write};
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::{Error, Result, Violation};
+
+/// How long JSON may be, in bytes: room for the largest style image as a data URL, and for everything else.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// How deep lists and objects may be nested; the parameters themselves need five levels.
+const MAX_DEPTH: usize = 8;
+
+/// How a violation calls the whole document.
+const ROOT: &str = "parameters";
+
+/// Reads one JSON object.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for text that is too long, no JSON, no object, nested
+/// too deeply, or that names a field twice; the violation's path is the place where reading stopped.
+pub(super) fn read_object(text: &str) -> Result<Map<String, Value>> {
+    if MAX_BYTES < text.len() {
+        return Err(refusal(ROOT, format!("are {} bytes long, but must be at most {MAX_BYTES}", text.len())));
+    }
+    let place = RefCell::new(Vec::new());
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = Reader { place: &place, depth: 0 }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
+    match read {
+        Ok(value) => object(value),
+        Err(error) => Err(refusal(&path(&place.borrow()), format!("cannot be read as JSON: {error}"))),
+    }
+}
+
+/// Takes a JSON value that must be an object.
+pub(super) fn object(value: Value) -> Result<Map<String, Value>> {
+    match value {
+        Value::Object(map) => Ok(map),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(refusal(ROOT, format!("are {}, but must be an object", super::allowed::show(&value))))
+        }
+    }
+}
+
+/// Makes the error of one violation.
+pub(super) fn refusal(path: &str, message: impl Into<String>) -> Error {
+    Error::invalid_params(vec![Violation { path: path.into(), message: message.into() }])
+}
+
+/// One step into a document.
+enum Step {
+    Name(String),
+    Index(usize),
+}
+
+fn path(steps: &[Step]) -> String {
+    let mut path = String::new();
+    for step in steps {
+        // Writing to a `String` cannot fail.
+        let _ = match step {
+            Step::Name(name) if path.is_empty() => write!(path, "{name}"),
+            Step::Name(name) => write!(path, ".{name}"),
+            Step::Index(index) => write!(path, "[{index}]"),
+        };
+    }
+    if path.is_empty() { ROOT.into() } else { path }
+}
+
+/// Reads a value, and leaves in `place` how far it came.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    place: &'a RefCell<Vec<Step>>,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    /// The reader of what is inside a list or an object.
+    fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
+        if MAX_DEPTH <= self.depth {
+            return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        Ok(Self { place: self.place, depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let inside = self.inside()?;
+        let mut items = Vec::new();
+        loop {
+            self.place.borrow_mut().push(Step::Index(items.len()));
+            let item = seq.next_element_seed(inside)?;
+            self.place.borrow_mut().pop();
+            match item {
+                Some(item) => items.push(item),
+                None => return Ok(Value::Array(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inside = self.inside()?;
+        let mut object = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            self.place.borrow_mut().push(Step::Name(name.clone()));
+            if object.contains_key(&name) {
+                return Err(A::Error::custom("the name is given twice"));
+            }
+            let value = map.next_value_seed(inside)?;
+            self.place.borrow_mut().pop();
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> Violation {
+        read_object(text).unwrap_err().violations()[0].clone()
+    }
+
+    #[test]
+    fn an_error_says_where_reading_stopped() {
+        assert_eq!(refused(r#"{"a": [1, {"b": 1e999}]}"#).path, "a[1].b");
+        assert_eq!(refused(r#"{"a": {"b": 1, "b": 1}}"#).path, "a.b");
+        assert_eq!(refused("[1]").message, "are a list of 1, but must be an object");
+        assert_eq!(refused("{} {}").path, "parameters");
+    }
+
+    #[test]
+    fn nesting_ends_at_the_limit() {
+        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        assert!(read_object(&nested(MAX_DEPTH)).is_ok());
+        assert!(refused(&nested(MAX_DEPTH + 2)).message.contains("nested deeper than 8 levels"));
+        assert!(refused(&"[".repeat(1 << 20)).message.contains("nested deeper"));
+    }
+
+    #[test]
+    fn text_past_the_size_limit_is_not_even_read() {
+        let text = " ".repeat(MAX_BYTES + 1);
+        assert!(refused(&text).message.contains("at most 16777216"));
+    }
+
+    #[test]
+    fn numbers_keep_their_last_digit() {
+        let read = read_object(r#"{"a": 0.30000000000000004, "b": 5e-324, "c": 9007199254740991}"#).unwrap();
+        assert_eq!(read["a"].as_f64(), Some(0.1 + 0.2));
+        assert_eq!(read["b"].as_f64(), Some(5e-324));
+        assert_eq!(read["c"].as_u64(), Some((1 << 53) - 1));
+    }
+}

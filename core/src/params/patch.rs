@@ -1,0 +1,219 @@
+//! A wanted change: some fields of the parameters, merged strictly.
+
+use serde_json::{Map, Value};
+
+use super::allowed::Checker;
+use super::compat::{self, Notice};
+use super::json::{self, refusal};
+use super::{StreamDiffusionParams, fields, validate};
+use crate::{Error, Result};
+
+/// Holds a wanted change of some parameters.
+///
+/// Names, types and ranges have been checked, so that what a patch still can break are rules between fields.
+/// Merging is shallow, by top-level name: a value replaces the one before, lists whole. Of the objects with fixed
+/// fields (`ip_adapter`, `cached_attention`, the processing chains) those fields stay that the patch does not name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ParamsPatch {
+    // Invariant: every name, type and range has passed `check_object`.
+    values: Map<String, Value>,
+}
+
+impl ParamsPatch {
+    /// Reads a patch from JSON: an object with some of the parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams). For text that is no JSON, too long, too deep, or
+    /// has a name twice: the first fault. Else every unknown name (with the one that was probably meant), every wrong
+    /// type and every value out of its range.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Self::checked(json::read_object(text)?)
+    }
+
+    /// Takes a patch from a JSON value that is already in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_json`](Self::from_json), but for the faults of text.
+    pub fn from_value(value: Value) -> Result<Self> {
+        Self::checked(json::object(value)?)
+    }
+
+    /// Takes the smallest patch that makes `new` out of `old`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) where a changed value of `new` is out of its range.
+    pub fn between(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Result<Self> {
+        let old = old.to_value();
+        let mut values = json::object(new.to_value())?;
+        // Alone, the number of steps would rescale the list.
+        let keeps_list = old.get("num_inference_steps") == values.get("num_inference_steps");
+        values.retain(|name, value| old.get(name.as_str()) != Some(&*value) || (name == "t_index_list" && !keeps_list));
+        Self::checked(values)
+    }
+
+    fn checked(values: Map<String, Value>) -> Result<Self> {
+        let mut checker = Checker::of_json();
+        validate::check_object("", "", &values, &mut checker);
+        if checker.violations.is_empty() { Ok(Self { values }) } else { Err(Error::invalid_params(checker.violations)) }
+    }
+
+    /// Tells whether the patch names no field.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Lists the top-level fields that the patch names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// Gives the patch as JSON.
+    pub fn to_json(&self) -> String {
+        Value::Object(self.values.clone()).to_string()
+    }
+
+    /// Merges the patch onto `base`, and checks every rule.
+    ///
+    /// `num_inference_steps` without a `t_index_list` rescales the list of `base`, with a notice. Further notices tell
+    /// which values mean something else here: those that the patch names, and those that it gave another meaning.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) with every violation of the merged parameters.
+    pub fn merge(&self, base: &StreamDiffusionParams) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
+        let mut merged = json::object(base.to_value())?;
+        for (name, value) in &self.values {
+            match (merged.get_mut(name), value) {
+                (Some(Value::Object(old)), Value::Object(new)) if fields::is_object(name) => old.extend(new.clone()),
+                (Some(old), _) => *old = value.clone(),
+                // `checked` has refused names that the parameters lack.
+                (None, _) => return Err(refusal(name, "is not a parameter")),
+            }
+        }
+        let mut params: StreamDiffusionParams = serde_json::from_value(Value::Object(merged))
+            .map_err(|error| refusal("parameters", format!("do not fit together: {error}")).with_source(error))?;
+        let mut notices = Vec::new();
+        if !self.values.contains_key("t_index_list") {
+            notices.extend(rescale(&mut params, base.num_inference_steps));
+        }
+        params.validate()?;
+        let known = compat::notices(base);
+        let names = |notice: &Notice| self.values.contains_key(notice.field());
+        notices.extend(compat::notices(&params).into_iter().filter(|notice| names(notice) || !known.contains(notice)));
+        Ok((params, notices))
+    }
+}
+
+/// Keeps the noise of each row nearly the same when the grid has another length.
+fn rescale(params: &mut StreamDiffusionParams, old_steps: u32) -> Option<Notice> {
+    let steps = params.num_inference_steps;
+    if steps == old_steps {
+        return None;
+    }
+    let (last, old_last) = (f64::from(steps.saturating_sub(1)), f64::from(old_steps.saturating_sub(1)));
+    let factor = if old_last == 0.0 { 1.0 } else { last / old_last };
+    // Never above `last`, so it fits.
+    let scaled = |index: &u32| (f64::from(*index) * factor).round_ties_even().min(last) as u32;
+    let list: Vec<u32> = params.t_index_list.iter().map(scaled).collect();
+    let old_list = std::mem::replace(&mut params.t_index_list, list);
+    let message = format!(
+        "was rescaled from {old_list:?} to {:?}, because num_inference_steps went from {old_steps} to {steps}",
+        params.t_index_list
+    );
+    (old_list != params.t_index_list).then(|| Notice::new("t_index_list", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Params = StreamDiffusionParams;
+
+    fn merged(base: &Params, patch: &str) -> (Params, Vec<Notice>) {
+        ParamsPatch::from_json(patch).unwrap().merge(base).unwrap()
+    }
+
+    #[test]
+    fn fields_that_a_patch_does_not_name_stay() {
+        let base = Params { delta: 0.25, ..Params::daydream() };
+        let (params, notices) = merged(&base, r#"{"prompt": "snow"}"#);
+        assert_eq!(params, Params { prompt: "snow".into(), ..base });
+        assert_eq!(notices, []);
+    }
+
+    #[test]
+    fn lists_are_replaced_whole_and_objects_keep_their_other_fields() {
+        let (params, _) = merged(&Params::daydream(), r#"{"controlnets": [{"model_id": "a/b"}]}"#);
+        assert_eq!(params.controlnets, [crate::params::ControlNetConfig::new("a/b")]);
+        let (params, _) = merged(&Params::default(), r#"{"cached_attention": {"max_frames": 3, "interval": 2}}"#);
+        let (params, _) = merged(&params, r#"{"cached_attention": {"max_frames": 4}}"#);
+        assert_eq!((params.cached_attention.max_frames, params.cached_attention.interval), (4, 2));
+    }
+
+    #[test]
+    fn steps_alone_rescale_the_list_and_say_so() {
+        for (list, old, new, expected) in [
+            (vec![0, 16, 32, 45], 50, 9, vec![0, 3, 5, 7]),
+            (vec![12, 20, 32], 50, 30, vec![7, 12, 19]),
+            (vec![12, 20, 32], 50, 33, vec![8, 13, 21]),
+            (vec![0], 1, 50, vec![0]),
+        ] {
+            let base = Params { num_inference_steps: old, t_index_list: list.clone(), ..Params::default() };
+            let (params, notices) = merged(&base, &format!(r#"{{"num_inference_steps": {new}}}"#));
+            assert_eq!(params.t_index_list, expected);
+            let paths: Vec<_> = notices.iter().map(|notice| notice.path.as_str()).collect();
+            assert_eq!(paths.contains(&"t_index_list"), list != expected);
+        }
+    }
+
+    #[test]
+    fn steps_sent_with_a_list_leave_it_as_it_is() {
+        let (params, notices) =
+            merged(&Params::default(), r#"{"num_inference_steps": 25, "t_index_list": [12, 20, 24]}"#);
+        assert_eq!((params.t_index_list, notices), (vec![12, 20, 24], vec![]));
+        let refused = ParamsPatch::from_json(r#"{"num_inference_steps": 25, "t_index_list": [12, 20, 25]}"#)
+            .unwrap()
+            .merge(&Params::default())
+            .unwrap_err();
+        assert_eq!(refused.to_string(), "t_index_list[2] is 25, but must be less than num_inference_steps (25)");
+    }
+
+    #[test]
+    fn every_wrong_name_and_type_is_reported_at_once() {
+        let patch = r#"{"promt": "a", "delta": "b", "controlnets": [{"preprocessor": "cany", "enable": 1}],
+            "ip_adapter": {"weight_types": "linear"}}"#;
+        let refused = ParamsPatch::from_json(patch).unwrap_err();
+        let lines: Vec<_> = refused.violations().iter().map(|v| format!("{} {}", v.path, v.message)).collect();
+        assert_eq!(lines[0], r#"promt is not a parameter; did you mean "prompt"?"#);
+        assert_eq!(lines[1], r#"delta is "b", but must be a number from 0 to 10"#);
+        assert!(lines[2].starts_with(r#"controlnets[0].preprocessor is "cany", but must be one of "blur", "canny""#));
+        assert_eq!(lines[3], r#"controlnets[0].enable is not a parameter; did you mean "enabled"?"#);
+        assert!(lines[4].starts_with("controlnets[0].model_id is missing, but must be text"));
+        assert_eq!(lines[5], r#"ip_adapter.weight_types is not a parameter; did you mean "weight_type"?"#);
+        assert_eq!(lines.len(), 6);
+    }
+
+    #[test]
+    fn an_empty_lora_dict_is_none() {
+        let (params, _) = merged(&Params::default(), r#"{"lora_dict": {}}"#);
+        assert_eq!(params, Params::default());
+        assert!(params.to_value()["lora_dict"].is_null());
+    }
+
+    #[test]
+    fn a_patch_can_mend_parameters_that_were_broken() {
+        let base = Params { delta: f64::NAN, ..Params::default() };
+        assert_eq!(merged(&base, r#"{"delta": 0.7}"#).0, Params::default());
+    }
+
+    #[test]
+    fn what_a_patch_names_is_noticed_and_what_was_there_before_is_not() {
+        let (_, notices) = merged(&Params::default(), r#"{"acceleration": "tensorrt"}"#);
+        assert_eq!(notices.len(), 1);
+        let (_, notices) = merged(&Params::default(), r#"{"delta": 0.5}"#);
+        assert_eq!(notices, []);
+    }
+}

@@ -1,0 +1,68 @@
+//! Whole sets of parameters to start from.
+
+use serde_json::Map;
+
+use super::controlnet::ControlNetConfig;
+use super::known::DEMO_MODEL;
+use super::processor::ProcessorName;
+use super::{Acceleration, StreamDiffusionParams};
+
+impl StreamDiffusionParams {
+    /// Gives the documented defaults of Daydream's service: 704x384, with five ControlNets for Stable Diffusion 2.1.
+    pub fn daydream() -> Self {
+        let controlnet = |kind: &str, conditioning_scale, preprocessor| ControlNetConfig {
+            conditioning_scale,
+            preprocessor: Some(preprocessor),
+            ..ControlNetConfig::new(format!("thibaud/controlnet-sd21-{kind}-diffusers"))
+        };
+        let thresholds = [("low_threshold", 100), ("high_threshold", 200)];
+        let canny = ControlNetConfig {
+            preprocessor_params: Map::from_iter(thresholds.map(|(name, value)| (name.to_owned(), value.into()))),
+            ..controlnet("canny", 0.2, ProcessorName::Canny)
+        };
+        Self {
+            width: 704,
+            height: 384,
+            controlnets: vec![
+                controlnet("openpose", 0.711, ProcessorName::Openpose),
+                controlnet("hed", 0.2, ProcessorName::SoftEdge),
+                canny,
+                controlnet("depth", 0.5, ProcessorName::Depth),
+                controlnet("color", 0.2, ProcessorName::Passthrough),
+            ],
+            ..Self::default()
+        }
+    }
+
+    /// Gives the settings that suit the model inside the library: late timesteps, two rows, a style that it knows.
+    pub fn demo() -> Self {
+        Self {
+            model_id: DEMO_MODEL.into(),
+            prompt: "van gogh painting".into(),
+            negative_prompt: String::new(),
+            t_index_list: vec![41, 46],
+            use_lcm_lora: false,
+            acceleration: Acceleration::None,
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{notices, unsupported};
+
+    #[test]
+    fn presets_keep_every_rule() {
+        for preset in [StreamDiffusionParams::daydream(), StreamDiffusionParams::demo()] {
+            assert_eq!(preset.violations(), []);
+        }
+    }
+
+    #[test]
+    fn the_demo_needs_nothing_that_is_missing_and_calls_for_no_notice() {
+        assert_eq!(unsupported(&StreamDiffusionParams::demo(), false), []);
+        assert_eq!(notices(&StreamDiffusionParams::demo()), []);
+    }
+}

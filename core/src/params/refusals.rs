@@ -1,0 +1,30 @@
+//! Every file of `tests/bad/params` is refused, and the message says where.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::StreamDiffusionParams;
+use crate::ErrorKind;
+
+/// The file that says what the message of each other file holds.
+const EXPECTED: &str = "expected.json";
+
+#[test]
+fn every_bad_file_is_refused_with_its_path_in_the_message() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/bad/params");
+    let expected = std::fs::read_to_string(folder.join(EXPECTED)).unwrap();
+    let expected: BTreeMap<String, String> = serde_json::from_str(&expected).unwrap();
+
+    let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name != EXPECTED).collect();
+    names.sort();
+    assert_eq!(names, expected.keys().cloned().collect::<Vec<_>>());
+
+    for (name, part) in expected {
+        let text = std::fs::read_to_string(folder.join(&name)).unwrap();
+        let error = StreamDiffusionParams::from_json(&text).expect_err(&name);
+        assert_eq!(error.kind(), ErrorKind::InvalidParams, "{name}");
+        assert!(!error.violations().is_empty(), "{name}");
+        assert!(error.to_string().contains(&part), "{name}: {error}");
+    }
+}

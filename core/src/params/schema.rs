@@ -1,0 +1,89 @@
+//! JSON Schema: types, defaults and descriptions out of the structs, bounds out of the field table.
+
+use std::sync::OnceLock;
+
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+use super::StreamDiffusionParams;
+use super::fields::FIELDS;
+
+/// Gives the JSON Schema (draft 2020-12) of [`StreamDiffusionParams`], with bounds, defaults and descriptions.
+pub fn schema() -> &'static Value {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let mut schema = of_types().clone();
+        for field in FIELDS {
+            if let Some(node) = node_mut(&mut schema, field.path) {
+                field.allowed.write_bounds(node);
+            }
+        }
+        schema
+    })
+}
+
+/// Gives the schema as the types alone have it.
+pub(super) fn of_types() -> &'static Value {
+    static TYPES: OnceLock<Value> = OnceLock::new();
+    TYPES.get_or_init(|| {
+        let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+        settings.into_generator().into_root_schema_for::<StreamDiffusionParams>().to_value()
+    })
+}
+
+/// Finds the node of a path such as `controlnets[].enabled`.
+pub(super) fn node<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(schema, |node, part| match part.strip_suffix("[]") {
+        Some(list) => node.get("properties")?.get(list)?.get("items"),
+        None => node.get("properties")?.get(part),
+    })
+}
+
+fn node_mut<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
+    path.split('.').try_fold(schema, |node, part| match part.strip_suffix("[]") {
+        Some(list) => node.get_mut("properties")?.get_mut(list)?.get_mut("items"),
+        None => node.get_mut("properties")?.get_mut(part),
+    })
+}
+
+/// Says what the parameter at `path` does, in the first sentence of its documentation.
+pub(super) fn description(path: &str) -> &'static str {
+    let text = node(of_types(), path).and_then(|node| node.get("description")).and_then(Value::as_str);
+    text.unwrap_or_default().split("\n\n").next().unwrap_or_default()
+}
+
+/// Lists the names of an enum's node.
+#[cfg(test)]
+pub(super) fn choices(node: &Value) -> Vec<&str> {
+    let variants = node.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+    variants.filter_map(|variant| variant["const"].as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_defaults_and_descriptions_are_in_the_schema() {
+        let steps = node(schema(), "num_inference_steps").unwrap();
+        assert_eq!((&steps["minimum"], &steps["maximum"], &steps["default"]), (&1.into(), &100.into(), &50.into()));
+        let scale = node(schema(), "controlnets[].conditioning_scale").unwrap();
+        assert_eq!((&scale["maximum"], &scale["default"]), (&1.0.into(), &1.0.into()));
+        let weight = &node(schema(), "prompt").unwrap()["anyOf"][1]["items"]["prefixItems"][1];
+        assert_eq!(weight["minimum"], 0.0);
+        assert_eq!(schema()["additionalProperties"], false);
+        for field in FIELDS {
+            assert!(!description(field.path).is_empty(), "{}", field.path);
+        }
+    }
+
+    #[test]
+    fn every_bound_of_the_table_reaches_the_schema() {
+        for field in FIELDS {
+            let mut node = node(schema(), field.path).unwrap().clone();
+            let before = node.clone();
+            field.allowed.write_bounds(&mut node);
+            assert_eq!(node, before, "{}", field.path);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! All rules: what each value may be, out of the field table, and what values must be to one another.
+
+use serde_json::{Map, Value};
+
+use super::allowed::{Allowed, Checker};
+use super::fields::{self, FIELDS, join};
+use super::known::{self, Family};
+use super::{IPAdapterType, ProcessingConfig, ProcessorName, StreamDiffusionParams, Weighted};
+use crate::{Error, Result, Violation};
+
+/// How many ControlNets an SDXL model may have enabled at a time.
+const MAX_SDXL_CONTROLNETS: usize = 3;
+
+/// How alike a misspelt name must be to the one that is suggested: one is the same.
+const LIKENESS: f64 = 0.7;
+
+impl StreamDiffusionParams {
+    /// Checks every rule.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) with every violation.
+    pub fn validate(&self) -> Result<()> {
+        let violations = self.violations();
+        if violations.is_empty() { Ok(()) } else { Err(Error::invalid_params(violations)) }
+    }
+
+    /// Lists every broken rule, with its path, the value and the bound; empty for parameters that can run.
+    pub fn violations(&self) -> Vec<Violation> {
+        let mut checker = Checker::of_params();
+        if let Value::Object(values) = self.to_value() {
+            check_object("", "", &values, &mut checker);
+        }
+        self.check_indices(&mut checker);
+        check_weights("prompt", &self.prompt, self.normalize_prompt_weights, &mut checker);
+        check_weights("seed", &self.seed, self.normalize_seed_weights, &mut checker);
+        self.check_controlnets(&mut checker);
+        self.check_ip_adapter(&mut checker);
+        for (name, chain) in self.chains() {
+            check_chain(name, chain, &mut checker);
+        }
+        for name in self.lora_dict.keys().filter(|name| name.is_empty()) {
+            checker.refuse("lora_dict", format!("has the name {name:?}, but must name a LoRA"));
+        }
+        checker.violations
+    }
+
+    /// The four processing chains, by their names.
+    pub(super) fn chains(&self) -> [(&'static str, &ProcessingConfig); 4] {
+        [
+            ("image_preprocessing", &self.image_preprocessing),
+            ("image_postprocessing", &self.image_postprocessing),
+            ("latent_preprocessing", &self.latent_preprocessing),
+            ("latent_postprocessing", &self.latent_postprocessing),
+        ]
+    }
+
+    fn check_indices(&self, checker: &mut Checker) {
+        let steps = self.num_inference_steps;
+        let mut before = 0;
+        for (i, &index) in self.t_index_list.iter().enumerate() {
+            let path = format!("t_index_list[{i}]");
+            if steps <= index {
+                checker.refuse(&path, format!("is {index}, but must be less than num_inference_steps ({steps})"));
+            }
+            if index < before {
+                checker.refuse(&path, format!("is {index}, but must be at least the index before it ({before})"));
+            }
+            before = index;
+        }
+    }
+
+    fn check_controlnets(&self, checker: &mut Checker) {
+        let base = known::model_family(&self.model_id);
+        for (i, net) in self.controlnets.iter().enumerate() {
+            let path = format!("controlnets[{i}]");
+            let (id, model) = (&net.model_id, &self.model_id);
+            if self.controlnets.iter().take(i).any(|other| other.model_id == *id) {
+                checker.refuse(format!("{path}.model_id"), format!("is {id:?} again, but must be unique in the list"));
+            }
+            if let (Some(base), Some(own)) = (base, known::controlnet_family(id))
+                && base != own
+            {
+                let message = format!("is {id:?} for {}, but must fit {model:?} ({})", own.name(), base.name());
+                checker.refuse(format!("{path}.model_id"), message);
+            }
+            let (start, end) = (net.control_guidance_start, net.control_guidance_end);
+            if end < start {
+                let message = format!("is {start}, but must be at most control_guidance_end ({end})");
+                checker.refuse(format!("{path}.control_guidance_start"), message);
+            }
+            if let Some(name) = net.preprocessor {
+                if name.is_latent() {
+                    let message = format!("is {:?}, but must be a processor of images", name.name());
+                    checker.refuse(format!("{path}.preprocessor"), message);
+                }
+                check_settings(&format!("{path}.preprocessor_params"), name, &net.preprocessor_params, checker);
+            }
+        }
+        let enabled = self.controlnets.iter().filter(|net| net.enabled).count();
+        if base == Some(Family::Sdxl) && MAX_SDXL_CONTROLNETS < enabled {
+            let message = format!("has {enabled} enabled, but must have at most {MAX_SDXL_CONTROLNETS} with SDXL");
+            checker.refuse("controlnets", message);
+        }
+    }
+
+    fn check_ip_adapter(&self, checker: &mut Checker) {
+        let base = known::model_family(&self.model_id);
+        if let (true, Some(family @ (Family::Sd21 | Family::Demo))) = (self.ip_adapter.enabled, base) {
+            let message =
+                format!("is true, but must be false: no IP-Adapter fits {:?}, {}", self.model_id, family.name());
+            checker.refuse("ip_adapter.enabled", message);
+        } else if let (true, IPAdapterType::Faceid, Some(Family::Sd15)) =
+            (self.ip_adapter.enabled, self.ip_adapter.kind, base)
+        {
+            let message = format!("is \"faceid\", but must be \"regular\": {:?} is not SDXL", self.model_id);
+            checker.refuse("ip_adapter.type", message);
+        }
+        let url = self.ip_adapter_style_image_url.as_str();
+        if !url.is_empty() && !is_image_source(url) {
+            let bound = "an http(s) URL, a data:image/ URL or base64";
+            checker.refuse_value("ip_adapter_style_image_url", &url.into(), bound);
+        }
+    }
+}
+
+/// Checks an object: `rule` is its path in the field table, `path` the one in messages.
+///
+/// Names that are missing are left to their defaults, but for those that an item must have.
+pub(super) fn check_object(rule: &str, path: &str, values: &Map<String, Value>, checker: &mut Checker) {
+    for (name, value) in values {
+        let (rule, path) = (join(rule, name), join(path, name));
+        match fields::field(&rule) {
+            Some(field) => {
+                checker.check(&path, &field.allowed, value);
+                if let (Allowed::Items { .. }, Value::Array(items)) = (field.allowed, value) {
+                    check_items(&rule, &path, items, checker);
+                }
+            }
+            None if fields::is_object(&rule) => match value.as_object() {
+                Some(values) => check_object(&rule, &path, values, checker),
+                None => checker.refuse_value(&path, value, "an object"),
+            },
+            None => refuse_name(rule.strip_suffix(name.as_str()), name, &path, checker),
+        }
+    }
+}
+
+fn check_items(rule: &str, path: &str, items: &[Value], checker: &mut Checker) {
+    let rule = format!("{rule}[]");
+    for (i, item) in items.iter().enumerate() {
+        let path = format!("{path}[{i}]");
+        let Value::Object(values) = item else {
+            checker.refuse_value(&path, item, "an object");
+            continue;
+        };
+        check_object(&rule, &path, values, checker);
+        for field in FIELDS.iter().filter(|field| field.required) {
+            let name = field.path.strip_prefix(rule.as_str()).and_then(|rest| rest.strip_prefix('.'));
+            if let Some(name) = name.filter(|name| !values.contains_key(*name)) {
+                checker.refuse(join(&path, name), format!("is missing, but must be {}", field.allowed));
+            }
+        }
+    }
+}
+
+/// Refuses a name that no row has; `before` is the rule path in front of it, with its dot.
+fn refuse_name(before: Option<&str>, name: &str, path: &str, checker: &mut Checker) {
+    let object = before.unwrap_or_default().trim_end_matches('.');
+    let suggestion = nearest(name, fields::names_in(object).into_iter());
+    checker.refuse(path, format!("is not a parameter{}", did_you_mean(suggestion)));
+}
+
+/// Finds the name that was probably meant.
+pub(super) fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    // A name can be as long as the document; what is far longer than any of ours is none of ours misspelt.
+    if 64 < name.len() {
+        return None;
+    }
+    let likeness = |known: &'static str| (strsim::normalized_damerau_levenshtein(name, known), known);
+    let best = names.map(likeness).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(likeness, _)| LIKENESS <= *likeness).map(|(_, known)| known)
+}
+
+/// Words the suggestion, for the end of a message.
+pub(super) fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
+}
+
+fn check_weights<T>(path: &str, values: &Weighted<T>, normalised: bool, checker: &mut Checker) {
+    let total = values.total_weight();
+    if normalised && !values.is_empty() && total == 0.0 {
+        let message = format!("has weights that sum to {total}, but must sum to more than 0 to be normalised");
+        checker.refuse(path, message);
+    }
+}
+
+fn check_chain(name: &str, chain: &ProcessingConfig, checker: &mut Checker) {
+    let latent = name.starts_with("latent_");
+    for (i, processor) in chain.processors.iter().enumerate() {
+        let path = format!("{name}.processors[{i}]");
+        if processor.kind.is_latent() != latent {
+            let kind = if latent { "latents" } else { "images" };
+            let message = format!("is {:?}, but must be a processor of {kind}", processor.kind.name());
+            checker.refuse(format!("{path}.type"), message);
+        }
+        check_settings(&format!("{path}.params"), processor.kind, &processor.params, checker);
+    }
+}
+
+/// Checks the parameters that a processor knows; about others there is a notice.
+fn check_settings(path: &str, processor: ProcessorName, settings: &Map<String, Value>, checker: &mut Checker) {
+    let mut json = Checker::of_json();
+    for (name, allowed) in processor.parameters() {
+        if let Some(value) = settings.get(*name) {
+            json.check(&join(path, name), allowed, value);
+        }
+    }
+    // Nested values break the rule of the field itself already.
+    checker.violations.extend(json.violations);
+}
+
+fn is_image_source(text: &str) -> bool {
+    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
+    let is_base64 = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b));
+    begins("http://") || begins("https://") || begins("data:image/") || is_base64(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::ControlNetConfig;
+
+    type Params = StreamDiffusionParams;
+
+    /// The violations of parameters as lines, after a change to the defaults.
+    fn after(change: impl FnOnce(&mut Params)) -> Vec<String> {
+        let mut params = Params::default();
+        change(&mut params);
+        params.violations().into_iter().map(|v| format!("{} {}", v.path, v.message)).collect()
+    }
+
+    #[test]
+    fn the_defaults_keep_every_rule() {
+        assert!(Params::default().validate().is_ok());
+    }
+
+    #[test]
+    fn every_violation_is_reported_at_once() {
+        let broken = after(|params| {
+            params.width = 513;
+            params.delta = f64::NAN;
+            params.guidance_scale = f64::INFINITY;
+            params.t_index_list = vec![32, 50];
+            params.seed = Weighted::Blend(vec![(1, 0.0), (2, 0.0)]);
+        });
+        assert_eq!(
+            broken,
+            [
+                "guidance_scale is not a finite number, but must be a number from 0 to 100",
+                "delta is not a finite number, but must be a number from 0 to 10",
+                "width is 513, but must be an integer from 64 to 2048 in steps of 8",
+                "t_index_list[1] is 50, but must be less than num_inference_steps (50)",
+                "seed has weights that sum to 0, but must sum to more than 0 to be normalised",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_index_may_repeat_but_not_fall() {
+        assert!(after(|params| params.t_index_list = vec![20, 20]).is_empty());
+        let message = "t_index_list[1] is 11, but must be at least the index before it (12)";
+        assert_eq!(after(|params| params.t_index_list = vec![12, 11]), [message]);
+    }
+
+    #[test]
+    fn weights_that_sum_to_zero_pass_where_they_are_not_divided_by_it() {
+        let zero = Weighted::Blend(vec![("a".to_owned(), 0.0)]);
+        assert!(
+            after(|params| {
+                params.prompt = zero;
+                params.normalize_prompt_weights = false;
+            })
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn controlnets_must_fit_models_that_are_known() {
+        let depth = "lllyasviel/control_v11f1p_sd15_depth";
+        let misfit = after(|params| params.controlnets = vec![ControlNetConfig::new(depth)]);
+        assert_eq!(misfit.len(), 1);
+        assert!(misfit[0].contains("for Stable Diffusion 1.5, but must fit \"stabilityai/sd-turbo\""));
+        for (model, net) in [("a/b", depth), ("stabilityai/sd-turbo", "./my-net")] {
+            assert!(
+                after(|params| {
+                    params.model_id = model.into();
+                    params.controlnets = vec![ControlNetConfig::new(net)];
+                })
+                .is_empty()
+            );
+        }
+    }
+
+    #[test]
+    fn sdxl_takes_three_controlnets_at_a_time() {
+        let nets = |enabled: usize| {
+            let net = |i| ControlNetConfig { enabled: i < enabled, ..ControlNetConfig::new(format!("net-{i}")) };
+            (0..4).map(net).collect::<Vec<_>>()
+        };
+        let with = |enabled| {
+            after(|params| {
+                params.model_id = "stabilityai/sdxl-turbo".into();
+                params.controlnets = nets(enabled);
+            })
+        };
+        assert!(with(3).is_empty());
+        assert_eq!(with(4), ["controlnets has 4 enabled, but must have at most 3 with SDXL"]);
+    }
+
+    #[test]
+    fn style_images_are_urls_or_base64() {
+        let with = |url: &str| after(|params| params.ip_adapter_style_image_url = url.into());
+        for url in ["", "https://a/b.png", "HTTP://a", "data:image/png;base64,AAAA", "iVBORw0KGgo="] {
+            assert!(with(url).is_empty(), "{url}");
+        }
+        assert_eq!(with("file:///etc/passwd").len(), 1);
+    }
+
+    #[test]
+    fn misspelt_names_are_suggested_and_strange_ones_are_not() {
+        assert_eq!(nearest("promt", fields::names_in("").into_iter()), Some("prompt"));
+        assert_eq!(nearest("guidence_scale", fields::names_in("").into_iter()), Some("guidance_scale"));
+        assert_eq!(nearest("xyzzy", fields::names_in("").into_iter()), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! Beta schedules, and the running product that everything else is made of.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind};
+
+/// How the betas rise from their start to their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BetaSchedule {
+    /// The square roots are evenly spaced.
+    ScaledLinear,
+    /// The betas are evenly spaced.
+    Linear,
+}
+
+/// The noise that training added per timestep, as a scheduler's `config.json` states it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Betas {
+    /// How the betas rise.
+    pub schedule: BetaSchedule,
+    /// The first beta; above 0.
+    pub start: f64,
+    /// The last beta; not below `start`, below 1.
+    pub end: f64,
+    /// How many timesteps the training had; 100 to 10000.
+    pub train_timesteps: u32,
+}
+
+impl Default for Betas {
+    /// Gives the schedule that Stable Diffusion 1, 2 and XL were trained with.
+    fn default() -> Self {
+        Self { schedule: BetaSchedule::ScaledLinear, start: 0.000_85, end: 0.012, train_timesteps: 1000 }
+    }
+}
+
+impl Betas {
+    /// Works out alpha-bar: one number in (0, 1) per training timestep, falling.
+    ///
+    /// The spacing and each beta are rounded to `f32`, as the checkpoints' own training had them; the product is taken
+    /// in `f64` and its terms are rounded to `f32`.
+    ///
+    /// # Errors
+    ///
+    /// [`BetasError`], where the bounds in the fields' descriptions do not hold.
+    pub fn alphas_cumprod(&self) -> Result<Vec<f64>, BetasError> {
+        let Self { schedule, start, end, train_timesteps } = *self;
+        if !(100..=10_000).contains(&train_timesteps) {
+            return Err(BetasError::Timesteps(train_timesteps));
+        }
+        if !(start > 0.0 && start <= end && end < 1.0) {
+            return Err(BetasError::Range { start, end });
+        }
+        let betas = match schedule {
+            BetaSchedule::Linear => linspace(start, end, train_timesteps),
+            BetaSchedule::ScaledLinear => {
+                let mut roots = linspace(start.sqrt(), end.sqrt(), train_timesteps);
+                roots.iter_mut().for_each(|root| *root *= *root);
+                roots
+            }
+        };
+        let mut product = 1.0;
+        Ok(betas
+            .iter()
+            .map(|beta| {
+                product *= f64::from(1.0 - beta);
+                f64::from(product as f32)
+            })
+            .collect())
+    }
+}
+
+/// `count` evenly spaced `f32`, counted from the start in the lower half and from the end in the upper one, so that
+/// both ends are exact. Each is rounded once.
+fn linspace(start: f64, end: f64, count: u32) -> Vec<f32> {
+    let (start, end) = (start as f32, end as f32);
+    let step = f64::from((end - start) / (count - 1) as f32);
+    let at = |i: u32| {
+        if i < count / 2 {
+            (f64::from(start) + step * f64::from(i)) as f32
+        } else {
+            (f64::from(end) - step * f64::from(count - 1 - i)) as f32
+        }
+    };
+    (0..count).map(at).collect()
+}
+
+/// Why a scheduler's configuration gives no schedule.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum BetasError {
+    /// The number of training timesteps is out of range.
+    #[error("num_train_timesteps is {0}, but must be between 100 and 10000")]
+    Timesteps(u32),
+    /// The betas do not rise inside (0, 1).
+    #[error("beta_start is {start} and beta_end is {end}, but 0 < beta_start <= beta_end < 1 must hold")]
+    Range {
+        /// The first beta.
+        start: f64,
+        /// The last beta.
+        end: f64,
+    },
+}
+
+impl From<BetasError> for Error {
+    fn from(error: BetasError) -> Self {
+        Self::new(ErrorKind::BadModel, error.to_string()).with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_product_falls_between_one_and_zero() {
+        for schedule in [BetaSchedule::ScaledLinear, BetaSchedule::Linear] {
+            let alphas = Betas { schedule, ..Betas::default() }.alphas_cumprod().unwrap();
+            assert_eq!(alphas.len(), 1000);
+            assert!(alphas.iter().all(|&alpha| 0.0 < alpha && alpha < 1.0));
+            assert!(alphas.windows(2).all(|pair| pair[1] < pair[0]));
+        }
+    }
+
+    /// From `torch.linspace` and `torch.cumprod`; see `tests/golden/generate/noise.py` for the versions.
+    #[test]
+    fn the_ends_have_the_bits_of_the_reference() {
+        let alphas = Betas::default().alphas_cumprod().unwrap();
+        let bits = |i: usize| (alphas[i] as f32).to_bits();
+        assert_eq!([bits(0), bits(499), bits(500), bits(999)], ALPHA_BITS);
+    }
+
+    const ALPHA_BITS: [u32; 4] = [0x3f7f_c84b, 0x3e8e_2ab0, 0x3e8d_7b73, 0x3b98_b3b6];
+
+    #[test]
+    fn refuses_betas_that_leave_no_schedule() {
+        let refused = |betas: Betas| betas.alphas_cumprod().unwrap_err();
+        let good = Betas::default();
+        assert_eq!(refused(Betas { train_timesteps: 99, ..good }), BetasError::Timesteps(99));
+        assert_eq!(refused(Betas { train_timesteps: u32::MAX, ..good }), BetasError::Timesteps(u32::MAX));
+        for (start, end) in [(0.0, 0.5), (0.5, 0.4), (0.1, 1.0), (f64::NAN, 0.5), (0.1, f64::NAN)] {
+            assert!(matches!(refused(Betas { start, end, ..good }), BetasError::Range { .. }), "{start} {end}");
+        }
+        let error = Error::from(BetasError::Timesteps(7));
+        assert_eq!(error.kind(), ErrorKind::BadModel);
+        assert!(error.to_string().contains("is 7"));
+    }
+}

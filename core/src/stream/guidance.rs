@@ -1,0 +1,165 @@
+//! Guidance: which rows the UNet is given, and when that is more than the prompt's own.
+//!
+//! `full` runs the negative prompt for every row. Residual guidance (RCFG) replaces those runs by the stock noise, a
+//! running estimate of what the negative prompt would have predicted: `self` starts it from the fixed noise, `initialize`
+//! from one true negative prediction for the newest frame.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind};
+
+/// How the picture is pushed away from the negative prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum CfgType {
+    /// Not at all.
+    #[serde(rename = "none")]
+    None,
+    /// By a negative prediction for every row: twice the work.
+    #[serde(rename = "full")]
+    Full,
+    /// By the stock noise alone: no further work.
+    #[default]
+    #[serde(rename = "self")]
+    SelfNegative,
+    /// By the stock noise, which one negative prediction a frame starts.
+    #[serde(rename = "initialize")]
+    Initialize,
+}
+
+impl CfgType {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::None, Self::Full, Self::SelfNegative, Self::Initialize];
+
+    /// Gives its name in parameters and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Full => "full",
+            Self::SelfNegative => "self",
+            Self::Initialize => "initialize",
+        }
+    }
+
+    /// Tells whether guidance counts at `guidance_scale`: above 1, and not with [`CfgType::None`].
+    pub fn active(self, guidance_scale: f32) -> bool {
+        self != Self::None && guidance_scale > 1.0
+    }
+
+    /// Tells whether guidance at `guidance_scale` reads the stock noise, so that it has to be kept.
+    pub fn uses_stock(self, guidance_scale: f32) -> bool {
+        self.active(guidance_scale) && matches!(self, Self::SelfNegative | Self::Initialize)
+    }
+}
+
+impl fmt::Display for CfgType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for CfgType {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|cfg| cfg.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::new(ErrorKind::InvalidArgument, format!("guidance type is {name:?}, but must be one of {names}"))
+        })
+    }
+}
+
+/// Which text a UNet row attends to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TextRow {
+    /// The blended prompt.
+    Prompt,
+    /// The negative prompt.
+    Negative,
+}
+
+/// One row of a UNet call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UnetRow {
+    /// The entry of the step table that gives the row's timestep.
+    pub stage: usize,
+    /// The text that the row attends to.
+    pub text: TextRow,
+}
+
+/// Lists the rows of the one UNet call a frame of a stream batch of `stages` stages; negative rows stand first.
+pub fn rows(cfg: CfgType, active: bool, stages: usize) -> Vec<UnetRow> {
+    let negative = lead(cfg, active, 0, stages);
+    join(0..negative, 0..stages)
+}
+
+/// Lists the rows of the UNet call of `stage`, where stages are run one after the other.
+pub fn stage_rows(cfg: CfgType, active: bool, stage: usize) -> Vec<UnetRow> {
+    let negative = lead(cfg, active, stage, 1);
+    join(stage..stage + negative, stage..stage + 1)
+}
+
+/// How many negative rows stand before the prompt's in a call whose prompt rows are `first..first + count`.
+pub(super) fn lead(cfg: CfgType, active: bool, first: usize, count: usize) -> usize {
+    match cfg {
+        CfgType::Full if active => count,
+        CfgType::Initialize if active && first == 0 => 1,
+        CfgType::None | CfgType::Full | CfgType::SelfNegative | CfgType::Initialize => 0,
+    }
+}
+
+fn join(negative: std::ops::Range<usize>, prompt: std::ops::Range<usize>) -> Vec<UnetRow> {
+    let row = |text| move |stage| UnetRow { stage, text };
+    negative.map(row(TextRow::Negative)).chain(prompt.map(row(TextRow::Prompt))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn brief(rows: &[UnetRow]) -> String {
+        let one = |row: &UnetRow| format!("{}{}", if row.text == TextRow::Prompt { "p" } else { "n" }, row.stage);
+        rows.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn each_kind_sends_its_own_rows() {
+        let cases = [
+            (CfgType::None, "p0 p1 p2", "p0", "p2"),
+            (CfgType::SelfNegative, "p0 p1 p2", "p0", "p2"),
+            (CfgType::Initialize, "n0 p0 p1 p2", "n0 p0", "p2"),
+            (CfgType::Full, "n0 n1 n2 p0 p1 p2", "n0 p0", "n2 p2"),
+        ];
+        for (cfg, batch, first, last) in cases {
+            let active = cfg.active(1.4);
+            assert_eq!(brief(&rows(cfg, active, 3)), batch, "{cfg}");
+            assert_eq!(brief(&stage_rows(cfg, active, 0)), first, "{cfg}");
+            assert_eq!(brief(&stage_rows(cfg, active, 2)), last, "{cfg}");
+            assert_eq!(brief(&rows(cfg, false, 3)), "p0 p1 p2", "{cfg} at rest");
+            assert_eq!(brief(&stage_rows(cfg, false, 1)), "p1", "{cfg} at rest");
+        }
+    }
+
+    #[test]
+    fn guidance_counts_above_one_only() {
+        for cfg in [CfgType::Full, CfgType::SelfNegative, CfgType::Initialize] {
+            assert!(cfg.active(1.001) && !cfg.active(1.0) && !cfg.active(0.0) && !cfg.active(f32::NAN), "{cfg}");
+        }
+        assert!(!CfgType::None.active(7.5));
+        assert!(CfgType::SelfNegative.uses_stock(1.4) && CfgType::Initialize.uses_stock(1.4));
+        assert!(!CfgType::Full.uses_stock(1.4) && !CfgType::SelfNegative.uses_stock(1.0));
+    }
+
+    #[test]
+    fn names_are_the_same_in_text_and_json() {
+        for cfg in CfgType::ALL {
+            assert_eq!(cfg.name().parse::<CfgType>().unwrap(), cfg);
+            assert_eq!(serde_json::to_string(&cfg).unwrap(), format!("{:?}", cfg.name()));
+            assert_eq!(serde_json::from_str::<CfgType>(&format!("{:?}", cfg.to_string())).unwrap(), cfg);
+        }
+        let refused = "selfish".parse::<CfgType>().unwrap_err();
+        assert!(refused.to_string().contains("\"selfish\"") && refused.to_string().contains("initialize"));
+    }
+}

@@ -1,0 +1,168 @@
+//! What holds for every configuration that stays as it is.
+
+use proptest::prelude::*;
+
+use super::toy::{Toy, config, frame, noise, run, step};
+use crate::stream::guidance::{rows, stage_rows};
+use crate::stream::{Call, CfgType, StreamBatch, StreamConfig};
+use crate::{Error, ErrorKind};
+
+const ROW: usize = 6;
+
+fn any_config() -> impl Strategy<Value = StreamConfig> {
+    let list = prop::collection::vec(0_usize..50, 1..5);
+    let numbers = (0.5_f32..2.5, 0.0_f32..1.5);
+    (list, 0..CfgType::ALL.len(), numbers, any::<bool>()).prop_map(|(mut list, cfg, (scale, delta), do_add_noise)| {
+        list.sort_unstable();
+        let base = config(&list, &noise(list.len(), ROW));
+        StreamConfig { cfg_type: CfgType::ALL[cfg], guidance_scale: scale, delta, do_add_noise, ..base }
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_batched_picture_is_the_sequential_one_later(config in any_config()) {
+        let delay = config.table.delay();
+        let batched = run(&config, ROW, 0..9);
+        let sequential = run(&StreamConfig { batched: false, ..config }, ROW, 0..9);
+        for (number, picture) in batched.iter().enumerate() {
+            // The rows of the first frame fill the stream, so its picture comes from the start.
+            prop_assert_eq!(picture, &sequential[number.saturating_sub(delay)]);
+        }
+    }
+
+    #[test]
+    fn the_same_frames_give_the_same_bytes(config in any_config(), batched in any::<bool>()) {
+        let config = StreamConfig { batched, ..config };
+        prop_assert_eq!(run(&config, ROW, 0..6), run(&config, ROW, 0..6));
+    }
+
+    #[test]
+    fn a_failed_prediction_changes_nothing(config in any_config(), batched in any::<bool>(), at in 0_usize..5) {
+        let config = StreamConfig { batched, ..config };
+        let mut stream = StreamBatch::new(ROW, config.clone()).unwrap();
+        let mut pictures = Vec::new();
+        for number in 0..5 {
+            if number == at {
+                let mut out = vec![7.0; ROW];
+                let mut left = at % 2;
+                let mut toy = Toy::of(&stream);
+                // Where a frame takes several calls, a later one fails too.
+                let mut failing = |call: Call, x: &[f32], eps: &mut [f32]| {
+                    if left == 0 { return Err(Error::new(ErrorKind::Device, "gone")); }
+                    left -= 1;
+                    crate::stream::Predict::predict(&mut toy, call, x, eps)
+                };
+                if stream.step(&frame(99, ROW), 99, &mut failing, &mut out).is_err() {
+                    prop_assert_eq!(out, vec![7.0; ROW], "nothing was written");
+                } else {
+                    // A single call had succeeded: then it is a frame like any other, and this case shows nothing.
+                    return Ok(());
+                }
+            }
+            pictures.push(step(&mut stream, number, ROW));
+        }
+        prop_assert_eq!(pictures, run(&config, ROW, 0..5));
+    }
+}
+
+#[test]
+fn the_calls_are_those_that_guidance_lists() {
+    for cfg_type in CfgType::ALL {
+        for batched in [true, false] {
+            let config = StreamConfig { cfg_type, batched, ..config(&[12, 20, 32], &noise(3, ROW)) };
+            let active = cfg_type.active(config.guidance_scale);
+            let mut stream = StreamBatch::new(ROW, config).unwrap();
+            let count = |call| match call {
+                Call::Batch => (call, rows(cfg_type, active, 3).len()),
+                Call::Stage(stage) => (call, stage_rows(cfg_type, active, stage).len()),
+            };
+            let a_frame = if batched { vec![Call::Batch] } else { (0..3).map(Call::Stage).collect() };
+            let expected: Vec<_> = a_frame.into_iter().map(count).collect();
+            let mut out = vec![0.0; ROW];
+            for number in 0..3 {
+                let mut toy = Toy::of(&stream);
+                stream.step(&frame(number, ROW), number as u64, &mut toy, &mut out).unwrap();
+                // The first frame of a batch takes two calls more, whose results are dropped.
+                let times = if batched && number == 0 { 3 } else { 1 };
+                assert_eq!(toy.calls, expected.repeat(times), "{cfg_type}, frame {number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_picture_names_the_frame_it_was_made_from() {
+    let config = config(&[12, 20, 32], &noise(3, ROW));
+    let mut stream = StreamBatch::new(ROW, config.clone()).unwrap();
+    assert_eq!(stream.delay(), 2);
+    let sources: Vec<u64> = (10..16).map(|number| step(&mut stream, number, ROW).1).collect();
+    assert_eq!(sources, [10, 10, 10, 11, 12, 13]);
+    let sequential = run(&StreamConfig { batched: false, ..config }, ROW, 10..13);
+    assert_eq!(sequential.iter().map(|picture| picture.1).collect::<Vec<_>>(), [10, 11, 12]);
+}
+
+#[test]
+fn a_reset_stream_begins_anew() {
+    let config = config(&[12, 20, 32], &noise(3, ROW));
+    let mut stream = StreamBatch::new(ROW, config.clone()).unwrap();
+    (0..4).for_each(|number| drop(step(&mut stream, number, ROW)));
+    stream.reset();
+    let again: Vec<_> = (4..8).map(|number| step(&mut stream, number, ROW)).collect();
+    assert_eq!(again, run(&config, ROW, 4..8));
+}
+
+#[test]
+fn a_hook_sees_the_noised_latent_and_what_it_writes_counts() {
+    let config = config(&[12], &noise(1, ROW));
+    let step_0 = config.table.steps()[0];
+    let mut stream = StreamBatch::new(ROW, config.clone()).unwrap();
+    let latent = frame(3, ROW);
+    let noised = stream.enter(&latent, 3).unwrap();
+    for ((x, latent), noise) in noised.iter().zip(&latent).zip(config.noise.iter()) {
+        let expected = step_0.sqrt_alpha * f64::from(*latent) + step_0.sqrt_beta * f64::from(*noise);
+        assert!((f64::from(*x) - expected).abs() < 1e-6);
+    }
+    noised.fill(0.25);
+    let mut toy = Toy::of(&stream);
+    stream.advance(&mut toy, &mut [0.0; ROW]).unwrap();
+    assert_eq!(toy.seen, [0.25; ROW]);
+}
+
+#[test]
+fn what_is_no_number_leaves_with_its_frame() {
+    for cfg_type in CfgType::ALL {
+        let mut stream =
+            StreamBatch::new(ROW, StreamConfig { cfg_type, ..config(&[12, 20, 32], &noise(3, ROW)) }).unwrap();
+        let mut healthy = |number: usize| step(&mut stream, number, ROW).0.iter().all(|x| x.is_finite());
+        assert!((0..3).all(&mut healthy));
+        let mut out = [0.0; ROW];
+        stream.step(&[f32::NAN; ROW], 3, &mut Toy::of(&stream), &mut out).unwrap();
+        let after: Vec<bool> = (4..8).map(|number| step(&mut stream, number, ROW).0[0].is_finite()).collect();
+        assert_eq!(after, [true, false, true, true], "{cfg_type}");
+    }
+}
+
+#[test]
+fn refuses_calls_that_do_not_fit() {
+    let good = config(&[12, 20], &noise(2, ROW));
+    let refused = |row_len, config: StreamConfig| {
+        let error = StreamBatch::new(row_len, config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        error.to_string()
+    };
+    assert!(refused(0, good.clone()).contains("at least 1"));
+    assert!(refused(ROW + 1, good.clone()).contains("2 rows of 7 are needed"));
+    assert!(refused(usize::MAX, good.clone()).contains("are needed"));
+    assert!(refused(ROW, StreamConfig { guidance_scale: f32::NAN, ..good.clone() }).contains("guidance_scale is NaN"));
+    assert!(refused(ROW, StreamConfig { delta: f32::INFINITY, ..good.clone() }).contains("delta is inf"));
+
+    let mut stream = StreamBatch::new(ROW, good.clone()).unwrap();
+    let mut toy = Toy::of(&stream);
+    assert!(stream.enter(&[0.0; ROW - 1], 0).is_err());
+    assert!(stream.advance(&mut toy, &mut [0.0; ROW]).unwrap_err().to_string().contains("no frame has entered"));
+    stream.enter(&[0.0; ROW], 0).unwrap();
+    assert!(stream.advance(&mut toy, &mut [0.0; ROW + 1]).is_err());
+    assert!(stream.configure(StreamConfig { delta: f32::NAN, ..good }).is_err());
+    assert!(stream.advance(&mut toy, &mut [0.0; ROW]).is_ok(), "the frame that entered still waits");
+}

@@ -1,0 +1,65 @@
+//! Where the time of one frame went.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Says how long each stage of a frame took, in microseconds; 0 for a stage that did not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Timings {
+    /// Pixels to numbers, and the image processors before the encoder.
+    pub preprocess: u64,
+    /// The autoencoder's encoder.
+    pub encode: u64,
+    /// Control images and the ControlNets.
+    pub control: u64,
+    /// The UNet, with guidance and the step to the next latent.
+    pub unet: u64,
+    /// The autoencoder's decoder.
+    pub decode: u64,
+    /// The image processors after the decoder, and numbers to pixels.
+    pub postprocess: u64,
+    /// The whole frame; more than the sum of the stages, less than that would be a bug.
+    pub total: u64,
+}
+
+impl Timings {
+    /// Turns a duration into what the fields hold.
+    pub fn micros(duration: Duration) -> u64 {
+        u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Gives every stage with its name, in the order in which they run; the whole frame comes last, as `frame`.
+    pub fn stages(&self) -> [(&'static str, u64); 7] {
+        [
+            ("preprocess", self.preprocess),
+            ("encode", self.encode),
+            ("control", self.control),
+            ("unet", self.unet),
+            ("decode", self.decode),
+            ("postprocess", self.postprocess),
+            ("frame", self.total),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_is_named_in_order() {
+        let json = r#"{"preprocess":1,"encode":2,"control":3,"unet":4,"decode":5,"postprocess":6,"total":7}"#;
+        let timings: Timings = serde_json::from_str(json).unwrap();
+        let stages = timings.stages();
+        assert_eq!(stages.map(|(_, micros)| micros), [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(stages[6].0, "frame");
+        assert_eq!(serde_json::to_string(&timings).unwrap(), json);
+    }
+
+    #[test]
+    fn a_duration_past_the_range_is_the_largest_number() {
+        assert_eq!(Timings::micros(Duration::from_millis(3)), 3000);
+        assert_eq!(Timings::micros(Duration::MAX), u64::MAX);
+    }
+}

@@ -1,0 +1,289 @@
+//! Pictures and video, in and out: files, folders, standard input and output.
+//!
+//! [`open`] and [`create`] choose by what a path looks like; the rest of the command line sees a [`FrameReader`] and a
+//! [`PictureWriter`]. What comes in is checked before memory is taken for it. What goes out has its final name only
+//! once it is whole.
+
+mod fit;
+mod folder;
+mod mp4_read;
+mod mp4_write;
+mod pending;
+mod picture;
+mod sps;
+pub mod y4m;
+
+use std::fmt;
+use std::io::{BufReader, BufWriter};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use dreamframe::frame::{ColorSpace, Frame, YuvMatrix, YuvRange};
+use dreamframe::{Error, ErrorKind, Result};
+
+/// Reads frames one after another.
+pub trait FrameReader: Send + fmt::Debug {
+    /// Reads the next frame, or says `None` at the end. Its number is its place, from 0; its buffer is pooled.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame` for what is broken or too large, `Unsupported` for what is not read, `Io`.
+    fn next(&mut self) -> Result<Option<Frame>>;
+
+    /// Gives width and height of the first frame.
+    fn size(&self) -> (u32, u32);
+
+    /// Says how many frames there are, where that is known beforehand.
+    fn len(&self) -> Option<usize>;
+
+    /// Says whether it is known that there is no frame.
+    fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Says how many frames make a second; `None` for pictures, and where the file does not tell.
+    fn rate(&self) -> Option<Rate>;
+
+    /// Gives the file name of the frame read last, where it came from a file of its own.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// Writes pictures of one size one after another.
+///
+/// What is dropped before [`finish`](Self::finish) leaves nothing under the final name, except for a folder, in which
+/// the pictures written so far stay, each of them whole.
+pub trait PictureWriter: Send + fmt::Debug {
+    /// Writes a picture of any pixel format; `name` is its file name in a folder, and ignored elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame` for another size than promised, `InvalidArgument` for a second picture where there is room for
+    /// one or a name that is none, `Io` where the disk is full or gone.
+    fn write(&mut self, picture: &Frame, name: Option<&str>) -> Result<()>;
+
+    /// Completes the output and gives it its name.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` when nothing was written, `Io`.
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// Frames a second, as a fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Frames …
+    pub frames: NonZeroU32,
+    /// … in so many seconds.
+    pub seconds: NonZeroU32,
+}
+
+impl Rate {
+    /// Reduces a fraction; `None` for zero, or where it does not fit.
+    pub fn new(frames: u64, seconds: u64) -> Option<Self> {
+        let (mut a, mut b) = (frames, seconds);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        let part = |value: u64| NonZeroU32::new(u32::try_from(value.checked_div(a)?).ok()?);
+        Some(Self { frames: part(frames)?, seconds: part(seconds)? })
+    }
+
+    /// Frames a second as a number.
+    pub fn hertz(self) -> f64 {
+        f64::from(self.frames.get()) / f64::from(self.seconds.get())
+    }
+}
+
+impl Default for Rate {
+    /// 25 frames a second.
+    fn default() -> Self {
+        Self { frames: NonZeroU32::MIN.saturating_add(24), seconds: NonZeroU32::MIN }
+    }
+}
+
+/// What is known of an output before its first picture.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// Pixels of a row of every picture.
+    pub width: u32,
+    /// Rows of every picture.
+    pub height: u32,
+    /// Pictures a second.
+    pub rate: Rate,
+    /// How many pictures there will be, where that is known; lets a video start before it is loaded.
+    pub pictures: Option<usize>,
+}
+
+/// What a path stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// Standard input or output, as YUV4MPEG2.
+    Stream,
+    Y4m(PathBuf),
+    Mp4(PathBuf),
+    Picture(PathBuf),
+    Folder(PathBuf),
+}
+
+impl Place {
+    /// Goes by what is there, then by the ending.
+    fn of(path: &Path) -> Result<Self> {
+        let owned = path.to_path_buf();
+        if path == Path::new("-") {
+            return Ok(Self::Stream);
+        }
+        if path.is_dir() {
+            return Ok(Self::Folder(owned));
+        }
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        match ending.as_deref() {
+            None => Ok(Self::Folder(owned)),
+            Some("mp4" | "m4v" | "mov") => Ok(Self::Mp4(owned)),
+            Some("y4m") => Ok(Self::Y4m(owned)),
+            Some(ending) if picture::is_ending(ending) => Ok(Self::Picture(owned)),
+            Some(ending) => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "{} ends in .{ending}, but must be a folder, - or end in one of {}, mp4, m4v, mov, y4m",
+                    path.display(),
+                    picture::ENDINGS.join(", ")
+                ),
+            )),
+        }
+    }
+}
+
+/// Opens a picture, a folder of pictures, an H.264 `.mp4`, a `.y4m`, or `-` for YUV4MPEG2 on standard input.
+///
+/// # Errors
+///
+/// `NotFound`, `InvalidArgument` for a path of no known kind or a folder without pictures, `Unsupported` for a codec
+/// or layout that is not read, `InvalidFrame` for a broken, cut off or oversized file, `Io`.
+pub fn open(path: &Path) -> Result<Box<dyn FrameReader>> {
+    const BUFFER: usize = 1 << 16;
+    let open_file = |path: &Path| std::fs::File::open(path).map_err(|error| Error::io(path, "open", error));
+    match Place::of(path)? {
+        Place::Stream => {
+            let input = BufReader::with_capacity(BUFFER, std::io::stdin());
+            Named::open("standard input".into(), || y4m::Y4mReader::new(input))
+        }
+        Place::Y4m(path) => {
+            let input = BufReader::with_capacity(BUFFER, open_file(&path)?);
+            Named::open(path.display().to_string(), || y4m::Y4mReader::new(input))
+        }
+        Place::Mp4(path) => {
+            let file = open_file(&path)?;
+            Named::open(path.display().to_string(), || mp4_read::Mp4Reader::new(file))
+        }
+        // These name the picture themselves.
+        Place::Picture(path) => Ok(Box::new(folder::PictureReader::one(path)?)),
+        Place::Folder(path) => Ok(Box::new(folder::PictureReader::folder(&path)?)),
+    }
+}
+
+/// A reader whose errors name the file.
+#[derive(Debug)]
+struct Named<R> {
+    source: String,
+    inner: R,
+}
+
+impl<R: FrameReader + 'static> Named<R> {
+    fn open(source: String, open: impl FnOnce() -> Result<R>) -> Result<Box<dyn FrameReader>> {
+        match open() {
+            Ok(inner) => Ok(Box::new(Self { source, inner })),
+            Err(error) => Err(error.within(source)),
+        }
+    }
+}
+
+impl<R: FrameReader> FrameReader for Named<R> {
+    fn next(&mut self) -> Result<Option<Frame>> {
+        self.inner.next().map_err(|error| error.within(&self.source))
+    }
+
+    fn size(&self) -> (u32, u32) {
+        self.inner.size()
+    }
+
+    fn len(&self) -> Option<usize> {
+        self.inner.len()
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        self.inner.rate()
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.inner.name()
+    }
+}
+
+/// Creates a picture, a folder of pictures, an H.264 `.mp4`, a `.y4m`, or writes YUV4MPEG2 to standard output for `-`.
+///
+/// A file that is there already is replaced when the new one is whole. A path without ending is a folder.
+///
+/// # Errors
+///
+/// `InvalidArgument` for a path of no known kind or a size that the format cannot hold, `Io`.
+pub fn create(path: &Path, output: Output) -> Result<Box<dyn PictureWriter>> {
+    Ok(match Place::of(path)? {
+        Place::Stream => {
+            let stdout = BufWriter::with_capacity(1 << 16, std::io::stdout());
+            Box::new(y4m::Y4mWriter::new(stdout, PathBuf::from("standard output"), output)?)
+        }
+        Place::Y4m(file) => Box::new(y4m::Y4mWriter::create(&file, output)?),
+        Place::Mp4(file) => Box::new(mp4_write::Mp4Writer::create(&file, output)?),
+        Place::Picture(file) => Box::new(folder::OnePicture::new(file, output)),
+        Place::Folder(folder) => Box::new(folder::FolderWriter::create(folder, output)?),
+    })
+}
+
+/// What the numbers of a video mean that does not say: BT.601 below 720 rows and BT.709 from there on, limited range.
+///
+/// It is what browsers and players assume.
+fn assumed_color(height: u32) -> ColorSpace {
+    let matrix = if height < 720 { YuvMatrix::Bt601 } else { YuvMatrix::Bt709 };
+    ColorSpace { matrix, range: YuvRange::Limited }
+}
+
+/// Something in a file that cannot be a frame.
+fn broken(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidFrame, text)
+}
+
+fn unsupported(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Unsupported, text)
+}
+
+fn misused(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidArgument, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_reduced_and_never_zero() {
+        assert_eq!(Rate::new(12800, 512), Some(Rate::default()));
+        assert_eq!(Rate::new(30000, 1001).map(|rate| (rate.frames.get(), rate.seconds.get())), Some((30000, 1001)));
+        assert_eq!(Rate::new(0, 1), None);
+        assert_eq!(Rate::new(1, 0), None);
+        assert_eq!(Rate::new(u64::MAX, 2), None);
+    }
+
+    #[test]
+    fn the_ending_tells_the_kind_and_an_unknown_one_is_refused_with_the_known() {
+        assert_eq!(Place::of(Path::new("-")).unwrap(), Place::Stream);
+        assert_eq!(Place::of(Path::new("a.MP4")).unwrap(), Place::Mp4("a.MP4".into()));
+        assert_eq!(Place::of(Path::new("a.jpeg")).unwrap(), Place::Picture("a.jpeg".into()));
+        assert_eq!(Place::of(Path::new("pictures")).unwrap(), Place::Folder("pictures".into()));
+        let error = Place::of(Path::new("a.gif")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains("ends in .gif") && error.to_string().contains("png"), "{error}");
+    }
+}

@@ -1,0 +1,67 @@
+//! A file that has its name only when it is whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use dreamframe::{Error, Result};
+
+use super::misused;
+
+/// A file under a temporary name beside its final one; removed when it is dropped before [`commit`](Self::commit).
+#[derive(Debug)]
+pub(super) struct PendingFile {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+    whole: bool,
+}
+
+impl PendingFile {
+    /// Creates the temporary file. The folder must be there.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let Some(name) = path.file_name() else {
+            return Err(misused(format!("{} is no name of a file", path.display())));
+        };
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}.part", std::process::id()));
+        let temporary = path.with_file_name(hidden);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary);
+        let file = file.map_err(|error| Error::io(path, "create", error))?;
+        Ok(Self { file, temporary, path: path.to_path_buf(), whole: false })
+    }
+
+    /// Gives the file its name. A disk that was full all along says so here at the latest.
+    pub(super) fn commit(mut self) -> Result<()> {
+        let renamed = self.file.sync_all().and_then(|()| fs::rename(&self.temporary, &self.path));
+        renamed.map_err(|error| Error::io(&self.path, "write", error))?;
+        self.whole = true;
+        Ok(())
+    }
+}
+
+impl Write for PendingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for PendingFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+impl Drop for PendingFile {
+    fn drop(&mut self) {
+        if !self.whole {
+            // There is nobody left to tell; what stays is hidden and named as a part.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One picture, from a file and to a file.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+
+use dreamframe::frame::{ColorSpace, Frame, FramePool, MAX_SIDE, PixelFormat};
+use dreamframe::{Error, ErrorKind, Result};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use super::fit::{Wanted, write_error};
+use super::pending::PendingFile;
+use super::{Output, broken, unsupported};
+
+/// The endings of pictures that are read and written.
+pub(super) const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
+
+/// Of 100; above this, files grow and eyes see no difference.
+const JPEG_QUALITY: u8 = 95;
+
+/// Memory that a decoder may take beside the picture: a picture of the largest size with 16 bits a channel.
+const DECODER_BYTES: u64 = 8 * MAX_SIDE as u64 * MAX_SIDE as u64;
+
+/// Whether files with this ending (lower case, without dot) are taken for pictures.
+pub(super) fn is_ending(ending: &str) -> bool {
+    ENDINGS.contains(&ending)
+}
+
+/// Says how large a picture is without decoding it.
+pub(super) fn size(path: &Path) -> Result<(u32, u32)> {
+    Ok(decoder(path)?.dimensions())
+}
+
+/// Decodes a picture to RGB8, upright; transparency is dropped.
+pub(super) fn read(path: &Path, pool: &FramePool) -> Result<Frame> {
+    let failed = |error| image_error(path, error);
+    let mut decoder = decoder(path)?;
+    check_end(path)?;
+    let orientation = decoder.orientation().map_err(failed)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    image.apply_orientation(orientation);
+    let rgb = image.into_rgb8();
+    let mut frame = pool.frame(PixelFormat::Rgb8, rgb.width(), rgb.height())?;
+    frame.pixels_mut().copy_from_slice(&rgb);
+    Ok(frame)
+}
+
+/// A decoder that has read the header, with its size checked.
+fn decoder(path: &Path) -> Result<impl ImageDecoder> {
+    let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+    let mut reader =
+        ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|error| Error::io(path, "read", error))?;
+    if reader.format().is_none() {
+        return Err(broken(format!("{} is no PNG, JPEG, WebP or BMP picture", path.display())));
+    }
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(DECODER_BYTES);
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(|error| image_error(path, error))?;
+    let (width, height) = decoder.dimensions();
+    if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+        let text = format!("{} is {width}x{height}, but each side must be between 1 and {MAX_SIDE}", path.display());
+        return Err(broken(text));
+    }
+    Ok(decoder)
+}
+
+/// Checks that a JPEG has its end, without which the decoder would make the rest grey and say nothing.
+fn check_end(path: &Path) -> Result<()> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
+    if !bytes.starts_with(&[0xFF, 0xD8]) {
+        return Ok(());
+    }
+    // Neither marker can be part of what a scan holds, so the last scan's end comes after its start.
+    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xFF, marker]);
+    if last(0xD9) > last(0xDA) {
+        return Ok(());
+    }
+    Err(broken(format!("{} is broken or cut off: the end of the JPEG is missing", path.display())))
+}
+
+fn image_error(path: &Path, error: ImageError) -> Error {
+    let path = path.display();
+    let made = match &error {
+        ImageError::IoError(cause) if cause.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Error::new(ErrorKind::Io, format!("cannot read {path}"))
+        }
+        ImageError::Unsupported(cause) => unsupported(format!("{path} cannot be read: {cause}")),
+        ImageError::Limits(cause) => broken(format!("{path} needs more memory than a picture may: {cause}")),
+        ImageError::IoError(_) | ImageError::Decoding(_) | ImageError::Encoding(_) | ImageError::Parameter(_) => {
+            broken(format!("{path} is broken or cut off: {error}"))
+        }
+    };
+    made.with_source(error)
+}
+
+/// Writes pictures of one size, each to a file of its own.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    wanted: Wanted,
+}
+
+impl Encoder {
+    pub(super) fn new(output: Output) -> Self {
+        Self { wanted: Wanted::new(PixelFormat::Rgb8, ColorSpace::default(), output) }
+    }
+
+    /// Writes a picture in the format that the ending of `path` names; it has its name once it is whole.
+    pub(super) fn write(&mut self, picture: &Frame, path: &Path) -> Result<()> {
+        let format = ImageFormat::from_path(path).map_err(|error| {
+            let text = format!("{} must end in one of {}", path.display(), ENDINGS.join(", "));
+            Error::new(ErrorKind::InvalidArgument, text).with_source(error)
+        })?;
+        let rgb = self.wanted.of(picture)?;
+        let mut file = BufWriter::new(PendingFile::create(path)?);
+        let (pixels, width, height) = (rgb.pixels(), rgb.width(), rgb.height());
+        let written =
+            match format {
+                ImageFormat::Jpeg => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY)
+                    .encode(pixels, width, height, ExtendedColorType::Rgb8),
+                // BMP seeks; the others do not mind.
+                _ => image::write_buffer_with_format(&mut file, pixels, width, height, ExtendedColorType::Rgb8, format),
+            };
+        written.map_err(|error| encode_error(path, error))?;
+        file.flush().map_err(|error| write_error(path, error))?;
+        let file = file.into_inner().map_err(|error| write_error(path, error.into_error()))?;
+        file.commit()
+    }
+}
+
+fn encode_error(path: &Path, error: ImageError) -> Error {
+    match error {
+        ImageError::IoError(cause) => write_error(path, cause),
+        ImageError::Unsupported(_)
+        | ImageError::Limits(_)
+        | ImageError::Decoding(_)
+        | ImageError::Encoding(_)
+        | ImageError::Parameter(_) => {
+            let text = format!("cannot write {} as such a picture: {error}", path.display());
+            Error::new(ErrorKind::InvalidArgument, text).with_source(error)
+        }
+    }
+}

@@ -1,0 +1,181 @@
+"""Writes the broken files under tests/bad/weights, tests/bad/config and tests/bad/tokenizer.
+
+Each file (or folder, where it takes several files to be wrong) is broken in one way, which its name tells; the text
+that the refusal must contain stands in `expected.json` beside them. Needs Python 3.10+ alone:
+
+    python tests/bad/make.py
+"""
+import json
+import pathlib
+import shutil
+import struct
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def safetensors(header, data=b"", length=None):
+    text = header if isinstance(header, bytes) else (header if isinstance(header, str) else json.dumps(header)).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def tensor(begin, end, shape=None, dtype="F32"):
+    return {"dtype": dtype, "shape": [(end - begin) // 4] if shape is None else shape, "data_offsets": [begin, end]}
+
+
+def one(data=bytes(8), **changes):
+    return safetensors({"a.weight": {**tensor(0, 8), **changes}}, data)
+
+
+GOOD = safetensors({"a.weight": tensor(0, 8)}, bytes(8))
+INFINITE = struct.pack("<ff", 1.0, float("inf"))
+CONFIG = {"config.json": '{"_class_name": "AutoencoderTiny"}'}
+INDEX = "diffusion_pytorch_model.safetensors.index.json"
+
+
+def index(**weight_map):
+    return {INDEX: json.dumps({"weight_map": {name.replace("_", "."): file for name, file in weight_map.items()}})}
+
+
+FIRST, SECOND = (f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2))
+
+WEIGHTS = {
+    "empty.safetensors": (b"", "has 0 bytes, but a safetensors file has at least 8"),
+    "shorter_than_the_length.safetensors": (bytes(7), "has 7 bytes"),
+    "header_cut.safetensors": (GOOD[:40], "but only 32 bytes follow"),
+    "header_longer_than_the_file.safetensors": (safetensors({}, length=10_000), "the header's length is 10000, but only 2 bytes follow"),
+    "header_over_the_limit.safetensors": (safetensors({}, length=33_554_433), "is 33554433, but must be at most 33554432"),
+    "header_of_the_largest_length.safetensors": (safetensors({}, length=2**64 - 1), "is 18446744073709551615, but must be at most"),
+    "header_not_json.safetensors": (safetensors("{a: 1}"), "key must be a string"),
+    "header_a_list.safetensors": (safetensors("[]"), "expected an object of tensors"),
+    "header_not_utf8.safetensors": (safetensors(b'{"\xff\xfe": 1}'), "invalid unicode"),
+    "header_nested_deep.safetensors": (safetensors('{"a": ' + '{"b": ' * 200 + "1" + "}" * 200 + "}"), "missing field `dtype`"),
+    "metadata_not_of_texts.safetensors": (safetensors({"__metadata__": {"format": ["pt"]}}), "expected a string"),
+    "header_with_more_behind.safetensors": (safetensors("{} {}"), "trailing characters"),
+    "header_of_zero_bytes.safetensors": (safetensors(""), "EOF while parsing"),
+    "overlap.safetensors": (safetensors({"a": tensor(0, 8), "b": tensor(4, 12)}, bytes(12)), 'tensor "b" begins at 4, but the tensor before it ends at 8: they overlap'),
+    "same_bytes_twice.safetensors": (safetensors({"a": tensor(0, 8), "b": tensor(0, 8)}, bytes(8)), "they overlap"),
+    "hole.safetensors": (safetensors({"a": tensor(0, 4), "b": tensor(8, 12)}, bytes(12)), "begins at 8, but the tensor before it ends at 4: there is a hole"),
+    "hole_at_the_start.safetensors": (safetensors({"a": tensor(4, 12)}, bytes(12)), "there is a hole"),
+    "offset_past_the_end.safetensors": (safetensors({"a": tensor(0, 64)}, bytes(8)), "ends at 64, but the file has only 8 bytes of data"),
+    "offsets_reversed.safetensors": (one(data_offsets=[8, 0]), "needs 8 bytes, but its offsets 8..0 do not hold that"),
+    "offset_negative.safetensors": (one(data_offsets=[-8, 0]), "invalid value: integer `-8`"),
+    "offsets_three.safetensors": (one(data_offsets=[0, 8, 8]), "trailing characters"),
+    "offset_too_large.safetensors": (safetensors('{"a.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 18446744073709551624]}}', bytes(8)), "invalid type: floating point"),
+    "shape_overflows.safetensors": (one(shape=[2**40, 2**40]), "whose size overflows"),
+    "shape_times_dtype_overflows.safetensors": (one(shape=[2**62]), "whose size overflows"),
+    "shape_negative.safetensors": (one(shape=[-2]), "invalid value: integer `-2`"),
+    "shape_of_fractions.safetensors": (one(shape=[2.5]), "invalid type: floating point `2.5`"),
+    "shape_of_nine_dimensions.safetensors": (one(shape=[1] * 8 + [2]), "more than 8 dimensions"),
+    "shape_not_its_bytes.safetensors": (one(shape=[3]), "needs 12 bytes, but its offsets 0..8 do not hold that"),
+    "dtype_unknown.safetensors": (one(dtype="F31"), 'tensor "a.weight" has the unknown type "F31"'),
+    "dtype_missing.safetensors": (safetensors({"a.weight": {"shape": [2], "data_offsets": [0, 8]}}, bytes(8)), 'tensor "a.weight": missing field `dtype`'),
+    "dtype_of_no_weight.safetensors": (one(dtype="I32"), "has type I32, but weights are read from F16, BF16, F32 and F64"),
+    "name_twice.safetensors": (safetensors('{"a": %s, "a": %s}' % (json.dumps(tensor(0, 4)), json.dumps(tensor(4, 8))), bytes(8)), 'tensor "a" comes twice'),
+    "name_too_long.safetensors": (safetensors({"x" * 600: tensor(0, 8)}, bytes(8)), "name has 600 bytes, but at most 512 are read"),
+    "data_cut.safetensors": (GOOD[:-3], "ends at 8, but the file has only 5 bytes of data"),
+    "data_left_over.safetensors": (GOOD + bytes(3), "the tensors end at 8, but the file has 11 bytes of data"),
+    "holds_infinity.safetensors": (one(INFINITE), 'tensor "a.weight": holds inf'),
+    "holds_nan.safetensors": (one(struct.pack("<ff", float("nan"), 1.0)), 'tensor "a.weight": holds NaN'),
+    "holds_nan_in_half_precision.safetensors": (one(struct.pack("<eeee", 1, 1, float("nan"), 1), dtype="F16", shape=[4]), "holds NaN"),
+    "holds_more_than_f32_can.safetensors": (one(struct.pack("<d", 1e300), dtype="F64", shape=[1]), "holds inf"),
+    "a_pickle.safetensors": (b"\x80\x02}q\x00." + bytes(16), "is a Python pickle, not a safetensors file; pickled files can run code"),
+    "a_zip_archive.safetensors": (b"PK\x03\x04" + bytes(30), "is a zip archive, as PyTorch writes"),
+    "a_git_lfs_pointer.safetensors": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "is a Git LFS pointer"),
+    "a_gguf_file.safetensors": (b"GGUF\x03\0\0\0" + bytes(16), "is a GGUF file"),
+    "pickled_alone": ({**CONFIG, "diffusion_pytorch_model.bin": b"\x80\x02."}, "is a pickled file, which can run code when it is read"),
+    "no_weights": (CONFIG, "there are no weights: tried"),
+    "shard_missing": ({**CONFIG, **index(a_weight=FIRST, b_weight=SECOND), FIRST: GOOD}, "cannot open"),
+    "shard_in_another_folder": ({**CONFIG, **index(a_weight="../model.safetensors")}, 'the shard "../model.safetensors" is not the plain name'),
+    "shard_at_an_absolute_path": ({**CONFIG, **index(a_weight="/etc/model.safetensors")}, "is not the plain name of a .safetensors file"),
+    "shard_that_is_pickled": ({**CONFIG, **index(a_weight="model-00001-of-00001.bin")}, "is not the plain name of a .safetensors file"),
+    "shard_broken": ({**CONFIG, **index(a_weight=FIRST), FIRST: GOOD[:-1]}, "ends at 8, but the file has only 7"),
+    "tensor_in_two_shards": ({**CONFIG, **index(a_weight=FIRST, b_weight=SECOND), FIRST: GOOD, SECOND: GOOD}, 'both have tensor "a.weight"'),
+    "tensor_not_in_its_shard": ({**CONFIG, **index(b_weight=FIRST), FIRST: GOOD}, "but it does not"),
+    "index_not_json": ({**CONFIG, INDEX: "{"}, "is not an index of shards"),
+    "index_without_a_map": ({**CONFIG, INDEX: "{}"}, "missing field `weight_map`"),
+}
+
+CONFIGS = {
+    "config_not_json": ({"config.json": "{'_class_name': 1}"}, "is not a JSON object: key must be a string"),
+    "config_a_list": ({"config.json": "[]"}, "is not a JSON object"),
+    "config_without_class": ({"config.json": '{"in_channels": 3}'}, "names no class"),
+    "config_with_a_number_for_class": ({"config.json": '{"_class_name": 3}'}, "names no class"),
+    "config_not_utf8": ({"config.json": b'{"_class_name": "\xff"}'}, "is not UTF-8 text"),
+    "config_nested_too_deep": ({"config.json": '{"a": ' + "[" * 300 + "]" * 300 + "}"}, "recursion limit exceeded"),
+    "config_missing": ({"diffusion_pytorch_model.safetensors": GOOD}, "cannot open"),
+    "model_index_not_json": ({"model_index.json": "{"}, "is not a JSON object"),
+    "model_index_a_list": ({"model_index.json": '["unet"]'}, "is not a JSON object"),
+    "model_index_without_parts": ({"model_index.json": '{"_class_name": "StableDiffusionPipeline", "unet": [null, null]}'}, "names no component"),
+    "model_index_missing": ({"unet/config.json": "{}"}, "cannot open"),
+    "checkpoint_in_one_file": ({"v1-5-pruned.safetensors": GOOD}, "is a checkpoint in a single file"),
+}
+
+UNET = {"_class_name": "UNet2DConditionModel", "block_out_channels": [320, 640], "norm_num_groups": 32}
+UNETS = {
+    "a_billion_channels.json": ({**UNET, "block_out_channels": [320, 10**9]}, "block_out_channels is 1000000000, but must be a whole number"),
+    "negative_channels.json": ({**UNET, "block_out_channels": [-320, 640]}, "block_out_channels is -320, but must be a whole number"),
+    "channels_as_text.json": ({**UNET, "block_out_channels": ["320", 640]}, "block_out_channels is"),
+    "no_blocks.json": ({**UNET, "block_out_channels": []}, "block_out_channels is"),
+    "a_thousand_blocks.json": ({**UNET, "block_out_channels": [320] * 1000}, "block_out_channels is"),
+    "groups_that_do_not_divide.json": ({**UNET, "norm_num_groups": 33}, "norm_num_groups is 33, but must divide"),
+    "no_groups.json": ({**UNET, "norm_num_groups": 0}, "norm_num_groups is 0, but must be a whole number"),
+    "not_a_number.json": ('{"norm_eps": NaN}', "is not JSON"),
+}
+
+VOCAB = {"!": 0, "a": 1, "b": 2, "a</w>": 3, "b</w>": 4, "ab</w>": 5, "<|startoftext|>": 6, "<|endoftext|>": 7}
+MERGES = "#version: 0.2\na b</w>\n"
+
+
+def tokenizer(vocab=VOCAB, merges=MERGES, **others):
+    files = {"vocab.json": vocab if isinstance(vocab, str) else json.dumps(vocab), "merges.txt": merges}
+    return files | {f"{name}.json": json.dumps(content) for name, content in others.items()}
+
+
+def tokenizer_json(**changes):
+    model = {"type": "BPE", "end_of_word_suffix": "</w>", "vocab": VOCAB, "merges": ["a b</w>"]}
+    return {"tokenizer.json": json.dumps({"model": {**model, **changes}})}
+
+
+def without(name):
+    return {token: number for token, number in VOCAB.items() if token != name}
+
+
+TOKENIZERS = {
+    "vocab_not_json": (tokenizer(vocab="{"), "vocab.json cannot be read"),
+    "vocab_a_list": (tokenizer(vocab='["a"]'), "expected an object"),
+    "vocab_with_a_negative_id": (tokenizer(vocab={**VOCAB, "c": -1}), "invalid value: integer `-1`"),
+    "vocab_with_a_huge_id": (tokenizer(vocab={**VOCAB, "c": 4_000_000_000}), "has id 4000000000, but ids must be less than 262144"),
+    "vocab_with_a_long_token": (tokenizer(vocab={**VOCAB, "c" * 2000: 8}), "a token has 2000 bytes, but at most 1024 are read"),
+    "vocab_without_the_end_token": (tokenizer(vocab=without("<|endoftext|>")), 'the special token "<|endoftext|>" is not in the vocabulary'),
+    "merge_of_three": (tokenizer(merges="#version: 0.2\na b</w> a\n"), 'merges.txt line 2 is "a b</w> a", but must be two tokens'),
+    "merge_of_one": (tokenizer(merges="a\n"), "must be two tokens"),
+    "merge_of_an_unknown_token": (tokenizer(merges="a z</w>\n"), "vocabulary and merges do not fit together"),
+    "pad_token_not_in_the_vocabulary": (tokenizer(special_tokens_map={"pad_token": "<pad>"}), 'the special token "<pad>" is not in the vocabulary'),
+    "special_token_a_number": (tokenizer(special_tokens_map={"pad_token": 7}), "special_tokens_map.json cannot be read"),
+    "declared_token_with_another_id": (tokenizer(tokenizer_config={"added_tokens_decoder": {"3": {"content": "<|endoftext|>"}}}), "has id 7 in the vocabulary, but 3 beside it"),
+    "declared_token_without_number": (tokenizer(tokenizer_config={"added_tokens_decoder": {"x": {"content": "y"}}}), 'added_tokens_decoder has "x"'),
+    "json_of_another_type": (tokenizer_json(type="WordPiece"), 'has a model of type "WordPiece"'),
+    "json_without_word_ends": (tokenizer_json(end_of_word_suffix=None), 'end_of_word_suffix ""'),
+    "json_with_a_merge_of_one": (tokenizer_json(merges=["a"]), "a merge that is not two tokens"),
+    "vocab_without_merges": ({"vocab.json": json.dumps(VOCAB)}, "has neither vocab.json and merges.txt nor tokenizer.json"),
+}
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def main():
+    for folder, cases in {"weights": WEIGHTS, "config": CONFIGS, "config/unet": UNETS, "tokenizer": TOKENIZERS}.items():
+        shutil.rmtree(HERE / folder, ignore_errors=True)
+        for name, (content, _) in cases.items():
+            if name.endswith(".json") and isinstance(content, dict):
+                content = json.dumps(content)
+            for file, text in content.items() if isinstance(content, dict) else [("", content)]:
+                write(HERE / folder / name / file, text)
+        expected = {name: says for name, (_, says) in sorted(cases.items())}
+        write(HERE / folder / "expected.json", json.dumps(expected, indent=2) + "\n")
+
+
+main()

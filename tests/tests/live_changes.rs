@@ -1,0 +1,169 @@
+//! Parameters change between two frames: at once, whole or not at all, and never without a picture.
+
+use dreamframe::{Cost, ErrorKind, ParamsPatch, PictureKind};
+use dreamframe::{FrameView, PixelFormat};
+use dreamframe_tests::frames::{demo_engine, largest_difference, moving_disc, picture, pictures};
+
+const SIDE: u32 = 128;
+
+fn patch(text: &str) -> ParamsPatch {
+    ParamsPatch::from_json(text).unwrap()
+}
+
+#[test]
+fn every_number_changes_live_and_counts() {
+    for (change, cost) in [
+        (r#"{"prompt": "moonlit night"}"#, Cost::Recompute),
+        (r#"{"prompt": [["moonlit night", 1], ["a mosaic", 1]]}"#, Cost::Recompute),
+        (r#"{"seed": 4}"#, Cost::Recompute),
+        (r#"{"seed": [[4, 0.5], [9, 0.5]], "seed_interpolation_method": "slerp"}"#, Cost::Recompute),
+        (r#"{"t_index_list": [35, 44]}"#, Cost::Recompute),
+        (r#"{"t_index_list": [45]}"#, Cost::Recompute),
+        (r#"{"t_index_list": [30, 38, 42, 47]}"#, Cost::Recompute),
+        (r#"{"num_inference_steps": 40}"#, Cost::Recompute),
+        (r#"{"do_add_noise": false}"#, Cost::Recompute),
+        (r#"{"guidance_scale": 1.8}"#, Cost::Recompute),
+        (r#"{"use_denoising_batch": false}"#, Cost::Rebuild),
+    ] {
+        let mut plain = demo_engine(SIDE, |_, _| ());
+        let mut changed = demo_engine(SIDE, |_, _| ());
+        assert_eq!(pictures(&mut plain, 4), pictures(&mut changed, 4));
+        let update = changed.update(&patch(change)).unwrap();
+        assert_eq!(update.cost, Some(cost), "{change}");
+        let frames = 4..8;
+        let (a, b): (Vec<_>, Vec<_>) =
+            frames.map(|index| (picture(&mut plain, index), picture(&mut changed, index))).unzip();
+        assert!(a != b, "{change} must count");
+        for picture in &b {
+            let mean = picture.iter().map(|&byte| f64::from(byte)).sum::<f64>() / picture.len() as f64;
+            assert!((60.0..240.0).contains(&mean), "{change}: a picture of mean {mean}");
+        }
+    }
+}
+
+#[test]
+fn delta_counts_while_guidance_is_on() {
+    let guided = |delta: f64| {
+        pictures(
+            &mut demo_engine(SIDE, |params, _| {
+                params.guidance_scale = 1.5;
+                params.delta = delta;
+            }),
+            4,
+        )
+    };
+    assert!(guided(0.2) != guided(0.9));
+}
+
+#[test]
+fn an_equal_value_changes_nothing() {
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    let update = engine.update(&patch(r#"{"t_index_list": [41, 46], "guidance_scale": 1.0}"#)).unwrap();
+    assert_eq!((update.cost, update.changes.len()), (None, 0));
+}
+
+#[test]
+fn a_failed_update_changes_nothing() {
+    let mut tried = demo_engine(SIDE, |_, _| ());
+    let mut untouched = demo_engine(SIDE, |_, _| ());
+    for (change, kind) in [
+        (r#"{"delta": 0.1, "t_index_list": [50]}"#, ErrorKind::InvalidParams),
+        (r#"{"delta": 0.1, "width": 136}"#, ErrorKind::InvalidParams),
+        (
+            r#"{"delta": 0.1, "controlnets": [{"model_id": "some/controlnet", "preprocessor": "canny"}]}"#,
+            ErrorKind::Unsupported,
+        ),
+        (
+            r#"{"delta": 0.1, "cached_attention": {"enabled": true, "max_frames": 1, "interval": 1}}"#,
+            ErrorKind::Unsupported,
+        ),
+    ] {
+        let before = tried.params().clone();
+        let refused = tried.update(&patch(change)).unwrap_err();
+        assert_eq!(refused.kind(), kind, "{change}: {refused}");
+        assert_eq!(tried.params(), &before);
+        assert!(picture(&mut tried, 0) == picture(&mut untouched, 0), "{change}");
+    }
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    let refused = engine.update(&patch(r#"{"image_preprocessing": {"processors": [{"type": "blur"}]}}"#)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains("image_preprocessing"), "{refused}");
+}
+
+#[test]
+fn the_size_changes_live() {
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    picture(&mut engine, 0);
+    engine.update(&patch(r#"{"width": 192, "height": 64}"#)).unwrap();
+    assert_eq!(picture(&mut engine, 1).len(), 192 * 64 * 4);
+    assert_eq!(engine.size(), (192, 64));
+}
+
+#[test]
+fn a_size_that_the_model_cannot_do_names_the_nearest() {
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    let refused = engine.update(&patch(r#"{"width": 136}"#)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidParams);
+    assert!(refused.to_string().contains("128x128") && refused.to_string().contains("144x128"), "{refused}");
+}
+
+#[test]
+fn the_first_pictures_after_a_change_of_length_are_whole() {
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    let steady = pictures(&mut engine, 4).pop().unwrap();
+    for list in ["[38, 43, 47]", "[45]", "[36, 40, 44, 48]"] {
+        engine.update(&patch(&format!(r#"{{"t_index_list": {list}}}"#))).unwrap();
+        for _ in 0..4 {
+            let next = picture(&mut engine, 3);
+            let mean = |pixels: &[u8]| pixels.iter().map(|&byte| f64::from(byte)).sum::<f64>() / pixels.len() as f64;
+            let apart = (mean(&next) - mean(&steady)).abs();
+            assert!(apart < 25.0, "{list}: mean level {apart} away from the steady picture");
+        }
+    }
+}
+
+#[test]
+fn a_picture_names_the_frame_it_was_made_from() {
+    let mut engine = demo_engine(SIDE, |params, _| params.t_index_list = vec![38, 42, 46]);
+    let mut sources = Vec::new();
+    for index in 0..6 {
+        let pixels = moving_disc(index, SIDE, SIDE);
+        let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();
+        sources.push(engine.process(&frame).unwrap().source_id.0);
+    }
+    assert_eq!(engine.delay(), 2);
+    assert_eq!(sources, [0, 0, 0, 1, 2, 3]);
+}
+
+#[test]
+fn still_frames_are_repeated_and_counted_exactly() {
+    let mut engine = demo_engine(SIDE, |params, _| {
+        params.enable_similar_image_filter = true;
+        params.similar_image_filter_max_skip_frame = 3;
+        params.similar_image_filter_threshold = 0.5;
+    });
+    let pixels = moving_disc(0, SIDE, SIDE);
+    let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();
+    let kinds: Vec<PictureKind> = (0..9).map(|_| engine.process(&frame).unwrap().kind).collect();
+    use PictureKind::{New, Repeated};
+    assert_eq!(kinds, [New, Repeated, Repeated, Repeated, New, Repeated, Repeated, Repeated, New]);
+}
+
+#[test]
+fn skipping_diffusion_passes_the_frame() {
+    let mut engine = demo_engine(SIDE, |params, _| params.skip_diffusion = true);
+    assert!(largest_difference(&picture(&mut engine, 2), &moving_disc(2, SIDE, SIDE)) <= 1);
+}
+
+#[test]
+fn a_bad_frame_is_refused_and_the_stream_goes_on() {
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    let good = picture(&mut engine, 0);
+    let short = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &[0; 16]).unwrap_err();
+    assert_eq!(short.kind(), ErrorKind::InvalidFrame);
+    assert_eq!(picture(&mut engine, 0).len(), good.len());
+}

@@ -1,0 +1,73 @@
+//! In the steady state a frame allocates nothing, and memory stays flat.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dreamframe::{FrameView, FrameViewMut, PixelFormat};
+use dreamframe_tests::frames::{demo_engine, moving_disc};
+
+/// Counts what every thread of this test asks for.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+#[allow(unsafe_code, reason = "a global allocator is unsafe to implement; each call goes on to the system's")]
+// SAFETY: every method passes its arguments to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps `realloc`'s contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test, because the counter belongs to the whole process.
+#[test]
+fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
+    const SIDE: u32 = 64;
+    const WARM_UP: usize = 20;
+    const FRAMES: usize = 10_000;
+
+    let mut engine = demo_engine(SIDE, |params, _| {
+        params.guidance_scale = 1.3;
+        params.enable_similar_image_filter = true;
+    });
+    let frames: Vec<Vec<u8>> = (0..8).map(|index| moving_disc(index, 96, 80)).collect();
+    let mut out = vec![0; SIDE as usize * SIDE as usize * 4];
+    let mut run = |index: usize| {
+        let frame = FrameView::packed(PixelFormat::Rgba8, 96, 80, &frames[index % frames.len()]).unwrap();
+        let mut view = FrameViewMut::packed(PixelFormat::Rgba8, SIDE, SIDE, &mut out).unwrap();
+        engine.process_into(&frame, &mut view).unwrap();
+        // Pooled pictures take the other way out of the engine.
+        drop(engine.process(&frame).unwrap());
+    };
+    (0..WARM_UP).for_each(&mut run);
+    let (allocations, resident) = (ALLOCATIONS.load(Ordering::Relaxed), resident_kib());
+    (WARM_UP..FRAMES / 2).for_each(&mut run);
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - allocations, 0, "allocations in the frame loop");
+    if let (Some(before), Some(after)) = (resident, resident_kib()) {
+        assert!(after <= before + 1024, "resident memory rose from {before} to {after} KiB");
+    }
+    assert!(out.iter().any(|&byte| byte != 0 && byte != 255), "there was a picture");
+}
+
+/// Resident memory of this process, where the system tells.
+fn resident_kib() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}

@@ -1,0 +1,89 @@
+//! Eight frames through the whole engine against the same stream written in plain torch: every guidance mode, batched
+//! and sequential, on both executors.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use dreamframe::{
+    CfgType, Engine, EngineOptions, ExecutorKind, FrameView, Generator, ModelSource, PixelFormat, StreamDiffusionParams,
+};
+use dreamframe_tests::frames::largest_difference;
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+const SIDE: u32 = 64;
+const FRAME: usize = (SIDE * SIDE * 3) as usize;
+
+#[derive(Deserialize)]
+struct Meta {
+    tolerance: Tolerance,
+    modes: BTreeMap<String, Mode>,
+}
+
+#[derive(Deserialize)]
+struct Tolerance {
+    /// Levels of 255.
+    pictures: u8,
+}
+
+#[derive(Deserialize)]
+struct Mode {
+    cfg_type: String,
+    params: serde_json::Value,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/stream")
+}
+
+fn bytes(file: &str, name: &str) -> Vec<u8> {
+    let file = std::fs::read(folder().join(file)).unwrap();
+    SafeTensors::deserialize(&file).unwrap().tensor(name).unwrap().data().to_vec()
+}
+
+/// The pictures that the engine makes of `frames` in one mode.
+fn run(mode: &Mode, executor: ExecutorKind, frames: &[u8]) -> Vec<u8> {
+    let (params, _) = StreamDiffusionParams::from_json(&mode.params.to_string()).unwrap();
+    let mut options = EngineOptions::default();
+    options.executor = executor;
+    options.cfg_type = mode.cfg_type.parse::<CfgType>().unwrap();
+    options.noise = Generator::TorchCpu;
+    options.allow_any_size = true;
+    options.threads = Some(2);
+    options.output = PixelFormat::Rgb8;
+    let params = StreamDiffusionParams { use_lcm_lora: false, ..params };
+    let models = ModelSource::folder(folder().join("model"));
+    let mut engine = Engine::builder().models(models).params(params).options(options).build().unwrap();
+    let mut pictures = Vec::with_capacity(frames.len());
+    for (index, frame) in frames.chunks_exact(FRAME).enumerate() {
+        let view = FrameView::packed(PixelFormat::Rgb8, SIDE, SIDE, frame).unwrap();
+        let picture = engine.process(&view).unwrap();
+        assert_eq!(picture.source_id.0 as usize, index.saturating_sub(engine.delay()));
+        pictures.extend_from_slice(picture.frame.pixels());
+    }
+    pictures
+}
+
+#[test]
+fn eight_frames_agree_with_torch_in_every_mode_on_both_executors() {
+    let meta: Meta = serde_json::from_slice(&std::fs::read(folder().join("meta.json")).unwrap()).unwrap();
+    let frames = bytes("frames.safetensors", "frames");
+    assert_eq!((frames.len() / FRAME, meta.modes.len()), (8, 6));
+    for (name, mode) in &meta.modes {
+        let expected = bytes("golden.safetensors", &format!("pictures.{name}"));
+        for executor in [ExecutorKind::Reference, ExecutorKind::Cpu] {
+            let pictures = run(mode, executor, &frames);
+            assert_eq!(pictures.len(), expected.len());
+            let difference = largest_difference(&pictures, &expected);
+            assert!(difference <= meta.tolerance.pictures, "{name} on {executor}: {difference} levels apart");
+        }
+    }
+}
+
+#[test]
+fn the_modes_differ_from_each_other_by_more_than_the_tolerance() {
+    let of = |mode: &str| bytes("golden.safetensors", &format!("pictures.{mode}"));
+    for (a, b) in [("none", "self"), ("self", "full"), ("full", "initialize"), ("self", "initialize")] {
+        assert!(largest_difference(&of(a), &of(b)) > 3, "{a} and {b} must be told apart");
+    }
+}

@@ -1,0 +1,66 @@
+//! All that can be said about the repository without running its tests.
+
+use std::process::Command;
+
+use crate::report::{Outcome, Report, run};
+use crate::tools::{self, Tool, cargo};
+use crate::{generate, rules};
+
+const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
+
+/// What is built besides the whole workspace, whose crates switch on `hub` and `internals`.
+const FEATURE_SETS: [(&str, &[&str]); 3] = [
+    ("without features", &["--no-default-features"]),
+    ("default features", &[]),
+    ("all features that need no GPU", &["--features", "demo-model,hub,internals"]),
+];
+
+pub(crate) fn all(report: &mut Report) {
+    report.command("formatting", cargo().args(["fmt", "--all", "--check"]));
+    report.step("repository rules", rules::check);
+    report.step("Python syntax", python_syntax);
+    report.step("licences, bans, sources", deny);
+    let lints = ["--", "-D", "warnings"];
+    report.command("lints: workspace", cargo().args(["clippy", "--workspace", "--all-targets"]).args(lints));
+    for (name, flags) in FEATURE_SETS {
+        let mut clippy = cargo();
+        clippy.args(["clippy", "--package", "dreamframe", "--all-targets"]).args(flags).args(lints);
+        report.command(&format!("lints: core, {name}"), &mut clippy);
+    }
+    report.step("lints: fuzz targets", fuzz_targets);
+    let mut docs = cargo();
+    docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    report.command("docs", &mut docs);
+    generate::check(report);
+}
+
+/// Advisories are left out: their database comes over the network, and a new one must not break an old commit.
+fn deny() -> Outcome {
+    let path = match CARGO_DENY.path() {
+        Ok(path) => path,
+        Err(why) => return Outcome::NotRun(why),
+    };
+    let mut deny = Command::new(path);
+    deny.args(["--log-level", "error", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]);
+    run(&mut deny)
+}
+
+/// They lie outside the workspace, with the same profile, so that what they depend on is checked only once.
+fn fuzz_targets() -> Outcome {
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target", "--all-targets"]);
+    run(clippy.args(["--", "-D", "warnings"]))
+}
+
+fn python_syntax() -> Outcome {
+    let files = match tools::files() {
+        Ok(files) => files,
+        Err(why) => return Outcome::NotRun(why),
+    };
+    let scripts: Vec<_> = files.iter().filter(|path| path.extension().is_some_and(|e| e == "py")).collect();
+    if !tools::works(Command::new("python3").arg("--version")) {
+        return Outcome::NotRun("no python3".into());
+    }
+    let parse = "import ast, sys\nfor name in sys.argv[1:]: ast.parse(open(name, encoding='utf-8').read(), name)";
+    run(Command::new("python3").args(["-c", parse]).args(scripts))
+}

@@ -1,0 +1,27 @@
+//! Files that are generated and committed: the parameter table and the parameters' JSON Schema.
+
+use crate::report::{Outcome, Report};
+use crate::tools::{cargo, output};
+
+/// What the command line prints, and where it is kept.
+const GENERATED: [(&[&str], &str); 2] =
+    [(&["params", "table"], "docs/parameters.md"), (&["params", "schema"], "docs/parameters.schema.json")];
+
+/// Writes them anew.
+pub(crate) fn run(report: &mut Report) {
+    for (arguments, path) in GENERATED {
+        report.step(path, || {
+            let mut dreamframe = cargo();
+            dreamframe.args(["run", "--quiet", "--package", "dreamframe-server", "--"]).args(arguments);
+            match output(&mut dreamframe).and_then(|text| std::fs::write(path, text).map_err(|e| e.to_string())) {
+                Ok(()) => Outcome::Passed,
+                Err(why) => Outcome::Failed(why),
+            }
+        });
+    }
+}
+
+/// Compares them. A test does it: it finds the program already built with the features of the other tests.
+pub(crate) fn check(report: &mut Report) {
+    report.command("generated files", cargo().args(["test", "--workspace", "--quiet", "--test", "generated"]));
+}

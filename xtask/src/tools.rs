@@ -1,0 +1,118 @@
+//! The programs that steps need: cargo, tools installed under `target/tools`, Python environments.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::report::{Outcome, run};
+
+/// The repository's root.
+pub(crate) fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A program out of `toolchain`, through rustup, whatever toolchain runs us.
+pub(crate) fn of_toolchain(toolchain: &str, program: &str) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", toolchain, program]).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+    command
+}
+
+/// Whether `command` runs and succeeds, without a word.
+pub(crate) fn works(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+/// What `command` prints.
+///
+/// # Errors
+///
+/// A text for the report, where it fails.
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("{program}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{program}: {}", output.status));
+    }
+    String::from_utf8(output.stdout).map_err(|_| format!("{program} printed something that is not UTF-8"))
+}
+
+/// A crate that is a program, in the version that this repository is checked with.
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    /// Without features: each brings a good minute of building, and none is for us.
+    pub(crate) default_features: bool,
+}
+
+impl Tool {
+    /// Where it lies, installing it under `target/tools` when it is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had on this machine.
+    pub(crate) fn path(&self) -> Result<PathBuf, String> {
+        let home = root().join("target/tools").join(format!("{}-{}", self.name, self.version));
+        let path = home.join("bin").join(format!("{}{}", self.name, std::env::consts::EXE_SUFFIX));
+        if path.exists() {
+            return Ok(path);
+        }
+        let mut install = cargo();
+        install.args(["install", self.name, "--version", self.version, "--locked", "--debug", "--quiet", "--root"]);
+        install.arg(&home).env("CARGO_TARGET_DIR", home.join("build")).env("CARGO_PROFILE_DEV_DEBUG", "0");
+        install.env_remove("RUSTFLAGS");
+        if !self.default_features {
+            install.arg("--no-default-features");
+        }
+        eprintln!("   installing {} {}", self.name, self.version);
+        let installed = run(&mut install);
+        // The build folder is ten times the size of the program, and is not used again.
+        let _ = std::fs::remove_dir_all(home.join("build"));
+        match installed {
+            Outcome::Passed => Ok(path),
+            Outcome::Failed(why) | Outcome::NotRun(why) => Err(format!("cannot be installed: {why}")),
+        }
+    }
+}
+
+/// A Python environment under `target/tools` with `requirements`; its interpreter.
+///
+/// # Errors
+///
+/// Why it cannot be had on this machine.
+pub(crate) fn python_environment(name: &str, requirements: &Path) -> Result<PathBuf, String> {
+    let home = root().join("target/tools").join(name);
+    let python = home.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    if !works(Command::new(&python).arg("--version")) {
+        succeed(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
+    }
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    succeed(install.arg(requirements))?;
+    Ok(python)
+}
+
+fn succeed(command: &mut Command) -> Result<(), String> {
+    match run(command) {
+        Outcome::Passed => Ok(()),
+        Outcome::Failed(why) | Outcome::NotRun(why) => Err(why),
+    }
+}
+
+/// The repository's files: tracked, and new ones that git does not ignore; paths from the root.
+///
+/// # Errors
+///
+/// Why git cannot tell.
+pub(crate) fn files() -> Result<Vec<PathBuf>, String> {
+    let mut list = Command::new("git");
+    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let names = output(&mut list)?;
+    let paths = names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from);
+    Ok(paths.filter(|path| path.is_file()).collect())
+}
