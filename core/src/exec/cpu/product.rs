@@ -41,6 +41,13 @@ struct Block {
     channels: Range<usize>,
 }
 
+impl Block {
+    /// Whether it is made of whole lines of the kernel.
+    fn has_lines(&self, side: usize, c_in: usize) -> bool {
+        self.channels.len() == c_in && self.taps.start.is_multiple_of(side) && self.taps.len().is_multiple_of(side)
+    }
+}
+
 impl Product {
     pub(super) fn new(packed: Arc<Packed>, geometry: Geometry, [input, output]: [Shape; 2], kernels: &Kernels) -> Self {
         let widest = packed.panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
@@ -84,10 +91,12 @@ impl Product {
         let table = run.scratch.of(thread).cast::<*const f32>();
         let sums = run.scratch.of(thread).wrapping_add(table_len(self.packed.taps, run.kernels));
         let walk = Walk { x, out: out.shape, geometry: &self.geometry, zeros: run.zeros.as_ptr() };
+        let (side, c_in) = (self.geometry.kernel, self.packed.c_in);
         let weights = self.packed.weights[panel.offset..].as_ptr();
         for (at, block) in self.blocks.iter().enumerate() {
             let (first, last) = (at == 0, at + 1 == self.blocks.len());
-            let start = block.taps.start * self.packed.c_in + block.channels.start;
+            let start = block.taps.start * c_in + block.channels.start;
+            let whole_lines = walk.has_lines() && block.has_lines(side, c_in);
             for (tile, pixel) in rows.clone().step_by(kernel.rows).enumerate() {
                 let count = kernel.rows.min(rows.end - pixel);
                 // One tile is finished at once and its sums used again; several blocks need all sums of the piece.
@@ -95,17 +104,23 @@ impl Product {
                 let sums = sums.wrapping_add(tile * kernel.rows * width);
                 // SAFETY: the table has room for the taps of all rows of a tile, and sums for `ROWS` rows of the widest
                 // panel, in this thread's scratch; `walk` writes addresses of pixels of `x` or of zeros, with `c_in`
-                // channels each; the panel has the weights of all taps. `finish` is given pixels and channels of this
-                // piece alone.
+                // channels each (of lines, with `side * c_in`); the panel has the weights of all taps, a line's side by
+                // side. `finish` is given pixels and channels of this piece alone.
                 unsafe {
-                    walk.addresses(pixel, count, kernel.rows, block.taps.clone(), table);
+                    let lines = whole_lines && walk.lines(pixel, count, kernel.rows, block.taps.clone(), table);
+                    let (taps, len, step) = if lines {
+                        (block.taps.len() / side, side * c_in, side * c_in)
+                    } else {
+                        walk.addresses(pixel, count, kernel.rows, block.taps.clone(), table);
+                        (block.taps.len(), block.channels.len(), c_in)
+                    };
                     (kernel.run)(&Tile {
                         rows: table,
-                        taps: block.taps.len(),
+                        taps,
                         offset: block.channels.start,
-                        len: block.channels.len(),
+                        len,
                         panel: weights.add(start * width),
-                        tap_stride: self.packed.c_in * width,
+                        tap_stride: step * width,
                         sums,
                         sums_ld: width,
                         start: if first { self.packed.bias[panel.bias..].as_ptr() } else { std::ptr::null() },
@@ -171,6 +186,9 @@ fn blocks(taps: usize, c_in: usize, limit: usize) -> Vec<Block> {
     if c_in <= limit {
         let count = (taps * c_in).div_ceil(limit);
         let step = taps.div_ceil(count);
+        // Whole lines of the kernel where there are some, see `Walk::lines`.
+        let line = taps.isqrt();
+        let step = if step >= line { step / line * line } else { step };
         for tap in (0..taps).step_by(step) {
             blocks.push(Block { taps: tap..(tap + step).min(taps), channels: 0..c_in });
         }
@@ -190,10 +208,50 @@ struct Walk<'a> {
     x: Span,
     out: Shape,
     geometry: &'a Geometry,
+    /// As many as a line of the kernel sees numbers.
     zeros: *const f32,
 }
 
 impl Walk<'_> {
+    /// Whether pixels that the kernel sees side by side also lie side by side, with nothing between.
+    fn has_lines(&self) -> bool {
+        self.geometry.kernel > 1 && !self.geometry.upsample && self.x.ld == self.x.shape.c
+    }
+
+    /// Writes, for each line of taps and each of `height` rows of a tile, the address of the pixels that it sees, which
+    /// are then as good as one pixel with more channels. Gives up, and returns false, where the tile goes over the end of
+    /// a line of the image, or sees past its left or right side.
+    ///
+    /// # Safety
+    ///
+    /// `table` has room for `taps.len() * height` addresses, and [`has_lines`](Self::has_lines) holds.
+    unsafe fn lines(&self, pixel: usize, count: usize, height: usize, taps: Range<usize>, table: *mut *const f32) -> bool {
+        let Geometry { kernel, stride, padding, .. } = *self.geometry;
+        let Shape { h, w, .. } = self.x.shape;
+        let (row, rest) = (pixel / self.out.pixels(), pixel % self.out.pixels());
+        let (y, x) = (rest / self.out.w, rest % self.out.w);
+        let last = (x + count - 1) * stride + kernel;
+        if x + count > self.out.w || x * stride < padding.left || last > w + padding.left {
+            return false;
+        }
+        let step = stride * self.x.ld;
+        for (line, ty) in (taps.start / kernel..taps.end / kernel).enumerate() {
+            let sy = y * stride + ty;
+            let inside = sy >= padding.top && sy < h + padding.top;
+            let (seen, step) = if inside {
+                let first = (row * h + sy - padding.top) * w + x * stride - padding.left;
+                (self.x.pixel(first).cast_const(), step)
+            } else {
+                (self.zeros, 0)
+            };
+            for i in 0..height {
+                // SAFETY: within `taps.len() * height` addresses.
+                unsafe { *table.add(line * height + i) = seen.wrapping_add(i.min(count - 1) * step) };
+            }
+        }
+        true
+    }
+
     /// Writes, for each tap and each of `height` rows of a tile, the address of what it sees; rows past `count` see what
     /// the last one does.
     ///

@@ -72,6 +72,8 @@ pub(super) struct Loader<'a> {
     pub(super) kernels: &'static Kernels,
     /// The layout of each packed value so far.
     pub(super) keys: Vec<(Slot, KeyLayout)>,
+    /// The longest side of a kernel so far.
+    pub(super) widest_kernel: usize,
 }
 
 impl Loader<'_> {
@@ -91,6 +93,7 @@ impl Loader<'_> {
                     geglu: geometry.geglu,
                 };
                 let packed = source.pack(self.weights, self.kernels)?;
+                self.widest_kernel = self.widest_kernel.max(geometry.kernel);
                 Work::Product(Product::new(packed, geometry, [shape(inputs[0]), shape(output)], self.kernels))
             }
             StepKind::GroupNorm { groups, eps, weight, bias } => Work::GroupNorm(self.norm(weight, bias, eps)?, groups),
