@@ -102,8 +102,6 @@ fn cases() -> Vec<Case> {
         conv(32, 32, 512, true),
         conv(32, 32, 256, true),
         conv(32, 32, 512, false),
-        linear(65536, 320, 32, false),
-        linear(65536, 1280, 32, false),
         conv(3, 32, 512, false),
         conv(32, 3, 512, false),
         conv(320, 4, 64, false),

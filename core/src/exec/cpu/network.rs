@@ -90,7 +90,8 @@ impl CpuNetwork {
         let frame = ready(&mut loader, std::mem::take(&mut plan.frame))?;
         let thread_scratch = loader.thread_scratch(&constant).max(loader.thread_scratch(&frame)).next_multiple_of(LINE);
         let widest = plan.values.iter().map(|value| value.shape.c).max().unwrap_or(0);
-        let zeros = Aligned::zeros((widest * loader.widest_kernel).max(kernels.lanes * kernels.tiles.len())).ok_or_else(|| no_memory(widest))?;
+        let zeros = Aligned::zeros((widest * loader.widest_kernel).max(kernels.lanes * kernels.tiles.len()))
+            .ok_or_else(|| no_memory(widest))?;
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             program: Arc::clone(program),

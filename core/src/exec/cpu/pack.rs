@@ -47,12 +47,22 @@ pub(super) struct Source<'a> {
     /// Side of the kernel; `None` for a linear layer, whose weight has two dimensions.
     pub(super) kernel: Option<usize>,
     pub(super) geglu: bool,
+    /// Whether a kernel of side 3 is turned into four of side 2, one for each place of an output pixel within the four
+    /// that an input pixel is enlarged to.
+    pub(super) phases: bool,
 }
 
 impl Source<'_> {
-    /// The packed form, made once for all plans over `weights`.
-    pub(super) fn pack(&self, weights: &Weights, kernels: &Kernels) -> Result<std::sync::Arc<Packed>> {
-        let (form, isa) = (if self.geglu { "geglu" } else { "panels" }, kernels.isa.name());
+    /// The packed forms (four for phases, else one), made once for all plans over `weights`.
+    pub(super) fn pack(&self, weights: &Weights, kernels: &Kernels) -> Result<std::sync::Arc<Vec<Packed>>> {
+        let form = if self.phases {
+            "phases"
+        } else if self.geglu {
+            "geglu"
+        } else {
+            "panels"
+        };
+        let isa = kernels.isa.name();
         let key = format!("{}+{}#{isa}.{form}", self.weight, self.bias.unwrap_or(""));
         weights.packed(&key, || {
             let bias = match self.bias {
@@ -64,9 +74,14 @@ impl Source<'_> {
                 None => vec![self.c_out, self.c_in],
             };
             let numbers = weights.source().read(self.weight, &shape)?;
-            let taps = self.kernel.map_or(1, |side| side * side);
-            pack(&numbers, bias.as_deref(), [self.c_out, self.c_in, taps], self.geglu, kernels)
-                .map_err(|error| error.within(self.weight))
+            let pack = |numbers: &[f32], taps| {
+                pack(numbers, bias.as_deref(), [self.c_out, self.c_in, taps], self.geglu, kernels)
+                    .map_err(|error| error.within(self.weight))
+            };
+            if self.phases {
+                return (0..4).map(|phase| pack(&phase_of(&numbers, phase / 2, phase % 2), 4)).collect();
+            }
+            Ok(vec![pack(&numbers, self.kernel.map_or(1, |side| side * side))?])
         })
     }
 }
@@ -125,6 +140,22 @@ fn pack(
         }
     }
     Ok(Packed { panels, weights, bias: biases, taps, c_in, geglu })
+}
+
+/// Of kernels of side 3 over an enlarged image, those of side 2 over the image itself that give the lower (`down`) or
+/// upper, right (`right`) or left of the four pixels: taps that see the same pixel are summed.
+fn phase_of(numbers: &[f32], down: usize, right: usize) -> Vec<f32> {
+    // An upper pixel sees with tap 0 the pixel before, with 1 and 2 its own; a lower one with 0 and 1 its own, with 2 the
+    // next.
+    let seen = |tap: usize, late: usize| (tap + 1 - late) / 2;
+    let of = |kernel: &[f32]| {
+        let mut small = [0.0; 4];
+        for (tap, &weight) in kernel.iter().enumerate() {
+            small[seen(tap / 3, down) * 2 + seen(tap % 3, right)] += weight;
+        }
+        small
+    };
+    numbers.chunks_exact(9).flat_map(of).collect()
 }
 
 /// A weight that is used as it is.

@@ -141,12 +141,16 @@ pub(super) struct Tile {
 pub(super) struct Finish<'a> {
     pub(super) from: *const f32,
     pub(super) from_ld: usize,
+    /// `from` once more where it may be written over; null where not.
+    pub(super) spare: *mut f32,
     pub(super) out: *mut f32,
     pub(super) out_ld: usize,
     pub(super) rows: usize,
     pub(super) cols: usize,
     /// The pixel that row 0 is, for operands.
     pub(super) first_pixel: usize,
+    /// Pixels from one row to the next.
+    pub(super) pixel_step: usize,
     /// The channel that column 0 is, for operands.
     pub(super) first_channel: usize,
     pub(super) posts: &'a [PostAt],

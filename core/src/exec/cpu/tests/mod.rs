@@ -93,9 +93,15 @@ fn check_one(shape: Shape, op: impl FnOnce(&mut ProgramBuilder, ValueId) -> Valu
 
 #[test]
 fn convolutions_of_odd_sizes_are_right() {
-    for (n, h, w, c_in, c_out) in
-        [(1, 5, 7, 3, 4), (2, 9, 4, 17, 33), (1, 8, 8, 64, 64), (3, 1, 1, 5, 70), (1, 13, 11, 32, 32), (2, 3, 30, 1, 1), (2, 2, 67, 3, 32)]
-    {
+    for (n, h, w, c_in, c_out) in [
+        (1, 5, 7, 3, 4),
+        (2, 9, 4, 17, 33),
+        (1, 8, 8, 64, 64),
+        (3, 1, 1, 5, 70),
+        (1, 13, 11, 32, 32),
+        (2, 3, 30, 1, 1),
+        (2, 2, 67, 3, 32),
+    ] {
         for (kernel, stride, padding) in [
             (3, 1, Padding::all(1)),
             (1, 1, Padding::all(0)),
