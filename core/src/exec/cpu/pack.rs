@@ -1,7 +1,7 @@
 //! Weights as the micro-kernels read them: panels of output channels, and in each panel tap after tap, input channel
 //! after input channel, the weights of the panel's output channels side by side.
 
-use super::kernel::Kernels;
+use super::kernel::{Kernels, TileKernel};
 use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Weights;
@@ -33,8 +33,21 @@ pub(super) struct Packed {
     pub(super) taps: usize,
     /// Input channels.
     pub(super) c_in: usize,
+    /// Whether there is one panel so narrow that its weights lie as [`Kernels::narrow`] reads them.
+    narrow: bool,
     /// Whether each panel has values in its first half and their gates in the second.
     pub(super) geglu: bool,
+}
+
+impl Packed {
+    /// What multiplies a panel's tiles, and how many numbers a channel's weights are in the panel.
+    pub(super) fn kernel(&self, panel: Panel, kernels: &Kernels) -> (TileKernel, usize) {
+        if self.narrow {
+            (kernels.narrow[panel.channels - 1], panel.channels)
+        } else {
+            (kernels.tiles[panel.vectors - 1], panel.vectors * kernels.lanes)
+        }
+    }
 }
 
 /// A weight and its bias, by name.
@@ -105,6 +118,9 @@ fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> 
     panels
 }
 
+/// The most weights that one output channel of a narrow panel has: they are gone through in one go.
+const NARROW: usize = 4096;
+
 fn pack(
     numbers: &[f32],
     bias: Option<&[f32]>,
@@ -117,6 +133,18 @@ fn pack(
     let too_large = || Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"));
     let mut weights = Aligned::zeros(width * c_in * taps).ok_or_else(too_large)?;
     let mut biases = Aligned::zeros(width).ok_or_else(too_large)?;
+    let narrow = !geglu && c_out <= kernels.narrow.len() && c_in.is_multiple_of(kernels.lanes) && c_in * taps <= NARROW;
+    if narrow {
+        let lanes = kernels.lanes;
+        for (i, &weight) in numbers.iter().enumerate() {
+            let (o, c, tap) = (i / (c_in * taps), i / taps % c_in, i % taps);
+            weights[(tap * c_in + c / lanes * lanes) * c_out + o * lanes + c % lanes] = weight;
+        }
+        if let Some(bias) = bias {
+            biases[..c_out].copy_from_slice(bias);
+        }
+        return Ok(Packed { panels, weights, bias: biases, taps, c_in, narrow, geglu });
+    }
     for panel in &panels {
         let width = panel.vectors * kernels.lanes;
         for part in 0..if geglu { 2 } else { 1 } {
@@ -139,7 +167,7 @@ fn pack(
             }
         }
     }
-    Ok(Packed { panels, weights, bias: biases, taps, c_in, geglu })
+    Ok(Packed { panels, weights, bias: biases, taps, c_in, narrow, geglu })
 }
 
 /// Of kernels of side 3 over an enlarged image, those of side 2 over the image itself that give the lower (`down`) or

@@ -67,7 +67,7 @@ impl Product {
         let panels_inside = input.len() > first.weights.len();
         let rows = if packed.len() > 1 && input.w < ROWS {
             // Tiles end with the lines of the image: as many lines as there are sums for.
-            let tallest = first.panels.iter().map(|panel| kernels.tiles[panel.vectors - 1].rows).max().unwrap_or(1);
+            let tallest = first.panels.iter().map(|&panel| first.kernel(panel, kernels).0.rows).max().unwrap_or(1);
             (ROWS / input.w.next_multiple_of(tallest)).max(1) * input.w
         } else {
             ROWS
@@ -136,7 +136,7 @@ impl<'a> Piece<'a> {
 
     /// Some pixels of one panel.
     fn run(&self, rows: Range<usize>, panel: Panel) {
-        let kernel = self.run.kernels.tiles[panel.vectors - 1];
+        let (kernel, _) = self.packed.kernel(panel, self.run.kernels);
         let width = panel.vectors * self.run.kernels.lanes;
         let blocks = &self.product.blocks;
         for (at, block) in blocks.iter().enumerate() {
@@ -165,8 +165,7 @@ impl<'a> Piece<'a> {
     ///
     /// `sums` has room for all rows of the panel's tile.
     unsafe fn add(&self, block: &Block, panel: Panel, [pixel, count, at]: [usize; 3], sums: *mut f32) {
-        let kernel = self.run.kernels.tiles[panel.vectors - 1];
-        let width = panel.vectors * self.run.kernels.lanes;
+        let (kernel, width) = self.packed.kernel(panel, self.run.kernels);
         let (side, c_in, taps) = (self.walk.geometry.kernel, self.packed.c_in, block.taps.clone());
         let first = block.taps.start * c_in + block.channels.start;
         let whole_lines = self.walk.has_lines() && block.has_lines(side, c_in);
@@ -189,7 +188,7 @@ impl<'a> Piece<'a> {
                 panel: self.packed.weights[panel.offset..].as_ptr().add(first * width),
                 tap_stride: step * width,
                 sums,
-                sums_ld: width,
+                sums_ld: panel.vectors * self.run.kernels.lanes,
                 start: if at == 0 { self.packed.bias[panel.bias..].as_ptr() } else { std::ptr::null() },
             });
         }

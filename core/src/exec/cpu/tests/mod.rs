@@ -125,6 +125,31 @@ fn convolutions_of_odd_sizes_are_right() {
 }
 
 #[test]
+fn enlarging_convolutions_are_right_at_every_seam() {
+    for (h, w, c_in, c_out) in [(1, 1, 5, 9), (3, 100, 6, 33), (7, 13, 600, 64), (5, 96, 16, 3), (9, 24, 20, 16)] {
+        check_one(Shape::new(2, h, w, c_in), |b, x| {
+            let y = b.conv2d("conv", x, c_out, 3, 1, Padding::all(1), true, true);
+            let z = b.conv2d("other", x, c_out, 3, 1, Padding::all(1), true, false);
+            let y = b.add(y, z);
+            b.activate(y, Activation::Relu)
+        });
+    }
+}
+
+#[test]
+fn convolutions_to_very_few_channels_are_right() {
+    for c_out in 1..=5 {
+        for c_in in [16, 48, 320] {
+            check_one(Shape::new(2, 7, 19, c_in), |b, x| {
+                let y = b.conv3x3("conv", x, c_out);
+                b.affine(y, 2.0, -1.0)
+            });
+        }
+        check_one(Shape::tokens(2, 7, 32), |b, x| b.linear("linear", x, c_out, true));
+    }
+}
+
+#[test]
 fn sums_too_long_for_the_cache_are_cut_without_a_trace() {
     check_one(Shape::new(1, 3, 3, 700), |b, x| b.conv3x3("conv", x, 66));
     check_one(Shape::tokens(1, 100, 3001), |b, x| b.linear("linear", x, 130, true));
