@@ -3,6 +3,9 @@
 use super::Tile;
 use super::simd::Simd;
 
+/// Groups of rows of a narrow tile: enough that finding addresses and storing sums costs little beside.
+pub(super) const GROUPS: usize = 4;
+
 /// See [`Tile`]. `ROWS * VECTORS` sums, `VECTORS` weights and one number of a row are in registers at a time.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(args: &Tile) {
@@ -46,17 +49,39 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(args
 }
 
 /// The same for so few output channels that a vector of them would be mostly padding: vectors are of input channels, and
-/// summed up at the end. See [`Kernels::narrow`](super::Kernels::narrow) for how weights lie.
+/// summed up at the end. See [`Kernels::narrow`](super::Kernels::narrow) for how weights lie. A tile is [`GROUPS`] times
+/// `ROWS` rows, one after the other.
 #[inline(always)]
 pub(super) unsafe fn narrow<S: Simd, const ROWS: usize, const OUTS: usize>(args: &Tile) {
-    // SAFETY: as for `tile`, with `len` a multiple of the vector length and `OUTS` sums a row.
+    for group in 0..GROUPS {
+        // SAFETY: as for `tile`, with `len` a multiple of the vector length and `OUTS` sums a row.
+        unsafe {
+            let sums = narrow_sums::<S, ROWS, OUTS>(args, group * ROWS);
+            for (i, row) in sums.iter().enumerate() {
+                for (o, &sum) in row.iter().enumerate() {
+                    let to = args.sums.add((group * ROWS + i) * args.sums_ld + o);
+                    let before = if args.start.is_null() { *to } else { *args.start.add(o) };
+                    *to = before + S::sum(sum);
+                }
+            }
+        }
+    }
+}
+
+/// The sums of some rows of a narrow tile, a vector each.
+#[inline(always)]
+unsafe fn narrow_sums<S: Simd, const ROWS: usize, const OUTS: usize>(
+    args: &Tile,
+    first: usize,
+) -> [[S::V; OUTS]; ROWS] {
+    // SAFETY: as `narrow`.
     unsafe {
         let mut sums = [[S::splat(0.0); OUTS]; ROWS];
         for tap in 0..args.taps {
             let mut weights = args.panel.add(tap * args.tap_stride);
             let mut rows = [std::ptr::null::<f32>(); ROWS];
             for (i, row) in rows.iter_mut().enumerate() {
-                *row = (*args.rows.add(tap * ROWS + i)).add(args.offset);
+                *row = (*args.rows.add(tap * ROWS * GROUPS + first + i)).add(args.offset);
             }
             let mut k = 0;
             while k < args.len {
@@ -74,13 +99,7 @@ pub(super) unsafe fn narrow<S: Simd, const ROWS: usize, const OUTS: usize>(args:
                 k += S::LANES;
             }
         }
-        for (i, row) in sums.iter().enumerate() {
-            for (o, &sum) in row.iter().enumerate() {
-                let to = args.sums.add(i * args.sums_ld + o);
-                let before = if args.start.is_null() { *to } else { *args.start.add(o) };
-                *to = before + S::sum(sum);
-            }
-        }
+        sums
     }
 }
 
