@@ -69,6 +69,7 @@ pub(super) unsafe fn narrow<S: Simd, const ROWS: usize, const OUTS: usize>(args:
 }
 
 /// The sums of some rows of a narrow tile, a vector each.
+#[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the sums in registers")]
 #[inline(always)]
 unsafe fn narrow_sums<S: Simd, const ROWS: usize, const OUTS: usize>(
     args: &Tile,
@@ -89,10 +90,10 @@ unsafe fn narrow_sums<S: Simd, const ROWS: usize, const OUTS: usize>(
                 for (o, w) in w.iter_mut().enumerate() {
                     *w = S::load(weights.add(o * S::LANES));
                 }
-                for (row, sums) in rows.iter().zip(&mut sums) {
-                    let x = S::load(row.add(k));
-                    for (sum, &w) in sums.iter_mut().zip(&w) {
-                        *sum = S::fma(x, w, *sum);
+                for i in 0..ROWS {
+                    let x = S::load(rows[i].add(k));
+                    for o in 0..OUTS {
+                        sums[i][o] = S::fma(x, w[o], sums[i][o]);
                     }
                 }
                 weights = weights.add(OUTS * S::LANES);
