@@ -99,10 +99,12 @@ impl Error {
 
     /// Makes an [`ErrorKind::Io`] error (or `NotFound`, where the file is absent) about `path`.
     pub fn io(path: impl AsRef<std::path::Path>, doing: &str, source: std::io::Error) -> Self {
-        let kind = match source.kind() {
-            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            std::io::ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
-            _ => ErrorKind::Io,
+        let kind = if source.kind() == std::io::ErrorKind::NotFound {
+            ErrorKind::NotFound
+        } else if source.kind() == std::io::ErrorKind::OutOfMemory {
+            ErrorKind::OutOfMemory
+        } else {
+            ErrorKind::Io
         };
         Self::new(kind, format!("cannot {doing} {}", path.as_ref().display())).with_source(source)
     }

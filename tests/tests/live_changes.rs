@@ -20,7 +20,7 @@ fn every_number_changes_live_and_counts() {
         (r#"{"t_index_list": [35, 44]}"#, Cost::Recompute),
         (r#"{"t_index_list": [45]}"#, Cost::Recompute),
         (r#"{"t_index_list": [30, 38, 42, 47]}"#, Cost::Recompute),
-        (r#"{"num_inference_steps": 40}"#, Cost::Recompute),
+        (r#"{"num_inference_steps": 30}"#, Cost::Recompute),
         (r#"{"do_add_noise": false}"#, Cost::Recompute),
         (r#"{"guidance_scale": 1.8}"#, Cost::Recompute),
         (r#"{"use_denoising_batch": false}"#, Cost::Rebuild),

@@ -70,7 +70,8 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_normalizer(Some(normalizer()?));
         inner.with_pre_tokenizer(Some(pre_tokenizer()?));
-        inner.add_special_tokens(&special);
+        let added = inner.add_special_tokens(special);
+        added.map_err(|error| bad(format!("the special tokens do not fit the vocabulary: {error}")))?;
         let id = |token: &AddedToken| {
             let text = &token.content;
             inner.token_to_id(text).ok_or_else(|| bad(format!("the special token {text:?} is not in the vocabulary")))

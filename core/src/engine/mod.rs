@@ -131,7 +131,8 @@ impl Engine {
         let (width, height) = self.size();
         self.converter.to_signed(frame, self.workshop.options.fit, width, height, &mut self.image)?;
         timings.preprocess = Timings::micros(start.elapsed());
-        let (kind, source_id) = self.restyle(id, &mut timings)?;
+        // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
+        let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
         let shown = if kind == PictureKind::Passed { &self.image } else { &self.result };
         let before = Instant::now();
         self.converter.from_signed(shown, width, height, out)?;
@@ -146,8 +147,9 @@ impl Engine {
         if pipeline.params.skip_diffusion {
             return Ok((PictureKind::Passed, id));
         }
-        if let Some(source) = self.last_source.filter(|_| pipeline.params.enable_similar_image_filter)
+        if pipeline.params.enable_similar_image_filter
             && self.filter.check(&self.image) == Decision::Skip
+            && let Some(source) = self.last_source
         {
             return Ok((PictureKind::Repeated, source));
         }

@@ -164,10 +164,9 @@ mod tests {
         let config = UnetConfig::from_json("{}").unwrap();
         let program = unet_program(&config, &shape()).unwrap();
         let named = |part: &str| {
-            let ops = program.ops().iter().filter(|op| match &op.kind {
-                OpKind::Linear { weight, .. } => program.weight(*weight).name.contains(part),
-                _ => false,
-            });
+            let ops = program.ops().iter().filter(
+                |op| matches!(&op.kind, OpKind::Linear { weight, .. } if program.weight(*weight).name.contains(part)),
+            );
             ops.map(|op| program.is_constant(op.output)).collect::<Vec<_>>()
         };
         for part in ["attn2.to_k", "attn2.to_v", "time_emb_proj", "time_embedding"] {

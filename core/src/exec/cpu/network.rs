@@ -25,7 +25,7 @@ pub(super) struct Run<'a> {
     pool: Option<&'a Pool>,
     /// Scratch memory of each thread.
     pub(super) scratch: Scratch,
-    /// As many zeros as the widest pixel has channels, and at least a tile's width.
+    /// As many zeros as a line of the widest kernel sees numbers, and at least a tile's width.
     pub(super) zeros: &'a [f32],
 }
 
@@ -82,7 +82,7 @@ impl CpuNetwork {
     ) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut plan = Plan::new(program, &Rooms(kernels));
-        let mut loader = Loader { program, values: &plan.values, weights, kernels, keys: Vec::new() };
+        let mut loader = Loader { program, values: &plan.values, weights, kernels, keys: Vec::new(), widest_kernel: 1 };
         let ready = |loader: &mut Loader<'_>, steps: Vec<_>| {
             steps.into_iter().map(|planned| loader.ready(planned)).collect::<Result<Vec<_>>>()
         };
@@ -90,7 +90,8 @@ impl CpuNetwork {
         let frame = ready(&mut loader, std::mem::take(&mut plan.frame))?;
         let thread_scratch = loader.thread_scratch(&constant).max(loader.thread_scratch(&frame)).next_multiple_of(LINE);
         let widest = plan.values.iter().map(|value| value.shape.c).max().unwrap_or(0);
-        let zeros = Aligned::zeros(widest.max(kernels.lanes * kernels.tiles.len())).ok_or_else(|| no_memory(widest))?;
+        let zeros = Aligned::zeros((widest * loader.widest_kernel).max(kernels.lanes * kernels.tiles.len()))
+            .ok_or_else(|| no_memory(widest))?;
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             program: Arc::clone(program),

@@ -200,11 +200,13 @@ unsafe fn finish_from(
         (run.kernels.finish)(&Finish {
             from,
             from_ld,
+            spare: std::ptr::null_mut(),
             out: to,
             out_ld,
             rows,
             cols,
             first_pixel: first,
+            pixel_step: 1,
             first_channel: 0,
             posts,
         });

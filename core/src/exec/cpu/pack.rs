@@ -1,7 +1,7 @@
 //! Weights as the micro-kernels read them: panels of output channels, and in each panel tap after tap, input channel
 //! after input channel, the weights of the panel's output channels side by side.
 
-use super::kernel::Kernels;
+use super::kernel::{Kernels, TileKernel};
 use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Weights;
@@ -33,8 +33,21 @@ pub(super) struct Packed {
     pub(super) taps: usize,
     /// Input channels.
     pub(super) c_in: usize,
+    /// Whether there is one panel so narrow that its weights lie as [`Kernels::narrow`] reads them.
+    narrow: bool,
     /// Whether each panel has values in its first half and their gates in the second.
     pub(super) geglu: bool,
+}
+
+impl Packed {
+    /// What multiplies a panel's tiles, and how many numbers a channel's weights are in the panel.
+    pub(super) fn kernel(&self, panel: Panel, kernels: &Kernels) -> (TileKernel, usize) {
+        if self.narrow {
+            (kernels.narrow[panel.channels - 1], panel.channels)
+        } else {
+            (kernels.tiles[panel.vectors - 1], panel.vectors * kernels.lanes)
+        }
+    }
 }
 
 /// A weight and its bias, by name.
@@ -47,12 +60,22 @@ pub(super) struct Source<'a> {
     /// Side of the kernel; `None` for a linear layer, whose weight has two dimensions.
     pub(super) kernel: Option<usize>,
     pub(super) geglu: bool,
+    /// Whether a kernel of side 3 is turned into four of side 2, one for each place of an output pixel within the four
+    /// that an input pixel is enlarged to.
+    pub(super) phases: bool,
 }
 
 impl Source<'_> {
-    /// The packed form, made once for all plans over `weights`.
-    pub(super) fn pack(&self, weights: &Weights, kernels: &Kernels) -> Result<std::sync::Arc<Packed>> {
-        let (form, isa) = (if self.geglu { "geglu" } else { "panels" }, kernels.isa.name());
+    /// The packed forms (four for phases, else one), made once for all plans over `weights`.
+    pub(super) fn pack(&self, weights: &Weights, kernels: &Kernels) -> Result<std::sync::Arc<Vec<Packed>>> {
+        let form = if self.phases {
+            "phases"
+        } else if self.geglu {
+            "geglu"
+        } else {
+            "panels"
+        };
+        let isa = kernels.isa.name();
         let key = format!("{}+{}#{isa}.{form}", self.weight, self.bias.unwrap_or(""));
         weights.packed(&key, || {
             let bias = match self.bias {
@@ -64,9 +87,14 @@ impl Source<'_> {
                 None => vec![self.c_out, self.c_in],
             };
             let numbers = weights.source().read(self.weight, &shape)?;
-            let taps = self.kernel.map_or(1, |side| side * side);
-            pack(&numbers, bias.as_deref(), [self.c_out, self.c_in, taps], self.geglu, kernels)
-                .map_err(|error| error.within(self.weight))
+            let pack = |numbers: &[f32], taps| {
+                pack(numbers, bias.as_deref(), [self.c_out, self.c_in, taps], self.geglu, kernels)
+                    .map_err(|error| error.within(self.weight))
+            };
+            if self.phases {
+                return (0..4).map(|phase| pack(&phase_of(&numbers, phase / 2, phase % 2), 4)).collect();
+            }
+            Ok(vec![pack(&numbers, self.kernel.map_or(1, |side| side * side))?])
         })
     }
 }
@@ -90,6 +118,9 @@ fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> 
     panels
 }
 
+/// The most weights that one output channel of a narrow panel has: they are gone through in one go.
+const NARROW: usize = 4096;
+
 fn pack(
     numbers: &[f32],
     bias: Option<&[f32]>,
@@ -102,6 +133,18 @@ fn pack(
     let too_large = || Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"));
     let mut weights = Aligned::zeros(width * c_in * taps).ok_or_else(too_large)?;
     let mut biases = Aligned::zeros(width).ok_or_else(too_large)?;
+    let narrow = !geglu && c_out <= kernels.narrow.len() && c_in.is_multiple_of(kernels.lanes) && c_in * taps <= NARROW;
+    if narrow {
+        let lanes = kernels.lanes;
+        for (i, &weight) in numbers.iter().enumerate() {
+            let (o, c, tap) = (i / (c_in * taps), i / taps % c_in, i % taps);
+            weights[(tap * c_in + c / lanes * lanes) * c_out + o * lanes + c % lanes] = weight;
+        }
+        if let Some(bias) = bias {
+            biases[..c_out].copy_from_slice(bias);
+        }
+        return Ok(Packed { panels, weights, bias: biases, taps, c_in, narrow, geglu });
+    }
     for panel in &panels {
         let width = panel.vectors * kernels.lanes;
         for part in 0..if geglu { 2 } else { 1 } {
@@ -124,7 +167,23 @@ fn pack(
             }
         }
     }
-    Ok(Packed { panels, weights, bias: biases, taps, c_in, geglu })
+    Ok(Packed { panels, weights, bias: biases, taps, c_in, narrow, geglu })
+}
+
+/// Of kernels of side 3 over an enlarged image, those of side 2 over the image itself that give the lower (`down`) or
+/// upper, right (`right`) or left of the four pixels: taps that see the same pixel are summed.
+fn phase_of(numbers: &[f32], down: usize, right: usize) -> Vec<f32> {
+    // An upper pixel sees with tap 0 the pixel before, with 1 and 2 its own; a lower one with 0 and 1 its own, with 2 the
+    // next.
+    let seen = |tap: usize, late: usize| (tap + 1 - late) / 2;
+    let of = |kernel: &[f32]| {
+        let mut small = [0.0; 4];
+        for (tap, &weight) in kernel.iter().enumerate() {
+            small[seen(tap / 3, down) * 2 + seen(tap % 3, right)] += weight;
+        }
+        small
+    };
+    numbers.chunks_exact(9).flat_map(of).collect()
 }
 
 /// A weight that is used as it is.

@@ -13,8 +13,8 @@ use super::kernel::{Finish, Geglu, Kernels, PostAt, Tile};
 use super::network::Run;
 use super::pack::{Packed, Panel};
 use super::span::{LINE, Span};
-use crate::net::Shape;
 use crate::net::fuse::Product as Geometry;
+use crate::net::{Padding, Shape};
 
 /// Weights of one panel that are gone through at a time: they stay in the second cache while tile after tile uses them.
 const CACHED: usize = 96 * 1024;
@@ -24,7 +24,9 @@ const ROWS: usize = 96;
 /// A convolution or linear layer, ready to run.
 #[derive(Debug)]
 pub(super) struct Product {
-    packed: Arc<Packed>,
+    /// One; or four for a convolution over an enlarged image, each over the image itself for a quarter of the output: the
+    /// upper left pixel of each four, the upper right, the lower left, the lower right.
+    packed: Arc<Vec<Packed>>,
     geometry: Geometry,
     /// Parts of the sum, in order.
     blocks: Vec<Block>,
@@ -41,80 +43,154 @@ struct Block {
     channels: Range<usize>,
 }
 
+impl Block {
+    /// Whether it is made of whole lines of the kernel.
+    fn has_lines(&self, side: usize, c_in: usize) -> bool {
+        self.channels.len() == c_in && self.taps.start.is_multiple_of(side) && self.taps.len().is_multiple_of(side)
+    }
+}
+
 impl Product {
-    pub(super) fn new(packed: Arc<Packed>, geometry: Geometry, [input, output]: [Shape; 2], kernels: &Kernels) -> Self {
-        let widest = packed.panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
-        let blocks = blocks(packed.taps, packed.c_in, CACHED / widest);
+    /// Whether it is better done as four convolutions, see [`Product`].
+    pub(super) fn in_phases(geometry: &Geometry) -> bool {
+        geometry.upsample && geometry.kernel == 3 && geometry.stride == 1 && geometry.padding == Padding::all(1)
+    }
+
+    pub(super) fn new(packed: Arc<Vec<Packed>>, mut geometry: Geometry, input: Shape, kernels: &Kernels) -> Self {
+        if Self::in_phases(&geometry) {
+            (geometry.kernel, geometry.upsample) = (2, false);
+        }
+        let first = &packed[0];
+        let widest = first.panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
+        let blocks = blocks(first.taps, first.c_in, CACHED / widest);
         // Neighbouring pieces share what is larger: it is then read from memory once.
-        let panels_inside = input.len() > packed.weights.len();
-        let pixels = output.n * output.pixels();
-        let rows = if panels_inside { ROWS } else { ROWS.min(pixels.div_ceil(24).max(1) * 24) };
+        let panels_inside = input.len() > first.weights.len();
+        let rows = if packed.len() > 1 && input.w < ROWS {
+            // Tiles end with the lines of the image: as many lines as there are sums for.
+            let tallest = first.panels.iter().map(|&panel| first.kernel(panel, kernels).0.rows).max().unwrap_or(1);
+            (ROWS / input.w.next_multiple_of(tallest)).max(1) * input.w
+        } else {
+            ROWS
+        };
         Self { packed, geometry, blocks, panels_inside, rows }
     }
 
     /// Scratch numbers a thread needs.
     pub(super) fn thread_scratch(&self, kernels: &Kernels) -> usize {
-        let widest = self.packed.panels.iter().map(|panel| panel.vectors * kernels.lanes).max().unwrap_or(0);
-        table_len(self.packed.taps, kernels) + ROWS * widest
+        let first = &self.packed[0];
+        let widest = first.panels.iter().map(|panel| panel.vectors * kernels.lanes).max().unwrap_or(0);
+        table_len(first.taps, kernels) + (ROWS + tallest(kernels)) * widest
     }
 
     pub(super) fn run(&self, run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
-        let pixels = out.pixels();
-        let (groups, panels) = (pixels.div_ceil(self.rows), self.packed.panels.len());
-        run.pieces(groups * panels, &|piece, thread| {
-            let (group, panel) =
-                if self.panels_inside { (piece / panels, piece % panels) } else { (piece % groups, piece / groups) };
+        let (phases, panels) = (self.packed.len(), self.packed[0].panels.len());
+        let pixels = out.pixels() / phases;
+        let groups = pixels.div_ceil(self.rows);
+        run.pieces(phases * groups * panels, &|piece, thread| {
+            let (group, panel, phase) = if self.panels_inside {
+                (piece / (panels * phases), piece / phases % panels, piece % phases)
+            } else {
+                (piece % groups, piece / groups % panels, piece / (groups * panels))
+            };
             let rows = group * self.rows..((group + 1) * self.rows).min(pixels);
-            self.piece(run, [x, out], posts, rows, self.packed.panels[panel], thread);
+            Piece::new(self, run, [x, out], posts, phase, thread).run(rows, self.packed[phase].panels[panel]);
         });
+    }
+}
+
+/// What the tiles of a piece of work have in common.
+struct Piece<'a> {
+    product: &'a Product,
+    run: &'a Run<'a>,
+    packed: &'a Packed,
+    walk: Walk,
+    out: Span,
+    posts: &'a [PostAt],
+    /// Which of the four, and the width of a quarter of the output, where there are four.
+    phase: Option<(usize, usize)>,
+    table: *mut *const f32,
+    sums: *mut f32,
+}
+
+impl<'a> Piece<'a> {
+    fn new(
+        product: &'a Product,
+        run: &'a Run<'a>,
+        [x, out]: [Span; 2],
+        posts: &'a [PostAt],
+        phase: usize,
+        thread: usize,
+    ) -> Self {
+        let packed = &product.packed[phase];
+        let (mut shape, mut geometry) = (out.shape, product.geometry);
+        let phase = (product.packed.len() > 1).then_some((phase, x.shape.w));
+        if let Some((phase, _)) = phase {
+            shape = shape_of_quarter(shape);
+            geometry.padding = Padding { top: 1 - phase / 2, left: 1 - phase % 2, bottom: 1, right: 1 };
+        }
+        let table = run.scratch.of(thread);
+        let sums = table.wrapping_add(table_len(packed.taps, run.kernels));
+        let walk = Walk { x, out: shape, geometry, zeros: run.zeros.as_ptr() };
+        Self { product, run, packed, walk, out, posts, phase, table: table.cast(), sums }
     }
 
     /// Some pixels of one panel.
-    fn piece(
-        &self,
-        run: &Run<'_>,
-        [x, out]: [Span; 2],
-        posts: &[PostAt],
-        rows: Range<usize>,
-        panel: Panel,
-        thread: usize,
-    ) {
-        let kernel = run.kernels.tiles[panel.vectors - 1];
-        let width = panel.vectors * run.kernels.lanes;
-        let table = run.scratch.of(thread).cast::<*const f32>();
-        let sums = run.scratch.of(thread).wrapping_add(table_len(self.packed.taps, run.kernels));
-        let walk = Walk { x, out: out.shape, geometry: &self.geometry, zeros: run.zeros.as_ptr() };
-        let weights = self.packed.weights[panel.offset..].as_ptr();
-        for (at, block) in self.blocks.iter().enumerate() {
-            let (first, last) = (at == 0, at + 1 == self.blocks.len());
-            let start = block.taps.start * self.packed.c_in + block.channels.start;
-            for (tile, pixel) in rows.clone().step_by(kernel.rows).enumerate() {
-                let count = kernel.rows.min(rows.end - pixel);
+    fn run(&self, rows: Range<usize>, panel: Panel) {
+        let (kernel, _) = self.packed.kernel(panel, self.run.kernels);
+        let width = panel.vectors * self.run.kernels.lanes;
+        let blocks = &self.product.blocks;
+        for (at, block) in blocks.iter().enumerate() {
+            let (mut pixel, mut tile) = (rows.start, 0);
+            while pixel < rows.end {
+                let line_end = self.phase.map_or(usize::MAX, |(_, w)| (pixel / w + 1) * w);
+                let count = kernel.rows.min(rows.end.min(line_end) - pixel);
                 // One tile is finished at once and its sums used again; several blocks need all sums of the piece.
-                let tile = if self.blocks.len() == 1 { 0 } else { tile };
-                let sums = sums.wrapping_add(tile * kernel.rows * width);
-                // SAFETY: the table has room for the taps of all rows of a tile, and sums for `ROWS` rows of the widest
-                // panel, in this thread's scratch; `walk` writes addresses of pixels of `x` or of zeros, with `c_in`
-                // channels each; the panel has the weights of all taps. `finish` is given pixels and channels of this
-                // piece alone.
+                let slot = if blocks.len() == 1 { 0 } else { tile };
+                let sums = self.sums.wrapping_add(slot * kernel.rows * width);
+                // SAFETY: the scratch memory has sums for all tiles of a piece; pixels and channels are this piece's.
                 unsafe {
-                    walk.addresses(pixel, count, kernel.rows, block.taps.clone(), table);
-                    (kernel.run)(&Tile {
-                        rows: table,
-                        taps: block.taps.len(),
-                        offset: block.channels.start,
-                        len: block.channels.len(),
-                        panel: weights.add(start * width),
-                        tap_stride: self.packed.c_in * width,
-                        sums,
-                        sums_ld: width,
-                        start: if first { self.packed.bias[panel.bias..].as_ptr() } else { std::ptr::null() },
-                    });
-                    if last {
-                        self.finish(run.kernels, out, posts, panel, [pixel, count, width], sums);
+                    self.add(block, panel, [pixel, count, at], sums);
+                    if at + 1 == blocks.len() {
+                        self.finish(panel, [pixel, count, width], sums);
                     }
                 }
+                (pixel, tile) = (pixel + count, tile + 1);
             }
+        }
+    }
+
+    /// Adds one block (the `at`th) to the sums of a tile.
+    ///
+    /// # Safety
+    ///
+    /// `sums` has room for all rows of the panel's tile.
+    unsafe fn add(&self, block: &Block, panel: Panel, [pixel, count, at]: [usize; 3], sums: *mut f32) {
+        let (kernel, width) = self.packed.kernel(panel, self.run.kernels);
+        let (side, c_in, taps) = (self.walk.geometry.kernel, self.packed.c_in, block.taps.clone());
+        let first = block.taps.start * c_in + block.channels.start;
+        let whole_lines = self.walk.has_lines() && block.has_lines(side, c_in);
+        // SAFETY: the table has room for the taps of all rows of a tile; `walk` writes addresses of pixels of `x` or of
+        // zeros, with `c_in` channels each (of lines, with `side * c_in`); the panel has the weights of all taps, a
+        // line's side by side.
+        unsafe {
+            let lines = whole_lines && self.walk.lines(pixel, count, kernel.rows, taps.clone(), self.table);
+            let (taps, len, step) = if lines {
+                (taps.len() / side, side * c_in, side * c_in)
+            } else {
+                self.walk.addresses(pixel, count, kernel.rows, taps.clone(), self.table);
+                (taps.len(), block.channels.len(), c_in)
+            };
+            (kernel.run)(&Tile {
+                rows: self.table,
+                taps,
+                offset: block.channels.start,
+                len,
+                panel: self.packed.weights[panel.offset..].as_ptr().add(first * width),
+                tap_stride: step * width,
+                sums,
+                sums_ld: panel.vectors * self.run.kernels.lanes,
+                start: if at == 0 { self.packed.bias[panel.bias..].as_ptr() } else { std::ptr::null() },
+            });
         }
     }
 
@@ -123,43 +199,50 @@ impl Product {
     /// # Safety
     ///
     /// `sums` has `count` rows of `width` numbers, and nobody else uses these pixels and channels of `out`.
-    unsafe fn finish(
-        &self,
-        kernels: &Kernels,
-        out: Span,
-        posts: &[PostAt],
-        panel: Panel,
-        [pixel, count, width]: [usize; 3],
-        sums: *const f32,
-    ) {
-        let to = out.pixel(pixel).wrapping_add(panel.channel);
+    unsafe fn finish(&self, panel: Panel, [pixel, rows, width]: [usize; 3], sums: *mut f32) {
+        let (first_pixel, pixel_step) = match self.phase {
+            // Every second pixel of every second line.
+            Some((phase, w)) => ((2 * (pixel / w) + phase / 2) * 2 * w + 2 * (pixel % w) + phase % 2, 2),
+            None => (pixel, 1),
+        };
+        let out = self.out.pixel(first_pixel).wrapping_add(panel.channel);
+        let (out_ld, cols) = (self.out.ld * pixel_step, panel.channels);
         // SAFETY: the caller's promise; operands of posts have the shape of `out` by the plan.
         unsafe {
             if self.packed.geglu {
-                let gate = sums.add(width / 2);
-                let (rows, cols) = (count, panel.channels);
-                (kernels.geglu)(&Geglu { value: sums, gate, ld: width, out: to, out_ld: out.ld, rows, cols });
+                let (value, gate) = (sums, sums.add(width / 2));
+                (self.run.kernels.geglu)(&Geglu { value, gate, ld: width, out, out_ld, rows, cols });
             } else {
-                (kernels.finish)(&Finish {
+                (self.run.kernels.finish)(&Finish {
                     from: sums,
                     from_ld: width,
-                    out: to,
-                    out_ld: out.ld,
-                    rows: count,
-                    cols: panel.channels,
-                    first_pixel: pixel,
+                    spare: sums,
+                    out,
+                    out_ld,
+                    rows,
+                    cols,
+                    first_pixel,
+                    pixel_step,
                     first_channel: panel.channel,
-                    posts,
+                    posts: self.posts,
                 });
             }
         }
     }
 }
 
+/// The shape of every second pixel of every second line.
+fn shape_of_quarter(shape: Shape) -> Shape {
+    Shape { h: shape.h / 2, w: shape.w / 2, ..shape }
+}
+
+fn tallest(kernels: &Kernels) -> usize {
+    kernels.tiles.iter().map(|tile| tile.rows).max().unwrap_or(0)
+}
+
 /// Numbers that a table of addresses takes, for the tallest tile.
 fn table_len(taps: usize, kernels: &Kernels) -> usize {
-    let tallest = kernels.tiles.iter().map(|tile| tile.rows).max().unwrap_or(0);
-    (tallest * taps * size_of::<*const f32>()).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
+    (tallest(kernels) * taps * size_of::<*const f32>()).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
 }
 
 /// Cuts the sum into parts of at most `limit` channels over all taps: whole taps where that does.
@@ -171,6 +254,9 @@ fn blocks(taps: usize, c_in: usize, limit: usize) -> Vec<Block> {
     if c_in <= limit {
         let count = (taps * c_in).div_ceil(limit);
         let step = taps.div_ceil(count);
+        // Whole lines of the kernel where there are some, see `Walk::lines`.
+        let line = taps.isqrt();
+        let step = if step >= line { step / line * line } else { step };
         for tap in (0..taps).step_by(step) {
             blocks.push(Block { taps: tap..(tap + step).min(taps), channels: 0..c_in });
         }
@@ -186,14 +272,61 @@ fn blocks(taps: usize, c_in: usize, limit: usize) -> Vec<Block> {
 }
 
 /// Which input pixel an output pixel sees through a tap.
-struct Walk<'a> {
+struct Walk {
     x: Span,
     out: Shape,
-    geometry: &'a Geometry,
+    geometry: Geometry,
+    /// As many as a line of the kernel sees numbers.
     zeros: *const f32,
 }
 
-impl Walk<'_> {
+impl Walk {
+    /// Whether pixels that the kernel sees side by side also lie side by side, with nothing between.
+    fn has_lines(&self) -> bool {
+        self.geometry.kernel > 1 && !self.geometry.upsample && self.x.ld == self.x.shape.c
+    }
+
+    /// Writes, for each line of taps and each of `height` rows of a tile, the address of the pixels that it sees, which
+    /// are then as good as one pixel with more channels. Gives up, and returns false, where the tile goes over the end of
+    /// a line of the image, or sees past its left or right side.
+    ///
+    /// # Safety
+    ///
+    /// `table` has room for `taps.len() * height` addresses, and [`has_lines`](Self::has_lines) holds.
+    unsafe fn lines(
+        &self,
+        pixel: usize,
+        count: usize,
+        height: usize,
+        taps: Range<usize>,
+        table: *mut *const f32,
+    ) -> bool {
+        let Geometry { kernel, stride, padding, .. } = self.geometry;
+        let Shape { h, w, .. } = self.x.shape;
+        let (row, rest) = (pixel / self.out.pixels(), pixel % self.out.pixels());
+        let (y, x) = (rest / self.out.w, rest % self.out.w);
+        let last = (x + count - 1) * stride + kernel;
+        if x + count > self.out.w || x * stride < padding.left || last > w + padding.left {
+            return false;
+        }
+        let step = stride * self.x.ld;
+        for (line, ty) in (taps.start / kernel..taps.end / kernel).enumerate() {
+            let sy = y * stride + ty;
+            let inside = sy >= padding.top && sy < h + padding.top;
+            let (seen, step) = if inside {
+                let first = (row * h + sy - padding.top) * w + x * stride - padding.left;
+                (self.x.pixel(first).cast_const(), step)
+            } else {
+                (self.zeros, 0)
+            };
+            for i in 0..height {
+                // SAFETY: within `taps.len() * height` addresses.
+                unsafe { *table.add(line * height + i) = seen.wrapping_add(i.min(count - 1) * step) };
+            }
+        }
+        true
+    }
+
     /// Writes, for each tap and each of `height` rows of a tile, the address of what it sees; rows past `count` see what
     /// the last one does.
     ///
@@ -201,7 +334,7 @@ impl Walk<'_> {
     ///
     /// `table` has room for `taps.len() * height` addresses.
     unsafe fn addresses(&self, pixel: usize, count: usize, height: usize, taps: Range<usize>, table: *mut *const f32) {
-        let Geometry { kernel, stride, padding, upsample, .. } = *self.geometry;
+        let Geometry { kernel, stride, padding, upsample, .. } = self.geometry;
         if kernel == 1 && stride == 1 && !upsample && padding.top + padding.left + padding.bottom + padding.right == 0 {
             for i in 0..height {
                 // SAFETY: one tap, `height` addresses.

@@ -72,6 +72,8 @@ pub(super) struct Loader<'a> {
     pub(super) kernels: &'static Kernels,
     /// The layout of each packed value so far.
     pub(super) keys: Vec<(Slot, KeyLayout)>,
+    /// The longest side of a kernel so far.
+    pub(super) widest_kernel: usize,
 }
 
 impl Loader<'_> {
@@ -89,9 +91,11 @@ impl Loader<'_> {
                     c_in: spec.shape[1],
                     kernel: spec.shape.get(2).copied(),
                     geglu: geometry.geglu,
+                    phases: Product::in_phases(&geometry),
                 };
                 let packed = source.pack(self.weights, self.kernels)?;
-                Work::Product(Product::new(packed, geometry, [shape(inputs[0]), shape(output)], self.kernels))
+                self.widest_kernel = self.widest_kernel.max(geometry.kernel);
+                Work::Product(Product::new(packed, geometry, shape(inputs[0]), self.kernels))
             }
             StepKind::GroupNorm { groups, eps, weight, bias } => Work::GroupNorm(self.norm(weight, bias, eps)?, groups),
             StepKind::LayerNorm { eps, weight, bias } => Work::LayerNorm(self.norm(weight, bias, eps)?),

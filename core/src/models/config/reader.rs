@@ -125,17 +125,16 @@ impl Reader {
     ) -> Result<Option<Vec<Vec<usize>>>> {
         let Some(value) = self.value(field) else { return Ok(None) };
         let wrong = |count: usize| self.bad(field, format!("must have {count} entries at each level"));
-        let block = |value: &Value, layers: usize| match value {
-            Value::Array(items) if items.len() != layers => Err(wrong(layers)),
-            Value::Array(items) => items.iter().map(|item| self.to_size(field, item, &range)).collect(),
-            one => Ok(vec![self.to_size(field, one, &range)?; layers]),
+        // What `value` holds for each of `count`: its entries, or itself again and again.
+        let spread = |value: &Value, count: usize| match value.as_array() {
+            Some(items) if items.len() != count => Err(wrong(count)),
+            Some(items) => Ok(items.clone()),
+            None => Ok(vec![value.clone(); count]),
         };
-        match value {
-            Value::Array(items) if items.len() != layers.len() => Err(wrong(layers.len())),
-            Value::Array(items) => items.iter().zip(layers).map(|(item, &layers)| block(item, layers)).collect(),
-            one => layers.iter().map(|&layers| block(one, layers)).collect(),
-        }
-        .map(Some)
+        let block = |(block, &layers): (Value, &usize)| {
+            spread(&block, layers)?.iter().map(|layer| self.to_size(field, layer, &range)).collect()
+        };
+        spread(value, layers.len())?.into_iter().zip(layers).map(block).collect::<Result<_>>().map(Some)
     }
 
     /// A number in `range`.

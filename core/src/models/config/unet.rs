@@ -224,30 +224,30 @@ fn blocks(reader: &Reader, channels: &[usize]) -> Result<Blocks> {
         if reader.value("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
     let heads = reader.sizes(heads_field, 8, count, 1..=MAX_CHANNELS)?;
     let only_cross = reader.flags("only_cross_attention", count)?;
-    let (down_layers, mid_layers, up_layers) = transformer_layers(reader, &resnets)?;
+    let layers = TransformerLayers::read(reader, &resnets)?;
     let down_has =
         has_attention(reader, "down_block_types", &DOWN_TYPES, "CrossAttnDownBlock2D", "DownBlock2D", count)?;
     let up_has = has_attention(reader, "up_block_types", &UP_TYPES, "CrossAttnUpBlock2D", "UpBlock2D", count)?;
     let attention = |i: usize, layers: &[usize], only_cross: bool| {
-        if channels[i] % heads[i] != 0 {
+        if !channels[i].is_multiple_of(heads[i]) {
             return Err(reader.bad(heads_field, format!("heads must divide the {} channels of block {i}", channels[i])));
         }
         Ok(AttentionConfig { heads: heads[i], layers: layers.to_vec(), only_cross })
     };
     let (mut down, mut up) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for i in 0..count {
-        let attended = down_has[i].then(|| attention(i, &down_layers[i], only_cross[i])).transpose()?;
+        let attended = down_has[i].then(|| attention(i, &layers.down[i], only_cross[i])).transpose()?;
         down.push(BlockConfig { channels: channels[i], resnets: resnets[i], attention: attended });
     }
     for (i, from) in (0..count).rev().enumerate() {
-        let attended = up_has[i].then(|| attention(from, &up_layers[i], only_cross[from])).transpose()?;
+        let attended = up_has[i].then(|| attention(from, &layers.up[i], only_cross[from])).transpose()?;
         up.push(BlockConfig { channels: channels[from], resnets: resnets[from] + 1, attention: attended });
     }
     let last = count - 1;
     let mid = match mid_type(reader) {
         None => None,
         Some(MID_TYPE) => {
-            let attended = attention(last, &[mid_layers], false)?;
+            let attended = attention(last, &[layers.mid], false)?;
             Some(BlockConfig { channels: channels[last], resnets: 2, attention: Some(attended) })
         }
         Some(_) => Some(BlockConfig { channels: channels[last], resnets: 1, attention: None }),
@@ -282,21 +282,30 @@ fn has_attention(
     Ok(names.iter().map(|&name| name == with).collect())
 }
 
-/// Layers of each transformer on the way down, of the one in the middle, and of each on the way up.
-fn transformer_layers(reader: &Reader, resnets: &[usize]) -> Result<(Vec<Vec<usize>>, usize, Vec<Vec<usize>>)> {
-    const FIELD: &str = "transformer_layers_per_block";
-    let down = reader.nested_sizes(FIELD, resnets, 0..=MAX_LAYERS)?;
-    let down = down.unwrap_or_else(|| resnets.iter().map(|&resnets| vec![1; resnets]).collect());
-    let mid = down.last().and_then(|layers| layers.first()).copied().unwrap_or(1);
-    let up_resnets: Vec<usize> = resnets.iter().rev().map(|resnets| resnets + 1).collect();
-    let up = match reader.nested_sizes("reverse_transformer_layers_per_block", &up_resnets, 0..=MAX_LAYERS)? {
-        Some(up) => up,
-        None if down.iter().any(|layers| layers.iter().any(|&layer| layer != layers[0])) => {
-            return Err(reader.bad(FIELD, "must come with reverse_transformer_layers_per_block if uneven in a block"));
-        }
-        None => down.iter().rev().map(|layers| vec![layers[0]; layers.len() + 1]).collect(),
-    };
-    Ok((down, mid, up))
+/// How many layers the transformers have: by block and resnet on the way down, in the middle, and on the way up.
+struct TransformerLayers {
+    down: Vec<Vec<usize>>,
+    mid: usize,
+    up: Vec<Vec<usize>>,
+}
+
+impl TransformerLayers {
+    fn read(reader: &Reader, resnets: &[usize]) -> Result<Self> {
+        const FIELD: &str = "transformer_layers_per_block";
+        let down = reader.nested_sizes(FIELD, resnets, 0..=MAX_LAYERS)?;
+        let down = down.unwrap_or_else(|| resnets.iter().map(|&resnets| vec![1; resnets]).collect());
+        let mid = down.last().and_then(|layers| layers.first()).copied().unwrap_or(1);
+        let up_resnets: Vec<usize> = resnets.iter().rev().map(|resnets| resnets + 1).collect();
+        let up = match reader.nested_sizes("reverse_transformer_layers_per_block", &up_resnets, 0..=MAX_LAYERS)? {
+            Some(up) => up,
+            None if down.iter().any(|layers| layers.iter().any(|&layer| layer != layers[0])) => {
+                let rule = "must come with reverse_transformer_layers_per_block if uneven in a block";
+                return Err(reader.bad(FIELD, rule));
+            }
+            None => down.iter().rev().map(|layers| vec![layers[0]; layers.len() + 1]).collect(),
+        };
+        Ok(Self { down, mid, up })
+    }
 }
 
 #[cfg(test)]

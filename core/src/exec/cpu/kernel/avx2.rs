@@ -111,5 +111,6 @@ kernels!(
     avx2::Avx2,
     [#[target_feature(enable = "avx2,fma")]],
     tiles: [(12, 1), (6, 2)],
-    attend: [(6, 1), (6, 2)]
+    attend: [(6, 1), (6, 2)],
+    narrow: [(4, 1), (4, 2), (3, 3), (2, 4)]
 );

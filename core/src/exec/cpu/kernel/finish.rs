@@ -18,7 +18,10 @@ struct AddFrom {
     div: usize,
     modulo: usize,
     first_pixel: usize,
+    pixel_step: usize,
 }
+/// What another does, then the larger of that and zero.
+struct ThenRelu<F>(F);
 struct Silu;
 struct QuickGelu;
 struct Gelu;
@@ -50,7 +53,7 @@ mod each {
     impl<S: Simd> Each<S> for AddFrom {
         #[inline(always)]
         unsafe fn at(&self, row: usize, col: usize, n: usize, v: S::V) -> S::V {
-            let mut pixel = self.first_pixel + row;
+            let mut pixel = self.first_pixel + row * self.pixel_step;
             if self.div > 1 {
                 pixel /= self.div;
             }
@@ -58,6 +61,12 @@ mod each {
                 pixel %= self.modulo;
             }
             unsafe { S::add(v, load::<S>(self.from.add(pixel * self.ld + col), n)) }
+        }
+    }
+    impl<S: Simd, F: Each<S>> Each<S> for ThenRelu<F> {
+        #[inline(always)]
+        unsafe fn at(&self, row: usize, col: usize, n: usize, v: S::V) -> S::V {
+            unsafe { S::max(S::splat(0.0), self.0.at(row, col, n, v)) }
         }
     }
     impl<S: Simd> Each<S> for Silu {
@@ -137,21 +146,28 @@ unsafe fn pass<S: Simd>(over: Rows, f: &impl Each<S>) {
     }
 }
 
-/// See [`Finish`]: the first post as the numbers are moved, the others over what was just written.
+/// See [`Finish`]: the last post as the numbers are moved, those before it where the numbers are, as far as that is
+/// allowed; else the first as they are moved.
 #[inline(always)]
 pub(super) unsafe fn finish<S: Simd>(args: &Finish<'_>) {
-    let &Finish { from, from_ld, out, out_ld, rows, cols, .. } = args;
-    let mut over = Rows { from, from_ld, out, out_ld, rows, cols };
+    let &Finish { mut from, mut from_ld, spare, out, out_ld, rows, cols, first_pixel, pixel_step, .. } = args;
+    let mut posts = args.posts;
     // SAFETY: the caller's promise, passed on.
     unsafe {
-        if args.posts.is_empty() && !std::ptr::eq(from, out) {
-            pass::<S>(over, &Keep);
+        if posts.is_empty() && !std::ptr::eq(from, out) {
+            pass::<S>(Rows { from, from_ld, out, out_ld, rows, cols }, &Keep);
         }
-        for post in args.posts {
+        while let Some((post, mut rest)) = posts.split_first() {
+            // A residual with its ReLU is one pass.
+            let relu = matches!((post, rest.first()), (PostAt::Add { .. }, Some(PostAt::Activate(Activation::Relu))));
+            rest = &rest[usize::from(relu)..];
+            let (to, to_ld) = if rest.is_empty() || spare.is_null() { (out, out_ld) } else { (spare, from_ld) };
+            let over = Rows { from, from_ld, out: to, out_ld: to_ld, rows, cols };
             match *post {
                 PostAt::Add { from, ld, div, modulo } => {
                     let from = from.add(args.first_channel);
-                    pass::<S>(over, &AddFrom { from, ld, div, modulo, first_pixel: args.first_pixel });
+                    let add = AddFrom { from, ld, div, modulo, first_pixel, pixel_step };
+                    if relu { pass::<S>(over, &ThenRelu(add)) } else { pass::<S>(over, &add) }
                 }
                 PostAt::Activate(Activation::Silu) => pass::<S>(over, &Silu),
                 PostAt::Activate(Activation::Gelu) => pass::<S>(over, &Gelu),
@@ -160,8 +176,7 @@ pub(super) unsafe fn finish<S: Simd>(args: &Finish<'_>) {
                 PostAt::Activate(Activation::SoftClamp { limit }) => pass::<S>(over, &SoftClamp(limit)),
                 PostAt::Affine { mul, add } => pass::<S>(over, &Affine(mul, add)),
             }
-            over.from = out;
-            over.from_ld = out_ld;
+            (from, from_ld, posts) = (to, to_ld, rest);
         }
     }
 }

@@ -85,6 +85,9 @@ pub(super) struct Kernels {
     pub(super) tiles: &'static [TileKernel],
     /// The same for attention, where all widths have the same number of rows.
     pub(super) attend: &'static [TileKernel],
+    /// Products with very few output channels: entry `i` is for `i + 1`. Weights lie a vector of input channels at a
+    /// time, in it output channel after output channel; channels come in whole vectors.
+    pub(super) narrow: &'static [TileKernel],
     pub(super) finish: unsafe fn(&Finish<'_>),
     pub(super) geglu: unsafe fn(&Geglu),
     pub(super) softmax: unsafe fn(&Softmax),
@@ -141,12 +144,16 @@ pub(super) struct Tile {
 pub(super) struct Finish<'a> {
     pub(super) from: *const f32,
     pub(super) from_ld: usize,
+    /// `from` once more where it may be written over; null where not.
+    pub(super) spare: *mut f32,
     pub(super) out: *mut f32,
     pub(super) out_ld: usize,
     pub(super) rows: usize,
     pub(super) cols: usize,
     /// The pixel that row 0 is, for operands.
     pub(super) first_pixel: usize,
+    /// Pixels from one row to the next.
+    pub(super) pixel_step: usize,
     /// The channel that column 0 is, for operands.
     pub(super) first_channel: usize,
     pub(super) posts: &'a [PostAt],
@@ -255,7 +262,7 @@ pub(super) struct LayerNorm {
 
 /// Makes the table of an instruction set: `features` is the attribute that its entry points are compiled with.
 macro_rules! kernels {
-    ($isa:expr, $simd:ty, [$(#[$features:meta])*], tiles: [$(($rows:literal, $vectors:literal)),*], attend: [$(($arows:literal, $avectors:literal)),*]) => {
+    ($isa:expr, $simd:ty, [$(#[$features:meta])*], tiles: [$(($rows:literal, $vectors:literal)),*], attend: [$(($arows:literal, $avectors:literal)),*], narrow: [$(($nrows:literal, $outs:literal)),*]) => {
         pub(super) static KERNELS: crate::exec::cpu::kernel::Kernels = {
             use crate::exec::cpu::kernel::*;
             use simd::Simd as _;
@@ -264,6 +271,11 @@ macro_rules! kernels {
             unsafe fn tile<const ROWS: usize, const VECTORS: usize>(args: &Tile) {
                 // SAFETY: the caller's promise, see `Kernels`.
                 unsafe { tile::tile::<$simd, ROWS, VECTORS>(args) }
+            }
+            $(#[$features])*
+            unsafe fn narrow<const ROWS: usize, const OUTS: usize>(args: &Tile) {
+                // SAFETY: the caller's promise, see `Kernels`.
+                unsafe { tile::narrow::<$simd, ROWS, OUTS>(args) }
             }
             $(#[$features])*
             unsafe fn finish(args: &Finish<'_>) {
@@ -316,6 +328,7 @@ macro_rules! kernels {
                 lanes: <$simd>::LANES,
                 tiles: &[$(TileKernel { rows: $rows, run: tile::<$rows, $vectors> }),*],
                 attend: &[$(TileKernel { rows: $arows, run: tile::<$arows, $avectors> }),*],
+                narrow: &[$(TileKernel { rows: $nrows, run: narrow::<$nrows, $outs> }),*],
                 finish,
                 geglu,
                 softmax,

@@ -45,6 +45,45 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(args
     }
 }
 
+/// The same for so few output channels that a vector of them would be mostly padding: vectors are of input channels, and
+/// summed up at the end. See [`Kernels::narrow`](super::Kernels::narrow) for how weights lie.
+#[inline(always)]
+pub(super) unsafe fn narrow<S: Simd, const ROWS: usize, const OUTS: usize>(args: &Tile) {
+    // SAFETY: as for `tile`, with `len` a multiple of the vector length and `OUTS` sums a row.
+    unsafe {
+        let mut sums = [[S::splat(0.0); OUTS]; ROWS];
+        for tap in 0..args.taps {
+            let mut weights = args.panel.add(tap * args.tap_stride);
+            let mut rows = [std::ptr::null::<f32>(); ROWS];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = (*args.rows.add(tap * ROWS + i)).add(args.offset);
+            }
+            let mut k = 0;
+            while k < args.len {
+                let mut w = [S::splat(0.0); OUTS];
+                for (o, w) in w.iter_mut().enumerate() {
+                    *w = S::load(weights.add(o * S::LANES));
+                }
+                for (row, sums) in rows.iter().zip(&mut sums) {
+                    let x = S::load(row.add(k));
+                    for (sum, &w) in sums.iter_mut().zip(&w) {
+                        *sum = S::fma(x, w, *sum);
+                    }
+                }
+                weights = weights.add(OUTS * S::LANES);
+                k += S::LANES;
+            }
+        }
+        for (i, row) in sums.iter().enumerate() {
+            for (o, &sum) in row.iter().enumerate() {
+                let to = args.sums.add(i * args.sums_ld + o);
+                let before = if args.start.is_null() { *to } else { *args.start.add(o) };
+                *to = before + S::sum(sum);
+            }
+        }
+    }
+}
+
 /// One channel: as many multiplications and additions as there are sums.
 #[inline(always)]
 unsafe fn step_of<S: Simd, const ROWS: usize, const VECTORS: usize>(

@@ -93,9 +93,15 @@ fn check_one(shape: Shape, op: impl FnOnce(&mut ProgramBuilder, ValueId) -> Valu
 
 #[test]
 fn convolutions_of_odd_sizes_are_right() {
-    for (n, h, w, c_in, c_out) in
-        [(1, 5, 7, 3, 4), (2, 9, 4, 17, 33), (1, 8, 8, 64, 64), (3, 1, 1, 5, 70), (1, 13, 11, 32, 32), (2, 3, 30, 1, 1)]
-    {
+    for (n, h, w, c_in, c_out) in [
+        (1, 5, 7, 3, 4),
+        (2, 9, 4, 17, 33),
+        (1, 8, 8, 64, 64),
+        (3, 1, 1, 5, 70),
+        (1, 13, 11, 32, 32),
+        (2, 3, 30, 1, 1),
+        (2, 2, 67, 3, 32),
+    ] {
         for (kernel, stride, padding) in [
             (3, 1, Padding::all(1)),
             (1, 1, Padding::all(0)),
@@ -115,6 +121,31 @@ fn convolutions_of_odd_sizes_are_right() {
                 });
             }
         }
+    }
+}
+
+#[test]
+fn enlarging_convolutions_are_right_at_every_seam() {
+    for (h, w, c_in, c_out) in [(1, 1, 5, 9), (3, 100, 6, 33), (7, 13, 600, 64), (5, 96, 16, 3), (9, 24, 20, 16)] {
+        check_one(Shape::new(2, h, w, c_in), |b, x| {
+            let y = b.conv2d("conv", x, c_out, 3, 1, Padding::all(1), true, true);
+            let z = b.conv2d("other", x, c_out, 3, 1, Padding::all(1), true, false);
+            let y = b.add(y, z);
+            b.activate(y, Activation::Relu)
+        });
+    }
+}
+
+#[test]
+fn convolutions_to_very_few_channels_are_right() {
+    for c_out in 1..=5 {
+        for c_in in [16, 48, 320] {
+            check_one(Shape::new(2, 7, 19, c_in), |b, x| {
+                let y = b.conv3x3("conv", x, c_out);
+                b.affine(y, 2.0, -1.0)
+            });
+        }
+        check_one(Shape::tokens(2, 7, 32), |b, x| b.linear("linear", x, c_out, true));
     }
 }
 
@@ -193,7 +224,7 @@ fn geglu_is_right_beside_its_layer_and_alone() {
 #[test]
 fn norms_are_right() {
     for (c, groups) in [(1, 1), (6, 3), (32, 32), (40, 8), (70, 7), (64, 1)] {
-        for (h, w) in [(1, 1), (7, 5), (40, 33)] {
+        for (h, w) in [(1, 1), (7, 5), (13, 21)] {
             check_one(Shape::new(2, h, w, c), |b, x| b.group_norm("norm", x, groups, 1e-5));
         }
         check_one(Shape::tokens(2, 9, c), |b, x| b.layer_norm("norm", x, 1e-5));
@@ -206,7 +237,7 @@ fn norms_are_right() {
 
 #[test]
 fn a_norm_of_numbers_far_from_zero_keeps_its_precision() {
-    check_one(Shape::new(1, 40, 40, 12), |b, x| {
+    check_one(Shape::new(1, 20, 20, 12), |b, x| {
         let y = b.affine(x, 1.0, 300.0);
         let y = b.group_norm("norm", y, 3, 1e-5);
         b.affine(y, 0.01, 0.0)
