@@ -1,6 +1,7 @@
 //! dreamframe: a frame goes in, a restyled picture comes out, many times a second.
 
 mod error;
+mod features;
 pub mod frame;
 pub mod load;
 pub mod params;
@@ -56,6 +57,7 @@ pub use engine::{
     Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Prepared, Update,
 };
 pub use error::{Error, ErrorKind, Result, Violation};
+pub use features::FEATURES;
 pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, Timestamp};
 pub use load::ModelSource;
 pub use params::{Cost, Notice, ParamsPatch, StreamDiffusionParams};

@@ -83,7 +83,8 @@ fn the_bundled_clip_is_read_whole_and_in_order() {
     }
 }
 
-const CLIP_MEANS: [(usize, [f32; 3]); 3] = [(0, [112.5, 125.3, 81.2]), (66, [115.6, 126.9, 94.1]), (131, [112.9, 124.7, 91.3])];
+const CLIP_MEANS: [(usize, [f32; 3]); 3] =
+    [(0, [112.5, 125.3, 81.2]), (66, [115.6, 126.9, 94.1]), (131, [112.9, 124.7, 91.3])];
 
 #[test]
 fn frames_that_are_coded_out_of_order_come_in_the_order_they_are_shown() {

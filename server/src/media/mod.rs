@@ -14,7 +14,7 @@ mod sps;
 pub mod y4m;
 
 use std::fmt;
-use std::io::{BufReader, BufWriter};
+use std::io::{BufReader, BufWriter, Cursor};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -220,6 +220,15 @@ impl<R: FrameReader> FrameReader for Named<R> {
     fn name(&self) -> Option<&str> {
         self.inner.name()
     }
+}
+
+/// Opens an H.264 `.mp4` in memory.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_mp4(bytes: &'static [u8]) -> Result<Box<dyn FrameReader>> {
+    Ok(Box::new(mp4_read::Mp4Reader::new(Cursor::new(bytes))?))
 }
 
 /// Creates a picture, a folder of pictures, an H.264 `.mp4`, a `.y4m`, or writes YUV4MPEG2 to standard output for `-`.

@@ -4,7 +4,6 @@
 //! frame, and no sample is read that does not lie inside the file.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use dreamframe::frame::{Frame, FrameId, FramePool, MAX_SIDE, PixelFormat, Timestamp};
@@ -28,8 +27,8 @@ const MAX_SAMPLE: usize = 64 << 20;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// Reads the first video track of a file.
-pub(super) struct Mp4Reader {
-    file: File,
+pub(super) struct Mp4Reader<R> {
+    file: R,
     samples: Vec<Sample>,
     next: usize,
     length_bytes: usize,
@@ -45,7 +44,7 @@ pub(super) struct Mp4Reader {
     pool: FramePool,
 }
 
-impl std::fmt::Debug for Mp4Reader {
+impl<R> std::fmt::Debug for Mp4Reader<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mp4Reader")
             .field("samples", &self.samples.len())
@@ -71,9 +70,9 @@ struct Contents {
     parameters: Vec<u8>,
 }
 
-impl Mp4Reader {
+impl<R: Read + Seek> Mp4Reader<R> {
     /// Reads the table of contents and starts the decoder.
-    pub(super) fn new(mut file: File) -> Result<Self> {
+    pub(super) fn new(mut file: R) -> Result<Self> {
         let contents = contents(&mut file)?;
         let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
         let failed = |error| Error::new(ErrorKind::Device, "the H.264 decoder does not start").with_source(error);
@@ -118,7 +117,7 @@ impl Mp4Reader {
     }
 }
 
-impl FrameReader for Mp4Reader {
+impl<R: Read + Seek + Send> FrameReader for Mp4Reader<R> {
     fn next(&mut self) -> Result<Option<Frame>> {
         let mut frame = self.ready.pop_front();
         while frame.is_none() {
@@ -162,8 +161,8 @@ impl FrameReader for Mp4Reader {
 }
 
 /// Reads and checks the table of contents.
-fn contents(file: &mut File) -> Result<Contents> {
-    let file_len = file.metadata().map_err(read_error)?.len();
+fn contents(file: &mut (impl Read + Seek)) -> Result<Contents> {
+    let file_len = file.seek(SeekFrom::End(0)).map_err(read_error)?;
     let mut demuxer = read_contents(file, file_len)?;
     let failed = |error| broken("the file is broken, or not an MP4").with_source(error);
     let tracks = demuxer.tracks().map_err(failed)?;
@@ -204,7 +203,7 @@ fn contents(file: &mut File) -> Result<Contents> {
 }
 
 /// Feeds the demuxer with what it asks for.
-fn read_contents(file: &mut File, file_len: u64) -> Result<Mp4FileDemuxer> {
+fn read_contents(file: &mut (impl Read + Seek), file_len: u64) -> Result<Mp4FileDemuxer> {
     let mut demuxer = Mp4FileDemuxer::new();
     let mut bytes = Vec::new();
     while let Some(required) = demuxer.required_input() {

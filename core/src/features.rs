@@ -1,0 +1,9 @@
+//! What was built in.
+
+/// Lists the features of this build, by the names of `Cargo.toml`.
+pub const FEATURES: &[&str] = &[
+    #[cfg(feature = "demo-model")]
+    "demo-model",
+    #[cfg(feature = "hub")]
+    "hub",
+];

@@ -1,0 +1,165 @@
+//! `dreamframe demo`: the clip and the model inside this program, restyled by two prompts.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dreamframe::load::ModelSource;
+use dreamframe::params::{ParamsPatch, StreamDiffusionParams};
+use dreamframe::telemetry::Timings;
+use dreamframe::{Engine, Error};
+use serde_json::json;
+
+use super::exit::Result;
+use super::film::Film;
+use super::interrupt::Interrupt;
+use super::options::{EngineArgs, Runs, Size};
+use super::output::Output;
+use super::progress::Progress;
+use super::sheet::Sheet;
+use super::table::Table;
+use super::timeline::Timeline;
+use crate::media;
+
+/// Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0; see examples/media.
+const CLIP: &[u8] = include_bytes!("../../../examples/media/big-buck-bunny-360p.mp4");
+
+/// Restyles a clip with a model, both inside this program, and shows where the time goes
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The folder for demo.mp4 and demo.png
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    out: PathBuf,
+    /// What the pictures shall look like; given several times, the clip is divided among them
+    #[arg(long, value_name = "TEXT", default_values = ["van gogh painting", "cyberpunk city, neon lights"])]
+    prompt: Vec<String>,
+    /// How many frames of the clip, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    frames: Option<u64>,
+    /// The size of the pictures: one side, or WIDTHxHEIGHT
+    #[arg(long, value_name = "SIZE", default_value = "640x384")]
+    size: Size,
+    /// Take any size that the model can make, not only the service's
+    #[arg(long)]
+    allow_any_size: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Print JSON lines instead of a bar and a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The files that it writes.
+const FILM: &str = "demo.mp4";
+const SHEET: &str = "demo.png";
+
+pub(super) fn run(args: &Args) -> Result {
+    let interrupt = Interrupt::listen()?;
+    std::fs::create_dir_all(&args.out).map_err(|error| Error::io(&args.out, "create", error))?;
+    let mut reader = media::open_mp4(CLIP)?;
+    let frames = reader.len().map_or(u64::MAX, |frames| frames as u64).min(args.frames.unwrap_or(u64::MAX));
+    let (params, timeline) = script(args, frames)?;
+    let Size { width, height } = args.size;
+    let mut options = args.engine.options();
+    options.allow_any_size = args.allow_any_size;
+    let mut engine = Engine::builder().models(ModelSource::Demo).params(params).options(options).build()?;
+    let film = args.out.join(FILM);
+    let rate = reader.rate().unwrap_or_default();
+    let mut writer =
+        media::create(&film, media::Output { width, height, rate, pictures: usize::try_from(frames).ok() })?;
+    let mut progress = Progress::new(args.json, Some(frames));
+    let Runs { executor, dtype, threads } = Runs::of(&engine);
+    let title = format!("{frames} frames at {width}x{height} on {}", engine.device());
+    let facts = json!({
+        "executor": executor, "dtype": dtype, "threads": threads, "model": engine.model(),
+        "frames": frames, "width": width, "height": height,
+    });
+    progress.start(&title, facts)?;
+    let sheet = RefCell::new(Sheet::new(frames, args.size)?);
+    let mut read = 0;
+    let started = Instant::now();
+    let spent = Film::new(&mut engine, timeline, &mut progress, &interrupt).run(
+        || {
+            let frame = if read < frames { reader.next()? } else { None };
+            if let Some(frame) = &frame {
+                sheet.borrow_mut().frame(read, frame)?;
+                read += 1;
+            }
+            Ok(frame)
+        },
+        |number, picture| {
+            sheet.borrow_mut().picture(number, picture)?;
+            writer.write(picture, None)
+        },
+    )?;
+    let elapsed = started.elapsed();
+    interrupt.check()?;
+    writer.finish()?;
+    let sheet_path = args.out.join(SHEET);
+    sheet.into_inner().write(&sheet_path)?;
+    progress.done(&format!("{}, {}", film.display(), sheet_path.display()))?;
+    if args.json { Ok(()) } else { Output::new().text(&where_time_went(&spent, read, elapsed)) }
+}
+
+/// The parameters at the start, and the prompts that take over later.
+fn script(args: &Args, frames: u64) -> Result<(StreamDiffusionParams, Timeline)> {
+    let patch = |prompt: &String| ParamsPatch::from_value(json!({"prompt": prompt}));
+    let mut params = StreamDiffusionParams::demo();
+    (params.width, params.height) = (args.size.width, args.size.height);
+    let mut patches = Vec::new();
+    for (index, prompt) in (0..).zip(&args.prompt) {
+        patches.push((frames / args.prompt.len() as u64 * index, patch(prompt)?));
+    }
+    // The first is there from the start; merging it checks the size too.
+    let (params, _) = patches.remove(0).1.merge(&params)?;
+    Ok((params, Timeline::of(patches)))
+}
+
+/// The stages of a frame, what each took, and its share.
+fn where_time_went(spent: &Timings, frames: u64, elapsed: Duration) -> String {
+    let mut table = Table::new(&["stage", "ms a frame", "share"]);
+    let frames = frames.max(1) as f64;
+    for (stage, micros) in spent.stages() {
+        let share = 100.0 * micros as f64 / spent.total.max(1) as f64;
+        table.row([stage.to_owned(), format!("{:.2}", micros as f64 / 1e3 / frames), format!("{share:.0} %")]);
+    }
+    format!("{table}\n{:.1} fps, reading and writing included", frames / elapsed.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Parser {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_prompts_divide_the_clip_among_them() {
+        let args = Parser::parse_from(["demo", "--prompt", "a", "--prompt", "b", "--prompt", "c"]).args;
+        let (params, mut timeline) = script(&args, 90).unwrap();
+        assert_eq!(params.prompt, "a".to_owned().into());
+        assert!(timeline.due(29).is_none());
+        assert_eq!(timeline.due(30).unwrap().to_json(), r#"{"prompt":"b"}"#);
+        assert!(timeline.due(59).is_none());
+        assert_eq!(timeline.due(60).unwrap().to_json(), r#"{"prompt":"c"}"#);
+    }
+
+    #[test]
+    fn a_size_that_no_parameters_have_is_refused() {
+        let args = Parser::parse_from(["demo", "--size", "100"]).args;
+        assert!(script(&args, 90).is_err());
+    }
+
+    #[test]
+    fn the_table_tells_the_share_of_each_stage() {
+        let spent = Timings { unet: 75_000, decode: 25_000, total: 100_000, ..Timings::default() };
+        let text = where_time_went(&spent, 10, Duration::from_secs(2));
+        assert!(text.contains("unet         7.50        75 %"), "{text}");
+        assert!(text.contains("5.0 fps"), "{text}");
+    }
+}

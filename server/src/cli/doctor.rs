@@ -1,0 +1,142 @@
+//! `dreamframe doctor`: what this machine and this build have, what is made of it, and what would make it faster.
+
+use dreamframe::EngineOptions;
+use dreamframe::exec::cpu::Isa;
+use dreamframe::load::HubCache;
+use serde_json::{Value, json};
+
+use super::exit::Result;
+use super::machine;
+use super::output::Output;
+use super::table::Table;
+
+/// Shows what this machine and this build have, and what would make pictures come faster
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result {
+    let facts = Facts::gather();
+    let advice = facts.advice();
+    let mut out = Output::new();
+    if args.json {
+        return out.line(&facts.json(&advice));
+    }
+    out.text(&facts.table().to_string())?;
+    let advice = if advice.is_empty() { vec!["nothing that we know of".to_owned()] } else { advice };
+    out.text(&format!("\nWhat would make it faster:\n- {}", advice.join("\n- ")))
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+struct Facts {
+    version: &'static str,
+    debug: bool,
+    features: Vec<&'static str>,
+    processor: Option<String>,
+    architecture: &'static str,
+    processor_features: Vec<(&'static str, bool)>,
+    executor: &'static str,
+    kernels: Isa,
+    cores: usize,
+    memory_mb: Option<(u64, u64)>,
+    hub_cache: Option<(String, bool)>,
+}
+
+impl Facts {
+    fn gather() -> Self {
+        let hub_cache = HubCache::from_env().map(|cache| (cache.root().display().to_string(), cache.root().is_dir()));
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            debug: cfg!(debug_assertions),
+            features: dreamframe::FEATURES.to_vec(),
+            processor: machine::processor_name(),
+            architecture: std::env::consts::ARCH,
+            processor_features: machine::processor_features().to_vec(),
+            executor: EngineOptions::default().executor.name(),
+            kernels: Isa::best(),
+            cores: machine::cores(),
+            memory_mb: machine::memory_mb(),
+            hub_cache,
+        }
+    }
+
+    /// What a person could change, best first.
+    fn advice(&self) -> Vec<String> {
+        let mut advice = Vec::new();
+        if self.debug {
+            advice.push("this is a debug build: build with `cargo build --release`".to_owned());
+        }
+        match self.kernels {
+            Isa::Portable => advice.push("a processor with AVX2: here, only the portable kernels run".to_owned()),
+            Isa::Avx2 => advice.push("a processor with AVX-512: its registers are twice as wide".to_owned()),
+            Isa::Avx512 => {}
+        }
+        if self.cores < 8 {
+            advice.push(format!(
+                "more cores: there are {}, and the work divides well between eight and more",
+                self.cores
+            ));
+        }
+        if self.memory_mb.is_some_and(|(_, free)| free < 8 << 10) {
+            advice.push("more free memory: a full-size model wants 8 GiB, SDXL twice as much".to_owned());
+        }
+        advice
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(&["dreamframe", self.version]);
+        let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+        row("build", if self.debug { "debug" } else { "release" }.to_owned());
+        row("features", self.features.join(" "));
+        row("processor", self.processor.clone().unwrap_or_else(|| "not known".to_owned()));
+        row("architecture", self.architecture.to_owned());
+        let signed = |&(name, here): &(&str, bool)| format!("{}{name}", if here { "+" } else { "-" });
+        row("processor features", self.processor_features.iter().map(signed).collect::<Vec<_>>().join(" "));
+        row("executor", format!("{} with {} kernels", self.executor, self.kernels.name()));
+        row("threads", self.cores.to_string());
+        let memory = self.memory_mb.map(|(all, free)| format!("{all} MiB, {free} MiB free"));
+        row("memory", memory.unwrap_or_else(|| "not known".to_owned()));
+        let cache = self.hub_cache.as_ref();
+        let cache = cache.map(|(path, there)| if *there { path.clone() } else { format!("{path} (not there yet)") });
+        row("hub cache", cache.unwrap_or_else(|| "none: there is no home folder".to_owned()));
+        table
+    }
+
+    fn json(&self, advice: &[String]) -> Value {
+        let features: serde_json::Map<String, Value> =
+            self.processor_features.iter().map(|(name, here)| ((*name).to_owned(), json!(here))).collect();
+        json!({
+            "version": self.version, "debug": self.debug, "features": self.features, "processor": self.processor,
+            "architecture": self.architecture, "processor_features": features, "executor": self.executor,
+            "kernels": self.kernels.name(), "threads": self.cores,
+            "memory_mb": self.memory_mb.map(|(all, _)| all), "memory_free_mb": self.memory_mb.map(|(_, free)| free),
+            "hub_cache": self.hub_cache.as_ref().map(|(path, _)| path), "faster": advice,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(kernels: Isa, cores: usize) -> Facts {
+        Facts { debug: false, kernels, cores, memory_mb: Some((65536, 65536)), ..Facts::gather() }
+    }
+
+    #[test]
+    fn a_machine_that_lacks_nothing_gets_no_advice() {
+        assert!(machine(Isa::Avx512, 16).advice().is_empty());
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let advice = machine(Isa::Avx2, 2).advice();
+        assert!(advice.iter().any(|line| line.contains("AVX-512")), "{advice:?}");
+        assert!(advice.iter().any(|line| line.contains("there are 2")), "{advice:?}");
+        assert!(machine(Isa::Portable, 16).advice().iter().any(|line| line.contains("portable")));
+    }
+}

@@ -1,0 +1,97 @@
+//! How a command fails: the words for a person, the line for a program, and the exit code for both.
+
+use std::process::ExitCode;
+
+use dreamframe::{Error, ErrorKind};
+
+use super::output::Output;
+
+/// What a command returns.
+pub(super) type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The command line is wrong in a way that only its values show.
+    Usage(String),
+    /// The library says why.
+    Library(Error),
+    /// The person pressed Ctrl-C, or the process was asked to end.
+    Interrupted,
+    /// Whoever read our standard output has enough of it.
+    Unread,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+impl Failure {
+    /// Says it, on standard error in words and with `json` on standard output as an event; the exit code.
+    pub(super) fn report(&self, json: bool) -> ExitCode {
+        if json && let Some(event) = self.event() {
+            // Standard output may be what failed.
+            let _ = Output::new().line(&event);
+        }
+        for line in self.lines() {
+            eprintln!("dreamframe: {line}");
+        }
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Unread => 0,
+            Self::Library(error) if error.kind() == ErrorKind::InvalidParams => 3,
+            Self::Library(_) | Self::Interrupted => 1,
+            Self::Usage(_) => 2,
+        }
+    }
+
+    /// One line, or one a violation where parameters are at fault.
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Usage(text) => vec![text.clone(), "see dreamframe --help".to_owned()],
+            Self::Library(error) if error.violations().is_empty() => vec![format!("{error:#}")],
+            Self::Library(error) => error.violations().iter().map(|v| format!("{} {}", v.path, v.message)).collect(),
+            Self::Interrupted => vec!["interrupted; nothing was written".to_owned()],
+            Self::Unread => Vec::new(),
+        }
+    }
+
+    fn event(&self) -> Option<serde_json::Value> {
+        let (kind, violations) = match self {
+            Self::Usage(_) => ("usage", &[][..]),
+            Self::Library(error) => (error.kind().name(), error.violations()),
+            Self::Interrupted => ("interrupted", &[][..]),
+            Self::Unread => return None,
+        };
+        let message = self.lines().join("; ");
+        Some(serde_json::json!({"event": "error", "kind": kind, "message": message, "violations": violations}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dreamframe::Violation;
+
+    use super::*;
+
+    #[test]
+    fn each_way_to_fail_has_the_exit_code_of_the_manual() {
+        let violation = Violation { path: "delta".into(), message: "is 3, but must be at most 1".into() };
+        assert_eq!(Failure::from(Error::invalid_params(vec![violation])).code(), 3);
+        assert_eq!(Failure::from(Error::new(ErrorKind::Io, "disk full")).code(), 1);
+        assert_eq!(Failure::Usage("no such size".into()).code(), 2);
+        assert_eq!(Failure::Interrupted.code(), 1);
+    }
+
+    #[test]
+    fn every_violation_is_a_line() {
+        let violation = |path: &str| Violation { path: path.into(), message: "is 3, but must be at most 1".into() };
+        let failure = Failure::from(Error::invalid_params(vec![violation("delta"), violation("seed")]));
+        assert_eq!(failure.lines(), ["delta is 3, but must be at most 1", "seed is 3, but must be at most 1"]);
+    }
+}

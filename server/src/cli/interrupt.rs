@@ -1,0 +1,50 @@
+//! Ctrl-C and requests to end: the frame loop looks between two frames, so that what is half-written is taken away.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dreamframe::{Error, ErrorKind};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::exit::{Failure, Result};
+
+/// The exit code of a process that a second Ctrl-C ends at once.
+const ENDED: i32 = 1;
+
+/// Whether the process was asked to end.
+#[derive(Debug)]
+pub(super) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Listens from now on. The first request is only noted; a second one ends the process where it stands, for the
+    /// case that a frame takes minutes.
+    pub(super) fn listen() -> Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag not yet set.
+            flag::register_conditional_shutdown(signal, ENDED, asked.clone())
+                .and_then(|_| flag::register(signal, asked.clone()))
+                .map_err(|error| Error::new(ErrorKind::Internal, "cannot listen for signals").with_source(error))?;
+        }
+        Ok(Self(asked))
+    }
+
+    /// Fails once the process was asked to end.
+    pub(super) fn check(&self) -> Result {
+        if self.0.load(Ordering::Relaxed) { Err(Failure::Interrupted) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_to_end_is_noticed() {
+        let interrupt = Interrupt(Arc::default());
+        assert!(interrupt.check().is_ok());
+        interrupt.0.store(true, Ordering::Relaxed);
+        assert!(matches!(interrupt.check(), Err(Failure::Interrupted)));
+    }
+}

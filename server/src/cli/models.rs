@@ -1,0 +1,224 @@
+//! `dreamframe models`: which models there are, and whether one is whole.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use dreamframe::ErrorKind;
+use dreamframe::load::{Checkpoint, HubCache, ModelId};
+use serde_json::json;
+
+use super::exit::{Failure, Result};
+use super::output::Output;
+use super::table::Table;
+use super::verify::{self, ComponentReport};
+
+/// Lists and checks models
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists the embedded model, those in a directory and those in the Hugging Face cache
+    List {
+        /// A directory of diffusers folders, or in the layout of the Hugging Face cache
+        #[arg(long, value_name = "FOLDER")]
+        models: Option<PathBuf>,
+        /// Print one JSON object a model
+        #[arg(long)]
+        json: bool,
+    },
+    /// Checks a model without running it: layout, configs, missing, misshapen and unused weights, sizes
+    Verify {
+        /// A diffusers folder, or demo
+        model: String,
+        /// Print one JSON object a component
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Args {
+    /// Whether a failure is told in JSON too.
+    pub(super) fn json(&self) -> bool {
+        matches!(self.action, Action::List { json: true, .. } | Action::Verify { json: true, .. })
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result {
+    match &args.action {
+        Action::List { models, json } => list(models.as_deref(), *json),
+        Action::Verify { model, json } => check(model, *json),
+    }
+}
+
+/// A model that was found.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    id: String,
+    from: &'static str,
+    /// `None` for the one in this program.
+    path: Option<PathBuf>,
+}
+
+fn list(folder: Option<&Path>, json: bool) -> Result {
+    let mut models = Vec::new();
+    if dreamframe::FEATURES.contains(&"demo-model") {
+        models.push(Found { id: "demo".into(), from: "built in", path: None });
+    }
+    if let Some(folder) = folder {
+        models.extend(in_folder(folder)?);
+    }
+    if let Some(cache) = HubCache::from_env() {
+        models.extend(in_cache(&cache, "hub cache"));
+    }
+    let mut out = Output::new();
+    let mut table = Table::new(&["model", "from", "kind", "MB", "path"]);
+    for Found { id, from, path } in models {
+        let kind = kind(path.as_deref());
+        let bytes = path.as_deref().map(|path| weight_bytes(path, 0));
+        if json {
+            out.line(&json!({"id": id, "from": from, "kind": kind, "bytes": bytes, "path": path}))?;
+            continue;
+        }
+        let mb = bytes.map_or_else(String::new, |bytes| format!("{:.0}", bytes as f64 / 1e6));
+        let path = path.map_or_else(String::new, |path| path.display().to_string());
+        table.row([id, from.to_owned(), kind, mb, path]);
+    }
+    if json { Ok(()) } else { out.text(&table.to_string()) }
+}
+
+/// The diffusers folders in `folder`: itself, in it, or one deeper (`organisation/name`); and what lies there in the
+/// layout of the cache.
+fn in_folder(folder: &Path) -> Result<Vec<Found>> {
+    if is_checkpoint(folder) {
+        let id = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+        return Ok(vec![Found { id, from: "folder", path: Some(folder.to_owned()) }]);
+    }
+    let mut found = in_cache(&HubCache::at(folder), "folder");
+    fs::read_dir(folder).map_err(|error| dreamframe::Error::io(folder, "read", error))?;
+    for path in folders(folder) {
+        let below = folders(&path);
+        for path in std::iter::once(path).chain(below).filter(|path| is_checkpoint(path)) {
+            let id = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+            found.push(Found { id, from: "folder", path: Some(path) });
+        }
+    }
+    Ok(found)
+}
+
+fn in_cache(cache: &HubCache, from: &'static str) -> Vec<Found> {
+    let found = folders(cache.root()).into_iter().filter_map(|path| {
+        let id: ModelId = path.file_name()?.to_str()?.strip_prefix("models--")?.replace("--", "/").parse().ok()?;
+        let path = cache.snapshot(&id).filter(|path| is_checkpoint(path))?;
+        Some(Found { id: id.as_str().to_owned(), from, path: Some(path) })
+    });
+    found.collect()
+}
+
+/// The folders in `path`, sorted; none where it cannot be read.
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort_unstable();
+    folders
+}
+
+fn is_checkpoint(path: &Path) -> bool {
+    path.join("model_index.json").is_file()
+}
+
+/// What its UNet says that it is, or why that cannot be told.
+fn kind(path: Option<&Path>) -> String {
+    let checkpoint = match path {
+        Some(path) => Checkpoint::folder(path),
+        None => Checkpoint::demo(),
+    };
+    match checkpoint.and_then(|checkpoint| verify::family(&checkpoint)) {
+        Ok(family) => format!("{family:?}").to_lowercase(),
+        Err(error) => format!("{}: {error}", error.kind()),
+    }
+}
+
+/// The bytes of all weight files in and below `path`.
+fn weight_bytes(path: &Path, depth: u32) -> u64 {
+    const DEEPEST: u32 = 3;
+    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let bytes = entries.map(|path| {
+        if path.is_dir() {
+            return if depth < DEEPEST { weight_bytes(&path, depth + 1) } else { 0 };
+        }
+        let weights = path.extension().is_some_and(|ending| ending == "safetensors");
+        if weights { fs::metadata(&path).map_or(0, |file| file.len()) } else { 0 }
+    });
+    bytes.sum()
+}
+
+fn check(model: &str, json: bool) -> Result {
+    let checkpoint = if model == "demo" { Checkpoint::demo() } else { Checkpoint::folder(model) }?;
+    let reports = verify::components(&checkpoint);
+    let mut out = Output::new();
+    let mut table = Table::new(&["component", "class", "parameters", "missing", "misshapen", "unused", "verdict"]);
+    let mut details = String::new();
+    for ComponentReport { name, class, parameters, check, problem } in &reports {
+        let problem = problem.as_ref().map(|problem| format!("{problem:#}"));
+        if json {
+            out.line(&json!({
+                "component": name, "class": class, "parameters": parameters, "missing": check.missing,
+                "misshapen": check.misshapen, "unused": check.unused, "problem": problem,
+            }))?;
+            continue;
+        }
+        let count = |names: &[String]| names.len().to_string();
+        let verdict = if problem.is_some() { "broken" } else { "good" }.to_owned();
+        let [missing, misshapen, unused] = [&check.missing, &check.misshapen, &check.unused].map(|names| count(names));
+        let parameters = parameters.map_or_else(String::new, |count| format!("{:.2} M", count as f64 / 1e6));
+        table.row([name.clone(), class.clone(), parameters, missing, misshapen, unused, verdict]);
+        for (what, names) in [("missing", &check.missing), ("misshapen", &check.misshapen), ("unused", &check.unused)] {
+            details.extend(names.iter().map(|weight| format!("{name}: {what}: {weight}\n")));
+        }
+        details.extend(problem.map(|problem| format!("{name}: {problem}\n")));
+    }
+    if !json {
+        out.text(&format!("{table}{details}"))?;
+    }
+    let broken: Vec<&str> = reports.iter().filter(|r| r.problem.is_some()).map(|r| r.name.as_str()).collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    let text = format!("{} is broken in {}", checkpoint.location(), broken.join(", "));
+    Err(Failure::from(dreamframe::Error::new(ErrorKind::BadModel, text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(path: &Path) {
+        fs::create_dir_all(path).unwrap();
+        fs::write(path.join("model_index.json"), "{}").unwrap();
+    }
+
+    fn ids(folder: &Path) -> Vec<String> {
+        in_folder(folder).unwrap().into_iter().map(|found| found.id).collect()
+    }
+
+    #[test]
+    fn models_are_found_by_name_by_organisation_and_in_the_layout_of_the_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        checkpoint(&folder.path().join("b"));
+        checkpoint(&folder.path().join("org/a"));
+        checkpoint(&folder.path().join("models--org--c/snapshots/0123456789abcdef0123456789abcdef01234567"));
+        fs::create_dir_all(folder.path().join("no-model")).unwrap();
+        assert_eq!(ids(folder.path()), ["org/c", "b", "org/a"]);
+        assert_eq!(ids(&folder.path().join("b")), ["b"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error() {
+        assert!(matches!(in_folder(Path::new("no/such/folder")), Err(Failure::Library(_))));
+    }
+}

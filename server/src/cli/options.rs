@@ -1,0 +1,164 @@
+//! Arguments that several commands share, and files that they read.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use dreamframe::frame::Fit;
+use dreamframe::params::{MAX_JSON_BYTES, Notice, ParamsPatch, StreamDiffusionParams};
+use dreamframe::{CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, Result};
+
+use super::machine;
+
+/// Reads a text file of at most `max` bytes.
+///
+/// # Errors
+///
+/// `NotFound`, `Io`; `InvalidArgument` for a file that is longer, or no UTF-8.
+pub(super) fn read_text(path: &Path, max: u64) -> Result<String> {
+    let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed shows that there is more, whatever a pipe or device says of its length.
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|error| Error::io(path, "read", error))?;
+    if bytes.len() as u64 > max {
+        let text = format!("{} has more than {max} bytes", path.display());
+        return Err(Error::new(ErrorKind::InvalidArgument, text));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        Error::new(ErrorKind::InvalidArgument, format!("{} is not UTF-8", path.display())).with_source(error)
+    })
+}
+
+/// Reads the parameters at `path` onto `base`, with what is to be told about them.
+///
+/// # Errors
+///
+/// Those of [`read_text`]; `InvalidParams` with every violation.
+pub(super) fn read_params(path: &Path, base: &StreamDiffusionParams) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
+    ParamsPatch::from_json(&read_text(path, MAX_JSON_BYTES as u64)?)?.merge(base)
+}
+
+/// How the networks run.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Engine")]
+pub(super) struct EngineArgs {
+    /// What runs the networks: cpu, or the slow reference
+    #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().executor)]
+    executor: ExecutorKind,
+    /// The number format: f32 or bf16
+    #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().dtype)]
+    dtype: Dtype,
+    /// Guidance where guidance_scale is above 1: none, self, full or initialize
+    #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().cfg_type)]
+    cfg_type: CfgType,
+    /// What turns seeds into noise: philox or torch-cpu
+    #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().noise)]
+    noise: Generator,
+    /// Threads of the cpu executor [default: all of the machine's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl EngineArgs {
+    /// As the library takes them.
+    pub(super) fn options(&self) -> EngineOptions {
+        let mut options = EngineOptions::default();
+        options.executor = self.executor;
+        options.dtype = self.dtype;
+        options.cfg_type = self.cfg_type;
+        options.noise = self.noise;
+        options.threads = self.threads.map(usize::from);
+        options
+    }
+}
+
+/// What runs, for reports.
+#[derive(Debug)]
+pub(super) struct Runs {
+    pub(super) executor: &'static str,
+    pub(super) dtype: &'static str,
+    pub(super) threads: usize,
+}
+
+impl Runs {
+    /// Of `engine`.
+    pub(super) fn of(engine: &Engine) -> Self {
+        let options = engine.options();
+        Self {
+            executor: options.executor.name(),
+            dtype: options.dtype.name(),
+            threads: options.threads.unwrap_or_else(machine::cores),
+        }
+    }
+}
+
+/// How a frame of another shape is brought to the size of the pictures.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(super) enum FitName {
+    /// Fill the picture, and cut off what is too much
+    #[default]
+    Cover,
+    /// Show the whole frame, with borders
+    Fit,
+    /// Change the shape
+    Stretch,
+}
+
+impl From<FitName> for Fit {
+    fn from(name: FitName) -> Self {
+        match name {
+            FitName::Cover => Self::Cover,
+            FitName::Fit => Self::Fit,
+            FitName::Stretch => Self::Stretch,
+        }
+    }
+}
+
+/// Width and height, written `512` or `640x384`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (width, height) = text.split_once('x').unwrap_or((text, text));
+        let side = |side: &str| side.parse().map_err(|_| format!("is {text:?}, but must be like 512 or 640x384"));
+        Ok(Self { width: side(width)?, height: side(height)? })
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_one_side_or_two() {
+        assert_eq!("512".parse(), Ok(Size { width: 512, height: 512 }));
+        assert_eq!("640x384".parse(), Ok(Size { width: 640, height: 384 }));
+        for wrong in ["", "x", "640x", "640x384x3", "-1", "5e2"] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_past_the_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read_text(&path, 5).unwrap(), "12345");
+        assert_eq!(read_text(&path, 4).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+}

@@ -1,0 +1,160 @@
+//! Which picture belongs to which frame: exactly one each, in order, though the stream gives them late.
+//!
+//! A picture leaves the stream some calls after its frame went in. The first calls give pictures of copies of the first
+//! frame, which fill the stream; at the end, and before a change of the delay, the last frame goes in again until all
+//! that is under way has come out. Pictures of copies are dropped. A frame that the similar-image filter skips never
+//! goes in, and gets the picture before it once more.
+
+use std::collections::VecDeque;
+
+/// Frames that went in and whose pictures are still to come.
+#[derive(Debug, Default)]
+pub(super) struct Pairing {
+    /// Calls of the engine so far; the engine names a picture's source by them.
+    calls: u64,
+    /// Pictures still to be dropped, since they are of the copies that filled the stream; `None` until it is filled.
+    copies: Option<usize>,
+    // Invariant: in the order of the frames.
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    call: u64,
+    skipped: bool,
+}
+
+/// What to write after a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Writes {
+    /// Whether the picture that came belongs to the next frame.
+    pub(super) new: bool,
+    /// How many frames after that get the picture written last once more.
+    pub(super) repeats: usize,
+}
+
+/// What the engine gave for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    /// A picture of the frame of that call.
+    Of(u64),
+    /// The frame of this call itself, which did not enter the stream.
+    Passed,
+    /// The last picture again, since the frame of this call is too similar.
+    Again,
+}
+
+impl Pairing {
+    /// Whether the pictures of some frames are still to come.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Notes that all pictures have come, and that what the stream holds is copies: it kept them, or will be filled
+    /// anew by the next frame.
+    pub(super) fn emptied(&mut self) {
+        self.copies = None;
+    }
+
+    /// Notes what came of a call with the next frame, in a stream of `delay`.
+    pub(super) fn frame(&mut self, came: Came, delay: usize) -> Writes {
+        self.waiting.push_back(Waiting { call: self.calls, skipped: came == Came::Again });
+        self.copy(came, delay)
+    }
+
+    /// Notes what came of a call with the last frame once more, in a stream of `delay`.
+    pub(super) fn copy(&mut self, came: Came, delay: usize) -> Writes {
+        let this = self.calls;
+        self.calls += 1;
+        let new = match came {
+            Came::Of(call) => {
+                let copies = self.copies.get_or_insert(delay);
+                if *copies > 0 {
+                    *copies -= 1;
+                    false
+                } else {
+                    self.came_of(call)
+                }
+            }
+            Came::Passed => self.came_of(this),
+            Came::Again => false,
+        };
+        let mut repeats = 0;
+        while self.waiting.pop_front_if(|next| next.skipped).is_some() {
+            repeats += 1;
+        }
+        Writes { new, repeats }
+    }
+
+    /// Whether the next frame is the one of `call`; it then waits no longer.
+    fn came_of(&mut self, call: u64) -> bool {
+        self.waiting.pop_front_if(|next| next.call == call && !next.skipped).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: Writes = Writes { new: true, repeats: 0 };
+    const NONE: Writes = Writes { new: false, repeats: 0 };
+
+    #[test]
+    fn without_delay_each_call_gives_the_picture_of_its_frame() {
+        let mut pairing = Pairing::default();
+        for call in 0..3 {
+            assert_eq!(pairing.frame(Came::Of(call), 0), NEW);
+        }
+        assert!(!pairing.waits());
+    }
+
+    #[test]
+    fn with_a_delay_of_two_the_first_two_pictures_are_of_copies_and_the_last_two_come_late() {
+        let mut pairing = Pairing::default();
+        let frames = [Came::Of(0), Came::Of(0), Came::Of(0), Came::Of(1)].map(|came| pairing.frame(came, 2));
+        assert_eq!(frames, [NONE, NONE, NEW, NEW]);
+        assert_eq!([Came::Of(2), Came::Of(3)].map(|came| pairing.copy(came, 2)), [NEW, NEW]);
+        assert!(!pairing.waits());
+    }
+
+    #[test]
+    fn after_draining_pictures_of_copies_are_dropped() {
+        let mut pairing = Pairing::default();
+        assert_eq!(pairing.frame(Came::Of(0), 1), NONE);
+        assert_eq!(pairing.copy(Came::Of(0), 1), NEW);
+        assert!(!pairing.waits());
+        // The delay grows to two: the copy of call 1 comes twice, then frame 1, which went in with call 2.
+        assert_eq!([Came::Of(1), Came::Of(1)].map(|came| pairing.frame(came, 2)), [NONE, NONE]);
+        assert_eq!([Came::Of(2), Came::Of(3)].map(|came| pairing.copy(came, 2)), [NEW, NEW]);
+    }
+
+    #[test]
+    fn a_stream_that_is_filled_anew_gives_copies_again() {
+        let mut pairing = Pairing::default();
+        assert_eq!(pairing.frame(Came::Of(0), 0), NEW);
+        pairing.emptied();
+        assert_eq!([Came::Of(1), Came::Of(1)].map(|came| pairing.frame(came, 1)), [NONE, NEW]);
+        assert_eq!(pairing.copy(Came::Of(2), 1), NEW);
+    }
+
+    #[test]
+    fn a_skipped_frame_gets_the_picture_before_it() {
+        let mut pairing = Pairing::default();
+        assert_eq!(pairing.frame(Came::Of(0), 1), NONE);
+        assert_eq!(pairing.frame(Came::Again, 1), NONE);
+        assert_eq!(pairing.frame(Came::Again, 1), NONE);
+        assert_eq!(pairing.frame(Came::Of(0), 1), Writes { new: true, repeats: 2 });
+        assert_eq!(pairing.copy(Came::Again, 1), NONE);
+        assert_eq!(pairing.copy(Came::Of(3), 1), NEW);
+        assert!(!pairing.waits());
+        assert_eq!(pairing.frame(Came::Again, 1), Writes { new: false, repeats: 1 });
+    }
+
+    #[test]
+    fn a_frame_that_is_passed_does_not_fill_the_stream() {
+        let mut pairing = Pairing::default();
+        assert_eq!(pairing.frame(Came::Passed, 1), NEW);
+        assert_eq!([Came::Of(1), Came::Of(1)].map(|came| pairing.frame(came, 1)), [NONE, NEW]);
+        assert_eq!(pairing.copy(Came::Of(2), 1), NEW);
+    }
+}

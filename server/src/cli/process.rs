@@ -1,0 +1,129 @@
+//! `dreamframe process`: pictures, folders and films through the engine.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use dreamframe::load::ModelSource;
+use dreamframe::params::StreamDiffusionParams;
+use dreamframe::{Engine, Error, ErrorKind};
+use serde_json::json;
+
+use super::exit::{Failure, Result};
+use super::film::Film;
+use super::interrupt::Interrupt;
+use super::options::{EngineArgs, FitName, Runs, read_params};
+use super::progress::Progress;
+use super::timeline::Timeline;
+use crate::media;
+
+/// Restyles a picture, a folder of pictures, an H.264 .mp4, or a YUV4MPEG2 stream: one picture for each frame
+#[derive(Debug, clap::Args)]
+#[command(after_help = "With --json, standard output has one JSON object a line, told apart by \"event\":\n  \
+    start    executor, dtype, threads, model, delay, evaluations_per_frame, width, height, frames (null: not known)\n  \
+    notice   text: what was accepted and means something else here\n  \
+    update   frame, cost: a patch of the timeline was applied before this frame\n  \
+    picture  frame, kind (new, repeated, passed), ms\n  \
+    done     pictures, seconds, fps, output\n  \
+    error    kind, message, violations")]
+pub(super) struct Args {
+    /// A picture, a folder of pictures, an .mp4, a .y4m, or - for YUV4MPEG2 on standard input
+    input: PathBuf,
+    /// The same for the pictures; a path without ending is a folder, - is standard output
+    output: PathBuf,
+    /// demo, a diffusers folder, or a directory of them
+    #[arg(long, value_name = "FOLDER", default_value = "demo")]
+    models: String,
+    /// A JSON file of parameters; what it does not name has its default (with the demo model, what suits that)
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// JSON lines {"frame": k, "params": {…}}, each applied before frame k
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<PathBuf>,
+    /// Take any size that the model can make, not only the service's 384 to 1024 in steps of 64
+    #[arg(long)]
+    allow_any_size: bool,
+    /// How a frame of another shape is brought to the size of the pictures
+    #[arg(long, value_enum, default_value_t)]
+    fit: FitName,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Print JSON lines instead of a bar
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result {
+    let to_stdout = args.output == Path::new("-");
+    if args.json && to_stdout {
+        return Err(Failure::Usage("--json and an OUTPUT of - both want standard output".into()));
+    }
+    let interrupt = Interrupt::listen()?;
+    // Everything that can be wrong with what was asked for is found before the first weight is read.
+    let (params, mut notices) = params(args)?;
+    let timeline = match &args.timeline {
+        Some(path) => Timeline::read(path, &params)?,
+        None => Timeline::default(),
+    };
+    let mut reader = media::open(&args.input).map_err(usage)?;
+    let mut options = args.engine.options();
+    options.allow_any_size = args.allow_any_size;
+    options.fit = args.fit.into();
+    let size = (params.width, params.height);
+    let source = ModelSource::from(args.models.as_str());
+    let mut engine = Engine::builder().models(source).params(params).options(options).build()?;
+    for notice in engine.notices() {
+        if !notices.contains(notice) {
+            notices.push(notice.clone());
+        }
+    }
+    let output = media::Output {
+        width: size.0,
+        height: size.1,
+        rate: reader.rate().unwrap_or_default(),
+        pictures: reader.len(),
+    };
+    let mut writer = media::create(&args.output, output).map_err(usage)?;
+    let total = reader.len().map(|frames| frames as u64);
+    let mut progress = Progress::new(args.json, total);
+    let title = format!("{} with {} on {}", args.input.display(), engine.model(), engine.device());
+    progress.start(&title, facts(&engine, size, total))?;
+    for notice in &notices {
+        progress.notice(&notice.to_string())?;
+    }
+    // Pictures come some frames late, and have the names of the frames that they were made from.
+    let names = std::cell::RefCell::new(VecDeque::new());
+    Film::new(&mut engine, timeline, &mut progress, &interrupt).run(
+        || {
+            let frame = reader.next()?;
+            names.borrow_mut().extend(frame.is_some().then(|| reader.name().map(str::to_owned)));
+            Ok(frame)
+        },
+        |_, picture| writer.write(picture, names.borrow_mut().pop_front().flatten().as_deref()),
+    )?;
+    interrupt.check()?;
+    writer.finish()?;
+    progress.done(&args.output.display().to_string())
+}
+
+fn params(args: &Args) -> Result<(StreamDiffusionParams, Vec<dreamframe::params::Notice>)> {
+    let is_demo = ModelSource::from(args.models.as_str()) == ModelSource::Demo;
+    let base = if is_demo { StreamDiffusionParams::demo() } else { StreamDiffusionParams::default() };
+    match &args.params {
+        Some(path) => Ok(read_params(path, &base)?),
+        None => Ok((base, Vec::new())),
+    }
+}
+
+/// A path of a kind that there is not is wrong usage.
+fn usage(error: Error) -> Failure {
+    if error.kind() == ErrorKind::InvalidArgument { Failure::Usage(error.to_string()) } else { error.into() }
+}
+
+fn facts(engine: &Engine, (width, height): (u32, u32), frames: Option<u64>) -> serde_json::Value {
+    let Runs { executor, dtype, threads } = Runs::of(engine);
+    json!({
+        "executor": executor, "dtype": dtype, "threads": threads, "model": engine.model(),
+        "delay": engine.delay(), "evaluations_per_frame": engine.evaluations_per_frame(),
+        "width": width, "height": height, "frames": frames,
+    })
+}

@@ -1,0 +1,123 @@
+//! How far a command is: a bar for a person, events for a program.
+//!
+//! The events, one JSON object a line on standard output: `start` (what runs, and how), `notice`, `update` (a patch of
+//! the timeline was applied), `picture` (one is written), `done`; `error` comes from the way a command fails.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::exit::Result;
+use super::output::Output;
+
+/// Where news of a run goes.
+#[derive(Debug)]
+pub(super) struct Progress {
+    to: To,
+    started: Instant,
+    pictures: u64,
+}
+
+#[derive(Debug)]
+enum To {
+    /// Hidden by itself where standard error is no terminal.
+    Person(ProgressBar),
+    Program(Output),
+}
+
+impl Progress {
+    /// Starts; `total` pictures are to come, where that is known.
+    pub(super) fn new(json: bool, total: Option<u64>) -> Self {
+        let to = if json { To::Program(Output::new()) } else { To::Person(bar(total)) };
+        Self { to, started: Instant::now(), pictures: 0 }
+    }
+
+    /// Tells a program what runs; a person sees it in the bar's title.
+    pub(super) fn start(&mut self, title: &str, mut facts: Value) -> Result {
+        match &mut self.to {
+            To::Person(bar) => bar.println(format!("dreamframe: {title}")),
+            To::Program(out) => {
+                if let Value::Object(facts) = &mut facts {
+                    facts.shift_insert(0, "event".into(), "start".into());
+                }
+                out.line(&facts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of something that was accepted and means something else, or nothing, here.
+    pub(super) fn notice(&mut self, text: &str) -> Result {
+        match &mut self.to {
+            To::Person(bar) => say(bar, &format!("dreamframe: note: {text}")),
+            To::Program(out) => out.line(&json!({"event": "notice", "text": text}))?,
+        }
+        Ok(())
+    }
+
+    /// Tells that a patch was applied before `frame`.
+    pub(super) fn update(&mut self, frame: u64, cost: &str) -> Result {
+        match &mut self.to {
+            To::Person(bar) => say(bar, &format!("dreamframe: frame {frame}: parameters changed ({cost})")),
+            To::Program(out) => out.line(&json!({"event": "update", "frame": frame, "cost": cost}))?,
+        }
+        Ok(())
+    }
+
+    /// Tells that the picture of `frame` is written, and how long it took.
+    pub(super) fn picture(&mut self, frame: u64, kind: &str, took: Duration) -> Result {
+        self.pictures += 1;
+        match &mut self.to {
+            To::Person(bar) => {
+                bar.inc(1);
+                bar.set_message(format!("{:.1} fps", self.pictures as f64 / self.started.elapsed().as_secs_f64()));
+            }
+            To::Program(out) => {
+                out.line(&json!({"event": "picture", "frame": frame, "kind": kind, "ms": milliseconds(took)}))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells that all is done and where the result lies.
+    pub(super) fn done(self, output: &str) -> Result {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let fps = self.pictures as f64 / seconds;
+        match self.to {
+            To::Person(bar) => {
+                bar.finish_and_clear();
+                eprintln!("dreamframe: {} pictures in {seconds:.1} s ({fps:.1} fps): {output}", self.pictures);
+            }
+            To::Program(mut out) => out.line(&json!({
+                "event": "done", "pictures": self.pictures, "seconds": rounded(seconds), "fps": rounded(fps),
+                "output": output,
+            }))?,
+        }
+        Ok(())
+    }
+}
+
+/// Above the bar; `ProgressBar::println` says nothing where the bar is hidden.
+fn say(bar: &ProgressBar, text: &str) {
+    bar.suspend(|| eprintln!("{text}"));
+}
+
+fn bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{wide_bar} {pos}/{len}  {msg}  {eta} left"),
+        None => (ProgressBar::no_length(), "{spinner} {pos}  {msg}"),
+    };
+    // A template that does not parse would be a bug; the plain bar does as well.
+    if let Ok(style) = ProgressStyle::with_template(template) { bar.with_style(style) } else { bar }
+}
+
+/// Milliseconds to the microsecond.
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    rounded(time.as_secs_f64() * 1e3)
+}
+
+/// Three digits after the point: enough for a report, and short.
+pub(super) fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
