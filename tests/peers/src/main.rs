@@ -57,12 +57,7 @@ fn candle_unet(weights: &Arc<RandomWeights>) -> candle_core::Result<UNet2DCondit
         attention_head_dim,
     };
     let config = UNet2DConditionModelConfig {
-        blocks: vec![
-            block(320, Some(1), 5),
-            block(640, Some(1), 10),
-            block(1280, Some(1), 20),
-            block(1280, None, 20),
-        ],
+        blocks: vec![block(320, Some(1), 5), block(640, Some(1), 10), block(1280, Some(1), 20), block(1280, None, 20)],
         cross_attention_dim: TEXT,
         use_linear_projection: true,
         ..Default::default()
