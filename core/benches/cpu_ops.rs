@@ -1,6 +1,6 @@
 //! Times single operations of the CPU executor at the sizes of real networks, beside the peak of the machine.
 //!
-//! `cargo bench -p dreamframe --features internals --bench cpu_ops -- [threads] [part of a name]`
+//! `cargo bench -p dreamframe --features internals --bench cpu_ops -- [threads] [part of a name] [isa]`
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dreamframe::Result;
-use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
+use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
 use dreamframe::exec::{Arena, Executor};
 use dreamframe::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId, WeightSource, Weights};
 
@@ -157,7 +157,8 @@ fn main() -> Result<()> {
     let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let threads = args.next().and_then(|arg| arg.parse::<NonZeroUsize>().ok());
     let part = args.next().unwrap_or_default();
-    let executor = CpuExecutor::new(CpuOptions { threads, isa: None, pin: false })?;
+    let isa = args.next().and_then(|name| Isa::ALL.into_iter().find(|isa| isa.name() == name));
+    let executor = CpuExecutor::new(CpuOptions { threads, isa, pin: false })?;
     println!("{} with {} threads", executor.isa().name(), executor.threads());
     for (name, ops, write) in cases().into_iter().filter(|(name, ..)| name.contains(&part)) {
         let peak = (0..5).map(|_| executor.peak()).fold(0.0, f64::max);

@@ -1,8 +1,9 @@
 //! Running programs on every executor there is.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
+use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
 use dreamframe::exec::reference::ReferenceExecutor;
 use dreamframe::exec::{Arena, Executor};
 use dreamframe::models::{
@@ -12,10 +13,20 @@ use dreamframe::net::{Program, Weights};
 
 use crate::Golden;
 
-/// Every executor that runs everywhere.
-pub fn executors() -> Vec<Box<dyn Executor>> {
-    let cpu = CpuExecutor::new(CpuOptions::default()).expect("this machine runs the portable kernels");
-    vec![Box::new(ReferenceExecutor), Box::new(cpu)]
+/// Every executor, the CPU's once for each kind of instructions that this machine has, with names for messages.
+///
+/// # Panics
+///
+/// Where one cannot be made.
+pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
+    let reference: Box<dyn Executor> = Box::new(ReferenceExecutor);
+    let mut executors = vec![(reference.name().to_owned(), reference)];
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+        let options = CpuOptions { threads: NonZeroUsize::new(2), isa: Some(isa), pin: false };
+        let executor = CpuExecutor::new(options).unwrap();
+        executors.push((format!("{}-{}", executor.name(), isa.name()), Box::new(executor)));
+    }
+    executors
 }
 
 /// Runs `program` once; returns its outputs in order.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::bytes::Bytes;
 use super::{Checkpoint, Component, WeightFiles};
 use crate::error::{Error, ErrorKind, Result};
+use crate::models::UnetConfig;
 use crate::net::WeightSource;
 
 fn bad(folder: &str) -> PathBuf {
@@ -102,4 +103,13 @@ proptest::proptest! {
         file[place] = value;
         let _ = WeightFiles::from_bytes("file", file).and_then(|weights| read_all(&weights));
     }
+}
+
+#[test]
+fn impossible_unet_configs_are_refused_with_their_reason() {
+    let count = check("config/unet", &[], |path| {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
+        UnetConfig::from_json(&text).map(drop)
+    });
+    assert_eq!(count, 8);
 }

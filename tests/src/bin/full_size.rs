@@ -16,12 +16,12 @@ fn main() -> std::io::Result<ExitCode> {
     let wanted = arguments.next();
     let golden = Golden::folder(folder);
     let eps = golden.numbers("unet.eps");
-    for executor in executors() {
-        if wanted.as_ref().is_none_or(|wanted| wanted == executor.name()) {
+    for (name, executor) in executors() {
+        if wanted.as_ref().is_none_or(|wanted| *wanted == name) {
             let start = Instant::now();
             let got = run_unet(&golden, &*executor, golden.shape("unet.sample")[0], false);
             let (error, seconds) = (relative_error(&got, &eps), start.elapsed().as_secs_f32());
-            writeln!(std::io::stdout(), "{}: relative error {error:.2e}, {seconds:.1} s", executor.name())?;
+            writeln!(std::io::stdout(), "{name}: relative error {error:.2e}, {seconds:.1} s")?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -12,6 +12,7 @@ mod span;
 mod step;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -79,14 +79,14 @@ impl Source<'_> {
         let key = format!("{}+{}#{isa}.{form}", self.weight, self.bias.unwrap_or(""));
         weights.packed(&key, || {
             let bias = match self.bias {
-                Some(name) => Some(weights.source().read(name, &[self.c_out])?),
+                Some(name) => Some(read(weights, name, &[self.c_out])?),
                 None => None,
             };
             let shape = match self.kernel {
                 Some(side) => vec![self.c_out, self.c_in, side, side],
                 None => vec![self.c_out, self.c_in],
             };
-            let numbers = weights.source().read(self.weight, &shape)?;
+            let numbers = read(weights, self.weight, &shape)?;
             let pack = |numbers: &[f32], taps| {
                 pack(numbers, bias.as_deref(), [self.c_out, self.c_in, taps], self.geglu, kernels)
                     .map_err(|error| error.within(self.weight))
@@ -188,7 +188,17 @@ fn phase_of(numbers: &[f32], down: usize, right: usize) -> Vec<f32> {
 
 /// A weight that is used as it is.
 pub(super) fn plain(weights: &Weights, name: &str, shape: &[usize]) -> Result<std::sync::Arc<Vec<f32>>> {
-    weights.packed(&format!("{name}#plain"), || weights.source().read(name, shape))
+    weights.packed(&format!("{name}#plain"), || read(weights, name, shape))
+}
+
+/// Reads a weight, and makes sure that it is as long as its shape says.
+fn read(weights: &Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let numbers = weights.source().read(name, shape)?;
+    if numbers.len() != shape.iter().product::<usize>() {
+        let text = format!("{name} has {} numbers, but its shape is {shape:?}", numbers.len());
+        return Err(Error::new(ErrorKind::BadModel, text));
+    }
+    Ok(numbers)
 }
 
 #[cfg(test)]

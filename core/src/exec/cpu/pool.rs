@@ -22,7 +22,7 @@ const JOB: u64 = 1 << 17;
 
 /// How often a worker looks for the next job before it sleeps: some tens of microseconds, about the longest stretch
 /// between two jobs of a frame.
-const SPINS: u32 = 20_000;
+const SPINS: u32 = 4_000;
 
 /// What a piece of a job is told: which piece it is, and which thread of the pool does it.
 type Piece<'a> = dyn Fn(usize, usize) + Sync + 'a;

@@ -8,7 +8,7 @@ use super::simd::Simd;
 const POWERS: [f32; 8] = [
     1.0,
     std::f32::consts::LN_2,
-    0.240_226_51,
+    0.240_226_5,
     0.055_504_11,
     0.009_618_129,
     0.001_333_355_8,
@@ -73,7 +73,7 @@ pub(super) unsafe fn sigmoid_times<S: Simd>(x: S::V, slope: f32) -> S::V {
 #[inline(always)]
 pub(super) unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
     const P: f32 = 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2;
-    const TAIL: [f32; 6] = [0.0, 0.127_414_8, -0.142_248_37, 0.710_706_87, -0.726_576_03, 0.530_702_7];
+    const TAIL: [f32; 6] = [0.0, 0.127_414_8, -0.142_248_37, 0.710_706_9, -0.726_576, 0.530_702_7];
     unsafe {
         let one = S::splat(1.0);
         let size = S::max(S::sub(S::splat(0.0), x), x);

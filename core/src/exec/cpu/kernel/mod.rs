@@ -328,7 +328,7 @@ macro_rules! kernels {
                 lanes: <$simd>::LANES,
                 tiles: &[$(TileKernel { rows: $rows, run: tile::<$rows, $vectors> }),*],
                 attend: &[$(TileKernel { rows: $arows, run: tile::<$arows, $avectors> }),*],
-                narrow: &[$(TileKernel { rows: $nrows, run: narrow::<$nrows, $outs> }),*],
+                narrow: &[$(TileKernel { rows: $nrows * tile::GROUPS, run: narrow::<$nrows, $outs> }),*],
                 finish,
                 geglu,
                 softmax,

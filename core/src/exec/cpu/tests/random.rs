@@ -33,7 +33,7 @@ fn program(seed: u64, len: usize) -> ProgramBuilder {
             7 => b.silu(x),
             8 => b.activate(x, Activation::Relu),
             9 => b.affine(x, 0.5, 0.25),
-            10 if s.c % 4 == 0 && s.c > 4 => b.geglu(x),
+            10 if s.c.is_multiple_of(4) && s.c > 4 => b.geglu(x),
             11 if s.c > 4 => b.slice(x, 2, s.c / 4 * 2),
             12 if s.pixels() < 40 => b.upsample(x),
             13 => b.attention([x, x, x], 2, pick(2) == 0, (0..s.n).map(|row| (row + pick(2)) % s.n).collect()),

@@ -1,0 +1,80 @@
+//! What a network refuses, and what it does once only.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::naive::Made;
+use super::{executor, frame, run};
+use crate::error::{ErrorKind, Result};
+use crate::exec::cpu::Isa;
+use crate::exec::{Arena, Executor};
+use crate::net::{ProgramBuilder, Rate, Shape, WeightSource, Weights};
+
+#[test]
+fn a_number_that_names_nothing_is_refused() {
+    let mut builder = ProgramBuilder::new("text");
+    let ids = builder.input("ids", Shape::tokens(1, 1, 1), Rate::Frame);
+    let x = builder.embed("token", ids, 50, 4);
+    builder.output("x", x);
+    let program = Arc::new(builder.finish());
+    let network = executor(Isa::best(), 1).compile(&program, &Weights::new(Arc::new(Made))).unwrap();
+    let constants = network.constants(&[]).unwrap();
+    for id in [50.0, -1.0, 0.5, f32::NAN, f32::INFINITY] {
+        let mut out = [0.0; 4];
+        let error = network.run(&constants, &mut Arena::new(), &[&[id]], &mut [&mut out]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains("below 50"), "{error}");
+    }
+}
+
+#[test]
+fn wrong_inputs_outputs_and_constants_are_refused() {
+    let mut builder = ProgramBuilder::new("net");
+    let x = frame(&mut builder, Shape::vector(1, 4));
+    let y = builder.silu(x);
+    builder.output("y", y);
+    let program = Arc::new(builder.finish());
+    let compile = || executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(Made))).unwrap();
+    let (network, other) = (compile(), compile());
+    let constants = network.constants(&[]).unwrap();
+    let mut arena = Arena::new();
+    let mut out = [0.0; 4];
+    assert!(network.constants(&[&[1.0]]).is_err());
+    for (inputs, room) in [(&[][..], 4), (&[&[1.0; 3][..]][..], 4), (&[&[1.0; 4][..]][..], 3)] {
+        let error = network.run(&constants, &mut arena, inputs, &mut [&mut out[..room]]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+    assert!(network.run(&constants, &mut arena, &[&[1.0; 4]], &mut []).is_err());
+    assert!(other.run(&constants, &mut arena, &[&[1.0; 4]], &mut [&mut out]).is_err());
+    assert!(network.run(&constants, &mut arena, &[&[1.0; 4]], &mut [&mut out]).is_ok());
+}
+
+/// Counts what is read.
+struct Counting(AtomicUsize);
+
+impl WeightSource for Counting {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Made.shape(name)
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Made.read(name, shape)
+    }
+}
+
+#[test]
+fn two_plans_over_the_same_weights_read_them_once() {
+    let source = Arc::new(Counting(AtomicUsize::new(0)));
+    let weights = Weights::new(source.clone());
+    let executor = executor(Isa::best(), 1);
+    for side in [4, 9] {
+        let mut builder = ProgramBuilder::new("net");
+        let x = frame(&mut builder, Shape::new(1, side, side, 8));
+        let y = builder.conv3x3("conv", x, 8);
+        let y = builder.group_norm("norm", y, 2, 1e-5);
+        builder.output("y", y);
+        run(&*executor.compile(&Arc::new(builder.finish()), &weights).unwrap());
+    }
+    assert_eq!(source.0.load(Ordering::Relaxed), 4);
+}

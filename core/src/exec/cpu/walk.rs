@@ -1,0 +1,133 @@
+//! Which input pixels an output pixel sees.
+
+#![allow(unsafe_code, reason = "fills tables of addresses")]
+
+use std::ops::Range;
+
+use super::span::Span;
+use crate::net::Shape;
+use crate::net::fuse::Product as Geometry;
+
+/// Which input pixel an output pixel sees through a tap.
+pub(super) struct Walk {
+    pub(super) x: Span,
+    /// The shape of the output, or of the quarter of it.
+    pub(super) out: Shape,
+    pub(super) geometry: Geometry,
+    /// As many as a line of the kernel sees numbers.
+    pub(super) zeros: *const f32,
+}
+
+impl Walk {
+    /// Whether pixels that the kernel sees side by side also lie side by side, with nothing between.
+    pub(super) fn has_lines(&self) -> bool {
+        self.geometry.kernel > 1 && !self.geometry.upsample && self.x.ld == self.x.shape.c
+    }
+
+    /// Writes, for each line of taps and each of `height` rows of a tile, the address of the pixels that it sees, which
+    /// are then as good as one pixel with more channels. Gives up, and returns false, where the tile goes over the end of
+    /// a line of the image, or sees past its left or right side.
+    ///
+    /// # Safety
+    ///
+    /// `table` has room for `taps.len() * height` addresses, and [`has_lines`](Self::has_lines) holds.
+    pub(super) unsafe fn lines(
+        &self,
+        pixel: usize,
+        count: usize,
+        height: usize,
+        taps: Range<usize>,
+        table: *mut *const f32,
+    ) -> bool {
+        let Geometry { kernel, stride, padding, .. } = self.geometry;
+        let Shape { h, w, .. } = self.x.shape;
+        let (row, rest) = (pixel / self.out.pixels(), pixel % self.out.pixels());
+        let (y, x) = (rest / self.out.w, rest % self.out.w);
+        let last = (x + count - 1) * stride + kernel;
+        if x + count > self.out.w || x * stride < padding.left || last > w + padding.left {
+            return false;
+        }
+        let step = stride * self.x.ld;
+        for (line, ty) in (taps.start / kernel..taps.end / kernel).enumerate() {
+            let sy = y * stride + ty;
+            let inside = sy >= padding.top && sy < h + padding.top;
+            let (seen, step) = if inside {
+                let first = (row * h + sy - padding.top) * w + x * stride - padding.left;
+                (self.x.pixel(first).cast_const(), step)
+            } else {
+                (self.zeros, 0)
+            };
+            for i in 0..height {
+                // SAFETY: within `taps.len() * height` addresses.
+                unsafe { *table.add(line * height + i) = seen.wrapping_add(i.min(count - 1) * step) };
+            }
+        }
+        true
+    }
+
+    /// Writes, for each tap and each of `height` rows of a tile, the address of what it sees; rows past `count` see what
+    /// the last one does.
+    ///
+    /// # Safety
+    ///
+    /// `table` has room for `taps.len() * height` addresses.
+    pub(super) unsafe fn addresses(
+        &self,
+        pixel: usize,
+        count: usize,
+        height: usize,
+        taps: Range<usize>,
+        table: *mut *const f32,
+    ) {
+        let Geometry { kernel, stride, padding, upsample, .. } = self.geometry;
+        if kernel == 1 && stride == 1 && !upsample && padding.top + padding.left + padding.bottom + padding.right == 0 {
+            for i in 0..height {
+                // SAFETY: one tap, `height` addresses.
+                unsafe { *table.add(i) = self.x.pixel(pixel + i.min(count - 1)) };
+            }
+            return;
+        }
+        let Shape { h, w, .. } = self.x.shape;
+        let (tall, wide) = if upsample { (2 * h, 2 * w) } else { (h, w) };
+        let (mut row, mut y, mut x) = {
+            let (row, rest) = (pixel / self.out.pixels(), pixel % self.out.pixels());
+            (row, rest / self.out.w, rest % self.out.w)
+        };
+        for i in 0..height {
+            if i < count && i > 0 {
+                x += 1;
+                if x == self.out.w {
+                    (x, y) = (0, y + 1);
+                    if y == self.out.h {
+                        (y, row) = (0, row + 1);
+                    }
+                }
+            }
+            let (top, left) =
+                ((y * stride) as isize - padding.top as isize, (x * stride) as isize - padding.left as isize);
+            let inside = top >= 0 && left >= 0 && top as usize + kernel <= tall && left as usize + kernel <= wide;
+            let image = row * h * w;
+            let (mut ty, mut tx) = (taps.start / kernel, taps.start % kernel);
+            let base = image as isize + top * w as isize + left;
+            for tap in 0..taps.len() {
+                let seen = if inside && !upsample {
+                    self.x.pixel((base + (ty * w + tx) as isize) as usize).cast_const()
+                } else {
+                    let (sy, sx) = (top + ty as isize, left + tx as isize);
+                    if sy < 0 || sx < 0 || sy as usize >= tall || sx as usize >= wide {
+                        self.zeros
+                    } else {
+                        let halve = usize::from(upsample);
+                        self.x.pixel(image + (sy as usize >> halve) * w + (sx as usize >> halve)).cast_const()
+                    }
+                };
+                // SAFETY: within `taps.len() * height` addresses.
+                unsafe { *table.add(tap * height + i) = seen };
+                tx += 1;
+                if tx == kernel {
+                    (tx, ty) = (0, ty + 1);
+                }
+            }
+        }
+    }
+}
