@@ -68,10 +68,10 @@ impl Tokenizer {
             .build()
             .map_err(|error| bad(format!("vocabulary and merges do not fit together: {error}")))?;
         let mut inner = tokenizers::Tokenizer::new(model);
-        inner.with_normalizer(Some(normalizer()?));
+        let misfit = |error: tokenizers::Error| bad(format!("the special tokens do not fit the vocabulary: {error}"));
+        inner.with_normalizer(Some(normalizer()?)).map_err(misfit)?;
         inner.with_pre_tokenizer(Some(pre_tokenizer()?));
-        let added = inner.add_special_tokens(special);
-        added.map_err(|error| bad(format!("the special tokens do not fit the vocabulary: {error}")))?;
+        inner.add_special_tokens(special).map_err(misfit)?;
         let id = |token: &AddedToken| {
             let text = &token.content;
             inner.token_to_id(text).ok_or_else(|| bad(format!("the special token {text:?} is not in the vocabulary")))
