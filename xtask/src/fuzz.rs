@@ -19,7 +19,13 @@ pub(crate) fn run(report: &mut Report, seconds: u32) {
         Ok(targets) => targets,
         Err(why) => return report.step("fuzz targets", || Outcome::Failed(why)),
     };
-    for target in targets {
+    let mut built = false;
+    report.step("build fuzz targets", || {
+        let outcome = crate::report::run(tools::of_toolchain("nightly", &cargo_fuzz).args(["fuzz", "build"]));
+        built = outcome == Outcome::Passed;
+        outcome
+    });
+    for target in targets.into_iter().filter(|_| built) {
         report.step(&format!("fuzz {target}"), || {
             let corpus = Path::new("fuzz/corpus").join(&target);
             if let Err(error) = std::fs::create_dir_all(&corpus) {

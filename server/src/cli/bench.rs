@@ -35,11 +35,11 @@ pub(super) struct Args {
     /// Pictures to measure
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     frames: u32,
-    #[command(flatten)]
-    engine: EngineArgs,
     /// Print one JSON object a stage, and one that sums up
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 pub(super) fn run(args: &Args) -> Result {

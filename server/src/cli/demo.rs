@@ -42,11 +42,11 @@ pub(super) struct Args {
     /// Take any size that the model can make, not only the service's
     #[arg(long)]
     allow_any_size: bool,
-    #[command(flatten)]
-    engine: EngineArgs,
     /// Print JSON lines instead of a bar and a table
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 /// The files that it writes.

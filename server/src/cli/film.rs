@@ -64,7 +64,7 @@ impl<'a> Film<'a> {
             self.drain(last, &mut write)?;
         }
         if self.timeline.left() > 0 {
-            let text = format!("{} changes of the timeline lie after the last frame ({number})", self.timeline.left());
+            let text = format!("there are {number} frames: {} changes of the timeline were never due", self.timeline.left());
             self.progress.notice(&text)?;
         }
         Ok(self.spent)

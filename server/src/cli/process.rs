@@ -45,11 +45,11 @@ pub(super) struct Args {
     /// How a frame of another shape is brought to the size of the pictures
     #[arg(long, value_enum, default_value_t)]
     fit: FitName,
-    #[command(flatten)]
-    engine: EngineArgs,
     /// Print JSON lines instead of a bar
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 pub(super) fn run(args: &Args) -> Result {
