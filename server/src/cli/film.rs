@@ -64,7 +64,8 @@ impl<'a> Film<'a> {
             self.drain(last, &mut write)?;
         }
         if self.timeline.left() > 0 {
-            let text = format!("there are {number} frames: {} changes of the timeline were never due", self.timeline.left());
+            let text =
+                format!("there are {number} frames: {} changes of the timeline were never due", self.timeline.left());
             self.progress.notice(&text)?;
         }
         Ok(self.spent)

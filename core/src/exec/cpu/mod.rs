@@ -79,7 +79,6 @@ impl CpuExecutor {
         self.kernels.isa
     }
 
-
     /// Measures what the machine can do at this moment, in billions of multiplications and additions a second: loops that
     /// touch no memory, on all threads. Takes some milliseconds.
     #[allow(unsafe_code, reason = "calls a kernel by itself")]
