@@ -1,0 +1,271 @@
+//! Writes programs, and checks shapes as it goes.
+
+use std::collections::HashMap;
+
+use super::{Activation, Input, Op, OpKind, Output, Padding, Program, Rate, Shape, ValueId, WeightId, WeightSpec};
+
+/// Writes a program, one operation after the other. Shapes are worked out and checked as it goes; a misfit is a bug of
+/// the network's code (configs are checked before), so it panics.
+#[derive(Debug)]
+pub struct ProgramBuilder {
+    program: Program,
+    weight_ids: HashMap<String, WeightId>,
+    prefix: String,
+}
+
+impl ProgramBuilder {
+    /// Starts an empty program.
+    pub fn new(name: impl Into<String>) -> Self {
+        let program = Program {
+            name: name.into(),
+            shapes: Vec::new(),
+            ops: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            weights: Vec::new(),
+            constant: Vec::new(),
+        };
+        Self { program, weight_ids: HashMap::new(), prefix: String::new() }
+    }
+
+    /// Writes what `body` says with `prefix.` before the names of its weights, as folders nest.
+    pub fn scope<T>(&mut self, prefix: impl AsRef<str>, body: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.prefix.len();
+        self.prefix.push_str(prefix.as_ref());
+        self.prefix.push('.');
+        let result = body(self);
+        self.prefix.truncate(outer);
+        result
+    }
+
+    /// Adds an input.
+    pub fn input(&mut self, name: impl Into<String>, shape: Shape, rate: Rate) -> ValueId {
+        let value = self.value(shape, rate == Rate::Constant);
+        self.program.inputs.push(Input { name: name.into(), value, rate });
+        value
+    }
+
+    /// Names `value` as an output.
+    pub fn output(&mut self, name: impl Into<String>, value: ValueId) {
+        self.program.outputs.push(Output { name: name.into(), value });
+    }
+
+    /// The shape of a value written so far.
+    pub fn shape(&self, value: ValueId) -> Shape {
+        self.program.shape(value)
+    }
+
+    /// The finished program.
+    pub fn finish(self) -> Program {
+        assert!(!self.program.outputs.is_empty(), "{}: a program has an output", self.program.name);
+        self.program
+    }
+
+    /// A square convolution of side `kernel` with `name.weight`, and `name.bias` if `bias`.
+    #[allow(clippy::too_many_arguments, reason = "a convolution has this many degrees of freedom")]
+    pub fn conv2d(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        c_out: usize,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+        upsample: bool,
+        bias: bool,
+    ) -> ValueId {
+        let shape = self.shape(x);
+        let grow = if upsample { 2 } else { 1 };
+        let (h, w) = (shape.h * grow + padding.top + padding.bottom, shape.w * grow + padding.left + padding.right);
+        assert!(kernel <= h && kernel <= w, "{name}: kernel {kernel} does not fit into {h}x{w}");
+        let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c, kernel, kernel]);
+        let bias = bias.then(|| self.weight(format!("{name}.bias"), &[c_out]));
+        let out = Shape::new(shape.n, (h - kernel) / stride + 1, (w - kernel) / stride + 1, c_out);
+        self.op(OpKind::Conv2d { weight, bias, kernel, stride, padding, upsample }, &[x], out)
+    }
+
+    /// A 3x3 convolution with one zero around, stride 1 and a bias.
+    pub fn conv3x3(&mut self, name: &str, x: ValueId, c_out: usize) -> ValueId {
+        self.conv2d(name, x, c_out, 3, 1, Padding::all(1), false, true)
+    }
+
+    /// A 1x1 convolution with a bias.
+    pub fn conv1x1(&mut self, name: &str, x: ValueId, c_out: usize) -> ValueId {
+        self.conv2d(name, x, c_out, 1, 1, Padding::all(0), false, true)
+    }
+
+    /// A linear layer over the channels with `name.weight`, and `name.bias` if `bias`.
+    pub fn linear(&mut self, name: &str, x: ValueId, c_out: usize, bias: bool) -> ValueId {
+        let shape = self.shape(x);
+        let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c]);
+        let bias = bias.then(|| self.weight(format!("{name}.bias"), &[c_out]));
+        self.op(OpKind::Linear { weight, bias }, &[x], shape.with_c(c_out))
+    }
+
+    /// A group norm with `name.weight` and `name.bias`.
+    pub fn group_norm(&mut self, name: &str, x: ValueId, groups: usize, eps: f32) -> ValueId {
+        let shape = self.shape(x);
+        assert!(shape.c.is_multiple_of(groups), "{name}: {groups} groups do not divide {} channels", shape.c);
+        let weight = self.weight(format!("{name}.weight"), &[shape.c]);
+        let bias = self.weight(format!("{name}.bias"), &[shape.c]);
+        self.op(OpKind::GroupNorm { groups, eps, weight, bias }, &[x], shape)
+    }
+
+    /// A layer norm with `name.weight` and `name.bias`.
+    pub fn layer_norm(&mut self, name: &str, x: ValueId, eps: f32) -> ValueId {
+        let shape = self.shape(x);
+        let weight = self.weight(format!("{name}.weight"), &[shape.c]);
+        let bias = self.weight(format!("{name}.bias"), &[shape.c]);
+        self.op(OpKind::LayerNorm { eps, weight, bias }, &[x], shape)
+    }
+
+    /// Attention of `q` over `k` and `v`; `kv_row[i]` is the row of `k` and `v` that row `i` of `q` attends to.
+    pub fn attention(&mut self, [q, k, v]: [ValueId; 3], heads: usize, causal: bool, kv_row: Vec<usize>) -> ValueId {
+        let (qs, ks, vs) = (self.shape(q), self.shape(k), self.shape(v));
+        assert!(qs.c.is_multiple_of(heads) && vs.c.is_multiple_of(heads), "{heads} heads do not divide {qs:?}, {vs:?}");
+        assert!(qs.c == ks.c && ks.n == vs.n && ks.pixels() == vs.pixels(), "{qs:?} over {ks:?}, {vs:?}");
+        assert!(kv_row.len() == qs.n && kv_row.iter().all(|&row| row < ks.n), "rows {kv_row:?} of {ks:?}");
+        assert!(!causal || qs.pixels() == ks.pixels(), "causal attention of {qs:?} over {ks:?}");
+        self.op(OpKind::Attention { heads, causal, kv_row }, &[q, k, v], qs.with_c(vs.c))
+    }
+
+    /// An activation.
+    pub fn activate(&mut self, x: ValueId, activation: Activation) -> ValueId {
+        let shape = self.shape(x);
+        self.op(OpKind::Activate(activation), &[x], shape)
+    }
+
+    /// `x * sigmoid(x)`.
+    pub fn silu(&mut self, x: ValueId) -> ValueId {
+        self.activate(x, Activation::Silu)
+    }
+
+    /// First half of the channels times the GELU of the second.
+    pub fn geglu(&mut self, x: ValueId) -> ValueId {
+        let shape = self.shape(x);
+        assert!(shape.c.is_multiple_of(2), "an odd number of channels: {shape:?}");
+        self.op(OpKind::Geglu, &[x], shape.with_c(shape.c / 2))
+    }
+
+    /// The sum; `b` is repeated over pixels where it has one, over rows where it has one.
+    pub fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
+        let (sa, sb) = (self.shape(a), self.shape(b));
+        let fits = sa.c == sb.c && (sb.n == sa.n || sb.n == 1) && ((sb.h, sb.w) == (sa.h, sa.w) || sb.pixels() == 1);
+        assert!(fits, "{sa:?} + {sb:?}");
+        self.op(OpKind::Add, &[a, b], sa)
+    }
+
+    /// `x * mul + add`.
+    pub fn affine(&mut self, x: ValueId, mul: f32, add: f32) -> ValueId {
+        let shape = self.shape(x);
+        self.op(OpKind::Affine { mul, add }, &[x], shape)
+    }
+
+    /// Channels of `a`, then of `b`.
+    pub fn concat(&mut self, a: ValueId, b: ValueId) -> ValueId {
+        let (sa, sb) = (self.shape(a), self.shape(b));
+        assert!((sa.n, sa.h, sa.w) == (sb.n, sb.h, sb.w), "{sa:?} beside {sb:?}");
+        self.op(OpKind::Concat, &[a, b], sa.with_c(sa.c + sb.c))
+    }
+
+    /// Twice as large, pixels repeated.
+    pub fn upsample(&mut self, x: ValueId) -> ValueId {
+        let shape = self.shape(x);
+        self.op(OpKind::Upsample, &[x], Shape { h: shape.h * 2, w: shape.w * 2, ..shape })
+    }
+
+    /// `len` channels from `start` on.
+    pub fn slice(&mut self, x: ValueId, start: usize, len: usize) -> ValueId {
+        let shape = self.shape(x);
+        assert!(start + len <= shape.c, "channels {start}..{} of {shape:?}", start + len);
+        self.op(OpKind::Slice { start, len }, &[x], shape.with_c(len))
+    }
+
+    /// Rows of the table `name` (`[entries, c]`), by `ids`.
+    pub fn embed(&mut self, name: &str, ids: ValueId, entries: usize, c: usize) -> ValueId {
+        let shape = self.shape(ids);
+        assert!(shape.c == 1, "ids have one channel: {shape:?}");
+        let weight = self.weight(name.to_owned(), &[entries, c]);
+        self.op(OpKind::Embed { weight }, &[ids], shape.with_c(c))
+    }
+
+    /// Adds the first tokens of the weight `name` (`[entries, c]`, `entries` at least the tokens of `x`) to every row.
+    pub fn add_weight(&mut self, name: &str, x: ValueId, entries: usize) -> ValueId {
+        let shape = self.shape(x);
+        assert!(shape.pixels() <= entries, "{name}: {entries} entries for {shape:?}");
+        let weight = self.weight(name.to_owned(), &[entries, shape.c]);
+        self.op(OpKind::AddWeight { weight }, &[x], shape)
+    }
+
+    /// Of each row of `x` the token that `index` (`[n, 1, 1, 1]`) names.
+    pub fn take_token(&mut self, x: ValueId, index: ValueId) -> ValueId {
+        let (shape, si) = (self.shape(x), self.shape(index));
+        assert!(si == Shape::vector(shape.n, 1), "index {si:?} into {shape:?}");
+        self.op(OpKind::TakeToken, &[x, index], Shape::vector(shape.n, shape.c))
+    }
+
+    fn weight(&mut self, name: String, shape: &[usize]) -> WeightId {
+        let name = format!("{}{name}", self.prefix);
+        if let Some(&id) = self.weight_ids.get(&name) {
+            assert!(self.program.weights[id.0].shape == shape, "{name} is used with two shapes");
+            return id;
+        }
+        let id = WeightId(self.program.weights.len());
+        self.program.weights.push(WeightSpec { name: name.clone(), shape: shape.to_vec() });
+        self.weight_ids.insert(name, id);
+        id
+    }
+
+    fn value(&mut self, shape: Shape, constant: bool) -> ValueId {
+        self.program.shapes.push(shape);
+        self.program.constant.push(constant);
+        ValueId(self.program.shapes.len() - 1)
+    }
+
+    fn op(&mut self, kind: OpKind, inputs: &[ValueId], shape: Shape) -> ValueId {
+        let constant = inputs.iter().all(|&input| self.program.is_constant(input));
+        let output = self.value(shape, constant);
+        self.program.ops.push(Op { kind, inputs: inputs.to_vec(), output });
+        output
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_depends_on_constant_inputs_alone_is_constant() {
+        let mut builder = ProgramBuilder::new("test");
+        let text = builder.input("text", Shape::tokens(1, 7, 8), Rate::Constant);
+        let x = builder.input("x", Shape::new(2, 4, 4, 8), Rate::Frame);
+        let key = builder.linear("key", text, 8, false);
+        let query = builder.linear("query", x, 8, false);
+        let out = builder.attention([query, key, key], 2, false, vec![0, 0]);
+        builder.output("out", out);
+        let program = builder.finish();
+        assert!(program.is_constant(key) && !program.is_constant(query) && !program.is_constant(out));
+        assert_eq!(program.shape(out), Shape::new(2, 4, 4, 8));
+    }
+
+    #[test]
+    fn scopes_nest_in_the_names_of_weights() {
+        let mut builder = ProgramBuilder::new("test");
+        let x = builder.input("x", Shape::new(1, 8, 8, 3), Rate::Frame);
+        let y = builder.scope("down_blocks.0", |b| b.scope("resnets.1", |b| b.conv3x3("conv1", x, 16)));
+        builder.output("y", y);
+        let program = builder.finish();
+        assert_eq!(program.weights()[0].name, "down_blocks.0.resnets.1.conv1.weight");
+        assert_eq!(program.weights()[0].shape, [16, 3, 3, 3]);
+    }
+
+    #[test]
+    fn an_enlarging_convolution_doubles_its_input() {
+        let mut builder = ProgramBuilder::new("test");
+        let x = builder.input("x", Shape::new(1, 8, 6, 3), Rate::Frame);
+        let y = builder.conv2d("conv", x, 5, 3, 1, Padding::all(1), true, false);
+        let z = builder.conv2d("down", y, 5, 3, 2, Padding { top: 0, left: 0, bottom: 1, right: 1 }, false, true);
+        assert_eq!(builder.shape(y), Shape::new(1, 16, 12, 5));
+        assert_eq!(builder.shape(z), Shape::new(1, 8, 6, 5));
+    }
+}
