@@ -98,8 +98,9 @@ impl Models {
 
     /// A network of full size with random weights: what a frame costs does not depend on what the weights say.
     fn random(name: &str) -> Result<Self> {
-        let known = known_model(name).ok_or_else(|| {
-            let names = KNOWN_MODELS.map(|model| model.name).join(", ");
+        const SUFFIX: &str = "-random";
+        let known = name.strip_suffix(SUFFIX).and_then(known_model).ok_or_else(|| {
+            let names = KNOWN_MODELS.map(|model| format!("{}{SUFFIX}", model.name)).join(", ");
             Error::new(ErrorKind::NotFound, format!("random-weight model {name:?} is unknown; there are: {names}"))
         })?;
         let unet = UnetConfig::from_json(known.unet)?;
@@ -107,7 +108,7 @@ impl Models {
         let [unet_needs, vae_needs] = needed(&unet, &autoencoder)?;
         let weights = |seed, needs: &[WeightSpec]| Weights::new(Arc::new(RandomWeights::new(seed, needs)));
         Ok(Self {
-            location: format!("{name} (random weights)"),
+            location: name.to_owned(),
             distilled: true,
             text: Text::Random(RandomText::new(&unet)),
             unet,

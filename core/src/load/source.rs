@@ -73,7 +73,8 @@ pub enum ModelSource {
     Folder(PathBuf),
     /// The Hugging Face cache, without network.
     Cache(HubCache),
-    /// A network of full size with random weights, by name, for measuring; it makes no sensible picture.
+    /// A network of full size with random weights, for measuring: `sd-turbo-random`, `sdxl-turbo-random`,
+    /// `bk-sdm-tiny-random` and others. It makes no sensible picture.
     Random(String),
 }
 
