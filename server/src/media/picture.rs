@@ -114,13 +114,17 @@ impl Encoder {
         let rgb = self.wanted.of(picture)?;
         let mut file = BufWriter::new(PendingFile::create(path)?);
         let (pixels, width, height) = (rgb.pixels(), rgb.width(), rgb.height());
-        let written =
-            match format {
-                ImageFormat::Jpeg => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY)
-                    .encode(pixels, width, height, ExtendedColorType::Rgb8),
-                // BMP seeks; the others do not mind.
-                _ => image::write_buffer_with_format(&mut file, pixels, width, height, ExtendedColorType::Rgb8, format),
-            };
+        let written = if format == ImageFormat::Jpeg {
+            image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).encode(
+                pixels,
+                width,
+                height,
+                ExtendedColorType::Rgb8,
+            )
+        } else {
+            // BMP seeks; the others do not mind.
+            image::write_buffer_with_format(&mut file, pixels, width, height, ExtendedColorType::Rgb8, format)
+        };
         written.map_err(|error| encode_error(path, error))?;
         file.flush().map_err(|error| write_error(path, error))?;
         let file = file.into_inner().map_err(|error| write_error(path, error.into_error()))?;
