@@ -183,7 +183,17 @@ impl StreamDiffusionParams {
     /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams), as [`ParamsPatch::from_json`] and
     /// [`ParamsPatch::merge`].
     pub fn from_json(text: &str) -> crate::Result<(Self, Vec<Notice>)> {
-        ParamsPatch::from_json(text)?.merge(&Self::default())
+        Self::default().patched(text)
+    }
+
+    /// Reads a patch from JSON and merges it: as [`ParamsPatch::from_json`] and [`ParamsPatch::merge`] one after the
+    /// other, except that violations of both are reported together.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) with every violation.
+    pub fn patched(&self, text: &str) -> crate::Result<(Self, Vec<Notice>)> {
+        ParamsPatch::read_and_merge(text, self)
     }
 
     /// Writes the parameters as indented JSON, every field in Daydream's order.

@@ -6,7 +6,7 @@ use super::allowed::Checker;
 use super::compat::{self, Notice};
 use super::json::{self, refusal};
 use super::{StreamDiffusionParams, fields, validate};
-use crate::{Error, Result};
+use crate::{Error, Result, schedule};
 
 /// Holds a wanted change of some parameters.
 ///
@@ -29,6 +29,25 @@ impl ParamsPatch {
     /// type and every value out of its range.
     pub fn from_json(text: &str) -> Result<Self> {
         Self::checked(json::read_object(text)?)
+    }
+
+    /// Reads a patch and merges it onto `base`. Where names, types or ranges are wrong, the fields that are right are
+    /// merged all the same, so that the rules between them are reported too.
+    pub(super) fn read_and_merge(
+        text: &str,
+        base: &StreamDiffusionParams,
+    ) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
+        let mut values = json::read_object(text)?;
+        let mut violations = match Self::checked(values.clone()) {
+            Ok(patch) => return patch.merge(base),
+            Err(error) => error.violations().to_vec(),
+        };
+        let wrong =
+            |name: &str| violations.iter().any(|violation| violation.path.split(['.', '[']).next() == Some(name));
+        values.retain(|name, _| !wrong(name));
+        let between = Self::checked(values).and_then(|patch| patch.merge(base)).err();
+        violations.extend(between.iter().flat_map(|error| error.violations()).cloned());
+        Err(Error::invalid_params(violations))
     }
 
     /// Takes a patch from a JSON value that is already in memory.
@@ -113,11 +132,10 @@ fn rescale(params: &mut StreamDiffusionParams, old_steps: u32) -> Option<Notice>
     if steps == old_steps {
         return None;
     }
-    let (last, old_last) = (f64::from(steps.saturating_sub(1)), f64::from(old_steps.saturating_sub(1)));
-    let factor = if old_last == 0.0 { 1.0 } else { last / old_last };
-    // Never above `last`, so it fits.
-    let scaled = |index: &u32| (f64::from(*index) * factor).round_ties_even().min(last) as u32;
-    let list: Vec<u32> = params.t_index_list.iter().map(scaled).collect();
+    let list: Vec<usize> = params.t_index_list.iter().map(|&index| index as usize).collect();
+    // Never above the last step, so it fits.
+    let list =
+        schedule::rescale(&list, old_steps as usize, steps as usize).into_iter().map(|index| index as u32).collect();
     let old_list = std::mem::replace(&mut params.t_index_list, list);
     let message = format!(
         "was rescaled from {old_list:?} to {:?}, because num_inference_steps went from {old_steps} to {steps}",
@@ -134,6 +152,13 @@ mod tests {
 
     fn merged(base: &Params, patch: &str) -> (Params, Vec<Notice>) {
         ParamsPatch::from_json(patch).unwrap().merge(base).unwrap()
+    }
+
+    #[test]
+    fn violations_of_fields_and_of_rules_between_them_come_together() {
+        let error = Params::from_json(r#"{"promt": "snow", "t_index_list": [60], "delta": -1}"#).unwrap_err();
+        let paths: Vec<_> = error.violations().iter().map(|violation| violation.path.as_str()).collect();
+        assert_eq!(paths, ["promt", "delta", "t_index_list[0]"]);
     }
 
     #[test]

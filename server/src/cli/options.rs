@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use dreamframe::frame::Fit;
-use dreamframe::params::{MAX_JSON_BYTES, Notice, ParamsPatch, StreamDiffusionParams};
+use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
 use dreamframe::{CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, Result};
 
 use super::machine;
@@ -38,7 +38,7 @@ pub(super) fn read_text(path: &Path, max: u64) -> Result<String> {
 ///
 /// Those of [`read_text`]; `InvalidParams` with every violation.
 pub(super) fn read_params(path: &Path, base: &StreamDiffusionParams) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
-    ParamsPatch::from_json(&read_text(path, MAX_JSON_BYTES as u64)?)?.merge(base)
+    base.patched(&read_text(path, MAX_JSON_BYTES as u64)?)
 }
 
 /// How the networks run.
