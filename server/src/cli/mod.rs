@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod doctor;
 mod exit;
+mod fetch;
 mod film;
 mod interrupt;
 mod machine;

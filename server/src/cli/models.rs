@@ -1,4 +1,4 @@
-//! `dreamframe models`: which models there are, and whether one is whole.
+//! `dreamframe models`: which models there are, whether one is whole, and fetching one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,12 @@ use dreamframe::load::{Checkpoint, HubCache, ModelId};
 use serde_json::json;
 
 use super::exit::{Failure, Result};
+use super::fetch;
 use super::output::Output;
 use super::table::Table;
 use super::verify::{self, ComponentReport};
 
-/// Lists and checks models
+/// Lists, checks and fetches models
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -31,6 +32,17 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Fetches a model from the Hugging Face hub into its cache, and prints its folder; goes on where it was cut short
+    #[command(
+        after_help = "HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME and HF_HUB_CACHE count as they do elsewhere."
+    )]
+    Fetch {
+        /// Its id: organisation/name
+        id: String,
+        /// Print JSON lines instead of a bar: events progress (file, bytes, total), done (path), error
+        #[arg(long)]
+        json: bool,
+    },
     /// Checks a model without running it: layout, configs, missing, misshapen and unused weights, sizes
     Verify {
         /// A diffusers folder, or demo
@@ -44,13 +56,16 @@ enum Action {
 impl Args {
     /// Whether a failure is told in JSON too.
     pub(super) fn json(&self) -> bool {
-        matches!(self.action, Action::List { json: true, .. } | Action::Verify { json: true, .. })
+        match self.action {
+            Action::List { json, .. } | Action::Fetch { json, .. } | Action::Verify { json, .. } => json,
+        }
     }
 }
 
 pub(super) fn run(args: &Args) -> Result {
     match &args.action {
         Action::List { models, json } => list(models.as_deref(), *json),
+        Action::Fetch { id, json } => fetch::run(id, *json),
         Action::Verify { model, json } => check(model, *json),
     }
 }

@@ -1,0 +1,88 @@
+//! `dreamframe models fetch` against a hub on this machine.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// The files of the one model that the hub has.
+const FILES: [(&str, &str); 3] = [
+    (
+        "model_index.json",
+        r#"{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}"#,
+    ),
+    ("unet/config.json", r#"{"cross_attention_dim": 768}"#),
+    ("unet/diffusion_pytorch_model.safetensors", "\u{2}\0\0\0\0\0\0\0{}"),
+];
+
+fn fetch(endpoint: &str, cache: &std::path::Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dreamframe"))
+        .args(["models", "fetch"])
+        .args(arguments)
+        .env("HF_ENDPOINT", endpoint)
+        .env("HF_HUB_CACHE", cache)
+        .env_remove("HF_TOKEN")
+        .env_remove("HF_HUB_OFFLINE")
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Answers one request after the other, until the program under test has asked for everything.
+fn serve(listener: &TcpListener, requests: usize) {
+    for stream in listener.incoming().take(requests) {
+        let mut stream = stream.unwrap();
+        let path = request_path(&mut stream);
+        let body = if path.starts_with("/api/models/") {
+            let siblings: Vec<String> = FILES.iter().map(|(name, _)| format!(r#"{{"rfilename": "{name}"}}"#)).collect();
+            format!(r#"{{"sha": "{COMMIT}", "siblings": [{}]}}"#, siblings.join(", "))
+        } else {
+            let name = path.split(COMMIT).nth(1).unwrap_or_default().trim_start_matches('/');
+            FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned()).unwrap_or_default()
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nETag: \"{:040x}\"\r\nX-Repo-Commit: {COMMIT}\r\nConnection: close\r\n\r\n",
+            body.len(),
+            body.bytes().map(u64::from).sum::<u64>(),
+        );
+        // The program may have hung up after the head.
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+    }
+}
+
+fn request_path(stream: &mut TcpStream) -> String {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") && request.len() < 16 * 1024 && stream.read(&mut byte).unwrap() == 1 {
+        request.push(byte[0]);
+    }
+    String::from_utf8_lossy(&request).split_whitespace().nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_model_is_fetched_and_its_folder_printed() {
+    let cache = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || serve(&listener, 32));
+    let output = fetch(&endpoint, cache.path(), &["some/model", "--json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["event"], "done");
+    let folder = std::path::PathBuf::from(last["path"].as_str().unwrap());
+    for (name, content) in FILES {
+        assert_eq!(std::fs::read_to_string(folder.join(name)).unwrap(), content, "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_id_or_not_to_be_had_is_refused() {
+    let cache = tempfile::tempdir().unwrap();
+    let bad = fetch("http://127.0.0.1:9", cache.path(), &["../escape"]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("is not a model id"));
+    assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
+}
