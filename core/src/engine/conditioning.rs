@@ -71,3 +71,39 @@ fn encode(text: &Text, prompt: &str, path: String, notices: &mut Vec<Notice>) ->
     }
     Ok(encoding)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::RandomText;
+    use super::*;
+    use crate::models::UnetConfig;
+    use crate::models::known::known_model;
+
+    /// The prompt of SDXL, with states that depend on the text.
+    fn encoded(prompt: Weighted<String>, negative: Option<&str>) -> Conditioning {
+        let config = UnetConfig::from_json(known_model("sdxl-turbo").unwrap().unet).unwrap();
+        let key =
+            PromptKey { prompt, method: Interpolation::Linear, normalise: true, negative: negative.map(str::to_owned) };
+        Conditioning::new(&Text::Random(RandomText::new(&config)), &key, &mut Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn the_pooled_text_follows_the_prompt_and_is_blended_with_its_weights() {
+        let (snow, fog) = (encoded("snow".into(), None), encoded("fog".into(), None));
+        assert_ne!(snow.prompt.pooled, fog.prompt.pooled);
+        let mixed = encoded(Weighted::Blend(vec![("snow".into(), 3.0), ("fog".into(), 1.0)]), None);
+        assert_eq!(mixed.prompt.pooled.len(), 1280);
+        for ((snow, fog), mixed) in snow.prompt.pooled.iter().zip(&fog.prompt.pooled).zip(&mixed.prompt.pooled) {
+            assert!((0.75 * snow + 0.25 * fog - mixed).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_negative_prompt_is_encoded_where_a_row_attends_to_it() {
+        assert!(encoded("snow".into(), None).negative.states.is_empty());
+        // An empty text is a text, never zeros.
+        let negative = encoded("snow".into(), Some("")).negative;
+        assert!(negative.states.iter().any(|&number| number != 0.0));
+        assert_ne!(negative.pooled, encoded("snow".into(), Some("fog")).negative.pooled);
+    }
+}
