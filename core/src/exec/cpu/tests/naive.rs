@@ -33,7 +33,10 @@ pub(super) fn noise(seed: u64, len: usize) -> Vec<f32> {
 }
 
 /// Runs `program` on inputs of both rates and returns its outputs.
-pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>]) -> Vec<Vec<f64>> {
+///
+/// Each result is moved by up to `disturb` times the largest number of its value: what becomes of that shows how much a
+/// program makes of errors as small.
+pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>], disturb: f64) -> Vec<Vec<f64>> {
     let mut values = vec![Vec::new(); program.shapes().len()];
     for (rate, given) in [(Rate::Constant, constants), (Rate::Frame, frames)] {
         for (input, numbers) in program.inputs_at(rate).zip(given) {
@@ -42,8 +45,13 @@ pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>]
     }
     for op in program.ops() {
         let inputs = op.inputs.iter().map(|&value| Value { shape: program.shape(value), x: &values[value.index()] });
-        let out = Naive { program }.op(op, &inputs.collect::<Vec<_>>());
+        let mut out = Naive { program }.op(op, &inputs.collect::<Vec<_>>());
         assert_eq!(out.len(), program.shape(op.output).len());
+        if disturb > 0.0 {
+            let size = disturb * out.iter().fold(0.0_f64, |size, x| size.max(x.abs()));
+            let by = noise(op.output.index() as u64 + 1000, out.len());
+            out.iter_mut().zip(by).for_each(|(x, by)| *x += size * f64::from(by));
+        }
         values[op.output.index()] = out;
     }
     program.outputs().iter().map(|output| values[output.value.index()].clone()).collect()
