@@ -1,5 +1,6 @@
 //! Every network against the reference libraries, on every executor: at most 1e-4 of the largest number apart, which is
-//! what `f32` leaves after sums in another order, or 2e-2 where values are kept in bf16.
+//! what `f32` leaves after sums in another order, or 4e-2 where values are kept in bf16: torch's own bf16 is up to 3.8e-2
+//! off on the same checkpoints, whose few channels average little out.
 
 use dreamframe::exec::{Dtype, Executor};
 use dreamframe::models::{
@@ -9,7 +10,7 @@ use dreamframe_tests::{Golden, executors, relative_error, run, run_unet};
 
 /// What may be lost on `executor`.
 fn tolerance(executor: &dyn Executor) -> f32 {
-    if executor.dtype() == Dtype::F32 { 1e-4 } else { 2e-2 }
+    if executor.dtype() == Dtype::F32 { 1e-4 } else { 4e-2 }
 }
 
 const FAMILIES: [&str; 6] = ["sd15", "sd21", "sdxl", "lcm", "bk-sdm", "uneven"];
