@@ -29,18 +29,18 @@ unsafe fn polynomial<S: Simd, const N: usize>(x: S::V, coefficients: &[f32; N]) 
     }
 }
 
-/// `2^x`; what lies outside the range of a normal `f32` becomes its end.
+/// `2^x` for `x` up to 127; zero where that is too small for an `f32` of all bits, or nearly: sums of such numbers would
+/// slow some processors down a hundredfold.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
     unsafe {
-        let x = S::min(S::splat(127.0), S::max(S::splat(-126.0), x));
         let whole = S::round(x);
         S::times_power_of_two(polynomial::<S, 8>(S::sub(x, whole), &POWERS), whole)
     }
 }
 
-/// `2^x` for `x` up to 127, good to 8e-5: for what is stored with fewer bits than that. Nothing where `x` is below -126.
+/// The same, good to 8e-5: for what is stored with fewer bits than that.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn exp2_coarse<S: Simd>(x: S::V) -> S::V {

@@ -33,23 +33,16 @@ pub(super) unsafe fn softmax<S: Simd, M: Storage<S>>(args: &Softmax) {
             let scaled = S::largest(top) * args.scale;
             let largest = if scaled > before { scaled } else { before };
             let (scale, less) = (S::splat(args.scale), S::splat(-largest));
-            let weigh = |k: usize| {
-                let power = S::fma(S::load(scores.add(k)), scale, less);
-                let weight = if M::COARSE { exp2_coarse::<S>(power) } else { exp2::<S>(power) };
-                // A stored number is at most as long as a score: what is written here has been read.
-                M::put(scores.cast::<M::Stored>().add(k), weight);
-                weight
-            };
             let mut sums = [S::splat(0.0); CHAINS];
             let mut k = 0;
             while k + CHAINS * S::LANES <= args.keys {
                 for (j, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::add(*sum, weigh(k + j * S::LANES));
+                    *sum = S::add(*sum, weigh::<S, M>(scores, k + j * S::LANES, scale, less));
                 }
                 k += CHAINS * S::LANES;
             }
             while k < args.keys {
-                sums[0] = S::add(sums[0], weigh(k));
+                sums[0] = S::add(sums[0], weigh::<S, M>(scores, k, scale, less));
                 k += S::LANES;
             }
             let sum = S::sum(S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3])));
@@ -67,6 +60,19 @@ pub(super) unsafe fn softmax<S: Simd, M: Storage<S>>(args: &Softmax) {
                 j += S::LANES;
             }
         }
+    }
+}
+
+/// Turns the scores from the `k`th on into weights, and stores them. (A closure would not be compiled with the instructions.)
+#[inline(always)]
+unsafe fn weigh<S: Simd, M: Storage<S>>(scores: *mut f32, k: usize, scale: S::V, less: S::V) -> S::V {
+    // SAFETY: the caller promises a vector of scores there. A stored number is at most as long as a score: what is written
+    // here has been read.
+    unsafe {
+        let power = S::fma(S::load(scores.add(k)), scale, less);
+        let weight = if M::COARSE { exp2_coarse::<S>(power) } else { exp2::<S>(power) };
+        M::put(scores.cast::<M::Stored>().add(k), weight);
+        weight
     }
 }
 
