@@ -60,6 +60,11 @@ fn slices(numbers: &[Vec<f32>]) -> Vec<&[f32]> {
     numbers.iter().map(Vec::as_slice).collect()
 }
 
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
 fn main() -> Result<()> {
     // Cargo's own flags (`--bench`) are not ours.
     let args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect::<Vec<_>>();
@@ -77,26 +82,27 @@ fn main() -> Result<()> {
     let mut output = vec![0.0; program.shape(program.outputs()[0].value).len()];
     network.run(&constants, &mut arena, &slices(&frame), &mut [&mut output])?;
 
-    let (mut times, mut whole, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
+    let (mut all, mut whole, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..rounds {
+        let mut times = Vec::new();
         peak = peak.max(executor.peak());
         let start = Instant::now();
         network.profile(&constants, &mut arena, &slices(&frame), &mut [&mut output], &mut times)?;
         whole.push(start.elapsed().as_secs_f64() * 1e3);
+        all.push(times);
     }
-    whole.sort_by(f64::total_cmp);
     let mut kinds: HashMap<&str, (usize, f64, f64)> = HashMap::new();
-    for time in &times {
-        let (count, operations, ms) = kinds.entry(&time.what).or_default();
+    for (i, step) in all[0].iter().enumerate() {
+        let (count, operations, ms) = kinds.entry(&step.what).or_default();
         *count += 1;
-        *operations += time.operations / 1e9;
-        *ms += time.nanos as f64 / 1e6 / rounds as f64;
+        *operations += step.operations / 1e9;
+        *ms += median(all.iter().map(|times| times[i].nanos as f64 / 1e6).collect());
     }
     let total: f64 = kinds.values().map(|kind| kind.2).sum();
     let operations: f64 = kinds.values().map(|kind| kind.1).sum();
     let mut kinds = kinds.into_iter().collect::<Vec<_>>();
     kinds.sort_by(|(_, a), (_, b)| b.2.total_cmp(&a.2));
-    println!("{name} {size}, {}: median {:.1} ms of {rounds}", executor.describe(), whole[whole.len() / 2]);
+    println!("{name} {size}, {}: median {:.1} ms of {rounds}", executor.describe(), median(whole));
     println!("peak {peak:.0} GFLOP/s; {operations:.1} GFLOP are {:.1} % of it\n", operations / total * 1e5 / peak);
     println!("{:52} {:>4} {:>9} {:>7} {:>8}", "step", "n", "ms", "share", "of peak");
     for (what, (count, operations, ms)) in kinds {
