@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p dreamframe --features internals --bench cpu_network -- [network] [size] [dtype] [threads] [rounds]`
 //!
-//! Networks: `sd-turbo`, `sdxl-turbo`, `bk-sdm-tiny` (UNets), `taesd-enc`, `taesd-dec`; weights are random.
+//! Networks: `sd-turbo`, `sdxl-turbo`, `bk-sdm-tiny`, `demo` (UNets), `taesd-enc`, `taesd-dec`, `demo-enc`, `demo-dec`;
+//! weights are random.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -23,17 +24,27 @@ fn unknown(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("no network {name}"))
 }
 
+/// The `config.json` of a part of `model`.
+fn config(model: &str, part: &str) -> Result<String> {
+    if model == "demo" {
+        let folder = if part == "unet" { "unet" } else { "vae" };
+        let path = format!("{}/../models/dreamframe-tiny/{folder}/config.json", env!("CARGO_MANIFEST_DIR"));
+        return std::fs::read_to_string(&path).map_err(|_| unknown(&path));
+    }
+    let known = known_model(model).ok_or_else(|| unknown(model))?;
+    Ok(if part == "unet" { known.unet } else { known.autoencoder }.to_owned())
+}
+
 fn program(name: &str, size: usize, rows: usize) -> Result<Program> {
-    if let Some(part) = name.strip_prefix("taesd-") {
-        let known = known_model("sd-turbo").ok_or_else(|| unknown(name))?;
-        let taesd = Autoencoder::from_json(known.autoencoder)?;
+    if let Some((model, part @ ("enc" | "dec"))) = name.rsplit_once('-') {
+        let model = if model == "taesd" { "sd-turbo" } else { model };
+        let autoencoder = Autoencoder::from_json(&config(model, part)?)?;
         return match part {
-            "enc" => taesd.encoder_program(rows, size, size),
-            "dec" => taesd.decoder_program(rows, size, size),
-            _ => Err(unknown(name)),
+            "enc" => autoencoder.encoder_program(rows, size, size),
+            _ => autoencoder.decoder_program(rows, size, size),
         };
     }
-    let known = known_model(name).ok_or_else(|| unknown(name))?;
+    let unet = UnetConfig::from_json(&config(name, "unet")?)?;
     let side = size / 8;
     let shape = UnetShape {
         rows,
@@ -44,7 +55,7 @@ fn program(name: &str, size: usize, rows: usize) -> Result<Program> {
         text_of_row: vec![0; rows],
         guidance_embedding: false,
     };
-    unet_program(&UnetConfig::from_json(known.unet)?, &shape)
+    unet_program(&unet, &shape)
 }
 
 fn inputs(program: &Program, rate: Rate) -> Result<Vec<Vec<f32>>> {
