@@ -4,12 +4,13 @@
 //! `models` writes programs from a checkpoint's `config.json`; `exec` runs them. Nothing here knows of a device.
 
 mod builder;
-pub mod fuse;
+mod fuse;
 mod memory;
 mod op;
 pub mod plan;
 mod program;
 mod shape;
+pub mod steps;
 mod weights;
 
 pub use builder::ProgramBuilder;
