@@ -1,13 +1,13 @@
 //! The control kernel: how fast the machine is at this moment, whatever the sides do.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use dreamframe::exec::Executor;
 use dreamframe::exec::cpu::CpuExecutor;
 
-use crate::Result;
 use crate::case::Case;
 use crate::side::ours;
+use crate::{Result, system};
 
 /// Long enough to see work of others on the cores, short beside a turn.
 const LENGTH: Duration = Duration::from_millis(150);
@@ -23,13 +23,26 @@ impl Control {
     ///
     /// Where this machine has no such executor.
     pub(crate) fn new(case: &Case) -> Result<Self> {
-        let control = Self(ours::executor(case)?);
-        debug_assert_eq!(control.0.threads(), case.threads.get());
-        Ok(control)
+        Ok(Self(ours::executor(case)?))
     }
 
     /// Billions of operations a second, over about [`LENGTH`].
-    pub(crate) fn rate(&self) -> f64 {
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses a core.
+    pub(crate) fn rate(&self) -> Result<f64> {
+        // On a thread of its own, since what the calling thread starts later must not be kept to one core.
+        let measure = || {
+            system::keep_to_cores(1).map_err(|error| error.to_string())?;
+            Ok(self.measure())
+        };
+        let measured = thread::scope(|scope| scope.spawn(measure).join());
+        let rate: std::result::Result<f64, String> = measured.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(rate?)
+    }
+
+    fn measure(&self) -> f64 {
         let start = Instant::now();
         let (mut turns, mut seconds) = (0.0, 0.0);
         while start.elapsed() < LENGTH {

@@ -41,12 +41,16 @@ pub(crate) struct Rounds {
 /// # Errors
 ///
 /// Where a side fails.
-pub(crate) fn round(control: &mut dyn FnMut() -> f64, ours: &mut dyn Side, peer: &mut dyn Side) -> Result<Round> {
-    let before = control();
+pub(crate) fn round(
+    control: &mut dyn FnMut() -> Result<f64>,
+    ours: &mut dyn Side,
+    peer: &mut dyn Side,
+) -> Result<Round> {
+    let before = control()?;
     let ours = ours.turn()?;
-    let between = control();
+    let between = control()?;
     let peer = peer.turn()?;
-    Ok(Round { ours, peer, controls: [before, between, control()] })
+    Ok(Round { ours, peer, controls: [before, between, control()?] })
 }
 
 /// Does rounds until `wanted` of them are quiet, or [`ATTEMPTS`] times as many are done.
@@ -147,7 +151,7 @@ mod tests {
         let order = std::cell::RefCell::new(Vec::new());
         let mut control = || {
             order.borrow_mut().push("control");
-            500.0
+            Ok(500.0)
         };
         let (mut ours, mut peer) = (Named("ours", 10.0, &order), Named("peer", 20.0, &order));
         let done = round(&mut control, &mut ours, &mut peer).unwrap();

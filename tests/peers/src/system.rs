@@ -7,7 +7,7 @@ mod linux {
 
     use crate::Result;
 
-    /// Keeps this process, and the sides that it starts, to the first `count` of its cores.
+    /// Keeps this thread, with what it starts from now on, to the first `count` of its cores.
     ///
     /// # Errors
     ///

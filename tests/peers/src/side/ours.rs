@@ -9,8 +9,8 @@ use dreamframe::models::{UnetConfig, timestep_embedding};
 use dreamframe::net::{Program, Rate, Shape, WeightSource, WeightSpec, Weights};
 
 use super::Warm;
-use crate::Result;
-use crate::case::{Case, Dtype};
+use crate::case::Case;
+use crate::{Result, system};
 
 /// Seeds of the weights and of the inputs.
 const WEIGHTS: u64 = 1;
@@ -42,11 +42,13 @@ struct Stage {
 ///
 /// For a number format that it does not compute in, and what [`CpuExecutor::new`] reports.
 pub(crate) fn executor(case: &Case) -> Result<CpuExecutor> {
-    match case.dtype {
-        Dtype::F32 => Ok(CpuExecutor::new(CpuOptions { threads: Some(case.threads), isa: None, pin: true })?),
-        Dtype::Bf16 | Dtype::Int8 => {
-            Err(format!("our CPU executor computes in f32 alone, not in {}", case.dtype).into())
-        }
+    // By its name: the library says which ones it knows.
+    let dtype = case.dtype.to_string().parse()?;
+    let executor = CpuExecutor::new(CpuOptions { threads: Some(case.threads), dtype, isa: None, pin: true })?;
+    if executor.dtype() == dtype {
+        Ok(executor)
+    } else {
+        Err(format!("DREAMFRAME_CPU chooses {}, but the figure is of {dtype}", executor.dtype()).into())
     }
 }
 
@@ -77,6 +79,8 @@ impl Ours {
         let stages = programs.map(|program| Stage::new(&executor, program, case)).collect::<Result<Vec<_>>>()?;
         let mut arena = Arena::new();
         stages.iter().for_each(|stage| arena.reserve(stage.network.arena_len()));
+        // The executor has its threads on the other cores; ours, which works too, would wander onto one of them.
+        system::keep_to_cores(1)?;
         Ok(Self { about: format!("dreamframe {}", executor.describe()), stages, arena })
     }
 }
