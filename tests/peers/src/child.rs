@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::case::{Case, Part};
 use crate::figure::{Figure, Peer};
 use crate::options::{Library, Options, SideOptions};
-use crate::rounds::Side;
+use crate::rounds::{Side, Turn};
 use crate::side::{Ready, Times};
 use crate::stats::Spread;
 use crate::{Result, system};
@@ -144,11 +144,12 @@ impl Child {
 }
 
 impl Side for Child {
-    fn turn(&mut self) -> Result<f64> {
+    fn turn(&mut self) -> Result<Turn> {
+        let before = system::core_ms(&self.process)?;
         system::resume(&self.process)?;
         let ms = self.run()?;
         system::pause(&self.process)?;
-        Ok(ms)
+        Ok(Turn { ms, core_ms: (system::core_ms(&self.process)? - before) / f64::from(self.passes) })
     }
 }
 
@@ -183,7 +184,9 @@ mod tests {
         assert_eq!(state(&child), "T");
         // Its first pass took 7 ms, so a turn has as many passes as a turn may have.
         assert_eq!(child.passes, 20);
-        assert_eq!(child.turn().unwrap(), 9.0);
+        let turn = child.turn().unwrap();
+        assert_eq!(turn.ms, 9.0);
+        assert!((0.0..1000.0).contains(&turn.core_ms), "{turn:?}");
         assert_eq!(state(&child), "T");
         assert!(child.peak_memory_mb().unwrap() < 1000);
     }

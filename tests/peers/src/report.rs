@@ -21,7 +21,9 @@ pub(crate) struct Measured {
     peer_side: SideReport,
     /// The peer's median over ours: how many times as fast ours is.
     ratio: f64,
-    /// The same in each round.
+    /// The same of the time on cores. Less hurt by other work on the machine, but a thread that spins is on a core too.
+    core_ratio: f64,
+    /// The ratio in each round.
     ratio_of_rounds: Spread,
     /// What the control kernel did, in GFLOP/s.
     control: Spread,
@@ -37,6 +39,8 @@ struct SideReport {
     about: String,
     /// Milliseconds of a pass.
     ms: Spread,
+    /// Milliseconds that its threads were on cores for a pass, in all; the median.
+    core_ms: f64,
     gflop_per_s: f64,
     /// Of what the control kernel reached.
     share_of_peak: f64,
@@ -54,27 +58,30 @@ impl Measured {
     pub(crate) fn new(figure: &Figure, gflop: f64, rounds: Rounds, sides: [&Child; 2]) -> Result<Self> {
         let Rounds { quiet, disturbed, control } = rounds;
         let of = |value: fn(&Round) -> f64| Spread::of(quiet.iter().map(value)).ok_or("no rounds");
-        let side = |child: &Child, ms: Spread| -> Result<SideReport> {
+        let side = |child: &Child, ms: Spread, core: Spread| -> Result<SideReport> {
             let gflop_per_s = gflop / ms.median * 1e3;
             Ok(SideReport {
                 about: child.ready.about.clone(),
                 ms,
+                core_ms: core.median,
                 gflop_per_s,
                 share_of_peak: gflop_per_s / control.median,
                 peak_memory_mb: child.peak_memory_mb()?,
                 first_result_s: child.first_result.as_secs_f64(),
             })
         };
-        let (ours, peer) = (of(|round| round.ours)?, of(|round| round.peer)?);
-        let ratio_of_rounds = of(|round| round.peer / round.ours)?;
+        let (ours, peer) = (of(|round| round.ours.ms)?, of(|round| round.peer.ms)?);
+        let (our_cores, peer_cores) = (of(|round| round.ours.core_ms)?, of(|round| round.peer.core_ms)?);
+        let ratio_of_rounds = of(|round| round.peer.ms / round.ours.ms)?;
         let [our_side, peer_side] = sides;
         let has_our_weights = matches!(figure.peer, crate::figure::Peer::Candle);
         Ok(Self {
             figure: *figure,
             gflop,
-            ours: side(our_side, ours)?,
-            peer_side: side(peer_side, peer)?,
+            ours: side(our_side, ours, our_cores)?,
+            peer_side: side(peer_side, peer, peer_cores)?,
             ratio: peer.median / ours.median,
+            core_ratio: peer_cores.median / our_cores.median,
             ratio_of_rounds,
             control,
             rounds: quiet,
@@ -104,15 +111,16 @@ fn difference(ours: &[f32], theirs: &[f32]) -> f32 {
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { figure, gflop, ratio, ratio_of_rounds: of_rounds, control, .. } = self;
+        let Self { figure, gflop, ratio, core_ratio, ratio_of_rounds: of_rounds, control, .. } = self;
         writeln!(f, "{figure}; {gflop:.1} GFLOP a pass")?;
-        let heading = ["", "median ms", "min", "max", "GFLOP/s", "of peak", "peak MB", "first s"];
+        let heading = ["", "median ms", "min", "max", "core ms", "GFLOP/s", "of peak", "peak MB", "first s"];
         let row = |side: &SideReport| {
             [
                 side.about.clone(),
                 format!("{:.1}", side.ms.median),
                 format!("{:.1}", side.ms.min),
                 format!("{:.1}", side.ms.max),
+                format!("{:.1}", side.core_ms),
                 format!("{:.0}", side.gflop_per_s),
                 format!("{:.0} %", side.share_of_peak * 100.0),
                 side.peak_memory_mb.to_string(),
@@ -122,7 +130,8 @@ impl fmt::Display for Measured {
         f.write_str(&table(&[heading.map(str::to_owned), row(&self.ours), row(&self.peer_side)]))?;
         let verdict = self.verdict();
         let comma = if verdict.is_empty() { "" } else { "; " };
-        writeln!(f, "ratio {ratio:.3} (in rounds {:.3} to {:.3}){comma}{verdict}", of_rounds.min, of_rounds.max)?;
+        write!(f, "ratio {ratio:.3} (in rounds {:.3} to {:.3}; ", of_rounds.min, of_rounds.max)?;
+        writeln!(f, "of time on cores {core_ratio:.3}){comma}{verdict}")?;
         write!(f, "{} quiet rounds, {} disturbed; ", self.rounds.len(), self.disturbed_rounds)?;
         write!(f, "control {:.0} GFLOP/s, spread {:.1} %", control.median, control.share() * 100.0)?;
         if let Some(difference) = self.difference {

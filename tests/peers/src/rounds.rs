@@ -10,20 +10,28 @@ const ATTEMPTS: usize = 3;
 
 /// A side that can be timed.
 pub(crate) trait Side {
-    /// Takes a turn; the milliseconds of one pass.
+    /// Takes a turn.
     ///
     /// # Errors
     ///
     /// Where the side fails.
-    fn turn(&mut self) -> Result<f64>;
+    fn turn(&mut self) -> Result<Turn>;
+}
+
+/// A turn of a side.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Turn {
+    /// Milliseconds of one pass, the median.
+    pub(crate) ms: f64,
+    /// Milliseconds that the side's threads were on cores for one pass, in all, the mean.
+    pub(crate) core_ms: f64,
 }
 
 /// One turn of each side.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Round {
-    /// Milliseconds of one of our passes, and one of the peer's.
-    pub(crate) ours: f64,
-    pub(crate) peer: f64,
+    pub(crate) ours: Turn,
+    pub(crate) peer: Turn,
     /// What the control kernel did before ours, between the two, and after the peer's.
     pub(crate) controls: [f64; 3],
 }
@@ -65,8 +73,8 @@ pub(crate) fn collect(wanted: usize, tolerance: f64, round: &mut dyn FnMut() -> 
         say(&format!(
             "  round {}: ours {:.1} ms, peer {:.1} ms, control {:.0} {:.0} {:.0}\n",
             all.len() + 1,
-            next.ours,
-            next.peer,
+            next.ours.ms,
+            next.peer.ms,
             next.controls[0],
             next.controls[1],
             next.controls[2]
@@ -99,7 +107,7 @@ mod tests {
     use super::*;
 
     fn with(controls: [f64; 3]) -> Round {
-        Round { ours: 1.0, peer: 2.0, controls }
+        Round { ours: Turn { ms: 1.0, core_ms: 2.0 }, peer: Turn { ms: 2.0, core_ms: 4.0 }, controls }
     }
 
     #[test]
@@ -141,9 +149,9 @@ mod tests {
 
     #[test]
     fn sides_take_turns_with_the_control_around_each() {
-        struct Named<'a>(&'static str, f64, &'a std::cell::RefCell<Vec<&'static str>>);
+        struct Named<'a>(&'static str, Turn, &'a std::cell::RefCell<Vec<&'static str>>);
         impl Side for Named<'_> {
-            fn turn(&mut self) -> Result<f64> {
+            fn turn(&mut self) -> Result<Turn> {
                 self.2.borrow_mut().push(self.0);
                 Ok(self.1)
             }
@@ -153,9 +161,10 @@ mod tests {
             order.borrow_mut().push("control");
             Ok(500.0)
         };
-        let (mut ours, mut peer) = (Named("ours", 10.0, &order), Named("peer", 20.0, &order));
+        let [quick, slow] = [10.0, 20.0].map(|ms| Turn { ms, core_ms: 2.0 * ms });
+        let (mut ours, mut peer) = (Named("ours", quick, &order), Named("peer", slow, &order));
         let done = round(&mut control, &mut ours, &mut peer).unwrap();
-        assert_eq!(done, Round { ours: 10.0, peer: 20.0, controls: [500.0; 3] });
+        assert_eq!(done, Round { ours: quick, peer: slow, controls: [500.0; 3] });
         assert_eq!(order.into_inner(), ["control", "ours", "control", "peer", "control"]);
     }
 }

@@ -54,6 +54,20 @@ mod linux {
         Ok(kill_process(Pid::from_child(process), Signal::CONT)?)
     }
 
+    /// How long all threads of a process were on a core so far, in milliseconds, to about ten.
+    ///
+    /// # Errors
+    ///
+    /// Where it has ended.
+    pub(crate) fn core_ms(process: &std::process::Child) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
+        // The name may hold anything; from the state behind it on, user and system time are words 11 and 12.
+        let (_, words) = stat.rsplit_once(") ").ok_or("no name in its stat")?;
+        let ticks: Vec<u64> =
+            words.split(' ').skip(11).take(2).map(str::parse).collect::<std::result::Result<_, _>>()?;
+        Ok(ticks.iter().sum::<u64>() as f64 * 1e3 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
     /// The most memory that a process had so far, in MiB; what it mapped of files among it.
     ///
     /// # Errors
@@ -68,7 +82,7 @@ mod linux {
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{die_with_parent, keep_to_cores, pause, peak_memory_mb, resume};
+pub(crate) use linux::{core_ms, die_with_parent, keep_to_cores, pause, peak_memory_mb, resume};
 
 #[cfg(not(target_os = "linux"))]
 mod other {
@@ -92,10 +106,14 @@ mod other {
         Err(REFUSED.into())
     }
 
+    pub(crate) fn core_ms(_: &std::process::Child) -> Result<f64> {
+        Err(REFUSED.into())
+    }
+
     pub(crate) fn peak_memory_mb(_: &std::process::Child) -> Result<u64> {
         Err(REFUSED.into())
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use other::{die_with_parent, keep_to_cores, pause, peak_memory_mb, resume};
+pub(crate) use other::{core_ms, die_with_parent, keep_to_cores, pause, peak_memory_mb, resume};
