@@ -10,6 +10,10 @@ import tempfile
 # Samples that int8 quantisation looks at. Random ones: the time does not depend on the scales.
 CALIBRATION_SAMPLES = 4
 
+# A network of more numbers than this is stored in f16 for OpenVINO: SDXL's would fill 10 GB of disk and of page cache.
+# In which format it computes is said by the precision hint alone.
+MOST_IN_F32 = 1 << 30
+
 
 class Torch:
     """Eager mode. Channels last where that is the faster: in autoencoders, not in UNets."""
@@ -71,12 +75,14 @@ class OpenVino:
     def prepare(self, network):
         def write(folder):
             module, inputs = network.module(), network.inputs()
+            numbers = sum(parameter.numel() for parameter in module.parameters())
             examples = tuple(map(tensor_of, inputs))
             shapes = [array.shape for array in inputs]
             model = self.openvino.convert_model(module, example_input=examples, input=shapes)
             if self.int8:
                 model = quantised(model, inputs)
-            self.openvino.save_model(model, os.path.join(folder, "model.xml"), compress_to_fp16=False)
+            path = os.path.join(folder, "model.xml")
+            self.openvino.save_model(model, path, compress_to_fp16=numbers > MOST_IN_F32)
 
         write_once(os.path.dirname(self.path(network)), write)
 
