@@ -49,7 +49,7 @@ fn compare(options: &Options) -> Result<ExitCode> {
         say(&format!("measuring {figure}\n"));
         match measure(&figure, options) {
             Ok(measured) => {
-                write!(std::io::stdout(), "{measured}\n")?;
+                writeln!(std::io::stdout(), "{measured}")?;
                 all.push(measured);
             }
             Err(error) => {
