@@ -9,9 +9,9 @@ use super::piece::Piece;
 use super::unet::{Layout, UnetNetworks, layout, wants_negative};
 use crate::conditioning::seed::seed_noise;
 use crate::error::{Error, ErrorKind, Result, Violation};
-use crate::exec::{Constants, Executor, Network};
-use crate::load::ModelSource;
-use crate::net::Shape;
+use crate::exec::{Constants, Executor, Network, memory};
+use crate::load::{Component, ModelSource, PackedFiles};
+use crate::net::{Shape, Weights};
 use crate::params::{Interpolation, Notice, StreamDiffusionParams, Weighted, check_supported};
 use crate::schedule::{StepTable, lcm_grid};
 use crate::stream::StreamConfig;
@@ -22,6 +22,19 @@ pub(crate) struct Workshop {
     pub(crate) source: ModelSource,
     pub(crate) options: EngineOptions,
     pub(crate) executor: Arc<dyn Executor>,
+}
+
+impl Workshop {
+    /// The weights of a component, with the files that have them packed.
+    pub(crate) fn weights(&self, component: &Component) -> Weights {
+        let files = PackedFiles::of_component(component, &self.options.packed_cache);
+        Weights::new(component.weights.clone()).with_store(files.map(|files| Box::new(files) as _))
+    }
+}
+
+/// Keeps what was packed for the next start, and gives what there is to tell about that.
+pub(crate) fn save_packed(weights: &Weights) -> impl Iterator<Item = Notice> + use<> {
+    weights.save().into_iter().map(|message| Notice { path: "packed_cache".into(), message })
 }
 
 /// The loaded pieces that a set of parameters needs. Immutable: an update makes another one, beside this one, out of the
@@ -36,6 +49,7 @@ pub(crate) struct Pipeline {
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
     pub(crate) stream: StreamConfig,
+    memory: FrameMemory,
 }
 
 /// The autoencoder's two halves.
@@ -100,8 +114,7 @@ impl Pipeline {
         let executor = &*workshop.executor;
         let models =
             Piece::reuse(previous.map(|pipeline| &pipeline.models), ModelKey { id: params.model_id.clone() }, |key| {
-                let vae = workshop.options.vae.as_deref();
-                Models::load(&workshop.source, &key.id, vae, executor, notices).map(Arc::new)
+                Models::load(workshop, &key.id, notices).map(Arc::new)
             })?;
         let loaded = &**models.get();
         // Fields in use whose machinery is not built are refused by name, never passed over.
@@ -121,6 +134,9 @@ impl Pipeline {
             Piece::reuse(previous.map(|pipeline| &pipeline.unet), UnetKey { size: size.clone(), layout }, |key| {
                 UnetNetworks::compile(loaded, executor, &key.layout, latent.h, latent.w).map(Arc::new)
             })?;
+        let pixels = params.width as usize * params.height as usize;
+        let memory = FrameMemory::of(autoencoder.get(), unet.get(), pixels);
+        memory.require(previous.map(|pipeline| pipeline.memory))?;
         let conditioning = Piece::reuse(
             previous.map(|pipeline| &pipeline.conditioning),
             (models.key().clone(), prompt.clone()),
@@ -157,7 +173,11 @@ impl Pipeline {
             do_add_noise: params.do_add_noise,
             batched: params.use_denoising_batch,
         };
-        Ok(Self { params, models, autoencoder, unet, conditioning, constants, noise, stream })
+        // Later sizes and row counts need the same forms, or few more: one file a load is enough.
+        if previous.is_none_or(|pipeline| !Arc::ptr_eq(pipeline.models.get(), models.get())) {
+            notices.extend(loaded.save_packed());
+        }
+        Ok(Self { params, models, autoencoder, unet, conditioning, constants, noise, stream, memory })
     }
 
     /// The base model.
@@ -185,10 +205,37 @@ impl Pipeline {
         self.autoencoder.key() == other.autoencoder.key()
     }
 
-    /// Numbers of scratch memory that a frame needs.
-    pub(crate) fn arena_len(&self) -> usize {
-        let codec = self.codec();
-        codec.encoder.arena_len().max(codec.decoder.arena_len()).max(self.unet().arena_len())
+    /// What a frame needs memory for.
+    pub(crate) fn memory(&self) -> FrameMemory {
+        self.memory
+    }
+}
+
+/// What a frame needs memory for, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameMemory {
+    /// Scratch memory of the networks, which run one after the other.
+    pub(crate) arena: usize,
+    /// A picture as the networks see it; there are two.
+    pub(crate) picture: usize,
+    /// A latent; there are two.
+    pub(crate) latent: usize,
+}
+
+impl FrameMemory {
+    fn of(codec: &Codec, unet: &UnetNetworks, pixels: usize) -> Self {
+        let arena = codec.encoder.arena_len().max(codec.decoder.arena_len()).max(unet.arena_len());
+        Self { arena, picture: pixels * 3, latent: codec.latent.len() }
+    }
+
+    /// Refuses what does not fit beside the memory of `previous`, which stays until this one is there.
+    fn require(self, previous: Option<Self>) -> Result<()> {
+        let grown =
+            |len: fn(&Self) -> usize| if previous.is_some_and(|old| len(&self) <= len(&old)) { 0 } else { len(&self) };
+        let numbers = grown(|memory| memory.arena)
+            .saturating_add(grown(|memory| memory.picture).saturating_mul(2))
+            .saturating_add(grown(|memory| memory.latent).saturating_mul(2));
+        memory::require(numbers.saturating_mul(size_of::<f32>()), "a frame of this size")
     }
 }
 

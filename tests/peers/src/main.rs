@@ -108,7 +108,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (sample, text) = (noise.read("sample", &[side * side, 4])?, noise.read("text", &[TOKENS, TEXT])?);
     let constants = network.constants(&[&text, &timestep_embedding(&[999.0], &config)])?;
     let mut arena = Arena::new();
-    arena.reserve(network.arena_len());
+    arena.reserve(network.arena_len())?;
     let mut eps = vec![0.0; sample.len()];
     let planes = Tensor::from_slice(&sample, (1, side, side, 4), &Device::Cpu)?.permute((0, 3, 1, 2))?.contiguous()?;
     let states = Tensor::from_slice(&text, (1, TOKENS, TEXT), &Device::Cpu)?;

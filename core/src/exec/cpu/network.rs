@@ -206,7 +206,7 @@ impl Network for CpuNetwork {
         self.check_outputs(outputs)?;
         let kept = constants.get::<Kept>().filter(|kept| kept.network == self.id);
         let kept = kept.ok_or_else(|| self.misfit("the constants are another network's".to_owned()))?;
-        arena.reserve(self.arena_len());
+        arena.reserve(self.arena_len())?;
         let arena = arena.numbers().as_mut_ptr();
         let scratch = Scratch::new(arena.wrapping_add(self.plan.arena_len), self.thread_scratch);
         let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: &self.zeros };

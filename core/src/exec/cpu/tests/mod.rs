@@ -40,7 +40,7 @@ pub(super) fn run(network: &dyn Network) -> Vec<Vec<f32>> {
     let (constant, frame) = (inputs(program, Rate::Constant), inputs(program, Rate::Frame));
     let constants = network.constants(&slices(&constant)).unwrap();
     let mut arena = Arena::new();
-    arena.reserve(network.arena_len());
+    arena.reserve(network.arena_len()).unwrap();
     arena.numbers().fill(f32::NAN);
     let mut run = || {
         let lens = program.outputs().iter().map(|output| program.shape(output.value).len());
