@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use dreamframe::Result;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
-use dreamframe::exec::{Arena, Executor};
+use dreamframe::exec::{Arena, Dtype, Executor};
 use dreamframe::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId, WeightSource, Weights};
 
 /// Weights of no meaning.
@@ -158,7 +158,8 @@ fn main() -> Result<()> {
     let threads = args.next().and_then(|arg| arg.parse::<NonZeroUsize>().ok());
     let part = args.next().unwrap_or_default();
     let isa = args.next().and_then(|name| Isa::ALL.into_iter().find(|isa| isa.name() == name));
-    let executor = CpuExecutor::new(CpuOptions { threads, isa, pin: false })?;
+    let executor =
+        CpuExecutor::new(CpuOptions { threads, dtype: isa.map_or(Dtype::F32, Isa::dtype), isa, pin: false })?;
     println!("{} with {} threads", executor.isa().name(), executor.threads());
     for (name, ops, write) in cases().into_iter().filter(|(name, ..)| name.contains(&part)) {
         let peak = (0..5).map(|_| executor.peak()).fold(0.0, f64::max);

@@ -1,19 +1,24 @@
 //! Every network against the reference libraries, on every executor: at most 1e-4 of the largest number apart, which is
-//! what `f32` leaves after sums in another order.
+//! what `f32` leaves after sums in another order, or 4e-2 where values are kept in bf16: torch's own bf16 is up to 3.8e-2
+//! off on the same checkpoints, whose few channels average little out.
 
-use dreamframe::exec::Executor;
+use dreamframe::exec::{Dtype, Executor};
 use dreamframe::models::{
     Autoencoder, ClipTextConfig, TextStates, UnetConfig, UnetShape, clip_program, timestep_embedding, unet_program,
 };
 use dreamframe_tests::{Golden, executors, relative_error, run, run_unet};
 
-const TOLERANCE: f32 = 1e-4;
+/// What may be lost on `executor`.
+fn tolerance(executor: &dyn Executor) -> f32 {
+    if executor.dtype() == Dtype::F32 { 1e-4 } else { 4e-2 }
+}
+
 const FAMILIES: [&str; 6] = ["sd15", "sd21", "sdxl", "lcm", "bk-sdm", "uneven"];
 
 #[track_caller]
-fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
+fn assert_close(executor: &dyn Executor, what: &str, got: &[f32], expected: &[f32]) {
     let error = relative_error(got, expected);
-    assert!(error <= TOLERANCE, "{what}: relative error {error:e}");
+    assert!(error <= tolerance(executor), "{what}: relative error {error:e}");
 }
 
 /// Calls `body` with every executor and every family that has `component`, and with the demo model.
@@ -37,7 +42,7 @@ fn everywhere(component: &str, body: impl Fn(&Golden, &dyn Executor, &str)) {
 fn the_unet_predicts_what_diffusers_predicts() {
     everywhere("unet", |golden, executor, what| {
         let rows = golden.shape("unet.sample")[0];
-        assert_close(what, &run_unet(golden, executor, rows, false), &golden.numbers("unet.eps"));
+        assert_close(executor, what, &run_unet(golden, executor, rows, false), &golden.numbers("unet.eps"));
     });
 }
 
@@ -45,7 +50,7 @@ fn the_unet_predicts_what_diffusers_predicts() {
 fn one_row_is_laid_out_as_well_as_three() {
     everywhere("unet", |golden, executor, what| {
         if golden.has("unet.eps_one_row") {
-            assert_close(what, &run_unet(golden, executor, 1, false), &golden.numbers("unet.eps_one_row"));
+            assert_close(executor, what, &run_unet(golden, executor, 1, false), &golden.numbers("unet.eps_one_row"));
         }
     });
 }
@@ -55,8 +60,8 @@ fn a_consistency_model_can_be_told_the_guidance() {
     let golden = Golden::family("lcm");
     for (name, executor) in executors() {
         let eps = run_unet(&golden, &*executor, 3, true);
-        assert_close(&name, &eps, &golden.numbers("unet.eps_guided"));
-        assert!(relative_error(&eps, &golden.numbers("unet.eps")) > 100.0 * TOLERANCE);
+        assert_close(&*executor, &name, &eps, &golden.numbers("unet.eps_guided"));
+        assert!(relative_error(&eps, &golden.numbers("unet.eps")) > 1e-2);
     }
 }
 
@@ -86,9 +91,14 @@ fn check_text_encoder(golden: &Golden, executor: &dyn Executor, component: &str,
         let mut frame = vec![&*ids];
         frame.extend(config.projection_dim.map(|_| &*eos));
         let outputs = run(executor, program, &golden.weights(component), &[], &frame);
-        assert_close(&format!("{what} {name}"), &outputs[0], &golden.numbers(&format!("{component}.{name}")));
+        assert_close(executor, &format!("{what} {name}"), &outputs[0], &golden.numbers(&format!("{component}.{name}")));
         if config.projection_dim.is_some() {
-            assert_close(&format!("{what} pooled"), &outputs[1], &golden.numbers(&format!("{component}.pooled")));
+            assert_close(
+                executor,
+                &format!("{what} pooled"),
+                &outputs[1],
+                &golden.numbers(&format!("{component}.pooled")),
+            );
         }
     }
 }
@@ -108,10 +118,10 @@ fn pictures_go_to_latents_and_back_as_in_diffusers() {
         let weights = golden.weights("vae");
         let encoder = autoencoder.encoder_program(rows, height, width).unwrap();
         let latent = run(executor, encoder, &weights, &[], &[&golden.numbers("vae.picture")]).remove(0);
-        assert_close(&format!("{what}, encoding"), &latent, &golden.numbers("vae.latent"));
+        assert_close(executor, &format!("{what}, encoding"), &latent, &golden.numbers("vae.latent"));
         let decoder = autoencoder.decoder_program(rows, height, width).unwrap();
         let picture = run(executor, decoder, &weights, &[], &[&golden.numbers("vae.latent")]).remove(0);
-        assert_close(&format!("{what}, decoding"), &picture, &golden.numbers("vae.decoded"));
+        assert_close(executor, &format!("{what}, decoding"), &picture, &golden.numbers("vae.decoded"));
     });
 }
 

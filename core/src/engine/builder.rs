@@ -55,7 +55,8 @@ impl EngineBuilder {
         check_dtype(&options)?;
         let executor: Arc<dyn Executor> = match options.executor {
             ExecutorKind::Cpu => {
-                Arc::new(CpuExecutor::new(CpuOptions { threads: threads(&options)?, ..Default::default() })?)
+                let (threads, dtype) = (threads(&options)?, options.dtype);
+                Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?)
             }
             ExecutorKind::Reference => Arc::new(ReferenceExecutor),
         };

@@ -19,12 +19,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::builder::EngineBuilder;
-pub use self::options::{Dtype, EngineOptions, ExecutorKind};
+pub use self::options::{EngineOptions, ExecutorKind};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::{FrameMemory, Pipeline, Workshop};
 use self::unet::UnetCalls;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Arena;
+pub use crate::exec::Dtype;
 use crate::filter::{Decision, SimilarFilter};
 use crate::frame::{FrameConverter, FrameId, FramePool, FrameView, FrameViewMut};
 use crate::params::{Change, Cost, Notice, ParamsPatch, StreamDiffusionParams, diff, total_cost};
@@ -325,13 +326,11 @@ fn new_filter(params: &StreamDiffusionParams) -> SimilarFilter {
     SimilarFilter::new(params.similar_image_filter_threshold as f32, params.similar_image_filter_max_skip_frame, seed)
 }
 
-/// A dtype that no executor has is refused by name.
+/// A dtype that the executor does not have is refused by name; the processor's own limits are the executor's to tell.
 fn check_dtype(options: &EngineOptions) -> Result<()> {
-    match options.dtype {
-        Dtype::F32 => Ok(()),
-        Dtype::Bf16 => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("dtype bf16 is not built for the executor {}; f32 is", options.executor),
-        )),
+    if options.executor == ExecutorKind::Reference && options.dtype != Dtype::F32 {
+        let text = format!("dtype {} is not built for the executor {}; f32 is", options.dtype, options.executor);
+        return Err(Error::new(ErrorKind::Unsupported, text));
     }
+    Ok(())
 }

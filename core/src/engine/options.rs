@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind};
+use crate::exec::Dtype;
 use crate::frame::{Fit, PixelFormat};
 use crate::load::PackedCache;
 use crate::stream::CfgType;
@@ -60,16 +61,6 @@ pub enum ExecutorKind {
     Cpu,
     /// candle, one operation at a time: slow, and obviously right.
     Reference,
-}
-
-/// The number format of weights and activations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Dtype {
-    /// 32 bits.
-    F32,
-    /// The upper 16 bits of `F32`; no executor has it yet.
-    Bf16,
 }
 
 /// Gives an enum its names, in both directions.

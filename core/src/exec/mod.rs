@@ -11,6 +11,17 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::net::{Program, Weights};
 
+/// The number format of weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Dtype {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// The upper 16 bits of `F32`; sums and statistics stay `F32`.
+    Bf16,
+}
+
 /// A device and its kernels.
 pub trait Executor: Send + Sync + fmt::Debug {
     /// Its name in reports: `reference`, `cpu`.
@@ -19,6 +30,11 @@ pub trait Executor: Send + Sync + fmt::Debug {
     /// Its name and what it uses of this machine, in words.
     fn describe(&self) -> String {
         self.name().to_owned()
+    }
+
+    /// What it keeps values and weights in.
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
     }
 
     /// How many threads work on a frame.

@@ -1,193 +1,11 @@
 //! From operations to steps: what can be done in the store of the step that made a value is done there.
 
-use super::{Activation, OpKind, Padding, Program, Shape, ValueId, WeightId};
+use super::plan::Layout;
+use super::steps::{Fused, MAX_POSTS, PlanValue, Post, Product, Repeat, Slot, Step, StepKind};
+use super::{OpKind, Padding, Program, Shape, ValueId};
 
-/// A value of a plan: those of the program by [`ValueId::index`], then those that only the plan has.
-pub type Slot = usize;
-
-/// The most that is done in one store; longer chains go on in a step of their own.
-pub const MAX_POSTS: usize = 4;
-
-/// One thing for a device to do.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// What.
-    pub kind: StepKind,
-    /// What it reads, beside the operands of `posts`.
-    pub inputs: Vec<Slot>,
-    /// What is done to each number before it is stored, in order.
-    pub posts: Vec<Post>,
-    /// What it writes.
-    pub output: Slot,
-}
-
-impl Step {
-    /// All that it reads.
-    pub fn reads(&self) -> impl Iterator<Item = Slot> {
-        self.inputs.iter().copied().chain(self.posts.iter().filter_map(Post::operand))
-    }
-}
-
-/// What a step does before its posts.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StepKind {
-    /// `[x]`: a convolution; a linear layer is one of side 1.
-    Product(Product),
-    /// `[x]`: as the operation.
-    GroupNorm {
-        /// Number of groups.
-        groups: usize,
-        /// Added to the variance.
-        eps: f32,
-        /// Scale.
-        weight: WeightId,
-        /// Shift.
-        bias: WeightId,
-    },
-    /// `[x]`: as the operation.
-    LayerNorm {
-        /// Added to the variance.
-        eps: f32,
-        /// Scale.
-        weight: WeightId,
-        /// Shift.
-        bias: WeightId,
-    },
-    /// `[k, v]`: lays keys and values out as the device likes them; a value of the plan only.
-    PackKeys {
-        /// Number of heads.
-        heads: usize,
-    },
-    /// `[q, packed]`: as the operation.
-    Attention {
-        /// Number of heads.
-        heads: usize,
-        /// Whether a token sees only itself and those before it.
-        causal: bool,
-        /// Row of the keys for each row of `q`.
-        kv_row: Vec<usize>,
-        /// How many keys there are in a row.
-        keys: usize,
-    },
-    /// `[x]`: `x` itself; the posts do the work.
-    Pointwise,
-    /// `[x]`: as the operation.
-    Geglu,
-    /// `[a, b]`: as the operation; a part that is made in its place is not copied.
-    Concat,
-    /// `[x]`: as the operation.
-    Upsample,
-    /// `[ids]`: as the operation.
-    Embed {
-        /// The table.
-        weight: WeightId,
-    },
-    /// `[x]`: as the operation.
-    AddWeight {
-        /// What is added.
-        weight: WeightId,
-    },
-    /// `[x, index]`: as the operation.
-    TakeToken,
-}
-
-/// A convolution or a linear layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Product {
-    /// The weight, `[c_out, c_in, kernel, kernel]` or `[c_out, c_in]`.
-    pub weight: WeightId,
-    /// The bias.
-    pub bias: Option<WeightId>,
-    /// Side of the kernel.
-    pub kernel: usize,
-    /// Step between output pixels.
-    pub stride: usize,
-    /// Zeros around the input.
-    pub padding: Padding,
-    /// Whether the input is enlarged twofold first.
-    pub upsample: bool,
-    /// Whether the first half of the channels is multiplied by the GELU of the second.
-    pub geglu: bool,
-}
-
-/// What is done to a number on its way into memory.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Post {
-    /// Another value is added.
-    Add {
-        /// Which.
-        value: Slot,
-        /// How it is repeated to fit.
-        repeat: Repeat,
-    },
-    /// A function is applied.
-    Activate(Activation),
-    /// `x * mul + add`.
-    Affine {
-        /// Factor.
-        mul: f32,
-        /// Summand.
-        add: f32,
-    },
-}
-
-impl Post {
-    /// The value it reads, if any.
-    pub fn operand(&self) -> Option<Slot> {
-        match *self {
-            Self::Add { value, .. } => Some(value),
-            Self::Activate(_) | Self::Affine { .. } => None,
-        }
-    }
-}
-
-/// How the second summand is repeated to the size of the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
-    /// Not at all.
-    None,
-    /// It has one pixel a row.
-    Pixels,
-    /// It has one row.
-    Rows,
-    /// It has one pixel in all.
-    Both,
-}
-
-impl Repeat {
-    fn of(a: Shape, b: Shape) -> Self {
-        match (a.n == b.n, a.pixels() == b.pixels()) {
-            (true, true) => Self::None,
-            (true, false) => Self::Pixels,
-            (false, true) => Self::Rows,
-            (false, false) => Self::Both,
-        }
-    }
-}
-
-/// A value of a plan.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PlanValue {
-    /// Its shape.
-    pub shape: Shape,
-    /// Whether it depends on constant inputs and weights alone.
-    pub constant: bool,
-    /// For a slice: the value that it is a part of, and its first channel there.
-    pub part_of: Option<(Slot, usize)>,
-}
-
-/// The steps of a program, and the values between them.
-#[derive(Debug)]
-pub struct Fused {
-    /// All values.
-    pub values: Vec<PlanValue>,
-    /// All steps, each after those it reads from.
-    pub steps: Vec<Step>,
-}
-
-/// Turns the operations of `program` into steps. `keys_len(k, v, heads)` tells how many numbers the device's layout of
-/// keys and values takes.
-pub fn fuse(program: &Program, keys_len: &dyn Fn(Shape, Shape, usize) -> usize) -> Fused {
+/// Turns the operations of `program` into steps for a device that stores values as `layout` says.
+pub(super) fn fuse(program: &Program, layout: &dyn Layout) -> Fused {
     let values = (program.shapes().iter().enumerate())
         .map(|(i, &shape)| PlanValue { shape, constant: program.constant_at(i), part_of: None })
         .collect::<Vec<_>>();
@@ -196,15 +14,27 @@ pub fn fuse(program: &Program, keys_len: &dyn Fn(Shape, Shape, usize) -> usize) 
     for value in read {
         readers[value.index()] += 1;
     }
-    let mut fuser =
-        Fuser { producer: vec![None; values.len()], values, readers, steps: Vec::new(), packed: Vec::new() };
-    for op in program.ops() {
-        fuser.op(&op.kind, &op.inputs, op.output.index(), keys_len);
+    let mut fuser = Fuser {
+        layout,
+        producer: vec![None; values.len()],
+        own: (0..values.len()).collect(),
+        values,
+        readers,
+        steps: Vec::new(),
+        packed: Vec::new(),
+    };
+    if !layout.stores_f32() {
+        program.inputs().iter().for_each(|input| fuser.own[input.value.index()] = Slot::MAX);
     }
-    Fused { values: fuser.values, steps: fuser.steps.into_iter().flatten().collect() }
+    for op in program.ops() {
+        fuser.op(&op.kind, &op.inputs, op.output.index());
+    }
+    let outputs = program.outputs().iter().map(|output| fuser.imported(output.value.index())).collect();
+    Fused { values: fuser.values, steps: fuser.steps.into_iter().flatten().collect(), outputs }
 }
 
-struct Fuser {
+struct Fuser<'a> {
+    layout: &'a dyn Layout,
     values: Vec<PlanValue>,
     /// How many operations and outputs read each value.
     readers: Vec<usize>,
@@ -214,11 +44,19 @@ struct Fuser {
     steps: Vec<Option<Step>>,
     /// Keys and values laid out so far, so that two attentions over the same ones share them.
     packed: Vec<([Slot; 2], usize, Slot)>,
+    /// Each value as the device stores it: itself, or what an input is imported to; `Slot::MAX` where it has not been yet.
+    own: Vec<Slot>,
 }
 
-impl Fuser {
-    fn op(&mut self, kind: &OpKind, inputs: &[ValueId], out: Slot, keys_len: &dyn Fn(Shape, Shape, usize) -> usize) {
-        let ins = inputs.iter().map(|value| value.index()).collect::<Vec<_>>();
+impl Fuser<'_> {
+    fn op(&mut self, kind: &OpKind, inputs: &[ValueId], out: Slot) {
+        // What names things stays as it is: a narrower number could not tell them apart.
+        let names =
+            if matches!(kind, OpKind::Embed { .. }) { Some(0) } else { (*kind == OpKind::TakeToken).then_some(1) };
+        let own = |(i, value): (usize, &ValueId)| {
+            if names == Some(i) { value.index() } else { self.imported(value.index()) }
+        };
+        let ins = inputs.iter().enumerate().map(own).collect::<Vec<_>>();
         let x = ins[0];
         match *kind {
             OpKind::Conv2d { weight, bias, kernel, stride, padding, upsample } => {
@@ -236,7 +74,7 @@ impl Fuser {
             OpKind::LayerNorm { eps, weight, bias } => self.push(StepKind::LayerNorm { eps, weight, bias }, ins, out),
             OpKind::Attention { heads, causal, ref kv_row } => {
                 let keys = self.values[ins[1]].shape.pixels();
-                let packed = self.packed_keys([ins[1], ins[2]], heads, keys_len);
+                let packed = self.packed_keys([ins[1], ins[2]], heads);
                 let kind = StepKind::Attention { heads, causal, kv_row: kv_row.clone(), keys };
                 self.push(kind, vec![x, packed], out);
             }
@@ -251,6 +89,26 @@ impl Fuser {
             OpKind::AddWeight { weight } => self.push(StepKind::AddWeight { weight }, ins, out),
             OpKind::TakeToken => self.push(StepKind::TakeToken, ins, out),
         }
+    }
+
+    /// A value of the plan only.
+    fn new_value(&mut self, shape: Shape, constant: bool) -> Slot {
+        self.values.push(PlanValue { shape, constant, part_of: None });
+        self.readers.push(0);
+        self.producer.push(None);
+        self.values.len() - 1
+    }
+
+    /// The value as the device stores it.
+    fn imported(&mut self, value: Slot) -> Slot {
+        if self.own[value] == Slot::MAX {
+            let PlanValue { shape, constant, .. } = self.values[value];
+            let own = self.new_value(shape, constant);
+            self.readers[own] = self.readers[value];
+            self.own[value] = own;
+            self.push(StepKind::Import, vec![value], own);
+        }
+        self.own[value]
     }
 
     fn push(&mut self, kind: StepKind, inputs: Vec<Slot>, output: Slot) {
@@ -279,7 +137,8 @@ impl Fuser {
                     | StepKind::Upsample
                     | StepKind::Embed { .. }
                     | StepKind::AddWeight { .. }
-                    | StepKind::TakeToken => false,
+                    | StepKind::TakeToken
+                    | StepKind::Import => false,
                 };
                 stores && step.posts.len() < MAX_POSTS
             })
@@ -358,21 +217,13 @@ impl Fuser {
         self.push(StepKind::Product(product), vec![x], out);
     }
 
-    fn packed_keys(
-        &mut self,
-        [k, v]: [Slot; 2],
-        heads: usize,
-        keys_len: &dyn Fn(Shape, Shape, usize) -> usize,
-    ) -> Slot {
+    fn packed_keys(&mut self, [k, v]: [Slot; 2], heads: usize) -> Slot {
         if let Some(&(_, _, packed)) = self.packed.iter().find(|&&(kv, h, _)| kv == [k, v] && h == heads) {
             return packed;
         }
         let (ks, vs) = (self.values[k], self.values[v]);
-        let packed = self.values.len();
-        let shape = Shape::vector(1, keys_len(ks.shape, vs.shape, heads));
-        self.values.push(PlanValue { shape, constant: ks.constant && vs.constant, part_of: None });
-        self.readers.push(0);
-        self.producer.push(None);
+        let shape = Shape::vector(1, self.layout.keys_len(ks.shape, vs.shape, heads));
+        let packed = self.new_value(shape, ks.constant && vs.constant);
         self.packed.push(([k, v], heads, packed));
         self.push(StepKind::PackKeys { heads }, vec![k, v], packed);
         packed

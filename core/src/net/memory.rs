@@ -1,7 +1,7 @@
 //! Lifetimes packed into one stretch of memory.
 
-/// Numbers in a cache line; every offset is a multiple.
-const LINE: usize = 16;
+/// Numbers that begin at a cache line, also where a number is two bytes; every offset is a multiple.
+pub(super) const LINE: usize = 32;
 
 /// A piece of memory that is needed for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ mod tests {
         let need = |first, last| Need { len: 100, first, last };
         let (offsets, total) = pack(&[need(0, 1), need(2, 3), need(1, 2)]);
         assert_eq!(offsets[0], offsets[1]);
-        assert_eq!(total, 112 + 112);
+        assert_eq!(total, 128 + 128);
     }
 
     proptest! {

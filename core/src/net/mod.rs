@@ -5,12 +5,13 @@
 
 mod aligned;
 mod builder;
-pub mod fuse;
+mod fuse;
 mod memory;
 mod op;
 pub mod plan;
 mod program;
 mod shape;
+pub mod steps;
 mod weights;
 
 pub use aligned::AlignedBytes;

@@ -1,7 +1,8 @@
 //! Who uses each piece of memory when: lifetimes of values packed into one arena, and what need not be copied.
 
-use super::fuse::{Fused, PlanValue, Post, Repeat, Slot, Step, StepKind, fuse};
-use super::memory::{Need, pack};
+use super::fuse::fuse;
+use super::memory::{LINE, Need, pack};
+use super::steps::{Fused, PlanValue, Post, Repeat, Slot, Step, StepKind};
 use super::{Program, Rate, Shape};
 
 /// Where a value lies.
@@ -37,8 +38,11 @@ pub struct Planned {
     pub scratch: usize,
 }
 
-/// What a device wants to know room for.
+/// How a device stores values, and what else it wants room for. Lengths are in numbers as it stores them.
 pub trait Layout {
+    /// Whether values are stored as inputs and outputs are, so that these need no conversion.
+    fn stores_f32(&self) -> bool;
+
     /// How many numbers its layout of the keys `k` and values `v` of `heads` heads takes.
     fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize;
 
@@ -72,9 +76,9 @@ pub struct Plan {
 impl Plan {
     /// Plans `program` for a device.
     pub fn new(program: &Program, layout: &dyn Layout) -> Self {
-        let Fused { values, steps } = fuse(program, &|k, v, heads| layout.keys_len(k, v, heads));
+        let Fused { values, steps, outputs } = fuse(program, layout);
         let (constant, frame) = steps.into_iter().partition::<Vec<_>, _>(|step| values[step.output].constant);
-        let mut placer = Placer::new(program, values, &constant, &frame);
+        let mut placer = Placer::new(program, values, [&constant, &frame], &outputs, layout.stores_f32());
         placer.claim_concats(&constant);
         placer.claim_concats(&frame);
         placer.reuse(&constant, true);
@@ -104,7 +108,13 @@ struct Placer {
 }
 
 impl Placer {
-    fn new(program: &Program, values: Vec<PlanValue>, constant: &[Step], frame: &[Step]) -> Self {
+    fn new(
+        program: &Program,
+        values: Vec<PlanValue>,
+        [constant, frame]: [&[Step]; 2],
+        outputs: &[Slot],
+        direct: bool,
+    ) -> Self {
         let life = |value: &PlanValue| Life { parent: value.part_of, written: None, read: 0, fixed: None };
         let lives = values.iter().map(life).collect();
         let mut placer = Self { values, lives, copies: Vec::new(), kept_inputs: Vec::new() };
@@ -124,12 +134,11 @@ impl Placer {
             }
         }
         placer.keep(frame);
-        for (i, output) in program.outputs().iter().enumerate() {
-            let value = output.value.index();
+        for (i, &value) in outputs.iter().enumerate() {
             let life = &mut placer.lives[value];
-            // What a frame writes goes straight to the caller, unless it lies within another value.
-            if !placer.values[value].constant && life.written.is_some() && life.parent.is_none() && life.fixed.is_none()
-            {
+            // What a frame writes goes straight to the caller, unless it lies within another value or must be converted.
+            let free = life.written.is_some() && life.parent.is_none() && life.fixed.is_none();
+            if direct && free && !placer.values[value].constant {
                 life.fixed = Some(Space::Output(i));
             } else {
                 life.read = usize::MAX;
@@ -232,7 +241,7 @@ impl Placer {
         for (root, life) in self.lives.iter().enumerate() {
             if life.fixed == Some(Space::Kept) && life.parent.is_none() {
                 bases[root] = kept_len;
-                kept_len += self.values[root].shape.len().next_multiple_of(16);
+                kept_len += self.values[root].shape.len().next_multiple_of(LINE);
             }
         }
         let place = |value| {
@@ -309,7 +318,8 @@ fn overwritable(step: &Step) -> impl Iterator<Item = Slot> {
         | StepKind::Upsample
         | StepKind::Embed { .. }
         | StepKind::AddWeight { .. }
-        | StepKind::TakeToken => None,
+        | StepKind::TakeToken
+        | StepKind::Import => None,
     };
     // The first post reads its operand just before the result is stored; a norm stores before its posts.
     let stores_once = matches!(step.kind, StepKind::Product(_) | StepKind::Pointwise);

@@ -5,6 +5,10 @@ use crate::net::{Activation, Padding, ProgramBuilder, ValueId};
 struct Plain;
 
 impl Layout for Plain {
+    fn stores_f32(&self) -> bool {
+        true
+    }
+
     fn keys_len(&self, k: Shape, v: Shape, _: usize) -> usize {
         k.len() + v.len()
     }
@@ -72,6 +76,7 @@ fn kinds(steps: &[Planned]) -> Vec<(&'static str, usize)> {
         StepKind::Concat => "concat",
         StepKind::Upsample => "upsample",
         StepKind::Embed { .. } | StepKind::AddWeight { .. } | StepKind::TakeToken => "lookup",
+        StepKind::Import => "import",
     };
     steps.iter().map(|planned| (name(&planned.step.kind), planned.step.posts.len())).collect()
 }

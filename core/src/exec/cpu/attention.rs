@@ -5,10 +5,12 @@
 
 use super::kernel::{Kernels, Scale, Softmax, Tile};
 use super::network::Run;
-use super::span::{LINE, Span};
+use super::span::{LINE, Number, Span};
+use crate::exec::Dtype;
 use crate::net::Shape;
 
 /// Keys of a block: with their values they stay in the second cache while a piece's queries go over them.
+/// Even, so that groups of keys do not cross its end.
 const KEYS: usize = 256;
 /// Queries of a piece of work; a multiple of the rows of every tile.
 const QUERIES: usize = 96;
@@ -16,7 +18,8 @@ const QUERIES: usize = 96;
 const TALLEST: usize = 8;
 
 /// How keys and values lie: row after row of the batch, in it head after head, in it the keys in panels
-/// (`[panel][channel][key]`), then the values in panels (`[panel][key][channel]`). The last panel of each is narrow.
+/// (`[panel][channel][key]`), then the values in panels (`[panel][key][channel]`). The last panel of each is narrow. Where
+/// the kernels multiply groups, the first index counts groups, whose members lie side by side under the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyLayout {
     rows: usize,
@@ -29,6 +32,10 @@ pub(super) struct KeyLayout {
     lanes: usize,
     /// Numbers in a full panel's row.
     panel: usize,
+    /// See [`Kernels::group`].
+    group: usize,
+    /// Bytes of a number.
+    size: usize,
 }
 
 impl KeyLayout {
@@ -41,6 +48,8 @@ impl KeyLayout {
             value_width: v.c / heads,
             lanes: kernels.lanes,
             panel: kernels.lanes * kernels.attend.len(),
+            group: kernels.group,
+            size: kernels.size,
         }
     }
 
@@ -50,7 +59,17 @@ impl KeyLayout {
     }
 
     fn head_len(&self) -> usize {
-        (self.padded_keys() * self.width + self.keys * self.padded_values()).next_multiple_of(LINE)
+        (self.keys_len() + self.grouped_keys() * self.padded_values()).next_multiple_of(LINE)
+    }
+
+    /// Numbers of a head's keys.
+    fn keys_len(&self) -> usize {
+        self.padded_keys() * self.width.next_multiple_of(self.group)
+    }
+
+    /// Keys that a head's values have room for.
+    fn grouped_keys(&self) -> usize {
+        self.keys.next_multiple_of(self.group)
     }
 
     fn padded_keys(&self) -> usize {
@@ -67,32 +86,50 @@ impl KeyLayout {
         (0..len).step_by(panel).map(move |first| (first, panel.min(len - first)))
     }
 
-    fn head(&self, packed: Span, row: usize, head: usize) -> *mut f32 {
-        packed.ptr().wrapping_add((row * self.heads + head) * self.head_len())
+    /// Where a head lies.
+    fn head(&self, packed: Span, row: usize, head: usize) -> *mut u8 {
+        packed.ptr().wrapping_add((row * self.heads + head) * self.head_len() * self.size)
     }
 
     /// Lays out keys and values.
     pub(super) fn pack(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
+        match run.kernels.isa.dtype() {
+            Dtype::F32 => self.pack_numbers::<f32>(run, k, v, packed),
+            Dtype::Bf16 => self.pack_numbers::<u16>(run, k, v, packed),
+        }
+    }
+
+    fn pack_numbers<T: Number>(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
+        let group = self.group;
         run.pieces(self.rows * self.heads, &|piece, _| {
             let (row, head) = (piece / self.heads, piece % self.heads);
-            // SAFETY: this head of this row is this piece's; `len` is what the plan made room for.
-            let to = unsafe { std::slice::from_raw_parts_mut(self.head(packed, row, head), self.head_len()) };
-            let (keys, values) = to.split_at_mut(self.padded_keys() * self.width);
-            keys.fill(0.0);
-            values.fill(0.0);
+            // SAFETY: this head of this row is this piece's; `head_len` is what the plan made room for.
+            let to =
+                unsafe { std::slice::from_raw_parts_mut(self.head(packed, row, head).cast::<T>(), self.head_len()) };
+            let (keys, values) = to.split_at_mut(self.keys_len());
+            keys.fill(T::default());
+            values.fill(T::default());
             for key in 0..self.keys {
-                // SAFETY: nobody writes keys and values in this step.
-                let (k, v) = unsafe { (k.read(row * self.keys + key), v.read(row * self.keys + key)) };
+                let at = row * self.keys + key;
+                // SAFETY: nobody writes keys and values in this step; a pixel has the channels of all heads.
+                let (k, v) = unsafe {
+                    (
+                        std::slice::from_raw_parts(k.channel(at, head * self.width).cast::<T>(), self.width),
+                        std::slice::from_raw_parts(v.channel(at, head * self.value_width).cast(), self.value_width),
+                    )
+                };
                 let first = key / self.panel * self.panel;
                 let wide = self.panel.min(self.padded_keys() - first);
-                let column = &mut keys[first * self.width + (key - first)..];
-                for (c, &x) in k[head * self.width..][..self.width].iter().enumerate() {
-                    column[c * wide] = x;
+                let column = &mut keys[first * self.width.next_multiple_of(group) + (key - first) * group..];
+                for (c, some) in k.chunks(group).enumerate() {
+                    column[c * group * wide..][..some.len()].copy_from_slice(some);
                 }
-                let v = &v[head * self.value_width..][..self.value_width];
                 for (first, wide) in self.panels(self.padded_values()) {
-                    let some = &v[first..(first + wide).min(v.len())];
-                    values[first * self.keys + key * wide..][..some.len()].copy_from_slice(some);
+                    let some: &[T] = &v[first..(first + wide).min(v.len())];
+                    let line = &mut values[first * self.grouped_keys() + key / group * group * wide + key % group..];
+                    for (to, &x) in line.iter_mut().step_by(group).zip(some) {
+                        *to = x;
+                    }
                 }
             }
         });
@@ -112,8 +149,8 @@ struct Piece<'a> {
     run: &'a Run<'a>,
     layout: &'a KeyLayout,
     /// Keys and values of the head.
-    keys: *const f32,
-    values: *const f32,
+    keys: *const u8,
+    values: *const u8,
     scores: *mut f32,
     gathered: *mut f32,
     largest: *mut f32,
@@ -140,7 +177,7 @@ impl Attention {
                 run,
                 layout,
                 keys,
-                values: keys.wrapping_add(layout.padded_keys() * layout.width),
+                values: keys.wrapping_add(layout.keys_len() * layout.size),
                 scores,
                 gathered: sums.wrapping_add((QUERIES + TALLEST).next_multiple_of(LINE)),
                 largest,
@@ -176,16 +213,16 @@ impl Piece<'_> {
                 if causal && first_key > query + count - 1 {
                     continue;
                 }
-                let mut rows = [std::ptr::null::<f32>(); TALLEST];
+                let mut rows = [std::ptr::null::<u8>(); TALLEST];
                 for (i, address) in rows.iter_mut().enumerate().take(height) {
-                    *address = q.pixel(row + query + i.min(count - 1)).wrapping_add(head * layout.width);
+                    *address = q.channel(row + query + i.min(count - 1), head * layout.width);
                 }
                 // SAFETY: the caller's promise; `rows` are addresses of the head's channels of queries.
                 unsafe { self.block(&rows, first_key, [tile * height, count], causal.then_some(query)) };
             }
         }
         for (i, query) in queries.enumerate() {
-            let to = out.pixel(row + query).wrapping_add(head * layout.value_width);
+            let to = out.channel(row + query, head * layout.value_width);
             // SAFETY: as above.
             unsafe {
                 let (from, factor) = (self.gathered.add(i * wide), 1.0 / *self.sums.add(i));
@@ -201,7 +238,7 @@ impl Piece<'_> {
     /// As `run`; `rows` are addresses of `width` numbers for all rows of a tile.
     unsafe fn block(
         &self,
-        rows: &[*const f32; TALLEST],
+        rows: &[*const u8; TALLEST],
         first_key: usize,
         [at, count]: [usize; 2],
         causal: Option<usize>,
@@ -210,12 +247,13 @@ impl Piece<'_> {
         let padded = KEYS.min(layout.padded_keys() - first_key);
         let keys = KEYS.min(layout.keys - first_key);
         let wide = layout.padded_values();
-        let (height, zeros) = (kernels.attend[0].rows, self.run.zeros.as_ptr());
+        let (height, zeros) = (kernels.attend[0].rows, self.run.zeros);
+        let wide_keys = layout.width.next_multiple_of(layout.group);
         let gathered = self.gathered.wrapping_add(at * wide);
         // SAFETY: the caller's promise; the layout of keys and values is `layout`'s.
         unsafe {
             for (first, width) in layout.panels(padded) {
-                let panel = self.keys.add((first_key + first) * layout.width);
+                let panel = self.keys.add((first_key + first) * wide_keys * layout.size);
                 let sums = self.scores.add(first);
                 let (rows, len) = (rows.as_ptr(), layout.width);
                 let tile =
@@ -242,12 +280,12 @@ impl Piece<'_> {
                 gathered,
                 gathered_len,
             });
-            let mut weights = [std::ptr::null::<f32>(); TALLEST];
+            let mut weights = [std::ptr::null::<u8>(); TALLEST];
             for (i, address) in weights.iter_mut().enumerate().take(height) {
-                *address = self.scores.add(i * KEYS);
+                *address = self.scores.add(i * KEYS).cast();
             }
             for (first, width) in layout.panels(wide) {
-                let panel = self.values.add(first * layout.keys + first_key * width);
+                let panel = self.values.add((first * layout.grouped_keys() + first_key * width) * layout.size);
                 let start = if first_key == 0 { zeros } else { std::ptr::null() };
                 let (rows, sums) = (weights.as_ptr(), gathered.add(first));
                 let tile =

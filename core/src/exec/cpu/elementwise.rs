@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "reads and writes values that threads share")]
 
-use super::kernel::Geglu;
+use super::kernel::{Convert, Geglu};
 use super::network::Run;
 use super::norm::each_stretch;
 use super::span::Span;
@@ -14,11 +14,11 @@ pub(super) fn geglu(run: &Run<'_>, x: Span, out: Span) {
     let half = out.shape.c;
     each_stretch(run, x.shape, |row, first, rows| {
         let at = row * pixels + first;
-        let value = x.pixel(at).cast_const();
+        let (value, gate, ld, from_sums) = (x.pixel(at).cast_const(), x.channel(at, half).cast_const(), x.ld, false);
+        let (to, out_ld) = (out.pixel(at), out.ld);
         // SAFETY: the stretches divide the pixels among themselves; nobody writes `x`.
         unsafe {
-            let gate = value.add(half);
-            (run.kernels.geglu)(&Geglu { value, gate, ld: x.ld, out: out.pixel(at), out_ld: out.ld, rows, cols: half });
+            (run.kernels.geglu)(&Geglu { value, gate, ld, from_sums, out: to, out_ld, rows, cols: half });
         }
     });
 }
@@ -30,7 +30,7 @@ pub(super) fn copy(run: &Run<'_>, x: Span, out: Span, start: usize) {
         for at in row * pixels + first..row * pixels + first + count {
             // SAFETY: the stretches divide the pixels among themselves; nobody writes `x`.
             let (from, to) = unsafe { (x.read(at), out.write(at)) };
-            to[start..start + from.len()].copy_from_slice(from);
+            to[start * x.size()..][..from.len()].copy_from_slice(from);
         }
     });
 }
@@ -50,28 +50,26 @@ pub(super) fn upsample(run: &Run<'_>, x: Span, out: Span) {
     });
 }
 
-/// Adds the first tokens of a table to every row.
-pub(super) fn add_table(run: &Run<'_>, x: Span, out: Span, table: &[f32]) {
-    let (pixels, c) = (x.shape.pixels(), x.shape.c);
+/// Stores `f32`s as values are, or makes `f32`s of a value: whichever `convert` does. Pixels lie side by side in both.
+pub(super) fn convert(run: &Run<'_>, x: Span, out: Span, convert: unsafe fn(&Convert)) {
+    let pixels = x.shape.pixels();
     each_stretch(run, x.shape, |row, first, count| {
-        for token in first..first + count {
+        let at = row * pixels + first;
+        for pixel in at..at + count {
             // SAFETY: the stretches divide the pixels among themselves; nobody writes `x`.
-            let (from, to) = unsafe { (x.read(row * pixels + token), out.write(row * pixels + token)) };
-            for ((to, from), add) in to.iter_mut().zip(from).zip(&table[token * c..][..c]) {
-                *to = from + add;
-            }
+            unsafe { convert(&Convert { from: x.pixel(pixel), to: out.pixel(pixel), len: x.shape.c }) };
         }
     });
 }
 
 /// Rows of a table, by number.
-pub(super) fn embed(ids: Span, out: Span, table: &[f32]) -> Result<()> {
-    let c = out.shape.c;
+pub(super) fn embed(ids: Span, out: Span, table: &[u8]) -> Result<()> {
+    let len = out.shape.c * out.size();
     for at in 0..ids.pixels() {
-        // SAFETY: one thread; nobody writes `ids`.
-        let (id, to) = unsafe { (ids.read(at)[0], out.write(at)) };
-        let entry = whole(id, table.len() / c, "token id")?;
-        to.copy_from_slice(&table[entry * c..][..c]);
+        // SAFETY: one thread; nobody writes `ids`, which are `f32`s.
+        let (id, to) = unsafe { (ids.read_f32(at)[0], out.write(at)) };
+        let entry = whole(id, table.len() / len, "token id")?;
+        to.copy_from_slice(&table[entry * len..][..len]);
     }
     Ok(())
 }
@@ -82,7 +80,7 @@ pub(super) fn take_token(x: Span, index: Span, out: Span) -> Result<()> {
     for row in 0..x.shape.n {
         // SAFETY: one thread; nobody writes `x` and `index`.
         unsafe {
-            let token = whole(index.read(row)[0], tokens, "token index")?;
+            let token = whole(index.read_f32(row)[0], tokens, "token index")?;
             out.write(row).copy_from_slice(x.read(row * tokens + token));
         }
     }

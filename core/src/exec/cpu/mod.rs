@@ -23,7 +23,7 @@ pub use self::kernel::Isa;
 use self::kernel::Kernels;
 use self::network::CpuNetwork;
 use self::pool::Pool;
-use super::{Executor, Network};
+use super::{Dtype, Executor, Network};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Program, Weights};
 
@@ -33,7 +33,10 @@ pub struct CpuOptions {
     /// How many threads work on a frame, with the one that calls; `None` takes as many as this process may use at once.
     /// The result does not depend on it.
     pub threads: Option<NonZeroUsize>,
-    /// Which instructions; `None` takes the fastest that the machine has.
+    /// What values and weights are kept in.
+    pub dtype: Dtype,
+    /// Which instructions; `None` takes the fastest for `dtype` that the machine has, or what the environment variable
+    /// `DREAMFRAME_CPU` names.
     pub isa: Option<Isa>,
     /// Whether each thread but the caller's stays on a core of its own (Linux only): steadier times on a machine that
     /// has nothing else to do, worse ones where others pin theirs to the same cores.
@@ -43,7 +46,7 @@ pub struct CpuOptions {
 /// The most threads that an executor starts.
 const MOST_THREADS: usize = 1024;
 
-/// Runs networks on this machine's processor, in `f32`. Has threads of its own, which sleep while there is nothing to do
+/// Runs networks on this machine's processor. Has threads of its own, which sleep while there is nothing to do
 /// and end when the last network made by it is dropped.
 #[derive(Debug)]
 pub struct CpuExecutor {
@@ -56,15 +59,11 @@ impl CpuExecutor {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for instructions that the machine does not have, `InvalidArgument` for more than 1024 threads,
-    /// `Device` where a thread cannot be started.
+    /// `Unsupported` for a dtype or instructions that the machine does not have, `InvalidArgument` for instructions that
+    /// are not `dtype`'s, an unknown name in `DREAMFRAME_CPU`, or more than 1024 threads, `Device` where a thread cannot
+    /// be started.
     pub fn new(options: CpuOptions) -> Result<Self> {
-        let isa = options.isa.unwrap_or_else(Isa::best);
-        let unsupported = || {
-            let best = Isa::best().name();
-            Error::new(ErrorKind::Unsupported, format!("this processor has no {}; its best is {best}", isa.name()))
-        };
-        let kernels = isa.kernels().ok_or_else(unsupported)?;
+        let kernels = choose(options)?;
         let all = || available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_THREADS);
         let threads = options.threads.map_or_else(all, NonZeroUsize::get);
         if threads > MOST_THREADS {
@@ -90,9 +89,37 @@ impl CpuExecutor {
             // SAFETY: the table is there only where the processor has its instructions.
             std::hint::black_box(unsafe { (self.kernels.peak)(ROUNDS) });
         });
-        let each = 2 * ROUNDS * kernel::PEAK_SUMS * self.kernels.lanes;
+        let each = 2 * ROUNDS * self.kernels.peak_sums * self.kernels.lanes * self.kernels.group;
         (pieces * each) as f64 / start.elapsed().as_secs_f64() / 1e9
     }
+}
+
+/// The kernels that `options` ask for.
+fn choose(options: CpuOptions) -> Result<&'static Kernels> {
+    let (dtype, named) = (options.dtype, std::env::var("DREAMFRAME_CPU").ok());
+    let asked = match (options.isa, named) {
+        (None, Some(name)) if !name.is_empty() => {
+            let names = Isa::ALL.map(Isa::name).join(", ");
+            let unknown = || format!("DREAMFRAME_CPU is {name:?}, but must be one of: {names}");
+            let isa = Isa::from_name(&name).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, unknown()))?;
+            // The variable stands for what is not said otherwise, and nobody says f32.
+            let dtype = if dtype == Dtype::F32 { isa.dtype() } else { dtype };
+            Some((isa, dtype))
+        }
+        (isa, _) => isa.map(|isa| (isa, dtype)),
+    };
+    let Some((isa, dtype)) = asked else {
+        let none = || Error::new(ErrorKind::Unsupported, format!("this processor has no instructions for {dtype}"));
+        return Isa::best(dtype).and_then(Isa::kernels).ok_or_else(none);
+    };
+    if isa.dtype() != dtype {
+        let text = format!("the instructions {} are for {}, but dtype is {dtype}", isa.name(), isa.dtype());
+        return Err(Error::new(ErrorKind::InvalidArgument, text));
+    }
+    let best = Isa::ALL.into_iter().rev().find(|isa| isa.available()).map_or("none", Isa::name);
+    isa.kernels().ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, format!("this processor has no {}; its best is {best}", isa.name()))
+    })
 }
 
 impl Executor for CpuExecutor {
@@ -103,6 +130,10 @@ impl Executor for CpuExecutor {
     fn describe(&self) -> String {
         let threads = self.threads();
         format!("cpu ({}, {threads} {})", self.isa().name(), if threads == 1 { "thread" } else { "threads" })
+    }
+
+    fn dtype(&self) -> Dtype {
+        self.isa().dtype()
     }
 
     fn threads(&self) -> usize {

@@ -13,9 +13,12 @@ use super::span::{Aligned, LINE, Scratch, Span};
 use super::step::{Loader, Ready, Rooms};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network};
-use crate::net::fuse::Slot;
 use crate::net::plan::{Plan, Space};
+use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
+
+// SAFETY: `zeros` is an address that is only read.
+unsafe impl Sync for Run<'_> {}
 
 /// What every step of a run is given.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +28,8 @@ pub(super) struct Run<'a> {
     pool: Option<&'a Pool>,
     /// Scratch memory of each thread.
     pub(super) scratch: Scratch,
-    /// As many zeros as a line of the widest kernel sees numbers, and at least a tile's width.
-    pub(super) zeros: &'a [f32],
+    /// As many zeros as a line of the widest kernel sees numbers, and at least a tile's width; of any type.
+    pub(super) zeros: *const f32,
 }
 
 impl Run<'_> {
@@ -67,8 +70,8 @@ impl fmt::Debug for CpuNetwork {
 
 /// The memories of a run, by address.
 struct Memory<'i, 'o> {
-    arena: *mut f32,
-    kept: *mut f32,
+    arena: *mut u8,
+    kept: *mut u8,
     inputs: &'i [&'i [f32]],
     outputs: *mut &'o mut [f32],
 }
@@ -82,7 +85,15 @@ impl CpuNetwork {
     ) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut plan = Plan::new(program, &Rooms(kernels));
-        let mut loader = Loader { program, values: &plan.values, weights, kernels, keys: Vec::new(), widest_kernel: 1 };
+        let mut loader = Loader {
+            program,
+            values: &plan.values,
+            places: &plan.places,
+            weights,
+            kernels,
+            keys: Vec::new(),
+            widest_kernel: 1,
+        };
         let ready = |loader: &mut Loader<'_>, steps: Vec<_>| {
             steps.into_iter().map(|planned| loader.ready(planned)).collect::<Result<Vec<_>>>()
         };
@@ -90,7 +101,7 @@ impl CpuNetwork {
         let frame = ready(&mut loader, std::mem::take(&mut plan.frame))?;
         let thread_scratch = loader.thread_scratch(&constant).max(loader.thread_scratch(&frame)).next_multiple_of(LINE);
         let widest = plan.values.iter().map(|value| value.shape.c).max().unwrap_or(0);
-        let zeros = Aligned::zeros((widest * loader.widest_kernel).max(kernels.lanes * kernels.tiles.len()))
+        let zeros = Aligned::zeros::<f32>((widest * loader.widest_kernel).max(kernels.lanes * kernels.tiles.len()))
             .ok_or_else(|| no_memory(widest))?;
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -142,26 +153,32 @@ impl CpuNetwork {
     /// Where a value is in this run.
     fn span(&self, memory: &Memory<'_, '_>, value: Slot) -> Span {
         let place = self.plan.places[value];
-        let base = match place.space {
-            Space::Arena => memory.arena,
-            Space::Kept => memory.kept,
+        let shape = self.plan.values[value].shape;
+        let (base, size) = match place.space {
+            Space::Arena => (memory.arena, self.kernels.size),
+            Space::Kept => (memory.kept, self.kernels.size),
             // Inputs are only read: nothing in a plan writes to one.
-            Space::Input(i) => memory.inputs[i].as_ptr().cast_mut(),
+            Space::Input(i) => (memory.inputs[i].as_ptr().cast_mut().cast(), size_of::<f32>()),
             // SAFETY: `i` is below the number of outputs, which has been checked; the address is taken without borrowing
             // what lies there, so addresses taken before stay good.
-            Space::Output(i) => unsafe { (&raw mut **memory.outputs.add(i)).cast::<f32>() },
+            Space::Output(i) => (unsafe { (&raw mut **memory.outputs.add(i)).cast() }, size_of::<f32>()),
         };
-        Span::new(base.wrapping_add(place.offset), place.ld, self.plan.values[value].shape)
+        Span::new(base.wrapping_add(place.offset * size), size, place.ld, shape)
     }
 
     fn steps(&self, steps: &[Ready], run: &Run<'_>, memory: &Memory<'_, '_>) -> Result<()> {
         for ready in steps {
-            let scratch = memory.arena.wrapping_add(ready.planned.scratch);
+            let scratch = memory.arena.wrapping_add(ready.planned.scratch * self.kernels.size).cast();
             ready
                 .run(run, &|value| self.span(memory, value), scratch)
                 .map_err(|error| error.within(self.program.name()))?;
         }
         Ok(())
+    }
+
+    /// `f32`s that take as much room as so many stored numbers.
+    fn room(&self, stored: usize) -> usize {
+        (stored * self.kernels.size).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
     }
 }
 
@@ -175,22 +192,27 @@ impl Network for CpuNetwork {
     }
 
     fn arena_len(&self) -> usize {
-        self.plan.arena_len + self.thread_scratch * self.pool.threads()
+        self.room(self.plan.arena_len) + self.thread_scratch * self.pool.threads()
     }
 
     fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
         self.check_inputs(Rate::Constant, inputs)?;
-        let scratch = self.plan.constant_arena_len + self.thread_scratch;
-        let mut arena = Aligned::zeros(scratch).ok_or_else(|| no_memory(scratch))?;
-        let mut kept = Aligned::zeros(self.plan.kept_len).ok_or_else(|| no_memory(self.plan.kept_len))?;
-        for &(input, value) in &self.plan.kept_inputs {
-            kept[self.plan.places[value].offset..][..inputs[input].len()].copy_from_slice(inputs[input]);
-        }
-        let arena = arena.as_mut_ptr();
-        let memory = Memory { arena, kept: kept.as_mut_ptr(), inputs, outputs: std::ptr::null_mut() };
+        let arena_len = self.room(self.plan.constant_arena_len);
+        let len = arena_len + self.thread_scratch;
+        let mut arena = Aligned::zeros::<f32>(len).ok_or_else(|| no_memory(len))?;
+        let kept_len = self.room(self.plan.kept_len);
+        let mut kept = Aligned::zeros::<f32>(kept_len).ok_or_else(|| no_memory(kept_len))?;
+        let (arena, kept_at) = (arena.ptr_mut(), kept.ptr_mut());
+        let memory = Memory { arena, kept: kept_at, inputs, outputs: std::ptr::null_mut() };
         // Alone: the threads belong to the frames that run beside.
-        let scratch = Scratch::new(arena.wrapping_add(self.plan.constant_arena_len), self.thread_scratch);
-        let run = Run { kernels: self.kernels, pool: None, scratch, zeros: &self.zeros };
+        let scratch = Scratch::new(arena.cast::<f32>().wrapping_add(arena_len), self.thread_scratch);
+        let zeros = self.zeros.ptr().cast();
+        let run = Run { kernels: self.kernels, pool: None, scratch, zeros };
+        for &(input, value) in &self.plan.kept_inputs {
+            let to = self.span(&memory, value);
+            let from = Span::of_f32(inputs[input].as_ptr().cast_mut(), to.shape);
+            elementwise::convert(&run, from, to, self.kernels.store);
+        }
         self.steps(&self.constant, &run, &memory)?;
         Ok(Constants::new(Kept { network: self.id, numbers: kept }))
     }
@@ -208,16 +230,22 @@ impl Network for CpuNetwork {
         let kept = kept.ok_or_else(|| self.misfit("the constants are another network's".to_owned()))?;
         arena.reserve(self.arena_len())?;
         let arena = arena.numbers().as_mut_ptr();
-        let scratch = Scratch::new(arena.wrapping_add(self.plan.arena_len), self.thread_scratch);
-        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: &self.zeros };
+        let scratch = Scratch::new(arena.wrapping_add(self.room(self.plan.arena_len)), self.thread_scratch);
+        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: self.zeros.ptr().cast() };
         // Nothing in a frame writes to what is kept.
-        let memory = Memory { arena, kept: kept.numbers.as_ptr().cast_mut(), inputs, outputs: outputs.as_mut_ptr() };
+        let kept = kept.numbers.ptr().cast_mut();
+        let memory = Memory { arena: arena.cast(), kept, inputs, outputs: outputs.as_mut_ptr() };
         self.steps(&self.frame, &run, &memory)?;
         for &(value, output) in &self.plan.copies {
             let from = self.span(&memory, value);
             // SAFETY: as in `span`.
             let to = unsafe { (&raw mut **memory.outputs.add(output)).cast::<f32>() };
-            elementwise::copy(&run, from, Span::new(to, from.shape.c, from.shape), 0);
+            let to = Span::of_f32(to, from.shape);
+            if from.size() == to.size() {
+                elementwise::copy(&run, from, to, 0);
+            } else {
+                elementwise::convert(&run, from, to, self.kernels.load);
+            }
         }
         Ok(())
     }

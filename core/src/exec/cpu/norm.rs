@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::kernel::{Finish, LayerNorm, Moments, Normalise, PostAt};
+use super::kernel::{Convert, Finish, LayerNorm, Moments, Normalise, PostAt};
 use super::network::Run;
 use super::span::Span;
 use crate::net::{Activation, Shape};
@@ -49,38 +49,42 @@ pub(super) fn group_norm(
     let Shape { n, c, .. } = x.shape;
     let pixels = x.shape.pixels();
     let (chunk, count) = chunks(x.shape);
-    let scratch = Span::new(scratch, 2 * c, Shape::new(n, count + 1, 1, 2 * c));
+    let scratch = Span::of_f32(scratch, Shape::new(n, count + 1, 1, 2 * c));
     run.pieces(n * count, &|piece, _| {
         let (row, first) = (piece / count, piece % count * chunk);
-        let sums = scratch.pixel(row * (count + 1) + piece % count);
-        let pixels = chunk.min(pixels - first);
-        let at = x.pixel(row * x.shape.pixels() + first);
+        let sums = scratch.pixel(row * (count + 1) + piece % count).cast::<f32>();
+        let some = chunk.min(pixels - first);
         // SAFETY: sums of this chunk are this piece's; the shift is the row's first pixel.
         unsafe {
             (run.kernels.moments)(&Moments {
-                x: at,
+                x: x.pixel(row * pixels + first),
                 ld: x.ld,
-                pixels,
+                pixels: some,
                 channels: c,
-                shift: x.pixel(row * x.shape.pixels()),
+                shift: x.pixel(row * pixels),
                 sums,
                 squares: sums.add(c),
             });
         }
     });
     for row in 0..n {
-        // SAFETY: no piece is at work between the two jobs.
-        let (shift, scales) = unsafe { (x.read(row * pixels), scratch.write(row * (count + 1) + count)) };
+        let scales = scratch.pixel(row * (count + 1) + count).cast::<f32>();
+        // SAFETY: no piece is at work between the two jobs; the last place of a row has room for twice the channels.
+        let scales = unsafe { std::slice::from_raw_parts_mut(scales, 2 * c) };
+        // The means go where the shift was needed before.
+        let shift = Convert { from: x.pixel(row * pixels), to: scales.as_mut_ptr().cast(), len: c };
+        // SAFETY: a pixel has as many channels.
+        unsafe { (run.kernels.load)(&shift) };
         // SAFETY: as above.
-        let sums = (0..count).map(|chunk| unsafe { scratch.read(row * (count + 1) + chunk) });
-        scales_of(norm, groups, pixels, shift, sums, scales);
+        let sums = (0..count).map(|chunk| unsafe { scratch.read_f32(row * (count + 1) + chunk) });
+        scales_of(norm, groups, pixels, sums, scales);
     }
     // SiLU happens with the scaling, what else there is in the cache.
-    let silu = matches!(posts.first(), Some(PostAt::Activate(Activation::Silu)));
+    let silu = posts.first() == Some(&PostAt::Activate(Activation::Silu));
     let posts = &posts[usize::from(silu)..];
     each_stretch(run, x.shape, |row, first, count_of| {
         let at = row * pixels + first;
-        let scales = scratch.pixel(row * (count + 1) + count);
+        let scales = scratch.pixel(row * (count + 1) + count).cast::<f32>();
         // SAFETY: the stretches divide the pixels among themselves; nobody writes scales any more.
         unsafe {
             (run.kernels.normalise)(&Normalise {
@@ -100,20 +104,20 @@ pub(super) fn group_norm(
     });
 }
 
-/// From the sums of the chunks, the mean and the factor of each channel. `scales` has both, side by side.
+/// From the sums of the chunks, the mean and the factor of each channel. `scales` gets both, side by side; it comes with
+/// what was taken away from each channel before it was summed up, where the means go.
 fn scales_of<'a>(
     norm: &Norm,
     groups: usize,
     pixels: usize,
-    shift: &[f32],
     chunks: impl Iterator<Item = &'a [f32]> + Clone,
     scales: &mut [f32],
 ) {
-    let (c, count) = (shift.len(), pixels as f64);
+    let (c, count) = (scales.len() / 2, pixels as f64);
     let wide = c / groups;
     for group in 0..groups {
         let channels = group * wide..(group + 1) * wide;
-        let of = |channel: usize| {
+        let of = |shift: &[f32], channel: usize| {
             let sums = chunks.clone().fold((0.0, 0.0), |(sum, square), chunk| {
                 (sum + f64::from(chunk[channel]), square + f64::from(chunk[c + channel]))
             });
@@ -122,12 +126,12 @@ fn scales_of<'a>(
         };
         let mut total = 0.0;
         for channel in channels.clone() {
-            total += of(channel).0;
+            total += of(scales, channel).0;
         }
         let mean = total / wide as f64;
         let mut squares = 0.0;
         for channel in channels.clone() {
-            let (own, square) = of(channel);
+            let (own, square) = of(scales, channel);
             squares += square + count * (own - mean) * (own - mean);
         }
         let factor = 1.0 / (squares / (count * wide as f64) + f64::from(norm.eps)).sqrt();
@@ -166,9 +170,8 @@ pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
     let pixels = x.shape.pixels();
     each_stretch(run, x.shape, |row, first, count| {
         let at = row * pixels + first;
-        let (from, from_ld) = (x.pixel(at).cast_const(), x.ld);
         // SAFETY: the stretches divide the pixels among themselves.
-        unsafe { finish_from(run, from, from_ld, out, at, count, posts) };
+        unsafe { finish_from(run, x, out, at, count, posts) };
     });
 }
 
@@ -178,33 +181,24 @@ pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
 unsafe fn finish_in_place(run: &Run<'_>, out: Span, first: usize, count: usize, posts: &[PostAt]) {
     if !posts.is_empty() {
         // SAFETY: the caller's promise.
-        unsafe { finish_from(run, out.pixel(first), out.ld, out, first, count, posts) };
+        unsafe { finish_from(run, out, out, first, count, posts) };
     }
 }
 
 /// # Safety
 ///
 /// `from` has as many pixels and channels as are written, and nobody else uses these pixels of `out`.
-unsafe fn finish_from(
-    run: &Run<'_>,
-    from: *const f32,
-    from_ld: usize,
-    out: Span,
-    first: usize,
-    rows: usize,
-    posts: &[PostAt],
-) {
-    let (to, out_ld, cols) = (out.pixel(first), out.ld, out.shape.c);
+unsafe fn finish_from(run: &Run<'_>, from: Span, out: Span, first: usize, rows: usize, posts: &[PostAt]) {
     // SAFETY: the caller's promise; operands have the shape of `out` by the plan.
     unsafe {
         (run.kernels.finish)(&Finish {
-            from,
-            from_ld,
-            spare: std::ptr::null_mut(),
-            out: to,
-            out_ld,
+            from: from.pixel(first),
+            from_ld: from.ld,
+            from_sums: false,
+            out: out.pixel(first),
+            out_ld: out.ld,
             rows,
-            cols,
+            cols: out.shape.c,
             first_pixel: first,
             pixel_step: 1,
             first_channel: 0,

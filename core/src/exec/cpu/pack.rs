@@ -2,8 +2,9 @@
 //! after input channel, the weights of the panel's output channels side by side.
 
 use super::kernel::{Kernels, TileKernel};
-use super::span::Aligned;
+use super::span::{Aligned, Number};
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Dtype;
 use crate::net::Weights;
 
 /// Output channels that are worked out together.
@@ -25,10 +26,12 @@ pub(super) struct Panel {
 #[derive(Debug)]
 pub(super) struct Packed {
     pub(super) panels: Vec<Panel>,
-    /// Weights of all panels.
-    pub(super) weights: Aligned,
-    /// A bias for each place of each panel; zeros where there is none.
-    pub(super) bias: Aligned,
+    /// Weights of all panels, stored as values are.
+    weights: Aligned,
+    /// Bytes of a weight.
+    size: usize,
+    /// A bias for each place of each panel, in `f32`; zeros where there is none.
+    bias: Aligned,
     /// Taps of the kernel.
     pub(super) taps: usize,
     /// Input channels.
@@ -40,6 +43,27 @@ pub(super) struct Packed {
 }
 
 impl Packed {
+    /// Bytes of all weights.
+    pub(super) fn bytes(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// The weights of a panel from its `first` on.
+    pub(super) fn panel(&self, panel: Panel, first: usize) -> *const u8 {
+        debug_assert!((panel.offset + first) * self.size < self.weights.len());
+        self.weights.ptr().wrapping_add((panel.offset + first) * self.size)
+    }
+
+    /// The biases of a panel.
+    pub(super) fn biases(&self, panel: Panel) -> *const f32 {
+        self.bias.numbers::<f32>()[panel.bias..].as_ptr()
+    }
+
+    /// How many numbers a channel's weights are followed by those of the next tap, in a panel that is `width` wide.
+    pub(super) fn tap_len(&self, width: usize, kernels: &Kernels) -> usize {
+        self.c_in.next_multiple_of(kernels.group) * width
+    }
+
     /// What multiplies a panel's tiles, and how many numbers a channel's weights are in the panel.
     pub(super) fn kernel(&self, panel: Panel, kernels: &Kernels) -> (TileKernel, usize) {
         if self.narrow {
@@ -88,8 +112,12 @@ impl Source<'_> {
             };
             let numbers = read(weights, self.weight, &shape)?;
             let pack = |numbers: &[f32], taps| {
-                pack(numbers, bias.as_deref(), [self.c_out, self.c_in, taps], self.geglu, kernels)
-                    .map_err(|error| error.within(self.weight))
+                let (bias, shape) = (bias.as_deref(), [self.c_out, self.c_in, taps]);
+                let packed = match kernels.isa.dtype() {
+                    Dtype::F32 => pack::<f32>(numbers, bias, shape, self.geglu, kernels),
+                    Dtype::Bf16 => pack::<u16>(numbers, bias, shape, self.geglu, kernels),
+                };
+                packed.map_err(|error| error.within(self.weight))
             };
             if self.phases {
                 return (0..4).map(|phase| pack(&phase_of(&numbers, phase / 2, phase % 2), 4)).collect();
@@ -99,7 +127,8 @@ impl Source<'_> {
     }
 }
 
-/// How output channels are cut into panels: as wide as they come, the last as narrow as it may be.
+/// How output channels are cut into panels: as wide as they come, the last as narrow as it may be. `k` is how many weights
+/// each has.
 fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> {
     // A panel of values and gates has as many vectors of the one as of the other.
     let (c_out, share) = if geglu { (c_out / 2, 2) } else { (c_out, 1) };
@@ -121,53 +150,58 @@ fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> 
 /// The most weights that one output channel of a narrow panel has: they are gone through in one go.
 const NARROW: usize = 4096;
 
-fn pack(
+fn pack<T: Number>(
     numbers: &[f32],
     bias: Option<&[f32]>,
     [c_out, c_in, taps]: [usize; 3],
     geglu: bool,
     kernels: &Kernels,
 ) -> Result<Packed> {
-    let panels = panels(c_out, c_in * taps, geglu, kernels);
+    let group = kernels.group;
+    let grouped = c_in.next_multiple_of(group);
+    let panels = panels(c_out, grouped * taps, geglu, kernels);
     let width: usize = panels.iter().map(|panel| panel.vectors * kernels.lanes).sum();
     let too_large = || Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"));
-    let mut weights = Aligned::zeros(width * c_in * taps).ok_or_else(too_large)?;
-    let mut biases = Aligned::zeros(width).ok_or_else(too_large)?;
-    let narrow = !geglu && c_out <= kernels.narrow.len() && c_in.is_multiple_of(kernels.lanes) && c_in * taps <= NARROW;
+    let mut stored = Aligned::zeros::<T>(width * grouped * taps).ok_or_else(too_large)?;
+    let mut biases = Aligned::zeros::<f32>(width).ok_or_else(too_large)?;
+    let factors = kernels.lanes * group;
+    let narrow = !geglu && c_out <= kernels.narrow.len() && c_in.is_multiple_of(factors) && c_in * taps <= NARROW;
+    let weights = stored.numbers_mut::<T>();
     if narrow {
-        let lanes = kernels.lanes;
         for (i, &weight) in numbers.iter().enumerate() {
             let (o, c, tap) = (i / (c_in * taps), i / taps % c_in, i % taps);
-            weights[(tap * c_in + c / lanes * lanes) * c_out + o * lanes + c % lanes] = weight;
+            weights[(tap * c_in + c / factors * factors) * c_out + o * factors + c % factors] = T::of(weight);
         }
         if let Some(bias) = bias {
-            biases[..c_out].copy_from_slice(bias);
+            biases.numbers_mut()[..c_out].copy_from_slice(bias);
         }
-        return Ok(Packed { panels, weights, bias: biases, taps, c_in, narrow, geglu });
+        return Ok(Packed { panels, weights: stored, size: size_of::<T>(), bias: biases, taps, c_in, narrow, geglu });
     }
     for panel in &panels {
         let width = panel.vectors * kernels.lanes;
         for part in 0..if geglu { 2 } else { 1 } {
             let (row, place) = (part * c_out / 2 + panel.channel, part * width / 2);
-            let columns = &mut weights[panel.offset..][..width * c_in * taps];
+            let columns = &mut weights[panel.offset..][..width * grouped * taps];
             // A few input channels at a time, so that what is written stays in the first cache.
             for first in (0..c_in).step_by(16) {
                 let some = first..(first + 16).min(c_in);
                 for j in 0..panel.channels {
                     let source = &numbers[(row + j) * c_in * taps..][..c_in * taps];
                     for c in some.clone() {
+                        let at = c / group * group * width + (place + j) * group + c % group;
                         for (tap, &weight) in source[c * taps..(c + 1) * taps].iter().enumerate() {
-                            columns[(tap * c_in + c) * width + place + j] = weight;
+                            columns[tap * grouped * width + at] = T::of(weight);
                         }
                     }
                 }
             }
             if let Some(bias) = bias {
-                biases[panel.bias + place..][..panel.channels].copy_from_slice(&bias[row..][..panel.channels]);
+                let biases = &mut biases.numbers_mut()[panel.bias + place..][..panel.channels];
+                biases.copy_from_slice(&bias[row..][..panel.channels]);
             }
         }
     }
-    Ok(Packed { panels, weights, bias: biases, taps, c_in, narrow, geglu })
+    Ok(Packed { panels, weights: stored, size: size_of::<T>(), bias: biases, taps, c_in, narrow, geglu })
 }
 
 /// Of kernels of side 3 over an enlarged image, those of side 2 over the image itself that give the lower (`down`) or
@@ -184,6 +218,29 @@ fn phase_of(numbers: &[f32], down: usize, right: usize) -> Vec<f32> {
         small
     };
     numbers.chunks_exact(9).flat_map(of).collect()
+}
+
+/// A table whose rows become values: stored as they are.
+pub(super) fn table(
+    weights: &Weights,
+    name: &str,
+    shape: &[usize],
+    kernels: &Kernels,
+) -> Result<std::sync::Arc<Aligned>> {
+    fn convert<T: Number>(numbers: &[f32]) -> Option<Aligned> {
+        let mut table = Aligned::zeros::<T>(numbers.len())?;
+        table.numbers_mut::<T>().iter_mut().zip(numbers).for_each(|(to, &x)| *to = T::of(x));
+        Some(table)
+    }
+    let dtype = kernels.isa.dtype();
+    weights.packed(&format!("{name}#{}.table", dtype.name()), || {
+        let numbers = read(weights, name, shape)?;
+        let table = match dtype {
+            Dtype::F32 => convert::<f32>(&numbers),
+            Dtype::Bf16 => convert::<u16>(&numbers),
+        };
+        table.ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no room for {name}")))
+    })
 }
 
 /// A weight that is used as it is.
@@ -219,8 +276,8 @@ mod tests {
     fn gates_lie_beside_their_values() {
         let kernels = Isa::Portable.kernels().unwrap();
         let numbers = (0..12).map(|i| i as f32).collect::<Vec<_>>();
-        let packed = pack(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, kernels).unwrap();
-        assert_eq!(packed.weights[..8], [0.0, 2.0, 4.0, 0.0, 6.0, 8.0, 10.0, 0.0]);
-        assert_eq!(packed.bias[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
+        let packed = pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, kernels).unwrap();
+        assert_eq!(packed.weights.numbers::<f32>()[..8], [0.0, 2.0, 4.0, 0.0, 6.0, 8.0, 10.0, 0.0]);
+        assert_eq!(packed.bias.numbers::<f32>()[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
     }
 }

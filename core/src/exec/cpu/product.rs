@@ -14,11 +14,12 @@ use super::network::Run;
 use super::pack::{Packed, Panel};
 use super::span::{LINE, Span};
 use super::walk::Walk;
-use crate::net::fuse::Product as Geometry;
+use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
 
-/// Weights of one panel that are gone through at a time: they stay in the second cache while tile after tile uses them.
-const CACHED: usize = 96 * 1024;
+/// Bytes of weights of one panel that are gone through at a time: they stay in the second cache while tile after tile uses
+/// them.
+const CACHED: usize = 384 * 1024;
 /// Pixels of a piece of work; a multiple of the rows of every tile.
 const ROWS: usize = 96;
 
@@ -63,9 +64,9 @@ impl Product {
         }
         let first = &packed[0];
         let widest = first.panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
-        let blocks = blocks(first.taps, first.c_in, CACHED / widest);
+        let blocks = blocks(first.taps, first.c_in, CACHED / kernels.size / widest);
         // Neighbouring pieces share what is larger: it is then read from memory once.
-        let panels_inside = input.len() > first.weights.len();
+        let panels_inside = input.len() * kernels.size > first.bytes();
         let rows = if packed.len() > 1 && input.w < ROWS {
             // Tiles end with the lines of the image: as many lines as there are sums for.
             let tallest = first.panels.iter().map(|&panel| first.kernel(panel, kernels).0.rows).max().unwrap_or(1);
@@ -109,7 +110,7 @@ struct Piece<'a> {
     posts: &'a [PostAt],
     /// Which of the four, and the width of a quarter of the output, where there are four.
     phase: Option<(usize, usize)>,
-    table: *mut *const f32,
+    table: *mut *const u8,
     sums: *mut f32,
 }
 
@@ -131,7 +132,7 @@ impl<'a> Piece<'a> {
         }
         let table = run.scratch.of(thread);
         let sums = table.wrapping_add(table_len(packed.taps, run.kernels));
-        let walk = Walk { x, out: shape, geometry, zeros: run.zeros.as_ptr() };
+        let walk = Walk { x, out: shape, geometry, zeros: run.zeros.cast() };
         Self { product, run, packed, walk, out, posts, phase, table: table.cast(), sums }
     }
 
@@ -168,29 +169,31 @@ impl<'a> Piece<'a> {
     unsafe fn add(&self, block: &Block, panel: Panel, [pixel, count, at]: [usize; 3], sums: *mut f32) {
         let (kernel, width) = self.packed.kernel(panel, self.run.kernels);
         let (side, c_in, taps) = (self.walk.geometry.kernel, self.packed.c_in, block.taps.clone());
-        let first = block.taps.start * c_in + block.channels.start;
-        let whole_lines = self.walk.has_lines() && block.has_lines(side, c_in);
+        let tap_len = self.packed.tap_len(width, self.run.kernels);
+        let first = block.taps.start * tap_len + block.channels.start * width;
+        let padded = !c_in.is_multiple_of(self.run.kernels.group);
+        let whole_lines = self.walk.has_lines() && block.has_lines(side, c_in) && !padded;
         // SAFETY: the table has room for the taps of all rows of a tile; `walk` writes addresses of pixels of `x` or of
         // zeros, with `c_in` channels each (of lines, with `side * c_in`); the panel has the weights of all taps, a
         // line's side by side.
         unsafe {
             let lines = whole_lines && self.walk.lines(pixel, count, kernel.rows, taps.clone(), self.table);
-            let (taps, len, step) = if lines {
-                (taps.len() / side, side * c_in, side * c_in)
+            let (taps, len, tap_stride) = if lines {
+                (taps.len() / side, side * c_in, side * tap_len)
             } else {
                 self.walk.addresses(pixel, count, kernel.rows, taps.clone(), self.table);
-                (taps.len(), block.channels.len(), c_in)
+                (taps.len(), block.channels.len(), tap_len)
             };
             (kernel.run)(&Tile {
                 rows: self.table,
                 taps,
                 offset: block.channels.start,
                 len,
-                panel: self.packed.weights[panel.offset..].as_ptr().add(first * width),
-                tap_stride: step * width,
+                panel: self.packed.panel(panel, first),
+                tap_stride,
                 sums,
                 sums_ld: panel.vectors * self.run.kernels.lanes,
-                start: if at == 0 { self.packed.bias[panel.bias..].as_ptr() } else { std::ptr::null() },
+                start: if at == 0 { self.packed.biases(panel) } else { std::ptr::null() },
             });
         }
     }
@@ -206,18 +209,18 @@ impl<'a> Piece<'a> {
             Some((phase, w)) => ((2 * (pixel / w) + phase / 2) * 2 * w + 2 * (pixel % w) + phase % 2, 2),
             None => (pixel, 1),
         };
-        let out = self.out.pixel(first_pixel).wrapping_add(panel.channel);
+        let out = self.out.channel(first_pixel, panel.channel);
         let (out_ld, cols) = (self.out.ld * pixel_step, panel.channels);
         // SAFETY: the caller's promise; operands of posts have the shape of `out` by the plan.
         unsafe {
             if self.packed.geglu {
-                let (value, gate) = (sums, sums.add(width / 2));
-                (self.run.kernels.geglu)(&Geglu { value, gate, ld: width, out, out_ld, rows, cols });
+                let (value, gate, from_sums) = (sums.cast(), sums.add(width / 2).cast(), true);
+                (self.run.kernels.geglu)(&Geglu { value, gate, ld: width, from_sums, out, out_ld, rows, cols });
             } else {
                 (self.run.kernels.finish)(&Finish {
-                    from: sums,
+                    from: sums.cast(),
                     from_ld: width,
-                    spare: sums,
+                    from_sums: true,
                     out,
                     out_ld,
                     rows,
@@ -243,7 +246,7 @@ fn tallest(kernels: &Kernels) -> usize {
 
 /// Numbers that a table of addresses takes, for the tallest tile.
 fn table_len(taps: usize, kernels: &Kernels) -> usize {
-    (tallest(kernels) * taps * size_of::<*const f32>()).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
+    (tallest(kernels) * taps * size_of::<*const u8>()).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
 }
 
 /// Cuts the sum into parts of at most `limit` channels over all taps: whole taps where that does.

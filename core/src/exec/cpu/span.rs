@@ -7,13 +7,14 @@ use crate::net::Shape;
 /// Numbers in a cache line.
 pub(super) const LINE: usize = 16;
 
-/// A value in memory: pixels of channels, `ld` numbers from one pixel to the next.
+/// A value in memory: pixels of channels, `ld` numbers of `size` bytes from one pixel to the next.
 ///
 /// A span is made for one run of one step out of memory that the run has for itself. Who writes through it keeps to its
 /// own pixels and channels; who reads does so from memory that nobody writes in this step, or that it wrote itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
-    ptr: *mut f32,
+    ptr: *mut u8,
+    size: usize,
     pub(super) ld: usize,
     pub(super) shape: Shape,
 }
@@ -24,19 +25,34 @@ unsafe impl Send for Span {}
 unsafe impl Sync for Span {}
 
 impl Span {
-    pub(super) fn new(ptr: *mut f32, ld: usize, shape: Shape) -> Self {
-        Self { ptr, ld, shape }
+    pub(super) fn new(ptr: *mut u8, size: usize, ld: usize, shape: Shape) -> Self {
+        Self { ptr, size, ld, shape }
+    }
+
+    /// Numbers in `f32`, one pixel right after the other.
+    pub(super) fn of_f32(ptr: *mut f32, shape: Shape) -> Self {
+        Self::new(ptr.cast(), size_of::<f32>(), shape.c, shape)
     }
 
     /// Its first number.
-    pub(super) fn ptr(&self) -> *mut f32 {
+    pub(super) fn ptr(&self) -> *mut u8 {
         self.ptr
     }
 
+    /// Bytes of a number.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// The first channel of a pixel, counted over all rows of the batch.
-    pub(super) fn pixel(&self, pixel: usize) -> *mut f32 {
+    pub(super) fn pixel(&self, pixel: usize) -> *mut u8 {
         debug_assert!(pixel < self.pixels());
-        self.ptr.wrapping_add(pixel * self.ld)
+        self.ptr.wrapping_add(pixel * self.ld * self.size)
+    }
+
+    /// A channel of a pixel.
+    pub(super) fn channel(&self, pixel: usize, channel: usize) -> *mut u8 {
+        self.pixel(pixel).wrapping_add(channel * self.size)
     }
 
     /// Pixels of all rows of the batch.
@@ -44,25 +60,36 @@ impl Span {
         self.shape.n * self.shape.pixels()
     }
 
-    /// The channels of a pixel.
+    /// The channels of a pixel, as bytes.
     ///
     /// # Safety
     ///
     /// Nobody writes them while the slice lives.
-    pub(super) unsafe fn read(&self, pixel: usize) -> &[f32] {
+    pub(super) unsafe fn read(&self, pixel: usize) -> &[u8] {
         // SAFETY: the span's memory holds all pixels; the caller promises that they stay as they are.
-        unsafe { std::slice::from_raw_parts(self.pixel(pixel), self.shape.c) }
+        unsafe { std::slice::from_raw_parts(self.pixel(pixel), self.shape.c * self.size) }
     }
 
-    /// The channels of a pixel, to write.
+    /// The same of a span of `f32`.
+    ///
+    /// # Safety
+    ///
+    /// As [`read`](Self::read); the span is one of `f32`.
+    pub(super) unsafe fn read_f32(&self, pixel: usize) -> &[f32] {
+        debug_assert_eq!(self.size, size_of::<f32>());
+        // SAFETY: as `read`; such spans begin where an `f32` may.
+        unsafe { std::slice::from_raw_parts(self.pixel(pixel).cast(), self.shape.c) }
+    }
+
+    /// The channels of a pixel, as bytes, to write.
     ///
     /// # Safety
     ///
     /// Nobody else reads or writes them while the slice lives.
     #[allow(clippy::mut_from_ref, reason = "a span is an address; the caller keeps threads apart")]
-    pub(super) unsafe fn write(&self, pixel: usize) -> &mut [f32] {
+    pub(super) unsafe fn write(&self, pixel: usize) -> &mut [u8] {
         // SAFETY: the span's memory holds all pixels; the caller promises that nobody else uses this one.
-        unsafe { std::slice::from_raw_parts_mut(self.pixel(pixel), self.shape.c) }
+        unsafe { std::slice::from_raw_parts_mut(self.pixel(pixel), self.shape.c * self.size) }
     }
 }
 
@@ -90,35 +117,76 @@ impl Scratch {
     }
 }
 
-/// Numbers that begin at a cache line.
+/// A number as it is stored: weights are made of these.
+pub(super) trait Number: Copy + Default + Send + Sync + 'static {
+    /// The nearest one.
+    fn of(x: f32) -> Self;
+}
+
+impl Number for f32 {
+    fn of(x: f32) -> Self {
+        x
+    }
+}
+
+/// The upper half of an `f32`.
+impl Number for u16 {
+    fn of(x: f32) -> Self {
+        half::bf16::from_f32(x).to_bits()
+    }
+}
+
+/// Bytes that begin at a cache line: numbers of one type, which whoever made them knows.
 #[derive(Debug)]
 pub(super) struct Aligned {
-    numbers: Vec<f32>,
+    bytes: Vec<u8>,
     skip: usize,
     len: usize,
 }
 
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+
 impl Aligned {
-    /// `len` zeros; `None` where there is not that much memory.
-    pub(super) fn zeros(len: usize) -> Option<Self> {
-        let mut numbers = Vec::new();
-        numbers.try_reserve_exact(len.checked_add(LINE)?).ok()?;
-        numbers.resize(len + LINE, 0.0);
-        let skip = numbers.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-        Some(Self { numbers, skip, len })
+    /// `len` zeros of type `T`; `None` where there is not that much memory.
+    pub(super) fn zeros<T: Number>(len: usize) -> Option<Self> {
+        let len = len.checked_mul(size_of::<T>())?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len.checked_add(LINE_BYTES)?).ok()?;
+        bytes.resize(len + LINE_BYTES, 0);
+        let skip = bytes.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES);
+        Some(Self { bytes, skip, len })
     }
-}
 
-impl std::ops::Deref for Aligned {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        &self.numbers[self.skip..self.skip + self.len]
+    /// Bytes in all.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
-}
 
-impl std::ops::DerefMut for Aligned {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.numbers[self.skip..self.skip + self.len]
+    /// The first byte.
+    pub(super) fn ptr(&self) -> *const u8 {
+        self.bytes.as_ptr().wrapping_add(self.skip)
+    }
+
+    /// The first byte, to write.
+    pub(super) fn ptr_mut(&mut self) -> *mut u8 {
+        self.bytes.as_mut_ptr().wrapping_add(self.skip)
+    }
+
+    /// All bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.skip..][..self.len]
+    }
+
+    /// The numbers.
+    pub(super) fn numbers<T: Number>(&self) -> &[T] {
+        // SAFETY: any bytes are a `T`; the memory is ours, aligned to more than a `T` is, and as long.
+        unsafe { std::slice::from_raw_parts(self.ptr().cast(), self.len / size_of::<T>()) }
+    }
+
+    /// The numbers, to write.
+    pub(super) fn numbers_mut<T: Number>(&mut self) -> &mut [T] {
+        // SAFETY: as in `numbers`, and borrowed for us alone.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr_mut().cast(), self.len / size_of::<T>()) }
     }
 }

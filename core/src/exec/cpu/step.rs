@@ -9,10 +9,11 @@ use super::network::Run;
 use super::norm::{self, Norm};
 use super::pack::{self, Source};
 use super::product::Product;
-use super::span::Span;
+use super::span::{Aligned, Span};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::fuse::{MAX_POSTS, PlanValue, Post, Repeat, Slot, Step, StepKind};
-use crate::net::plan::{Layout, Planned};
+use crate::exec::Dtype;
+use crate::net::plan::{Layout, Place, Planned, Space};
+use crate::net::steps::{MAX_POSTS, PlanValue, Post, Repeat, Slot, Step, StepKind};
 use crate::net::{Program, Shape, WeightId, Weights};
 
 /// What a step needs to run, beside addresses.
@@ -33,9 +34,10 @@ enum Work {
     Geglu,
     Concat,
     Upsample,
-    Embed(Arc<Vec<f32>>),
-    AddWeight(Arc<Vec<f32>>),
+    Embed(Arc<Aligned>),
+    AddWeight(Arc<Aligned>),
     TakeToken,
+    Import,
 }
 
 /// What the kernels want room for.
@@ -46,9 +48,14 @@ impl Layout for Rooms {
         KeyLayout::new(k, v, heads, self.0).len()
     }
 
+    fn stores_f32(&self) -> bool {
+        self.0.isa.dtype() == Dtype::F32
+    }
+
     fn scratch_len(&self, step: &Step, input: Shape, _output: Shape) -> usize {
         match step.kind {
-            StepKind::GroupNorm { .. } => norm::group_norm_scratch(input),
+            // In `f32`, whatever values are stored as.
+            StepKind::GroupNorm { .. } => norm::group_norm_scratch(input) * size_of::<f32>() / self.0.size,
             StepKind::Product(_)
             | StepKind::LayerNorm { .. }
             | StepKind::PackKeys { .. }
@@ -59,7 +66,8 @@ impl Layout for Rooms {
             | StepKind::Upsample
             | StepKind::Embed { .. }
             | StepKind::AddWeight { .. }
-            | StepKind::TakeToken => 0,
+            | StepKind::TakeToken
+            | StepKind::Import => 0,
         }
     }
 }
@@ -68,6 +76,7 @@ impl Layout for Rooms {
 pub(super) struct Loader<'a> {
     pub(super) program: &'a Program,
     pub(super) values: &'a [PlanValue],
+    pub(super) places: &'a [Place],
     pub(super) weights: &'a Weights,
     pub(super) kernels: &'static Kernels,
     /// The layout of each packed value so far.
@@ -113,9 +122,16 @@ impl Loader<'_> {
             StepKind::Geglu => Work::Geglu,
             StepKind::Concat => Work::Concat,
             StepKind::Upsample => Work::Upsample,
-            StepKind::Embed { weight } => Work::Embed(self.plain(weight)?),
-            StepKind::AddWeight { weight } => Work::AddWeight(self.plain(weight)?),
-            StepKind::TakeToken => Work::TakeToken,
+            StepKind::Embed { weight } => {
+                self.check_names(inputs[0])?;
+                Work::Embed(self.table(weight)?)
+            }
+            StepKind::AddWeight { weight } => Work::AddWeight(self.table(weight)?),
+            StepKind::TakeToken => {
+                self.check_names(inputs[1])?;
+                Work::TakeToken
+            }
+            StepKind::Import => Work::Import,
         };
         Ok(Ready { planned, work })
     }
@@ -127,6 +143,20 @@ impl Loader<'_> {
     fn plain(&self, weight: WeightId) -> Result<Arc<Vec<f32>>> {
         let spec = self.program.weight(weight);
         pack::plain(self.weights, &spec.name, &spec.shape)
+    }
+
+    /// What names things must come as it was given: a narrower number could not tell them apart.
+    fn check_names(&self, value: Slot) -> Result<()> {
+        if self.kernels.isa.dtype() == Dtype::F32 || matches!(self.places[value].space, Space::Input(_)) {
+            return Ok(());
+        }
+        let text = "a program that names tokens in every frame by what is worked out before is for f32 alone";
+        Err(Error::new(ErrorKind::Unsupported, text))
+    }
+
+    fn table(&self, weight: WeightId) -> Result<Arc<Aligned>> {
+        let spec = self.program.weight(weight);
+        pack::table(self.weights, &spec.name, &spec.shape, self.kernels)
     }
 
     /// Scratch numbers that each thread needs for the steps.
@@ -143,7 +173,8 @@ impl Loader<'_> {
             | Work::Upsample
             | Work::Embed(_)
             | Work::AddWeight(_)
-            | Work::TakeToken => 0,
+            | Work::TakeToken
+            | Work::Import => 0,
         };
         steps.iter().map(need).max().unwrap_or(0)
     }
@@ -172,16 +203,21 @@ impl Ready {
                 let mut start = 0;
                 for part in step.inputs.iter().map(|&part| span(part)) {
                     // A part that was made in its place needs no copy.
-                    if !std::ptr::eq(part.ptr(), out.ptr().wrapping_add(start)) {
+                    if !std::ptr::eq(part.ptr(), out.ptr().wrapping_add(start * out.size())) {
                         elementwise::copy(run, part, out, start);
                     }
                     start += part.shape.c;
                 }
             }
             Work::Upsample => elementwise::upsample(run, x, out),
-            Work::Embed(table) => elementwise::embed(x, out, table)?,
-            Work::AddWeight(table) => elementwise::add_table(run, x, out, table),
+            Work::Embed(table) => elementwise::embed(x, out, table.bytes())?,
+            Work::AddWeight(table) => {
+                // The same rows of the table for every row of the batch.
+                let add = PostAt::Add { from: table.ptr(), ld: x.shape.c, div: 1, modulo: x.shape.pixels() };
+                norm::pointwise(run, x, out, &[add]);
+            }
             Work::TakeToken => elementwise::take_token(x, second(), out)?,
+            Work::Import => elementwise::convert(run, x, out, run.kernels.store),
         }
         Ok(())
     }

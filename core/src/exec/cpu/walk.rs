@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::span::Span;
 use crate::net::Shape;
-use crate::net::fuse::Product as Geometry;
+use crate::net::steps::Product as Geometry;
 
 /// Which input pixel an output pixel sees through a tap.
 pub(super) struct Walk {
@@ -15,7 +15,7 @@ pub(super) struct Walk {
     pub(super) out: Shape,
     pub(super) geometry: Geometry,
     /// As many as a line of the kernel sees numbers.
-    pub(super) zeros: *const f32,
+    pub(super) zeros: *const u8,
 }
 
 impl Walk {
@@ -37,7 +37,7 @@ impl Walk {
         count: usize,
         height: usize,
         taps: Range<usize>,
-        table: *mut *const f32,
+        table: *mut *const u8,
     ) -> bool {
         let Geometry { kernel, stride, padding, .. } = self.geometry;
         let Shape { h, w, .. } = self.x.shape;
@@ -47,7 +47,7 @@ impl Walk {
         if x + count > self.out.w || x * stride < padding.left || last > w + padding.left {
             return false;
         }
-        let step = stride * self.x.ld;
+        let step = stride * self.x.ld * self.x.size();
         for (line, ty) in (taps.start / kernel..taps.end / kernel).enumerate() {
             let sy = y * stride + ty;
             let inside = sy >= padding.top && sy < h + padding.top;
@@ -77,7 +77,7 @@ impl Walk {
         count: usize,
         height: usize,
         taps: Range<usize>,
-        table: *mut *const f32,
+        table: *mut *const u8,
     ) {
         let Geometry { kernel, stride, padding, upsample, .. } = self.geometry;
         if kernel == 1 && stride == 1 && !upsample && padding.top + padding.left + padding.bottom + padding.right == 0 {

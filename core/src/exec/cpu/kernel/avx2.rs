@@ -109,8 +109,10 @@ impl Simd for Avx2 {
 kernels!(
     Isa::Avx2,
     avx2::Avx2,
+    simd::Plain,
     [#[target_feature(enable = "avx2,fma")]],
     tiles: [(12, 1), (6, 2)],
     attend: [(6, 1), (6, 2)],
-    narrow: [(4, 1), (4, 2), (3, 3), (2, 4)]
+    narrow: [(4, 1), (4, 2), (3, 3), (2, 4)],
+    peak: 12
 );

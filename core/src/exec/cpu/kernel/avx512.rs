@@ -94,8 +94,10 @@ impl Simd for Avx512 {
 kernels!(
     Isa::Avx512,
     avx512::Avx512,
+    simd::Plain,
     [#[target_feature(enable = "avx512f")]],
     tiles: [(24, 1), (12, 2), (8, 3), (6, 4)],
     attend: [(6, 1), (6, 2), (6, 3), (6, 4)],
-    narrow: [(6, 1), (6, 2), (4, 3), (4, 4)]
+    narrow: [(6, 1), (6, 2), (4, 3), (4, 4)],
+    peak: 24
 );

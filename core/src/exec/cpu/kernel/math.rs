@@ -1,6 +1,6 @@
 //! Functions of vectors: exponentials and the activations made of them.
 
-use super::simd::Simd;
+use super::simd::{Simd, Storage};
 
 // SAFETY, for all blocks below: plain arithmetic on vectors; the caller promises that the processor has them.
 
@@ -37,6 +37,18 @@ pub(super) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
         let x = S::min(S::splat(127.0), S::max(S::splat(-126.0), x));
         let whole = S::round(x);
         S::mul(polynomial::<S, 8>(S::sub(x, whole), &POWERS), S::power_of_two(whole))
+    }
+}
+
+/// The same, good to 5e-5: for what is stored with fewer bits than that.
+#[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
+#[inline(always)]
+pub(super) unsafe fn exp2_coarse<S: Simd>(x: S::V) -> S::V {
+    unsafe {
+        let x = S::min(S::splat(127.0), S::max(S::splat(-126.0), x));
+        let whole = S::round(x);
+        let [a, b, c, d, e, ..] = POWERS;
+        S::mul(polynomial::<S, 5>(S::sub(x, whole), &[a, b, c, d, e]), S::power_of_two(whole))
     }
 }
 
@@ -100,13 +112,17 @@ pub(super) unsafe fn soft_clamp<S: Simd>(x: S::V, limit: f32) -> S::V {
 /// Multiplies and adds in registers, to see how fast that can be.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
-pub(super) unsafe fn peak<S: Simd>(rounds: usize) -> f32 {
+pub(super) unsafe fn peak<S: Simd, M: Storage<S>, const SUMS: usize>(rounds: usize) -> f32 {
     unsafe {
-        let (a, b) = (S::splat(std::hint::black_box(0.5)), S::splat(std::hint::black_box(1.0)));
-        let mut sums = [S::splat(0.0); super::PEAK_SUMS];
+        let zeros = std::hint::black_box([0.0_f32; 16]);
+        let (a, b) = (M::load_groups(zeros.as_ptr().cast()), M::load_groups(zeros.as_ptr().cast()));
+        let mut sums = [S::splat(0.0); SUMS];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = S::splat(i as f32);
+        }
         for _ in 0..rounds {
             for sum in &mut sums {
-                *sum = S::fma(*sum, a, b);
+                *sum = M::multiply(a, b, *sum);
             }
         }
         let mut total = sums[0];

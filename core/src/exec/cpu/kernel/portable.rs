@@ -97,4 +97,13 @@ impl Simd for Portable {
     }
 }
 
-kernels!(Isa::Portable, portable::Portable, [], tiles: [(8, 1), (4, 2)], attend: [(4, 1), (4, 2)], narrow: [(2, 1), (2, 2), (2, 3), (2, 4)]);
+kernels!(
+    Isa::Portable,
+    portable::Portable,
+    simd::Plain,
+    [],
+    tiles: [(8, 1), (4, 2)],
+    attend: [(4, 1), (4, 2)],
+    narrow: [(2, 1), (2, 2), (2, 3), (2, 4)],
+    peak: 12
+);

@@ -1,4 +1,4 @@
-//! What the loops ask of a vector.
+//! What the loops ask of a vector, and of the memory that values lie in.
 
 /// Vectors of `f32` of one instruction set.
 ///
@@ -37,4 +37,80 @@ pub(super) trait Simd: Copy {
     unsafe fn sum(a: Self::V) -> f32;
     /// The largest number.
     unsafe fn largest(a: Self::V) -> f32;
+}
+
+/// How values lie in memory, and how they are multiplied there: as `f32` in [`Plain`], or narrower.
+///
+/// Sums, biases and statistics are `f32` in vectors of `S` whatever values are stored as. Functions are unsafe for the
+/// reasons that those of [`Simd`] are.
+pub(super) trait Storage<S: Simd>: Copy {
+    /// A number in memory.
+    type Stored: Copy;
+    /// A vector of factors: [`GROUP`](Self::GROUP) numbers for each lane.
+    type Factors: Copy;
+    /// Numbers side by side that one instruction multiplies by as many and sums up in a lane.
+    const GROUP: usize;
+    /// Whether a few bits more or less of a number are lost when it is stored.
+    const COARSE: bool;
+
+    unsafe fn get(from: *const Self::Stored) -> S::V;
+    /// The first `n < LANES` numbers, and zeros.
+    unsafe fn get_first(from: *const Self::Stored, n: usize) -> S::V;
+    unsafe fn put(to: *mut Self::Stored, v: S::V);
+    /// The first `n < LANES` numbers only.
+    unsafe fn put_first(to: *mut Self::Stored, n: usize, v: S::V);
+    /// The same group in every lane.
+    unsafe fn splat_group(from: *const Self::Stored) -> Self::Factors;
+    /// The same for a group of which only the first `n` numbers are there, and zeros.
+    unsafe fn splat_part(from: *const Self::Stored, n: usize) -> Self::Factors;
+    /// A group for each lane.
+    unsafe fn load_groups(from: *const Self::Stored) -> Self::Factors;
+    /// `sum + a * b`, in each lane over its group.
+    unsafe fn multiply(a: Self::Factors, b: Self::Factors, sum: S::V) -> S::V;
+}
+
+/// Values are stored as they are calculated.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plain;
+
+// SAFETY, for all blocks below: the caller's promises are those of `Simd`.
+#[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
+impl<S: Simd> Storage<S> for Plain {
+    type Stored = f32;
+    type Factors = S::V;
+    const GROUP: usize = 1;
+    const COARSE: bool = false;
+
+    #[inline(always)]
+    unsafe fn get(from: *const f32) -> S::V {
+        unsafe { S::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn get_first(from: *const f32, n: usize) -> S::V {
+        unsafe { S::load_first(from, n) }
+    }
+    #[inline(always)]
+    unsafe fn put(to: *mut f32, v: S::V) {
+        unsafe { S::store(to, v) }
+    }
+    #[inline(always)]
+    unsafe fn put_first(to: *mut f32, n: usize, v: S::V) {
+        unsafe { S::store_first(to, n, v) }
+    }
+    #[inline(always)]
+    unsafe fn splat_group(from: *const f32) -> S::V {
+        unsafe { S::splat(*from) }
+    }
+    #[inline(always)]
+    unsafe fn splat_part(from: *const f32, _: usize) -> S::V {
+        unsafe { S::splat(*from) }
+    }
+    #[inline(always)]
+    unsafe fn load_groups(from: *const f32) -> S::V {
+        unsafe { S::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn multiply(a: S::V, b: S::V, sum: S::V) -> S::V {
+        unsafe { S::fma(a, b, sum) }
+    }
 }

@@ -1,12 +1,12 @@
 //! The running softmax of attention.
 
-use super::math::exp2;
-use super::simd::Simd;
+use super::math::{exp2, exp2_coarse};
+use super::simd::{Simd, Storage};
 use super::{Scale, Softmax};
 
 /// See [`Softmax`].
 #[inline(always)]
-pub(super) unsafe fn softmax<S: Simd>(args: &Softmax) {
+pub(super) unsafe fn softmax<S: Simd, M: Storage<S>>(args: &Softmax) {
     for row in 0..args.rows {
         // SAFETY: the caller promises `rows` rows of `keys` scores and `gathered_len` gathered numbers, both multiples
         // of the vector length, and a number per row in `largest` and `sums`.
@@ -25,9 +25,11 @@ pub(super) unsafe fn softmax<S: Simd>(args: &Softmax) {
             let mut sum = S::splat(0.0);
             let mut k = 0;
             while k < args.keys {
-                let weight = exp2::<S>(S::fma(S::load(scores.add(k)), scale, less));
+                let power = S::fma(S::load(scores.add(k)), scale, less);
+                let weight = if M::COARSE { exp2_coarse::<S>(power) } else { exp2::<S>(power) };
                 sum = S::add(sum, weight);
-                S::store(scores.add(k), weight);
+                // A stored number is at most as long as a score: what is written here has been read.
+                M::put(scores.cast::<M::Stored>().add(k), weight);
                 k += S::LANES;
             }
             let shrink = (before - largest).exp2();
@@ -47,18 +49,18 @@ pub(super) unsafe fn softmax<S: Simd>(args: &Softmax) {
 
 /// See [`Scale`].
 #[inline(always)]
-pub(super) unsafe fn scale<S: Simd>(args: &Scale) {
+pub(super) unsafe fn scale<S: Simd, M: Storage<S>>(args: &Scale) {
     // SAFETY: the caller promises `len` numbers at both pointers.
     unsafe {
-        let factor = S::splat(args.factor);
+        let (factor, out) = (S::splat(args.factor), args.out.cast::<M::Stored>());
         let mut j = 0;
         while j + S::LANES <= args.len {
-            S::store(args.out.add(j), S::mul(S::load(args.from.add(j)), factor));
+            M::put(out.add(j), S::mul(S::load(args.from.add(j)), factor));
             j += S::LANES;
         }
         let rest = args.len - j;
         if rest > 0 {
-            S::store_first(args.out.add(j), rest, S::mul(S::load_first(args.from.add(j), rest), factor));
+            M::put_first(out.add(j), rest, S::mul(S::load_first(args.from.add(j), rest), factor));
         }
     }
 }

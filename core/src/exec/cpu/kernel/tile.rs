@@ -1,17 +1,19 @@
 //! The product of a few rows and a panel of weights, all sums in registers.
 
 use super::Tile;
-use super::simd::Simd;
+use super::simd::{Simd, Storage};
 
 /// Groups of rows of a narrow tile: enough that finding addresses and storing sums costs little beside.
 pub(super) const GROUPS: usize = 4;
 
 /// See [`Tile`]. `ROWS * VECTORS` sums, `VECTORS` weights and one number of a row are in registers at a time.
 #[inline(always)]
-pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(args: &Tile) {
-    let width = VECTORS * S::LANES;
-    // SAFETY: the caller promises that `sums` has ROWS rows of `width` numbers, `start` is null or has one, `rows` has a
-    // pointer per tap and row to `offset + len` numbers, and `panel` has `len * width` numbers per tap.
+pub(super) unsafe fn tile<S: Simd, M: Storage<S>, const ROWS: usize, const VECTORS: usize>(args: &Tile) {
+    // Weights of a group of channels.
+    let width = VECTORS * S::LANES * M::GROUP;
+    // SAFETY: the caller promises that `sums` has ROWS rows of as many numbers as the panel is wide, `start` is null or
+    // has one such row, `rows` has a pointer per tap and row to `offset + len` numbers, and `panel` has `width` numbers
+    // per tap and group of channels.
     unsafe {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
         for (i, row) in sums.iter_mut().enumerate() {
@@ -21,23 +23,27 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(args
             }
         }
         for tap in 0..args.taps {
-            let mut weights = args.panel.add(tap * args.tap_stride);
-            let mut rows = [std::ptr::null::<f32>(); ROWS];
+            let mut weights = args.panel.cast::<M::Stored>().add(tap * args.tap_stride);
+            let mut rows = [std::ptr::null::<M::Stored>(); ROWS];
             for (i, row) in rows.iter_mut().enumerate() {
-                *row = (*args.rows.add(tap * ROWS + i)).add(args.offset);
+                *row = (*args.rows.add(tap * ROWS + i)).cast::<M::Stored>().add(args.offset);
             }
             let mut k = 0;
-            while k + 4 <= args.len {
+            while k + 4 * M::GROUP <= args.len {
                 for step in 0..4 {
-                    step_of::<S, ROWS, VECTORS>(&rows, k + step, weights.add(step * width), &mut sums);
+                    let at = k + step * M::GROUP;
+                    step_of::<S, M, ROWS, VECTORS, true>(&rows, at, M::GROUP, weights.add(step * width), &mut sums);
                 }
                 weights = weights.add(4 * width);
-                k += 4;
+                k += 4 * M::GROUP;
             }
-            while k < args.len {
-                step_of::<S, ROWS, VECTORS>(&rows, k, weights, &mut sums);
+            while k + M::GROUP <= args.len {
+                step_of::<S, M, ROWS, VECTORS, true>(&rows, k, M::GROUP, weights, &mut sums);
                 weights = weights.add(width);
-                k += 1;
+                k += M::GROUP;
+            }
+            if k < args.len {
+                step_of::<S, M, ROWS, VECTORS, false>(&rows, k, args.len - k, weights, &mut sums);
             }
         }
         for (i, row) in sums.iter().enumerate() {
@@ -52,11 +58,11 @@ pub(super) unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(args
 /// summed up at the end. See [`Kernels::narrow`](super::Kernels::narrow) for how weights lie. A tile is [`GROUPS`] times
 /// `ROWS` rows, one after the other.
 #[inline(always)]
-pub(super) unsafe fn narrow<S: Simd, const ROWS: usize, const OUTS: usize>(args: &Tile) {
+pub(super) unsafe fn narrow<S: Simd, M: Storage<S>, const ROWS: usize, const OUTS: usize>(args: &Tile) {
     for group in 0..GROUPS {
-        // SAFETY: as for `tile`, with `len` a multiple of the vector length and `OUTS` sums a row.
+        // SAFETY: as for `tile`, with `len` a multiple of a vector of groups and `OUTS` sums a row.
         unsafe {
-            let sums = narrow_sums::<S, ROWS, OUTS>(args, group * ROWS);
+            let sums = narrow_sums::<S, M, ROWS, OUTS>(args, group * ROWS);
             for (i, row) in sums.iter().enumerate() {
                 for (o, &sum) in row.iter().enumerate() {
                     let to = args.sums.add((group * ROWS + i) * args.sums_ld + o);
@@ -71,57 +77,59 @@ pub(super) unsafe fn narrow<S: Simd, const ROWS: usize, const OUTS: usize>(args:
 /// The sums of some rows of a narrow tile, a vector each.
 #[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the sums in registers")]
 #[inline(always)]
-unsafe fn narrow_sums<S: Simd, const ROWS: usize, const OUTS: usize>(
+unsafe fn narrow_sums<S: Simd, M: Storage<S>, const ROWS: usize, const OUTS: usize>(
     args: &Tile,
     first: usize,
 ) -> [[S::V; OUTS]; ROWS] {
+    let step = S::LANES * M::GROUP;
     // SAFETY: as `narrow`.
     unsafe {
         let mut sums = [[S::splat(0.0); OUTS]; ROWS];
         for tap in 0..args.taps {
-            let mut weights = args.panel.add(tap * args.tap_stride);
-            let mut rows = [std::ptr::null::<f32>(); ROWS];
+            let mut weights = args.panel.cast::<M::Stored>().add(tap * args.tap_stride);
+            let mut rows = [std::ptr::null::<M::Stored>(); ROWS];
             for (i, row) in rows.iter_mut().enumerate() {
-                *row = (*args.rows.add(tap * ROWS * GROUPS + first + i)).add(args.offset);
+                *row = (*args.rows.add(tap * ROWS * GROUPS + first + i)).cast::<M::Stored>().add(args.offset);
             }
             let mut k = 0;
             while k < args.len {
-                let mut w = [S::splat(0.0); OUTS];
-                for (o, w) in w.iter_mut().enumerate() {
-                    *w = S::load(weights.add(o * S::LANES));
+                let mut w = [M::load_groups(weights); OUTS];
+                for (o, w) in w.iter_mut().enumerate().skip(1) {
+                    *w = M::load_groups(weights.add(o * step));
                 }
                 for i in 0..ROWS {
-                    let x = S::load(rows[i].add(k));
+                    let x = M::load_groups(rows[i].add(k));
                     for o in 0..OUTS {
-                        sums[i][o] = S::fma(x, w[o], sums[i][o]);
+                        sums[i][o] = M::multiply(x, w[o], sums[i][o]);
                     }
                 }
-                weights = weights.add(OUTS * S::LANES);
-                k += S::LANES;
+                weights = weights.add(OUTS * step);
+                k += step;
             }
         }
         sums
     }
 }
 
-/// One channel: as many multiplications and additions as there are sums.
+/// One group of channels, of which `n` are there (all, if it is `WHOLE`): as many instructions as there are sums.
 #[inline(always)]
-unsafe fn step_of<S: Simd, const ROWS: usize, const VECTORS: usize>(
-    rows: &[*const f32; ROWS],
+unsafe fn step_of<S: Simd, M: Storage<S>, const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(
+    rows: &[*const M::Stored; ROWS],
     k: usize,
-    weights: *const f32,
+    n: usize,
+    weights: *const M::Stored,
     sums: &mut [[S::V; VECTORS]; ROWS],
 ) {
     // SAFETY: as `tile`, whose loop keeps `k` and `weights` within bounds.
     unsafe {
-        let mut w = [S::splat(0.0); VECTORS];
-        for (j, w) in w.iter_mut().enumerate() {
-            *w = S::load(weights.add(j * S::LANES));
+        let mut w = [M::load_groups(weights); VECTORS];
+        for (j, w) in w.iter_mut().enumerate().skip(1) {
+            *w = M::load_groups(weights.add(j * S::LANES * M::GROUP));
         }
         for (row, sums) in rows.iter().zip(sums) {
-            let x = S::splat(*row.add(k));
+            let x = if WHOLE { M::splat_group(row.add(k)) } else { M::splat_part(row.add(k), n) };
             for (sum, &w) in sums.iter_mut().zip(&w) {
-                *sum = S::fma(x, w, *sum);
+                *sum = M::multiply(x, w, *sum);
             }
         }
     }

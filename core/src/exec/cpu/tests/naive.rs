@@ -33,20 +33,33 @@ pub(super) fn noise(seed: u64, len: usize) -> Vec<f32> {
 }
 
 /// Runs `program` on inputs of both rates and returns its outputs.
-pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>]) -> Vec<Vec<f64>> {
+///
+/// Each input and each result is moved by up to `disturb` times the largest number of its value: what becomes of that
+/// shows how much a program makes of errors as small.
+pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>], disturb: f64) -> Vec<Vec<f64>> {
     let mut values = vec![Vec::new(); program.shapes().len()];
     for (rate, given) in [(Rate::Constant, constants), (Rate::Frame, frames)] {
         for (input, numbers) in program.inputs_at(rate).zip(given) {
-            values[input.value.index()] = numbers.iter().map(|&x| f64::from(x)).collect();
+            let names = input.name.starts_with("ids");
+            let numbers = numbers.iter().map(|&x| f64::from(x)).collect();
+            values[input.value.index()] = if names { numbers } else { moved(numbers, input.value.index(), disturb) };
         }
     }
     for op in program.ops() {
         let inputs = op.inputs.iter().map(|&value| Value { shape: program.shape(value), x: &values[value.index()] });
         let out = Naive { program }.op(op, &inputs.collect::<Vec<_>>());
         assert_eq!(out.len(), program.shape(op.output).len());
-        values[op.output.index()] = out;
+        values[op.output.index()] = moved(out, op.output.index(), disturb);
     }
     program.outputs().iter().map(|output| values[output.value.index()].clone()).collect()
+}
+
+/// The numbers, each moved by up to `disturb` times the largest.
+fn moved(mut numbers: Vec<f64>, value: usize, disturb: f64) -> Vec<f64> {
+    let size = disturb * numbers.iter().fold(0.0_f64, |size, x| size.max(x.abs()));
+    let by = noise(value as u64 + 1000, numbers.len());
+    numbers.iter_mut().zip(by).for_each(|(x, by)| *x += size * f64::from(by));
+    numbers
 }
 
 #[derive(Clone, Copy)]

@@ -1,0 +1,79 @@
+//! The sets of instructions, and which of them this machine has.
+
+use super::Kernels;
+use super::portable;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512, bf16};
+use crate::exec::Dtype;
+
+/// A set of vector instructions, and what numbers they work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// Whatever the compiler makes of plain code.
+    Portable,
+    /// AVX2 and FMA: eight numbers at a time.
+    Avx2,
+    /// AVX-512F: sixteen numbers at a time.
+    Avx512,
+    /// AVX512-BF16: values and weights are bf16, thirty-two products at a time.
+    Bf16,
+}
+
+impl Isa {
+    /// All of them, slowest first.
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Bf16];
+
+    /// Its name in reports, and in `DREAMFRAME_CPU`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// What it keeps values in.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            Self::Portable | Self::Avx2 | Self::Avx512 => Dtype::F32,
+            Self::Bf16 => Dtype::Bf16,
+        }
+    }
+
+    /// Whether this machine has it.
+    pub fn available(self) -> bool {
+        self.kernels().is_some()
+    }
+
+    /// The fastest for values of `dtype` that this machine has.
+    pub fn best(dtype: Dtype) -> Option<Self> {
+        Self::ALL.into_iter().rev().find(|isa| isa.dtype() == dtype && isa.available())
+    }
+
+    /// Its kernels, if this machine can run them.
+    pub(in crate::exec::cpu) fn kernels(self) -> Option<&'static Kernels> {
+        match self {
+            Self::Portable => Some(&portable::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512f").then_some(&avx512::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Self::Bf16 => (is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bf16"))
+            .then_some(&bf16::KERNELS),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 | Self::Bf16 => None,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a plan is made of: values, and the steps that a device does between them.
+
+use super::{Activation, Padding, Shape, WeightId};
+
+/// A value of a plan: those of the program by [`ValueId::index`], then those that only the plan has.
+pub type Slot = usize;
+
+/// The most that is done in one store; longer chains go on in a step of their own.
+pub const MAX_POSTS: usize = 4;
+
+/// One thing for a device to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What.
+    pub kind: StepKind,
+    /// What it reads, beside the operands of `posts`.
+    pub inputs: Vec<Slot>,
+    /// What is done to each number before it is stored, in order.
+    pub posts: Vec<Post>,
+    /// What it writes.
+    pub output: Slot,
+}
+
+impl Step {
+    /// All that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = Slot> {
+        self.inputs.iter().copied().chain(self.posts.iter().filter_map(Post::operand))
+    }
+}
+
+/// What a step does before its posts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepKind {
+    /// `[x]`: a convolution; a linear layer is one of side 1.
+    Product(Product),
+    /// `[x]`: as the operation.
+    GroupNorm {
+        /// Number of groups.
+        groups: usize,
+        /// Added to the variance.
+        eps: f32,
+        /// Scale.
+        weight: WeightId,
+        /// Shift.
+        bias: WeightId,
+    },
+    /// `[x]`: as the operation.
+    LayerNorm {
+        /// Added to the variance.
+        eps: f32,
+        /// Scale.
+        weight: WeightId,
+        /// Shift.
+        bias: WeightId,
+    },
+    /// `[k, v]`: lays keys and values out as the device likes them; a value of the plan only.
+    PackKeys {
+        /// Number of heads.
+        heads: usize,
+    },
+    /// `[q, packed]`: as the operation.
+    Attention {
+        /// Number of heads.
+        heads: usize,
+        /// Whether a token sees only itself and those before it.
+        causal: bool,
+        /// Row of the keys for each row of `q`.
+        kv_row: Vec<usize>,
+        /// How many keys there are in a row.
+        keys: usize,
+    },
+    /// `[x]`: `x` itself; the posts do the work.
+    Pointwise,
+    /// `[x]`: as the operation.
+    Geglu,
+    /// `[a, b]`: as the operation; a part that is made in its place is not copied.
+    Concat,
+    /// `[x]`: as the operation.
+    Upsample,
+    /// `[ids]`: as the operation.
+    Embed {
+        /// The table.
+        weight: WeightId,
+    },
+    /// `[x]`: as the operation.
+    AddWeight {
+        /// What is added.
+        weight: WeightId,
+    },
+    /// `[x, index]`: as the operation.
+    TakeToken,
+    /// `[x]`: an input of the program, stored as the device stores values.
+    Import,
+}
+
+/// A convolution or a linear layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Product {
+    /// The weight, `[c_out, c_in, kernel, kernel]` or `[c_out, c_in]`.
+    pub weight: WeightId,
+    /// The bias.
+    pub bias: Option<WeightId>,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Step between output pixels.
+    pub stride: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
+    /// Whether the input is enlarged twofold first.
+    pub upsample: bool,
+    /// Whether the first half of the channels is multiplied by the GELU of the second.
+    pub geglu: bool,
+}
+
+/// What is done to a number on its way into memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Post {
+    /// Another value is added.
+    Add {
+        /// Which.
+        value: Slot,
+        /// How it is repeated to fit.
+        repeat: Repeat,
+    },
+    /// A function is applied.
+    Activate(Activation),
+    /// `x * mul + add`.
+    Affine {
+        /// Factor.
+        mul: f32,
+        /// Summand.
+        add: f32,
+    },
+}
+
+impl Post {
+    /// The value it reads, if any.
+    pub fn operand(&self) -> Option<Slot> {
+        match *self {
+            Self::Add { value, .. } => Some(value),
+            Self::Activate(_) | Self::Affine { .. } => None,
+        }
+    }
+}
+
+/// How the second summand is repeated to the size of the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Not at all.
+    None,
+    /// It has one pixel a row.
+    Pixels,
+    /// It has one row.
+    Rows,
+    /// It has one pixel in all.
+    Both,
+}
+
+impl Repeat {
+    pub(super) fn of(a: Shape, b: Shape) -> Self {
+        match (a.n == b.n, a.pixels() == b.pixels()) {
+            (true, true) => Self::None,
+            (true, false) => Self::Pixels,
+            (false, true) => Self::Rows,
+            (false, false) => Self::Both,
+        }
+    }
+}
+
+/// A value of a plan.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PlanValue {
+    /// Its shape.
+    pub shape: Shape,
+    /// Whether it depends on constant inputs and weights alone.
+    pub constant: bool,
+    /// For a slice: the value that it is a part of, and its first channel there.
+    pub part_of: Option<(Slot, usize)>,
+}
+
+/// The steps of a program, and the values between them.
+#[derive(Debug)]
+pub struct Fused {
+    /// All values.
+    pub values: Vec<PlanValue>,
+    /// All steps, each after those it reads from.
+    pub steps: Vec<Step>,
+    /// The value of each output.
+    pub outputs: Vec<Slot>,
+}
