@@ -11,7 +11,7 @@ use crate::conditioning::seed::seed_noise;
 use crate::error::{Error, ErrorKind, Result, Violation};
 use crate::exec::{Constants, Executor, Network, memory};
 use crate::load::{Component, ModelSource, PackedFiles};
-use crate::net::{Shape, Weights};
+use crate::net::{Program, Shape, Weights};
 use crate::params::{Interpolation, Notice, StreamDiffusionParams, Weighted, check_supported};
 use crate::schedule::{StepTable, lcm_grid};
 use crate::stream::StreamConfig;
@@ -22,6 +22,29 @@ pub(crate) struct Workshop {
     pub(crate) source: ModelSource,
     pub(crate) options: EngineOptions,
     pub(crate) executor: Arc<dyn Executor>,
+}
+
+/// What compiles the networks of a pipeline, and refuses those that there is no memory for before it reads their weights.
+#[derive(Debug)]
+pub(crate) struct Compiler<'a> {
+    executor: &'a dyn Executor,
+    /// Bytes of scratch memory that the engine already has.
+    held: usize,
+}
+
+impl Compiler<'_> {
+    /// Compiles `program` over `weights`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executor::compile`].
+    pub(crate) fn compile(&self, program: Program, weights: &Weights) -> Result<Arc<dyn Network>> {
+        let needed = self.executor.least_arena_bytes(&program);
+        if needed > self.held {
+            memory::require(needed, program.name())?;
+        }
+        self.executor.compile(&Arc::new(program), weights)
+    }
 }
 
 impl Workshop {
@@ -111,7 +134,8 @@ impl Pipeline {
         notices: &mut Vec<Notice>,
     ) -> Result<Self> {
         check_service_size(&workshop.options, &params)?;
-        let executor = &*workshop.executor;
+        let held = previous.map_or(0, |pipeline| pipeline.memory.arena * size_of::<f32>());
+        let compiler = Compiler { executor: &*workshop.executor, held };
         let models =
             Piece::reuse(previous.map(|pipeline| &pipeline.models), ModelKey { id: params.model_id.clone() }, |key| {
                 Models::load(workshop, &key.id, notices).map(Arc::new)
@@ -122,7 +146,7 @@ impl Pipeline {
         check_model_size(&params, loaded)?;
         let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
         let autoencoder = Piece::reuse(previous.map(|pipeline| &pipeline.autoencoder), size.clone(), |key| {
-            Codec::compile(loaded, executor, key).map(Arc::new)
+            Codec::compile(loaded, &compiler, key).map(Arc::new)
         })?;
         let latent = autoencoder.get().latent;
         let table = step_table(&params, loaded)?;
@@ -132,7 +156,7 @@ impl Pipeline {
         let prompt = prompt_key(&params, &layout);
         let unet =
             Piece::reuse(previous.map(|pipeline| &pipeline.unet), UnetKey { size: size.clone(), layout }, |key| {
-                UnetNetworks::compile(loaded, executor, &key.layout, latent.h, latent.w).map(Arc::new)
+                UnetNetworks::compile(loaded, &compiler, &key.layout, latent.h, latent.w).map(Arc::new)
             })?;
         let pixels = params.width as usize * params.height as usize;
         let memory = FrameMemory::of(autoencoder.get(), unet.get(), pixels);
@@ -240,14 +264,14 @@ impl FrameMemory {
 }
 
 impl Codec {
-    fn compile(models: &Models, executor: &dyn Executor, size: &SizeKey) -> Result<Self> {
+    fn compile(models: &Models, compiler: &Compiler<'_>, size: &SizeKey) -> Result<Self> {
         let (height, width) = (size.height as usize, size.width as usize);
         let encoder = models.autoencoder.encoder_program(1, height, width)?;
         let decoder = models.autoencoder.decoder_program(1, height, width)?;
         let latent = decoder.inputs().first().map(|input| decoder.shape(input.value));
         let latent = latent.ok_or_else(|| Error::new(ErrorKind::Internal, "the decoder has no input"))?;
-        let encoder = executor.compile(&Arc::new(encoder), &models.autoencoder_weights)?;
-        let decoder = executor.compile(&Arc::new(decoder), &models.autoencoder_weights)?;
+        let encoder = compiler.compile(encoder, &models.autoencoder_weights)?;
+        let decoder = compiler.compile(decoder, &models.autoencoder_weights)?;
         Ok(Self {
             encoder_constants: encoder.constants(&[])?,
             encoder,

@@ -40,6 +40,12 @@ pub trait Executor: Send + Sync + fmt::Debug {
     /// How many threads work on a frame.
     fn threads(&self) -> usize;
 
+    /// At least how many bytes of scratch memory a run of `program` needs, as far as that is known before any weight is
+    /// read.
+    fn least_arena_bytes(&self, _program: &Program) -> usize {
+        0
+    }
+
     /// Lays out `program` for this device, reading and packing what it needs of `weights`; packed forms are kept there
     /// and shared by every program compiled over them. Slow: never on the frame path.
     ///

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::elementwise;
 use super::kernel::Kernels;
+use super::pack;
 use super::pool::Pool;
 use super::span::{Aligned, LINE, Scratch, Span};
 use super::step::{Loader, Ready, Rooms};
@@ -94,6 +95,8 @@ impl CpuNetwork {
             keys: Vec::new(),
             widest_kernel: 1,
         };
+        weights.load(&pack::layout(kernels), &|count, piece| pool.run(count, &|i, _| piece(i)));
+        loader.pack_all(plan.constant.iter().chain(&plan.frame), pool);
         let ready = |loader: &mut Loader<'_>, steps: Vec<_>| {
             steps.into_iter().map(|planned| loader.ready(planned)).collect::<Result<Vec<_>>>()
         };
