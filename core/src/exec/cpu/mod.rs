@@ -8,6 +8,7 @@ mod norm;
 mod pack;
 mod pool;
 mod product;
+mod profile;
 mod span;
 mod step;
 #[cfg(test)]
