@@ -9,6 +9,8 @@ mod conditioning;
 mod memory_tests;
 mod models;
 mod options;
+#[cfg(test)]
+mod packed_tests;
 mod picture;
 mod piece;
 mod pipeline;

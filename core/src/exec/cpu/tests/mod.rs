@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "calls a kernel by itself")]
 
 mod contract;
+mod kept;
 mod naive;
 mod random;
 
