@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p dreamframe --features internals --bench cpu_network -- [network] [size] [dtype] [threads] [rounds]`
 //!
-//! Networks: `sd-turbo`, `sdxl-turbo`, `bk-sdm-tiny` (UNets), `taesd-enc`, `taesd-dec`; weights are random.
+//! Networks: `sd-turbo`, `sdxl-turbo`, `bk-sdm-tiny`, `demo` (UNets), `taesd-enc`, `taesd-dec`, `demo-enc`, `demo-dec`;
+//! weights are random.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -23,17 +24,27 @@ fn unknown(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("no network {name}"))
 }
 
+/// The `config.json` of a part of `model`.
+fn config(model: &str, part: &str) -> Result<String> {
+    if model == "demo" {
+        let folder = if part == "unet" { "unet" } else { "vae" };
+        let path = format!("{}/../models/dreamframe-tiny/{folder}/config.json", env!("CARGO_MANIFEST_DIR"));
+        return std::fs::read_to_string(&path).map_err(|_| unknown(&path));
+    }
+    let known = known_model(model).ok_or_else(|| unknown(model))?;
+    Ok(if part == "unet" { known.unet } else { known.autoencoder }.to_owned())
+}
+
 fn program(name: &str, size: usize, rows: usize) -> Result<Program> {
-    if let Some(part) = name.strip_prefix("taesd-") {
-        let known = known_model("sd-turbo").ok_or_else(|| unknown(name))?;
-        let taesd = Autoencoder::from_json(known.autoencoder)?;
+    if let Some((model, part @ ("enc" | "dec"))) = name.rsplit_once('-') {
+        let model = if model == "taesd" { "sd-turbo" } else { model };
+        let autoencoder = Autoencoder::from_json(&config(model, part)?)?;
         return match part {
-            "enc" => taesd.encoder_program(rows, size, size),
-            "dec" => taesd.decoder_program(rows, size, size),
-            _ => Err(unknown(name)),
+            "enc" => autoencoder.encoder_program(rows, size, size),
+            _ => autoencoder.decoder_program(rows, size, size),
         };
     }
-    let known = known_model(name).ok_or_else(|| unknown(name))?;
+    let unet = UnetConfig::from_json(&config(name, "unet")?)?;
     let side = size / 8;
     let shape = UnetShape {
         rows,
@@ -44,7 +55,7 @@ fn program(name: &str, size: usize, rows: usize) -> Result<Program> {
         text_of_row: vec![0; rows],
         guidance_embedding: false,
     };
-    unet_program(&UnetConfig::from_json(known.unet)?, &shape)
+    unet_program(&unet, &shape)
 }
 
 fn inputs(program: &Program, rate: Rate) -> Result<Vec<Vec<f32>>> {
@@ -58,6 +69,11 @@ fn inputs(program: &Program, rate: Rate) -> Result<Vec<Vec<f32>>> {
 
 fn slices(numbers: &[Vec<f32>]) -> Vec<&[f32]> {
     numbers.iter().map(Vec::as_slice).collect()
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
 }
 
 fn main() -> Result<()> {
@@ -77,26 +93,27 @@ fn main() -> Result<()> {
     let mut output = vec![0.0; program.shape(program.outputs()[0].value).len()];
     network.run(&constants, &mut arena, &slices(&frame), &mut [&mut output])?;
 
-    let (mut times, mut whole, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
+    let (mut all, mut whole, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..rounds {
+        let mut times = Vec::new();
         peak = peak.max(executor.peak());
         let start = Instant::now();
         network.profile(&constants, &mut arena, &slices(&frame), &mut [&mut output], &mut times)?;
         whole.push(start.elapsed().as_secs_f64() * 1e3);
+        all.push(times);
     }
-    whole.sort_by(f64::total_cmp);
     let mut kinds: HashMap<&str, (usize, f64, f64)> = HashMap::new();
-    for time in &times {
-        let (count, operations, ms) = kinds.entry(&time.what).or_default();
+    for (i, step) in all[0].iter().enumerate() {
+        let (count, operations, ms) = kinds.entry(&step.what).or_default();
         *count += 1;
-        *operations += time.operations / 1e9;
-        *ms += time.nanos as f64 / 1e6 / rounds as f64;
+        *operations += step.operations / 1e9;
+        *ms += median(all.iter().map(|times| times[i].nanos as f64 / 1e6).collect());
     }
     let total: f64 = kinds.values().map(|kind| kind.2).sum();
     let operations: f64 = kinds.values().map(|kind| kind.1).sum();
     let mut kinds = kinds.into_iter().collect::<Vec<_>>();
     kinds.sort_by(|(_, a), (_, b)| b.2.total_cmp(&a.2));
-    println!("{name} {size}, {}: median {:.1} ms of {rounds}", executor.describe(), whole[whole.len() / 2]);
+    println!("{name} {size}, {}: median {:.1} ms of {rounds}", executor.describe(), median(whole));
     println!("peak {peak:.0} GFLOP/s; {operations:.1} GFLOP are {:.1} % of it\n", operations / total * 1e5 / peak);
     println!("{:52} {:>4} {:>9} {:>7} {:>8}", "step", "n", "ms", "share", "of peak");
     for (what, (count, operations, ms)) in kinds {

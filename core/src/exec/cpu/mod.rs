@@ -31,7 +31,7 @@ use crate::net::plan::Plan;
 use crate::net::{Program, Weights};
 
 /// How a [`CpuExecutor`] uses the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuOptions {
     /// How many threads work on a frame, with the one that calls; `None` takes as many as this process may use at once.
     /// The result does not depend on it.
@@ -41,9 +41,15 @@ pub struct CpuOptions {
     /// Which instructions; `None` takes the fastest for `dtype` that the machine has, or what the environment variable
     /// `DREAMFRAME_CPU` names.
     pub isa: Option<Isa>,
-    /// Whether each thread but the caller's stays on a core of its own (Linux only): steadier times on a machine that
-    /// has nothing else to do, worse ones where others pin theirs to the same cores.
+    /// Whether each thread but the caller's stays on a core of its own, so that no two of them share one. Done on Linux,
+    /// for the first executor of a process, and where there are as many cores as threads.
     pub pin: bool,
+}
+
+impl Default for CpuOptions {
+    fn default() -> Self {
+        Self { threads: None, dtype: Dtype::F32, isa: None, pin: true }
+    }
 }
 
 /// The most threads that an executor starts.

@@ -24,7 +24,7 @@ mod tile;
 use std::fmt;
 
 pub(super) use self::args::{
-    Convert, Finish, Geglu, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax, Tile, TileKernel,
+    Convert, Finish, Geglu, HIDDEN, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax, Tile, TileKernel,
 };
 pub use self::isa::Isa;
 
