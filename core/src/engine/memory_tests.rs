@@ -65,8 +65,7 @@ impl Network for GreedyNetwork {
 }
 
 fn engine(side: u32) -> Result<Engine> {
-    let mut options = EngineOptions::default();
-    options.allow_any_size = true;
+    let options = EngineOptions { allow_any_size: true, ..EngineOptions::default() };
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
     Engine::new(Workshop { source: ModelSource::Demo, options, executor: Arc::new(Greedy) }, params, Vec::new())

@@ -27,10 +27,8 @@ fn model(folder: &Path) -> PathBuf {
 
 /// Builds an engine; gives what it tells about packed weights, and the pixels of a picture.
 fn picture(model: &Path, cache: PackedCache) -> (Vec<String>, Vec<u8>) {
-    let mut options = EngineOptions::default();
-    options.allow_any_size = true;
-    options.threads = Some(2);
-    options.packed_cache = cache;
+    let options =
+        EngineOptions { allow_any_size: true, threads: Some(2), packed_cache: cache, ..EngineOptions::default() };
     let mut params = StreamDiffusionParams::demo();
     params.model_id = "demo".into();
     (params.width, params.height) = (SIDE, SIDE);

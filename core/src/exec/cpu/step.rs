@@ -130,9 +130,8 @@ impl Loader<'_> {
     /// Packs what the products of `steps` need, the largest first, on all threads: a few at a time, so that frames of an
     /// engine that runs beside get the threads in between. What fails here fails again when a step is made ready.
     pub(super) fn pack_all<'p>(&self, steps: impl Iterator<Item = &'p Planned>, pool: &Pool) {
-        let product = |planned: &Planned| match planned.step.kind {
-            StepKind::Product(geometry) => Some(self.source(&geometry)),
-            _ => None,
+        let product = |planned: &Planned| {
+            if let StepKind::Product(geometry) = planned.step.kind { Some(self.source(&geometry)) } else { None }
         };
         let mut sources: Vec<Source<'_>> = steps.filter_map(product).collect();
         sources.sort_by_key(|source| std::cmp::Reverse(source.len()));

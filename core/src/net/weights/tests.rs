@@ -19,7 +19,9 @@ impl WeightSource for Counting {
 
 /// A store in memory.
 #[derive(Debug, Default, Clone)]
-struct Shelf(Arc<Mutex<HashMap<PackedLayout, Vec<(String, Vec<u8>)>>>>);
+struct Shelf(Arc<Mutex<Shelved>>);
+
+type Shelved = HashMap<PackedLayout, Vec<(String, Vec<u8>)>>;
 
 impl PackedStore for Shelf {
     fn load(&self, layout: &PackedLayout, _parallel: Parallel<'_>) -> (Sections, Vec<String>) {
