@@ -179,7 +179,8 @@ fn weights_in_memory_and_random_ones_elsewhere_are_not_kept() {
 fn what_a_fuzzer_makes_is_read_as_a_file() {
     let sealed = sealed(b"table", b"data").unwrap();
     assert!(matches!(check_bytes(sealed), Err(PackedError::Damaged(_))));
-    let setting = Setting::new();
-    save(&setting.files());
-    assert_eq!(check_bytes(fs::read(setting.path()).unwrap()).unwrap(), 4);
+    // Made by another program, by what the format says.
+    let small = include_bytes!("../../../../fuzz/seeds/packed_weights/small.packed");
+    let read = check_bytes(small.to_vec());
+    assert!(if cfg!(target_endian = "little") { read.unwrap() == 96 } else { read.is_err() });
 }
