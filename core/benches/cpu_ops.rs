@@ -138,7 +138,7 @@ fn time(executor: &CpuExecutor, write: &dyn Fn(&mut ProgramBuilder)) -> Result<(
     let network = executor.compile(&program, &Weights::new(Arc::new(Counted)))?;
     let constants = network.constants(&[])?;
     let mut arena = Arena::new();
-    arena.reserve(network.arena_len());
+    arena.reserve(network.arena_len())?;
     let numbers = |shape: Shape| (0..shape.len()).map(|i| (i * 7907 % 301) as f32 * 0.01 - 1.5).collect::<Vec<_>>();
     let inputs = program.inputs().iter().map(|input| numbers(program.shape(input.value))).collect::<Vec<_>>();
     let inputs = inputs.iter().map(Vec::as_slice).collect::<Vec<_>>();

@@ -24,8 +24,10 @@ pub use self::kernel::Isa;
 use self::kernel::Kernels;
 use self::network::CpuNetwork;
 use self::pool::Pool;
+use self::step::Rooms;
 use super::{Dtype, Executor, Network};
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::plan::Plan;
 use crate::net::{Program, Weights};
 
 /// How a [`CpuExecutor`] uses the machine.
@@ -145,6 +147,10 @@ impl Executor for CpuExecutor {
 
     fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    fn least_arena_bytes(&self, program: &Program) -> usize {
+        Plan::new(program, &Rooms(self.kernels)).arena_len.saturating_mul(self.kernels.size)
     }
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {

@@ -78,7 +78,7 @@ impl Ours {
         let programs = case.programs()?.into_iter();
         let stages = programs.map(|program| Stage::new(&executor, program, case)).collect::<Result<Vec<_>>>()?;
         let mut arena = Arena::new();
-        stages.iter().for_each(|stage| arena.reserve(stage.network.arena_len()));
+        stages.iter().try_for_each(|stage| arena.reserve(stage.network.arena_len()))?;
         // The executor has its threads on the other cores; ours, which works too, would wander onto one of them.
         system::keep_to_cores(1)?;
         Ok(Self { about: format!("dreamframe {}", executor.describe()), stages, arena })
