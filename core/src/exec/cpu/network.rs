@@ -11,6 +11,7 @@ use super::kernel::Kernels;
 use super::pool::Pool;
 use super::span::{Aligned, LINE, Scratch, Span};
 use super::step::{Loader, Ready, Rooms};
+use super::winograd::Choice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network};
 use crate::net::plan::{Plan, Space};
@@ -81,16 +82,18 @@ impl CpuNetwork {
         program: &Arc<Program>,
         weights: &Weights,
         kernels: &'static Kernels,
+        winograd: Choice,
         pool: &Arc<Pool>,
     ) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let mut plan = Plan::new(program, &Rooms(kernels));
+        let mut plan = Plan::new(program, &Rooms(kernels, winograd));
         let mut loader = Loader {
             program,
             values: &plan.values,
             places: &plan.places,
             weights,
             kernels,
+            winograd,
             keys: Vec::new(),
             widest_kernel: 1,
         };

@@ -1,7 +1,7 @@
 //! Weights as the micro-kernels read them: panels of output channels, and in each panel tap after tap, input channel
 //! after input channel, the weights of the panel's output channels side by side.
 
-use super::kernel::{Kernels, TileKernel};
+use super::kernel::{Kernels, MOST_POINTS, TileKernel, weights_at_points};
 use super::span::{Aligned, Number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
@@ -87,17 +87,18 @@ pub(super) struct Source<'a> {
     /// Whether a kernel of side 3 is turned into four of side 2, one for each place of an output pixel within the four
     /// that an input pixel is enlarged to.
     pub(super) phases: bool,
+    /// Whether a kernel of side 3 is kept at points, for tiles of so many output pixels a side.
+    pub(super) winograd: Option<usize>,
 }
 
 impl Source<'_> {
     /// The packed forms (four for phases, else one), made once for all plans over `weights`.
     pub(super) fn pack(&self, weights: &Weights, kernels: &Kernels) -> Result<std::sync::Arc<Vec<Packed>>> {
-        let form = if self.phases {
-            "phases"
-        } else if self.geglu {
-            "geglu"
-        } else {
-            "panels"
+        let form = match self.winograd {
+            Some(side) => format!("winograd{side}"),
+            None if self.phases => "phases".to_owned(),
+            None if self.geglu => "geglu".to_owned(),
+            None => "panels".to_owned(),
         };
         let isa = kernels.isa.name();
         let key = format!("{}+{}#{isa}.{form}", self.weight, self.bias.unwrap_or(""));
@@ -114,15 +115,19 @@ impl Source<'_> {
             let pack = |numbers: &[f32], taps| {
                 let (bias, shape) = (bias.as_deref(), [self.c_out, self.c_in, taps]);
                 let packed = match kernels.isa.dtype() {
-                    Dtype::F32 => pack::<f32>(numbers, bias, shape, self.geglu, kernels),
-                    Dtype::Bf16 => pack::<u16>(numbers, bias, shape, self.geglu, kernels),
+                    Dtype::F32 => pack::<f32>(numbers, bias, shape, self.geglu, self.winograd, kernels),
+                    Dtype::Bf16 => pack::<u16>(numbers, bias, shape, self.geglu, self.winograd, kernels),
                 };
                 packed.map_err(|error| error.within(self.weight))
             };
             if self.phases {
                 return (0..4).map(|phase| pack(&phase_of(&numbers, phase / 2, phase % 2), 4)).collect();
             }
-            Ok(vec![pack(&numbers, self.kernel.map_or(1, |side| side * side))?])
+            let taps = match self.winograd {
+                Some(side) => (side + 2) * (side + 2),
+                None => self.kernel.map_or(1, |side| side * side),
+            };
+            Ok(vec![pack(&numbers, taps)?])
         })
     }
 }
@@ -155,8 +160,10 @@ fn pack<T: Number>(
     bias: Option<&[f32]>,
     [c_out, c_in, taps]: [usize; 3],
     geglu: bool,
+    winograd: Option<usize>,
     kernels: &Kernels,
 ) -> Result<Packed> {
+    let given = if winograd.is_some() { 9 } else { taps };
     let group = kernels.group;
     let grouped = c_in.next_multiple_of(group);
     let panels = panels(c_out, grouped * taps, geglu, kernels);
@@ -165,7 +172,7 @@ fn pack<T: Number>(
     let mut stored = Aligned::zeros::<T>(width * grouped * taps).ok_or_else(too_large)?;
     let mut biases = Aligned::zeros::<f32>(width).ok_or_else(too_large)?;
     let factors = kernels.lanes * group;
-    let narrow = !geglu && c_out <= kernels.narrow.len() && c_in.is_multiple_of(factors) && c_in * taps <= NARROW;
+    let narrow = !geglu && winograd.is_none() && c_out <= kernels.narrow.len() && c_in.is_multiple_of(factors) && c_in * taps <= NARROW;
     let weights = stored.numbers_mut::<T>();
     if narrow {
         for (i, &weight) in numbers.iter().enumerate() {
@@ -177,6 +184,7 @@ fn pack<T: Number>(
         }
         return Ok(Packed { panels, weights: stored, size: size_of::<T>(), bias: biases, taps, c_in, narrow, geglu });
     }
+    let mut points = [0.0; MOST_POINTS];
     for panel in &panels {
         let width = panel.vectors * kernels.lanes;
         for part in 0..if geglu { 2 } else { 1 } {
@@ -186,10 +194,15 @@ fn pack<T: Number>(
             for first in (0..c_in).step_by(16) {
                 let some = first..(first + 16).min(c_in);
                 for j in 0..panel.channels {
-                    let source = &numbers[(row + j) * c_in * taps..][..c_in * taps];
+                    let source = &numbers[(row + j) * c_in * given..][..c_in * given];
                     for c in some.clone() {
                         let at = c / group * group * width + (place + j) * group + c % group;
-                        for (tap, &weight) in source[c * taps..(c + 1) * taps].iter().enumerate() {
+                        let mut at_taps = &source[c * given..(c + 1) * given];
+                        if let Some(side) = winograd {
+                            weights_at_points(side, at_taps, &mut points);
+                            at_taps = &points[..taps];
+                        }
+                        for (tap, &weight) in at_taps.iter().enumerate() {
                             columns[tap * grouped * width + at] = T::of(weight);
                         }
                     }
@@ -276,7 +289,7 @@ mod tests {
     fn gates_lie_beside_their_values() {
         let kernels = Isa::Portable.kernels().unwrap();
         let numbers = (0..12).map(|i| i as f32).collect::<Vec<_>>();
-        let packed = pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, kernels).unwrap();
+        let packed = pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, None, kernels).unwrap();
         assert_eq!(packed.weights.numbers::<f32>()[..8], [0.0, 2.0, 4.0, 0.0, 6.0, 8.0, 10.0, 0.0]);
         assert_eq!(packed.bias.numbers::<f32>()[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
     }

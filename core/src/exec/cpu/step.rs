@@ -10,6 +10,7 @@ use super::norm::{self, Norm};
 use super::pack::{self, Source};
 use super::product::Product;
 use super::span::{Aligned, Span};
+use super::winograd::{self, Choice, Winograd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
 use crate::net::plan::{Layout, Place, Planned, Space};
@@ -26,6 +27,7 @@ pub(super) struct Ready {
 #[derive(Debug)]
 enum Work {
     Product(Product),
+    Winograd(Winograd),
     GroupNorm(Norm, usize),
     LayerNorm(Norm),
     PackKeys(KeyLayout),
@@ -41,7 +43,7 @@ enum Work {
 }
 
 /// What the kernels want room for.
-pub(super) struct Rooms(pub(super) &'static Kernels);
+pub(super) struct Rooms(pub(super) &'static Kernels, pub(super) Choice);
 
 impl Layout for Rooms {
     fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize {
@@ -52,12 +54,16 @@ impl Layout for Rooms {
         self.0.isa.dtype() == Dtype::F32
     }
 
-    fn scratch_len(&self, step: &Step, input: Shape, _output: Shape) -> usize {
+    fn scratch_len(&self, step: &Step, input: Shape, output: Shape) -> usize {
+        // In `f32`, whatever values are stored as.
+        let stored = |len: usize| len * size_of::<f32>() / self.0.size;
         match step.kind {
-            // In `f32`, whatever values are stored as.
-            StepKind::GroupNorm { .. } => norm::group_norm_scratch(input) * size_of::<f32>() / self.0.size,
-            StepKind::Product(_)
-            | StepKind::LayerNorm { .. }
+            StepKind::GroupNorm { .. } => stored(norm::group_norm_scratch(input)),
+            StepKind::Product(ref geometry) => self
+                .1
+                .form(geometry, input, output.c, self.0)
+                .map_or(0, |form| stored(winograd::scratch(form, input, output.c, self.0))),
+            StepKind::LayerNorm { .. }
             | StepKind::PackKeys { .. }
             | StepKind::Attention { .. }
             | StepKind::Pointwise
@@ -79,6 +85,7 @@ pub(super) struct Loader<'a> {
     pub(super) places: &'a [Place],
     pub(super) weights: &'a Weights,
     pub(super) kernels: &'static Kernels,
+    pub(super) winograd: Choice,
     /// The layout of each packed value so far.
     pub(super) keys: Vec<(Slot, KeyLayout)>,
     /// The longest side of a kernel so far.
@@ -93,6 +100,8 @@ impl Loader<'_> {
         let work = match planned.step.kind {
             StepKind::Product(geometry) => {
                 let spec = self.program.weight(geometry.weight);
+                let (input, c_out) = (shape(inputs[0]), shape(output).c);
+                let form = self.winograd.form(&geometry, input, c_out, self.kernels);
                 let source = Source {
                     weight: &spec.name,
                     bias: geometry.bias.map(|bias| self.program.weight(bias).name.as_str()),
@@ -101,10 +110,14 @@ impl Loader<'_> {
                     kernel: spec.shape.get(2).copied(),
                     geglu: geometry.geglu,
                     phases: Product::in_phases(&geometry),
+                    winograd: form.map(|form| form.side),
                 };
                 let packed = source.pack(self.weights, self.kernels)?;
                 self.widest_kernel = self.widest_kernel.max(geometry.kernel);
-                Work::Product(Product::new(packed, geometry, shape(inputs[0]), self.kernels))
+                match form {
+                    Some(form) => Work::Winograd(Winograd::new(packed, form, input, c_out, self.kernels)),
+                    None => Work::Product(Product::new(packed, geometry, input, self.kernels)),
+                }
             }
             StepKind::GroupNorm { groups, eps, weight, bias } => Work::GroupNorm(self.norm(weight, bias, eps)?, groups),
             StepKind::LayerNorm { eps, weight, bias } => Work::LayerNorm(self.norm(weight, bias, eps)?),
@@ -163,6 +176,7 @@ impl Loader<'_> {
     pub(super) fn thread_scratch(&self, steps: &[Ready]) -> usize {
         let need = |ready: &Ready| match &ready.work {
             Work::Product(product) => product.thread_scratch(self.kernels),
+            Work::Winograd(winograd) => winograd.thread_scratch(),
             Work::Attention(attention) => attention.thread_scratch(),
             Work::GroupNorm(..)
             | Work::LayerNorm(_)
@@ -193,6 +207,7 @@ impl Ready {
         }
         match &self.work {
             Work::Product(product) => product.run(run, x, out, posts),
+            Work::Winograd(winograd) => winograd.run(run, x, out, posts, scratch),
             Work::GroupNorm(norm, groups) => norm::group_norm(run, norm, *groups, [x, out], scratch, posts),
             Work::LayerNorm(norm) => norm::layer_norm(run, norm, [x, out], posts),
             Work::PackKeys(layout) => layout.pack(run, x, second(), out),

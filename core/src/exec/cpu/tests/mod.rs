@@ -5,6 +5,7 @@
 mod contract;
 mod naive;
 mod random;
+mod winograd;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ const ROUNDING: f64 = 5e-7;
 const BF16_ROUNDING: f64 = 2.0 / 512.0;
 
 pub(super) fn executor(isa: Isa, threads: usize) -> CpuExecutor {
-    CpuExecutor::new(CpuOptions { threads: NonZeroUsize::new(threads), dtype: isa.dtype(), isa: Some(isa), pin: false })
+    CpuExecutor::new(CpuOptions { threads: NonZeroUsize::new(threads), dtype: isa.dtype(), isa: Some(isa), ..Default::default() })
         .unwrap()
 }
 
