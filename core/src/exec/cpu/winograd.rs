@@ -69,10 +69,43 @@ impl Choice {
     }
 }
 
-/// Where it was measured to be faster than nine products a pixel.
+/// Fewest channels, on both sides, that are worth turning to points and back.
+const FEWEST_CHANNELS: usize = 64;
+/// Fewest tiles for each weight that is read: with fewer, reading the weights takes longest.
+const FEWEST_TILES: usize = 32;
+/// Fewest tiles of side 4: with fewer, memory for weights that are 4 times as large is not worth what is gained beside
+/// side 2.
+const FEWEST_LARGE_TILES: usize = 64;
+/// Channels from which on a block is shared: its weights are then too large to be gone through for a few tiles.
+const SHARED_CHANNELS: usize = 192;
+/// Bytes of a shared block: about the size of the third cache.
+const SHARED: usize = 32 << 20;
+/// Bytes of a thread's own block: half of the second cache.
+const ALONE: usize = 512 * 1024;
+/// Blocks that an image is cut into, so that many threads have about as much to do; and the fewest tiles of one.
+const BLOCKS: usize = 32;
+const FEWEST_IN_BLOCK: usize = 24;
+
+/// Where it was measured to be faster than nine products a pixel (`benches/winograd.rs`).
 fn measured(input: Shape, c_out: usize, kernels: &Kernels) -> Option<Form> {
-    let _ = (input, c_out, kernels, Dtype::F32);
-    None
+    let tiles = |side| input.n * input.h.div_ceil(side) * input.w.div_ceil(side);
+    if input.c.min(c_out) < FEWEST_CHANNELS || tiles(2) < FEWEST_TILES {
+        return None;
+    }
+    // bf16 loses a tenth of its precision at side 2, nine tenths at side 4.
+    let large = kernels.isa.dtype() == Dtype::F32 && tiles(4) >= FEWEST_LARGE_TILES;
+    let side = if large { 4 } else { 2 };
+    let (tiles, shared) = (tiles(side), input.c.max(c_out) >= SHARED_CHANNELS);
+    let widest = kernels.tiles.len() * kernels.lanes;
+    let sums = if shared { c_out } else { c_out.min(widest) };
+    let each = (side + 2) * (side + 2) * (input.c * kernels.size + sums * size_of::<f32>());
+    let tiles = if shared {
+        // Blocks of one size.
+        tiles.div_ceil((tiles * each).div_ceil(SHARED))
+    } else {
+        (ALONE / each).min(tiles.div_ceil(BLOCKS)).max(FEWEST_IN_BLOCK)
+    };
+    Some(Form { side, tiles, shared })
 }
 
 /// The memory of a block: its tiles at each point, and its sums of some panels.
