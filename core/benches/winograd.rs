@@ -14,7 +14,7 @@ use std::time::Instant;
 use dreamframe::Result;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa, WinogradForm};
 use dreamframe::exec::{Arena, Constants, Executor, Network};
-use dreamframe::net::{ProgramBuilder, Rate, Shape, WeightSource, Weights};
+use dreamframe::net::{Padding, ProgramBuilder, Rate, Shape, WeightSource, Weights};
 
 /// Weights of no meaning.
 struct Counted;
@@ -50,6 +50,11 @@ const CASES: [(usize, usize, usize); 17] = [
     (128, 128, 64),
 ];
 
+/// Channels of what comes in.
+const INPUTS: usize = 8;
+/// Layers in a row, where one's output is as good an input.
+const LAYERS: usize = 4;
+
 /// A form of a convolution with all that it needs to run.
 struct Runner {
     name: String,
@@ -62,8 +67,12 @@ struct Runner {
 impl Runner {
     fn new(name: &str, executor: &CpuExecutor, [c_in, c_out, side]: [usize; 3]) -> Result<Self> {
         let mut b = ProgramBuilder::new("bench");
-        let x = b.input("x", Shape::new(1, side, side, c_in), Rate::Frame);
-        let y = b.conv3x3("conv", x, c_out);
+        // Few numbers come in, many layers follow: what is measured is the layer.
+        let x = b.input("x", Shape::new(1, side, side, INPUTS), Rate::Frame);
+        let mut y = b.conv2d("first", x, c_in, 1, 1, Padding::all(0), false, false);
+        for _ in 0..if c_in == c_out { LAYERS } else { 1 } {
+            y = b.conv3x3("conv", y, c_out);
+        }
         let y = b.slice(y, 0, 1);
         b.output("y", y);
         let network = executor.compile(&Arc::new(b.finish()), &Weights::new(Arc::new(Counted)))?;
@@ -116,7 +125,7 @@ fn main() -> Result<()> {
         }
         let runners = executors.iter().map(|(name, executor)| Runner::new(name, executor, [c_in, c_out, side]));
         let mut runners = runners.collect::<Result<Vec<_>>>()?;
-        let input = (0..side * side * c_in).map(|i| (i * 7907 % 301) as f32 * 0.01 - 1.5).collect::<Vec<_>>();
+        let input = (0..side * side * INPUTS).map(|i| (i * 7907 % 301) as f32 * 0.01 - 1.5).collect::<Vec<_>>();
         let mut output = vec![0.0; side * side];
         let begin = Instant::now();
         while runners[0].times.len() < 9 || (begin.elapsed().as_secs_f64() < 1.5 && runners[0].times.len() < 100) {

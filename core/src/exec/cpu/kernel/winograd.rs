@@ -12,6 +12,26 @@ pub(super) const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
 /// The square root of two.
 pub(super) const B: f32 = std::f32::consts::SQRT_2;
 
+/// `x * a + b`.
+#[inline(always)]
+unsafe fn times<S: Simd>(x: f32, a: S::V, b: S::V) -> S::V {
+    // SAFETY: the caller promises that the processor has the vectors.
+    unsafe { S::fma(S::splat(x), a, b) }
+}
+
+/// Lines of columns.
+#[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the numbers in registers")]
+#[inline(always)]
+fn turned<V: Copy, const N: usize>(columns: &[[V; N]; N]) -> [[V; N]; N] {
+    let mut lines = *columns;
+    for x in 0..N {
+        for y in 0..N {
+            lines[y][x] = columns[x][y];
+        }
+    }
+    lines
+}
+
 /// The input at each point, from pixels side by side.
 #[inline(always)]
 unsafe fn to_points<S: Simd, const N: usize>(d: [S::V; N]) -> [S::V; N] {
@@ -24,15 +44,14 @@ unsafe fn to_points<S: Simd, const N: usize>(d: [S::V; N]) -> [S::V; N] {
             v[2] = S::sub(d[2], d[1]);
             v[3] = S::sub(d[1], d[3]);
         } else {
-            let times = |x: f32, a, b| S::fma(S::splat(x), a, b);
-            v[0] = times(-2.5, d[2], S::add(d[0], d[4]));
-            let (even, odd) = (times(-2.0, d[2], d[4]), times(-2.0, d[1], d[3]));
-            v[1] = times(A, odd, even);
-            v[2] = times(-A, odd, even);
-            let (even, odd) = (times(-0.5, d[2], d[4]), times(-0.5, d[1], d[3]));
-            v[3] = times(B, odd, even);
-            v[4] = times(-B, odd, even);
-            v[5] = times(-2.5, d[3], S::add(d[1], d[5]));
+            v[0] = times::<S>(-2.5, d[2], S::add(d[0], d[4]));
+            let (even, odd) = (times::<S>(-2.0, d[2], d[4]), times::<S>(-2.0, d[1], d[3]));
+            v[1] = times::<S>(A, odd, even);
+            v[2] = times::<S>(-A, odd, even);
+            let (even, odd) = (times::<S>(-0.5, d[2], d[4]), times::<S>(-0.5, d[1], d[3]));
+            v[3] = times::<S>(B, odd, even);
+            v[4] = times::<S>(-B, odd, even);
+            v[5] = times::<S>(-2.5, d[3], S::add(d[1], d[5]));
         }
         v
     }
@@ -48,19 +67,19 @@ unsafe fn from_points<S: Simd, const N: usize>(m: [S::V; N]) -> [S::V; N] {
             y[0] = S::add(m[0], S::add(m[1], m[2]));
             y[1] = S::sub(S::sub(m[1], m[2]), m[3]);
         } else {
-            let times = |x: f32, a, b| S::fma(S::splat(x), a, b);
             let (near, far) = (S::add(m[1], m[2]), S::add(m[3], m[4]));
             let (near_odd, far_odd) = (S::sub(m[1], m[2]), S::sub(m[3], m[4]));
             y[0] = S::add(m[0], S::add(near, far));
-            y[1] = S::mul(S::splat(A), times(2.0, far_odd, near_odd));
-            y[2] = times(2.0, far, S::mul(S::splat(0.5), near));
-            y[3] = times(A * 0.5, times(8.0, far_odd, near_odd), m[5]);
+            y[1] = S::mul(S::splat(A), times::<S>(2.0, far_odd, near_odd));
+            y[2] = times::<S>(2.0, far, S::mul(S::splat(0.5), near));
+            y[3] = times::<S>(A * 0.5, times::<S>(8.0, far_odd, near_odd), m[5]);
         }
         y
     }
 }
 
 /// A column of a tile at the points of its lines; zeros beside the image. `n` channels are left.
+#[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the numbers in registers")]
 #[inline(always)]
 unsafe fn column<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(
     args: &ToPoints,
@@ -74,9 +93,10 @@ unsafe fn column<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(
         if x < 0 || x >= args.width as isize {
             return d;
         }
-        for (d, &(line, ld)) in d.iter_mut().zip(&args.lines) {
+        for y in 0..N {
+            let (line, ld) = args.lines[y];
             let from = line.cast::<M::Stored>().add(x as usize * ld + c);
-            *d = if WHOLE { M::get(from) } else { M::get_first(from, n) };
+            d[y] = if WHOLE { M::get(from) } else { M::get_first(from, n) };
         }
         to_points::<S, N>(d)
     }
@@ -98,6 +118,7 @@ pub(super) unsafe fn spread<S: Simd, M: Storage<S>, const N: usize>(args: &ToPoi
 }
 
 /// A vector of channels of all tiles.
+#[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the numbers in registers")]
 #[inline(always)]
 unsafe fn vector<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(args: &ToPoints, c: usize, n: usize) {
     let side = N - 2;
@@ -110,18 +131,16 @@ unsafe fn vector<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(args
         for tile in 0..args.tiles {
             (columns[0], columns[1]) = (columns[side], columns[side + 1]);
             let first = args.first + (tile * side) as isize;
-            for (i, to) in columns.iter_mut().enumerate().skip(2) {
-                *to = column::<S, M, N, WHOLE>(args, first + i as isize, c, n);
+            for x in 2..N {
+                columns[x] = column::<S, M, N, WHOLE>(args, first + x as isize, c, n);
             }
             let to = args.out.cast::<M::Stored>().add(tile * args.out_ld + c);
+            let lines = turned(&columns);
             for y in 0..N {
-                let mut line = [columns[0][y]; N];
-                for (number, column) in line.iter_mut().zip(&columns).skip(1) {
-                    *number = column[y];
-                }
-                for (x, v) in to_points::<S, N>(line).into_iter().enumerate() {
+                let points = to_points::<S, N>(lines[y]);
+                for x in 0..N {
                     let to = to.add((y * N + x) * args.point_stride);
-                    if WHOLE { M::put(to, v) } else { M::put_first(to, n, v) }
+                    if WHOLE { M::put(to, points[x]) } else { M::put_first(to, n, points[x]) }
                 }
             }
         }
@@ -129,6 +148,7 @@ unsafe fn vector<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(args
 }
 
 /// See [`FromPoints`].
+#[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the numbers in registers")]
 #[inline(always)]
 pub(super) unsafe fn gather<S: Simd, const N: usize>(args: &FromPoints) {
     let side = N - 2;
@@ -138,20 +158,18 @@ pub(super) unsafe fn gather<S: Simd, const N: usize>(args: &FromPoints) {
             unsafe {
                 let at = args.sums.add(tile * args.width + j);
                 let mut columns = [[S::splat(0.0); N]; N];
-                for (x, column) in columns.iter_mut().enumerate() {
-                    for (y, sum) in column.iter_mut().enumerate() {
-                        *sum = S::load(at.add((y * N + x) * args.point_stride));
+                for x in 0..N {
+                    for y in 0..N {
+                        columns[x][y] = S::load(at.add((y * N + x) * args.point_stride));
                     }
-                    *column = from_points::<S, N>(*column);
+                    columns[x] = from_points::<S, N>(columns[x]);
                 }
                 let bias = S::load(args.bias.add(j));
+                let lines = turned(&columns);
                 for y in 0..side {
-                    let mut line = [columns[0][y]; N];
-                    for (sum, column) in line.iter_mut().zip(&columns).skip(1) {
-                        *sum = column[y];
-                    }
-                    for (x, v) in from_points::<S, N>(line).into_iter().take(side).enumerate() {
-                        S::store(at.add((y * side + x) * args.point_stride), S::add(v, bias));
+                    let pixels = from_points::<S, N>(lines[y]);
+                    for x in 0..side {
+                        S::store(at.add((y * side + x) * args.point_stride), S::add(pixels[x], bias));
                     }
                 }
             }
