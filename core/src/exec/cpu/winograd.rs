@@ -70,7 +70,8 @@ impl Choice {
 }
 
 /// Fewest channels, on both sides, that are worth turning to points and back.
-const FEWEST_CHANNELS: usize = 64;
+const FEWEST_CHANNELS_F32: usize = 32;
+const FEWEST_CHANNELS_BF16: usize = 64;
 /// Fewest tiles for each weight that is read: with fewer, reading the weights takes longest.
 const FEWEST_TILES: usize = 32;
 /// Fewest tiles of side 4: with fewer, memory for weights that are 4 times as large is not worth what is gained beside
@@ -80,20 +81,24 @@ const FEWEST_LARGE_TILES: usize = 64;
 const SHARED_CHANNELS: usize = 192;
 /// Bytes of a shared block: about the size of the third cache.
 const SHARED: usize = 32 << 20;
-/// Bytes of a thread's own block: half of the second cache.
-const ALONE: usize = 512 * 1024;
-/// Blocks that an image is cut into, so that many threads have about as much to do; and the fewest tiles of one.
+/// Bytes of a thread's own block: what the second cache holds beside weights.
+const ALONE: usize = 448 * 1024;
+/// Blocks that an image is cut into, so that many threads have about as much to do.
 const BLOCKS: usize = 32;
-const FEWEST_IN_BLOCK: usize = 24;
+/// Blocks are of a multiple of so many tiles, which fills the rows of most micro-kernels.
+const ROWS: usize = 12;
 
-/// Where it was measured to be faster than nine products a pixel (`benches/winograd.rs`).
+/// Where it was measured to be faster than nine products a pixel (`benches/winograd.rs` does it).
 fn measured(input: Shape, c_out: usize, kernels: &Kernels) -> Option<Form> {
     let tiles = |side| input.n * input.h.div_ceil(side) * input.w.div_ceil(side);
-    if input.c.min(c_out) < FEWEST_CHANNELS || tiles(2) < FEWEST_TILES {
+    let (fewest, large) = match kernels.isa.dtype() {
+        Dtype::F32 => (FEWEST_CHANNELS_F32, tiles(4) >= FEWEST_LARGE_TILES),
+        // Side 4 would multiply what is lost by rounding by about ten.
+        Dtype::Bf16 => (FEWEST_CHANNELS_BF16, false),
+    };
+    if input.c.min(c_out) < fewest || tiles(2) < FEWEST_TILES {
         return None;
     }
-    // bf16 loses a tenth of its precision at side 2, nine tenths at side 4.
-    let large = kernels.isa.dtype() == Dtype::F32 && tiles(4) >= FEWEST_LARGE_TILES;
     let side = if large { 4 } else { 2 };
     let (tiles, shared) = (tiles(side), input.c.max(c_out) >= SHARED_CHANNELS);
     let widest = kernels.tiles.len() * kernels.lanes;
@@ -103,9 +108,9 @@ fn measured(input: Shape, c_out: usize, kernels: &Kernels) -> Option<Form> {
         // Blocks of one size.
         tiles.div_ceil((tiles * each).div_ceil(SHARED))
     } else {
-        (ALONE / each).min(tiles.div_ceil(BLOCKS)).max(FEWEST_IN_BLOCK)
+        (ALONE / each).min(tiles.div_ceil(BLOCKS)) / ROWS * ROWS
     };
-    Some(Form { side, tiles, shared })
+    Some(Form { side, tiles: tiles.max(ROWS), shared })
 }
 
 /// The memory of a block: its tiles at each point, and its sums of some panels.
