@@ -28,6 +28,7 @@ pub(crate) fn all(report: &mut Report) {
         report.command(&format!("lints: core, {name}"), &mut clippy);
     }
     report.step("lints: fuzz targets", fuzz_targets);
+    report.step("lints: core, aarch64", aarch64);
     let mut docs = cargo();
     docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     report.command("docs", &mut docs);
@@ -50,6 +51,19 @@ fn fuzz_targets() -> Outcome {
     let mut clippy = cargo();
     clippy.args(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target", "--all-targets"]);
     run(clippy.args(["--", "-D", "warnings"]))
+}
+
+/// Other processors get the portable kernels: those build, where the toolchain has the target.
+fn aarch64() -> Outcome {
+    const TARGET: &str = "aarch64-unknown-linux-gnu";
+    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    let installed = installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|l| l == TARGET));
+    if !installed {
+        return Outcome::NotRun(format!("the toolchain has no {TARGET}; `rustup target add {TARGET}` gets it"));
+    }
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--package", "dreamframe", "--target", TARGET, "--", "-D", "warnings"]);
+    run(&mut clippy)
 }
 
 fn python_syntax() -> Outcome {

@@ -79,6 +79,36 @@ pub trait Network: Send + Sync + fmt::Debug {
         inputs: &[&[f32]],
         outputs: &mut [&mut [f32]],
     ) -> Result<()>;
+
+    /// As [`run`](Self::run), and adds the time of each step to `times`, in order; those are filled in if there are none
+    /// yet. Leaves them empty where the device does not tell.
+    ///
+    /// # Errors
+    ///
+    /// Those of `run`.
+    fn profile(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+        times: &mut Vec<StepTime>,
+    ) -> Result<()> {
+        times.clear();
+        self.run(constants, arena, inputs, outputs)
+    }
+}
+
+/// What a step of a network is, and how long it took.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct StepTime {
+    /// The step and its shapes, in words; the same for steps that cost the same.
+    pub what: String,
+    /// Multiplications and additions of its products, counted as the plain algorithm does them; 0 for other steps.
+    pub operations: f64,
+    /// How long it took, in nanoseconds.
+    pub nanos: u64,
 }
 
 /// What a network worked out from its constant inputs; belongs to the network that made it.

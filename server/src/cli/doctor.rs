@@ -57,7 +57,7 @@ impl Facts {
             architecture: std::env::consts::ARCH,
             processor_features: machine::processor_features().to_vec(),
             executor: EngineOptions::default().executor.name(),
-            kernels: Isa::best(),
+            kernels: Isa::ALL.into_iter().rev().find(|isa| isa.available()).unwrap_or(Isa::Portable),
             cores: machine::cores(),
             memory_mb: machine::memory_mb(),
             hub_cache,
@@ -73,7 +73,7 @@ impl Facts {
         match self.kernels {
             Isa::Portable => advice.push("a processor with AVX2: here, only the portable kernels run".to_owned()),
             Isa::Avx2 => advice.push("a processor with AVX-512: its registers are twice as wide".to_owned()),
-            Isa::Avx512 => {}
+            Isa::Avx512 | Isa::Bf16 => {}
         }
         if self.cores < 8 {
             advice.push(format!(

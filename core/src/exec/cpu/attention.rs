@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
-use super::kernel::{Kernels, Scale, Softmax, Tile};
+use super::kernel::{HIDDEN, Kernels, Scale, Softmax, Tile};
 use super::network::Run;
 use super::span::{LINE, Number, Span};
 use crate::exec::Dtype;
@@ -91,48 +91,99 @@ impl KeyLayout {
         packed.ptr().wrapping_add((row * self.heads + head) * self.head_len() * self.size)
     }
 
-    /// Lays out keys and values.
+    /// Lays out keys and values: of each head and row some keys at a time.
     pub(super) fn pack(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
-        match run.kernels.isa.dtype() {
-            Dtype::F32 => self.pack_numbers::<f32>(run, k, v, packed),
-            Dtype::Bf16 => self.pack_numbers::<u16>(run, k, v, packed),
-        }
-    }
-
-    fn pack_numbers<T: Number>(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
-        let group = self.group;
-        run.pieces(self.rows * self.heads, &|piece, _| {
-            let (row, head) = (piece / self.heads, piece % self.heads);
-            // SAFETY: this head of this row is this piece's; `head_len` is what the plan made room for.
-            let to =
-                unsafe { std::slice::from_raw_parts_mut(self.head(packed, row, head).cast::<T>(), self.head_len()) };
-            let (keys, values) = to.split_at_mut(self.keys_len());
-            keys.fill(T::default());
-            values.fill(T::default());
-            for key in 0..self.keys {
-                let at = row * self.keys + key;
-                // SAFETY: nobody writes keys and values in this step; a pixel has the channels of all heads.
-                let (k, v) = unsafe {
-                    (
-                        std::slice::from_raw_parts(k.channel(at, head * self.width).cast::<T>(), self.width),
-                        std::slice::from_raw_parts(v.channel(at, head * self.value_width).cast(), self.value_width),
-                    )
-                };
-                let first = key / self.panel * self.panel;
-                let wide = self.panel.min(self.padded_keys() - first);
-                let column = &mut keys[first * self.width.next_multiple_of(group) + (key - first) * group..];
-                for (c, some) in k.chunks(group).enumerate() {
-                    column[c * group * wide..][..some.len()].copy_from_slice(some);
-                }
-                for (first, wide) in self.panels(self.padded_values()) {
-                    let some: &[T] = &v[first..(first + wide).min(v.len())];
-                    let line = &mut values[first * self.grouped_keys() + key / group * group * wide + key % group..];
-                    for (to, &x) in line.iter_mut().step_by(group).zip(some) {
-                        *to = x;
-                    }
+        // Every width fits the other's panels: keys of a block begin a panel, and its values a group.
+        let blocks = self.keys.div_ceil(KEYS);
+        run.pieces(self.rows * self.heads * blocks, &|piece, _| {
+            let (row, head, block) = (piece / (self.heads * blocks), piece / blocks % self.heads, piece % blocks);
+            let keys = block * KEYS..(block * KEYS + KEYS).min(self.keys);
+            let block = KeyBlock { layout: self, k, v, to: self.head(packed, row, head), row, head, keys };
+            // SAFETY: these keys of this head of this row are this piece's, `head_len` is what the plan made room for, and
+            // nobody writes keys and values in this step.
+            unsafe {
+                match run.kernels.isa.dtype() {
+                    Dtype::F32 => block.pack::<f32, 1>(),
+                    Dtype::Bf16 => block.pack::<u16, 2>(),
                 }
             }
         });
+    }
+}
+
+/// Some keys of a head, and their values.
+struct KeyBlock<'a> {
+    layout: &'a KeyLayout,
+    k: Span,
+    v: Span,
+    /// Where the head's keys and values go.
+    to: *mut u8,
+    row: usize,
+    head: usize,
+    keys: std::ops::Range<usize>,
+}
+
+impl KeyBlock<'_> {
+    /// A key's channels of the head.
+    unsafe fn key<T>(&self, key: usize) -> &[T] {
+        let at = self.k.channel(self.row * self.layout.keys + key, self.head * self.layout.width);
+        // SAFETY: a pixel has the channels of all heads; the caller promises that nobody writes them.
+        unsafe { std::slice::from_raw_parts(at.cast(), self.layout.width) }
+    }
+
+    /// A value's channels of the head; none past the last.
+    unsafe fn value<T>(&self, key: usize) -> &[T] {
+        if key >= self.keys.end {
+            return &[];
+        }
+        let wide = self.layout.value_width;
+        let at = self.v.channel(self.row * self.layout.keys + key, self.head * wide);
+        // SAFETY: as in `key`.
+        unsafe { std::slice::from_raw_parts(at.cast(), wide) }
+    }
+
+    /// # Safety
+    ///
+    /// The keys are this caller's alone, and nobody writes `k` and `v`; numbers are `T`s.
+    unsafe fn pack<T: Number, const GROUP: usize>(&self) {
+        let layout = self.layout;
+        let (groups, keys) = (layout.width.div_ceil(GROUP), self.to.cast::<[T; GROUP]>());
+        let padded = self.keys.end.next_multiple_of(layout.lanes);
+        for (first, wide) in layout.panels(layout.padded_keys()).filter(|(first, _)| self.keys.contains(first)) {
+            for key in first..(first + wide).min(padded) {
+                // SAFETY: the caller's promise.
+                let channels = if key < self.keys.end { unsafe { self.key::<T>(key) } } else { &[] };
+                let (whole, rest) = channels.as_chunks::<GROUP>();
+                let part = std::array::from_fn(|i| rest.get(i).copied().unwrap_or_default());
+                let padding = std::iter::repeat_n(&part, groups - whole.len());
+                for (group, &some) in whole.iter().chain(padding).enumerate() {
+                    // SAFETY: a panel has `groups` rows of `wide` groups, after those of the panels before it.
+                    unsafe { *keys.add(first * groups + group * wide + key - first) = some };
+                }
+            }
+        }
+        let values = self.to.cast::<T>().wrapping_add(layout.keys_len()).cast::<[T; GROUP]>();
+        for (first, wide) in layout.panels(layout.padded_values()) {
+            for key in self.keys.clone().step_by(GROUP) {
+                // SAFETY: the caller's promise.
+                let lines: [&[T]; GROUP] = std::array::from_fn(|i| unsafe { self.value(key + i) });
+                let lines = lines.map(|line| line.get(first..).unwrap_or_default());
+                // SAFETY: a panel has a row of `wide` groups for each group of keys, after those of the panels before.
+                let to = unsafe {
+                    let at = values.add(first * layout.grouped_keys() / GROUP + key / GROUP * wide);
+                    std::slice::from_raw_parts_mut(at, wide)
+                };
+                let shortest = lines.iter().map(|line| line.len()).min().unwrap_or(0).min(wide);
+                let (whole, rest) = to.split_at_mut(shortest);
+                let full = lines.map(|line| &line[..shortest]);
+                for (channel, group) in whole.iter_mut().enumerate() {
+                    *group = std::array::from_fn(|i| full[i][channel]);
+                }
+                for (channel, group) in rest.iter_mut().enumerate() {
+                    *group = std::array::from_fn(|i| lines[i].get(shortest + channel).copied().unwrap_or_default());
+                }
+            }
+        }
     }
 }
 
@@ -263,7 +314,7 @@ impl Piece<'_> {
             for i in 0..count {
                 let seen = causal.map_or(keys, |query| keys.min((query + i + 1).saturating_sub(first_key)));
                 for key in seen..padded {
-                    *self.scores.add(i * KEYS + key) = f32::NEG_INFINITY;
+                    *self.scores.add(i * KEYS + key) = HIDDEN;
                 }
             }
             let scale = std::f32::consts::LOG2_E / (layout.width as f32).sqrt();

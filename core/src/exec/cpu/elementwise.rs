@@ -4,7 +4,7 @@
 
 use super::kernel::{Convert, Geglu};
 use super::network::Run;
-use super::norm::each_stretch;
+use super::norm::{each_stretch, flattened};
 use super::span::Span;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -52,6 +52,7 @@ pub(super) fn upsample(run: &Run<'_>, x: Span, out: Span) {
 
 /// Stores `f32`s as values are, or makes `f32`s of a value: whichever `convert` does. Pixels lie side by side in both.
 pub(super) fn convert(run: &Run<'_>, x: Span, out: Span, convert: unsafe fn(&Convert)) {
+    let (x, out) = flattened(x, out);
     let pixels = x.shape.pixels();
     each_stretch(run, x.shape, |row, first, count| {
         let at = row * pixels + first;

@@ -8,6 +8,7 @@ mod norm;
 mod pack;
 mod pool;
 mod product;
+mod profile;
 mod span;
 mod step;
 #[cfg(test)]
@@ -42,8 +43,8 @@ pub struct CpuOptions {
     /// Which instructions; `None` takes the fastest for `dtype` that the machine has, or what the environment variable
     /// `DREAMFRAME_CPU` names.
     pub isa: Option<Isa>,
-    /// Whether each thread but the caller's stays on a core of its own (Linux only): steadier times on a machine that
-    /// has nothing else to do, worse ones where others pin theirs to the same cores.
+    /// Whether each thread but the caller's stays on a core of its own, so that no two of them share one. Done on Linux,
+    /// for the first executor of a process, and where there are as many cores as threads.
     pub pin: bool,
     /// Whether convolutions of side 3 are done with fewer multiplications where that was measured to be faster: 2.25 times
     /// fewer in bf16, up to 4 times in f32. Costs up to half of the precision, and memory for larger weights.
@@ -52,7 +53,7 @@ pub struct CpuOptions {
 
 impl Default for CpuOptions {
     fn default() -> Self {
-        Self { threads: None, dtype: Dtype::default(), isa: None, pin: false, winograd: true }
+        Self { threads: None, dtype: Dtype::F32, isa: None, pin: true, winograd: true }
     }
 }
 

@@ -5,15 +5,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use super::elementwise;
 use super::kernel::Kernels;
 use super::pool::Pool;
+use super::profile;
 use super::span::{Aligned, LINE, Scratch, Span};
 use super::step::{Loader, Ready, Rooms};
 use super::winograd::Choice;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, Network};
+use crate::exec::{Arena, Constants, Network, StepTime};
 use crate::net::plan::{Plan, Space};
 use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
@@ -169,12 +171,57 @@ impl CpuNetwork {
         Span::new(base.wrapping_add(place.offset * size), size, place.ld, shape)
     }
 
-    fn steps(&self, steps: &[Ready], run: &Run<'_>, memory: &Memory<'_, '_>) -> Result<()> {
-        for ready in steps {
+    fn steps(
+        &self,
+        steps: &[Ready],
+        run: &Run<'_>,
+        memory: &Memory<'_, '_>,
+        mut times: Option<&mut Vec<StepTime>>,
+    ) -> Result<()> {
+        for (i, ready) in steps.iter().enumerate() {
+            let start = times.as_ref().map(|_| Instant::now());
             let scratch = memory.arena.wrapping_add(ready.planned.scratch * self.kernels.size).cast();
             ready
                 .run(run, &|value| self.span(memory, value), scratch)
                 .map_err(|error| error.within(self.program.name()))?;
+            if let (Some(times), Some(start)) = (&mut times, start) {
+                times[i].nanos += start.elapsed().as_nanos() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs on one frame; see [`Network::run`] and [`Network::profile`].
+    fn frame(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+        times: Option<&mut Vec<StepTime>>,
+    ) -> Result<()> {
+        self.check_inputs(Rate::Frame, inputs)?;
+        self.check_outputs(outputs)?;
+        let kept = constants.get::<Kept>().filter(|kept| kept.network == self.id);
+        let kept = kept.ok_or_else(|| self.misfit("the constants are another network's".to_owned()))?;
+        arena.reserve(self.arena_len());
+        let arena = arena.numbers().as_mut_ptr();
+        let scratch = Scratch::new(arena.wrapping_add(self.room(self.plan.arena_len)), self.thread_scratch);
+        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: self.zeros.ptr().cast() };
+        // Nothing in a frame writes to what is kept.
+        let kept = kept.numbers.ptr().cast_mut();
+        let memory = Memory { arena: arena.cast(), kept, inputs, outputs: outputs.as_mut_ptr() };
+        self.steps(&self.frame, &run, &memory, times)?;
+        for &(value, output) in &self.plan.copies {
+            let from = self.span(&memory, value);
+            // SAFETY: as in `span`.
+            let to = unsafe { (&raw mut **memory.outputs.add(output)).cast::<f32>() };
+            let to = Span::of_f32(to, from.shape);
+            if from.size() == to.size() {
+                elementwise::copy(&run, from, to, 0);
+            } else {
+                elementwise::convert(&run, from, to, self.kernels.load);
+            }
         }
         Ok(())
     }
@@ -216,7 +263,7 @@ impl Network for CpuNetwork {
             let from = Span::of_f32(inputs[input].as_ptr().cast_mut(), to.shape);
             elementwise::convert(&run, from, to, self.kernels.store);
         }
-        self.steps(&self.constant, &run, &memory)?;
+        self.steps(&self.constant, &run, &memory, None)?;
         Ok(Constants::new(Kept { network: self.id, numbers: kept }))
     }
 
@@ -227,29 +274,20 @@ impl Network for CpuNetwork {
         inputs: &[&[f32]],
         outputs: &mut [&mut [f32]],
     ) -> Result<()> {
-        self.check_inputs(Rate::Frame, inputs)?;
-        self.check_outputs(outputs)?;
-        let kept = constants.get::<Kept>().filter(|kept| kept.network == self.id);
-        let kept = kept.ok_or_else(|| self.misfit("the constants are another network's".to_owned()))?;
-        arena.reserve(self.arena_len());
-        let arena = arena.numbers().as_mut_ptr();
-        let scratch = Scratch::new(arena.wrapping_add(self.room(self.plan.arena_len)), self.thread_scratch);
-        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: self.zeros.ptr().cast() };
-        // Nothing in a frame writes to what is kept.
-        let kept = kept.numbers.ptr().cast_mut();
-        let memory = Memory { arena: arena.cast(), kept, inputs, outputs: outputs.as_mut_ptr() };
-        self.steps(&self.frame, &run, &memory)?;
-        for &(value, output) in &self.plan.copies {
-            let from = self.span(&memory, value);
-            // SAFETY: as in `span`.
-            let to = unsafe { (&raw mut **memory.outputs.add(output)).cast::<f32>() };
-            let to = Span::of_f32(to, from.shape);
-            if from.size() == to.size() {
-                elementwise::copy(&run, from, to, 0);
-            } else {
-                elementwise::convert(&run, from, to, self.kernels.load);
-            }
+        self.frame(constants, arena, inputs, outputs, None)
+    }
+
+    fn profile(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+        times: &mut Vec<StepTime>,
+    ) -> Result<()> {
+        if times.len() != self.frame.len() {
+            *times = self.frame.iter().map(|ready| profile::describe(ready, &self.plan.values)).collect();
         }
-        Ok(())
+        self.frame(constants, arena, inputs, outputs, Some(times))
     }
 }

@@ -167,6 +167,8 @@ pub(super) fn layer_norm(run: &Run<'_>, norm: &Norm, [x, out]: [Span; 2], posts:
 
 /// Does the posts alone.
 pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
+    let alone = !posts.iter().any(|post| matches!(post, PostAt::Add { .. }));
+    let (x, out) = if alone { flattened(x, out) } else { (x, out) };
     let pixels = x.shape.pixels();
     each_stretch(run, x.shape, |row, first, count| {
         let at = row * pixels + first;
@@ -205,6 +207,21 @@ unsafe fn finish_from(run: &Run<'_>, from: Span, out: Span, first: usize, rows: 
             posts,
         });
     }
+}
+
+/// The same numbers as pixels of many channels, where both values have nothing between their pixels: images have few
+/// channels, and vectors many lanes.
+pub(super) fn flattened(x: Span, out: Span) -> (Span, Span) {
+    const MOST: usize = 256;
+    let Shape { n, h, w, c } = x.shape;
+    if x.shape != out.shape || x.ld != c || out.ld != c {
+        return (x, out);
+    }
+    // As many whole pixels side by side as divide a row.
+    let together = (1..=(MOST / c.max(1)).max(1)).rev().find(|&together| (h * w).is_multiple_of(together)).unwrap_or(1);
+    let shape = Shape::new(n, 1, h * w / together, c * together);
+    let flat = |span: Span| Span::new(span.ptr(), span.size(), shape.c, shape);
+    (flat(x), flat(out))
 }
 
 /// Calls `f(row, first pixel, pixels)` for stretches that fit into the first cache, some of them in each piece of work.

@@ -172,7 +172,11 @@ fn pack<T: Number>(
     let mut stored = Aligned::zeros::<T>(width * grouped * taps).ok_or_else(too_large)?;
     let mut biases = Aligned::zeros::<f32>(width).ok_or_else(too_large)?;
     let factors = kernels.lanes * group;
-    let narrow = !geglu && winograd.is_none() && c_out <= kernels.narrow.len() && c_in.is_multiple_of(factors) && c_in * taps <= NARROW;
+    let narrow = !geglu
+        && winograd.is_none()
+        && c_out <= kernels.narrow.len()
+        && c_in.is_multiple_of(factors)
+        && c_in * taps <= NARROW;
     let weights = stored.numbers_mut::<T>();
     if narrow {
         for (i, &weight) in numbers.iter().enumerate() {
@@ -289,7 +293,8 @@ mod tests {
     fn gates_lie_beside_their_values() {
         let kernels = Isa::Portable.kernels().unwrap();
         let numbers = (0..12).map(|i| i as f32).collect::<Vec<_>>();
-        let packed = pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, None, kernels).unwrap();
+        let packed =
+            pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, None, kernels).unwrap();
         assert_eq!(packed.weights.numbers::<f32>()[..8], [0.0, 2.0, 4.0, 0.0, 6.0, 8.0, 10.0, 0.0]);
         assert_eq!(packed.bias.numbers::<f32>()[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
     }

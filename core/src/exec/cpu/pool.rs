@@ -44,6 +44,9 @@ unsafe impl Sync for Shared {}
 // SAFETY: as above.
 unsafe impl Send for Shared {}
 
+/// How many pools this process has: those after the first do not pin their threads, or all would share the first cores.
+static POOLS: AtomicUsize = AtomicUsize::new(0);
+
 /// Threads that work for one caller at a time.
 pub(super) struct Pool {
     shared: Arc<Shared>,
@@ -60,7 +63,7 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     /// Starts `threads - 1` threads; the caller of [`run`](Self::run) is the last one. With `pin`, each stays on a core
-    /// of its own, as far as there are cores.
+    /// of its own, if there are as many cores and no other pool.
     pub(super) fn new(threads: usize, pin: bool) -> Result<Self> {
         let count = threads.max(1) - 1;
         let shared = Arc::new(Shared {
@@ -72,12 +75,13 @@ impl Pool {
             stop: AtomicBool::new(false),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
         });
+        let first = POOLS.fetch_add(1, Ordering::Relaxed) == 0;
         let mut pool = Self { shared, workers: Vec::new(), handles: Vec::new(), busy: AtomicBool::new(false) };
         for index in 0..count {
             let shared = Arc::clone(&pool.shared);
             let work = move || {
-                if pin {
-                    pin_to_core(index + 1);
+                if pin && first {
+                    pin_to_core(index + 1, threads);
                 }
                 shared.work(index);
             };
@@ -216,6 +220,7 @@ impl Drop for Leaving<'_> {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        POOLS.fetch_sub(1, Ordering::Relaxed);
         self.shared.stop.store(true, Ordering::SeqCst);
         for handle in &self.handles {
             handle.unpark();
@@ -227,9 +232,9 @@ impl Drop for Pool {
     }
 }
 
-/// Keeps this thread on one of the cores that it may use.
+/// Keeps this thread on one of the cores that it may use, where each of `threads` can have one.
 #[cfg(target_os = "linux")]
-fn pin_to_core(index: usize) {
+fn pin_to_core(index: usize, threads: usize) {
     // SAFETY: plain system calls on a set that lives on our stack; zero bytes are an empty set.
     unsafe {
         let mut allowed: libc::cpu_set_t = std::mem::zeroed();
@@ -237,8 +242,10 @@ fn pin_to_core(index: usize) {
             return;
         }
         let cores = (0..libc::CPU_SETSIZE as usize).filter(|&core| libc::CPU_ISSET(core, &allowed));
-        let count = cores.clone().count();
-        if let Some(core) = cores.clone().nth(index % count.max(1)) {
+        if cores.clone().count() < threads {
+            return;
+        }
+        if let Some(core) = cores.clone().nth(index) {
             let mut one: libc::cpu_set_t = std::mem::zeroed();
             libc::CPU_SET(core, &mut one);
             // Not being pinned costs speed only.
@@ -249,7 +256,7 @@ fn pin_to_core(index: usize) {
 
 /// Other systems have no such call, or none that holds.
 #[cfg(not(target_os = "linux"))]
-fn pin_to_core(_index: usize) {}
+fn pin_to_core(_index: usize, _threads: usize) {}
 
 #[cfg(test)]
 mod tests {

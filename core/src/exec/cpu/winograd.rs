@@ -208,7 +208,16 @@ impl Winograd {
         let panels = &self.packed[0].panels;
         let block = |i: usize, memory: *mut f32| {
             let tiles = i * self.form.tiles..((i + 1) * self.form.tiles).min(tiles);
-            Block { of: self, run, x, out, posts, tiles, at_points: memory, sums: memory.wrapping_add(self.room.tiles_len) }
+            Block {
+                of: self,
+                run,
+                x,
+                out,
+                posts,
+                tiles,
+                at_points: memory,
+                sums: memory.wrapping_add(self.room.tiles_len),
+            }
         };
         if !self.form.shared {
             run.pieces(blocks, &|i, thread| block(i, run.scratch.of(thread)).alone());

@@ -96,10 +96,13 @@ pub(in crate::exec::cpu) struct Convert {
     pub(in crate::exec::cpu) len: usize,
 }
 
+/// The score of a key that is hidden: so low that its weight is nothing, and still a number.
+pub(in crate::exec::cpu) const HIDDEN: f32 = -1e30;
+
 /// One block of keys of the running softmax: turns scores into weights, and scales what was gathered before to the new
 /// largest score.
 pub(in crate::exec::cpu) struct Softmax {
-    /// Scores; become weights, stored from the beginning of each row. `-inf` where a key is hidden.
+    /// Scores; become weights, stored from the beginning of each row. [`HIDDEN`] where a key is hidden.
     pub(in crate::exec::cpu) scores: *mut f32,
     pub(in crate::exec::cpu) ld: usize,
     pub(in crate::exec::cpu) rows: usize,

@@ -29,26 +29,26 @@ unsafe fn polynomial<S: Simd, const N: usize>(x: S::V, coefficients: &[f32; N]) 
     }
 }
 
-/// `2^x`; what lies outside the range of a normal `f32` becomes its end.
+/// `2^x` for `x` up to 127; zero where that is too small for an `f32` of all bits, or nearly: sums of such numbers would
+/// slow some processors down a hundredfold.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
     unsafe {
-        let x = S::min(S::splat(127.0), S::max(S::splat(-126.0), x));
         let whole = S::round(x);
-        S::mul(polynomial::<S, 8>(S::sub(x, whole), &POWERS), S::power_of_two(whole))
+        S::times_power_of_two(polynomial::<S, 8>(S::sub(x, whole), &POWERS), whole)
     }
 }
 
-/// The same, good to 5e-5: for what is stored with fewer bits than that.
+/// The same, good to 8e-5: for what is stored with fewer bits than that.
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn exp2_coarse<S: Simd>(x: S::V) -> S::V {
+    // The third-degree polynomial with the least relative error for |r| <= 1/2.
+    const NEAREST: [f32; 4] = [0.999_928_1, 0.693_261, 0.242_610_8, 0.055_171_43];
     unsafe {
-        let x = S::min(S::splat(127.0), S::max(S::splat(-126.0), x));
         let whole = S::round(x);
-        let [a, b, c, d, e, ..] = POWERS;
-        S::mul(polynomial::<S, 5>(S::sub(x, whole), &[a, b, c, d, e]), S::power_of_two(whole))
+        S::times_power_of_two(polynomial::<S, 4>(S::sub(x, whole), &NEAREST), whole)
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
         let whole = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
         let rest = S::fma(whole, S::splat(-LN_2_HIGH), x);
         let rest = S::fma(whole, S::splat(-LN_2_LOW), rest);
-        S::mul(polynomial::<S, 8>(rest, &TAYLOR), S::power_of_two(whole))
+        S::times_power_of_two(polynomial::<S, 8>(rest, &TAYLOR), whole)
     }
 }
 

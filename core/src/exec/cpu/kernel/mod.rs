@@ -25,7 +25,8 @@ mod winograd;
 use std::fmt;
 
 pub(super) use self::args::{
-    Convert, Finish, FromPoints, Geglu, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax, Tile, TileKernel, ToPoints,
+    Convert, Finish, FromPoints, Geglu, HIDDEN, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax, Tile,
+    TileKernel, ToPoints,
 };
 pub use self::isa::Isa;
 pub(super) use self::winograd::{MOST_POINTS, MOST_SIDE, weights_at_points};

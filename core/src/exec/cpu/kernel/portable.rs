@@ -80,8 +80,8 @@ impl Simd for Portable {
         a.map(|x| (x + NO_FRACTION) - NO_FRACTION)
     }
     #[inline(always)]
-    unsafe fn power_of_two(a: Self::V) -> Self::V {
-        a.map(|x| f32::from_bits((x as i32).wrapping_add(127).wrapping_shl(23) as u32))
+    unsafe fn times_power_of_two(a: Self::V, n: Self::V) -> Self::V {
+        each(a, n, |a, n| a * f32::from_bits(((n as i32).max(-127).wrapping_add(127) as u32) << 23))
     }
     #[inline(always)]
     unsafe fn where_negative(x: Self::V, a: Self::V, b: Self::V) -> Self::V {

@@ -29,8 +29,8 @@ pub(super) trait Simd: Copy {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// To the nearest whole number.
     unsafe fn round(a: Self::V) -> Self::V;
-    /// `2^a` for whole numbers from -126 to 127.
-    unsafe fn power_of_two(a: Self::V) -> Self::V;
+    /// `a * 2^n` for whole `n` up to 127; zero where `n` is below -126.
+    unsafe fn times_power_of_two(a: Self::V, n: Self::V) -> Self::V;
     /// `a` where `x < 0`, else `b`.
     unsafe fn where_negative(x: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// The sum of all numbers, in an order of its own that never changes.

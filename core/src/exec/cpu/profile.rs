@@ -1,0 +1,40 @@
+//! What each step of a network costs.
+
+use super::step::Ready;
+use crate::exec::StepTime;
+use crate::net::steps::{PlanValue, Product, StepKind};
+
+/// What a step does, in words, and how many multiplications and additions of products it is.
+pub(super) fn describe(ready: &Ready, values: &[PlanValue]) -> StepTime {
+    let step = &ready.planned.step;
+    let (x, out) = (values[step.inputs[0]].shape, values[step.output].shape);
+    let image = format!("{}x{}x{}", out.n, out.h, out.w);
+    let (what, operations) = match step.kind {
+        StepKind::Product(Product { kernel, stride, upsample, geglu, .. }) => {
+            let c_out = if geglu { 2 * out.c } else { out.c };
+            let mut what = match kernel {
+                1 => "linear".to_owned(),
+                _ => format!("conv{kernel}x{kernel}"),
+            };
+            for (is, word) in [(stride > 1, "/2"), (upsample, " up"), (geglu, " geglu")] {
+                what.push_str(if is { word } else { "" });
+            }
+            let sums = (out.n * out.pixels() * c_out * x.c) as f64;
+            (format!("{what} {}->{c_out} @{image}", x.c), 2.0 * sums * (kernel * kernel) as f64)
+        }
+        StepKind::Attention { heads, keys, .. } => {
+            let operations = 4.0 * (out.n * x.pixels() * keys * x.c) as f64;
+            (format!("attention {heads} heads, {}x{} tokens, {} channels", x.pixels(), keys, x.c), operations)
+        }
+        StepKind::GroupNorm { .. } => (format!("group norm {} @{image}", out.c), 0.0),
+        StepKind::LayerNorm { .. } => (format!("layer norm {} @{image}", out.c), 0.0),
+        StepKind::PackKeys { heads } => (format!("keys of {heads} heads, {} tokens", x.pixels()), 0.0),
+        StepKind::Pointwise => (format!("pointwise {} @{image}", out.c), 0.0),
+        StepKind::Geglu => (format!("geglu {} @{image}", out.c), 0.0),
+        StepKind::Concat => (format!("concat {} @{image}", out.c), 0.0),
+        StepKind::Upsample => (format!("upsample {} @{image}", out.c), 0.0),
+        StepKind::Embed { .. } | StepKind::AddWeight { .. } | StepKind::TakeToken => ("tokens".to_owned(), 0.0),
+        StepKind::Import => (format!("import {} @{image}", out.c), 0.0),
+    };
+    StepTime { what, operations, nanos: 0 }
+}
