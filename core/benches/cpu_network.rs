@@ -89,7 +89,7 @@ fn main() -> Result<()> {
     let constants = network.constants(&slices(&inputs(&program, Rate::Constant)?))?;
     let frame = inputs(&program, Rate::Frame)?;
     let mut arena = Arena::new();
-    arena.reserve(network.arena_len());
+    arena.reserve(network.arena_len())?;
     let mut output = vec![0.0; program.shape(program.outputs()[0].value).len()];
     network.run(&constants, &mut arena, &slices(&frame), &mut [&mut output])?;
 

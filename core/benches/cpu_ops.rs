@@ -1,6 +1,7 @@
 //! Times single operations of the CPU executor at the sizes of real networks, beside the peak of the machine.
 //!
-//! `cargo bench -p dreamframe --features internals --bench cpu_ops -- [threads] [part of a name] [isa]`
+//! `cargo bench -p dreamframe --features internals --bench cpu_ops -- [threads] [part of a name] [isa]`; the instructions
+//! say the number format. Ends with the share of the peak that the large convolutions and linear layers reach.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -25,6 +26,9 @@ impl WeightSource for Counted {
         Ok((0..shape.iter().product()).map(|i: usize| (i * 7919 % 201) as f32 * 1e-4 - 0.01).collect())
     }
 }
+
+/// Billions of operations from which on a convolution or a linear layer is a large one.
+const LARGE: f64 = 5.0;
 
 /// A name, multiplications and additions in billions, and how the program is written.
 type Case = (String, f64, Box<dyn Fn(&mut ProgramBuilder)>);
@@ -134,7 +138,7 @@ fn time(executor: &CpuExecutor, write: &dyn Fn(&mut ProgramBuilder)) -> Result<(
     let network = executor.compile(&program, &Weights::new(Arc::new(Counted)))?;
     let constants = network.constants(&[])?;
     let mut arena = Arena::new();
-    arena.reserve(network.arena_len());
+    arena.reserve(network.arena_len())?;
     let numbers = |shape: Shape| (0..shape.len()).map(|i| (i * 7907 % 301) as f32 * 0.01 - 1.5).collect::<Vec<_>>();
     let inputs = program.inputs().iter().map(|input| numbers(program.shape(input.value))).collect::<Vec<_>>();
     let inputs = inputs.iter().map(Vec::as_slice).collect::<Vec<_>>();
@@ -161,6 +165,7 @@ fn main() -> Result<()> {
     let executor =
         CpuExecutor::new(CpuOptions { threads, dtype: isa.map_or(Dtype::F32, Isa::dtype), isa, ..Default::default() })?;
     println!("{} with {} threads", executor.isa().name(), executor.threads());
+    let mut large: Vec<(f64, String)> = Vec::new();
     for (name, ops, write) in cases().into_iter().filter(|(name, ..)| name.contains(&part)) {
         let peak = (0..5).map(|_| executor.peak()).fold(0.0, f64::max);
         let (ms, core) = time(&executor, &*write)?;
@@ -169,6 +174,15 @@ fn main() -> Result<()> {
             "{name:36} {ms:8.3} ms {rate:7.0} GFLOP/s {:5.1} % of {peak:4.0}; caller on core {core:8.3} ms {:5.1} %",
             rate / peak * 100.0,
             ops / core * 1e3 / peak * 100.0,
+        );
+        if ops >= LARGE && (name.starts_with("conv3x3") || name.starts_with("linear")) {
+            large.push((rate / peak * 100.0, name));
+        }
+    }
+    large.sort_by(|a, b| a.0.total_cmp(&b.0));
+    if let (Some((lowest, name)), Some((middle, _))) = (large.first(), large.get(large.len() / 2)) {
+        println!(
+            "large convolutions and linear layers: median {middle:.1} % of the peak, lowest {lowest:.1} % ({name})"
         );
     }
     Ok(())

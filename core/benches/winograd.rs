@@ -78,7 +78,7 @@ impl Runner {
         let network = executor.compile(&Arc::new(b.finish()), &Weights::new(Arc::new(Counted)))?;
         let constants = network.constants(&[])?;
         let mut arena = Arena::new();
-        arena.reserve(network.arena_len());
+        arena.reserve(network.arena_len())?;
         Ok(Self { name: name.to_owned(), network, constants, arena, times: Vec::new() })
     }
 

@@ -59,7 +59,7 @@ pub use engine::{
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;
 pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, Timestamp};
-pub use load::ModelSource;
+pub use load::{ModelSource, PackedCache};
 pub use params::{Cost, Notice, ParamsPatch, StreamDiffusionParams};
 pub use stream::CfgType;
 pub use stream::noise::Generator;

@@ -50,7 +50,7 @@ pub fn run(
     let network = executor.compile(&Arc::new(program), weights).unwrap();
     let constants = network.constants(constant).unwrap();
     let mut arena = Arena::new();
-    arena.reserve(network.arena_len());
+    arena.reserve(network.arena_len()).unwrap();
     let outputs = network.program().outputs().iter();
     let mut outputs: Vec<Vec<f32>> =
         outputs.map(|output| vec![f32::NAN; network.program().shape(output.value).len()]).collect();

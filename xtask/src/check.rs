@@ -27,6 +27,9 @@ pub(crate) fn all(report: &mut Report) {
         clippy.args(["clippy", "--package", "dreamframe", "--all-targets"]).args(flags).args(lints);
         report.command(&format!("lints: core, {name}"), &mut clippy);
     }
+    let mut peers = cargo();
+    peers.args(["clippy", "--package", "dreamframe-peers", "--all-targets", "--features", "candle"]).args(lints);
+    report.command("lints: peers, with candle", &mut peers);
     report.step("lints: fuzz targets", fuzz_targets);
     report.step("lints: core, aarch64", aarch64);
     let mut docs = cargo();

@@ -7,6 +7,7 @@ mod check;
 mod fuzz;
 mod generate;
 mod golden;
+mod peers;
 mod report;
 mod rules;
 mod test;
@@ -23,7 +24,8 @@ usage: cargo xtask TASK
   check                  formatting, lints, feature sets, docs, licences, repository rules, generated files
   generate               writes the generated files anew
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
-  golden                 re-runs the scripts of tests/golden/generate in a Python environment of their own";
+  golden                 re-runs the scripts of tests/golden/generate in a Python environment of their own
+  peers [ARGUMENTS]      times our networks and other libraries' in turn; --help lists the arguments";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
             Err(_) => return wrong_usage(&format!("--seconds is {seconds}, but must be a whole number")),
         },
         ["golden"] => golden::run(&mut report),
+        ["peers", args @ ..] => peers::run(&mut report, args),
         ["help" | "--help" | "-h"] => {
             eprintln!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -5,8 +5,12 @@
 
 mod builder;
 mod conditioning;
+#[cfg(all(test, feature = "demo-model"))]
+mod memory_tests;
 mod models;
 mod options;
+#[cfg(test)]
+mod packed_tests;
 mod picture;
 mod piece;
 mod pipeline;
@@ -19,7 +23,7 @@ use std::time::Instant;
 pub use self::builder::EngineBuilder;
 pub use self::options::{EngineOptions, ExecutorKind};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
-use self::pipeline::{Pipeline, Workshop};
+use self::pipeline::{FrameMemory, Pipeline, Workshop};
 use self::unet::UnetCalls;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Arena;
@@ -73,6 +77,8 @@ pub struct Update {
 #[derive(Debug)]
 pub struct Prepared {
     pipeline: Arc<Pipeline>,
+    /// Scratch memory, where the engine's was too small.
+    arena: Option<Arena>,
     update: Update,
 }
 
@@ -99,8 +105,9 @@ impl Engine {
             last_source: None,
             next_id: 0,
             notices,
-            pipeline,
+            pipeline: pipeline.clone(),
         };
+        engine.reserve(pipeline.memory())?;
         engine.resize();
         Ok(engine)
     }
@@ -195,7 +202,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`; nothing has changed then.
+    /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory` with the bytes that are
+    /// needed; nothing has changed then.
     pub fn prepare(&self, patch: &ParamsPatch) -> Result<Prepared> {
         let (params, notices) = patch.merge(self.params())?;
         self.prepare_params(params, notices)
@@ -210,7 +218,9 @@ impl Engine {
         } else {
             Arc::new(Pipeline::build(&self.workshop, params, Some(&*self.pipeline), &mut notices)?)
         };
-        Ok(Prepared { pipeline, update: Update { cost, changes, notices } })
+        let needed = pipeline.memory().arena;
+        let arena = (!self.arena.holds(needed)).then(|| Arena::with_room(needed)).transpose()?;
+        Ok(Prepared { pipeline, arena, update: Update { cost, changes, notices } })
     }
 
     /// Puts what was prepared in the place of what is in use: quick, between two frames. Rows in flight go on where model
@@ -218,12 +228,14 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what another engine prepared; nothing has changed then.
+    /// `InvalidArgument` for what another engine prepared, `OutOfMemory`; nothing has changed then.
     pub fn apply(&mut self, prepared: Prepared) -> Result<Update> {
-        let Prepared { pipeline, update } = prepared;
+        let Prepared { pipeline, arena, update } = prepared;
         if Arc::ptr_eq(&pipeline, &self.pipeline) {
             return Ok(update);
         }
+        self.arena = arena.unwrap_or_else(|| std::mem::take(&mut self.arena));
+        self.reserve(pipeline.memory())?;
         if pipeline.continues(&self.pipeline) {
             self.stream.configure(pipeline.stream.clone())?;
         } else {
@@ -242,16 +254,27 @@ impl Engine {
         Ok(update)
     }
 
+    /// Takes the memory for every buffer that `needed` names, and leaves what is in them.
+    fn reserve(&mut self, needed: FrameMemory) -> Result<()> {
+        self.arena.reserve(needed.arena)?;
+        let Self { image, result, latent, clean, .. } = self;
+        for (buffer, len) in
+            [(image, needed.picture), (result, needed.picture), (latent, needed.latent), (clean, needed.latent)]
+        {
+            buffer.try_reserve_exact(len.saturating_sub(buffer.len())).map_err(|error| {
+                Error::new(ErrorKind::OutOfMemory, format!("no memory for a frame's {len} numbers")).with_source(error)
+            })?;
+        }
+        Ok(())
+    }
+
     /// Gives every buffer the size that the pipeline needs, so that frames allocate nothing.
     fn resize(&mut self) {
-        let (width, height) = self.size();
-        let pixels = width as usize * height as usize * 3;
-        let latent = self.pipeline.codec().latent.len();
-        self.image.resize(pixels, 0.0);
-        self.result.resize(pixels, 0.0);
+        let FrameMemory { picture, latent, .. } = self.pipeline.memory();
+        self.image.resize(picture, 0.0);
+        self.result.resize(picture, 0.0);
         self.latent.resize(latent, 0.0);
         self.clean.resize(latent, 0.0);
-        self.arena.reserve(self.pipeline.arena_len());
     }
 
     /// The parameters in use.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::pipeline::{Workshop, save_packed};
 use super::text::{RandomText, Text, TextEncoder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::Executor;
-use crate::load::{Checkpoint, Component, ModelId, ModelSource, RandomWeights};
+use crate::load::{Checkpoint, Component, ModelId, ModelSource, PackedFiles, RandomWeights};
 use crate::models::known::{KNOWN_MODELS, known_model};
 use crate::models::{Autoencoder, ModelFamily, UnetConfig, UnetShape, unet_program};
 use crate::net::{WeightSpec, Weights};
@@ -33,34 +33,23 @@ impl Models {
     /// # Errors
     ///
     /// `NotFound`, `BadModel`, `Unsupported`, each naming the component.
-    pub(crate) fn load(
-        source: &ModelSource,
-        id: &str,
-        vae: Option<&str>,
-        executor: &dyn Executor,
-        notices: &mut Vec<Notice>,
-    ) -> Result<Self> {
-        if let ModelSource::Random(name) = source {
-            return Self::random(name);
+    pub(crate) fn load(workshop: &Workshop, id: &str, notices: &mut Vec<Notice>) -> Result<Self> {
+        if let ModelSource::Random(name) = &workshop.source {
+            return Self::random(name, workshop);
         }
         let id: ModelId = id.parse()?;
-        let found = source.base(&id)?;
+        let found = workshop.source.base(&id)?;
         notices.extend(found.notice.map(|message| Notice { path: "model_id".into(), message }));
         let checkpoint = found.checkpoint;
         let location = checkpoint.location();
-        Self::from_checkpoint(&checkpoint, source, vae, executor).map_err(|error| error.within(&location))
+        Self::from_checkpoint(&checkpoint, workshop, notices).map_err(|error| error.within(&location))
     }
 
-    fn from_checkpoint(
-        checkpoint: &Checkpoint,
-        source: &ModelSource,
-        vae: Option<&str>,
-        executor: &dyn Executor,
-    ) -> Result<Self> {
+    fn from_checkpoint(checkpoint: &Checkpoint, workshop: &Workshop, notices: &mut Vec<Notice>) -> Result<Self> {
         let unet = checkpoint.component("unet")?;
         let config = UnetConfig::from_json(&unet.config).map_err(|error| error.within("unet/config.json"))?;
-        let vae: Component = match vae {
-            Some(id) => source.component(&id.parse()?)?,
+        let vae: Component = match &workshop.options.vae {
+            Some(id) => workshop.source.component(&id.parse()?)?,
             None => checkpoint.component("vae")?,
         };
         let autoencoder = Autoencoder::from_json(&vae.config).map_err(|error| error.within("vae/config.json"))?;
@@ -86,18 +75,18 @@ impl Models {
             distilled: schedule.lcm
                 || config.time.cond_dim.is_some()
                 || ["turbo", "lcm", "demo"].iter().any(|mark| lower.contains(mark)),
-            text: Text::Encoders(TextEncoder::load_all(checkpoint, family, &config, executor)?),
+            text: Text::Encoders(TextEncoder::load_all(checkpoint, family, &config, workshop, notices)?),
             unet: config,
-            unet_weights: Weights::new(unet.weights),
+            unet_weights: workshop.weights(&unet),
             autoencoder,
-            autoencoder_weights: Weights::new(vae.weights),
+            autoencoder_weights: workshop.weights(&vae),
             alphas_cumprod: schedule.alphas_cumprod,
             location,
         })
     }
 
     /// A network of full size with random weights: what a frame costs does not depend on what the weights say.
-    fn random(name: &str) -> Result<Self> {
+    fn random(name: &str, workshop: &Workshop) -> Result<Self> {
         const SUFFIX: &str = "-random";
         let known = name.strip_suffix(SUFFIX).and_then(known_model).ok_or_else(|| {
             let names = KNOWN_MODELS.map(|model| format!("{}{SUFFIX}", model.name)).join(", ");
@@ -106,17 +95,26 @@ impl Models {
         let unet = UnetConfig::from_json(known.unet)?;
         let autoencoder = Autoencoder::from_json(known.autoencoder)?;
         let [unet_needs, vae_needs] = needed(&unet, &autoencoder)?;
-        let weights = |seed, needs: &[WeightSpec]| Weights::new(Arc::new(RandomWeights::new(seed, needs)));
+        let weights = |network: &str, seed, needs: &[WeightSpec]| {
+            let random = RandomWeights::new(seed, needs);
+            let files = PackedFiles::of_random(&random, name, network, &workshop.options.packed_cache);
+            Weights::new(Arc::new(random)).with_store(files.map(|files| Box::new(files) as _))
+        };
         Ok(Self {
             location: name.to_owned(),
             distilled: true,
             text: Text::Random(RandomText::new(&unet)),
             unet,
-            unet_weights: weights(1, &unet_needs),
+            unet_weights: weights("unet", 1, &unet_needs),
             autoencoder,
-            autoencoder_weights: weights(2, &vae_needs),
+            autoencoder_weights: weights("vae", 2, &vae_needs),
             alphas_cumprod: Betas::default().alphas_cumprod().map_err(bad_schedule)?,
         })
+    }
+
+    /// Keeps what was packed of the networks for the next start, and gives what there is to tell about that.
+    pub(crate) fn save_packed(&self) -> impl Iterator<Item = Notice> {
+        [&self.unet_weights, &self.autoencoder_weights].into_iter().flat_map(save_packed)
     }
 }
 

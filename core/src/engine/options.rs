@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::error::{Error, ErrorKind};
 use crate::exec::Dtype;
 use crate::frame::{Fit, PixelFormat};
+use crate::load::PackedCache;
 use crate::stream::CfgType;
 use crate::stream::noise::Generator;
 
@@ -31,6 +32,8 @@ pub struct EngineOptions {
     pub output: PixelFormat,
     /// The id of an autoencoder to use in place of the model's own, looked for where models come from.
     pub vae: Option<String>,
+    /// Where packed weights are kept between starts.
+    pub packed_cache: PackedCache,
 }
 
 impl Default for EngineOptions {
@@ -45,6 +48,7 @@ impl Default for EngineOptions {
             fit: Fit::Cover,
             output: PixelFormat::Rgba8,
             vae: None,
+            packed_cache: PackedCache::Beside,
         }
     }
 }

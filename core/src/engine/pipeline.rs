@@ -9,9 +9,9 @@ use super::piece::Piece;
 use super::unet::{Layout, UnetNetworks, layout, wants_negative};
 use crate::conditioning::seed::seed_noise;
 use crate::error::{Error, ErrorKind, Result, Violation};
-use crate::exec::{Constants, Executor, Network};
-use crate::load::ModelSource;
-use crate::net::Shape;
+use crate::exec::{Constants, Executor, Network, memory};
+use crate::load::{Component, ModelSource, PackedFiles};
+use crate::net::{Program, Shape, Weights};
 use crate::params::{Interpolation, Notice, StreamDiffusionParams, Weighted, check_supported};
 use crate::schedule::{StepTable, lcm_grid};
 use crate::stream::StreamConfig;
@@ -22,6 +22,42 @@ pub(crate) struct Workshop {
     pub(crate) source: ModelSource,
     pub(crate) options: EngineOptions,
     pub(crate) executor: Arc<dyn Executor>,
+}
+
+/// What compiles the networks of a pipeline, and refuses those that there is no memory for before it reads their weights.
+#[derive(Debug)]
+pub(crate) struct Compiler<'a> {
+    executor: &'a dyn Executor,
+    /// Bytes of scratch memory that the engine already has.
+    held: usize,
+}
+
+impl Compiler<'_> {
+    /// Compiles `program` over `weights`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executor::compile`].
+    pub(crate) fn compile(&self, program: Program, weights: &Weights) -> Result<Arc<dyn Network>> {
+        let needed = self.executor.least_arena_bytes(&program);
+        if needed > self.held {
+            memory::require(needed, program.name())?;
+        }
+        self.executor.compile(&Arc::new(program), weights)
+    }
+}
+
+impl Workshop {
+    /// The weights of a component, with the files that have them packed.
+    pub(crate) fn weights(&self, component: &Component) -> Weights {
+        let files = PackedFiles::of_component(component, &self.options.packed_cache);
+        Weights::new(component.weights.clone()).with_store(files.map(|files| Box::new(files) as _))
+    }
+}
+
+/// Keeps what was packed for the next start, and gives what there is to tell about that.
+pub(crate) fn save_packed(weights: &Weights) -> impl Iterator<Item = Notice> + use<> {
+    weights.save().into_iter().map(|message| Notice { path: "packed_cache".into(), message })
 }
 
 /// The loaded pieces that a set of parameters needs. Immutable: an update makes another one, beside this one, out of the
@@ -36,6 +72,7 @@ pub(crate) struct Pipeline {
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
     pub(crate) stream: StreamConfig,
+    memory: FrameMemory,
 }
 
 /// The autoencoder's two halves.
@@ -97,11 +134,11 @@ impl Pipeline {
         notices: &mut Vec<Notice>,
     ) -> Result<Self> {
         check_service_size(&workshop.options, &params)?;
-        let executor = &*workshop.executor;
+        let held = previous.map_or(0, |pipeline| pipeline.memory.arena * size_of::<f32>());
+        let compiler = Compiler { executor: &*workshop.executor, held };
         let models =
             Piece::reuse(previous.map(|pipeline| &pipeline.models), ModelKey { id: params.model_id.clone() }, |key| {
-                let vae = workshop.options.vae.as_deref();
-                Models::load(&workshop.source, &key.id, vae, executor, notices).map(Arc::new)
+                Models::load(workshop, &key.id, notices).map(Arc::new)
             })?;
         let loaded = &**models.get();
         // Fields in use whose machinery is not built are refused by name, never passed over.
@@ -109,7 +146,7 @@ impl Pipeline {
         check_model_size(&params, loaded)?;
         let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
         let autoencoder = Piece::reuse(previous.map(|pipeline| &pipeline.autoencoder), size.clone(), |key| {
-            Codec::compile(loaded, executor, key).map(Arc::new)
+            Codec::compile(loaded, &compiler, key).map(Arc::new)
         })?;
         let latent = autoencoder.get().latent;
         let table = step_table(&params, loaded)?;
@@ -119,8 +156,11 @@ impl Pipeline {
         let prompt = prompt_key(&params, &layout);
         let unet =
             Piece::reuse(previous.map(|pipeline| &pipeline.unet), UnetKey { size: size.clone(), layout }, |key| {
-                UnetNetworks::compile(loaded, executor, &key.layout, latent.h, latent.w).map(Arc::new)
+                UnetNetworks::compile(loaded, &compiler, &key.layout, latent.h, latent.w).map(Arc::new)
             })?;
+        let pixels = params.width as usize * params.height as usize;
+        let memory = FrameMemory::of(autoencoder.get(), unet.get(), pixels);
+        memory.require(previous.map(|pipeline| pipeline.memory))?;
         let conditioning = Piece::reuse(
             previous.map(|pipeline| &pipeline.conditioning),
             (models.key().clone(), prompt.clone()),
@@ -157,7 +197,11 @@ impl Pipeline {
             do_add_noise: params.do_add_noise,
             batched: params.use_denoising_batch,
         };
-        Ok(Self { params, models, autoencoder, unet, conditioning, constants, noise, stream })
+        // Later sizes and row counts need the same forms, or few more: one file a load is enough.
+        if previous.is_none_or(|pipeline| !Arc::ptr_eq(pipeline.models.get(), models.get())) {
+            notices.extend(loaded.save_packed());
+        }
+        Ok(Self { params, models, autoencoder, unet, conditioning, constants, noise, stream, memory })
     }
 
     /// The base model.
@@ -185,22 +229,49 @@ impl Pipeline {
         self.autoencoder.key() == other.autoencoder.key()
     }
 
-    /// Numbers of scratch memory that a frame needs.
-    pub(crate) fn arena_len(&self) -> usize {
-        let codec = self.codec();
-        codec.encoder.arena_len().max(codec.decoder.arena_len()).max(self.unet().arena_len())
+    /// What a frame needs memory for.
+    pub(crate) fn memory(&self) -> FrameMemory {
+        self.memory
+    }
+}
+
+/// What a frame needs memory for, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameMemory {
+    /// Scratch memory of the networks, which run one after the other.
+    pub(crate) arena: usize,
+    /// A picture as the networks see it; there are two.
+    pub(crate) picture: usize,
+    /// A latent; there are two.
+    pub(crate) latent: usize,
+}
+
+impl FrameMemory {
+    fn of(codec: &Codec, unet: &UnetNetworks, pixels: usize) -> Self {
+        let arena = codec.encoder.arena_len().max(codec.decoder.arena_len()).max(unet.arena_len());
+        Self { arena, picture: pixels * 3, latent: codec.latent.len() }
+    }
+
+    /// Refuses what does not fit beside the memory of `previous`, which stays until this one is there.
+    fn require(self, previous: Option<Self>) -> Result<()> {
+        let grown =
+            |len: fn(&Self) -> usize| if previous.is_some_and(|old| len(&self) <= len(&old)) { 0 } else { len(&self) };
+        let numbers = grown(|memory| memory.arena)
+            .saturating_add(grown(|memory| memory.picture).saturating_mul(2))
+            .saturating_add(grown(|memory| memory.latent).saturating_mul(2));
+        memory::require(numbers.saturating_mul(size_of::<f32>()), "a frame of this size")
     }
 }
 
 impl Codec {
-    fn compile(models: &Models, executor: &dyn Executor, size: &SizeKey) -> Result<Self> {
+    fn compile(models: &Models, compiler: &Compiler<'_>, size: &SizeKey) -> Result<Self> {
         let (height, width) = (size.height as usize, size.width as usize);
         let encoder = models.autoencoder.encoder_program(1, height, width)?;
         let decoder = models.autoencoder.decoder_program(1, height, width)?;
         let latent = decoder.inputs().first().map(|input| decoder.shape(input.value));
         let latent = latent.ok_or_else(|| Error::new(ErrorKind::Internal, "the decoder has no input"))?;
-        let encoder = executor.compile(&Arc::new(encoder), &models.autoencoder_weights)?;
-        let decoder = executor.compile(&Arc::new(decoder), &models.autoencoder_weights)?;
+        let encoder = compiler.compile(encoder, &models.autoencoder_weights)?;
+        let decoder = compiler.compile(decoder, &models.autoencoder_weights)?;
         Ok(Self {
             encoder_constants: encoder.constants(&[])?,
             encoder,

@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::pipeline::{Workshop, save_packed};
 pub(crate) use crate::conditioning::tokenizer::TOKENS;
 use crate::conditioning::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, Executor, Network};
+use crate::exec::{Arena, Constants, Network};
 use crate::load::{Checkpoint, RandomWeights};
 use crate::models::config::ClipTextConfig;
 use crate::models::{ModelFamily, UnetConfig, clip_program};
-use crate::net::{Rate, WeightSource, WeightSpec, Weights};
+use crate::net::{Rate, WeightSource, WeightSpec};
+use crate::params::Notice;
 
 /// What random states are drawn from, beside their text.
 const RANDOM_SEED: u64 = 3;
@@ -78,14 +80,16 @@ impl TextEncoder {
         checkpoint: &Checkpoint,
         family: ModelFamily,
         unet: &UnetConfig,
-        executor: &dyn Executor,
+        workshop: &Workshop,
+        notices: &mut Vec<Notice>,
     ) -> Result<TextEncoders> {
         let names = [("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")];
         let encoders = names
             .iter()
             .take(family.text_encoders())
             .map(|(encoder, tokenizer)| {
-                Self::load(checkpoint, family, encoder, tokenizer, executor).map_err(|error| error.within(encoder))
+                Self::load(checkpoint, family, [encoder, tokenizer], workshop, notices)
+                    .map_err(|error| error.within(encoder))
             })
             .collect::<Result<Vec<_>>>()?;
         let width: usize = encoders.iter().map(|encoder| encoder.config.hidden_size).sum();
@@ -104,9 +108,9 @@ impl TextEncoder {
     fn load(
         checkpoint: &Checkpoint,
         family: ModelFamily,
-        encoder: &str,
-        tokenizer: &str,
-        executor: &dyn Executor,
+        [encoder, tokenizer]: [&str; 2],
+        workshop: &Workshop,
+        notices: &mut Vec<Notice>,
     ) -> Result<Self> {
         let component = checkpoint.component(encoder)?;
         let config = ClipTextConfig::from_json(&component.config)?;
@@ -118,7 +122,9 @@ impl TextEncoder {
         }
         let program = clip_program(&config, 1, TOKENS, family.text_states())?;
         component.weights.check(program.weights()).require()?;
-        let network = executor.compile(&Arc::new(program), &Weights::new(component.weights))?;
+        let weights = workshop.weights(&component);
+        let network = workshop.executor.compile(&Arc::new(program), &weights)?;
+        notices.extend(save_packed(&weights));
         let constants = network.constants(&[])?;
         Ok(Self { config, tokenizer, network, constants, arena: Mutex::default() })
     }
@@ -131,7 +137,7 @@ impl TextEncoder {
         let mut states = vec![0.0; TOKENS * self.config.hidden_size];
         let mut pooled = vec![0.0; self.config.projection_dim.unwrap_or(0)];
         let mut arena = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
-        arena.reserve(self.network.arena_len());
+        arena.reserve(self.network.arena_len())?;
         let with_pooled = self.network.program().inputs_at(Rate::Frame).count() == 2;
         let inputs: &[&[f32]] = if with_pooled { &[&ids, &eos] } else { &[&ids] };
         if with_pooled {

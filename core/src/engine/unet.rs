@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::conditioning::Conditioning;
 use super::models::Models;
+use super::pipeline::Compiler;
 use super::text::TOKENS;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, Executor, Network};
+use crate::exec::{Arena, Constants, Network};
 use crate::models::{UnetShape, time_ids_embedding, timestep_embedding, unet_program};
 use crate::schedule::StepTable;
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
@@ -41,10 +42,10 @@ impl UnetNetworks {
     ///
     /// # Errors
     ///
-    /// Those of [`Executor::compile`].
+    /// Those of [`Compiler::compile`].
     pub(crate) fn compile(
         models: &Models,
-        executor: &dyn Executor,
+        compiler: &Compiler<'_>,
         layout: &Layout,
         height: usize,
         width: usize,
@@ -67,8 +68,7 @@ impl UnetNetworks {
                         text_of_row: text_of_row.clone(),
                         guidance_embedding: false,
                     };
-                    let program = Arc::new(unet_program(&models.unet, &shape)?);
-                    let network = executor.compile(&program, &models.unet_weights)?;
+                    let network = compiler.compile(unet_program(&models.unet, &shape)?, &models.unet_weights)?;
                     made.push((text_of_row, network.clone()));
                     network
                 }

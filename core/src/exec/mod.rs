@@ -1,6 +1,7 @@
 //! How a program runs: the contract of an executor, and the ones there are.
 
 pub mod cpu;
+pub mod memory;
 pub mod reference;
 
 use std::any::Any;
@@ -38,6 +39,12 @@ pub trait Executor: Send + Sync + fmt::Debug {
 
     /// How many threads work on a frame.
     fn threads(&self) -> usize;
+
+    /// At least how many bytes of scratch memory a run of `program` needs, as far as that is known before any weight is
+    /// read.
+    fn least_arena_bytes(&self, _program: &Program) -> usize {
+        0
+    }
 
     /// Lays out `program` for this device, reading and packing what it needs of `weights`; packed forms are kept there
     /// and shared by every program compiled over them. Slow: never on the frame path.
@@ -140,6 +147,8 @@ pub struct Arena {
 
 /// Numbers in a cache line, to which arenas are aligned.
 const LINE: usize = 16;
+/// What an arena is called in messages.
+const WHAT: &str = "the networks' scratch memory";
 
 impl Arena {
     /// No memory yet.
@@ -147,17 +156,62 @@ impl Arena {
         Self::default()
     }
 
+    /// Room for `len` numbers.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`reserve`](Self::reserve).
+    pub fn with_room(len: usize) -> Result<Self> {
+        let mut arena = Self::new();
+        arena.reserve(len)?;
+        Ok(arena)
+    }
+
     /// Grows to at least `len` numbers; called when a pipeline is put together, so that frames find it grown.
-    pub fn reserve(&mut self, len: usize) {
-        let with_slack = len + LINE;
-        if self.numbers.len() < with_slack {
-            self.numbers = vec![0.0; with_slack];
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory` with the bytes that are needed; nothing has been allocated then, and the arena is as it was.
+    pub fn reserve(&mut self, len: usize) -> Result<()> {
+        if self.holds(len) {
+            return Ok(());
         }
+        let bytes = len.saturating_add(LINE).saturating_mul(size_of::<f32>());
+        memory::require(bytes, WHAT)?;
+        let mut numbers = Vec::new();
+        numbers.try_reserve_exact(len.saturating_add(LINE)).map_err(|_| memory::refused(bytes, WHAT))?;
+        numbers.resize(len + LINE, 0.0);
+        self.numbers = numbers;
+        Ok(())
+    }
+
+    /// Whether `len` numbers have room.
+    pub fn holds(&self, len: usize) -> bool {
+        self.numbers.len() >= len.saturating_add(LINE)
     }
 
     /// All of it, aligned to a cache line; holds what the run before left there.
     pub fn numbers(&mut self) -> &mut [f32] {
         let skip = self.numbers.as_ptr().align_offset(LINE * size_of::<f32>()).min(self.numbers.len());
         &mut self.numbers[skip..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn an_arena_that_cannot_grow_says_what_it_needs_and_stays_as_it_was() {
+        let mut arena = Arena::new();
+        arena.reserve(100).unwrap();
+        arena.numbers()[99] = 7.0;
+        for len in [usize::MAX, usize::MAX / 16, 1 << 52] {
+            let refused = arena.reserve(len).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
+            assert!(refused.to_string().contains("needs") && arena.holds(100) && !arena.holds(len), "{refused}");
+        }
+        assert_eq!(arena.numbers()[99], 7.0);
     }
 }

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 
@@ -39,6 +40,19 @@ impl Bytes {
             Self::Static(bytes) => bytes.len() as u64,
             Self::Owned(bytes) => bytes.len() as u64,
             Self::File(_, len) => *len,
+        }
+    }
+
+    /// The length and the time of the last change that a file has now; `None` where that is not known, or no file.
+    pub(crate) fn stamp(&self) -> Option<(u64, SystemTime)> {
+        match self {
+            #[cfg(feature = "demo-model")]
+            Self::Static(_) => None,
+            Self::Owned(_) => None,
+            Self::File(file, _) => {
+                let meta = file.metadata().ok()?;
+                Some((meta.len(), meta.modified().ok()?))
+            }
         }
     }
 

@@ -31,11 +31,8 @@ impl HubCache {
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Option<Self> {
-        let folder = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let huggingface = || {
-            let cache = folder("XDG_CACHE_HOME").or_else(|| Some(home(&folder)?.join(".cache")))?;
-            Some(cache.join("huggingface"))
-        };
+        let folder = |name: &str| folder(&variable, name);
+        let huggingface = || Some(user_cache(&variable)?.join("huggingface"));
         let root = folder("HF_HUB_CACHE")
             .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
             .or_else(|| Some(folder("HF_HOME").or_else(huggingface)?.join("hub")))?;
@@ -67,8 +64,15 @@ impl HubCache {
     }
 }
 
-fn home(folder: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    folder("HOME").or_else(|| folder("USERPROFILE"))
+/// Where programs keep what can be made again: `XDG_CACHE_HOME`, or `.cache` in the user's home.
+pub(super) fn user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let folder = |name: &str| folder(&variable, name);
+    folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME").or_else(|| folder("USERPROFILE"))?.join(".cache")))
+}
+
+/// The folder that a variable names, if it names one.
+fn folder(variable: impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
+    variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Whether `text` is a commit: forty hexadecimal digits. It becomes part of a path, so nothing else may.

@@ -128,6 +128,15 @@ impl From<HeaderError> for Error {
 
 /// Reads and checks the header of `bytes`.
 pub(crate) fn read_header(bytes: &Bytes) -> Result<HashMap<String, Tensor>, HeaderError> {
+    let (text, data) = read_text(bytes)?;
+    let mut json = serde_json::Deserializer::from_slice(&text);
+    let entries = Entries::deserialize(&mut json).map_err(HeaderError::Json)?;
+    json.end().map_err(HeaderError::Json)?;
+    place(entries.0, LENGTH_BYTES + text.len() as u64, data)
+}
+
+/// The text of the header of `bytes`, and how many bytes follow it.
+pub(crate) fn read_text(bytes: &Bytes) -> Result<(Vec<u8>, u64), HeaderError> {
     let file = bytes.len();
     let mut prefix = [0; LENGTH_BYTES as usize];
     if file < LENGTH_BYTES {
@@ -150,10 +159,7 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<HashMap<String, Tensor>, Head
     }
     let mut text = vec![0; header as usize];
     bytes.read_at(LENGTH_BYTES, &mut text).map_err(HeaderError::Read)?;
-    let mut json = serde_json::Deserializer::from_slice(&text);
-    let entries = Entries::deserialize(&mut json).map_err(HeaderError::Json)?;
-    json.end().map_err(HeaderError::Json)?;
-    place(entries.0, LENGTH_BYTES + header, rest - header)
+    Ok((text, rest - header))
 }
 
 /// Recognises what people hand in by mistake.

@@ -22,6 +22,8 @@ pub(super) const WEIGHT_NAMES: [&str; 2] = ["diffusion_pytorch_model", "model"];
 const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
 /// Endings of files that can run code when they are read.
 const PICKLED: [&str; 6] = [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"];
+/// The name of a component that has its folder to itself.
+const ALONE: &str = "weights";
 const INDEX: &str = "model_index.json";
 
 /// A checkpoint in the layout of diffusers. Opening it reads `model_index.json` alone.
@@ -40,6 +42,8 @@ pub struct Component {
     pub config: String,
     /// Its weights.
     pub weights: Arc<WeightFiles>,
+    /// The folder of its model and its name there; `None` where it does not lie on disk.
+    pub place: Option<(PathBuf, String)>,
 }
 
 /// The texts a tokenizer is made of. There is `json`, or both `vocab` and `merges`.
@@ -211,7 +215,9 @@ fn read_component(storage: &Storage, folder: &str, class: Option<String>) -> Res
         (None, Some(class)) => class.to_owned(),
         (None, None) => return Err(bad("names no class: it has neither _class_name nor architectures".into())),
     };
-    Ok(Component { class, config, weights: Arc::new(open_weights(storage, &inside)?) })
+    let name = if folder.is_empty() { ALONE } else { folder };
+    let place = storage.folder().map(|root| (root.to_owned(), name.to_owned()));
+    Ok(Component { class, config, weights: Arc::new(open_weights(storage, &inside)?), place })
 }
 
 /// Opens the first of the files that may hold the weights.

@@ -15,6 +15,12 @@ mod header;
 pub mod hub;
 mod layout;
 mod names;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod packed;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+mod packed;
 mod random;
 #[cfg(test)]
 mod refusals;
@@ -24,6 +30,8 @@ mod weights;
 
 pub use cache::HubCache;
 pub use layout::{Checkpoint, Component, TokenizerFiles};
+pub use packed::PackedCache;
+pub(crate) use packed::PackedFiles;
 pub use random::RandomWeights;
 pub use source::{Found, ModelId, ModelSource};
 pub use weights::{WeightCheck, WeightFiles};

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use sha2::{Digest, Sha256};
+
+use super::packed::Fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{WeightSource, WeightSpec};
 
@@ -21,6 +24,13 @@ impl RandomWeights {
     pub fn new<'a>(seed: u64, specs: impl IntoIterator<Item = &'a WeightSpec>) -> Self {
         let shapes = specs.into_iter().map(|spec| (spec.name.clone(), spec.shape.clone())).collect();
         Self { seed, shapes }
+    }
+
+    /// Tells these weights from others.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let mut shapes: Vec<_> = self.shapes.iter().collect();
+        shapes.sort_unstable();
+        Sha256::digest(format!("random {} {shapes:?}", self.seed)).into()
     }
 }
 

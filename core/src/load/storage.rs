@@ -24,6 +24,15 @@ impl Storage {
         }
     }
 
+    /// The folder on disk, where it is one.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(folder) => Some(folder),
+            #[cfg(feature = "demo-model")]
+            Self::Demo => None,
+        }
+    }
+
     /// Whether there is a file at `path`.
     pub(super) fn has_file(&self, path: &str) -> bool {
         match self {

@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::path::Path;
+use std::time::SystemTime;
 
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
-use super::header::{Dtype, Tensor, read_header};
+use super::header::{self, Dtype, Tensor, read_header};
 use super::names::{aliases, is_harmless, same_layout};
+use super::packed::Fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{WeightSource, WeightSpec};
 
@@ -112,6 +116,24 @@ impl WeightFiles {
         }
         self.shards.push(shard);
         Ok(())
+    }
+
+    /// Tells these files from others, and from themselves once they are changed: their names, sizes, times of the last
+    /// change and headers. `None` where they do not lie on disk.
+    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
+        let mut digest = Sha256::new();
+        for shard in &self.shards {
+            let (len, changed) = shard.bytes.stamp()?;
+            let changed = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+            let (header, _) = header::read_text(&shard.bytes).ok()?;
+            let name = Path::new(&shard.path).file_name()?.as_encoded_bytes();
+            for (bytes, number) in [(name, len as u128), (&header, changed.as_nanos())] {
+                digest.update((bytes.len() as u64).to_le_bytes());
+                digest.update(bytes);
+                digest.update(number.to_le_bytes());
+            }
+        }
+        Some(digest.finalize().into())
     }
 
     /// The names of all tensors, in no order.

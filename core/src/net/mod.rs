@@ -3,6 +3,7 @@
 //!
 //! `models` writes programs from a checkpoint's `config.json`; `exec` runs them. Nothing here knows of a device.
 
+mod aligned;
 mod builder;
 mod fuse;
 mod memory;
@@ -13,8 +14,9 @@ mod shape;
 pub mod steps;
 mod weights;
 
+pub use aligned::AlignedBytes;
 pub use builder::ProgramBuilder;
 pub use op::{Activation, Op, OpKind, Padding};
 pub use program::{Input, Output, Program, Rate, ValueId, WeightId, WeightSpec};
 pub use shape::Shape;
-pub use weights::{WeightSource, Weights};
+pub use weights::{PackedForm, PackedLayout, PackedStore, Parallel, Sections, WeightSource, Weights};

@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::aligned::AlignedBytes;
 use crate::error::Result;
 
 /// Weights by their checkpoint names: a file, several shards, or random numbers.
@@ -20,16 +21,72 @@ pub trait WeightSource: Send + Sync {
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>>;
 }
 
+/// What packed forms are made for. Forms of one layout are of no use to another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PackedLayout {
+    /// Instructions and number format, as a file's name can have it: `avx512.bf16`.
+    pub name: String,
+    /// Changes whenever the forms do.
+    pub version: u32,
+}
+
+/// Packed forms by key: the memories that each is made of.
+pub type Sections = HashMap<String, Vec<AlignedBytes>>;
+
+/// Calls its second argument with every number below the first, on whatever threads there are.
+pub type Parallel<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Sync));
+
+/// Where packed forms stay when the process ends.
+pub trait PackedStore: Send + Sync + fmt::Debug {
+    /// All that is kept for `layout`, or nothing, with what there is to tell about it.
+    fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) -> (Sections, Vec<String>);
+
+    /// Keeps `sections`, by key, for `layout` in place of what was kept before; gives what there is to tell.
+    fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String>;
+}
+
+/// A packed form that can be kept in a [`PackedStore`].
+pub trait PackedForm: Any + Send + Sync {
+    /// The memories that it is made of.
+    fn memories(&self) -> Vec<&[u8]>;
+}
+
 /// The weights of one network: their source, and their packed forms, shared by every plan made over them.
 pub struct Weights {
     source: Arc<dyn WeightSource>,
     packed: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+    store: Option<Box<dyn PackedStore>>,
+    kept: Mutex<Kept>,
+}
+
+/// What is known of the store.
+#[derive(Default)]
+struct Kept {
+    layouts: HashMap<PackedLayout, KeptLayout>,
+    notices: Vec<String>,
+}
+
+#[derive(Default)]
+struct KeptLayout {
+    /// Loaded, and not asked for yet.
+    loaded: Sections,
+    /// In use.
+    forms: HashMap<String, Arc<dyn PackedForm>>,
+    /// Whether any of `forms` was made from the source.
+    changed: bool,
 }
 
 impl Weights {
     /// Weights out of `source`; nothing is read yet.
     pub fn new(source: Arc<dyn WeightSource>) -> Self {
-        Self { source, packed: Mutex::new(HashMap::new()) }
+        Self { source, packed: Mutex::default(), store: None, kept: Mutex::default() }
+    }
+
+    /// Looks for packed forms in `store` before it makes them out of `source`.
+    #[must_use]
+    pub fn with_store(mut self, store: Option<Box<dyn PackedStore>>) -> Self {
+        self.store = store;
+        self
     }
 
     /// Where they come from.
@@ -44,18 +101,100 @@ impl Weights {
     ///
     /// Those of `make`.
     pub fn packed<T: Send + Sync + 'static>(&self, key: &str, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
-        let found = self.packed.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
-        if let Some(found) = found.and_then(|found| found.downcast::<T>().ok()) {
+        if let Some(found) = self.find(key) {
             return Ok(found);
         }
         let made = Arc::new(make()?);
-        self.packed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), made.clone());
+        self.insert(key, made.clone());
         Ok(made)
+    }
+
+    /// As [`packed`](Self::packed), for forms of `layout` that outlive the process where there is a store: `restore` makes
+    /// a form out of its memories, or nothing where they do not fit.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`.
+    pub fn kept<T: PackedForm>(
+        &self,
+        layout: &PackedLayout,
+        key: &str,
+        restore: impl FnOnce(Vec<AlignedBytes>) -> Option<T>,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        let full_key = format!("{key}#{}", layout.name);
+        if let Some(found) = self.find(&full_key) {
+            return Ok(found);
+        }
+        let loaded = self.kept_now().layouts.get_mut(layout).and_then(|kept| kept.loaded.remove(key));
+        let restored = loaded.and_then(restore);
+        let changed = restored.is_none();
+        let form = Arc::new(restored.map_or_else(make, Ok)?);
+        self.insert(&full_key, form.clone());
+        if self.store.is_some() {
+            let mut kept = self.kept_now();
+            let kept = kept.layouts.entry(layout.clone()).or_default();
+            kept.changed |= changed;
+            kept.forms.insert(key.to_owned(), form.clone());
+        }
+        Ok(form)
+    }
+
+    /// Loads what the store has for `layout`, once. Called before the forms are asked for.
+    pub fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) {
+        let Some(store) = &self.store else { return };
+        let mut kept = self.kept_now();
+        if kept.layouts.contains_key(layout) {
+            return;
+        }
+        let (loaded, notices) = store.load(layout, parallel);
+        kept.notices.extend(notices);
+        kept.layouts.insert(layout.clone(), KeptLayout { loaded, ..KeptLayout::default() });
+    }
+
+    /// Stores forms that the store lacked, and lets go of those that nothing asked for. Gives what there is to tell
+    /// about the store since the last time.
+    pub fn save(&self) -> Vec<String> {
+        let mut kept = self.kept_now();
+        let Kept { layouts, notices } = &mut *kept;
+        if let Some(store) = &self.store {
+            for (layout, kept) in layouts {
+                if std::mem::take(&mut kept.changed) {
+                    let forms = kept.forms.iter().map(|(key, form)| (key.as_str(), form.memories()));
+                    // What another size or row count needs is kept too.
+                    let rest = kept
+                        .loaded
+                        .iter()
+                        .map(|(key, parts)| (key.as_str(), parts.iter().map(|part| &**part).collect()));
+                    let mut sections: Vec<(&str, Vec<&[u8]>)> = forms.chain(rest).collect();
+                    sections.sort_unstable_by_key(|(key, _)| *key);
+                    notices.extend(store.save(layout, &sections));
+                }
+                kept.loaded = Sections::new();
+            }
+        }
+        std::mem::take(notices)
+    }
+
+    fn find<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {
+        let found = self.packed.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        found?.downcast::<T>().ok()
+    }
+
+    fn insert(&self, key: &str, form: Arc<dyn Any + Send + Sync>) {
+        self.packed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), form);
+    }
+
+    fn kept_now(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Weights").finish_non_exhaustive()
+        f.debug_struct("Weights").field("store", &self.store).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

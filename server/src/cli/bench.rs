@@ -48,6 +48,9 @@ pub(super) fn run(args: &Args) -> Result {
     options.allow_any_size = true;
     let started = Instant::now();
     let mut engine = Engine::builder().models(source(&args.model)).params(params(args)?).options(options).build()?;
+    for notice in engine.notices() {
+        eprintln!("dreamframe: note: {notice}");
+    }
     let mut frames = TestFrames::new(args.size);
     frames.process(&mut engine)?;
     let first_picture = started.elapsed();

@@ -9,7 +9,9 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use dreamframe::frame::Fit;
 use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
-use dreamframe::{CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, Result};
+use dreamframe::{
+    CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, PackedCache, Result,
+};
 
 use super::machine;
 
@@ -60,6 +62,9 @@ pub(super) struct EngineArgs {
     /// Threads of the cpu executor [default: all of the machine's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Where packed weights are kept, so that the next start is quick: beside (the model), off, or a folder
+    #[arg(long, value_name = "WHERE", default_value = "beside")]
+    packed_cache: String,
 }
 
 impl EngineArgs {
@@ -71,6 +76,7 @@ impl EngineArgs {
         options.cfg_type = self.cfg_type;
         options.noise = self.noise;
         options.threads = self.threads.map(usize::from);
+        options.packed_cache = PackedCache::from(self.packed_cache.as_str());
         options
     }
 }

@@ -1,6 +1,7 @@
 //! The shipped CPU path: a static plan over one arena, packed weights, kernels chosen at run time.
 
 mod attention;
+mod choice;
 mod elementwise;
 mod kernel;
 mod network;
@@ -21,15 +22,17 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Instant;
 
+use self::choice::Choice;
+#[cfg(any(test, feature = "internals"))]
+pub use self::choice::Form as WinogradForm;
 pub use self::kernel::Isa;
 use self::kernel::Kernels;
 use self::network::CpuNetwork;
 use self::pool::Pool;
-use self::winograd::Choice;
-#[cfg(any(test, feature = "internals"))]
-pub use self::winograd::Form as WinogradForm;
+use self::step::Rooms;
 use super::{Dtype, Executor, Network};
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::plan::Plan;
 use crate::net::{Program, Weights};
 
 /// How a [`CpuExecutor`] uses the machine.
@@ -166,6 +169,10 @@ impl Executor for CpuExecutor {
 
     fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    fn least_arena_bytes(&self, program: &Program) -> usize {
+        Plan::new(program, &Rooms(self.kernels, self.winograd)).arena_len.saturating_mul(self.kernels.size)
     }
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {

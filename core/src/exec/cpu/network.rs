@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::choice::Choice;
 use super::elementwise;
 use super::kernel::Kernels;
+use super::pack;
 use super::pool::Pool;
 use super::profile;
 use super::span::{Aligned, LINE, Scratch, Span};
 use super::step::{Loader, Ready, Rooms};
-use super::winograd::Choice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network, StepTime};
 use crate::net::plan::{Plan, Space};
@@ -99,6 +100,8 @@ impl CpuNetwork {
             keys: Vec::new(),
             widest_kernel: 1,
         };
+        weights.load(&pack::layout(kernels), &|count, piece| pool.run(count, &|i, _| piece(i)));
+        loader.pack_all(plan.constant.iter().chain(&plan.frame), pool);
         let ready = |loader: &mut Loader<'_>, steps: Vec<_>| {
             steps.into_iter().map(|planned| loader.ready(planned)).collect::<Result<Vec<_>>>()
         };
@@ -204,7 +207,7 @@ impl CpuNetwork {
         self.check_outputs(outputs)?;
         let kept = constants.get::<Kept>().filter(|kept| kept.network == self.id);
         let kept = kept.ok_or_else(|| self.misfit("the constants are another network's".to_owned()))?;
-        arena.reserve(self.arena_len());
+        arena.reserve(self.arena_len())?;
         let arena = arena.numbers().as_mut_ptr();
         let scratch = Scratch::new(arena.wrapping_add(self.room(self.plan.arena_len)), self.thread_scratch);
         let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: self.zeros.ptr().cast() };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::kernel::{Convert, Finish, LayerNorm, Moments, Normalise, PostAt};
 use super::network::Run;
-use super::span::Span;
+use super::span::{Aligned, Span};
 use crate::net::{Activation, Shape};
 
 /// Numbers of a stretch that is gone over several times: it stays in the first cache.
@@ -19,8 +19,8 @@ const MOST_CHUNKS: usize = 64;
 /// A norm's numbers.
 #[derive(Debug)]
 pub(super) struct Norm {
-    pub(super) weight: Arc<Vec<f32>>,
-    pub(super) bias: Arc<Vec<f32>>,
+    pub(super) weight: Arc<Aligned>,
+    pub(super) bias: Arc<Aligned>,
     pub(super) eps: f32,
 }
 
@@ -96,7 +96,7 @@ pub(super) fn group_norm(
                 channels: c,
                 mean: scales,
                 factor: scales.add(c),
-                shift: norm.bias.as_ptr(),
+                shift: norm.bias.numbers().as_ptr(),
                 silu,
             });
             finish_in_place(run, out, at, count_of, posts);
@@ -115,6 +115,7 @@ fn scales_of<'a>(
 ) {
     let (c, count) = (scales.len() / 2, pixels as f64);
     let wide = c / groups;
+    let weight = norm.weight.numbers::<f32>();
     for group in 0..groups {
         let channels = group * wide..(group + 1) * wide;
         let of = |shift: &[f32], channel: usize| {
@@ -137,7 +138,7 @@ fn scales_of<'a>(
         let factor = 1.0 / (squares / (count * wide as f64) + f64::from(norm.eps)).sqrt();
         for channel in channels {
             scales[channel] = mean as f32;
-            scales[c + channel] = (f64::from(norm.weight[channel]) * factor) as f32;
+            scales[c + channel] = (f64::from(weight[channel]) * factor) as f32;
         }
     }
 }
@@ -156,8 +157,8 @@ pub(super) fn layer_norm(run: &Run<'_>, norm: &Norm, [x, out]: [Span; 2], posts:
                 out_ld: out.ld,
                 pixels: count,
                 channels: x.shape.c,
-                weight: norm.weight.as_ptr(),
-                bias: norm.bias.as_ptr(),
+                weight: norm.weight.numbers().as_ptr(),
+                bias: norm.bias.numbers().as_ptr(),
                 eps: norm.eps,
             });
             finish_in_place(run, out, at, count, posts);

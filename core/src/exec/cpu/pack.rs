@@ -5,7 +5,7 @@ use super::kernel::{Kernels, MOST_POINTS, TileKernel, weights_at_points};
 use super::span::{Aligned, Number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
-use crate::net::Weights;
+use crate::net::{AlignedBytes, PackedForm, PackedLayout, Weights};
 
 /// Output channels that are worked out together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,41 @@ pub(super) struct Packed {
     pub(super) geglu: bool,
 }
 
+/// Changes whenever packed forms do: those of another version are of no use.
+const VERSION: u32 = 1;
+
+/// What forms for `kernels` can be kept as.
+pub(super) fn layout(kernels: &Kernels) -> PackedLayout {
+    PackedLayout { name: kernels.isa.name().to_owned(), version: VERSION }
+}
+
+impl PackedForm for Vec<Packed> {
+    fn memories(&self) -> Vec<&[u8]> {
+        self.iter().flat_map(|packed| [packed.weights.bytes(), packed.bias.bytes()]).collect()
+    }
+}
+
 impl Packed {
+    /// The form of a weight of this shape, in memories of so many bytes as `memory` is asked for: first those of the
+    /// weights, then those of the biases.
+    fn over(
+        [c_out, c_in, taps]: [usize; 3],
+        geglu: bool,
+        winograd: Option<usize>,
+        kernels: &Kernels,
+        mut memory: impl FnMut(usize) -> Option<Aligned>,
+    ) -> Option<Self> {
+        let grouped = c_in.next_multiple_of(kernels.group);
+        let panels = panels(c_out, grouped * taps, geglu, kernels);
+        let width: usize = panels.iter().map(|panel| panel.vectors * kernels.lanes).sum();
+        let factors = kernels.lanes * kernels.group;
+        let few = c_out <= kernels.narrow.len() && c_in.is_multiple_of(factors) && c_in * taps <= NARROW;
+        let narrow = few && !geglu && winograd.is_none();
+        let weights = memory(width * grouped * taps * kernels.size)?;
+        let bias = memory(width * size_of::<f32>())?;
+        Some(Self { panels, weights, size: kernels.size, bias, taps, c_in, narrow, geglu })
+    }
+
     /// Bytes of all weights.
     pub(super) fn bytes(&self) -> usize {
         self.weights.len()
@@ -100,9 +134,9 @@ impl Source<'_> {
             None if self.geglu => "geglu".to_owned(),
             None => "panels".to_owned(),
         };
-        let isa = kernels.isa.name();
-        let key = format!("{}+{}#{isa}.{form}", self.weight, self.bias.unwrap_or(""));
-        weights.packed(&key, || {
+        let key = format!("{}+{}#{form}", self.weight, self.bias.unwrap_or(""));
+        let restore = |memories| self.restore(memories, kernels);
+        weights.kept(&layout(kernels), &key, restore, || {
             let bias = match self.bias {
                 Some(name) => Some(read(weights, name, &[self.c_out])?),
                 None => None,
@@ -120,15 +154,38 @@ impl Source<'_> {
                 };
                 packed.map_err(|error| error.within(self.weight))
             };
+            let (_, taps) = self.forms();
             if self.phases {
-                return (0..4).map(|phase| pack(&phase_of(&numbers, phase / 2, phase % 2), 4)).collect();
+                return (0..4).map(|phase| pack(&phase_of(&numbers, phase / 2, phase % 2), taps)).collect();
             }
-            let taps = match self.winograd {
-                Some(side) => (side + 2) * (side + 2),
-                None => self.kernel.map_or(1, |side| side * side),
-            };
             Ok(vec![pack(&numbers, taps)?])
         })
+    }
+
+    /// How many packed forms there are, and how many taps each has.
+    fn forms(&self) -> (usize, usize) {
+        match self.winograd {
+            Some(side) => (1, (side + 2) * (side + 2)),
+            None if self.phases => (4, 4),
+            None => (1, self.kernel.map_or(1, |side| side * side)),
+        }
+    }
+
+    /// The packed forms in memories that an earlier process filled, where these are as long as they must be.
+    fn restore(&self, memories: Vec<AlignedBytes>, kernels: &Kernels) -> Option<Vec<Packed>> {
+        let (count, taps) = self.forms();
+        let mut memories = memories.into_iter();
+        let mut next = |len| Aligned::of_len(memories.next()?, len);
+        let shape = [self.c_out, self.c_in, taps];
+        let forms = (0..count)
+            .map(|_| Packed::over(shape, self.geglu, self.winograd, kernels, &mut next))
+            .collect::<Option<Vec<_>>>()?;
+        memories.next().is_none().then_some(forms)
+    }
+
+    /// How many numbers the weight has.
+    pub(super) fn len(&self) -> usize {
+        self.c_out * self.c_in * self.kernel.map_or(1, |side| side * side)
     }
 }
 
@@ -166,30 +223,23 @@ fn pack<T: Number>(
     let given = if winograd.is_some() { 9 } else { taps };
     let group = kernels.group;
     let grouped = c_in.next_multiple_of(group);
-    let panels = panels(c_out, grouped * taps, geglu, kernels);
-    let width: usize = panels.iter().map(|panel| panel.vectors * kernels.lanes).sum();
     let too_large = || Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"));
-    let mut stored = Aligned::zeros::<T>(width * grouped * taps).ok_or_else(too_large)?;
-    let mut biases = Aligned::zeros::<f32>(width).ok_or_else(too_large)?;
-    let factors = kernels.lanes * group;
-    let narrow = !geglu
-        && winograd.is_none()
-        && c_out <= kernels.narrow.len()
-        && c_in.is_multiple_of(factors)
-        && c_in * taps <= NARROW;
-    let weights = stored.numbers_mut::<T>();
-    if narrow {
+    let mut packed =
+        Packed::over([c_out, c_in, taps], geglu, winograd, kernels, Aligned::room).ok_or_else(too_large)?;
+    let (weights, biases) = (packed.weights.numbers_mut::<T>(), packed.bias.numbers_mut::<f32>());
+    if packed.narrow {
+        let factors = kernels.lanes * group;
         for (i, &weight) in numbers.iter().enumerate() {
             let (o, c, tap) = (i / (c_in * taps), i / taps % c_in, i % taps);
             weights[(tap * c_in + c / factors * factors) * c_out + o * factors + c % factors] = T::of(weight);
         }
         if let Some(bias) = bias {
-            biases.numbers_mut()[..c_out].copy_from_slice(bias);
+            biases[..c_out].copy_from_slice(bias);
         }
-        return Ok(Packed { panels, weights: stored, size: size_of::<T>(), bias: biases, taps, c_in, narrow, geglu });
+        return Ok(packed);
     }
     let mut points = [0.0; MOST_POINTS];
-    for panel in &panels {
+    for panel in &packed.panels {
         let width = panel.vectors * kernels.lanes;
         for part in 0..if geglu { 2 } else { 1 } {
             let (row, place) = (part * c_out / 2 + panel.channel, part * width / 2);
@@ -213,12 +263,12 @@ fn pack<T: Number>(
                 }
             }
             if let Some(bias) = bias {
-                let biases = &mut biases.numbers_mut()[panel.bias + place..][..panel.channels];
+                let biases = &mut biases[panel.bias + place..][..panel.channels];
                 biases.copy_from_slice(&bias[row..][..panel.channels]);
             }
         }
     }
-    Ok(Packed { panels, weights: stored, size: size_of::<T>(), bias: biases, taps, c_in, narrow, geglu })
+    Ok(packed)
 }
 
 /// Of kernels of side 3 over an enlarged image, those of side 2 over the image itself that give the lower (`down`) or
@@ -250,7 +300,9 @@ pub(super) fn table(
         Some(table)
     }
     let dtype = kernels.isa.dtype();
-    weights.packed(&format!("{name}#{}.table", dtype.name()), || {
+    let len = shape.iter().product::<usize>() * kernels.size;
+    let restore = |memories| only(memories, len);
+    weights.kept(&layout(kernels), &format!("{name}#table"), restore, || {
         let numbers = read(weights, name, shape)?;
         let table = match dtype {
             Dtype::F32 => convert::<f32>(&numbers),
@@ -260,9 +312,28 @@ pub(super) fn table(
     })
 }
 
-/// A weight that is used as it is.
-pub(super) fn plain(weights: &Weights, name: &str, shape: &[usize]) -> Result<std::sync::Arc<Vec<f32>>> {
-    weights.packed(&format!("{name}#plain"), || read(weights, name, shape))
+/// A weight that is used as it is, in `f32`.
+pub(super) fn plain(
+    weights: &Weights,
+    name: &str,
+    shape: &[usize],
+    kernels: &Kernels,
+) -> Result<std::sync::Arc<Aligned>> {
+    let len = shape.iter().product::<usize>() * size_of::<f32>();
+    let restore = |memories| only(memories, len);
+    weights.kept(&layout(kernels), &format!("{name}#plain"), restore, || {
+        let numbers = read(weights, name, shape)?;
+        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {name}"));
+        let mut plain = Aligned::zeros::<f32>(numbers.len()).ok_or_else(no_room)?;
+        plain.numbers_mut().copy_from_slice(&numbers);
+        Ok(plain)
+    })
+}
+
+/// The only one of `memories`, where it has `len` bytes.
+fn only(mut memories: Vec<AlignedBytes>, len: usize) -> Option<Aligned> {
+    let only = memories.pop().filter(|_| memories.is_empty())?;
+    Aligned::of_len(only, len)
 }
 
 /// Reads a weight, and makes sure that it is as long as its shape says.

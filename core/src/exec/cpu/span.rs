@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "threads write disjoint parts of one stretch of memory")]
 
-use crate::net::Shape;
+use crate::net::{AlignedBytes, PackedForm, Shape};
 
 /// Numbers in a cache line.
 pub(super) const LINE: usize = 16;
@@ -138,55 +138,59 @@ impl Number for u16 {
 
 /// Bytes that begin at a cache line: numbers of one type, which whoever made them knows.
 #[derive(Debug)]
-pub(super) struct Aligned {
-    bytes: Vec<u8>,
-    skip: usize,
-    len: usize,
-}
-
-/// Bytes of a cache line.
-const LINE_BYTES: usize = 64;
+pub(super) struct Aligned(AlignedBytes);
 
 impl Aligned {
     /// `len` zeros of type `T`; `None` where there is not that much memory.
     pub(super) fn zeros<T: Number>(len: usize) -> Option<Self> {
-        let len = len.checked_mul(size_of::<T>())?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len.checked_add(LINE_BYTES)?).ok()?;
-        bytes.resize(len + LINE_BYTES, 0);
-        let skip = bytes.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES);
-        Some(Self { bytes, skip, len })
+        Self::room(len.checked_mul(size_of::<T>())?)
+    }
+
+    /// So many zero bytes.
+    pub(super) fn room(bytes: usize) -> Option<Self> {
+        AlignedBytes::zeros(bytes).map(Self)
+    }
+
+    /// `bytes`, where there are `len`.
+    pub(super) fn of_len(bytes: AlignedBytes, len: usize) -> Option<Self> {
+        (bytes.len() == len).then_some(Self(bytes))
     }
 
     /// Bytes in all.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.0.len()
     }
 
     /// The first byte.
     pub(super) fn ptr(&self) -> *const u8 {
-        self.bytes.as_ptr().wrapping_add(self.skip)
+        self.0.as_ptr()
     }
 
     /// The first byte, to write.
     pub(super) fn ptr_mut(&mut self) -> *mut u8 {
-        self.bytes.as_mut_ptr().wrapping_add(self.skip)
+        self.0.as_mut_ptr()
     }
 
     /// All bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[self.skip..][..self.len]
+        &self.0
     }
 
     /// The numbers.
     pub(super) fn numbers<T: Number>(&self) -> &[T] {
         // SAFETY: any bytes are a `T`; the memory is ours, aligned to more than a `T` is, and as long.
-        unsafe { std::slice::from_raw_parts(self.ptr().cast(), self.len / size_of::<T>()) }
+        unsafe { std::slice::from_raw_parts(self.ptr().cast(), self.len() / size_of::<T>()) }
     }
 
     /// The numbers, to write.
     pub(super) fn numbers_mut<T: Number>(&mut self) -> &mut [T] {
         // SAFETY: as in `numbers`, and borrowed for us alone.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr_mut().cast(), self.len / size_of::<T>()) }
+        unsafe { std::slice::from_raw_parts_mut(self.ptr_mut().cast(), self.len() / size_of::<T>()) }
+    }
+}
+
+impl PackedForm for Aligned {
+    fn memories(&self) -> Vec<&[u8]> {
+        vec![self.bytes()]
     }
 }

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use super::attention::{Attention, KeyLayout};
+use super::choice::Choice;
 use super::elementwise;
 use super::kernel::{Kernels, PostAt};
 use super::network::Run;
 use super::norm::{self, Norm};
 use super::pack::{self, Source};
+use super::pool::Pool;
 use super::product::Product;
 use super::span::{Aligned, Span};
-use super::winograd::{self, Choice, Winograd};
+use super::winograd::{self, Winograd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
 use crate::net::plan::{Layout, Place, Planned, Space};
-use crate::net::steps::{MAX_POSTS, PlanValue, Post, Repeat, Slot, Step, StepKind};
+use crate::net::steps::{MAX_POSTS, PlanValue, Post, Product as Geometry, Repeat, Slot, Step, StepKind};
 use crate::net::{Program, Shape, WeightId, Weights};
 
 /// What a step needs to run, beside addresses.
@@ -99,20 +101,9 @@ impl Loader<'_> {
         let shape = |value: Slot| self.values[value].shape;
         let work = match planned.step.kind {
             StepKind::Product(geometry) => {
-                let spec = self.program.weight(geometry.weight);
                 let (input, c_out) = (shape(inputs[0]), shape(output).c);
                 let form = self.winograd.form(&geometry, input, c_out, self.kernels);
-                let source = Source {
-                    weight: &spec.name,
-                    bias: geometry.bias.map(|bias| self.program.weight(bias).name.as_str()),
-                    c_out: spec.shape[0],
-                    c_in: spec.shape[1],
-                    kernel: spec.shape.get(2).copied(),
-                    geglu: geometry.geglu,
-                    phases: Product::in_phases(&geometry),
-                    winograd: form.map(|form| form.side),
-                };
-                let packed = source.pack(self.weights, self.kernels)?;
+                let packed = self.source(&planned.step, &geometry).pack(self.weights, self.kernels)?;
                 self.widest_kernel = self.widest_kernel.max(geometry.kernel);
                 match form {
                     Some(form) => Work::Winograd(Winograd::new(packed, form, input, c_out, self.kernels)),
@@ -149,13 +140,46 @@ impl Loader<'_> {
         Ok(Ready { planned, work })
     }
 
+    /// Packs what the products of `steps` need, the largest first, on all threads: a few at a time, so that frames of an
+    /// engine that runs beside get the threads in between. What fails here fails again when a step is made ready.
+    pub(super) fn pack_all<'p>(&self, steps: impl Iterator<Item = &'p Planned>, pool: &Pool) {
+        let product = |planned: &Planned| {
+            if let StepKind::Product(ref geometry) = planned.step.kind {
+                Some(self.source(&planned.step, geometry))
+            } else {
+                None
+            }
+        };
+        let mut sources: Vec<Source<'_>> = steps.filter_map(product).collect();
+        sources.sort_by_key(|source| std::cmp::Reverse(source.len()));
+        for some in sources.chunks(2 * pool.threads()) {
+            pool.run(some.len(), &|i, _| drop(some[i].pack(self.weights, self.kernels)));
+        }
+    }
+
+    /// The weight of a product.
+    fn source(&self, step: &Step, geometry: &Geometry) -> Source<'_> {
+        let spec = self.program.weight(geometry.weight);
+        let (input, c_out) = (self.values[step.inputs[0]].shape, self.values[step.output].shape.c);
+        Source {
+            weight: &spec.name,
+            bias: geometry.bias.map(|bias| self.program.weight(bias).name.as_str()),
+            c_out: spec.shape[0],
+            c_in: spec.shape[1],
+            kernel: spec.shape.get(2).copied(),
+            geglu: geometry.geglu,
+            phases: Product::in_phases(geometry),
+            winograd: self.winograd.form(geometry, input, c_out, self.kernels).map(|form| form.side),
+        }
+    }
+
     fn norm(&self, weight: WeightId, bias: WeightId, eps: f32) -> Result<Norm> {
         Ok(Norm { weight: self.plain(weight)?, bias: self.plain(bias)?, eps })
     }
 
-    fn plain(&self, weight: WeightId) -> Result<Arc<Vec<f32>>> {
+    fn plain(&self, weight: WeightId) -> Result<Arc<Aligned>> {
         let spec = self.program.weight(weight);
-        pack::plain(self.weights, &spec.name, &spec.shape)
+        pack::plain(self.weights, &spec.name, &spec.shape, self.kernels)
     }
 
     /// What names things must come as it was given: a narrower number could not tell them apart.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "calls a kernel by itself")]
 
 mod contract;
+mod kept;
 mod naive;
 mod random;
 mod winograd;
@@ -53,7 +54,7 @@ pub(super) fn run(network: &dyn Network) -> Vec<Vec<f32>> {
     let (constant, frame) = (inputs(program, Rate::Constant), inputs(program, Rate::Frame));
     let constants = network.constants(&slices(&constant)).unwrap();
     let mut arena = Arena::new();
-    arena.reserve(network.arena_len());
+    arena.reserve(network.arena_len()).unwrap();
     arena.numbers().fill(f32::NAN);
     let mut run = || {
         let lens = program.outputs().iter().map(|output| program.shape(output.value).len());

@@ -1,0 +1,92 @@
+//! A size that there is no memory for is refused, and the pictures go on.
+
+use std::sync::Arc;
+
+use super::pipeline::Workshop;
+use super::{Engine, EngineOptions};
+use crate::error::{ErrorKind, Result};
+use crate::exec::reference::ReferenceExecutor;
+use crate::exec::{Arena, Constants, Executor, Network};
+use crate::frame::{FrameView, PixelFormat};
+use crate::load::ModelSource;
+use crate::net::{Program, Weights};
+use crate::params::StreamDiffusionParams;
+
+const SIDE: u32 = 64;
+
+/// The reference executor, but for programs with larger values it says that it needs more memory than any machine has.
+#[derive(Debug)]
+struct Greedy;
+
+impl Executor for Greedy {
+    fn name(&self) -> &'static str {
+        "greedy"
+    }
+
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
+        let shapes = program.outputs().iter().map(|output| program.shape(output.value));
+        let large = shapes.map(|shape| shape.h * shape.w).max() > Some((SIDE * SIDE) as usize);
+        Ok(Arc::new(GreedyNetwork { inner: ReferenceExecutor.compile(program, weights)?, large }))
+    }
+}
+
+#[derive(Debug)]
+struct GreedyNetwork {
+    inner: Arc<dyn Network>,
+    large: bool,
+}
+
+impl Network for GreedyNetwork {
+    fn program(&self) -> &Program {
+        self.inner.program()
+    }
+
+    fn arena_len(&self) -> usize {
+        if self.large { usize::MAX / 64 } else { self.inner.arena_len() }
+    }
+
+    fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
+        self.inner.constants(inputs)
+    }
+
+    fn run(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()> {
+        self.inner.run(constants, arena, inputs, outputs)
+    }
+}
+
+fn engine(side: u32) -> Result<Engine> {
+    let options = EngineOptions { allow_any_size: true, ..EngineOptions::default() };
+    let mut params = StreamDiffusionParams::demo();
+    (params.width, params.height) = (side, side);
+    Engine::new(Workshop { source: ModelSource::Demo, options, executor: Arc::new(Greedy) }, params, Vec::new())
+}
+
+#[test]
+fn a_size_without_memory_is_refused_with_its_bytes_and_the_old_size_goes_on() {
+    let needed = (usize::MAX / 64 * size_of::<f32>() / 1_000_000_000).to_string();
+    let mut engine = engine(SIDE).unwrap();
+    let pixels = vec![90; (SIDE * SIDE * 4) as usize];
+    let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();
+    engine.process(&frame).unwrap();
+    let refused = engine.edit(|params| params.width = 2 * SIDE).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
+    assert!(refused.to_string().contains(&needed), "{refused}");
+    assert_eq!(engine.size(), (SIDE, SIDE));
+    let picture = engine.process(&frame).unwrap();
+    assert_eq!(picture.frame.width(), SIDE);
+}
+
+#[test]
+fn an_engine_for_such_a_size_is_not_built() {
+    assert_eq!(engine(2 * SIDE).unwrap_err().kind(), ErrorKind::OutOfMemory);
+}

@@ -1,0 +1,159 @@
+//! How much memory this process may still take, where the system tells.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Refuses what there is no memory for, before any of it is taken. Where the system does not tell how much there is,
+/// nothing is refused here, and the allocation itself has to fail.
+///
+/// # Errors
+///
+/// `OutOfMemory` with the bytes that `what` needs and those there are.
+pub fn require(bytes: usize, what: &str) -> Result<()> {
+    require_of(available(Path::new("/")), bytes, what)
+}
+
+fn require_of(available: Option<u64>, bytes: usize, what: &str) -> Result<()> {
+    match available {
+        Some(available) if bytes as u64 > available => {
+            let text = format!("{what} needs {bytes} bytes of memory, but {available} are available");
+            Err(Error::new(ErrorKind::OutOfMemory, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The error of an allocation of `bytes` that failed.
+pub(super) fn refused(bytes: usize, what: &str) -> Error {
+    Error::new(ErrorKind::OutOfMemory, format!("{what} needs {bytes} bytes of memory, which the system refuses"))
+}
+
+/// Bytes that may still be taken without swapping: of the machine's, and of each control group's that this process is in.
+/// `root` is the file system's.
+fn available(root: &Path) -> Option<u64> {
+    let machine = fs::read_to_string(root.join("proc/meminfo")).ok();
+    let machine = machine.and_then(|info| field(&info, "MemAvailable:")).map(|kib| kib.saturating_mul(1024));
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let groups = groups.lines().filter_map(|line| group_room(&root.join("sys/fs/cgroup"), line));
+    machine.into_iter().chain(groups).min()
+}
+
+/// What the files of a control group are called.
+struct Names {
+    limit: &'static str,
+    used: &'static str,
+    /// In the group's statistics: pages of files, which the system takes back when it needs them.
+    files: [&'static str; 2],
+}
+
+const VERSION_1: Names = Names {
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    files: ["total_active_file", "total_inactive_file"],
+};
+const VERSION_2: Names = Names { limit: "memory.max", used: "memory.current", files: ["active_file", "inactive_file"] };
+
+/// What is left of the limit on memory, for a line `number:controllers:path` of `/proc/self/cgroup`: the least of the
+/// group's and of those that it is in. In a container the path may be one that only its host sees; the limit is then at
+/// the root of what the container sees.
+fn group_room(mounted: &Path, line: &str) -> Option<u64> {
+    let (_, line) = line.split_once(':')?;
+    let (controllers, path) = line.split_once(':')?;
+    let (base, names) = match controllers {
+        "" => (mounted.to_owned(), &VERSION_2),
+        _ if controllers.split(',').any(|name| name == "memory") => (mounted.join("memory"), &VERSION_1),
+        _ => return None,
+    };
+    let group = Path::new(path.trim_start_matches('/'));
+    group.ancestors().filter_map(|group| room(&base.join(group), names)).min()
+}
+
+/// What is left of one group's own limit, if it has one.
+fn room(group: &Path, names: &Names) -> Option<u64> {
+    let number = |name: &str| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
+    // `max` is no number: no limit.
+    let (limit, used) = (number(names.limit)?, number(names.used)?);
+    let statistics = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+    let files = names.files.iter().filter_map(|name| field(&statistics, name)).fold(0, u64::saturating_add);
+    Some(limit.saturating_sub(used.saturating_sub(files)))
+}
+
+/// The number after `name` in a text of lines `name number`.
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some(name)).then(|| words.next()?.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file system with these files.
+    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:  9000 kB\nMemFree: 1 kB\nMemAvailable:   4000 kB\n");
+
+    #[test]
+    fn the_machine_tells_what_is_available() {
+        assert_eq!(available(root(&[MACHINE]).path()), Some(4_096_000));
+        assert_eq!(available(root(&[]).path()), None);
+    }
+
+    #[test]
+    fn a_group_and_those_it_is_in_have_limits_too() {
+        let group = "sys/fs/cgroup/user/session";
+        let files = |own: &'static str, above: &'static str| {
+            root(&[
+                MACHINE,
+                ("proc/self/cgroup", "0::/user/session\n"),
+                (&format!("{group}/memory.max"), own),
+                (&format!("{group}/memory.current"), "700\n"),
+                (&format!("{group}/memory.stat"), "anon 400\nactive_file 200\ninactive_file 100\n"),
+                ("sys/fs/cgroup/user/memory.max", above),
+                ("sys/fs/cgroup/user/memory.current", "800\n"),
+            ])
+        };
+        assert_eq!(available(files("1000\n", "max\n").path()), Some(600));
+        assert_eq!(available(files("max\n", "900\n").path()), Some(100));
+        assert_eq!(available(files("300\n", "max\n").path()), Some(0));
+        assert_eq!(available(files("max\n", "max\n").path()), Some(4_096_000));
+    }
+
+    #[test]
+    fn groups_of_version_1_and_of_a_container_are_found() {
+        let found = root(&[
+            MACHINE,
+            ("proc/self/cgroup", "5:cpu:/x\n4:memory:/docker/abc\n0::/\n"),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "5000\n"),
+            ("sys/fs/cgroup/memory/memory.usage_in_bytes", "2000\n"),
+            ("sys/fs/cgroup/memory/memory.stat", "total_active_file 10\ntotal_inactive_file 5\n"),
+        ]);
+        assert_eq!(available(found.path()), Some(3015));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_both_numbers() {
+        assert!(require_of(Some(100), 100, "x").is_ok() && require_of(None, usize::MAX, "x").is_ok());
+        let refused = require_of(Some(100), 101, "scratch memory").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
+        assert_eq!(refused.to_string(), "scratch memory needs 101 bytes of memory, but 100 are available");
+    }
+
+    #[test]
+    fn this_machine_has_some_memory() {
+        assert!(require(1, "a byte").is_ok());
+        assert!(!cfg!(target_os = "linux") || require(usize::MAX, "everything").is_err());
+    }
+}

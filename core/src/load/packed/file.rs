@@ -1,0 +1,144 @@
+//! A whole file of packed weights: read on several threads, written aside and then put in its place.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::super::bytes::Bytes;
+use super::format::{Head, Memory, PackedError, Purpose, Section, damaged};
+use crate::net::{AlignedBytes, Parallel, Sections};
+
+/// Bytes read at a time, and summed while they are in the cache.
+const CHUNK: usize = 1 << 18;
+/// What the name of a file that is being written ends with.
+const ASIDE: &str = ".tmp";
+/// A file aside that nobody has written to for so long belongs to a process that ended.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// Reads all sections of a file made for `purpose`, each memory into its final place.
+pub(super) fn read(bytes: &Bytes, purpose: &Purpose, parallel: Parallel<'_>) -> Result<Sections, PackedError> {
+    let (head, start) = Head::read(bytes)?;
+    head.purpose.check(purpose)?;
+    sections(bytes, &head.sections, start, parallel)
+}
+
+/// Reads `sections`, whose memories begin at `start`.
+pub(super) fn sections(
+    bytes: &Bytes,
+    sections: &[Section],
+    start: u64,
+    parallel: Parallel<'_>,
+) -> Result<Sections, PackedError> {
+    let mut offset = start;
+    let mut places = Vec::new();
+    for section in sections {
+        for &memory in &section.memories {
+            places.push((offset, memory, section.key.as_str()));
+            offset += memory.len;
+        }
+    }
+    // The largest first, so that no thread comes to one when the others are done.
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(places[i].1.len));
+    let memories: Vec<OnceLock<AlignedBytes>> = places.iter().map(|_| OnceLock::new()).collect();
+    let failed = AtomicBool::new(false);
+    let failure = Mutex::new(None);
+    parallel(places.len(), &|i| {
+        if failed.load(Ordering::Relaxed) {
+            return;
+        }
+        let (offset, memory, key) = places[order[i]];
+        match read_memory(bytes, offset, memory, key) {
+            Ok(read) => {
+                memories[order[i]].set(read).ok();
+            }
+            Err(error) => {
+                failed.store(true, Ordering::Relaxed);
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+        }
+    });
+    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let mut memories = memories.into_iter().map(OnceLock::into_inner);
+    let mut read = Sections::new();
+    for section in sections {
+        let parts: Option<Vec<_>> = section.memories.iter().map(|_| memories.next().flatten()).collect();
+        let parts = parts.ok_or_else(|| damaged(format!("{:?} was not read", section.key)))?;
+        read.insert(section.key.clone(), parts);
+    }
+    Ok(read)
+}
+
+fn read_memory(bytes: &Bytes, offset: u64, memory: Memory, key: &str) -> Result<AlignedBytes, PackedError> {
+    let no_room = || PackedError::NoRoom(memory.len);
+    let len = usize::try_from(memory.len).map_err(|_| no_room())?;
+    let mut read = AlignedBytes::with_room(len).ok_or_else(no_room)?;
+    let mut checksum = crc32fast::Hasher::new();
+    for done in (0..len).step_by(CHUNK) {
+        let chunk = read.extend(CHUNK.min(len - done));
+        bytes.read_at(offset + done as u64, chunk)?;
+        checksum.update(chunk);
+    }
+    if checksum.finalize() == memory.checksum { Ok(read) } else { Err(damaged(format!("the checksum of {key:?}"))) }
+}
+
+/// Writes `sections` to `path`, which has the old file or the new one at every moment, and on an error the old one.
+///
+/// # Errors
+///
+/// What the file system says; `InvalidInput` for names longer than the format has room for.
+pub(super) fn write(path: &Path, purpose: &Purpose, sections: &[(&str, Vec<&[u8]>)]) -> io::Result<()> {
+    let memory = |bytes: &&[u8]| Memory { len: bytes.len() as u64, checksum: crc32fast::hash(bytes) };
+    let section = |(key, memories): &(&str, Vec<&[u8]>)| Section {
+        key: (*key).to_owned(),
+        memories: memories.iter().map(memory).collect(),
+    };
+    let head = Head { purpose: purpose.clone(), sections: sections.iter().map(section).collect() };
+    let head = head.encode().ok_or(io::ErrorKind::InvalidInput)?;
+    replace(path, &|file| {
+        file.write_all(&head)?;
+        sections.iter().flat_map(|(_, memories)| memories).try_for_each(|memory| file.write_all(memory))
+    })
+}
+
+/// Puts what `fill` writes at `path`: first into a file aside, which is gone again where that fails.
+fn replace(path: &Path, fill: &dyn Fn(&mut File) -> io::Result<()>) -> io::Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    sweep(folder);
+    // Processes in two containers may have the same number, and the folder in common.
+    let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let own = format!("{}-{moment}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let aside = folder.join(format!("{}.{own}{ASIDE}", name.to_string_lossy()));
+    let mut file = File::create_new(&aside)?;
+    let done = fill(&mut file).and_then(|()| file.sync_all());
+    drop(file);
+    if let Err(error) = done.and_then(|()| fs::rename(&aside, path)) {
+        fs::remove_file(&aside).ok();
+        return Err(error);
+    }
+    // So that the new name outlives a loss of power too; where folders cannot be opened, it waits for the system.
+    File::open(folder).and_then(|folder| folder.sync_all()).ok();
+    Ok(())
+}
+
+/// Removes what processes left that ended while they wrote.
+fn sweep(folder: &Path) {
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let abandoned = || file.metadata().ok()?.modified().ok()?.elapsed().ok().map(|age| age > ABANDONED);
+        if file.file_name().to_string_lossy().ends_with(ASIDE) && abandoned().unwrap_or(false) {
+            fs::remove_file(file.path()).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

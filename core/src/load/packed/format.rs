@@ -1,0 +1,325 @@
+//! The head of a file of packed weights: what it was made for, of what, and where each memory lies.
+//!
+//! ```text
+//! mark 8 | format u32 | byte order u32 | bytes of the table u64 | bytes of the file u64 | table | CRC-32 of all before
+//! table: version of the crate, name of the layout (texts) | version of the layout u32 | fingerprint 32 | sections u32
+//!        each section: key (text) | memories u32 | of each: bytes u64, CRC-32 u32
+//! text:  bytes u16 | UTF-8
+//! ```
+//!
+//! Numbers are little-endian. After the head come the memories, one after the other in the order of the table, as the
+//! machine has them. Every byte is under a checksum, and every length is checked against the file's before memory is
+//! taken for it.
+
+use std::io;
+
+use super::super::bytes::Bytes;
+use crate::net::PackedLayout;
+
+/// What each file begins with.
+const MARK: [u8; 8] = *b"dfpacked";
+/// Changes with the layout of the head.
+const FORMAT: u32 = 1;
+/// Written as the machine has it, so that another byte order reads another number.
+const BYTE_ORDER: u32 = 0x0102_0304;
+/// Bytes before the table.
+const PREFIX: usize = 32;
+/// Bytes of a checksum.
+const CHECKSUM: usize = 4;
+/// Longest table. The largest networks we know need 300 kB.
+const MAX_TABLE: u64 = 32 << 20;
+/// Most memories of a section: an enlarging convolution has eight.
+const MAX_MEMORIES: u32 = 64;
+/// The version of this crate; its packing may have changed with any.
+const CRATE: &str = env!("CARGO_PKG_VERSION");
+
+/// Bytes of a fingerprint.
+pub(crate) type Fingerprint = [u8; 32];
+
+/// Why a file of packed weights is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum PackedError {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// It is something else.
+    #[error("is no file of packed weights")]
+    Foreign,
+    /// Another build wrote it.
+    #[error("is of {what} {found}, but this build has {own}")]
+    OtherVersion {
+        /// Of what.
+        what: &'static str,
+        /// What the file has.
+        found: String,
+        /// What is needed.
+        own: String,
+    },
+    /// A machine of another kind wrote it.
+    #[error("has another byte order")]
+    ByteOrder,
+    /// The file's length is not what it says.
+    #[error("has {found} bytes, but should have {needed}: it is cut or grown")]
+    Length {
+        /// Bytes there are.
+        found: u64,
+        /// Bytes there should be.
+        needed: u64,
+    },
+    /// A checksum is wrong, or the table makes no sense.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+    /// The weights have changed since.
+    #[error("was made of other weights")]
+    Stale,
+    /// There is not enough memory for it.
+    #[error("has a memory of {0} bytes, for which there is no room")]
+    NoRoom(u64),
+}
+
+/// One memory of a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Memory {
+    pub(super) len: u64,
+    pub(super) checksum: u32,
+}
+
+/// A packed form in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Section {
+    pub(super) key: String,
+    pub(super) memories: Vec<Memory>,
+}
+
+/// What a file is made for, and of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Purpose {
+    /// Version of the crate.
+    pub(super) version: String,
+    pub(super) layout: PackedLayout,
+    pub(super) fingerprint: Fingerprint,
+}
+
+impl Purpose {
+    /// What this build has to do with weights of this fingerprint.
+    pub(super) fn new(layout: &PackedLayout, fingerprint: Fingerprint) -> Self {
+        Self { version: CRATE.to_owned(), layout: layout.clone(), fingerprint }
+    }
+
+    /// Refuses what another build wrote, and what was made of other weights.
+    pub(super) fn check(&self, wanted: &Self) -> Result<(), PackedError> {
+        let other = |what, found: String, own: String| Err(PackedError::OtherVersion { what, found, own });
+        let layout = |layout: &PackedLayout| format!("{} {}", layout.name, layout.version);
+        if self.version != wanted.version {
+            return other("version", self.version.clone(), wanted.version.clone());
+        }
+        if self.layout != wanted.layout {
+            return other("layout", layout(&self.layout), layout(&wanted.layout));
+        }
+        if self.fingerprint == wanted.fingerprint { Ok(()) } else { Err(PackedError::Stale) }
+    }
+}
+
+/// The head of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) purpose: Purpose,
+    pub(super) sections: Vec<Section>,
+}
+
+impl Head {
+    /// As it is written; `None` where a text or a count is longer than the format has room for.
+    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+        let mut table = Vec::new();
+        put_text(&mut table, &self.purpose.version)?;
+        put_text(&mut table, &self.purpose.layout.name)?;
+        table.extend(self.purpose.layout.version.to_le_bytes());
+        table.extend(self.purpose.fingerprint);
+        table.extend(u32::try_from(self.sections.len()).ok()?.to_le_bytes());
+        let mut data = 0_u64;
+        for section in &self.sections {
+            put_text(&mut table, &section.key)?;
+            let count = u32::try_from(section.memories.len()).ok().filter(|&count| count <= MAX_MEMORIES)?;
+            table.extend(count.to_le_bytes());
+            for memory in &section.memories {
+                table.extend(memory.len.to_le_bytes());
+                table.extend(memory.checksum.to_le_bytes());
+                data = data.checked_add(memory.len)?;
+            }
+        }
+        seal(&table, data)
+    }
+
+    /// Reads and checks the head of `bytes`; gives it with the place where the first memory begins.
+    pub(super) fn read(bytes: &Bytes) -> Result<(Self, u64), PackedError> {
+        let found = bytes.len();
+        let mut prefix = [0; PREFIX];
+        let there = usize::try_from(found).unwrap_or(PREFIX).min(PREFIX);
+        bytes.read_at(0, &mut prefix[..there])?;
+        if !prefix.starts_with(&MARK) {
+            return Err(PackedError::Foreign);
+        }
+        if found < PREFIX as u64 {
+            return Err(PackedError::Length { found, needed: PREFIX as u64 });
+        }
+        let mut fields = Reader(&prefix[MARK.len()..]);
+        let format = fields.number32()?;
+        if format != FORMAT {
+            return Err(PackedError::OtherVersion {
+                what: "format",
+                found: format.to_string(),
+                own: FORMAT.to_string(),
+            });
+        }
+        if fields.array::<4>()? != BYTE_ORDER.to_ne_bytes() {
+            return Err(PackedError::ByteOrder);
+        }
+        let (table, needed) = (fields.number64()?, fields.number64()?);
+        if found != needed {
+            return Err(PackedError::Length { found, needed });
+        }
+        let start = PREFIX as u64 + table.min(MAX_TABLE) + CHECKSUM as u64;
+        if table > MAX_TABLE || start > found {
+            return Err(damaged(format!("a table of {table} bytes")));
+        }
+        let mut head = vec![0; start as usize];
+        bytes.read_at(0, &mut head)?;
+        let (head, checksum) = head.split_at(start as usize - CHECKSUM);
+        if checksum != crc32fast::hash(head).to_le_bytes() {
+            return Err(damaged("the checksum of its head".into()));
+        }
+        Ok((Self::parse(&head[PREFIX..], found - start)?, start))
+    }
+
+    /// Takes a table apart; the memories must fill the `data` bytes after it.
+    fn parse(table: &[u8], data: u64) -> Result<Self, PackedError> {
+        let mut fields = Reader(table);
+        let version = fields.text()?;
+        let layout = PackedLayout { name: fields.text()?, version: fields.number32()? };
+        let purpose = Purpose { version, layout, fingerprint: fields.array()? };
+        let mut sections = Vec::new();
+        let mut left = data;
+        for _ in 0..fields.number32()? {
+            let key = fields.text()?;
+            let count = fields.number32()?;
+            if count > MAX_MEMORIES {
+                return Err(damaged(format!("{key:?} has {count} memories")));
+            }
+            let mut memories = Vec::new();
+            for _ in 0..count {
+                let memory = Memory { len: fields.number64()?, checksum: fields.number32()? };
+                let after = left.checked_sub(memory.len);
+                left = after.ok_or_else(|| damaged(format!("{key:?} has {} bytes of {left}", memory.len)))?;
+                memories.push(memory);
+            }
+            sections.push(Section { key, memories });
+        }
+        if left != 0 || !fields.0.is_empty() {
+            return Err(damaged(format!("{left} bytes too many, {} in its table", fields.0.len())));
+        }
+        Ok(Self { purpose, sections })
+    }
+}
+
+/// Puts prefix and checksum around a table, for a file with `data` bytes after its head.
+pub(super) fn seal(table: &[u8], data: u64) -> Option<Vec<u8>> {
+    let len = table.len() as u64;
+    let file = ((PREFIX + CHECKSUM) as u64).checked_add(len)?.checked_add(data)?;
+    let mut head = Vec::with_capacity(PREFIX + table.len() + CHECKSUM);
+    head.extend(MARK);
+    head.extend(FORMAT.to_le_bytes());
+    head.extend(BYTE_ORDER.to_ne_bytes());
+    head.extend(len.to_le_bytes());
+    head.extend(file.to_le_bytes());
+    head.extend(table);
+    head.extend(crc32fast::hash(&head).to_le_bytes());
+    (len <= MAX_TABLE).then_some(head)
+}
+
+pub(super) fn damaged(what: String) -> PackedError {
+    PackedError::Damaged(what)
+}
+
+fn put_text(table: &mut Vec<u8>, text: &str) -> Option<()> {
+    table.extend(u16::try_from(text.len()).ok()?.to_le_bytes());
+    table.extend(text.as_bytes());
+    Some(())
+}
+
+/// What is left of a table.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], PackedError> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or_else(|| damaged("its table is too short".into()))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], PackedError> {
+        self.take(N)?.try_into().map_err(|_| damaged("its table is too short".into()))
+    }
+
+    fn number32(&mut self) -> Result<u32, PackedError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn number64(&mut self) -> Result<u64, PackedError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Result<String, PackedError> {
+        let len = u16::from_le_bytes(self.array()?);
+        let text = std::str::from_utf8(self.take(usize::from(len))?);
+        text.map(str::to_owned).map_err(|_| damaged("a text that is no UTF-8".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn heads()(
+            version in ".{0,12}",
+            name in "[a-z0-9.]{0,12}",
+            number: u32,
+            fingerprint: Fingerprint,
+            sections in prop::collection::vec(
+                (".{0,20}", prop::collection::vec((0_u64..1 << 40, any::<u32>()), 0..9)),
+                0..9,
+            ),
+        ) -> Head {
+            let section = |(key, memories): (String, Vec<(u64, u32)>)| Section {
+                key,
+                memories: memories.into_iter().map(|(len, checksum)| Memory { len, checksum }).collect(),
+            };
+            let purpose = Purpose { version, layout: PackedLayout { name, version: number }, fingerprint };
+            Head { purpose, sections: sections.into_iter().map(section).collect() }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_is_read_as_it_was_written(head in heads()) {
+            let data = head.sections.iter().flat_map(|section| &section.memories).map(|memory| memory.len).sum();
+            let bytes = head.encode().unwrap();
+            prop_assert_eq!(Head::parse(&bytes[PREFIX..bytes.len() - CHECKSUM], data).unwrap(), head);
+        }
+
+        #[test]
+        fn any_bytes_are_a_table_or_an_error(table in prop::collection::vec(any::<u8>(), 0..200), data: u64) {
+            if let Ok(head) = Head::parse(&table, data) {
+                prop_assert!(head.encode().is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_longer_than_its_length_can_say_is_not_written() {
+        let purpose = Purpose::new(&PackedLayout { name: "x".repeat(70_000), version: 1 }, [0; 32]);
+        assert_eq!(Head { purpose, sections: Vec::new() }.encode(), None);
+    }
+}

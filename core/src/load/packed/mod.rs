@@ -1,0 +1,132 @@
+//! Packed weights in files: what a start would otherwise read, convert and pack again.
+//!
+//! A file is made for one build, one layout of packed forms and one set of weight files, and is used only where all
+//! three are the same and every checksum is right; otherwise it is told and made again. Nothing is locked: whoever writes
+//! does so aside and then renames, so that two processes at once each leave a whole file, and the last one's stays.
+//!
+//! Files are read, not mapped, for the reason given at `load::bytes`.
+
+mod file;
+mod format;
+mod place;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub(crate) use self::format::Fingerprint;
+pub use self::format::PackedError;
+use self::format::{Head, Purpose};
+pub use self::place::PackedCache;
+use super::bytes::Bytes;
+use super::layout::Component;
+use super::random::RandomWeights;
+use crate::net::{PackedLayout, PackedStore, Parallel, Sections};
+
+/// Packed forms of fewer bytes in all are made again sooner than a file is looked after.
+const WORTH_A_FILE: usize = 32 << 20;
+
+/// The files of one network, one for each layout.
+#[derive(Debug)]
+pub(crate) struct PackedFiles {
+    /// Where they may lie, the best place first.
+    folders: Vec<PathBuf>,
+    /// What their names begin with: `unet`.
+    name: String,
+    fingerprint: Fingerprint,
+    /// Fewer bytes are not kept.
+    least: usize,
+}
+
+impl PackedFiles {
+    /// The files of a component; none where it does not lie on disk, or `cache` is off.
+    pub(crate) fn of_component(component: &Component, cache: &PackedCache) -> Option<Self> {
+        let (model, name) = component.place.as_ref()?;
+        let least = if matches!(cache, PackedCache::Folder(_)) { 0 } else { WORTH_A_FILE };
+        Self::new(cache.folders(model), name, component.weights.fingerprint()?, least)
+    }
+
+    /// The files of random weights for the network `name` of `model`: only in a folder that is named.
+    pub(crate) fn of_random(weights: &RandomWeights, model: &str, name: &str, cache: &PackedCache) -> Option<Self> {
+        let PackedCache::Folder(folder) = cache else { return None };
+        Self::new(vec![folder.join(model)], name, weights.fingerprint(), 0)
+    }
+
+    fn new(folders: Vec<PathBuf>, name: &str, fingerprint: Fingerprint, least: usize) -> Option<Self> {
+        (!folders.is_empty()).then(|| Self { folders, name: name.to_owned(), fingerprint, least })
+    }
+
+    fn path(&self, folder: &Path, layout: &PackedLayout) -> PathBuf {
+        folder.join(format!("{}.{}.packed", self.name, layout.name))
+    }
+}
+
+impl PackedStore for PackedFiles {
+    fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) -> (Sections, Vec<String>) {
+        let purpose = Purpose::new(layout, self.fingerprint);
+        let mut notices = Vec::new();
+        for folder in &self.folders {
+            let path = self.path(folder, layout);
+            if !path.is_file() {
+                continue;
+            }
+            let read = Bytes::open(&path).map_err(|error| format!("{error:#}"));
+            let read = read.and_then(|bytes| {
+                file::read(&bytes, &purpose, parallel).map_err(|error| format!("{} {error}", path.display()))
+            });
+            match read {
+                // A good file makes up for a bad one elsewhere.
+                Ok(sections) => {
+                    tracing::debug!(path = %path.display(), "read packed weights");
+                    return (sections, Vec::new());
+                }
+                Err(why) => notices.push(format!("{why}; the weights are packed anew")),
+            }
+        }
+        (Sections::new(), notices)
+    }
+
+    fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String> {
+        let bytes: usize = sections.iter().flat_map(|(_, memories)| memories).map(|memory| memory.len()).sum();
+        if bytes < self.least {
+            return Vec::new();
+        }
+        let purpose = Purpose::new(layout, self.fingerprint);
+        let mut failures = Vec::new();
+        for folder in &self.folders {
+            let path = self.path(folder, layout);
+            match fs::create_dir_all(folder).and_then(|()| file::write(&path, &purpose, sections)) {
+                Ok(()) => {
+                    tracing::info!(path = %path.display(), "keeps packed weights for the next start");
+                    return Vec::new();
+                }
+                Err(error) => failures.push(format!("{}: {error}", path.display())),
+            }
+        }
+        vec![format!("packed weights cannot be kept, so that the next start packs again: {}", failures.join("; "))]
+    }
+}
+
+/// Reads a file of packed weights out of memory, whatever it was made for, and gives the bytes of all its sections.
+///
+/// # Errors
+///
+/// Why no such file is used.
+#[doc(hidden)]
+pub fn check_bytes(bytes: Vec<u8>) -> Result<usize, PackedError> {
+    let bytes = Bytes::Owned(bytes);
+    let (head, start) = Head::read(&bytes)?;
+    let read = file::sections(&bytes, &head.sections, start, &|count, piece| (0..count).for_each(piece))?;
+    Ok(read.values().flatten().map(|memory| memory.len()).sum())
+}
+
+/// A file with `table` in its head and `data` after it, sealed with the right lengths and checksum, so that a fuzzer comes
+/// to what lies behind them.
+#[doc(hidden)]
+pub fn sealed(table: &[u8], data: &[u8]) -> Option<Vec<u8>> {
+    let mut file = format::seal(table, data.len() as u64)?;
+    file.extend(data);
+    Some(file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+/// Every weight is one number, and reading is counted.
+#[derive(Debug, Default)]
+struct Counting(AtomicUsize);
+
+impl WeightSource for Counting {
+    fn shape(&self, _name: &str) -> Option<Vec<usize>> {
+        Some(vec![1])
+    }
+
+    fn read(&self, _name: &str, _shape: &[usize]) -> Result<Vec<f32>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(vec![7.0])
+    }
+}
+
+/// A store in memory.
+#[derive(Debug, Default, Clone)]
+struct Shelf(Arc<Mutex<Shelved>>);
+
+type Shelved = HashMap<PackedLayout, Vec<(String, Vec<u8>)>>;
+
+impl PackedStore for Shelf {
+    fn load(&self, layout: &PackedLayout, _parallel: Parallel<'_>) -> (Sections, Vec<String>) {
+        let shelf = self.0.lock().unwrap();
+        let Some(sections) = shelf.get(layout) else { return (Sections::new(), vec!["nothing there".into()]) };
+        let aligned = |bytes: &[u8]| {
+            let mut aligned = AlignedBytes::zeros(bytes.len()).unwrap();
+            aligned.copy_from_slice(bytes);
+            vec![aligned]
+        };
+        (sections.iter().map(|(key, bytes)| (key.clone(), aligned(bytes))).collect(), Vec::new())
+    }
+
+    fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String> {
+        let sections = sections.iter().map(|(key, parts)| ((*key).to_owned(), parts.concat())).collect();
+        self.0.lock().unwrap().insert(layout.clone(), sections);
+        vec!["saved".into()]
+    }
+}
+
+impl Shelf {
+    fn keys(&self) -> Vec<String> {
+        self.0.lock().unwrap().values().flatten().map(|(key, _)| key.clone()).collect()
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Form(Vec<u8>);
+
+impl PackedForm for Form {
+    fn memories(&self) -> Vec<&[u8]> {
+        vec![&self.0]
+    }
+}
+
+fn layout(version: u32) -> PackedLayout {
+    PackedLayout { name: "portable.f32".into(), version }
+}
+
+fn serial(count: usize, piece: &(dyn Fn(usize) + Sync)) {
+    (0..count).for_each(piece);
+}
+
+/// Asks for the form of each key, and says how many were read from the source.
+fn ask(shelf: &Shelf, version: u32, keys: &[&str]) -> (usize, Vec<String>) {
+    let source = Arc::new(Counting::default());
+    let weights = Weights::new(source.clone()).with_store(Some(Box::new(shelf.clone())));
+    let layout = layout(version);
+    weights.load(&layout, &serial);
+    for key in keys {
+        let restore = |mut parts: Vec<AlignedBytes>| Some(Form(parts.pop()?.to_vec())).filter(|form| form.0.len() == 4);
+        let make = || Ok(Form(weights.source().read(key, &[1])?[0].to_le_bytes().to_vec()));
+        let form = weights.kept(&layout, key, restore, make).unwrap();
+        assert_eq!(form.0, 7_f32.to_le_bytes());
+    }
+    (source.0.load(Ordering::Relaxed), weights.save())
+}
+
+#[test]
+fn what_was_saved_is_not_read_from_the_source_again() {
+    let shelf = Shelf::default();
+    assert_eq!(ask(&shelf, 1, &["a", "b"]), (2, vec!["nothing there".into(), "saved".into()]));
+    assert_eq!(ask(&shelf, 1, &["b", "a"]), (0, vec![]));
+}
+
+#[test]
+fn another_layout_version_is_packed_anew() {
+    let shelf = Shelf::default();
+    ask(&shelf, 1, &["a"]);
+    assert_eq!(ask(&shelf, 2, &["a"]).0, 1);
+}
+
+#[test]
+fn a_new_form_joins_those_that_are_kept_even_if_nothing_asked_for_them() {
+    let shelf = Shelf::default();
+    ask(&shelf, 1, &["a", "b"]);
+    assert_eq!(ask(&shelf, 1, &["c"]), (1, vec!["saved".into()]));
+    assert_eq!(shelf.keys(), ["a", "b", "c"]);
+}
+
+#[test]
+fn memories_that_do_not_fit_are_made_anew_and_saved() {
+    let shelf = Shelf::default();
+    shelf.0.lock().unwrap().insert(layout(1), vec![("a".into(), vec![1, 2, 3])]);
+    assert_eq!(ask(&shelf, 1, &["a"]), (1, vec!["saved".into()]));
+    assert_eq!(ask(&shelf, 1, &["a"]), (0, vec![]));
+}
+
+#[test]
+fn without_a_store_a_form_is_made_once() {
+    let source = Arc::new(Counting::default());
+    let weights = Weights::new(source.clone());
+    weights.load(&layout(1), &serial);
+    for _ in 0..2 {
+        let make = || Ok(Form(vec![weights.source().read("a", &[1])?[0] as u8]));
+        weights.kept(&layout(1), "a", |_| None, make).unwrap();
+    }
+    assert_eq!((source.0.load(Ordering::Relaxed), weights.save()), (1, vec![]));
+}

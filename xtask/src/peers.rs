@@ -1,0 +1,37 @@
+//! Times our networks and other libraries' in turn. By hand only: the libraries are gigabytes, and it takes long.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::report::{Outcome, Report};
+use crate::tools::{self, cargo};
+
+/// Names an interpreter that has the libraries already; where it is not set, they are installed for us alone.
+const PYTHON: &str = "DREAMFRAME_PEERS_PYTHON";
+
+pub(crate) fn run(report: &mut Report, args: &[&str]) {
+    let mut peers = cargo();
+    peers
+        .args(["run", "--release", "--quiet", "--package", "dreamframe-peers", "--features", "candle", "--"])
+        .args(args);
+    if std::env::var_os(PYTHON).is_none() && !args.contains(&"--help") {
+        let mut failed = true;
+        report.step("Python environment", || match install(&mut peers) {
+            Ok(()) => {
+                failed = false;
+                Outcome::Passed
+            }
+            Err(why) => Outcome::Failed(why),
+        });
+        if failed {
+            return;
+        }
+    }
+    report.command("peers", &mut peers);
+}
+
+fn install(peers: &mut Command) -> Result<(), String> {
+    let python = tools::python_environment("peers", Path::new("tests/peers/requirements.txt"))?;
+    peers.env(PYTHON, python);
+    Ok(())
+}
