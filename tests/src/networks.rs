@@ -22,7 +22,13 @@ pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
     let reference: Box<dyn Executor> = Box::new(ReferenceExecutor);
     let mut executors = vec![(reference.name().to_owned(), reference)];
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-        let options = CpuOptions { threads: NonZeroUsize::new(2), dtype: isa.dtype(), isa: Some(isa), pin: false };
+        let options = CpuOptions {
+            threads: NonZeroUsize::new(2),
+            dtype: isa.dtype(),
+            isa: Some(isa),
+            pin: false,
+            winograd: true,
+        };
         let executor = CpuExecutor::new(options).unwrap();
         executors.push((format!("{}-{}", executor.name(), isa.name()), Box::new(executor)));
     }

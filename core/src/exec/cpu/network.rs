@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::choice::Choice;
 use super::elementwise;
 use super::kernel::Kernels;
 use super::pack;
@@ -84,16 +85,18 @@ impl CpuNetwork {
         program: &Arc<Program>,
         weights: &Weights,
         kernels: &'static Kernels,
+        winograd: Choice,
         pool: &Arc<Pool>,
     ) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let mut plan = Plan::new(program, &Rooms(kernels));
+        let mut plan = Plan::new(program, &Rooms(kernels, winograd));
         let mut loader = Loader {
             program,
             values: &plan.values,
             places: &plan.places,
             weights,
             kernels,
+            winograd,
             keys: Vec::new(),
             widest_kernel: 1,
         };

@@ -1,7 +1,7 @@
 //! Weights as the micro-kernels read them: panels of output channels, and in each panel tap after tap, input channel
 //! after input channel, the weights of the panel's output channels side by side.
 
-use super::kernel::{Kernels, TileKernel};
+use super::kernel::{Kernels, MOST_POINTS, TileKernel, weights_at_points};
 use super::span::{Aligned, Number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
@@ -62,6 +62,7 @@ impl Packed {
     fn over(
         [c_out, c_in, taps]: [usize; 3],
         geglu: bool,
+        winograd: Option<usize>,
         kernels: &Kernels,
         mut memory: impl FnMut(usize) -> Option<Aligned>,
     ) -> Option<Self> {
@@ -69,7 +70,8 @@ impl Packed {
         let panels = panels(c_out, grouped * taps, geglu, kernels);
         let width: usize = panels.iter().map(|panel| panel.vectors * kernels.lanes).sum();
         let factors = kernels.lanes * kernels.group;
-        let narrow = !geglu && c_out <= kernels.narrow.len() && c_in.is_multiple_of(factors) && c_in * taps <= NARROW;
+        let few = c_out <= kernels.narrow.len() && c_in.is_multiple_of(factors) && c_in * taps <= NARROW;
+        let narrow = few && !geglu && winograd.is_none();
         let weights = memory(width * grouped * taps * kernels.size)?;
         let bias = memory(width * size_of::<f32>())?;
         Some(Self { panels, weights, size: kernels.size, bias, taps, c_in, narrow, geglu })
@@ -119,17 +121,18 @@ pub(super) struct Source<'a> {
     /// Whether a kernel of side 3 is turned into four of side 2, one for each place of an output pixel within the four
     /// that an input pixel is enlarged to.
     pub(super) phases: bool,
+    /// Whether a kernel of side 3 is kept at points, for tiles of so many output pixels a side.
+    pub(super) winograd: Option<usize>,
 }
 
 impl Source<'_> {
     /// The packed forms (four for phases, else one), made once for all plans over `weights`.
     pub(super) fn pack(&self, weights: &Weights, kernels: &Kernels) -> Result<std::sync::Arc<Vec<Packed>>> {
-        let form = if self.phases {
-            "phases"
-        } else if self.geglu {
-            "geglu"
-        } else {
-            "panels"
+        let form = match self.winograd {
+            Some(side) => format!("winograd{side}"),
+            None if self.phases => "phases".to_owned(),
+            None if self.geglu => "geglu".to_owned(),
+            None => "panels".to_owned(),
         };
         let key = format!("{}+{}#{form}", self.weight, self.bias.unwrap_or(""));
         let restore = |memories| self.restore(memories, kernels);
@@ -146,8 +149,8 @@ impl Source<'_> {
             let pack = |numbers: &[f32], taps| {
                 let (bias, shape) = (bias.as_deref(), [self.c_out, self.c_in, taps]);
                 let packed = match kernels.isa.dtype() {
-                    Dtype::F32 => pack::<f32>(numbers, bias, shape, self.geglu, kernels),
-                    Dtype::Bf16 => pack::<u16>(numbers, bias, shape, self.geglu, kernels),
+                    Dtype::F32 => pack::<f32>(numbers, bias, shape, self.geglu, self.winograd, kernels),
+                    Dtype::Bf16 => pack::<u16>(numbers, bias, shape, self.geglu, self.winograd, kernels),
                 };
                 packed.map_err(|error| error.within(self.weight))
             };
@@ -161,7 +164,11 @@ impl Source<'_> {
 
     /// How many packed forms there are, and how many taps each has.
     fn forms(&self) -> (usize, usize) {
-        if self.phases { (4, 4) } else { (1, self.kernel.map_or(1, |side| side * side)) }
+        match self.winograd {
+            Some(side) => (1, (side + 2) * (side + 2)),
+            None if self.phases => (4, 4),
+            None => (1, self.kernel.map_or(1, |side| side * side)),
+        }
     }
 
     /// The packed forms in memories that an earlier process filled, where these are as long as they must be.
@@ -170,8 +177,9 @@ impl Source<'_> {
         let mut memories = memories.into_iter();
         let mut next = |len| Aligned::of_len(memories.next()?, len);
         let shape = [self.c_out, self.c_in, taps];
-        let forms =
-            (0..count).map(|_| Packed::over(shape, self.geglu, kernels, &mut next)).collect::<Option<Vec<_>>>()?;
+        let forms = (0..count)
+            .map(|_| Packed::over(shape, self.geglu, self.winograd, kernels, &mut next))
+            .collect::<Option<Vec<_>>>()?;
         memories.next().is_none().then_some(forms)
     }
 
@@ -209,12 +217,15 @@ fn pack<T: Number>(
     bias: Option<&[f32]>,
     [c_out, c_in, taps]: [usize; 3],
     geglu: bool,
+    winograd: Option<usize>,
     kernels: &Kernels,
 ) -> Result<Packed> {
+    let given = if winograd.is_some() { 9 } else { taps };
     let group = kernels.group;
     let grouped = c_in.next_multiple_of(group);
     let too_large = || Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"));
-    let mut packed = Packed::over([c_out, c_in, taps], geglu, kernels, Aligned::room).ok_or_else(too_large)?;
+    let mut packed =
+        Packed::over([c_out, c_in, taps], geglu, winograd, kernels, Aligned::room).ok_or_else(too_large)?;
     let (weights, biases) = (packed.weights.numbers_mut::<T>(), packed.bias.numbers_mut::<f32>());
     if packed.narrow {
         let factors = kernels.lanes * group;
@@ -227,6 +238,7 @@ fn pack<T: Number>(
         }
         return Ok(packed);
     }
+    let mut points = [0.0; MOST_POINTS];
     for panel in &packed.panels {
         let width = panel.vectors * kernels.lanes;
         for part in 0..if geglu { 2 } else { 1 } {
@@ -236,10 +248,15 @@ fn pack<T: Number>(
             for first in (0..c_in).step_by(16) {
                 let some = first..(first + 16).min(c_in);
                 for j in 0..panel.channels {
-                    let source = &numbers[(row + j) * c_in * taps..][..c_in * taps];
+                    let source = &numbers[(row + j) * c_in * given..][..c_in * given];
                     for c in some.clone() {
                         let at = c / group * group * width + (place + j) * group + c % group;
-                        for (tap, &weight) in source[c * taps..(c + 1) * taps].iter().enumerate() {
+                        let mut at_taps = &source[c * given..(c + 1) * given];
+                        if let Some(side) = winograd {
+                            weights_at_points(side, at_taps, &mut points);
+                            at_taps = &points[..taps];
+                        }
+                        for (tap, &weight) in at_taps.iter().enumerate() {
                             columns[tap * grouped * width + at] = T::of(weight);
                         }
                     }
@@ -347,7 +364,8 @@ mod tests {
     fn gates_lie_beside_their_values() {
         let kernels = Isa::Portable.kernels().unwrap();
         let numbers = (0..12).map(|i| i as f32).collect::<Vec<_>>();
-        let packed = pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, kernels).unwrap();
+        let packed =
+            pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, None, kernels).unwrap();
         assert_eq!(packed.weights.numbers::<f32>()[..8], [0.0, 2.0, 4.0, 0.0, 6.0, 8.0, 10.0, 0.0]);
         assert_eq!(packed.bias.numbers::<f32>()[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
     }

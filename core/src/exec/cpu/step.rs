@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attention::{Attention, KeyLayout};
+use super::choice::Choice;
 use super::elementwise;
 use super::kernel::{Kernels, PostAt};
 use super::network::Run;
@@ -11,6 +12,7 @@ use super::pack::{self, Source};
 use super::pool::Pool;
 use super::product::Product;
 use super::span::{Aligned, Span};
+use super::winograd::{self, Winograd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
 use crate::net::plan::{Layout, Place, Planned, Space};
@@ -27,6 +29,7 @@ pub(super) struct Ready {
 #[derive(Debug)]
 enum Work {
     Product(Product),
+    Winograd(Winograd),
     GroupNorm(Norm, usize),
     LayerNorm(Norm),
     PackKeys(KeyLayout),
@@ -42,7 +45,7 @@ enum Work {
 }
 
 /// What the kernels want room for.
-pub(super) struct Rooms(pub(super) &'static Kernels);
+pub(super) struct Rooms(pub(super) &'static Kernels, pub(super) Choice);
 
 impl Layout for Rooms {
     fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize {
@@ -53,12 +56,16 @@ impl Layout for Rooms {
         self.0.isa.dtype() == Dtype::F32
     }
 
-    fn scratch_len(&self, step: &Step, input: Shape, _output: Shape) -> usize {
+    fn scratch_len(&self, step: &Step, input: Shape, output: Shape) -> usize {
+        // In `f32`, whatever values are stored as.
+        let stored = |len: usize| len * size_of::<f32>() / self.0.size;
         match step.kind {
-            // In `f32`, whatever values are stored as.
-            StepKind::GroupNorm { .. } => norm::group_norm_scratch(input) * size_of::<f32>() / self.0.size,
-            StepKind::Product(_)
-            | StepKind::LayerNorm { .. }
+            StepKind::GroupNorm { .. } => stored(norm::group_norm_scratch(input)),
+            StepKind::Product(ref geometry) => self
+                .1
+                .form(geometry, input, output.c, self.0)
+                .map_or(0, |form| stored(winograd::scratch(form, input, output.c, self.0))),
+            StepKind::LayerNorm { .. }
             | StepKind::PackKeys { .. }
             | StepKind::Attention { .. }
             | StepKind::Pointwise
@@ -80,6 +87,7 @@ pub(super) struct Loader<'a> {
     pub(super) places: &'a [Place],
     pub(super) weights: &'a Weights,
     pub(super) kernels: &'static Kernels,
+    pub(super) winograd: Choice,
     /// The layout of each packed value so far.
     pub(super) keys: Vec<(Slot, KeyLayout)>,
     /// The longest side of a kernel so far.
@@ -93,9 +101,14 @@ impl Loader<'_> {
         let shape = |value: Slot| self.values[value].shape;
         let work = match planned.step.kind {
             StepKind::Product(geometry) => {
-                let packed = self.source(&geometry).pack(self.weights, self.kernels)?;
+                let (input, c_out) = (shape(inputs[0]), shape(output).c);
+                let form = self.winograd.form(&geometry, input, c_out, self.kernels);
+                let packed = self.source(&planned.step, &geometry).pack(self.weights, self.kernels)?;
                 self.widest_kernel = self.widest_kernel.max(geometry.kernel);
-                Work::Product(Product::new(packed, geometry, shape(inputs[0]), self.kernels))
+                match form {
+                    Some(form) => Work::Winograd(Winograd::new(packed, form, input, c_out, self.kernels)),
+                    None => Work::Product(Product::new(packed, geometry, input, self.kernels)),
+                }
             }
             StepKind::GroupNorm { groups, eps, weight, bias } => Work::GroupNorm(self.norm(weight, bias, eps)?, groups),
             StepKind::LayerNorm { eps, weight, bias } => Work::LayerNorm(self.norm(weight, bias, eps)?),
@@ -131,7 +144,11 @@ impl Loader<'_> {
     /// engine that runs beside get the threads in between. What fails here fails again when a step is made ready.
     pub(super) fn pack_all<'p>(&self, steps: impl Iterator<Item = &'p Planned>, pool: &Pool) {
         let product = |planned: &Planned| {
-            if let StepKind::Product(geometry) = planned.step.kind { Some(self.source(&geometry)) } else { None }
+            if let StepKind::Product(ref geometry) = planned.step.kind {
+                Some(self.source(&planned.step, geometry))
+            } else {
+                None
+            }
         };
         let mut sources: Vec<Source<'_>> = steps.filter_map(product).collect();
         sources.sort_by_key(|source| std::cmp::Reverse(source.len()));
@@ -141,8 +158,9 @@ impl Loader<'_> {
     }
 
     /// The weight of a product.
-    fn source(&self, geometry: &Geometry) -> Source<'_> {
+    fn source(&self, step: &Step, geometry: &Geometry) -> Source<'_> {
         let spec = self.program.weight(geometry.weight);
+        let (input, c_out) = (self.values[step.inputs[0]].shape, self.values[step.output].shape.c);
         Source {
             weight: &spec.name,
             bias: geometry.bias.map(|bias| self.program.weight(bias).name.as_str()),
@@ -151,6 +169,7 @@ impl Loader<'_> {
             kernel: spec.shape.get(2).copied(),
             geglu: geometry.geglu,
             phases: Product::in_phases(geometry),
+            winograd: self.winograd.form(geometry, input, c_out, self.kernels).map(|form| form.side),
         }
     }
 
@@ -181,6 +200,7 @@ impl Loader<'_> {
     pub(super) fn thread_scratch(&self, steps: &[Ready]) -> usize {
         let need = |ready: &Ready| match &ready.work {
             Work::Product(product) => product.thread_scratch(self.kernels),
+            Work::Winograd(winograd) => winograd.thread_scratch(),
             Work::Attention(attention) => attention.thread_scratch(),
             Work::GroupNorm(..)
             | Work::LayerNorm(_)
@@ -211,6 +231,7 @@ impl Ready {
         }
         match &self.work {
             Work::Product(product) => product.run(run, x, out, posts),
+            Work::Winograd(winograd) => winograd.run(run, x, out, posts, scratch),
             Work::GroupNorm(norm, groups) => norm::group_norm(run, norm, *groups, [x, out], scratch, posts),
             Work::LayerNorm(norm) => norm::layer_norm(run, norm, [x, out], posts),
             Work::PackKeys(layout) => layout.pack(run, x, second(), out),

@@ -1,5 +1,6 @@
 //! What the entry points are told.
 
+use super::winograd::MOST_SIDE;
 use crate::net::Activation;
 
 /// A micro-kernel and the number of rows it works on.
@@ -163,4 +164,36 @@ pub(in crate::exec::cpu) struct LayerNorm {
     pub(in crate::exec::cpu) weight: *const f32,
     pub(in crate::exec::cpu) bias: *const f32,
     pub(in crate::exec::cpu) eps: f32,
+}
+
+/// Pixels of neighbouring tiles of one line of tiles, to points: see `winograd`.
+pub(in crate::exec::cpu) struct ToPoints {
+    /// The lines that the tiles see, from the first pixel on, and the numbers from one pixel to the next. Above and below
+    /// the image, zeros that are seen again for every pixel.
+    pub(in crate::exec::cpu) lines: [(*const u8, usize); MOST_SIDE + 2],
+    /// Pixels of a line.
+    pub(in crate::exec::cpu) width: usize,
+    /// The first column that the first tile sees; that may be one before the first of the line.
+    pub(in crate::exec::cpu) first: isize,
+    pub(in crate::exec::cpu) tiles: usize,
+    pub(in crate::exec::cpu) channels: usize,
+    /// The first tile at the first point.
+    pub(in crate::exec::cpu) out: *mut u8,
+    /// Numbers from one tile to the next.
+    pub(in crate::exec::cpu) out_ld: usize,
+    /// Numbers from one point to the next.
+    pub(in crate::exec::cpu) point_stride: usize,
+}
+
+/// Sums at points to sums of pixels, in place: those of a tile's pixels come to lie, line after line, at its first points.
+pub(in crate::exec::cpu) struct FromPoints {
+    /// The first tile at the first point.
+    pub(in crate::exec::cpu) sums: *mut f32,
+    /// Numbers from one point to the next.
+    pub(in crate::exec::cpu) point_stride: usize,
+    pub(in crate::exec::cpu) tiles: usize,
+    /// Numbers of a tile at a point: whole vectors.
+    pub(in crate::exec::cpu) width: usize,
+    /// What is added to the sums of each pixel.
+    pub(in crate::exec::cpu) bias: *const f32,
 }

@@ -20,13 +20,16 @@ mod portable;
 mod simd;
 mod softmax;
 mod tile;
+mod winograd;
 
 use std::fmt;
 
 pub(super) use self::args::{
-    Convert, Finish, Geglu, HIDDEN, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax, Tile, TileKernel,
+    Convert, Finish, FromPoints, Geglu, HIDDEN, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax, Tile,
+    TileKernel, ToPoints,
 };
 pub use self::isa::Isa;
+pub(super) use self::winograd::{MOST_POINTS, MOST_SIDE, weights_at_points};
 
 /// The entry points of one instruction set.
 ///
@@ -60,6 +63,9 @@ pub(super) struct Kernels {
     pub(super) store: unsafe fn(&Convert),
     /// Makes `f32`s of stored numbers.
     pub(super) load: unsafe fn(&Convert),
+    /// For tiles of two output pixels a side, and of four.
+    pub(super) to_points: [unsafe fn(&ToPoints); 2],
+    pub(super) from_points: [unsafe fn(&FromPoints); 2],
     /// Does so many rounds of [`peak_sums`](Self::peak_sums) vector multiplications and additions, all in registers.
     pub(super) peak: unsafe fn(usize) -> f32,
     /// Independent sums of a round: enough to hide how long one takes.
@@ -137,6 +143,16 @@ macro_rules! kernels {
                 unsafe { finish::load::<$simd, $storage>(args) }
             }
             $(#[$features])*
+            unsafe fn to_points<const N: usize>(args: &ToPoints) {
+                // SAFETY: the caller's promise, see `Kernels`.
+                unsafe { winograd::spread::<$simd, $storage, N>(args) }
+            }
+            $(#[$features])*
+            unsafe fn from_points<const N: usize>(args: &FromPoints) {
+                // SAFETY: the caller's promise, see `Kernels`.
+                unsafe { winograd::gather::<$simd, N>(args) }
+            }
+            $(#[$features])*
             unsafe fn peak(rounds: usize) -> f32 {
                 // SAFETY: the caller's promise, see `Kernels`.
                 unsafe { math::peak::<$simd, $storage, $peak>(rounds) }
@@ -164,6 +180,8 @@ macro_rules! kernels {
                 layer_norm,
                 store,
                 load,
+                to_points: [to_points::<4>, to_points::<6>],
+                from_points: [from_points::<4>, from_points::<6>],
                 peak,
                 peak_sums: $peak,
                 #[cfg(test)]

@@ -6,6 +6,7 @@ mod contract;
 mod kept;
 mod naive;
 mod random;
+mod winograd;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -21,8 +22,14 @@ const ROUNDING: f64 = 5e-7;
 const BF16_ROUNDING: f64 = 2.0 / 512.0;
 
 pub(super) fn executor(isa: Isa, threads: usize) -> CpuExecutor {
-    CpuExecutor::new(CpuOptions { threads: NonZeroUsize::new(threads), dtype: isa.dtype(), isa: Some(isa), pin: false })
-        .unwrap()
+    CpuExecutor::new(CpuOptions {
+        threads: NonZeroUsize::new(threads),
+        dtype: isa.dtype(),
+        isa: Some(isa),
+        pin: false,
+        winograd: true,
+    })
+    .unwrap()
 }
 
 /// Numbers for the inputs of one rate. Those that name things (`ids3`: below 3) are whole.
