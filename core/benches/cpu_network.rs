@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
+use dreamframe::exec::observe::byte_scales;
 use dreamframe::exec::{Arena, Dtype, Executor};
 use dreamframe::load::RandomWeights;
 use dreamframe::models::known::known_model;
@@ -83,11 +84,18 @@ fn main() -> Result<()> {
     let number = |i: usize, or: &'static str| arg(i, or).parse::<usize>().unwrap_or(0);
     let (name, size, dtype) = (arg(0, "sd-turbo"), number(1, "512"), arg(2, "f32").parse::<Dtype>()?);
     let (threads, rounds) = (NonZeroUsize::new(number(3, "0")), number(4, "5").max(1));
-    let executor = CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?;
+    let executor = Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?);
     let program = Arc::new(program(&name, size, 1)?);
-    let network = executor.compile(&program, &Weights::new(Arc::new(RandomWeights::new(1, program.weights()))))?;
-    let constants = network.constants(&slices(&inputs(&program, Rate::Constant)?))?;
-    let frame = inputs(&program, Rate::Frame)?;
+    let source: Arc<dyn WeightSource> = Arc::new(RandomWeights::new(1, program.weights()));
+    let (constant, frame) = (inputs(&program, Rate::Constant)?, inputs(&program, Rate::Frame)?);
+    let mut weights = Weights::new(source.clone());
+    if dtype == Dtype::Int8 {
+        let executor: Arc<dyn Executor> = executor.clone();
+        weights =
+            weights.with_byte_scales(byte_scales(&executor, &program, &source, &slices(&constant), &slices(&frame))?);
+    }
+    let network = executor.compile(&program, &weights)?;
+    let constants = network.constants(&slices(&constant))?;
     let mut arena = Arena::new();
     arena.reserve(network.arena_len())?;
     let mut output = vec![0.0; program.shape(program.outputs()[0].value).len()];

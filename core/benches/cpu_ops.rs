@@ -12,6 +12,7 @@ use std::time::Instant;
 use dreamframe::Result;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
 use dreamframe::exec::{Arena, Dtype, Executor};
+use dreamframe::net::bytes::ByteScale;
 use dreamframe::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId, WeightSource, Weights};
 
 /// Weights of no meaning.
@@ -135,7 +136,11 @@ fn time(executor: &CpuExecutor, write: &dyn Fn(&mut ProgramBuilder)) -> Result<(
     let mut builder = ProgramBuilder::new("bench");
     write(&mut builder);
     let program = Arc::new(builder.finish());
-    let network = executor.compile(&program, &Weights::new(Arc::new(Counted)))?;
+    // What the inputs below are spread over; other executors pass it over.
+    let scale = ByteScale::new(3.0 / 255.0, 128).into_iter();
+    let scales = scale.flat_map(|scale| ["conv.weight", "linear.weight"].map(|name| (name.to_owned(), scale)));
+    let weights = Weights::new(Arc::new(Counted)).with_byte_scales(scales.collect());
+    let network = executor.compile(&program, &weights)?;
     let constants = network.constants(&[])?;
     let mut arena = Arena::new();
     arena.reserve(network.arena_len())?;

@@ -19,11 +19,17 @@ pub struct EngineBuilder {
     source: ModelSource,
     params: StreamDiffusionParams,
     options: EngineOptions,
+    observing: bool,
 }
 
 impl EngineBuilder {
     pub(super) fn new() -> Self {
-        Self { source: ModelSource::Demo, params: StreamDiffusionParams::demo(), options: EngineOptions::default() }
+        Self {
+            source: ModelSource::Demo,
+            params: StreamDiffusionParams::demo(),
+            options: EngineOptions::default(),
+            observing: false,
+        }
     }
 
     /// Says where models come from; the embedded demo model, if not told.
@@ -44,13 +50,20 @@ impl EngineBuilder {
         self
     }
 
+    /// Watches what the UNet's layers read, so that [`Engine::calibration`] can say how they become bytes: slow, and takes
+    /// memory for every value of a frame.
+    pub fn observing(mut self) -> Self {
+        self.observing = true;
+        self
+    }
+
     /// Loads the model and gets everything ready for the first frame. Slow.
     ///
     /// # Errors
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, options } = self;
+        let Self { source, params, options, observing } = self;
         params.validate()?;
         check_dtype(&options)?;
         let executor: Arc<dyn Executor> = match options.executor {
@@ -61,7 +74,8 @@ impl EngineBuilder {
             ExecutorKind::Reference => Arc::new(ReferenceExecutor),
         };
         let notices = notices(&params);
-        Engine::new(Workshop { source, options, executor }, params, notices)
+        let observer = observing.then(Arc::default);
+        Engine::new(Workshop { source, options, executor, observer }, params, notices)
     }
 }
 

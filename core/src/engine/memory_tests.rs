@@ -68,7 +68,8 @@ fn engine(side: u32) -> Result<Engine> {
     let options = EngineOptions { allow_any_size: true, ..EngineOptions::default() };
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
-    Engine::new(Workshop { source: ModelSource::Demo, options, executor: Arc::new(Greedy) }, params, Vec::new())
+    let executor = Arc::new(Greedy);
+    Engine::new(Workshop { source: ModelSource::Demo, options, executor, observer: None }, params, Vec::new())
 }
 
 #[test]

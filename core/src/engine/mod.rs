@@ -4,6 +4,7 @@
 //! bytes. An update makes a second pipeline beside the first out of shared pieces, and then the two change places.
 
 mod builder;
+mod bytes;
 mod conditioning;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -30,6 +31,7 @@ use crate::exec::Arena;
 pub use crate::exec::Dtype;
 use crate::filter::{Decision, SimilarFilter};
 use crate::frame::{FrameConverter, FrameId, FramePool, FrameView, FrameViewMut};
+use crate::load::Calibration;
 use crate::params::{Change, Cost, Notice, ParamsPatch, StreamDiffusionParams, diff, total_cost};
 use crate::stream::StreamBatch;
 use crate::telemetry::Timings;
@@ -275,6 +277,20 @@ impl Engine {
         self.result.resize(picture, 0.0);
         self.latent.resize(latent, 0.0);
         self.clean.resize(latent, 0.0);
+    }
+
+    /// Says how the UNet's layers are done in eight bits, by what they read so far.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for an engine that was not built [to observe](EngineBuilder::observing) or has seen no frame,
+    /// `BadModel` where a layer read what is not a number.
+    pub fn calibration(&self) -> Result<Calibration> {
+        let observer = self.workshop.observer.as_ref().filter(|_| self.next_id > 0);
+        let observer = observer.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, "the engine does not observe its layers, or has seen no frame")
+        })?;
+        bytes::calibrate(self.pipeline.models(), observer, self.next_id as usize)
     }
 
     /// The parameters in use.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::pipeline::{Workshop, save_packed};
 use super::text::{RandomText, Text, TextEncoder};
+use super::{Dtype, bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Checkpoint, Component, ModelId, ModelSource, PackedFiles, RandomWeights};
 use crate::models::known::{KNOWN_MODELS, known_model};
 use crate::models::{Autoencoder, ModelFamily, UnetConfig, UnetShape, unet_program};
-use crate::net::{WeightSpec, Weights};
+use crate::net::{Program, WeightSource, WeightSpec, Weights};
 use crate::params::Notice;
 use crate::schedule::{BetaSchedule, Betas};
 
@@ -28,7 +29,8 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Loads the base model that `id` names, with the autoencoder `vae` in place of its own if one is named.
+    /// Loads the base model that `id` names, with the options' autoencoder in place of its own if one is named, and for
+    /// their dtype.
     ///
     /// # Errors
     ///
@@ -66,6 +68,12 @@ impl Models {
         let [unet_needs, vae_needs] = needed(&config, &autoencoder)?;
         unet.weights.check(&unet_needs).require().map_err(|error| error.within("unet"))?;
         vae.weights.check(&vae_needs).require().map_err(|error| error.within("vae"))?;
+        let mut unet_weights = workshop.weights(&unet);
+        if workshop.options.dtype == Dtype::Int8 {
+            let given = workshop.options.calibration.as_deref();
+            let scales = bytes::of_checkpoint(checkpoint, given, &config, notices)?;
+            unet_weights = unet_weights.with_byte_scales(scales);
+        }
         let schedule = Schedule::from_json(&checkpoint.scheduler_config()?)
             .map_err(|error| error.within("scheduler/scheduler_config.json"))?;
         let family = ModelFamily::of(&config);
@@ -77,7 +85,7 @@ impl Models {
                 || ["turbo", "lcm", "demo"].iter().any(|mark| lower.contains(mark)),
             text: Text::Encoders(TextEncoder::load_all(checkpoint, family, &config, workshop, notices)?),
             unet: config,
-            unet_weights: workshop.weights(&unet),
+            unet_weights,
             autoencoder,
             autoencoder_weights: workshop.weights(&vae),
             alphas_cumprod: schedule.alphas_cumprod,
@@ -95,19 +103,26 @@ impl Models {
         let unet = UnetConfig::from_json(known.unet)?;
         let autoencoder = Autoencoder::from_json(known.autoencoder)?;
         let [unet_needs, vae_needs] = needed(&unet, &autoencoder)?;
-        let weights = |network: &str, seed, needs: &[WeightSpec]| {
+        let random = |network: &str, seed, needs: &[WeightSpec]| {
             let random = RandomWeights::new(seed, needs);
             let files = PackedFiles::of_random(&random, name, network, &workshop.options.packed_cache);
-            Weights::new(Arc::new(random)).with_store(files.map(|files| Box::new(files) as _))
+            (Arc::new(random), files.map(|files| Box::new(files) as _))
         };
+        let (unet_source, unet_files) = random("unet", 1, &unet_needs);
+        let (vae_source, vae_files) = random("vae", 2, &vae_needs);
+        let mut unet_weights = Weights::new(unet_source.clone()).with_store(unet_files);
+        if workshop.options.dtype == Dtype::Int8 {
+            let source: Arc<dyn WeightSource> = unet_source;
+            unet_weights = unet_weights.with_byte_scales(bytes::of_noise(&unet, &source, &workshop.executor)?);
+        }
         Ok(Self {
             location: name.to_owned(),
             distilled: true,
             text: Text::Random(RandomText::new(&unet)),
             unet,
-            unet_weights: weights("unet", 1, &unet_needs),
+            unet_weights,
             autoencoder,
-            autoencoder_weights: weights("vae", 2, &vae_needs),
+            autoencoder_weights: Weights::new(vae_source).with_store(vae_files),
             alphas_cumprod: Betas::default().alphas_cumprod().map_err(bad_schedule)?,
         })
     }
@@ -120,6 +135,14 @@ impl Models {
 
 /// The weights that the networks need, whatever size they run at: the UNet's, and the autoencoder's.
 fn needed(unet: &UnetConfig, autoencoder: &Autoencoder) -> Result<[Vec<WeightSpec>; 2]> {
+    let unet = smallest_unet(unet)?;
+    let side = autoencoder.scale();
+    let (encoder, decoder) = (autoencoder.encoder_program(1, side, side)?, autoencoder.decoder_program(1, side, side)?);
+    Ok([unet.weights().to_vec(), [encoder.weights(), decoder.weights()].concat()])
+}
+
+/// The UNet at the smallest size that it can be run at: its layers and weights are those of every size.
+pub(super) fn smallest_unet(unet: &UnetConfig) -> Result<Program> {
     let side = unet.latent_multiple();
     let shape = UnetShape {
         rows: 1,
@@ -130,10 +153,7 @@ fn needed(unet: &UnetConfig, autoencoder: &Autoencoder) -> Result<[Vec<WeightSpe
         text_of_row: vec![0],
         guidance_embedding: false,
     };
-    let unet = unet_program(unet, &shape)?;
-    let side = autoencoder.scale();
-    let (encoder, decoder) = (autoencoder.encoder_program(1, side, side)?, autoencoder.decoder_program(1, side, side)?);
-    Ok([unet.weights().to_vec(), [encoder.weights(), decoder.weights()].concat()])
+    unet_program(unet, &shape)
 }
 
 /// What of a scheduler's config counts here: the noise that training added. The steps are always LCM's.

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::exec::Dtype;
 use crate::frame::{Fit, PixelFormat};
-use crate::load::PackedCache;
+use crate::load::{Calibration, PackedCache};
 use crate::stream::CfgType;
 use crate::stream::noise::Generator;
 
@@ -34,6 +35,8 @@ pub struct EngineOptions {
     pub vae: Option<String>,
     /// Where packed weights are kept between starts.
     pub packed_cache: PackedCache,
+    /// How layers become bytes, for [`Dtype::Int8`]; what lies beside the model where absent.
+    pub calibration: Option<Arc<Calibration>>,
 }
 
 impl Default for EngineOptions {
@@ -49,6 +52,7 @@ impl Default for EngineOptions {
             output: PixelFormat::Rgba8,
             vae: None,
             packed_cache: PackedCache::Beside,
+            calibration: None,
         }
     }
 }
@@ -96,7 +100,7 @@ macro_rules! named {
 }
 
 named!(ExecutorKind, "executor", Cpu = "cpu", Reference = "reference");
-named!(Dtype, "dtype", F32 = "f32", Bf16 = "bf16");
+named!(Dtype, "dtype", F32 = "f32", Bf16 = "bf16", Int8 = "int8");
 
 #[cfg(test)]
 mod tests {
@@ -106,6 +110,6 @@ mod tests {
     fn names_are_read_back_and_others_are_refused_with_the_list() {
         assert_eq!("reference".parse::<ExecutorKind>().unwrap(), ExecutorKind::Reference);
         let refused = "f64".parse::<Dtype>().unwrap_err();
-        assert_eq!(refused.to_string(), "dtype is \"f64\", but must be one of: f32, bf16");
+        assert_eq!(refused.to_string(), "dtype is \"f64\", but must be one of: f32, bf16, int8");
     }
 }

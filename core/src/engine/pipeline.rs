@@ -9,6 +9,7 @@ use super::piece::Piece;
 use super::unet::{Layout, UnetNetworks, layout, wants_negative};
 use crate::conditioning::seed::seed_noise;
 use crate::error::{Error, ErrorKind, Result, Violation};
+use crate::exec::observe::{Observer, Observing};
 use crate::exec::{Constants, Executor, Network, memory};
 use crate::load::{Component, ModelSource, PackedFiles};
 use crate::net::{Program, Shape, Weights};
@@ -22,6 +23,24 @@ pub(crate) struct Workshop {
     pub(crate) source: ModelSource,
     pub(crate) options: EngineOptions,
     pub(crate) executor: Arc<dyn Executor>,
+    /// Who watches the UNet, if anybody.
+    pub(crate) observer: Option<Arc<Observer>>,
+}
+
+impl Workshop {
+    /// What runs the UNet.
+    fn unet_executor(&self) -> Arc<dyn Executor> {
+        match &self.observer {
+            Some(observer) => Arc::new(Observing::new(self.executor.clone(), observer.clone())),
+            None => self.executor.clone(),
+        }
+    }
+
+    /// The weights of a component, with the files that have them packed.
+    pub(crate) fn weights(&self, component: &Component) -> Weights {
+        let files = PackedFiles::of_component(component, &self.options.packed_cache);
+        Weights::new(component.weights.clone()).with_store(files.map(|files| Box::new(files) as _))
+    }
 }
 
 /// What compiles the networks of a pipeline, and refuses those that there is no memory for before it reads their weights.
@@ -44,14 +63,6 @@ impl Compiler<'_> {
             memory::require(needed, program.name())?;
         }
         self.executor.compile(&Arc::new(program), weights)
-    }
-}
-
-impl Workshop {
-    /// The weights of a component, with the files that have them packed.
-    pub(crate) fn weights(&self, component: &Component) -> Weights {
-        let files = PackedFiles::of_component(component, &self.options.packed_cache);
-        Weights::new(component.weights.clone()).with_store(files.map(|files| Box::new(files) as _))
     }
 }
 
@@ -156,6 +167,7 @@ impl Pipeline {
         let prompt = prompt_key(&params, &layout);
         let unet =
             Piece::reuse(previous.map(|pipeline| &pipeline.unet), UnetKey { size: size.clone(), layout }, |key| {
+                let compiler = Compiler { executor: &*workshop.unet_executor(), held };
                 UnetNetworks::compile(loaded, &compiler, &key.layout, latent.h, latent.w).map(Arc::new)
             })?;
         let pixels = params.width as usize * params.height as usize;

@@ -2,6 +2,7 @@
 
 pub mod cpu;
 pub mod memory;
+pub mod observe;
 pub mod reference;
 
 use std::any::Any;
@@ -20,6 +21,8 @@ pub enum Dtype {
     F32,
     /// The upper 16 bits of `F32`; sums and statistics stay `F32`.
     Bf16,
+    /// Layers that weights have [byte scales](Weights::byte_scales) for in 8 bits, the rest in `Bf16`.
+    Int8,
 }
 
 /// A device and its kernels.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::calibration::Calibration;
 use super::storage::Storage;
 use super::weights::{WeightFiles, told};
 use crate::error::{Error, ErrorKind, Result};
@@ -148,6 +149,16 @@ impl Checkpoint {
     pub fn scheduler_config(&self) -> Result<String> {
         self.required_class("scheduler")?;
         self.storage.read_text("scheduler/scheduler_config.json", MAX_CONFIG)
+    }
+
+    /// Reads how the UNet is done in eight bits; `None` where that was never found out.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Calibration::read`].
+    pub fn calibration(&self) -> Result<Option<Calibration>> {
+        let there = self.storage.has_file(Calibration::FILE);
+        there.then(|| Calibration::inside(&self.storage, Calibration::FILE)).transpose()
     }
 
     /// Reads the files of `tokenizer` or `tokenizer_2`.

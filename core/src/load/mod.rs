@@ -8,6 +8,7 @@
 
 mod bytes;
 mod cache;
+mod calibration;
 #[cfg(feature = "demo-model")]
 mod demo;
 mod header;
@@ -29,6 +30,7 @@ mod storage;
 mod weights;
 
 pub use cache::HubCache;
+pub use calibration::{Calibration, Quality};
 pub use layout::{Checkpoint, Component, TokenizerFiles};
 pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;

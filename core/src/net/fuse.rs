@@ -1,5 +1,6 @@
 //! From operations to steps: what can be done in the store of the step that made a value is done there.
 
+use super::bytes::ByteScale;
 use super::plan::Layout;
 use super::steps::{Fused, MAX_POSTS, PlanValue, Post, Product, Repeat, Slot, Step, StepKind};
 use super::{OpKind, Padding, Program, Shape, ValueId};
@@ -22,6 +23,7 @@ pub(super) fn fuse(program: &Program, layout: &dyn Layout) -> Fused {
         readers,
         steps: Vec::new(),
         packed: Vec::new(),
+        bytes: Vec::new(),
     };
     if !layout.stores_f32() {
         program.inputs().iter().for_each(|input| fuser.own[input.value.index()] = Slot::MAX);
@@ -44,6 +46,8 @@ struct Fuser<'a> {
     steps: Vec<Option<Step>>,
     /// Keys and values laid out so far, so that two attentions over the same ones share them.
     packed: Vec<([Slot; 2], usize, Slot)>,
+    /// Values turned into bytes so far: which, how, and as which value.
+    bytes: Vec<(Slot, ByteScale, Slot)>,
     /// Each value as the device stores it: itself, or what an input is imported to; `Slot::MAX` where it has not been yet.
     own: Vec<Slot>,
 }
@@ -60,13 +64,14 @@ impl Fuser<'_> {
         let x = ins[0];
         match *kind {
             OpKind::Conv2d { weight, bias, kernel, stride, padding, upsample } => {
-                let product = Product { weight, bias, kernel, stride, padding, upsample, geglu: false };
+                let product = Product { weight, bias, kernel, stride, padding, upsample, geglu: false, bytes: None };
                 self.product(product, x, out);
             }
             OpKind::Linear { weight, bias } => {
                 let padding = Padding::all(0);
-                let product = Product { weight, bias, kernel: 1, stride: 1, padding, upsample: false, geglu: false };
-                self.push(StepKind::Product(product), ins, out);
+                let (upsample, geglu, bytes) = (false, false, None);
+                let product = Product { weight, bias, kernel: 1, stride: 1, padding, upsample, geglu, bytes };
+                self.product(product, x, out);
             }
             OpKind::GroupNorm { groups, eps, weight, bias } => {
                 self.push(StepKind::GroupNorm { groups, eps, weight, bias }, ins, out);
@@ -138,7 +143,8 @@ impl Fuser<'_> {
                     | StepKind::Embed { .. }
                     | StepKind::AddWeight { .. }
                     | StepKind::TakeToken
-                    | StepKind::Import => false,
+                    | StepKind::Import
+                    | StepKind::ToBytes { .. } => false,
                 };
                 stores && step.posts.len() < MAX_POSTS
             })
@@ -214,7 +220,25 @@ impl Fuser<'_> {
             product.upsample = true;
             x = step.inputs[0];
         }
+        if !self.values[x].constant {
+            product.bytes = self.layout.byte_scale(product.weight);
+        }
+        if let Some(scale) = product.bytes {
+            x = self.bytes(x, scale);
+        }
         self.push(StepKind::Product(product), vec![x], out);
+    }
+
+    /// The value as bytes, made once for all that read it with the same scale.
+    fn bytes(&mut self, x: Slot, scale: ByteScale) -> Slot {
+        if let Some(&(.., bytes)) = self.bytes.iter().find(|&&(of, with, _)| of == x && with == scale) {
+            return bytes;
+        }
+        // As much room as the value itself takes, though less would do: places are counted in stored numbers.
+        let bytes = self.new_value(self.values[x].shape, false);
+        self.bytes.push((x, scale, bytes));
+        self.push(StepKind::ToBytes { scale }, vec![x], bytes);
+        bytes
     }
 
     fn packed_keys(&mut self, [k, v]: [Slot; 2], heads: usize) -> Slot {

@@ -5,6 +5,7 @@
 
 mod aligned;
 mod builder;
+pub mod bytes;
 mod fuse;
 mod memory;
 mod op;

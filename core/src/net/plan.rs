@@ -1,9 +1,10 @@
 //! Who uses each piece of memory when: lifetimes of values packed into one arena, and what need not be copied.
 
+use super::bytes::ByteScale;
 use super::fuse::fuse;
 use super::memory::{LINE, Need, pack};
 use super::steps::{Fused, PlanValue, Post, Repeat, Slot, Step, StepKind};
-use super::{Program, Rate, Shape};
+use super::{Program, Rate, Shape, WeightId};
 
 /// Where a value lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub struct Planned {
 pub trait Layout {
     /// Whether values are stored as inputs and outputs are, so that these need no conversion.
     fn stores_f32(&self) -> bool;
+
+    /// How the input of the layer with `weight` becomes bytes; `None` where the layer is not done so.
+    fn byte_scale(&self, weight: WeightId) -> Option<ByteScale>;
 
     /// How many numbers its layout of the keys `k` and values `v` of `heads` heads takes.
     fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize;
@@ -319,7 +323,8 @@ fn overwritable(step: &Step) -> impl Iterator<Item = Slot> {
         | StepKind::Embed { .. }
         | StepKind::AddWeight { .. }
         | StepKind::TakeToken
-        | StepKind::Import => None,
+        | StepKind::Import
+        | StepKind::ToBytes { .. } => None,
     };
     // The first post reads its operand just before the result is stored; a norm stores before its posts.
     let stores_once = matches!(step.kind, StepKind::Product(_) | StepKind::Pointwise);

@@ -9,6 +9,10 @@ impl Layout for Plain {
         true
     }
 
+    fn byte_scale(&self, _: WeightId) -> Option<ByteScale> {
+        None
+    }
+
     fn keys_len(&self, k: Shape, v: Shape, _: usize) -> usize {
         k.len() + v.len()
     }
@@ -77,6 +81,7 @@ fn kinds(steps: &[Planned]) -> Vec<(&'static str, usize)> {
         StepKind::Upsample => "upsample",
         StepKind::Embed { .. } | StepKind::AddWeight { .. } | StepKind::TakeToken => "lookup",
         StepKind::Import => "import",
+        StepKind::ToBytes { .. } => "to bytes",
     };
     steps.iter().map(|planned| (name(&planned.step.kind), planned.step.posts.len())).collect()
 }

@@ -111,6 +111,14 @@ impl Program {
         &self.outputs
     }
 
+    /// The same program, which also gives back `values`, after its own outputs.
+    #[must_use]
+    pub fn with_outputs(&self, values: &[ValueId]) -> Self {
+        let mut program = self.clone();
+        program.outputs.extend(values.iter().map(|&value| Output { name: format!("value {}", value.0), value }));
+        program
+    }
+
     /// The weights, by [`WeightId::index`].
     pub fn weights(&self) -> &[WeightSpec] {
         &self.weights

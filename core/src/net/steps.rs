@@ -1,5 +1,6 @@
 //! What a plan is made of: values, and the steps that a device does between them.
 
+use super::bytes::ByteScale;
 use super::{Activation, Padding, Shape, WeightId};
 
 /// A value of a plan: those of the program by [`ValueId::index`], then those that only the plan has.
@@ -91,6 +92,11 @@ pub enum StepKind {
     TakeToken,
     /// `[x]`: an input of the program, stored as the device stores values.
     Import,
+    /// `[x]`: each number as a byte, pixel after pixel without a gap; a value of the plan only.
+    ToBytes {
+        /// How.
+        scale: ByteScale,
+    },
 }
 
 /// A convolution or a linear layer.
@@ -110,6 +116,8 @@ pub struct Product {
     pub upsample: bool,
     /// Whether the first half of the channels is multiplied by the GELU of the second.
     pub geglu: bool,
+    /// How the input became bytes, where it did.
+    pub bytes: Option<ByteScale>,
 }
 
 /// What is done to a number on its way into memory.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::aligned::AlignedBytes;
+use super::bytes::ByteScales;
 use crate::error::Result;
 
 /// Weights by their checkpoint names: a file, several shards, or random numbers.
@@ -54,6 +55,7 @@ pub trait PackedForm: Any + Send + Sync {
 /// The weights of one network: their source, and their packed forms, shared by every plan made over them.
 pub struct Weights {
     source: Arc<dyn WeightSource>,
+    byte_scales: ByteScales,
     packed: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     store: Option<Box<dyn PackedStore>>,
     kept: Mutex<Kept>,
@@ -79,7 +81,8 @@ struct KeptLayout {
 impl Weights {
     /// Weights out of `source`; nothing is read yet.
     pub fn new(source: Arc<dyn WeightSource>) -> Self {
-        Self { source, packed: Mutex::default(), store: None, kept: Mutex::default() }
+        let (byte_scales, packed, kept) = (ByteScales::default(), Mutex::default(), Mutex::default());
+        Self { source, byte_scales, packed, store: None, kept }
     }
 
     /// Looks for packed forms in `store` before it makes them out of `source`.
@@ -87,6 +90,17 @@ impl Weights {
     pub fn with_store(mut self, store: Option<Box<dyn PackedStore>>) -> Self {
         self.store = store;
         self
+    }
+
+    /// The same with layers that an executor which computes in eight bits does so; others pass them over.
+    #[must_use]
+    pub fn with_byte_scales(self, byte_scales: ByteScales) -> Self {
+        Self { byte_scales, ..self }
+    }
+
+    /// The layers to be done in eight bits; none, if not told.
+    pub fn byte_scales(&self) -> &ByteScales {
+        &self.byte_scales
     }
 
     /// Where they come from.

@@ -73,7 +73,7 @@ impl Facts {
         match self.kernels {
             Isa::Portable => advice.push("a processor with AVX2: here, only the portable kernels run".to_owned()),
             Isa::Avx2 => advice.push("a processor with AVX-512: its registers are twice as wide".to_owned()),
-            Isa::Avx512 | Isa::Bf16 => {}
+            Isa::Avx512 | Isa::Bf16 | Isa::Int8 => {}
         }
         if self.cores < 8 {
             advice.push(format!(

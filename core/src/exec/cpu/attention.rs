@@ -6,7 +6,6 @@
 use super::kernel::{HIDDEN, Kernels, Scale, Softmax, Tile};
 use super::network::Run;
 use super::span::{LINE, Number, Span};
-use crate::exec::Dtype;
 use crate::net::Shape;
 
 /// Keys of a block: with their values they stay in the second cache while a piece's queries go over them.
@@ -102,9 +101,10 @@ impl KeyLayout {
             // SAFETY: these keys of this head of this row are this piece's, `head_len` is what the plan made room for, and
             // nobody writes keys and values in this step.
             unsafe {
-                match run.kernels.isa.dtype() {
-                    Dtype::F32 => block.pack::<f32, 1>(),
-                    Dtype::Bf16 => block.pack::<u16, 2>(),
+                if run.kernels.stores_f32() {
+                    block.pack::<f32, 1>();
+                } else {
+                    block.pack::<u16, 2>();
                 }
             }
         });
@@ -307,8 +307,18 @@ impl Piece<'_> {
                 let panel = self.keys.add((first_key + first) * wide_keys * layout.size);
                 let sums = self.scores.add(first);
                 let (rows, len) = (rows.as_ptr(), layout.width);
-                let tile =
-                    Tile { rows, taps: 1, offset: 0, len, panel, tap_stride: 0, sums, sums_ld: KEYS, start: zeros };
+                let tile = Tile {
+                    rows,
+                    taps: 1,
+                    offset: 0,
+                    len,
+                    panel,
+                    tap_stride: 0,
+                    sums,
+                    sums_ld: KEYS,
+                    start: zeros,
+                    scaled: None,
+                };
                 (kernels.attend[width / layout.lanes - 1].run)(&tile);
             }
             for i in 0..count {
@@ -339,8 +349,18 @@ impl Piece<'_> {
                 let panel = self.values.add((first * layout.grouped_keys() + first_key * width) * layout.size);
                 let start = if first_key == 0 { zeros } else { std::ptr::null() };
                 let (rows, sums) = (weights.as_ptr(), gathered.add(first));
-                let tile =
-                    Tile { rows, taps: 1, offset: 0, len: keys, panel, tap_stride: 0, sums, sums_ld: wide, start };
+                let tile = Tile {
+                    rows,
+                    taps: 1,
+                    offset: 0,
+                    len: keys,
+                    panel,
+                    tap_stride: 0,
+                    sums,
+                    sums_ld: wide,
+                    start,
+                    scaled: None,
+                };
                 (kernels.attend[width / layout.lanes - 1].run)(&tile);
             }
         }

@@ -34,7 +34,8 @@ impl Choice {
             && geometry.stride == 1
             && geometry.padding == Padding::all(1)
             && !geometry.upsample
-            && !geometry.geglu;
+            && !geometry.geglu
+            && geometry.bytes.is_none();
         let form = match self {
             Self::Never => None,
             Self::Measured => measured(input, c_out, kernels),
@@ -69,7 +70,7 @@ fn measured(input: Shape, c_out: usize, kernels: &Kernels) -> Option<Form> {
     let (fewest, large) = match kernels.isa.dtype() {
         Dtype::F32 => (FEWEST_CHANNELS_F32, tiles(4) >= FEWEST_LARGE_TILES),
         // Side 4 would multiply what is lost by rounding by about ten.
-        Dtype::Bf16 => (FEWEST_CHANNELS_BF16, false),
+        Dtype::Bf16 | Dtype::Int8 => (FEWEST_CHANNELS_BF16, false),
     };
     if input.c.min(c_out) < fewest || tiles(2) < FEWEST_TILES {
         return None;

@@ -2,11 +2,12 @@
 
 #![allow(unsafe_code, reason = "reads and writes values that threads share")]
 
-use super::kernel::{Convert, Geglu};
+use super::kernel::{Convert, Geglu, ToBytes};
 use super::network::Run;
 use super::norm::{each_stretch, flattened};
 use super::span::Span;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::bytes::ByteScale;
 
 /// The first half of the channels times the GELU of the second.
 pub(super) fn geglu(run: &Run<'_>, x: Span, out: Span) {
@@ -33,6 +34,20 @@ pub(super) fn copy(run: &Run<'_>, x: Span, out: Span, start: usize) {
             to[start * x.size()..][..from.len()].copy_from_slice(from);
         }
     });
+}
+
+/// Turns numbers into bytes, which lie one pixel after the other.
+pub(super) fn to_bytes(run: &Run<'_>, x: Span, out: Span, scale: ByteScale) -> Result<()> {
+    let bytes = run.kernels.bytes.ok_or_else(|| Error::new(ErrorKind::Internal, "bytes without kernels for them"))?;
+    let (pixels, ld, channels) = (x.shape.pixels(), x.ld, x.shape.c);
+    let (inverse, zero) = (1.0 / scale.scale(), f32::from(scale.zero()));
+    each_stretch(run, x.shape, |row, first, count| {
+        let at = row * pixels + first;
+        let (from, to) = (x.pixel(at).cast_const(), out.ptr().wrapping_add(at * channels));
+        // SAFETY: the stretches divide the pixels among themselves; nobody writes `x`.
+        unsafe { (bytes.to_bytes)(&ToBytes { x: from, ld, to, pixels: count, channels, inverse, zero }) }
+    });
+    Ok(())
 }
 
 /// Repeats every pixel into two by two.

@@ -12,6 +12,7 @@ mod product;
 mod profile;
 mod span;
 mod step;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -26,7 +27,7 @@ use self::choice::Choice;
 #[cfg(any(test, feature = "internals"))]
 pub use self::choice::Form as WinogradForm;
 pub use self::kernel::Isa;
-use self::kernel::Kernels;
+use self::kernel::{Kernels, missing};
 use self::network::CpuNetwork;
 use self::pool::Pool;
 use self::step::Rooms;
@@ -114,13 +115,16 @@ impl CpuExecutor {
     #[allow(unsafe_code, reason = "calls a kernel by itself")]
     pub fn peak(&self) -> f64 {
         const ROUNDS: usize = 2_000_000;
+        let Kernels { bytes, lanes, .. } = *self.kernels;
+        let own = (self.kernels.peak, self.kernels.peak_sums, self.kernels.group);
+        let (peak, sums, group) = bytes.map_or(own, |bytes| (bytes.peak, bytes.peak_sums, bytes.group));
         let pieces = self.threads();
         let start = Instant::now();
         self.pool.run(pieces, &|_, _| {
             // SAFETY: the table is there only where the processor has its instructions.
-            std::hint::black_box(unsafe { (self.kernels.peak)(ROUNDS) });
+            std::hint::black_box(unsafe { peak(ROUNDS) });
         });
-        let each = 2 * ROUNDS * self.kernels.peak_sums * self.kernels.lanes * self.kernels.group;
+        let each = 2 * ROUNDS * sums * lanes * group;
         (pieces * each) as f64 / start.elapsed().as_secs_f64() / 1e9
     }
 }
@@ -140,7 +144,11 @@ fn choose(options: CpuOptions) -> Result<&'static Kernels> {
         (isa, _) => isa.map(|isa| (isa, dtype)),
     };
     let Some((isa, dtype)) = asked else {
-        let none = || Error::new(ErrorKind::Unsupported, format!("this processor has no instructions for {dtype}"));
+        let none = || {
+            let lacks = missing(dtype).join(", ");
+            let text = format!("dtype {dtype} needs instructions that this processor lacks: {lacks}");
+            Error::new(ErrorKind::Unsupported, text)
+        };
         return Isa::best(dtype).and_then(Isa::kernels).ok_or_else(none);
     };
     if isa.dtype() != dtype {
@@ -172,7 +180,8 @@ impl Executor for CpuExecutor {
     }
 
     fn least_arena_bytes(&self, program: &Program) -> usize {
-        Plan::new(program, &Rooms(self.kernels, self.winograd)).arena_len.saturating_mul(self.kernels.size)
+        let rooms = Rooms { kernels: self.kernels, winograd: self.winograd, program, weights: None };
+        Plan::new(program, &rooms).arena_len.saturating_mul(self.kernels.size)
     }
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {

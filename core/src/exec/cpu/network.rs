@@ -89,7 +89,7 @@ impl CpuNetwork {
         pool: &Arc<Pool>,
     ) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let mut plan = Plan::new(program, &Rooms(kernels, winograd));
+        let mut plan = Plan::new(program, &Rooms { kernels, winograd, program, weights: Some(weights) });
         let mut loader = Loader {
             program,
             values: &plan.values,

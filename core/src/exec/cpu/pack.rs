@@ -1,10 +1,11 @@
 //! Weights as the micro-kernels read them: panels of output channels, and in each panel tap after tap, input channel
 //! after input channel, the weights of the panel's output channels side by side.
 
-use super::kernel::{Kernels, MOST_POINTS, TileKernel, weights_at_points};
+use super::kernel::{ByteKernels, Kernels, MOST_POINTS, TileKernel, weights_at_points};
 use super::span::{Aligned, Number};
+use super::tables::read;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::Dtype;
+use crate::net::bytes::weight_bytes;
 use crate::net::{AlignedBytes, PackedForm, PackedLayout, Weights};
 
 /// Output channels that are worked out together.
@@ -26,12 +27,19 @@ pub(super) struct Panel {
 #[derive(Debug)]
 pub(super) struct Packed {
     pub(super) panels: Vec<Panel>,
-    /// Weights of all panels, stored as values are.
+    /// Weights of all panels, stored as values are, or as bytes.
     weights: Aligned,
     /// Bytes of a weight.
     size: usize,
-    /// A bias for each place of each panel, in `f32`; zeros where there is none.
-    bias: Aligned,
+    /// Channels that weights lie side by side for.
+    group: usize,
+    /// Places of all panels.
+    width: usize,
+    /// For each place in `f32` its bias, zero where there is none. For bytes, then for each place what 1 stands for; and
+    /// then the sum of its weights, a whole number below 2^24, which `f32` has exactly.
+    columns: Aligned,
+    /// What multiplies bytes, where weights are some.
+    bytes: Option<&'static ByteKernels>,
     /// Taps of the kernel.
     pub(super) taps: usize,
     /// Input channels.
@@ -52,29 +60,35 @@ pub(super) fn layout(kernels: &Kernels) -> PackedLayout {
 
 impl PackedForm for Vec<Packed> {
     fn memories(&self) -> Vec<&[u8]> {
-        self.iter().flat_map(|packed| [packed.weights.bytes(), packed.bias.bytes()]).collect()
+        self.iter().flat_map(|packed| [packed.weights.bytes(), packed.columns.bytes()]).collect()
     }
 }
 
+/// How a weight is packed.
+#[derive(Debug, Clone, Copy)]
+struct Packing {
+    /// Output channels, input channels, taps.
+    shape: [usize; 3],
+    geglu: bool,
+    winograd: Option<usize>,
+    bytes: Option<&'static ByteKernels>,
+}
+
 impl Packed {
-    /// The form of a weight of this shape, in memories of so many bytes as `memory` is asked for: first those of the
-    /// weights, then those of the biases.
-    fn over(
-        [c_out, c_in, taps]: [usize; 3],
-        geglu: bool,
-        winograd: Option<usize>,
-        kernels: &Kernels,
-        mut memory: impl FnMut(usize) -> Option<Aligned>,
-    ) -> Option<Self> {
-        let grouped = c_in.next_multiple_of(kernels.group);
+    /// The form of a weight, in memories of so many bytes as `memory` is asked for: first those of the weights, then those
+    /// of the biases and scales.
+    fn over(packing: Packing, kernels: &Kernels, mut memory: impl FnMut(usize) -> Option<Aligned>) -> Option<Self> {
+        let Packing { shape: [c_out, c_in, taps], geglu, winograd, bytes } = packing;
+        let (group, size) = bytes.map_or((kernels.group, kernels.size), |bytes| (bytes.group, 1));
+        let grouped = c_in.next_multiple_of(group);
         let panels = panels(c_out, grouped * taps, geglu, kernels);
         let width: usize = panels.iter().map(|panel| panel.vectors * kernels.lanes).sum();
-        let factors = kernels.lanes * kernels.group;
+        let factors = kernels.lanes * group;
         let few = c_out <= kernels.narrow.len() && c_in.is_multiple_of(factors) && c_in * taps <= NARROW;
-        let narrow = few && !geglu && winograd.is_none();
-        let weights = memory(width * grouped * taps * kernels.size)?;
-        let bias = memory(width * size_of::<f32>())?;
-        Some(Self { panels, weights, size: kernels.size, bias, taps, c_in, narrow, geglu })
+        let narrow = few && !geglu && winograd.is_none() && bytes.is_none();
+        let weights = memory(width * grouped * taps * size)?;
+        let columns = memory(width * size_of::<f32>() * if bytes.is_some() { 3 } else { 1 })?;
+        Some(Self { panels, weights, size, group, width, columns, bytes, taps, c_in, narrow, geglu })
     }
 
     /// Bytes of all weights.
@@ -90,12 +104,41 @@ impl Packed {
 
     /// The biases of a panel.
     pub(super) fn biases(&self, panel: Panel) -> *const f32 {
-        self.bias.numbers::<f32>()[panel.bias..].as_ptr()
+        self.columns.numbers::<f32>()[panel.bias..].as_ptr()
+    }
+
+    /// What 1 stands for, and the sum of the weights, at each place; `None` where weights are no bytes.
+    pub(super) fn scales_and_sums(&self) -> Option<(&[f32], &[f32])> {
+        let of_bytes = self.columns.numbers().get(self.width..).filter(|_| self.bytes.is_some())?;
+        of_bytes.split_at_checked(self.width)
+    }
+
+    /// Writes a number of each output channel to its place, from `first` on in the columns.
+    fn spread(&mut self, first: usize, numbers: &[f32], lanes: usize) {
+        let (parts, half) = if self.geglu { (2, numbers.len() / 2) } else { (1, 0) };
+        let columns = &mut self.columns.numbers_mut::<f32>()[first..];
+        for panel in &self.panels {
+            for part in 0..parts {
+                let place = panel.bias + part * panel.vectors * lanes / 2;
+                let of = &numbers[part * half + panel.channel..][..panel.channels];
+                columns[place..][..panel.channels].copy_from_slice(of);
+            }
+        }
     }
 
     /// How many numbers a channel's weights are followed by those of the next tap, in a panel that is `width` wide.
-    pub(super) fn tap_len(&self, width: usize, kernels: &Kernels) -> usize {
-        self.c_in.next_multiple_of(kernels.group) * width
+    pub(super) fn tap_len(&self, width: usize) -> usize {
+        self.c_in.next_multiple_of(self.group) * width
+    }
+
+    /// Whether there are weights of channels that are none, to fill the last group.
+    pub(super) fn is_padded(&self) -> bool {
+        !self.c_in.is_multiple_of(self.group)
+    }
+
+    /// Bytes of a weight.
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
     /// What multiplies a panel's tiles, and how many numbers a channel's weights are in the panel.
@@ -103,7 +146,7 @@ impl Packed {
         if self.narrow {
             (kernels.narrow[panel.channels - 1], panel.channels)
         } else {
-            (kernels.tiles[panel.vectors - 1], panel.vectors * kernels.lanes)
+            (self.bytes.map_or(kernels.tiles, |bytes| bytes.tiles)[panel.vectors - 1], panel.vectors * kernels.lanes)
         }
     }
 }
@@ -123,6 +166,8 @@ pub(super) struct Source<'a> {
     pub(super) phases: bool,
     /// Whether a kernel of side 3 is kept at points, for tiles of so many output pixels a side.
     pub(super) winograd: Option<usize>,
+    /// What multiplies bytes, where weights become some.
+    pub(super) bytes: Option<&'static ByteKernels>,
 }
 
 impl Source<'_> {
@@ -134,7 +179,8 @@ impl Source<'_> {
             None if self.geglu => "geglu".to_owned(),
             None => "panels".to_owned(),
         };
-        let key = format!("{}+{}#{form}", self.weight, self.bias.unwrap_or(""));
+        let bytes = if self.bytes.is_some() { "bytes." } else { "" };
+        let key = format!("{}+{}#{bytes}{form}", self.weight, self.bias.unwrap_or(""));
         let restore = |memories| self.restore(memories, kernels);
         weights.kept(&layout(kernels), &key, restore, || {
             let bias = match self.bias {
@@ -146,20 +192,25 @@ impl Source<'_> {
                 None => vec![self.c_out, self.c_in],
             };
             let numbers = read(weights, self.weight, &shape)?;
-            let pack = |numbers: &[f32], taps| {
-                let (bias, shape) = (bias.as_deref(), [self.c_out, self.c_in, taps]);
-                let packed = match kernels.isa.dtype() {
-                    Dtype::F32 => pack::<f32>(numbers, bias, shape, self.geglu, self.winograd, kernels),
-                    Dtype::Bf16 => pack::<u16>(numbers, bias, shape, self.geglu, self.winograd, kernels),
+            let packing = self.packing();
+            let pack = |numbers: &[f32]| {
+                let packed = match packing.bytes {
+                    Some(_) => pack_bytes(numbers, bias.as_deref(), packing, kernels),
+                    None if kernels.stores_f32() => pack::<f32>(numbers, bias.as_deref(), packing, kernels),
+                    None => pack::<u16>(numbers, bias.as_deref(), packing, kernels),
                 };
                 packed.map_err(|error| error.within(self.weight))
             };
-            let (_, taps) = self.forms();
             if self.phases {
-                return (0..4).map(|phase| pack(&phase_of(&numbers, phase / 2, phase % 2), taps)).collect();
+                return (0..4).map(|phase| pack(&phase_of(&numbers, phase / 2, phase % 2))).collect();
             }
-            Ok(vec![pack(&numbers, taps)?])
+            Ok(vec![pack(&numbers)?])
         })
+    }
+
+    fn packing(&self) -> Packing {
+        let shape = [self.c_out, self.c_in, self.forms().1];
+        Packing { shape, geglu: self.geglu, winograd: self.winograd, bytes: self.bytes }
     }
 
     /// How many packed forms there are, and how many taps each has.
@@ -173,13 +224,11 @@ impl Source<'_> {
 
     /// The packed forms in memories that an earlier process filled, where these are as long as they must be.
     fn restore(&self, memories: Vec<AlignedBytes>, kernels: &Kernels) -> Option<Vec<Packed>> {
-        let (count, taps) = self.forms();
+        let (count, _) = self.forms();
         let mut memories = memories.into_iter();
         let mut next = |len| Aligned::of_len(memories.next()?, len);
-        let shape = [self.c_out, self.c_in, taps];
-        let forms = (0..count)
-            .map(|_| Packed::over(shape, self.geglu, self.winograd, kernels, &mut next))
-            .collect::<Option<Vec<_>>>()?;
+        let forms = (0..count).map(|_| Packed::over(self.packing(), kernels, &mut next));
+        let forms = forms.collect::<Option<Vec<_>>>()?;
         memories.next().is_none().then_some(forms)
     }
 
@@ -212,29 +261,22 @@ fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> 
 /// The most weights that one output channel of a narrow panel has: they are gone through in one go.
 const NARROW: usize = 4096;
 
-fn pack<T: Number>(
-    numbers: &[f32],
-    bias: Option<&[f32]>,
-    [c_out, c_in, taps]: [usize; 3],
-    geglu: bool,
-    winograd: Option<usize>,
-    kernels: &Kernels,
-) -> Result<Packed> {
+fn pack<T: Number>(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
+    let Packing { shape: [c_out, c_in, taps], geglu, winograd, .. } = packing;
     let given = if winograd.is_some() { 9 } else { taps };
-    let group = kernels.group;
-    let grouped = c_in.next_multiple_of(group);
     let too_large = || Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"));
-    let mut packed =
-        Packed::over([c_out, c_in, taps], geglu, winograd, kernels, Aligned::room).ok_or_else(too_large)?;
-    let (weights, biases) = (packed.weights.numbers_mut::<T>(), packed.bias.numbers_mut::<f32>());
+    let mut packed = Packed::over(packing, kernels, Aligned::room).ok_or_else(too_large)?;
+    let group = packed.group;
+    let grouped = c_in.next_multiple_of(group);
+    if let Some(bias) = bias {
+        packed.spread(0, bias, kernels.lanes);
+    }
+    let weights = packed.weights.numbers_mut::<T>();
     if packed.narrow {
         let factors = kernels.lanes * group;
         for (i, &weight) in numbers.iter().enumerate() {
             let (o, c, tap) = (i / (c_in * taps), i / taps % c_in, i % taps);
             weights[(tap * c_in + c / factors * factors) * c_out + o * factors + c % factors] = T::of(weight);
-        }
-        if let Some(bias) = bias {
-            biases[..c_out].copy_from_slice(bias);
         }
         return Ok(packed);
     }
@@ -262,11 +304,25 @@ fn pack<T: Number>(
                     }
                 }
             }
-            if let Some(bias) = bias {
-                let biases = &mut biases[panel.bias + place..][..panel.channels];
-                biases.copy_from_slice(&bias[row..][..panel.channels]);
-            }
         }
+    }
+    Ok(packed)
+}
+
+/// Weights as bytes, each output channel's with a scale of its own.
+fn pack_bytes(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
+    let [c_out, c_in, taps] = packing.shape;
+    let mut whole = vec![0.0; numbers.len()];
+    let mut row_bytes = vec![0; c_in * taps];
+    let (mut scales, mut sums) = (Vec::with_capacity(c_out), Vec::with_capacity(c_out));
+    for (row, whole) in numbers.chunks_exact(c_in * taps).zip(whole.chunks_exact_mut(c_in * taps)) {
+        scales.push(weight_bytes(row, &mut row_bytes));
+        sums.push(row_bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>() as f32);
+        whole.iter_mut().zip(&row_bytes).for_each(|(whole, &byte)| *whole = f32::from(byte));
+    }
+    let mut packed = pack::<i8>(&whole, bias, packing, kernels)?;
+    for (part, numbers) in [(1, scales), (2, sums)] {
+        packed.spread(part * packed.width, &numbers, kernels.lanes);
     }
     Ok(packed)
 }
@@ -287,65 +343,6 @@ fn phase_of(numbers: &[f32], down: usize, right: usize) -> Vec<f32> {
     numbers.chunks_exact(9).flat_map(of).collect()
 }
 
-/// A table whose rows become values: stored as they are.
-pub(super) fn table(
-    weights: &Weights,
-    name: &str,
-    shape: &[usize],
-    kernels: &Kernels,
-) -> Result<std::sync::Arc<Aligned>> {
-    fn convert<T: Number>(numbers: &[f32]) -> Option<Aligned> {
-        let mut table = Aligned::zeros::<T>(numbers.len())?;
-        table.numbers_mut::<T>().iter_mut().zip(numbers).for_each(|(to, &x)| *to = T::of(x));
-        Some(table)
-    }
-    let dtype = kernels.isa.dtype();
-    let len = shape.iter().product::<usize>() * kernels.size;
-    let restore = |memories| only(memories, len);
-    weights.kept(&layout(kernels), &format!("{name}#table"), restore, || {
-        let numbers = read(weights, name, shape)?;
-        let table = match dtype {
-            Dtype::F32 => convert::<f32>(&numbers),
-            Dtype::Bf16 => convert::<u16>(&numbers),
-        };
-        table.ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no room for {name}")))
-    })
-}
-
-/// A weight that is used as it is, in `f32`.
-pub(super) fn plain(
-    weights: &Weights,
-    name: &str,
-    shape: &[usize],
-    kernels: &Kernels,
-) -> Result<std::sync::Arc<Aligned>> {
-    let len = shape.iter().product::<usize>() * size_of::<f32>();
-    let restore = |memories| only(memories, len);
-    weights.kept(&layout(kernels), &format!("{name}#plain"), restore, || {
-        let numbers = read(weights, name, shape)?;
-        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {name}"));
-        let mut plain = Aligned::zeros::<f32>(numbers.len()).ok_or_else(no_room)?;
-        plain.numbers_mut().copy_from_slice(&numbers);
-        Ok(plain)
-    })
-}
-
-/// The only one of `memories`, where it has `len` bytes.
-fn only(mut memories: Vec<AlignedBytes>, len: usize) -> Option<Aligned> {
-    let only = memories.pop().filter(|_| memories.is_empty())?;
-    Aligned::of_len(only, len)
-}
-
-/// Reads a weight, and makes sure that it is as long as its shape says.
-fn read(weights: &Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-    let numbers = weights.source().read(name, shape)?;
-    if numbers.len() != shape.iter().product::<usize>() {
-        let text = format!("{name} has {} numbers, but its shape is {shape:?}", numbers.len());
-        return Err(Error::new(ErrorKind::BadModel, text));
-    }
-    Ok(numbers)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::kernel::Isa;
@@ -364,9 +361,9 @@ mod tests {
     fn gates_lie_beside_their_values() {
         let kernels = Isa::Portable.kernels().unwrap();
         let numbers = (0..12).map(|i| i as f32).collect::<Vec<_>>();
-        let packed =
-            pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), [6, 2, 1], true, None, kernels).unwrap();
+        let packing = Packing { shape: [6, 2, 1], geglu: true, winograd: None, bytes: None };
+        let packed = pack::<f32>(&numbers, Some(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), packing, kernels).unwrap();
         assert_eq!(packed.weights.numbers::<f32>()[..8], [0.0, 2.0, 4.0, 0.0, 6.0, 8.0, 10.0, 0.0]);
-        assert_eq!(packed.bias.numbers::<f32>()[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
+        assert_eq!(packed.columns.numbers::<f32>()[..8], [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 0.0]);
     }
 }

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use super::kernel::{Finish, Geglu, Kernels, PostAt, Tile};
 use super::network::Run;
 use super::pack::{Packed, Panel};
-use super::span::{LINE, Span};
+use super::span::{Aligned, LINE, Span};
 use super::walk::Walk;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::bytes::ByteScale;
 use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
 
@@ -36,6 +38,8 @@ pub(super) struct Product {
     panels_inside: bool,
     /// Pixels of a piece of work.
     rows: usize,
+    /// For products of bytes, as many as `packed`.
+    bytes: Vec<Bytes>,
 }
 
 /// A part of the sum: some taps, some channels.
@@ -58,15 +62,20 @@ impl Product {
         geometry.upsample && geometry.kernel == 3 && geometry.stride == 1 && geometry.padding == Padding::all(1)
     }
 
-    pub(super) fn new(packed: Arc<Vec<Packed>>, mut geometry: Geometry, input: Shape, kernels: &Kernels) -> Self {
+    pub(super) fn new(
+        packed: Arc<Vec<Packed>>,
+        mut geometry: Geometry,
+        input: Shape,
+        kernels: &Kernels,
+    ) -> Result<Self> {
         if Self::in_phases(&geometry) {
             (geometry.kernel, geometry.upsample) = (2, false);
         }
         let first = &packed[0];
         let widest = first.panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
-        let blocks = blocks(first.taps, first.c_in, CACHED / kernels.size / widest);
+        let blocks = blocks(first.taps, first.c_in, CACHED / first.size() / widest);
         // Neighbouring pieces share what is larger: it is then read from memory once.
-        let panels_inside = input.len() * kernels.size > first.bytes();
+        let panels_inside = input.len() * first.size() > first.bytes();
         let rows = if packed.len() > 1 && input.w < ROWS {
             // Tiles end with the lines of the image: as many lines as there are sums for.
             let tallest = first.panels.iter().map(|&panel| first.kernel(panel, kernels).0.rows).max().unwrap_or(1);
@@ -74,7 +83,11 @@ impl Product {
         } else {
             ROWS
         };
-        Self { packed, geometry, blocks, panels_inside, rows }
+        let scale = geometry.bytes.into_iter();
+        let bytes = scale.flat_map(|scale| packed.iter().map(move |packed| (packed, scale)));
+        let bytes = bytes.filter_map(|(packed, scale)| Bytes::new(packed, scale, geometry.kernel).transpose());
+        let bytes = bytes.collect::<Result<_>>()?;
+        Ok(Self { packed, geometry, blocks, panels_inside, rows, bytes })
     }
 
     /// Scratch numbers a thread needs.
@@ -85,6 +98,8 @@ impl Product {
     }
 
     pub(super) fn run(&self, run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
+        // Bytes lie one pixel after the other.
+        let x = if self.geometry.bytes.is_some() { Span::new(x.ptr(), 1, x.shape.c, x.shape) } else { x };
         let (phases, panels) = (self.packed.len(), self.packed[0].panels.len());
         let pixels = out.pixels() / phases;
         let groups = pixels.div_ceil(self.rows);
@@ -100,11 +115,49 @@ impl Product {
     }
 }
 
+/// What a product of bytes has more: sums of `w * (x - zero)` begin with `-zero` times the sum of the weights, and are
+/// scaled at the end. All for each place of each panel.
+#[derive(Debug)]
+struct Bytes {
+    /// What sums begin with: whole numbers, in the place of `f32`s.
+    starts: Aligned,
+    /// What sums are multiplied by.
+    scales: Aligned,
+    /// What taps outside of the image see, in a line of them: bytes of 0.
+    zeros: Aligned,
+}
+
+impl Bytes {
+    /// `None` for weights that are no bytes.
+    fn new(packed: &Packed, scale: ByteScale, side: usize) -> Result<Option<Self>> {
+        let Some((scales_in, sums)) = packed.scales_and_sums() else { return Ok(None) };
+        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {} scales", sums.len()));
+        let mut starts = Aligned::zeros::<f32>(sums.len()).ok_or_else(no_room)?;
+        let mut scales = Aligned::zeros::<f32>(sums.len()).ok_or_else(no_room)?;
+        let mut zeros = Aligned::zeros::<i8>(side * packed.c_in).ok_or_else(no_room)?;
+        for (start, &sum) in starts.numbers_mut::<f32>().iter_mut().zip(sums) {
+            *start = f32::from_bits((-i32::from(scale.zero()) * sum as i32) as u32);
+        }
+        scales.numbers_mut().iter_mut().zip(scales_in).for_each(|(to, from)| *to = from * scale.scale());
+        zeros.numbers_mut::<i8>().fill(scale.zero() as i8);
+        Ok(Some(Self { starts, scales, zeros }))
+    }
+
+    fn starts(&self, panel: Panel) -> *const f32 {
+        self.starts.numbers::<f32>()[panel.bias..].as_ptr()
+    }
+
+    fn scales(&self, panel: Panel) -> *const f32 {
+        self.scales.numbers::<f32>()[panel.bias..].as_ptr()
+    }
+}
+
 /// What the tiles of a piece of work have in common.
 struct Piece<'a> {
     product: &'a Product,
     run: &'a Run<'a>,
     packed: &'a Packed,
+    bytes: Option<&'a Bytes>,
     walk: Walk,
     out: Span,
     posts: &'a [PostAt],
@@ -123,7 +176,7 @@ impl<'a> Piece<'a> {
         phase: usize,
         thread: usize,
     ) -> Self {
-        let packed = &product.packed[phase];
+        let (packed, bytes) = (&product.packed[phase], product.bytes.get(phase));
         let (mut shape, mut geometry) = (out.shape, product.geometry);
         let phase = (product.packed.len() > 1).then_some((phase, x.shape.w));
         if let Some((phase, _)) = phase {
@@ -132,8 +185,9 @@ impl<'a> Piece<'a> {
         }
         let table = run.scratch.of(thread);
         let sums = table.wrapping_add(table_len(packed.taps, run.kernels));
-        let walk = Walk { x, out: shape, geometry, zeros: run.zeros.cast() };
-        Self { product, run, packed, walk, out, posts, phase, table: table.cast(), sums }
+        let zeros = bytes.map_or(run.zeros.cast(), |bytes| bytes.zeros.ptr());
+        let walk = Walk { x, out: shape, geometry, zeros };
+        Self { product, run, packed, bytes, walk, out, posts, phase, table: table.cast(), sums }
     }
 
     /// Some pixels of one panel.
@@ -169,10 +223,13 @@ impl<'a> Piece<'a> {
     unsafe fn add(&self, block: &Block, panel: Panel, [pixel, count, at]: [usize; 3], sums: *mut f32) {
         let (kernel, width) = self.packed.kernel(panel, self.run.kernels);
         let (side, c_in, taps) = (self.walk.geometry.kernel, self.packed.c_in, block.taps.clone());
-        let tap_len = self.packed.tap_len(width, self.run.kernels);
+        let tap_len = self.packed.tap_len(width);
         let first = block.taps.start * tap_len + block.channels.start * width;
-        let padded = !c_in.is_multiple_of(self.run.kernels.group);
-        let whole_lines = self.walk.has_lines() && block.has_lines(side, c_in) && !padded;
+        let whole_lines = self.walk.has_lines() && block.has_lines(side, c_in) && !self.packed.is_padded();
+        let biases = self.packed.biases(panel);
+        let start = self.bytes.map_or(biases, |bytes| bytes.starts(panel));
+        let scaled =
+            self.bytes.filter(|_| at + 1 == self.product.blocks.len()).map(|bytes| [bytes.scales(panel), biases]);
         // SAFETY: the table has room for the taps of all rows of a tile; `walk` writes addresses of pixels of `x` or of
         // zeros, with `c_in` channels each (of lines, with `side * c_in`); the panel has the weights of all taps, a
         // line's side by side.
@@ -193,7 +250,8 @@ impl<'a> Piece<'a> {
                 tap_stride,
                 sums,
                 sums_ld: panel.vectors * self.run.kernels.lanes,
-                start: if at == 0 { self.packed.biases(panel) } else { std::ptr::null() },
+                start: if at == 0 { start } else { std::ptr::null() },
+                scaled,
             });
         }
     }

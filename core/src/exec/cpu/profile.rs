@@ -10,13 +10,13 @@ pub(super) fn describe(ready: &Ready, values: &[PlanValue]) -> StepTime {
     let (x, out) = (values[step.inputs[0]].shape, values[step.output].shape);
     let image = format!("{}x{}x{}", out.n, out.h, out.w);
     let (what, operations) = match step.kind {
-        StepKind::Product(Product { kernel, stride, upsample, geglu, .. }) => {
+        StepKind::Product(Product { kernel, stride, upsample, geglu, bytes, .. }) => {
             let c_out = if geglu { 2 * out.c } else { out.c };
             let mut what = match kernel {
                 1 => "linear".to_owned(),
                 _ => format!("conv{kernel}x{kernel}"),
             };
-            for (is, word) in [(stride > 1, "/2"), (upsample, " up"), (geglu, " geglu")] {
+            for (is, word) in [(stride > 1, "/2"), (upsample, " up"), (geglu, " geglu"), (bytes.is_some(), " int8")] {
                 what.push_str(if is { word } else { "" });
             }
             let sums = (out.n * out.pixels() * c_out * x.c) as f64;
@@ -35,6 +35,7 @@ pub(super) fn describe(ready: &Ready, values: &[PlanValue]) -> StepTime {
         StepKind::Upsample => (format!("upsample {} @{image}", out.c), 0.0),
         StepKind::Embed { .. } | StepKind::AddWeight { .. } | StepKind::TakeToken => ("tokens".to_owned(), 0.0),
         StepKind::Import => (format!("import {} @{image}", out.c), 0.0),
+        StepKind::ToBytes { .. } => (format!("to bytes {} @{image}", out.c), 0.0),
     };
     StepTime { what, operations, nanos: 0 }
 }

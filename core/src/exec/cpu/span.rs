@@ -136,6 +136,13 @@ impl Number for u16 {
     }
 }
 
+/// A byte with a sign.
+impl Number for i8 {
+    fn of(x: f32) -> Self {
+        x as Self
+    }
+}
+
 /// Bytes that begin at a cache line: numbers of one type, which whoever made them knows.
 #[derive(Debug)]
 pub(super) struct Aligned(AlignedBytes);

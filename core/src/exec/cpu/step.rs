@@ -8,13 +8,14 @@ use super::elementwise;
 use super::kernel::{Kernels, PostAt};
 use super::network::Run;
 use super::norm::{self, Norm};
-use super::pack::{self, Source};
+use super::pack::Source;
 use super::pool::Pool;
 use super::product::Product;
 use super::span::{Aligned, Span};
+use super::tables;
 use super::winograd::{self, Winograd};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::Dtype;
+use crate::net::bytes::ByteScale;
 use crate::net::plan::{Layout, Place, Planned, Space};
 use crate::net::steps::{MAX_POSTS, PlanValue, Post, Product as Geometry, Repeat, Slot, Step, StepKind};
 use crate::net::{Program, Shape, WeightId, Weights};
@@ -42,29 +43,41 @@ enum Work {
     AddWeight(Arc<Aligned>),
     TakeToken,
     Import,
+    ToBytes(ByteScale),
 }
 
 /// What the kernels want room for.
-pub(super) struct Rooms(pub(super) &'static Kernels, pub(super) Choice);
+pub(super) struct Rooms<'a> {
+    pub(super) kernels: &'static Kernels,
+    pub(super) winograd: Choice,
+    pub(super) program: &'a Program,
+    /// Which say what is done in eight bits; nothing is where there are none.
+    pub(super) weights: Option<&'a Weights>,
+}
 
-impl Layout for Rooms {
+impl Layout for Rooms<'_> {
     fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize {
-        KeyLayout::new(k, v, heads, self.0).len()
+        KeyLayout::new(k, v, heads, self.kernels).len()
     }
 
     fn stores_f32(&self) -> bool {
-        self.0.isa.dtype() == Dtype::F32
+        self.kernels.stores_f32()
+    }
+
+    fn byte_scale(&self, weight: WeightId) -> Option<ByteScale> {
+        let weights = self.weights.filter(|_| self.kernels.bytes.is_some())?;
+        weights.byte_scales().get(&self.program.weight(weight).name)
     }
 
     fn scratch_len(&self, step: &Step, input: Shape, output: Shape) -> usize {
         // In `f32`, whatever values are stored as.
-        let stored = |len: usize| len * size_of::<f32>() / self.0.size;
+        let stored = |len: usize| len * size_of::<f32>() / self.kernels.size;
         match step.kind {
             StepKind::GroupNorm { .. } => stored(norm::group_norm_scratch(input)),
             StepKind::Product(ref geometry) => self
-                .1
-                .form(geometry, input, output.c, self.0)
-                .map_or(0, |form| stored(winograd::scratch(form, input, output.c, self.0))),
+                .winograd
+                .form(geometry, input, output.c, self.kernels)
+                .map_or(0, |form| stored(winograd::scratch(form, input, output.c, self.kernels))),
             StepKind::LayerNorm { .. }
             | StepKind::PackKeys { .. }
             | StepKind::Attention { .. }
@@ -75,7 +88,8 @@ impl Layout for Rooms {
             | StepKind::Embed { .. }
             | StepKind::AddWeight { .. }
             | StepKind::TakeToken
-            | StepKind::Import => 0,
+            | StepKind::Import
+            | StepKind::ToBytes { .. } => 0,
         }
     }
 }
@@ -107,7 +121,7 @@ impl Loader<'_> {
                 self.widest_kernel = self.widest_kernel.max(geometry.kernel);
                 match form {
                     Some(form) => Work::Winograd(Winograd::new(packed, form, input, c_out, self.kernels)),
-                    None => Work::Product(Product::new(packed, geometry, input, self.kernels)),
+                    None => Work::Product(Product::new(packed, geometry, input, self.kernels)?),
                 }
             }
             StepKind::GroupNorm { groups, eps, weight, bias } => Work::GroupNorm(self.norm(weight, bias, eps)?, groups),
@@ -136,6 +150,7 @@ impl Loader<'_> {
                 Work::TakeToken
             }
             StepKind::Import => Work::Import,
+            StepKind::ToBytes { scale } => Work::ToBytes(scale),
         };
         Ok(Ready { planned, work })
     }
@@ -170,6 +185,7 @@ impl Loader<'_> {
             geglu: geometry.geglu,
             phases: Product::in_phases(geometry),
             winograd: self.winograd.form(geometry, input, c_out, self.kernels).map(|form| form.side),
+            bytes: self.kernels.bytes.filter(|_| geometry.bytes.is_some()),
         }
     }
 
@@ -179,12 +195,12 @@ impl Loader<'_> {
 
     fn plain(&self, weight: WeightId) -> Result<Arc<Aligned>> {
         let spec = self.program.weight(weight);
-        pack::plain(self.weights, &spec.name, &spec.shape, self.kernels)
+        tables::plain(self.weights, &spec.name, &spec.shape, self.kernels)
     }
 
     /// What names things must come as it was given: a narrower number could not tell them apart.
     fn check_names(&self, value: Slot) -> Result<()> {
-        if self.kernels.isa.dtype() == Dtype::F32 || matches!(self.places[value].space, Space::Input(_)) {
+        if self.kernels.stores_f32() || matches!(self.places[value].space, Space::Input(_)) {
             return Ok(());
         }
         let text = "a program that names tokens in every frame by what is worked out before is for f32 alone";
@@ -193,7 +209,7 @@ impl Loader<'_> {
 
     fn table(&self, weight: WeightId) -> Result<Arc<Aligned>> {
         let spec = self.program.weight(weight);
-        pack::table(self.weights, &spec.name, &spec.shape, self.kernels)
+        tables::table(self.weights, &spec.name, &spec.shape, self.kernels)
     }
 
     /// Scratch numbers that each thread needs for the steps.
@@ -212,7 +228,8 @@ impl Loader<'_> {
             | Work::Embed(_)
             | Work::AddWeight(_)
             | Work::TakeToken
-            | Work::Import => 0,
+            | Work::Import
+            | Work::ToBytes(_) => 0,
         };
         steps.iter().map(need).max().unwrap_or(0)
     }
@@ -257,6 +274,7 @@ impl Ready {
             }
             Work::TakeToken => elementwise::take_token(x, second(), out)?,
             Work::Import => elementwise::convert(run, x, out, run.kernels.store),
+            Work::ToBytes(scale) => elementwise::to_bytes(run, x, out, *scale)?,
         }
         Ok(())
     }

@@ -257,7 +257,7 @@ impl Block<'_> {
         let count = self.tiles.len();
         let mut rows = [std::ptr::null::<u8>(); MOST_ROWS];
         for (part, cut) in self.of.cuts.iter().enumerate() {
-            let first = point * packed.tap_len(width, kernels) + cut.start * width;
+            let first = point * packed.tap_len(width) + cut.start * width;
             for tile in (0..count).step_by(kernel.rows) {
                 for (i, row) in rows.iter_mut().take(kernel.rows).enumerate() {
                     *row = tiles.wrapping_add((tile + i).min(count - 1) * room.row * kernels.size);
@@ -275,6 +275,7 @@ impl Block<'_> {
                         sums: sums.wrapping_add(tile * width),
                         sums_ld: width,
                         start: if part == 0 { self.run.zeros } else { std::ptr::null() },
+                        scaled: None,
                     });
                 }
             }

@@ -32,6 +32,8 @@ pub(in crate::exec::cpu) struct Tile {
     pub(in crate::exec::cpu) sums_ld: usize,
     /// What every row of sums starts with; null where the sums go on.
     pub(in crate::exec::cpu) start: *const f32,
+    /// For sums in whole numbers: what they are multiplied by at the end, and what is then added; `None` where they go on.
+    pub(in crate::exec::cpu) scaled: Option<[*const f32; 2]>,
 }
 
 /// Stores rows of numbers: `out[i][j] = posts(from[i][j])`. `out` may be `from`.
@@ -94,6 +96,18 @@ pub(in crate::exec::cpu) struct Convert {
     pub(in crate::exec::cpu) from: *const u8,
     pub(in crate::exec::cpu) to: *mut u8,
     pub(in crate::exec::cpu) len: usize,
+}
+
+/// Numbers as bytes: `to[j] = x[j] * inverse + zero`, where the product and the end are rounded and cut off.
+pub(in crate::exec::cpu) struct ToBytes {
+    pub(in crate::exec::cpu) x: *const u8,
+    pub(in crate::exec::cpu) ld: usize,
+    /// Pixel after pixel without a gap.
+    pub(in crate::exec::cpu) to: *mut u8,
+    pub(in crate::exec::cpu) pixels: usize,
+    pub(in crate::exec::cpu) channels: usize,
+    pub(in crate::exec::cpu) inverse: f32,
+    pub(in crate::exec::cpu) zero: f32,
 }
 
 /// The score of a key that is hidden: so low that its weight is nothing, and still a number.

@@ -3,7 +3,7 @@
 use super::Kernels;
 use super::portable;
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512, bf16};
+use super::{avx2, avx512, bf16, int8};
 use crate::exec::Dtype;
 
 /// A set of vector instructions, and what numbers they work on.
@@ -17,11 +17,13 @@ pub enum Isa {
     Avx512,
     /// AVX512-BF16: values and weights are bf16, thirty-two products at a time.
     Bf16,
+    /// AVX-512 VNNI beside it: layers that are prepared for it multiply bytes, sixty-four products at a time.
+    Int8,
 }
 
 impl Isa {
     /// All of them, slowest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Bf16];
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Bf16, Self::Int8];
 
     /// Its name in reports, and in `DREAMFRAME_CPU`.
     pub fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
         }
     }
 
@@ -43,6 +46,7 @@ impl Isa {
         match self {
             Self::Portable | Self::Avx2 | Self::Avx512 => Dtype::F32,
             Self::Bf16 => Dtype::Bf16,
+            Self::Int8 => Dtype::Int8,
         }
     }
 
@@ -67,13 +71,31 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f").then_some(&avx512::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Self::Bf16 => (is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512bf16"))
-            .then_some(&bf16::KERNELS),
+            Self::Bf16 => missing(Dtype::Bf16).is_empty().then_some(&bf16::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Self::Int8 => missing(Dtype::Int8).is_empty().then_some(&int8::KERNELS),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 | Self::Bf16 => None,
+            Self::Avx2 | Self::Avx512 | Self::Bf16 | Self::Int8 => None,
         }
     }
+}
+
+/// The instructions that `dtype` needs and this machine does not have.
+pub(in crate::exec::cpu) fn missing(dtype: Dtype) -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    let has = [
+        ("AVX-512F", is_x86_feature_detected!("avx512f")),
+        ("AVX-512BW", is_x86_feature_detected!("avx512bw")),
+        ("AVX-512VL", is_x86_feature_detected!("avx512vl")),
+        ("AVX512-BF16", is_x86_feature_detected!("avx512bf16")),
+        ("AVX-512 VNNI", is_x86_feature_detected!("avx512vnni")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let has = ["AVX-512F", "AVX-512BW", "AVX-512VL", "AVX512-BF16", "AVX-512 VNNI"].map(|name| (name, false));
+    let needs = match dtype {
+        Dtype::F32 => 0,
+        Dtype::Bf16 => 4,
+        Dtype::Int8 => 5,
+    };
+    has[..needs].iter().filter(|(_, there)| !there).map(|&(name, _)| name).collect()
 }

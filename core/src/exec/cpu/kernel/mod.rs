@@ -12,10 +12,15 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod bf16;
+mod bytes;
 mod finish;
+#[cfg(target_arch = "x86_64")]
+mod int8;
 mod isa;
 mod math;
 mod norm;
+#[cfg(test)]
+pub(super) mod plain_bytes;
 mod portable;
 mod simd;
 mod softmax;
@@ -26,9 +31,12 @@ use std::fmt;
 
 pub(super) use self::args::{
     Convert, Finish, FromPoints, Geglu, HIDDEN, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax, Tile,
-    TileKernel, ToPoints,
+    TileKernel, ToBytes, ToPoints,
 };
+pub(super) use self::bytes::ByteKernels;
+use self::bytes::byte_kernels;
 pub use self::isa::Isa;
+pub(super) use self::isa::missing;
 pub(super) use self::winograd::{MOST_POINTS, MOST_SIDE, weights_at_points};
 
 /// The entry points of one instruction set.
@@ -70,8 +78,17 @@ pub(super) struct Kernels {
     pub(super) peak: unsafe fn(usize) -> f32,
     /// Independent sums of a round: enough to hide how long one takes.
     pub(super) peak_sums: usize,
+    /// Products of bytes, where there are some.
+    pub(super) bytes: Option<&'static ByteKernels>,
     #[cfg(test)]
     pub(super) exp: unsafe fn(&mut [f32]),
+}
+
+impl Kernels {
+    /// Whether values are stored as they are calculated, and not as bf16.
+    pub(super) fn stores_f32(&self) -> bool {
+        self.size == size_of::<f32>()
+    }
 }
 
 impl fmt::Debug for Kernels {
@@ -184,6 +201,7 @@ macro_rules! kernels {
                 from_points: [from_points::<4>, from_points::<6>],
                 peak,
                 peak_sums: $peak,
+                bytes: None,
                 #[cfg(test)]
                 exp,
             }

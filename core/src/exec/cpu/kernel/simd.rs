@@ -52,6 +52,8 @@ pub(super) trait Storage<S: Simd>: Copy {
     const GROUP: usize;
     /// Whether a few bits more or less of a number are lost when it is stored.
     const COARSE: bool;
+    /// Whether sums are whole numbers of 32 bits, in the place of `f32`s.
+    const WHOLE: bool = false;
 
     unsafe fn get(from: *const Self::Stored) -> S::V;
     /// The first `n < LANES` numbers, and zeros.
@@ -67,6 +69,11 @@ pub(super) trait Storage<S: Simd>: Copy {
     unsafe fn load_groups(from: *const Self::Stored) -> Self::Factors;
     /// `sum + a * b`, in each lane over its group.
     unsafe fn multiply(a: Self::Factors, b: Self::Factors, sum: S::V) -> S::V;
+    /// What sums stand for, in `f32`.
+    #[inline(always)]
+    unsafe fn numbers(sums: S::V) -> S::V {
+        sums
+    }
 }
 
 /// Values are stored as they are calculated.

@@ -12,7 +12,7 @@ pub(super) unsafe fn tile<S: Simd, M: Storage<S>, const ROWS: usize, const VECTO
     // Weights of a group of channels.
     let width = VECTORS * S::LANES * M::GROUP;
     // SAFETY: the caller promises that `sums` has ROWS rows of as many numbers as the panel is wide, `start` is null or
-    // has one such row, `rows` has a pointer per tap and row to `offset + len` numbers, and `panel` has `width` numbers
+    // has one such row, as what sums are scaled by has, `rows` has a pointer per tap and row to `offset + len` numbers, and `panel` has `width` numbers
     // per tap and group of channels.
     unsafe {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
@@ -48,6 +48,12 @@ pub(super) unsafe fn tile<S: Simd, M: Storage<S>, const ROWS: usize, const VECTO
         }
         for (i, row) in sums.iter().enumerate() {
             for (j, &sum) in row.iter().enumerate() {
+                let sum = match args.scaled {
+                    Some([scale, bias]) if M::WHOLE => {
+                        S::fma(M::numbers(sum), S::load(scale.add(j * S::LANES)), S::load(bias.add(j * S::LANES)))
+                    }
+                    Some(_) | None => sum,
+                };
                 S::store(args.sums.add(i * args.sums_ld + j * S::LANES), sum);
             }
         }

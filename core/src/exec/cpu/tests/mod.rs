@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "calls a kernel by itself")]
 
+mod bytes;
 mod contract;
 mod kept;
 mod naive;
@@ -94,7 +95,7 @@ fn check(builder: ProgramBuilder) {
         for (i, output) in program.outputs().iter().enumerate() {
             let bound = match isa.dtype() {
                 Dtype::F32 => 1e-5 + 4.0 * error(&expected[i], disturbed[i].iter().copied()),
-                Dtype::Bf16 => 1e-5 + 4.0 * error(&expected[i], disturbed_bf16[i].iter().copied()),
+                Dtype::Bf16 | Dtype::Int8 => 1e-5 + 4.0 * error(&expected[i], disturbed_bf16[i].iter().copied()),
             };
             let error = error(&expected[i], found[i].iter().map(|&x| f64::from(x)));
             assert!(error < bound, "{isa:?} {}: {error:e} of {bound:e}\n{:#?}", output.name, program.ops());

@@ -37,6 +37,17 @@ pub(super) fn noise(seed: u64, len: usize) -> Vec<f32> {
 /// Each input and each result is moved by up to `disturb` times the largest number of its value: what becomes of that
 /// shows how much a program makes of errors as small.
 pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>], disturb: f64) -> Vec<Vec<f64>> {
+    run_with(program, &Made, constants, frames, disturb)
+}
+
+/// The same with other weights.
+pub(super) fn run_with(
+    program: &Program,
+    weights: &dyn WeightSource,
+    constants: &[Vec<f32>],
+    frames: &[Vec<f32>],
+    disturb: f64,
+) -> Vec<Vec<f64>> {
     let mut values = vec![Vec::new(); program.shapes().len()];
     for (rate, given) in [(Rate::Constant, constants), (Rate::Frame, frames)] {
         for (input, numbers) in program.inputs_at(rate).zip(given) {
@@ -47,7 +58,7 @@ pub(super) fn run(program: &Program, constants: &[Vec<f32>], frames: &[Vec<f32>]
     }
     for op in program.ops() {
         let inputs = op.inputs.iter().map(|&value| Value { shape: program.shape(value), x: &values[value.index()] });
-        let out = Naive { program }.op(op, &inputs.collect::<Vec<_>>());
+        let out = Naive { program, weights }.op(op, &inputs.collect::<Vec<_>>());
         assert_eq!(out.len(), program.shape(op.output).len());
         values[op.output.index()] = moved(out, op.output.index(), disturb);
     }
@@ -98,12 +109,13 @@ fn each(shape: Shape, f: impl Fn(usize, usize, usize, usize) -> f64) -> Vec<f64>
 
 struct Naive<'a> {
     program: &'a Program,
+    weights: &'a dyn WeightSource,
 }
 
 impl Naive<'_> {
     fn weight(&self, id: WeightId) -> Vec<f64> {
         let spec = self.program.weight(id);
-        Made.read(&spec.name, &spec.shape).unwrap().into_iter().map(f64::from).collect()
+        self.weights.read(&spec.name, &spec.shape).unwrap().into_iter().map(f64::from).collect()
     }
 
     fn op(&self, op: &Op, inputs: &[Value<'_>]) -> Vec<f64> {

@@ -1,0 +1,78 @@
+//! Products of bytes, and how numbers become bytes.
+
+use super::simd::{Simd, Storage};
+use super::{TileKernel, ToBytes};
+
+/// The entry points for bytes of one instruction set; unsafe for the reasons that those of [`Kernels`](super::Kernels)
+/// are.
+#[derive(Debug)]
+pub(in crate::exec::cpu) struct ByteKernels {
+    /// Channels that weights lie side by side for.
+    pub(in crate::exec::cpu) group: usize,
+    /// Products by width, as [`Kernels::tiles`](super::Kernels::tiles). Rows and panels are bytes, sums and what they
+    /// start with whole numbers of 32 bits in the place of `f32`s.
+    pub(in crate::exec::cpu) tiles: &'static [TileKernel],
+    pub(in crate::exec::cpu) to_bytes: unsafe fn(&ToBytes),
+    /// As [`Kernels::peak`](super::Kernels::peak).
+    pub(in crate::exec::cpu) peak: unsafe fn(usize) -> f32,
+    pub(in crate::exec::cpu) peak_sums: usize,
+}
+
+/// See [`ToBytes`]: as [`ByteScale::byte`](crate::net::bytes::ByteScale::byte) says.
+#[inline(always)]
+pub(super) unsafe fn to_bytes<S: Simd, M: Storage<S>, B: Storage<S>>(args: &ToBytes) {
+    let &ToBytes { x, ld, to, pixels, channels, inverse, zero } = args;
+    let whole = channels - channels % S::LANES;
+    // SAFETY: the caller promises `pixels` pixels of `channels` numbers at both pointers; the last vector of a pixel that
+    // is not full is read and written in part.
+    unsafe {
+        let (inverse, zero) = (S::splat(inverse), S::splat(zero));
+        for pixel in 0..pixels {
+            let from = x.cast::<M::Stored>().add(pixel * ld);
+            let to = to.cast::<B::Stored>().add(pixel * channels);
+            let mut c = 0;
+            while c < whole {
+                B::put(to.add(c), S::add(S::round(S::mul(M::get(from.add(c)), inverse)), zero));
+                c += S::LANES;
+            }
+            let rest = channels - whole;
+            if rest > 0 {
+                let v = S::add(S::round(S::mul(M::get_first(from.add(c), rest), inverse)), zero);
+                B::put_first(to.add(c), rest, v);
+            }
+        }
+    }
+}
+
+/// Makes the table of an instruction set, as `kernels!` does.
+macro_rules! byte_kernels {
+    ($name:ident, $simd:ty, $storage:ty, $bytes:ty, [$(#[$features:meta])*], tiles: [$(($rows:literal, $vectors:literal)),*], peak: $peak:literal) => {
+        pub(super) static $name: crate::exec::cpu::kernel::ByteKernels = {
+            use crate::exec::cpu::kernel::*;
+
+            $(#[$features])*
+            unsafe fn tile<const ROWS: usize, const VECTORS: usize>(args: &Tile) {
+                // SAFETY: the caller's promise, see `Kernels`.
+                unsafe { tile::tile::<$simd, $bytes, ROWS, VECTORS>(args) }
+            }
+            $(#[$features])*
+            unsafe fn to_bytes(args: &ToBytes) {
+                // SAFETY: the caller's promise, see `Kernels`.
+                unsafe { bytes::to_bytes::<$simd, $storage, $bytes>(args) }
+            }
+            $(#[$features])*
+            unsafe fn peak(rounds: usize) -> f32 {
+                // SAFETY: the caller's promise, see `Kernels`.
+                unsafe { math::peak::<$simd, $bytes, $peak>(rounds) }
+            }
+            ByteKernels {
+                group: <$bytes as simd::Storage<$simd>>::GROUP,
+                tiles: &[$(TileKernel { rows: $rows, run: tile::<$rows, $vectors> }),*],
+                to_bytes,
+                peak,
+                peak_sums: $peak,
+            }
+        };
+    };
+}
+pub(super) use byte_kernels;

@@ -1,0 +1,62 @@
+//! Weights that are not multiplied: norms, tables of tokens.
+
+use super::kernel::Kernels;
+use super::pack::layout;
+use super::span::{Aligned, Number};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{AlignedBytes, Weights};
+
+/// A table whose rows become values: stored as they are.
+pub(super) fn table(
+    weights: &Weights,
+    name: &str,
+    shape: &[usize],
+    kernels: &Kernels,
+) -> Result<std::sync::Arc<Aligned>> {
+    fn convert<T: Number>(numbers: &[f32]) -> Option<Aligned> {
+        let mut table = Aligned::zeros::<T>(numbers.len())?;
+        table.numbers_mut::<T>().iter_mut().zip(numbers).for_each(|(to, &x)| *to = T::of(x));
+        Some(table)
+    }
+    let len = shape.iter().product::<usize>() * kernels.size;
+    let restore = |memories| only(memories, len);
+    weights.kept(&layout(kernels), &format!("{name}#table"), restore, || {
+        let numbers = read(weights, name, shape)?;
+        let table = if kernels.stores_f32() { convert::<f32>(&numbers) } else { convert::<u16>(&numbers) };
+        table.ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no room for {name}")))
+    })
+}
+
+/// A weight that is used as it is, in `f32`.
+pub(super) fn plain(
+    weights: &Weights,
+    name: &str,
+    shape: &[usize],
+    kernels: &Kernels,
+) -> Result<std::sync::Arc<Aligned>> {
+    let len = shape.iter().product::<usize>() * size_of::<f32>();
+    let restore = |memories| only(memories, len);
+    weights.kept(&layout(kernels), &format!("{name}#plain"), restore, || {
+        let numbers = read(weights, name, shape)?;
+        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {name}"));
+        let mut plain = Aligned::zeros::<f32>(numbers.len()).ok_or_else(no_room)?;
+        plain.numbers_mut().copy_from_slice(&numbers);
+        Ok(plain)
+    })
+}
+
+/// The only one of `memories`, where it has `len` bytes.
+fn only(mut memories: Vec<AlignedBytes>, len: usize) -> Option<Aligned> {
+    let only = memories.pop().filter(|_| memories.is_empty())?;
+    Aligned::of_len(only, len)
+}
+
+/// Reads a weight, and makes sure that it is as long as its shape says.
+pub(super) fn read(weights: &Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let numbers = weights.source().read(name, shape)?;
+    if numbers.len() != shape.iter().product::<usize>() {
+        let text = format!("{name} has {} numbers, but its shape is {shape:?}", numbers.len());
+        return Err(Error::new(ErrorKind::BadModel, text));
+    }
+    Ok(numbers)
+}

@@ -1,0 +1,249 @@
+//! Layers in eight bits, against the definitions with inputs and weights rounded to bytes beforehand: what is left is the
+//! rounding of the result.
+
+use std::sync::Arc;
+
+use super::naive::{self, Made};
+use super::{bits, executor, frame, inputs, run};
+use crate::error::Result;
+use crate::exec::cpu::choice::Choice;
+use crate::exec::cpu::kernel::{Isa, plain_bytes};
+use crate::exec::cpu::pool::Pool;
+use crate::exec::cpu::step::Rooms;
+use crate::exec::cpu::{CpuExecutor, Executor};
+use crate::net::bytes::{ByteScale, ByteScales, weight_bytes};
+use crate::net::plan::Plan;
+use crate::net::steps::StepKind;
+use crate::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId, WeightSource, Weights};
+
+/// Weights that were bytes once; biases as they are.
+struct Rounded;
+
+impl WeightSource for Rounded {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Made.shape(name)
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let mut numbers = Made.read(name, shape)?;
+        if shape.len() > 1 {
+            for row in numbers.chunks_exact_mut(shape[1..].iter().product()) {
+                let mut bytes = vec![0; row.len()];
+                let scale = weight_bytes(row, &mut bytes);
+                row.iter_mut().zip(bytes).for_each(|(x, byte)| *x = scale * f32::from(byte));
+            }
+        }
+        Ok(numbers)
+    }
+}
+
+/// The executors for bytes that this machine has, with how far their results are off, as a share of the largest.
+fn executors(threads: usize) -> Vec<(CpuExecutor, f64)> {
+    let pool = Arc::new(Pool::new(threads, false).unwrap());
+    let mut found = vec![(CpuExecutor { kernels: &plain_bytes::KERNELS, winograd: Choice::Measured, pool }, 1e-6)];
+    if Isa::Int8.available() {
+        // Half of the last bit of bf16.
+        found.push((executor(Isa::Int8, threads), 1.01 / 256.0));
+    }
+    found
+}
+
+/// Checks one operation on one input, whose layer is called `layer`.
+fn check(shape: Shape, scale: ByteScale, op: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) {
+    let mut builder = ProgramBuilder::new("one");
+    let x = frame(&mut builder, shape);
+    let y = op(&mut builder, x);
+    builder.output("y", y);
+    let program = Arc::new(builder.finish());
+    let given = inputs(&program, Rate::Frame);
+    for (i, (executor, bound)) in executors(1).into_iter().enumerate() {
+        // What is rounded to bytes was rounded to bf16 before, where values are stored so.
+        let stored = |x: f32| if i == 0 { x } else { half::bf16::from_f32(x).to_f32() };
+        let rounded: Vec<f32> = given[0].iter().map(|&x| scale.number(scale.byte(stored(x)))).collect();
+        let expected = naive::run_with(&program, &Rounded, &[], &[rounded], 0.0);
+        let found = run(&*executor.compile(&program, &weights(scale)).unwrap());
+        let error = super::error(&expected[0], found[0].iter().map(|&x| f64::from(x)));
+        assert!(error < bound, "{:?}: {error:e} of {bound:e}\n{:#?}", executor.isa(), program.ops());
+        let two = run(&*executors(2).swap_remove(i).0.compile(&program, &weights(scale)).unwrap());
+        assert_eq!(bits(&found), bits(&two), "{:?} with two threads", executor.isa());
+    }
+}
+
+fn weights(scale: ByteScale) -> Weights {
+    Weights::new(Arc::new(Made)).with_byte_scales(ByteScales::from_iter([("layer.weight".to_owned(), scale)]))
+}
+
+/// For inputs from -2 to 2, and one that cuts some of them off.
+fn scales() -> [ByteScale; 3] {
+    [(4.0 / 255.0, 128), (4.0 / 255.0, 100), (0.02, 0)].map(|(scale, zero)| ByteScale::new(scale, zero).unwrap())
+}
+
+#[test]
+fn convolutions_in_bytes_are_right_at_every_edge() {
+    for (n, h, w, c_in, c_out) in [
+        (1, 5, 7, 4, 5),
+        (2, 9, 4, 20, 33),
+        (1, 8, 8, 64, 64),
+        (3, 1, 1, 8, 70),
+        (1, 13, 11, 32, 130),
+        (2, 2, 67, 12, 1),
+    ] {
+        for (kernel, stride, padding) in [
+            (3, 1, Padding::all(1)),
+            (1, 1, Padding::all(0)),
+            (3, 2, Padding::all(1)),
+            (3, 2, Padding { top: 0, left: 0, bottom: 1, right: 1 }),
+            (2, 1, Padding { top: 3, left: 1, bottom: 0, right: 2 }),
+            (1, 2, Padding::all(1)),
+        ] {
+            if kernel > h + padding.top + padding.bottom || kernel > w + padding.left + padding.right {
+                continue;
+            }
+            for scale in scales() {
+                check(Shape::new(n, h, w, c_in), scale, |b, x| {
+                    b.conv2d("layer", x, c_out, kernel, stride, padding, false, c_out % 2 == 0)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn enlarging_convolutions_in_bytes_are_right_at_every_seam() {
+    // Four kernels of sums of weights, each rounded by itself: near what the definition says, not the same.
+    for (h, w, c_in, c_out) in [(1, 1, 4, 9), (3, 100, 8, 33), (7, 13, 640, 64), (5, 96, 16, 3)] {
+        let mut builder = ProgramBuilder::new("one");
+        let x = frame(&mut builder, Shape::new(2, h, w, c_in));
+        let y = builder.conv2d("layer", x, c_out, 3, 1, Padding::all(1), true, true);
+        builder.output("y", y);
+        let program = Arc::new(builder.finish());
+        let scale = scales()[1];
+        let given = inputs(&program, Rate::Frame);
+        let rounded = given[0].iter().map(|&x| scale.number(scale.byte(x))).collect();
+        let expected = naive::run(&program, &[], &[rounded], 0.0);
+        for (executor, _) in executors(2) {
+            let found = run(&*executor.compile(&program, &weights(scale)).unwrap());
+            let error = super::error(&expected[0], found[0].iter().map(|&x| f64::from(x)));
+            assert!(error < 0.02, "{:?} {h}x{w} {c_in}->{c_out}: {error}", executor.isa());
+        }
+    }
+    // Enlarged by another kernel, nothing is summed beforehand.
+    for kernel in [1, 2] {
+        check(Shape::new(2, 5, 7, 12), scales()[1], |b, x| {
+            b.conv2d("layer", x, 20, kernel, 1, Padding::all(0), true, true)
+        });
+    }
+}
+
+#[test]
+fn linear_layers_in_bytes_are_right_for_every_width() {
+    for c in [4, 8, 16, 28, 48, 64, 72, 132] {
+        check(Shape::tokens(2, 13, c), scales()[1], |b, x| b.linear("layer", x, 37, true));
+        check(Shape::tokens(2, 13, 36), scales()[1], |b, x| b.linear("layer", x, c, false));
+    }
+    check(Shape::vector(3, 64), scales()[0], |b, x| b.linear("layer", x, 24, true));
+}
+
+#[test]
+fn sums_too_long_for_the_cache_are_cut_without_a_trace() {
+    check(Shape::new(1, 3, 3, 1400), scales()[1], |b, x| b.conv3x3("layer", x, 66));
+    check(Shape::tokens(1, 100, 8004), scales()[1], |b, x| b.linear("layer", x, 130, true));
+}
+
+#[test]
+fn what_follows_a_layer_in_bytes_is_done_in_its_store() {
+    check(Shape::new(2, 6, 5, 40), scales()[0], |b, x| {
+        let y = b.conv3x3("layer", x, 40);
+        b.activate(y, Activation::Silu)
+    });
+    check(Shape::tokens(2, 11, 12), scales()[0], |b, x| {
+        let y = b.linear("layer", x, 66, true);
+        b.geglu(y)
+    });
+}
+
+#[test]
+fn the_largest_sums_do_not_overflow() {
+    // All weights and inputs at the end of their range.
+    struct Ones;
+    impl WeightSource for Ones {
+        fn shape(&self, _: &str) -> Option<Vec<usize>> {
+            None
+        }
+
+        fn read(&self, _: &str, shape: &[usize]) -> Result<Vec<f32>> {
+            Ok(vec![-1.0; shape.iter().product()])
+        }
+    }
+    let channels = 66_304;
+    let mut builder = ProgramBuilder::new("long");
+    let x = frame(&mut builder, Shape::vector(1, channels));
+    let y = builder.linear("layer", x, 1, false);
+    builder.output("y", y);
+    let program = Arc::new(builder.finish());
+    let scale = ByteScale::new(1.0, 0).unwrap();
+    let scales = ByteScales::from_iter([("layer.weight".to_owned(), scale)]);
+    for (executor, bound) in executors(1) {
+        let weights = Weights::new(Arc::new(Ones)).with_byte_scales(scales.clone());
+        let network = executor.compile(&program, &weights).unwrap();
+        let (input, mut out) = (vec![255.0; channels], [0.0]);
+        let constants = network.constants(&[]).unwrap();
+        let mut arena = crate::exec::Arena::new();
+        network.run(&constants, &mut arena, &[&input], &mut [&mut out]).unwrap();
+        let expected = -255.0 * channels as f64;
+        assert!((f64::from(out[0]) / expected - 1.0).abs() < bound.max(2e-6) * 2.0, "{}", out[0]);
+    }
+}
+
+#[test]
+fn a_layer_in_bytes_is_as_near_as_its_steps_allow() {
+    let (shape, c_out) = (Shape::new(1, 9, 7, 48), 40);
+    let mut builder = ProgramBuilder::new("one");
+    let x = frame(&mut builder, shape);
+    let y = builder.conv3x3("layer", x, c_out);
+    builder.output("y", y);
+    let program = Arc::new(builder.finish());
+    let scale = ByteScale::new(4.0 / 255.0, 128).unwrap();
+    let given = inputs(&program, Rate::Frame);
+    let expected = naive::run(&program, &[], &given, 0.0);
+    let weight = Made.read("layer.weight", &[c_out, 48, 3, 3]).unwrap();
+    for (executor, rounding) in executors(2) {
+        let found = run(&*executor.compile(&program, &weights(scale)).unwrap());
+        let plain = run(&*executor.compile(&program, &Weights::new(Arc::new(Made))).unwrap());
+        assert_ne!(bits(&found), bits(&plain), "without scales, nothing is in bytes");
+        let size = expected[0].iter().fold(0.0_f64, |size, x| size.max(x.abs()));
+        for (i, (expected, found)) in expected[0].iter().zip(&found[0]).enumerate() {
+            let row = &weight[i % c_out * 432..][..432];
+            let largest = row.iter().fold(0.0_f64, |largest, &w| largest.max(f64::from(w.abs())));
+            let whole = row.iter().map(|&w| f64::from(w.abs())).sum::<f64>();
+            // Half a step of each input (and its bf16), times its weight; half a step of each weight, times its input.
+            let input_step = f64::from(scale.scale()) * 0.51 + 2.0 / 512.0;
+            let bound = whole * input_step + 432.0 * 2.02 * (largest / 127.0 * 0.51) + rounding * size;
+            let error = (expected - f64::from(*found)).abs();
+            assert!(error < bound, "{i}: {error} of {bound}");
+        }
+    }
+}
+
+#[test]
+fn layers_that_read_the_same_share_its_bytes_and_others_do_not() {
+    for (second, shared) in [(scales()[0], true), (scales()[1], false)] {
+        let mut builder = ProgramBuilder::new("shared");
+        let x = frame(&mut builder, Shape::tokens(1, 9, 32));
+        let x = builder.silu(x);
+        let names = ["layer", "other"];
+        let [q, k] = names.map(|name| builder.linear(name, x, 32, false));
+        let y = builder.add(q, k);
+        builder.output("y", y);
+        let program = Arc::new(builder.finish());
+        let scales = [("layer.weight".to_owned(), scales()[0]), ("other.weight".to_owned(), second)];
+        let weights = Weights::new(Arc::new(Made)).with_byte_scales(ByteScales::from_iter(scales));
+        let (kernels, winograd) = (&plain_bytes::KERNELS, Choice::Never);
+        let plan = Plan::new(&program, &Rooms { kernels, winograd, program: &program, weights: Some(&weights) });
+        let steps = plan.frame.iter().filter(|planned| matches!(planned.step.kind, StepKind::ToBytes { .. }));
+        assert_eq!(steps.count(), if shared { 1 } else { 2 });
+        for (executor, _) in executors(1) {
+            run(&*executor.compile(&program, &weights).unwrap());
+        }
+    }
+}

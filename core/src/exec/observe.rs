@@ -1,0 +1,361 @@
+//! Watching what layers read, to find out how they could be done in eight bits.
+//!
+//! An [`Observing`] executor compiles programs that also give back the inputs of all candidates, and shows these to an
+//! [`Observer`] after each run. The executor below knows nothing of it. It is for calibration: a run takes memory for
+//! every value at once, and allocates.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Arena, Constants, Dtype, Executor, Network};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::bytes::{ByteScale, ByteScales, Candidate, candidates, weight_bytes};
+use crate::net::{Program, Shape, ValueId, WeightSource, Weights};
+
+/// Numbers of a layer's input that are kept of a run, evenly spread.
+const SAMPLE: usize = 1 << 14;
+/// The most that are kept in all; then new ones take the place of old ones.
+const MAX_SAMPLE: usize = 1 << 18;
+/// Output pixels of a run whose inputs are kept, to work out what is lost; and of all runs.
+const PATCHES: usize = 2;
+const MAX_PATCHES: usize = 24;
+/// The most output channels for which that is worked out, evenly spread.
+const CHANNELS: usize = 256;
+
+/// What the layers of one network have read so far.
+#[derive(Debug, Default)]
+pub struct Observer {
+    // By the name of the weight.
+    layers: Mutex<BTreeMap<String, Seen>>,
+}
+
+/// What an observer found out about a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observed {
+    /// How its input becomes bytes.
+    pub scale: ByteScale,
+    /// What rounding its input and its weights does to its output: the root of the mean square of the differences, as a
+    /// part of the root of the mean square of the output.
+    pub error: f64,
+}
+
+/// What a layer read.
+#[derive(Debug, Default)]
+struct Seen {
+    runs: usize,
+    /// Numbers in all.
+    count: usize,
+    least: f32,
+    largest: f32,
+    sample: Vec<f32>,
+    /// Where the next number of the sample goes once it is full.
+    next: usize,
+    /// What output pixels are made from, each in the order of a weight's row.
+    patches: Vec<Vec<f32>>,
+}
+
+impl Observer {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn layers(&self) -> MutexGuard<'_, BTreeMap<String, Seen>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was found out about each layer, by the name of its weight. Slow: reads the weights out of `source`.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` for a layer that read what is not a number, and what reading reports.
+    pub fn layers_seen(&self, source: &dyn WeightSource) -> Result<BTreeMap<String, Observed>> {
+        let one = |(name, seen): (&String, &Seen)| Ok((name.clone(), seen.judge(name, source)?));
+        self.layers().iter().map(one).collect()
+    }
+
+    fn see(&self, program: &Program, candidate: &Candidate, numbers: &[f32]) {
+        let name = &program.weight(candidate.weight).name;
+        let mut layers = self.layers();
+        let seen = layers.entry(name.clone()).or_default();
+        seen.add(numbers);
+        let (x, out) = (program.shape(candidate.input), program.shape(candidate.output));
+        for i in 0..PATCHES {
+            if seen.patches.len() < MAX_PATCHES {
+                // Steps of the golden ratio, which come near to no pixel twice.
+                let place = ((seen.runs * PATCHES + i) as f64 * 0.618_033_988_749_895).fract();
+                let pixels = out.n * out.pixels();
+                let pixel = ((place * pixels as f64) as usize).min(pixels.saturating_sub(1));
+                seen.patches.push(patch(candidate, [x, out], pixel, numbers));
+            }
+        }
+        seen.runs += 1;
+    }
+}
+
+impl Seen {
+    fn add(&mut self, numbers: &[f32]) {
+        // `min` and `max` pass over what is not a number; the sum does not.
+        let (mut least, mut largest, mut sum) = (self.least, self.largest, 0.0);
+        for &x in numbers {
+            least = least.min(x);
+            largest = largest.max(x);
+            sum += x * 0.0;
+        }
+        (self.least, self.largest) = (least + sum, largest + sum);
+        self.count += numbers.len();
+        let step = numbers.len().div_ceil(SAMPLE).max(1);
+        // A multiple of the channels would see some of them alone.
+        let step = if step > 1 { step | 1 } else { step };
+        for &x in numbers.iter().skip(self.runs % step).step_by(step) {
+            if self.sample.len() < MAX_SAMPLE {
+                self.sample.push(x);
+            } else {
+                self.sample[self.next] = x;
+                self.next = (self.next + 1) % MAX_SAMPLE;
+            }
+        }
+    }
+
+    fn judge(&self, name: &str, source: &dyn WeightSource) -> Result<Observed> {
+        if !self.least.is_finite() || !self.largest.is_finite() {
+            let text = format!("what {name} reads is not all finite: no scale fits it");
+            return Err(Error::new(ErrorKind::BadModel, text));
+        }
+        let scale = ByteScale::fit(self.least, self.largest, &self.sample, self.count);
+        let shape = source.shape(name).unwrap_or_default();
+        let weight = source.read(name, &shape)?;
+        Ok(Observed { scale, error: self.error(scale, &weight, shape.first().copied().unwrap_or(0)) })
+    }
+
+    /// See [`Observed::error`]; 0 without output.
+    fn error(&self, scale: ByteScale, weight: &[f32], c_out: usize) -> f64 {
+        let Some(len) = self.patches.first().map(Vec::len).filter(|&len| len > 0) else { return 0.0 };
+        let patch_bytes: Vec<Vec<i32>> = (self.patches.iter())
+            .map(|patch| patch.iter().map(|&x| i32::from(scale.byte(x)) - i32::from(scale.zero())).collect())
+            .collect();
+        let mut bytes = vec![0; len];
+        let (mut signal, mut noise) = (0.0, 0.0);
+        for row in weight.chunks_exact(len).step_by(c_out.div_ceil(CHANNELS).max(1)) {
+            let step = f64::from(weight_bytes(row, &mut bytes)) * f64::from(scale.scale());
+            for (patch, rounded) in self.patches.iter().zip(&patch_bytes) {
+                let exact = dot(row, patch);
+                let sum: i32 = rounded.iter().zip(&bytes).map(|(&x, &w)| x * i32::from(w)).sum();
+                signal += exact * exact;
+                noise += (step * f64::from(sum) - exact).powi(2);
+            }
+        }
+        if signal > 0.0 { (noise / signal).sqrt() } else { 0.0 }
+    }
+}
+
+/// In short stretches of `f32`, which the compiler does several at a time.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    const LANES: usize = 16;
+    let mut sum = 0.0;
+    for (a, b) in a.chunks(512).zip(b.chunks(512)) {
+        let mut lanes = [0.0_f32; LANES];
+        for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
+            lanes.iter_mut().zip(a.iter().zip(b)).for_each(|(lane, (a, b))| *lane += a * b);
+        }
+        sum += lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
+    }
+    sum
+}
+
+/// What an output pixel is made from, in the order of a weight's row: input channel after input channel, of each all
+/// taps.
+fn patch(candidate: &Candidate, [x, out]: [Shape; 2], pixel: usize, numbers: &[f32]) -> Vec<f32> {
+    let Candidate { kernel, stride, padding, upsample, .. } = *candidate;
+    let enlarged = usize::from(upsample);
+    let (row, rest) = (pixel / out.pixels(), pixel % out.pixels());
+    let (top, left) = (rest / out.w * stride, rest % out.w * stride);
+    let at = |c: usize, tap: usize| {
+        let (y, x_at) = (top + tap / kernel, left + tap % kernel);
+        let (Some(y), Some(x_at)) = (y.checked_sub(padding.top), x_at.checked_sub(padding.left)) else { return 0.0 };
+        let (y, x_at) = (y >> enlarged, x_at >> enlarged);
+        let place = ((row * x.h + y) * x.w + x_at) * x.c + c;
+        if y < x.h && x_at < x.w { numbers.get(place).copied().unwrap_or(0.0) } else { 0.0 }
+    };
+    (0..x.c).flat_map(|c| (0..kernel * kernel).map(move |tap| (c, tap))).map(|(c, tap)| at(c, tap)).collect()
+}
+
+/// The layers of `program` that could be done in eight bits, all of them, by one run on these inputs: for benches, where
+/// what a layer loses does not count.
+///
+/// # Errors
+///
+/// Those of compiling and running, and of [`Observer::layers_seen`].
+pub fn byte_scales(
+    executor: &Arc<dyn Executor>,
+    program: &Arc<Program>,
+    source: &Arc<dyn WeightSource>,
+    constant: &[&[f32]],
+    frame: &[&[f32]],
+) -> Result<ByteScales> {
+    let observer = Arc::new(Observer::new());
+    let network = Observing::new(executor.clone(), observer.clone()).compile(program, &Weights::new(source.clone()))?;
+    let constants = network.constants(constant)?;
+    let lens = program.outputs().iter().map(|output| program.shape(output.value).len());
+    let mut outputs: Vec<Vec<f32>> = lens.map(|len| vec![0.0; len]).collect();
+    let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    network.run(&constants, &mut Arena::new(), frame, &mut outputs)?;
+    Ok(observer.layers_seen(&**source)?.into_iter().map(|(name, seen)| (name, seen.scale)).collect())
+}
+
+/// An executor whose networks are watched.
+#[derive(Debug)]
+pub struct Observing {
+    inner: Arc<dyn Executor>,
+    observer: Arc<Observer>,
+}
+
+impl Observing {
+    /// Watches what `inner` runs.
+    pub fn new(inner: Arc<dyn Executor>, observer: Arc<Observer>) -> Self {
+        Self { inner, observer }
+    }
+}
+
+impl Executor for Observing {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    fn dtype(&self) -> Dtype {
+        self.inner.dtype()
+    }
+
+    fn threads(&self) -> usize {
+        self.inner.threads()
+    }
+
+    fn least_arena_bytes(&self, program: &Program) -> usize {
+        self.inner.least_arena_bytes(program)
+    }
+
+    fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
+        let candidates = candidates(program);
+        let mut watched: Vec<ValueId> = candidates.iter().map(|candidate| candidate.input).collect();
+        watched.sort_unstable();
+        watched.dedup();
+        let inner = self.inner.compile(&Arc::new(program.with_outputs(&watched)), weights)?;
+        Ok(Arc::new(ObservedNetwork {
+            inner,
+            program: program.clone(),
+            candidates,
+            watched,
+            observer: self.observer.clone(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct ObservedNetwork {
+    inner: Arc<dyn Network>,
+    program: Arc<Program>,
+    candidates: Vec<Candidate>,
+    /// What the inner network gives back after the outputs.
+    watched: Vec<ValueId>,
+    observer: Arc<Observer>,
+}
+
+impl Network for ObservedNetwork {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn arena_len(&self) -> usize {
+        self.inner.arena_len()
+    }
+
+    fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
+        self.inner.constants(inputs)
+    }
+
+    fn run(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()> {
+        let len = |&value: &ValueId| self.program.shape(value).len();
+        let mut values: Vec<Vec<f32>> = self.watched.iter().map(|value| vec![0.0; len(value)]).collect();
+        let values_out = values.iter_mut().map(Vec::as_mut_slice);
+        let mut all: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut **output).chain(values_out).collect();
+        self.inner.run(constants, arena, inputs, &mut all)?;
+        for candidate in &self.candidates {
+            let place = self.watched.binary_search(&candidate.input);
+            if let Some(numbers) = place.ok().and_then(|place| values.get(place)) {
+                self.observer.see(&self.program, candidate, numbers);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::reference::ReferenceExecutor;
+    use crate::load::RandomWeights;
+    use crate::net::{ProgramBuilder, Rate};
+
+    fn program() -> Arc<Program> {
+        let mut builder = ProgramBuilder::new("test");
+        let x = builder.input("x", Shape::new(1, 6, 5, 32), Rate::Frame);
+        let y = builder.conv3x3("conv", x, 32);
+        let y = builder.silu(y);
+        let z = builder.linear("linear", y, 64, true);
+        builder.output("z", z);
+        Arc::new(builder.finish())
+    }
+
+    fn observe(numbers: &[f32]) -> (Vec<f32>, Result<BTreeMap<String, Observed>>) {
+        let program = program();
+        let source = Arc::new(RandomWeights::new(1, program.weights()));
+        let observer = Arc::new(Observer::new());
+        let executor = Observing::new(Arc::new(ReferenceExecutor), observer.clone());
+        let network = executor.compile(&program, &Weights::new(source.clone())).unwrap();
+        let constants = network.constants(&[]).unwrap();
+        let mut output = vec![0.0; 6 * 5 * 64];
+        network.run(&constants, &mut Arena::new(), &[numbers], &mut [&mut output]).unwrap();
+        (output, observer.layers_seen(&*source))
+    }
+
+    #[test]
+    fn a_watched_network_gives_the_same_and_tells_the_ranges() {
+        let numbers: Vec<f32> = (0..6 * 5 * 32).map(|i| (i as f32 * 0.71).sin() * 3.0).collect();
+        let (output, layers) = observe(&numbers);
+        let program = program();
+        let weights = Weights::new(Arc::new(RandomWeights::new(1, program.weights())));
+        let network = ReferenceExecutor.compile(&program, &weights).unwrap();
+        let mut plain = vec![0.0; output.len()];
+        let constants = network.constants(&[]).unwrap();
+        network.run(&constants, &mut Arena::new(), &[&numbers], &mut [&mut plain]).unwrap();
+        assert_eq!(output, plain);
+        let layers = layers.unwrap();
+        assert_eq!(layers.keys().collect::<Vec<_>>(), ["conv.weight", "linear.weight"]);
+        let conv = layers["conv.weight"];
+        assert!((5.5 / 255.0..6.01 / 255.0).contains(&conv.scale.scale()) && conv.scale.zero().abs_diff(127) < 3);
+        // SiLU goes no lower than -0.28.
+        assert!(layers["linear.weight"].scale.number(0) > -0.3);
+        for seen in layers.values() {
+            assert!((1e-4..0.02).contains(&seen.error), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_told_by_the_layer() {
+        let mut numbers = vec![0.5; 6 * 5 * 32];
+        numbers[100] = f32::NAN;
+        let refused = observe(&numbers).1.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::BadModel);
+        assert!(refused.to_string().contains(".weight"), "{refused}");
+    }
+}

@@ -1,0 +1,284 @@
+//! The file beside a model that says how its layers are done in eight bits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::storage::Storage;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::bytes::{ByteScale, ByteScales};
+use crate::net::{Program, WeightSpec};
+
+/// How a model's UNet is done in eight bits, found out with frames of the user's; `dreamframe models quantize` makes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// What kind of file it is, and which version of it.
+    dreamframe_int8: u32,
+    /// The model's name, for a person.
+    model: String,
+    /// Of the names and shapes of the UNet's weights.
+    fingerprint: String,
+    /// With how many frames it was found out.
+    frames: usize,
+    /// The layers that are done in eight bits, by the names of their weights.
+    layers: BTreeMap<String, Layer>,
+    /// The layers that could be and are not, each with the reason.
+    kept: BTreeMap<String, String>,
+    /// How good the pictures were, once that is known.
+    quality: Option<Quality>,
+}
+
+/// A layer in eight bits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Layer {
+    /// Numbers between neighbouring bytes of its input.
+    scale: f32,
+    /// The byte of 0.
+    zero: u8,
+    /// What is lost, as a part of the output.
+    error: f64,
+}
+
+/// How pictures in eight bits compare with those in `f32`, over a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quality {
+    /// Structural similarity on average; 1 is the same.
+    pub ssim_mean: f64,
+    /// The least.
+    pub ssim_worst: f64,
+    /// Signal to noise on average, in decibels.
+    pub psnr_mean: f64,
+    /// The least.
+    pub psnr_worst: f64,
+    /// Whether it is used though it is below the bounds.
+    pub forced: bool,
+}
+
+impl Calibration {
+    /// The name of the file in a model's folder.
+    pub const FILE: &str = "dreamframe-int8.json";
+    /// The version that is written and read.
+    const VERSION: u32 = 1;
+    /// Longest file, in bytes; one for SDXL has 300 kB.
+    const MAX_BYTES: u64 = 8 << 20;
+
+    /// Puts together what was found out about the layers of `unet`: how each becomes bytes and what is lost by it, or
+    /// why it is kept as it is.
+    pub(crate) fn new(
+        model: String,
+        unet: &[WeightSpec],
+        frames: usize,
+        found: impl IntoIterator<Item = (String, Result<(ByteScale, f64), String>)>,
+    ) -> Self {
+        let (mut layers, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        for (name, found) in found {
+            match found {
+                Ok((scale, error)) => {
+                    layers.insert(name, Layer { scale: scale.scale(), zero: scale.zero(), error });
+                }
+                Err(reason) => {
+                    kept.insert(name, reason);
+                }
+            }
+        }
+        let fingerprint = fingerprint(unet);
+        Self { dreamframe_int8: Self::VERSION, model, fingerprint, frames, layers, kept, quality: None }
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Io`; `BadModel` for one that is broken or of another version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidArgument, format!("{} is no name of a file", path.display()))
+        })?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        Self::inside(&Storage::Folder(folder), name)
+    }
+
+    /// Reads a file of a checkpoint.
+    pub(super) fn inside(storage: &Storage, name: &str) -> Result<Self> {
+        let text = storage.read_text(name, Self::MAX_BYTES)?;
+        Self::parse(&text).map_err(|error| error.within(storage.describe(name)))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        /// What every version has.
+        #[derive(Deserialize)]
+        struct Head {
+            dreamframe_int8: u32,
+        }
+        let broken = |error: serde_json::Error| {
+            Error::new(ErrorKind::BadModel, format!("no calibration: {error}")).with_source(error)
+        };
+        let head: Head = serde_json::from_str(text).map_err(broken)?;
+        if head.dreamframe_int8 != Self::VERSION {
+            let (found, own) = (head.dreamframe_int8, Self::VERSION);
+            let text = format!("a calibration of version {found}, but only {own} is read: make it again");
+            return Err(Error::new(ErrorKind::BadModel, text));
+        }
+        let calibration: Self = serde_json::from_str(text).map_err(broken)?;
+        for (name, layer) in &calibration.layers {
+            if ByteScale::new(layer.scale, layer.zero).is_none() {
+                let (scale, least, most) = (layer.scale, ByteScale::RANGE.start(), ByteScale::RANGE.end());
+                let text = format!("the scale of {name} is {scale:e}, but must be {least:e} to {most:e}");
+                return Err(Error::new(ErrorKind::BadModel, text));
+            }
+        }
+        Ok(calibration)
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    ///
+    /// `Internal`.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self)
+            .map(|text| text + "\n")
+            .map_err(|error| Error::new(ErrorKind::Internal, "a calibration cannot be written").with_source(error))
+    }
+
+    /// The same, saying how good the pictures are.
+    #[must_use]
+    pub fn with_quality(self, quality: Quality) -> Self {
+        Self { quality: Some(quality), ..self }
+    }
+
+    /// How good the pictures were, where that is known.
+    pub fn quality(&self) -> Option<Quality> {
+        self.quality
+    }
+
+    /// How many layers are done in eight bits, and how many of those that could be are not.
+    pub fn layers(&self) -> (usize, usize) {
+        (self.layers.len(), self.kept.len())
+    }
+
+    /// The layers that are kept as they are, and why.
+    pub fn kept(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.kept.iter().map(|(name, reason)| (name.as_str(), reason.as_str()))
+    }
+
+    /// The layers of `unet` in eight bits. `could` are those that can be.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` where it was made for another model, or its layers are not those of this one.
+    pub(crate) fn scales(&self, unet: &Program, could: &BTreeSet<String>) -> Result<ByteScales> {
+        let bad = |text: String| Err(Error::new(ErrorKind::BadModel, text));
+        if self.fingerprint != fingerprint(unet.weights()) {
+            let model = &self.model;
+            return bad(format!("was made for another model ({model}): the UNet's weights have other names or shapes"));
+        }
+        let told: BTreeSet<&String> = self.layers.keys().chain(self.kept.keys()).collect();
+        if let Some(name) = told.iter().find(|&&name| !could.contains(name)) {
+            return bad(format!("names the layer {name:?}, which cannot be done in eight bits"));
+        }
+        if let Some(name) = could.iter().find(|&name| !told.contains(name)) {
+            return bad(format!("does not name the layer {name:?}"));
+        }
+        if let Some(name) = self.kept.keys().find(|&name| self.layers.contains_key(name)) {
+            return bad(format!("names the layer {name:?} twice"));
+        }
+        let scale = |(name, layer): (&String, &Layer)| Some((name.clone(), ByteScale::new(layer.scale, layer.zero)?));
+        Ok(self.layers.iter().filter_map(scale).collect())
+    }
+}
+
+/// Tells models apart by the names and shapes of their weights.
+fn fingerprint(weights: &[WeightSpec]) -> String {
+    let mut lines: Vec<String> = weights.iter().map(|spec| format!("{} {:?}\n", spec.name, spec.shape)).collect();
+    lines.sort_unstable();
+    let mut hash = Sha256::new();
+    lines.iter().for_each(|line| hash.update(line));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{ProgramBuilder, Rate, Shape};
+
+    fn program(c: usize) -> Program {
+        let mut builder = ProgramBuilder::new("test");
+        let x = builder.input("x", Shape::new(1, 8, 8, c), Rate::Frame);
+        let x = builder.conv3x3("a", x, 64);
+        let x = builder.conv3x3("b", x, 64);
+        builder.output("x", x);
+        builder.finish()
+    }
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn calibration() -> Calibration {
+        let found = [
+            ("a.weight".to_owned(), Ok((ByteScale::new(0.25, 7).unwrap(), 0.01))),
+            ("b.weight".to_owned(), Err("loses too much".to_owned())),
+        ];
+        Calibration::new("made up".into(), program(64).weights(), 3, found)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let quality = Quality { ssim_mean: 0.98, ssim_worst: 0.97, psnr_mean: 35.0, psnr_worst: 33.5, forced: false };
+        let written = calibration().with_quality(quality);
+        let read = Calibration::parse(&written.to_json().unwrap()).unwrap();
+        assert_eq!(read, written);
+        let scales = read.scales(&program(64), &names(&["a.weight", "b.weight"])).unwrap();
+        assert_eq!(scales.get("a.weight"), ByteScale::new(0.25, 7));
+        assert_eq!(scales.get("b.weight"), None);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_with_the_reason() {
+        let text = calibration().to_json().unwrap();
+        for (from, to, part) in [
+            ("\"dreamframe_int8\": 1", "\"dreamframe_int8\": 2", "version 2"),
+            ("\"scale\": 0.25", "\"scale\": -0.25", "-2.5e-1"),
+            ("\"scale\": 0.25", "\"scale\": 0", "0e0"),
+            ("\"scale\": 0.25", "\"scale\": NaN", "line"),
+            ("\"scale\": 0.25", "\"scale\": 1e300", "out of range"),
+            ("\"zero\": 7", "\"zero\": 256", "256"),
+            ("\"zero\": 7", "\"zeros\": 7", "zeros"),
+            ("\"frames\"", "\"pictures\"", "pictures"),
+        ] {
+            let wrong = text.replace(from, to);
+            assert_ne!(wrong, text, "{from}");
+            let refused = Calibration::parse(&wrong).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::BadModel);
+            assert!(refused.to_string().contains(part), "{to}: {refused}");
+        }
+        for cut in 0..text.trim_end().len() {
+            assert_eq!(Calibration::parse(&text[..cut]).unwrap_err().kind(), ErrorKind::BadModel, "{cut}");
+        }
+    }
+
+    #[test]
+    fn layers_that_are_not_the_models_are_refused_by_name() {
+        let calibration = calibration();
+        let refusal = |unet: &Program, could: &[&str]| {
+            let refused = calibration.scales(unet, &names(could)).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::BadModel);
+            refused.to_string()
+        };
+        assert!(refusal(&program(32), &["a.weight", "b.weight"]).contains("another model (made up)"));
+        assert!(refusal(&program(64), &["a.weight"]).contains("\"b.weight\", which cannot"));
+        assert!(refusal(&program(64), &["a.weight", "b.weight", "c.weight"]).contains("does not name the layer \"c"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_not_found() {
+        assert_eq!(Calibration::read(Path::new("no/such/file")).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(Calibration::read(Path::new("/")).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+}

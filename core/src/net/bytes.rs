@@ -1,0 +1,260 @@
+//! Layers in eight bits: which ones can be, how their inputs become bytes, and how their weights do.
+//!
+//! An input byte `b` stands for `scale * (b - zero)`, one scale and zero point for all of a layer's input. Weights have
+//! a scale for each output channel and no zero point. The products are summed in 32-bit whole numbers, so nothing but
+//! these two roundings is lost.
+
+use std::collections::BTreeMap;
+
+use super::{Op, OpKind, Padding, Program, ValueId, WeightId};
+
+/// Input channels are multiplied four at a time.
+const GROUP: usize = 4;
+/// The fewest channels on either side: with fewer, turning the input into bytes costs more than it gives.
+const MIN_CHANNELS: usize = 32;
+/// The most products that are summed up: that many of `255 * 127` stay below `2^31`.
+const MAX_SUM: usize = i32::MAX as usize / (255 * 127);
+
+/// A layer that could be done in eight bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its weight, by which it is known.
+    pub weight: WeightId,
+    /// What it reads.
+    pub input: ValueId,
+    /// What it writes.
+    pub output: ValueId,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Step between output pixels.
+    pub stride: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
+    /// Whether the input is enlarged twofold first.
+    pub upsample: bool,
+}
+
+/// The layers of `program` that could be done in eight bits: those that run with every frame and have enough channels.
+pub fn candidates(program: &Program) -> Vec<Candidate> {
+    let of = |op: &Op| {
+        let (input, output) = (*op.inputs.first()?, op.output);
+        let candidate = match op.kind {
+            OpKind::Conv2d { weight, kernel, stride, padding, upsample, .. } => {
+                Candidate { weight, input, output, kernel, stride, padding, upsample }
+            }
+            OpKind::Linear { weight, .. } => {
+                Candidate { weight, input, output, kernel: 1, stride: 1, padding: Padding::all(0), upsample: false }
+            }
+            OpKind::GroupNorm { .. }
+            | OpKind::LayerNorm { .. }
+            | OpKind::Attention { .. }
+            | OpKind::Activate(_)
+            | OpKind::Affine { .. }
+            | OpKind::Add
+            | OpKind::Geglu
+            | OpKind::Concat
+            | OpKind::Upsample
+            | OpKind::Slice { .. }
+            | OpKind::Embed { .. }
+            | OpKind::AddWeight { .. }
+            | OpKind::TakeToken => return None,
+        };
+        let (c_in, c_out) = (program.shape(input).c, program.shape(output).c);
+        let fits = c_in.is_multiple_of(GROUP)
+            && c_in.min(c_out) >= MIN_CHANNELS
+            && c_in * candidate.kernel * candidate.kernel <= MAX_SUM;
+        (fits && !program.is_constant(input)).then_some(candidate)
+    };
+    program.ops().iter().filter_map(of).collect()
+}
+
+/// How the input of a layer becomes bytes: a number `x` as `x / scale + zero`, rounded, at most 255.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ByteScale {
+    // Invariant: positive, and neither it nor its inverse overflows.
+    scale: f32,
+    zero: u8,
+}
+
+impl ByteScale {
+    /// The scales that are allowed; activations are far from either end.
+    pub const RANGE: std::ops::RangeInclusive<f32> = 1e-20..=1e20;
+
+    /// `None` for a scale outside of [`RANGE`](Self::RANGE), or that is no number.
+    pub fn new(scale: f32, zero: u8) -> Option<Self> {
+        Self::RANGE.contains(&scale).then_some(Self { scale, zero })
+    }
+
+    /// Numbers between neighbouring bytes.
+    pub fn scale(self) -> f32 {
+        self.scale
+    }
+
+    /// The byte of 0.
+    pub fn zero(self) -> u8 {
+        self.zero
+    }
+
+    /// The byte of a number; 0 for what is not a number.
+    pub fn byte(self, x: f32) -> u8 {
+        // As the kernels do it: a product, rounded to even.
+        ((x * (1.0 / self.scale)).round_ties_even() + f32::from(self.zero)) as u8
+    }
+
+    /// The number of a byte.
+    pub fn number(self, byte: u8) -> f32 {
+        self.scale * (f32::from(byte) - f32::from(self.zero))
+    }
+
+    /// Chooses the scale that loses least for `count` numbers from `least` to `largest` of which `sample` are some:
+    /// cutting off a few far ones may cost less than coarser steps for all. What is lost is the mean square of the
+    /// differences over all, as the sample tells, and over the two ends. Zero always has a byte of its own, which padding
+    /// needs.
+    pub fn fit(least: f32, largest: f32, sample: &[f32], count: usize) -> Self {
+        /// Ends of the range that are tried, in these parts of the whole.
+        const PARTS: u16 = 24;
+
+        let (mut low, mut high) = (least.min(0.0), largest.max(0.0));
+        let weight = count as f64 / sample.len().max(1) as f64;
+        let loss = |low: f32, high: f32| {
+            let fit = Self::between(low, high);
+            let each = |&x: &f32| f64::from((fit.number(fit.byte(x)) - x).powi(2));
+            sample.iter().map(each).sum::<f64>() * weight + each(&least) + each(&largest)
+        };
+        for end in [true, false] {
+            let (whole_low, whole_high) = (low, high);
+            let mut best = f64::INFINITY;
+            // From the whole range down, so that of equals the widest wins.
+            for part in (4..=PARTS).rev() {
+                let part = f32::from(part) / f32::from(PARTS);
+                let tried = if end { (whole_low, whole_high * part) } else { (whole_low * part, whole_high) };
+                let found = loss(tried.0, tried.1);
+                if found < best {
+                    (best, low, high) = (found, tried.0, tried.1);
+                }
+            }
+        }
+        Self::between(low, high)
+    }
+
+    /// Bytes spread over `low..=high`, which has 0 in it.
+    fn between(low: f32, high: f32) -> Self {
+        let scale = ((high - low) / 255.0).clamp(*Self::RANGE.start(), *Self::RANGE.end());
+        Self { scale, zero: (-low / scale).round() as u8 }
+    }
+}
+
+/// The layers that are done in eight bits, by the names of their weights.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ByteScales(BTreeMap<String, ByteScale>);
+
+impl ByteScales {
+    /// How the input of the layer with `weight` becomes bytes; `None` where the layer is not done so.
+    pub fn get(&self, weight: &str) -> Option<ByteScale> {
+        self.0.get(weight).copied()
+    }
+
+    /// How many layers there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(String, ByteScale)> for ByteScales {
+    fn from_iter<T: IntoIterator<Item = (String, ByteScale)>>(layers: T) -> Self {
+        Self(layers.into_iter().collect())
+    }
+}
+
+/// Writes the weights of one output channel as bytes from -127 to 127, and gives the number that 1 stands for: 0 where
+/// all are 0. `to` is as long as `row`.
+pub fn weight_bytes(row: &[f32], to: &mut [i8]) -> f32 {
+    let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    let scale = largest / 127.0;
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    if !inverse.is_finite() {
+        // So small that dividing overflows: nothing next to any bias.
+        to.fill(0);
+        return 0.0;
+    }
+    for (byte, &x) in to.iter_mut().zip(row) {
+        *byte = (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
+    }
+    scale
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::net::{ProgramBuilder, Rate, Shape};
+
+    #[test]
+    fn layers_that_are_thin_or_constant_are_no_candidates() {
+        let mut builder = ProgramBuilder::new("test");
+        let x = builder.input("x", Shape::new(1, 8, 8, 4), Rate::Frame);
+        let text = builder.input("text", Shape::tokens(1, 7, 64), Rate::Constant);
+        let k = builder.linear("key", text, 64, false);
+        let x = builder.conv3x3("conv_in", x, 64);
+        let x = builder.conv3x3("conv", x, 64);
+        let q = builder.linear("query", x, 64, false);
+        let x = builder.attention([q, k, k], 2, false, vec![0]);
+        let x = builder.conv1x1("odd", x, 66);
+        let x = builder.conv1x1("even", x, 64);
+        let big = builder.upsample(x);
+        let x = builder.conv3x3("big", big, 64);
+        let x = builder.conv2d("bigger", x, 64, 3, 1, Padding::all(1), true, true);
+        let x = builder.conv3x3("conv_out", x, 4);
+        builder.output("x", x);
+        let program = builder.finish();
+        let names: Vec<_> =
+            candidates(&program).iter().map(|found| program.weight(found.weight).name.clone()).collect();
+        assert_eq!(names, ["conv.weight", "query.weight", "odd.weight", "big.weight", "bigger.weight"]);
+    }
+
+    #[test]
+    fn a_far_number_does_not_take_the_steps_of_all_others() {
+        let sample: Vec<f32> = (0..100_000).map(|i| (i as f32 * 0.37).sin()).collect();
+        let fit = ByteScale::fit(-1.0, 30.0, &sample, 10_000_000);
+        assert!(fit.scale() < 0.5 * 31.0 / 255.0, "{fit:?}");
+        assert_eq!(ByteScale::fit(-1.0, 1.0, &sample, 10_000_000).scale(), 2.0 / 255.0);
+    }
+
+    #[test]
+    fn scales_that_are_no_scales_are_refused() {
+        for wrong in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-30] {
+            assert_eq!(ByteScale::new(wrong, 3), None, "{wrong}");
+        }
+        assert!(ByteScale::fit(0.0, 0.0, &[], 0).number(0).is_finite());
+        assert!(ByteScale::fit(f32::MIN, f32::MAX, &[1.0], 1).scale().is_finite());
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_within_the_range_come_back_within_half_a_step(
+            low in -1e3_f32..0.0, width in 1e-3_f32..1e3, part in 0.0_f32..1.0
+        ) {
+            let high = (low + width).max(0.0);
+            let fit = ByteScale::between(low, high);
+            let x = low + part * (high - low);
+            // The zero point is rounded, so either end may lose half a step more.
+            prop_assert!((fit.number(fit.byte(x)) - x).abs() <= 1.001 * fit.scale(), "{fit:?} {x}");
+            prop_assert_eq!(fit.number(fit.byte(0.0)), 0.0);
+        }
+
+        #[test]
+        fn weights_come_back_within_half_a_step(row in proptest::collection::vec(-1e3_f32..1e3, 1..40)) {
+            let mut bytes = vec![0; row.len()];
+            let scale = weight_bytes(&row, &mut bytes);
+            for (x, byte) in row.iter().zip(bytes) {
+                prop_assert!((x - scale * f32::from(byte)).abs() <= 0.5001 * scale);
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Eight bits: found out by watching, good enough to look at, and refused where something lacks.
+
+use std::sync::Arc;
+
+use dreamframe::exec::Dtype;
+use dreamframe::exec::cpu::Isa;
+use dreamframe::load::Calibration;
+use dreamframe::{Engine, EngineOptions, ErrorKind, StreamDiffusionParams};
+use dreamframe_tests::frames::{demo_engine, pictures};
+
+const SIDE: u32 = 128;
+const FRAMES: usize = 4;
+
+/// An engine that watches, the calibration that it finds, and its pictures.
+fn observed(prompt: &str) -> (Calibration, Vec<Vec<u8>>) {
+    let params = StreamDiffusionParams { width: SIDE, height: SIDE, ..StreamDiffusionParams::demo() };
+    let params = StreamDiffusionParams { prompt: prompt.into(), ..params };
+    let mut options = EngineOptions::default();
+    options.allow_any_size = true;
+    let mut engine = Engine::builder().params(params).options(options).observing().build().unwrap();
+    assert_eq!(engine.calibration().unwrap_err().kind(), ErrorKind::InvalidArgument, "nothing was seen");
+    let pictures = pictures(&mut engine, FRAMES);
+    (engine.calibration().unwrap(), pictures)
+}
+
+fn in_bytes(prompt: &str, calibration: &Calibration, threads: usize) -> Vec<Vec<u8>> {
+    let mut engine = demo_engine(SIDE, |params, options| {
+        params.prompt = prompt.into();
+        options.threads = Some(threads);
+        options.dtype = Dtype::Int8;
+        options.calibration = Some(Arc::new(calibration.clone()));
+    });
+    pictures(&mut engine, FRAMES)
+}
+
+/// Decibels over all pictures.
+fn psnr(a: &[Vec<u8>], b: &[Vec<u8>]) -> f64 {
+    let pairs = || a.iter().flatten().zip(b.iter().flatten());
+    let noise = pairs().map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / pairs().count() as f64;
+    10.0 * (255.0 * 255.0 / noise).log10()
+}
+
+#[test]
+fn pictures_in_bytes_are_near_those_in_f32_and_threads_do_not_change_them() {
+    const PROMPT: &str = "a mosaic";
+    if !Isa::Int8.available() {
+        return;
+    }
+    let (calibration, exact) = observed(PROMPT);
+    let (layers, kept) = calibration.layers();
+    assert!(
+        layers > 20 && kept * 4 < layers,
+        "{layers} layers, {kept} kept: {:?}",
+        calibration.kept().collect::<Vec<_>>()
+    );
+    let pictures = in_bytes(PROMPT, &calibration, 2);
+    let decibels = psnr(&exact, &pictures);
+    assert!((28.0..60.0).contains(&decibels), "{decibels} dB");
+    assert!(pictures == in_bytes(PROMPT, &calibration, 1));
+}
+
+#[test]
+fn watching_does_not_change_the_pictures() {
+    let plain = pictures(&mut demo_engine(SIDE, |params, _| params.prompt = "a photo".into()), FRAMES);
+    assert!(observed("a photo").1 == plain);
+}
+
+#[test]
+fn without_a_calibration_the_error_names_the_command_that_makes_one() {
+    let mut options = EngineOptions::default();
+    options.dtype = Dtype::Int8;
+    let refused = Engine::builder().options(options).build().unwrap_err();
+    let (kind, part) = if Isa::Int8.available() {
+        (ErrorKind::NotFound, "models quantize demo --frames")
+    } else {
+        (ErrorKind::Unsupported, "instructions that this processor lacks")
+    };
+    assert_eq!(refused.kind(), kind);
+    assert!(refused.to_string().contains(part), "{refused}");
+}
