@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> Result {
     let frames = reader.len().map_or(u64::MAX, |frames| frames as u64).min(args.frames.unwrap_or(u64::MAX));
     let (params, timeline) = script(args, frames)?;
     let Size { width, height } = args.size;
-    let mut options = args.engine.options();
+    let mut options = args.engine.options()?;
     options.allow_any_size = args.allow_any_size;
     let mut engine = Engine::builder().models(ModelSource::Demo).params(params).options(options).build()?;
     let film = args.out.join(FILM);

@@ -18,6 +18,7 @@ mod pairing;
 mod params;
 mod process;
 mod progress;
+mod quantise;
 mod sheet;
 mod table;
 mod timeline;

@@ -1,4 +1,4 @@
-//! `dreamframe models`: which models there are, whether one is whole, and fetching one.
+//! `dreamframe models`: which models there are, whether one is whole, fetching one, and making one quicker.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,11 @@ use serde_json::json;
 use super::exit::{Failure, Result};
 use super::fetch;
 use super::output::Output;
+use super::quantise;
 use super::table::Table;
 use super::verify::{self, ComponentReport};
 
-/// Lists, checks and fetches models
+/// Lists, checks and fetches models, and prepares them for eight bits
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -43,6 +44,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    Quantize(quantise::Args),
     /// Checks a model without running it: layout, configs, missing, misshapen and unused weights, sizes
     Verify {
         /// A diffusers folder, or demo
@@ -58,6 +60,7 @@ impl Args {
     pub(super) fn json(&self) -> bool {
         match self.action {
             Action::List { json, .. } | Action::Fetch { json, .. } | Action::Verify { json, .. } => json,
+            Action::Quantize(ref args) => args.json,
         }
     }
 }
@@ -66,6 +69,7 @@ pub(super) fn run(args: &Args) -> Result {
     match &args.action {
         Action::List { models, json } => list(models.as_deref(), *json),
         Action::Fetch { id, json } => fetch::run(id, *json),
+        Action::Quantize(args) => quantise::run(args),
         Action::Verify { model, json } => check(model, *json),
     }
 }

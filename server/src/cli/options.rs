@@ -3,11 +3,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::ValueEnum;
 use dreamframe::frame::Fit;
+use dreamframe::load::Calibration;
 use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
 use dreamframe::{
     CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, PackedCache, Result,
@@ -50,9 +51,12 @@ pub(super) struct EngineArgs {
     /// What runs the networks: cpu, or the slow reference
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().executor)]
     executor: ExecutorKind,
-    /// The number format: f32 or bf16
+    /// The number format: f32, bf16, or int8 (which `dreamframe models quantize` prepares a model for)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().dtype)]
     dtype: Dtype,
+    /// For int8, a file of `dreamframe models quantize` in place of the one beside the model
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
     /// Guidance where guidance_scale is above 1: none, self, full or initialize
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().cfg_type)]
     cfg_type: CfgType,
@@ -69,15 +73,22 @@ pub(super) struct EngineArgs {
 
 impl EngineArgs {
     /// As the library takes them.
-    pub(super) fn options(&self) -> EngineOptions {
+    ///
+    /// # Errors
+    ///
+    /// Those of reading a calibration.
+    pub(super) fn options(&self) -> Result<EngineOptions> {
         let mut options = EngineOptions::default();
         options.executor = self.executor;
         options.dtype = self.dtype;
+        if let Some(path) = &self.calibration {
+            options.calibration = Some(Calibration::read(path)?.into());
+        }
         options.cfg_type = self.cfg_type;
         options.noise = self.noise;
         options.threads = self.threads.map(usize::from);
         options.packed_cache = PackedCache::from(self.packed_cache.as_str());
-        options
+        Ok(options)
     }
 }
 

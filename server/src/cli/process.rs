@@ -65,7 +65,7 @@ pub(super) fn run(args: &Args) -> Result {
         None => Timeline::default(),
     };
     let mut reader = media::open(&args.input).map_err(usage)?;
-    let mut options = args.engine.options();
+    let mut options = args.engine.options()?;
     options.allow_any_size = args.allow_any_size;
     options.fit = args.fit.into();
     let size = (params.width, params.height);
@@ -115,7 +115,7 @@ fn params(args: &Args) -> Result<(StreamDiffusionParams, Vec<dreamframe::params:
 }
 
 /// A path of a kind that there is not is wrong usage.
-fn usage(error: Error) -> Failure {
+pub(super) fn usage(error: Error) -> Failure {
     if error.kind() == ErrorKind::InvalidArgument { Failure::Usage(error.to_string()) } else { error.into() }
 }
 

@@ -56,6 +56,15 @@ impl Progress {
         Ok(())
     }
 
+    /// Tells a person `text`, or a program `event`.
+    pub(super) fn say(&mut self, text: impl FnOnce() -> String, event: impl FnOnce() -> Value) -> Result {
+        match &mut self.to {
+            To::Person(bar) => say(bar, text().trim_end()),
+            To::Program(out) => out.line(&event())?,
+        }
+        Ok(())
+    }
+
     /// Tells that a patch was applied before `frame`.
     pub(super) fn update(&mut self, frame: u64, cost: &str) -> Result {
         match &mut self.to {

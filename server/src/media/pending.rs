@@ -10,7 +10,7 @@ use super::misused;
 
 /// A file under a temporary name beside its final one; removed when it is dropped before [`commit`](Self::commit).
 #[derive(Debug)]
-pub(super) struct PendingFile {
+pub(crate) struct PendingFile {
     file: File,
     temporary: PathBuf,
     path: PathBuf,
@@ -19,7 +19,7 @@ pub(super) struct PendingFile {
 
 impl PendingFile {
     /// Creates the temporary file. The folder must be there.
-    pub(super) fn create(path: &Path) -> Result<Self> {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
         let Some(name) = path.file_name() else {
             return Err(misused(format!("{} is no name of a file", path.display())));
         };
@@ -33,7 +33,7 @@ impl PendingFile {
     }
 
     /// Gives the file its name. A disk that was full all along says so here at the latest.
-    pub(super) fn commit(mut self) -> Result<()> {
+    pub(crate) fn commit(mut self) -> Result<()> {
         let renamed = self.file.sync_all().and_then(|()| fs::rename(&self.temporary, &self.path));
         renamed.map_err(|error| Error::io(&self.path, "write", error))?;
         self.whole = true;

@@ -1,0 +1,306 @@
+//! `dreamframe models quantize`: finds out how a model's layers are done in eight bits, and whether the pictures stay
+//! good enough.
+
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
+use dreamframe::frame::{Frame, PixelFormat};
+use dreamframe::load::{Calibration, ModelSource, Quality};
+use dreamframe::params::StreamDiffusionParams;
+use dreamframe::{Dtype, Engine, EngineOptions, Error, ErrorKind, PackedCache};
+use serde_json::json;
+
+use super::exit::{Failure, Result};
+use super::interrupt::Interrupt;
+use super::options::{FitName, read_params};
+use super::progress::{Progress, rounded};
+use crate::compare::{psnr, ssim};
+use crate::media::{self, PendingFile};
+
+/// The bounds for pictures in eight bits against those in `f32`: structural similarity on average and at worst, signal
+/// to noise in decibels on average and at worst. Below them, differences are seen beside each other without looking for
+/// them.
+const LEAST: Quality = Quality { ssim_mean: 0.95, ssim_worst: 0.90, psnr_mean: 30.0, psnr_worst: 26.0, forced: false };
+
+/// Finds out how a model's UNet is done in eight bits, with frames like those to come; shows how good the pictures are,
+/// and writes the file that --dtype int8 needs
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// demo, or a diffusers folder
+    model: String,
+    /// Frames like those to come: a picture, a folder of pictures, an .mp4, a .y4m, or - for YUV4MPEG2 on standard input
+    #[arg(long, value_name = "CLIP_OR_FOLDER")]
+    frames: PathBuf,
+    /// The prompt, in place of that of the parameters
+    #[arg(long)]
+    prompt: Option<String>,
+    /// A JSON file of parameters; what it does not name has its default (with the demo model, what suits that)
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// The most frames that are taken, from the first on
+    #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    max_frames: u32,
+    /// Where the file goes [default: dreamframe-int8.json in the model's folder]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write the file even where the pictures are below the bounds; it then says so
+    #[arg(long)]
+    force: bool,
+    /// Take any size that the model can make, not only the service's 384 to 1024 in steps of 64
+    #[arg(long)]
+    allow_any_size: bool,
+    /// How a frame of another shape is brought to the size of the pictures
+    #[arg(long, value_enum, default_value_t)]
+    fit: FitName,
+    /// Threads [default: all of the machine's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Print JSON lines instead of a bar and a table: events start, notice, picture, quality, done, error
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result {
+    let interrupt = Interrupt::listen()?;
+    let output = output(args)?;
+    // What this machine cannot do is found out before the work is done.
+    CpuExecutor::new(CpuOptions { dtype: Dtype::Int8, threads: NonZeroUsize::new(1), ..Default::default() })?;
+    let frames = frames(args)?;
+    let mut progress = Progress::new(args.json, Some(2 * frames.len() as u64));
+    let (calibration, exact) = observe(args, &frames, &mut progress, &interrupt)?;
+    let mut options = options(args);
+    options.dtype = Dtype::Int8;
+    options.calibration = Some(calibration.clone().into());
+    let mut engine = Engine::builder().models(source(args)).params(params(args)?).options(options).build()?;
+    let pictures = pictures(&mut engine, &frames, "int8", &mut progress, &interrupt)?;
+    let quality = compare(&exact, &pictures)?;
+    progress.say(
+        || report(&calibration, quality),
+        || {
+            let (layers, kept) = calibration.layers();
+            let Quality { ssim_mean, ssim_worst, psnr_mean, psnr_worst, .. } = quality;
+            json!({
+                "event": "quality", "layers": layers, "kept": kept, "ssim_mean": rounded(ssim_mean),
+                "ssim_worst": rounded(ssim_worst), "psnr_mean": rounded(psnr_mean), "psnr_worst": rounded(psnr_worst),
+                "good": below(quality).is_empty(),
+            })
+        },
+    )?;
+    let calibration = judge(calibration, quality, args.force)?;
+    interrupt.check()?;
+    write(&output, &calibration)?;
+    progress.done(&output.display().to_string())
+}
+
+fn source(args: &Args) -> ModelSource {
+    ModelSource::from(args.model.as_str())
+}
+
+fn options(args: &Args) -> EngineOptions {
+    let mut options = EngineOptions::default();
+    options.dtype = Dtype::F32;
+    options.allow_any_size = args.allow_any_size;
+    options.fit = args.fit.into();
+    options.output = PixelFormat::Rgb8;
+    options.threads = args.threads.map(usize::from);
+    // What is packed here is needed this once.
+    options.packed_cache = PackedCache::Off;
+    options
+}
+
+/// Every frame must go through the networks.
+fn params(args: &Args) -> Result<StreamDiffusionParams> {
+    let is_demo = source(args) == ModelSource::Demo;
+    let base = if is_demo { StreamDiffusionParams::demo() } else { StreamDiffusionParams::default() };
+    let mut params = match &args.params {
+        Some(path) => read_params(path, &base)?.0,
+        None => base,
+    };
+    if let Some(prompt) = &args.prompt {
+        params.prompt = prompt.as_str().into();
+    }
+    params.enable_similar_image_filter = false;
+    params.skip_diffusion = false;
+    Ok(params)
+}
+
+/// Where the file goes: found before any work is done.
+fn output(args: &Args) -> Result<PathBuf> {
+    let beside = || match source(args) {
+        ModelSource::Folder(folder) if folder.is_dir() => Ok(folder.join(Calibration::FILE)),
+        ModelSource::Folder(folder) => {
+            let text = format!("{} is not a folder", folder.display());
+            Err(Failure::from(Error::new(ErrorKind::NotFound, text)))
+        }
+        ModelSource::Demo | ModelSource::Cache(_) | ModelSource::Random(_) | _ => {
+            Err(Failure::Usage("the embedded model has no folder: say with --output where the file goes".into()))
+        }
+    };
+    args.output.clone().map_or_else(beside, Ok)
+}
+
+fn frames(args: &Args) -> Result<Vec<Frame>> {
+    let mut reader = media::open(&args.frames).map_err(super::process::usage)?;
+    let mut frames = Vec::new();
+    while frames.len() < args.max_frames as usize
+        && let Some(frame) = reader.next()?
+    {
+        frames.push(frame);
+    }
+    if frames.is_empty() {
+        let text = format!("there is no frame in {}", args.frames.display());
+        return Err(Failure::from(Error::new(ErrorKind::InvalidArgument, text)));
+    }
+    Ok(frames)
+}
+
+/// Runs all frames in `f32`: what the layers read, and the pictures.
+fn observe(
+    args: &Args,
+    frames: &[Frame],
+    progress: &mut Progress,
+    interrupt: &Interrupt,
+) -> Result<(Calibration, Vec<Frame>)> {
+    let builder = Engine::builder().models(source(args)).params(params(args)?).options(options(args));
+    let mut engine = builder.observing().build()?;
+    let title = format!("{} with frames of {} on {}", engine.model(), args.frames.display(), engine.device());
+    let (width, height) = engine.size();
+    let facts = json!({
+        "model": engine.model(), "threads": engine.threads(), "width": width, "height": height,
+        "frames": frames.len(),
+    });
+    progress.start(&title, facts)?;
+    for notice in engine.notices() {
+        progress.notice(&notice.to_string())?;
+    }
+    let exact = pictures(&mut engine, frames, "f32", progress, interrupt)?;
+    Ok((engine.calibration()?, exact))
+}
+
+/// The picture of each call; both engines give them equally late.
+fn pictures(
+    engine: &mut Engine,
+    frames: &[Frame],
+    kind: &str,
+    progress: &mut Progress,
+    interrupt: &Interrupt,
+) -> Result<Vec<Frame>> {
+    let mut pictures = Vec::with_capacity(frames.len());
+    for (frame, number) in frames.iter().zip(0..) {
+        interrupt.check()?;
+        let started = Instant::now();
+        pictures.push(engine.process(&frame.view())?.frame);
+        progress.picture(number, kind, started.elapsed())?;
+    }
+    Ok(pictures)
+}
+
+/// How the pictures of a clip compare with the exact ones.
+fn compare(exact: &[Frame], pictures: &[Frame]) -> Result<Quality> {
+    let over = |measure: fn(&Frame, &Frame) -> dreamframe::Result<f64>| -> Result<(f64, f64)> {
+        let mut all = Vec::with_capacity(exact.len());
+        for (a, b) in exact.iter().zip(pictures) {
+            all.push(measure(a, b)?);
+        }
+        let worst = all.iter().copied().fold(f64::INFINITY, f64::min);
+        Ok((all.iter().sum::<f64>() / all.len() as f64, worst))
+    };
+    let ((ssim_mean, ssim_worst), (psnr_mean, psnr_worst)) = (over(ssim)?, over(psnr)?);
+    Ok(Quality { ssim_mean, ssim_worst, psnr_mean, psnr_worst, forced: false })
+}
+
+/// The calibration with its quality, if that is good enough or it is forced.
+fn judge(calibration: Calibration, quality: Quality, force: bool) -> Result<Calibration> {
+    let below = below(quality);
+    if !below.is_empty() && !force {
+        let text = below.join(", ");
+        let text = format!("pictures in int8 are not good enough: {text}; --force writes the file all the same");
+        return Err(Failure::from(Error::new(ErrorKind::Unsupported, text)));
+    }
+    Ok(calibration.with_quality(Quality { forced: !below.is_empty(), ..quality }))
+}
+
+/// The measures, with their bounds, that are not good enough.
+fn below(quality: Quality) -> Vec<String> {
+    let all = [
+        ("mean SSIM", quality.ssim_mean, LEAST.ssim_mean),
+        ("worst SSIM", quality.ssim_worst, LEAST.ssim_worst),
+        ("mean PSNR", quality.psnr_mean, LEAST.psnr_mean),
+        ("worst PSNR", quality.psnr_worst, LEAST.psnr_worst),
+    ];
+    // What is no number is not good enough either.
+    let bad = all.into_iter().filter(|(_, found, least)| found.is_nan() || found < least);
+    bad.map(|(name, found, least)| format!("{name} is {found:.3}, but must be at least {least}")).collect()
+}
+
+fn report(calibration: &Calibration, quality: Quality) -> String {
+    let (layers, kept) = calibration.layers();
+    let kept_lines: String = calibration.kept().map(|(name, reason)| format!("  {name}: {reason}\n")).collect();
+    format!(
+        "layers in 8 bits: {layers}; kept: {kept}\n{kept_lines}\
+         against f32: SSIM {:.4} on average, {:.4} at worst; PSNR {:.2} dB on average, {:.2} dB at worst\n",
+        quality.ssim_mean, quality.ssim_worst, quality.psnr_mean, quality.psnr_worst
+    )
+}
+
+fn write(path: &Path, calibration: &Calibration) -> Result {
+    let mut file = PendingFile::create(path)?;
+    let text = calibration.to_json()?;
+    file.write_all(text.as_bytes()).map_err(|error| Error::io(path, "write", error))?;
+    Ok(file.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(value: impl Fn(u32) -> u8) -> Frame {
+        let pixels = (0..32 * 32).flat_map(|i| [value(i); 3]).collect();
+        Frame::from_packed(PixelFormat::Rgb8, 32, 32, pixels).unwrap()
+    }
+
+    #[test]
+    fn one_bad_picture_is_below_the_bounds_though_the_mean_is_good() {
+        let good = |i| (i * 37 % 200) as u8;
+        let bad = frame(|i| good(i) ^ ((i % 3) * 24) as u8);
+        let clip = || -> Vec<Frame> { (0..40).map(|_| frame(good)).collect() };
+        let (exact, mut pictures) = (clip(), clip());
+        assert_eq!(below(compare(&exact, &pictures).unwrap()), Vec::<String>::new());
+        pictures[7] = bad;
+        let quality = compare(&exact, &pictures).unwrap();
+        let below = below(quality);
+        assert!(quality.ssim_mean > LEAST.ssim_mean && quality.psnr_mean > LEAST.psnr_mean, "{quality:?}");
+        assert!(below.iter().any(|text| text.starts_with("worst PSNR is ")), "{below:?}");
+        assert!(below.iter().all(|text| text.starts_with("worst")), "{below:?}");
+    }
+
+    #[test]
+    fn what_is_below_the_bounds_is_refused_unless_forced_and_then_says_so() {
+        let calibration = || {
+            let text = r#"{"dreamframe_int8": 1, "model": "m", "fingerprint": "f", "frames": 1, "layers": {}, "kept": {},
+                "quality": null}"#;
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("calibration.json");
+            std::fs::write(&path, text).unwrap();
+            Calibration::read(&path).unwrap()
+        };
+        let poor = Quality { psnr_worst: LEAST.psnr_worst - 0.5, ..LEAST };
+        let Err(Failure::Library(refused)) = judge(calibration(), poor, false) else { panic!("not refused") };
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        assert!(refused.to_string().contains("worst PSNR is 25.5"), "{refused}");
+        assert!(judge(calibration(), poor, true).unwrap().quality().unwrap().forced);
+        assert!(!judge(calibration(), LEAST, false).unwrap().quality().unwrap().forced);
+    }
+
+    #[test]
+    fn what_is_no_number_is_below_every_bound() {
+        let nothing = f64::NAN;
+        let quality =
+            Quality { ssim_mean: nothing, ssim_worst: nothing, psnr_mean: nothing, psnr_worst: nothing, forced: false };
+        assert_eq!(below(quality).len(), 4);
+        assert!(below(LEAST).is_empty());
+    }
+}
