@@ -8,7 +8,7 @@ use super::naive::{self, Made};
 use super::{BF16_ROUNDING, bits, error, executor, inputs, run};
 use crate::exec::cpu::{CpuExecutor, CpuOptions, Isa, WinogradForm};
 use crate::exec::{Dtype, Executor};
-use crate::net::{Activation, Program, ProgramBuilder, Rate, Shape, Weights};
+use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, Weights};
 
 /// Every instruction set with every side that its values stand, and some blocks.
 fn forms() -> impl Iterator<Item = (Isa, WinogradForm)> {
@@ -50,7 +50,7 @@ fn check(builder: ProgramBuilder) {
     }
 }
 
-/// A convolution with a summand and an activation, of an image and of a part of its channels.
+/// A convolution with a summand and an activation, of an image and of a part of its channels; and one of it enlarged.
 fn conv(shape: Shape, c_out: usize) -> ProgramBuilder {
     let mut b = ProgramBuilder::new("conv");
     let x = b.input("x", shape, Rate::Frame);
@@ -64,6 +64,8 @@ fn conv(shape: Shape, c_out: usize) -> ProgramBuilder {
     let part = b.conv3x3("part", part, 3);
     let part = b.activate(part, Activation::Silu);
     b.output("part", part);
+    let large = b.conv2d("large", y, 4, 3, 1, Padding::all(1), true, true);
+    b.output("large", large);
     b
 }
 
