@@ -66,7 +66,7 @@ fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
     let tiles = |side| out.n * out.h.div_ceil(side) * out.w.div_ceil(side);
     let (fewest, large) = match kernels.isa.dtype() {
         Dtype::F32 => (FEWEST_CHANNELS_F32, tiles(4) >= FEWEST_LARGE_TILES),
-        // Side 4 would multiply what is lost by rounding by about ten.
+        // Of side 4, ten times as much would be lost by rounding as is without.
         Dtype::Bf16 => (FEWEST_CHANNELS_BF16, false),
     };
     if c_in.min(out.c) < fewest || tiles(2) < FEWEST_TILES {
@@ -84,4 +84,26 @@ fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
         (ALONE / each).min(tiles.div_ceil(BLOCKS)) / ROWS * ROWS
     };
     Some(Form { side, tiles: tiles.max(ROWS), shared })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::Isa;
+    use super::*;
+
+    #[test]
+    fn bf16_never_gets_large_tiles_and_blocks_have_some() {
+        for isa in Isa::ALL {
+            let Some(kernels) = isa.kernels() else { continue };
+            for side in [1, 3, 8, 16, 31, 64, 200, 512, 2000] {
+                for c in [1, 31, 32, 64, 191, 192, 1280, 5000] {
+                    for c_out in [1, 32, 64, 320, 5000] {
+                        let Some(form) = measured(c, Shape::new(1, side, side, c_out), kernels) else { continue };
+                        assert!(form.tiles > 0 && matches!(form.side, 2 | 4));
+                        assert!(form.side == 2 || isa.dtype() == Dtype::F32, "{isa:?} {c} to {c_out} at {side}");
+                    }
+                }
+            }
+        }
+    }
 }
