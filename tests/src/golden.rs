@@ -95,3 +95,16 @@ pub fn relative_error(got: &[f32], expected: &[f32]) -> f32 {
     let difference = got.iter().zip(expected).map(|(got, expected)| (got - expected).abs()).fold(0.0, f32::max);
     difference / expected.iter().map(|number| number.abs()).fold(0.0, f32::max)
 }
+
+/// The root of the mean square of what `got` differs by from `expected`, over that of `expected` itself.
+///
+/// # Panics
+///
+/// As [`relative_error`].
+pub fn mean_error(got: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(got.len(), expected.len());
+    let squares = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| f64::from(x) * f64::from(x)).sum::<f64>();
+    let apart = squares(&mut got.iter().zip(expected).map(|(got, expected)| got - expected));
+    assert!(apart.is_finite());
+    (apart / squares(&mut expected.iter().copied())).sqrt() as f32
+}

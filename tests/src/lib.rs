@@ -6,6 +6,6 @@ mod golden;
 mod networks;
 mod tensors;
 
-pub use golden::{Golden, relative_error};
+pub use golden::{Golden, mean_error, relative_error};
 pub use networks::{executors, run, run_unet};
 pub use tensors::Tensors;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::net::{Program, Weights};
+use crate::net::{Program, Weights, pages};
 
 /// The number format of weights and activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -178,8 +178,9 @@ impl Arena {
         }
         let bytes = len.saturating_add(LINE).saturating_mul(size_of::<f32>());
         memory::require(bytes, WHAT)?;
-        let mut numbers = Vec::new();
+        let mut numbers: Vec<f32> = Vec::new();
         numbers.try_reserve_exact(len.saturating_add(LINE)).map_err(|_| memory::refused(bytes, WHAT))?;
+        pages::prefer_large(numbers.as_ptr().cast(), bytes);
         numbers.resize(len + LINE, 0.0);
         self.numbers = numbers;
         Ok(())

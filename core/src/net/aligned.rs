@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use super::pages;
+
 /// Bytes in a cache line.
 const LINE: usize = 64;
 
@@ -17,6 +19,7 @@ impl AlignedBytes {
     pub fn with_room(len: usize) -> Option<Self> {
         let mut bytes: Vec<u8> = Vec::new();
         bytes.try_reserve_exact(len.checked_add(LINE)?).ok()?;
+        pages::prefer_large(bytes.as_ptr(), len);
         let skip = bytes.as_ptr().align_offset(LINE).min(LINE);
         bytes.resize(skip, 0);
         Some(Self { bytes, skip })

@@ -8,6 +8,7 @@ mod builder;
 mod fuse;
 mod memory;
 mod op;
+pub(crate) mod pages;
 pub mod plan;
 mod program;
 mod shape;

@@ -24,7 +24,7 @@ pub trait WeightSource: Send + Sync {
 /// What packed forms are made for. Forms of one layout are of no use to another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PackedLayout {
-    /// Instructions and number format, as a file's name can have it: `avx512.bf16`.
+    /// What the forms are for, as a file's name can have it: `avx512`.
     pub name: String,
     /// Changes whenever the forms do.
     pub version: u32,

@@ -44,7 +44,7 @@ struct Stage {
 pub(crate) fn executor(case: &Case) -> Result<CpuExecutor> {
     // By its name: the library says which ones it knows.
     let dtype = case.dtype.to_string().parse()?;
-    let executor = CpuExecutor::new(CpuOptions { threads: Some(case.threads), dtype, isa: None, pin: true })?;
+    let executor = CpuExecutor::new(CpuOptions { threads: Some(case.threads), dtype, ..Default::default() })?;
     if executor.dtype() == dtype {
         Ok(executor)
     } else {
