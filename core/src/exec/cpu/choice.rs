@@ -28,20 +28,20 @@ pub(super) enum Choice {
 }
 
 impl Choice {
-    /// How to do a convolution from `input` to `c_out` channels; `None` where it is not done in this way.
-    pub(super) fn form(self, geometry: &Geometry, input: Shape, c_out: usize, kernels: &Kernels) -> Option<Form> {
+    /// How to do a convolution from `c_in` channels to `out`; `None` where it is not done in this way.
+    pub(super) fn form(self, geometry: &Geometry, c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
         let possible = geometry.kernel == 3
             && geometry.stride == 1
             && geometry.padding == Padding::all(1)
-            && !geometry.upsample
             && !geometry.geglu
             && geometry.bytes.is_none();
         let form = match self {
             Self::Never => None,
-            Self::Measured => measured(input, c_out, kernels),
+            Self::Measured => measured(c_in, out, kernels),
             Self::Always(form) => Some(form),
         };
-        form.filter(|_| possible)
+        // Enlarging, four convolutions of side 2 multiply no more than tiles of side 2 do.
+        form.filter(|form| possible && (form.side > 2 || !geometry.upsample))
     }
 }
 
@@ -49,7 +49,7 @@ impl Choice {
 const FEWEST_CHANNELS_F32: usize = 32;
 const FEWEST_CHANNELS_BF16: usize = 64;
 /// Fewest tiles for each weight that is read: with fewer, reading the weights takes longest.
-const FEWEST_TILES: usize = 32;
+const FEWEST_TILES: usize = 16;
 /// Fewest tiles of side 4: with fewer, memory for weights that are 4 times as large is not worth what is gained beside
 /// side 2.
 const FEWEST_LARGE_TILES: usize = 64;
@@ -65,21 +65,21 @@ const BLOCKS: usize = 32;
 const ROWS: usize = 12;
 
 /// Where it was measured to be faster than nine products a pixel (`benches/winograd.rs` does it).
-fn measured(input: Shape, c_out: usize, kernels: &Kernels) -> Option<Form> {
-    let tiles = |side| input.n * input.h.div_ceil(side) * input.w.div_ceil(side);
+fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
+    let tiles = |side| out.n * out.h.div_ceil(side) * out.w.div_ceil(side);
     let (fewest, large) = match kernels.isa.dtype() {
         Dtype::F32 => (FEWEST_CHANNELS_F32, tiles(4) >= FEWEST_LARGE_TILES),
-        // Side 4 would multiply what is lost by rounding by about ten.
+        // Of side 4, ten times as much would be lost by rounding as is without.
         Dtype::Bf16 | Dtype::Int8 => (FEWEST_CHANNELS_BF16, false),
     };
-    if input.c.min(c_out) < fewest || tiles(2) < FEWEST_TILES {
+    if c_in.min(out.c) < fewest || tiles(2) < FEWEST_TILES {
         return None;
     }
     let side = if large { 4 } else { 2 };
-    let (tiles, shared) = (tiles(side), input.c.max(c_out) >= SHARED_CHANNELS);
+    let (tiles, shared) = (tiles(side), c_in.max(out.c) >= SHARED_CHANNELS);
     let widest = kernels.tiles.len() * kernels.lanes;
-    let sums = if shared { c_out } else { c_out.min(widest) };
-    let each = (side + 2) * (side + 2) * (input.c * kernels.size + sums * size_of::<f32>());
+    let sums = if shared { out.c } else { out.c.min(widest) };
+    let each = (side + 2) * (side + 2) * (c_in * kernels.size + sums * size_of::<f32>());
     let tiles = if shared {
         // Blocks of one size.
         tiles.div_ceil((tiles * each).div_ceil(SHARED))
@@ -87,4 +87,26 @@ fn measured(input: Shape, c_out: usize, kernels: &Kernels) -> Option<Form> {
         (ALONE / each).min(tiles.div_ceil(BLOCKS)) / ROWS * ROWS
     };
     Some(Form { side, tiles: tiles.max(ROWS), shared })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel::Isa;
+    use super::*;
+
+    #[test]
+    fn bf16_never_gets_large_tiles_and_blocks_have_some() {
+        for isa in Isa::ALL {
+            let Some(kernels) = isa.kernels() else { continue };
+            for side in [1, 3, 8, 16, 31, 64, 200, 512, 2000] {
+                for c in [1, 31, 32, 64, 191, 192, 1280, 5000] {
+                    for c_out in [1, 32, 64, 320, 5000] {
+                        let Some(form) = measured(c, Shape::new(1, side, side, c_out), kernels) else { continue };
+                        assert!(form.tiles > 0 && matches!(form.side, 2 | 4));
+                        assert!(form.side == 2 || isa.dtype() == Dtype::F32, "{isa:?} {c} to {c_out} at {side}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -76,8 +76,8 @@ impl Layout for Rooms<'_> {
             StepKind::GroupNorm { .. } => stored(norm::group_norm_scratch(input)),
             StepKind::Product(ref geometry) => self
                 .winograd
-                .form(geometry, input, output.c, self.kernels)
-                .map_or(0, |form| stored(winograd::scratch(form, input, output.c, self.kernels))),
+                .form(geometry, input.c, output, self.kernels)
+                .map_or(0, |form| stored(winograd::scratch(form, input.c, output, self.kernels))),
             StepKind::LayerNorm { .. }
             | StepKind::PackKeys { .. }
             | StepKind::Attention { .. }
@@ -115,12 +115,12 @@ impl Loader<'_> {
         let shape = |value: Slot| self.values[value].shape;
         let work = match planned.step.kind {
             StepKind::Product(geometry) => {
-                let (input, c_out) = (shape(inputs[0]), shape(output).c);
-                let form = self.winograd.form(&geometry, input, c_out, self.kernels);
+                let (input, out) = (shape(inputs[0]), shape(output));
+                let form = self.winograd.form(&geometry, input.c, out, self.kernels);
                 let packed = self.source(&planned.step, &geometry).pack(self.weights, self.kernels)?;
                 self.widest_kernel = self.widest_kernel.max(geometry.kernel);
                 match form {
-                    Some(form) => Work::Winograd(Winograd::new(packed, form, input, c_out, self.kernels)),
+                    Some(form) => Work::Winograd(Winograd::new(packed, form, geometry.upsample, out, self.kernels)),
                     None => Work::Product(Product::new(packed, geometry, input, self.kernels)?),
                 }
             }
@@ -175,7 +175,8 @@ impl Loader<'_> {
     /// The weight of a product.
     fn source(&self, step: &Step, geometry: &Geometry) -> Source<'_> {
         let spec = self.program.weight(geometry.weight);
-        let (input, c_out) = (self.values[step.inputs[0]].shape, self.values[step.output].shape.c);
+        let (c_in, out) = (self.values[step.inputs[0]].shape.c, self.values[step.output].shape);
+        let form = self.winograd.form(geometry, c_in, out, self.kernels);
         Source {
             weight: &spec.name,
             bias: geometry.bias.map(|bias| self.program.weight(bias).name.as_str()),
@@ -183,8 +184,8 @@ impl Loader<'_> {
             c_in: spec.shape[1],
             kernel: spec.shape.get(2).copied(),
             geglu: geometry.geglu,
-            phases: Product::in_phases(geometry),
-            winograd: self.winograd.form(geometry, input, c_out, self.kernels).map(|form| form.side),
+            phases: form.is_none() && Product::in_phases(geometry),
+            winograd: form.map(|form| form.side),
             bytes: self.kernels.bytes.filter(|_| geometry.bytes.is_some()),
         }
     }

@@ -64,15 +64,15 @@ impl Room {
     }
 }
 
-/// `f32`s that all threads share for a convolution to `c_out` channels.
-pub(super) fn scratch(form: Form, input: Shape, c_out: usize, kernels: &Kernels) -> usize {
-    let panels = c_out.div_ceil(kernels.tiles.len() * kernels.lanes);
-    if form.shared { Room::new(within(form, input), input.c, c_out, kernels).len(panels) } else { 0 }
+/// `f32`s that all threads share for a convolution from `c_in` channels to `out`.
+pub(super) fn scratch(form: Form, c_in: usize, out: Shape, kernels: &Kernels) -> usize {
+    let panels = out.c.div_ceil(kernels.tiles.len() * kernels.lanes);
+    if form.shared { Room::new(within(form, out), c_in, out.c, kernels).len(panels) } else { 0 }
 }
 
 /// The form with blocks no larger than the image.
-fn within(form: Form, input: Shape) -> Form {
-    let tiles = input.n * input.h.div_ceil(form.side) * input.w.div_ceil(form.side);
+fn within(form: Form, out: Shape) -> Form {
+    let tiles = out.n * out.h.div_ceil(form.side) * out.w.div_ceil(form.side);
     Form { tiles: form.tiles.clamp(1, tiles.max(1)), ..form }
 }
 
@@ -81,6 +81,8 @@ fn within(form: Form, input: Shape) -> Form {
 pub(super) struct Winograd {
     packed: Arc<Vec<Packed>>,
     form: Form,
+    /// Whether the image is enlarged twofold first.
+    enlarge: bool,
     room: Room,
     /// Tiles of a line, and lines of tiles.
     grid: [usize; 2],
@@ -101,15 +103,16 @@ struct Stretch {
 }
 
 impl Winograd {
-    pub(super) fn new(packed: Arc<Vec<Packed>>, form: Form, input: Shape, c_out: usize, kernels: &Kernels) -> Self {
-        let form = within(form, input);
-        let room = Room::new(form, input.c, c_out, kernels);
+    /// To `out`; with `enlarge`, of an image half as wide and as high.
+    pub(super) fn new(packed: Arc<Vec<Packed>>, form: Form, enlarge: bool, out: Shape, kernels: &Kernels) -> Self {
+        let (form, c_in) = (within(form, out), packed[0].c_in);
+        let room = Room::new(form, c_in, out.c, kernels);
         let widest = packed[0].panels.first().map_or(1, |panel| panel.vectors * kernels.lanes);
-        let parts = (input.c * widest * kernels.size).div_ceil(CACHED).max(1);
-        let step = input.c.div_ceil(parts).next_multiple_of(4 * kernels.group);
-        let cuts = (0..input.c).step_by(step).map(|c| c..(c + step).min(input.c)).collect();
-        let grid = [input.w.div_ceil(form.side), input.h.div_ceil(form.side)];
-        Self { packed, form, room, grid, cuts }
+        let parts = (c_in * widest * kernels.size).div_ceil(CACHED).max(1);
+        let step = c_in.div_ceil(parts).next_multiple_of(4 * kernels.group);
+        let cuts = (0..c_in).step_by(step).map(|c| c..(c + step).min(c_in)).collect();
+        let grid = [out.w.div_ceil(form.side), out.h.div_ceil(form.side)];
+        Self { packed, form, enlarge, room, grid, cuts }
     }
 
     /// Scratch numbers a thread needs.
@@ -216,11 +219,13 @@ impl Block<'_> {
     ///
     /// Nobody else uses these channels of these tiles.
     unsafe fn spread(&self, tiles: Range<usize>, channels: Range<usize>) {
-        let (x, room, side) = (self.x, &self.of.room, self.of.form.side);
+        let (x, out, room, side) = (self.x, self.out.shape, &self.of.room, self.of.form.side);
+        let halve = u32::from(self.of.enlarge);
         for stretch in self.stretches(tiles) {
             let line = |i: usize| match (stretch.y + i).checked_sub(1) {
-                Some(y) if y < x.shape.h => {
-                    (x.channel((stretch.row * x.shape.h + y) * x.shape.w, channels.start).cast_const(), x.ld)
+                Some(y) if y < out.h => {
+                    let first = (stretch.row * x.shape.h + (y >> halve)) * x.shape.w;
+                    (x.channel(first, channels.start).cast_const(), x.ld)
                 }
                 _ => (self.run.zeros.cast(), 0),
             };
@@ -232,7 +237,8 @@ impl Block<'_> {
             unsafe {
                 (self.run.kernels.to_points[side / 2 - 1])(&ToPoints {
                     lines,
-                    width: x.shape.w,
+                    width: out.w,
+                    halve,
                     first: stretch.x as isize - 1,
                     tiles: stretch.tiles,
                     channels: channels.len(),

@@ -185,8 +185,10 @@ pub(in crate::exec::cpu) struct ToPoints {
     /// The lines that the tiles see, from the first pixel on, and the numbers from one pixel to the next. Above and below
     /// the image, zeros that are seen again for every pixel.
     pub(in crate::exec::cpu) lines: [(*const u8, usize); MOST_SIDE + 2],
-    /// Pixels of a line.
+    /// Pixels of a line, as the tiles see it.
     pub(in crate::exec::cpu) width: usize,
+    /// 1 where each pixel is seen twice, else 0.
+    pub(in crate::exec::cpu) halve: u32,
     /// The first column that the first tile sees; that may be one before the first of the line.
     pub(in crate::exec::cpu) first: isize,
     pub(in crate::exec::cpu) tiles: usize,

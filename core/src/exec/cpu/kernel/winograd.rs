@@ -87,7 +87,7 @@ unsafe fn column<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(
     c: usize,
     n: usize,
 ) -> [S::V; N] {
-    // SAFETY: the caller promises the vectors, and lines of `width` pixels.
+    // SAFETY: the caller promises the vectors, and lines of `width` pixels (half of them where each is seen twice).
     unsafe {
         let mut d = [S::splat(0.0); N];
         if x < 0 || x >= args.width as isize {
@@ -95,7 +95,7 @@ unsafe fn column<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(
         }
         for y in 0..N {
             let (line, ld) = args.lines[y];
-            let from = line.cast::<M::Stored>().add(x as usize * ld + c);
+            let from = line.cast::<M::Stored>().add((x as usize >> args.halve) * ld + c);
             d[y] = if WHOLE { M::get(from) } else { M::get_first(from, n) };
         }
         to_points::<S, N>(d)
