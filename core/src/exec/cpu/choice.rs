@@ -49,7 +49,7 @@ impl Choice {
 const FEWEST_CHANNELS_F32: usize = 32;
 const FEWEST_CHANNELS_BF16: usize = 64;
 /// Fewest tiles for each weight that is read: with fewer, reading the weights takes longest.
-const FEWEST_TILES: usize = 16;
+const FEWEST_TILES: usize = 32;
 /// Fewest tiles of side 4: with fewer, memory for weights that are 4 times as large is not worth what is gained beside
 /// side 2.
 const FEWEST_LARGE_TILES: usize = 64;
