@@ -59,3 +59,10 @@ pub fn picture(engine: &mut Engine, index: usize) -> Vec<u8> {
 pub fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }
+
+/// The peak signal-to-noise ratio over all pictures, in decibels.
+pub fn psnr(a: &[Vec<u8>], b: &[Vec<u8>]) -> f64 {
+    let pairs = || a.iter().flatten().zip(b.iter().flatten());
+    let noise = pairs().map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / pairs().count() as f64;
+    10.0 * (255.0 * 255.0 / noise).log10()
+}

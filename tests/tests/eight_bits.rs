@@ -6,7 +6,7 @@ use dreamframe::exec::Dtype;
 use dreamframe::exec::cpu::Isa;
 use dreamframe::load::Calibration;
 use dreamframe::{Engine, EngineOptions, ErrorKind, StreamDiffusionParams};
-use dreamframe_tests::frames::{demo_engine, pictures};
+use dreamframe_tests::frames::{demo_engine, pictures, psnr};
 
 const SIDE: u32 = 128;
 const FRAMES: usize = 4;
@@ -33,17 +33,11 @@ fn in_bytes(prompt: &str, calibration: &Calibration, threads: usize) -> Vec<Vec<
     pictures(&mut engine, FRAMES)
 }
 
-/// Decibels over all pictures.
-fn psnr(a: &[Vec<u8>], b: &[Vec<u8>]) -> f64 {
-    let pairs = || a.iter().flatten().zip(b.iter().flatten());
-    let noise = pairs().map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>() / pairs().count() as f64;
-    10.0 * (255.0 * 255.0 / noise).log10()
-}
-
 #[test]
 fn pictures_in_bytes_are_near_those_in_f32_and_threads_do_not_change_them() {
     const PROMPT: &str = "a mosaic";
     if !Isa::Int8.available() {
+        eprintln!("skipped: this processor has no AVX-512 VNNI and BF16");
         return;
     }
     let (calibration, exact) = observed(PROMPT);

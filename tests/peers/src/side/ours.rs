@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
-use dreamframe::exec::{Arena, Constants, Executor, Network};
+use dreamframe::exec::observe::byte_scales;
+use dreamframe::exec::{Arena, Constants, Dtype, Executor, Network};
 use dreamframe::load::RandomWeights;
 use dreamframe::models::{UnetConfig, timestep_embedding};
 use dreamframe::net::{Program, Rate, Shape, WeightSource, WeightSpec, Weights};
@@ -74,7 +75,7 @@ impl Ours {
     ///
     /// What the executor reports.
     pub(crate) fn new(case: &Case) -> Result<Self> {
-        let executor = executor(case)?;
+        let executor: Arc<dyn Executor> = Arc::new(executor(case)?);
         let programs = case.programs()?.into_iter();
         let stages = programs.map(|program| Stage::new(&executor, program, case)).collect::<Result<Vec<_>>>()?;
         let mut arena = Arena::new();
@@ -85,10 +86,13 @@ impl Ours {
     }
 }
 
+fn slices(numbers: &[Vec<f32>]) -> Vec<&[f32]> {
+    numbers.iter().map(Vec::as_slice).collect()
+}
+
 impl Stage {
-    fn new(executor: &CpuExecutor, program: Program, case: &Case) -> Result<Self> {
+    fn new(executor: &Arc<dyn Executor>, program: Program, case: &Case) -> Result<Self> {
         let program = Arc::new(program);
-        let network = executor.compile(&program, &Weights::new(Arc::new(weights(&program))))?;
         let inputs = |rate| -> Result<Vec<Vec<f32>>> {
             let numbers = |name: &str, shape| match name {
                 "timestep_embedding" => {
@@ -99,10 +103,18 @@ impl Stage {
             };
             program.inputs_at(rate).map(|input| numbers(&input.name, program.shape(input.value))).collect()
         };
-        let constant = inputs(Rate::Constant)?;
-        let constants = network.constants(&constant.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        let (constant, frame) = (inputs(Rate::Constant)?, inputs(Rate::Frame)?);
+        let source: Arc<dyn WeightSource> = Arc::new(weights(&program));
+        let mut weights = Weights::new(source.clone());
+        if executor.dtype() == Dtype::Int8 {
+            // One pass tells the range of every layer's input, as frames of a user's would.
+            let scales = byte_scales(executor, &program, &source, &slices(&constant), &slices(&frame))?;
+            weights = weights.with_byte_scales(scales);
+        }
+        let network = executor.compile(&program, &weights)?;
+        let constants = network.constants(&slices(&constant))?;
         let outputs = program.outputs().iter().map(|output| vec![0.0; program.shape(output.value).len()]).collect();
-        Ok(Self { network, constants, inputs: inputs(Rate::Frame)?, outputs })
+        Ok(Self { network, constants, inputs: frame, outputs })
     }
 }
 
