@@ -3,7 +3,7 @@
 use super::bytes::ByteScale;
 use super::{Activation, Padding, Shape, WeightId};
 
-/// A value of a plan: those of the program by [`ValueId::index`], then those that only the plan has.
+/// A value of a plan: those of the program by [`ValueId::index`](super::ValueId::index), then those that only the plan has.
 pub type Slot = usize;
 
 /// The most that is done in one store; longer chains go on in a step of their own.
