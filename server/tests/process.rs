@@ -219,6 +219,26 @@ fn bench_tells_every_stage_and_then_sums_up() {
 }
 
 #[test]
+fn the_environment_names_the_instructions() {
+    let bench = |name: &str, more: &[&str]| {
+        let mut command = dreamframe();
+        command.args(["bench", "--size", "64", "--frames", "1", "--json"]).args(more).env("DREAMFRAME_CPU", name);
+        run(&mut command)
+    };
+    let output = bench("portable", &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert_eq!(lines(&output).last().unwrap()["dtype"], "f32");
+    for (name, more, part) in [
+        ("sse9", &[][..], "\"sse9\", but must be one of: portable, avx2, avx512, bf16, int8"),
+        ("portable", &["--dtype", "bf16"], "the instructions portable are for f32, but dtype is bf16"),
+    ] {
+        let output = bench(name, more);
+        assert_ne!(output.status.code(), Some(0));
+        assert!(words(&output).contains(part), "{}", words(&output));
+    }
+}
+
+#[test]
 fn the_embedded_model_is_listed_and_whole() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(dreamframe().args(["models", "list", "--json"]).env("HF_HUB_CACHE", folder.path()));
