@@ -3,7 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dreamframe::{FrameView, FrameViewMut, PictureKind, PixelFormat};
+use dreamframe::exec::cpu::fastest_dtype;
+use dreamframe::{Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat};
 use dreamframe_tests::frames::{demo_engine, moving_disc};
 
 /// Counts what every thread of this test asks for.
@@ -38,40 +39,63 @@ static ALLOCATOR: Counting = Counting;
 /// One test, because the counter belongs to the whole process.
 #[test]
 fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
-    const SIDE: u32 = 64;
-    const WARM_UP: usize = 20;
-    // Counted first and briefly: a test that runs for a minute is announced by the harness, which allocates.
-    const COUNTED: usize = 500;
     const FRAMES: usize = 10_000;
-    // Two frames a turn, one each way out.
-
-    let mut engine = demo_engine(SIDE, |params, _| {
-        params.guidance_scale = 1.3;
-        // The filter looks at every frame and, at this threshold, skips none: each one is worked on.
-        params.enable_similar_image_filter = true;
-        params.similar_image_filter_threshold = 1.0;
-    });
-    // Frames of another height or width are cropped; scaling is left out, as the resizing library plans each call anew.
-    let frames: Vec<Vec<u8>> = (0..8).map(|index| moving_disc(index, 96, SIDE)).collect();
-    let mut out = vec![0; SIDE as usize * SIDE as usize * 4];
-    let mut run = |index: usize| {
-        let frame = FrameView::packed(PixelFormat::Rgba8, 96, SIDE, &frames[index % frames.len()]).unwrap();
-        let mut view = FrameViewMut::packed(PixelFormat::Rgba8, SIDE, SIDE, &mut out).unwrap();
-        assert_eq!(engine.process_into(&frame, &mut view).unwrap().kind, PictureKind::New);
-        // Pooled pictures take the other way out of the engine.
-        assert_eq!(engine.process(&frame).unwrap().kind, PictureKind::New);
-    };
-    (0..WARM_UP).for_each(&mut run);
-    // Reading the resident memory allocates, so it comes first.
+    // Counted first and briefly: a test that runs for a minute is announced by the harness, which allocates.
+    Loop::new(fastest_dtype()).count(100);
+    let mut frames = Loop::new(Dtype::F32);
+    // Reading the resident memory allocates, so it comes before the counting.
     let resident = resident_kib();
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed);
-    (WARM_UP..COUNTED).for_each(&mut run);
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - allocations, 0, "allocations in the frame loop");
-    (COUNTED..FRAMES / 2).for_each(&mut run);
+    frames.count(500);
+    // Two frames a turn, one each way out.
+    (500..FRAMES / 2).for_each(|index| frames.turn(index));
     if let (Some(before), Some(after)) = (resident, resident_kib()) {
         assert!(after <= before + 1024, "resident memory rose from {before} to {after} KiB");
     }
-    assert!(out.iter().any(|&byte| byte != 0 && byte != 255), "there was a picture");
+    assert!(frames.out.iter().any(|&byte| byte != 0 && byte != 255), "there was a picture");
+}
+
+const SIDE: u32 = 64;
+const WARM_UP: usize = 20;
+
+/// A host's frame loop, warmed up.
+struct Loop {
+    engine: Engine,
+    frames: Vec<Vec<u8>>,
+    out: Vec<u8>,
+}
+
+impl Loop {
+    fn new(dtype: Dtype) -> Self {
+        let engine = demo_engine(SIDE, |params, options| {
+            options.dtype = dtype;
+            params.guidance_scale = 1.3;
+            // The filter looks at every frame and, at this threshold, skips none: each one is worked on.
+            params.enable_similar_image_filter = true;
+            params.similar_image_filter_threshold = 1.0;
+        });
+        // Frames of another height or width are cropped; scaling is left out, as the resizing library plans each call
+        // anew.
+        let frames = (0..8).map(|index| moving_disc(index, 96, SIDE)).collect();
+        let mut made = Self { engine, frames, out: vec![0; SIDE as usize * SIDE as usize * 4] };
+        (0..WARM_UP).for_each(|index| made.turn(index));
+        made
+    }
+
+    fn turn(&mut self, index: usize) {
+        let pixels = &self.frames[index % self.frames.len()];
+        let frame = FrameView::packed(PixelFormat::Rgba8, 96, SIDE, pixels).unwrap();
+        let mut view = FrameViewMut::packed(PixelFormat::Rgba8, SIDE, SIDE, &mut self.out).unwrap();
+        assert_eq!(self.engine.process_into(&frame, &mut view).unwrap().kind, PictureKind::New);
+        // Pooled pictures take the other way out of the engine.
+        assert_eq!(self.engine.process(&frame).unwrap().kind, PictureKind::New);
+    }
+
+    /// Makes sure that the turns up to `end` allocate nothing.
+    fn count(&mut self, end: usize) {
+        let allocations = ALLOCATIONS.load(Ordering::Relaxed);
+        (WARM_UP..end).for_each(|index| self.turn(index));
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - allocations, 0, "allocations in the frame loop");
+    }
 }
 
 /// Resident memory of this process, where the system tells.

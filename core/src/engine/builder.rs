@@ -63,7 +63,7 @@ impl EngineBuilder {
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, options, observing } = self;
+        let Self { source, params, mut options, observing } = self;
         params.validate()?;
         check_dtype(&options)?;
         let executor: Arc<dyn Executor> = match options.executor {
@@ -73,6 +73,8 @@ impl EngineBuilder {
             }
             ExecutorKind::Reference => Arc::new(ReferenceExecutor),
         };
+        // The environment may have named instructions for another one.
+        options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
         Engine::new(Workshop { source, options, executor, observer }, params, notices)

@@ -133,23 +133,26 @@ impl CpuExecutor {
 /// What to keep values in for the most pictures a second with no visible loss: bf16 where the processor multiplies it, else
 /// f32; or what the instructions are for that `DREAMFRAME_CPU` names.
 pub fn fastest_dtype() -> Dtype {
-    let named = std::env::var("DREAMFRAME_CPU").ok().and_then(|name| Isa::from_name(&name));
-    named.map_or(if Isa::Bf16.available() { Dtype::Bf16 } else { Dtype::F32 }, Isa::dtype)
+    let fastest = if Isa::Bf16.available() { Dtype::Bf16 } else { Dtype::F32 };
+    // A name that is none is refused when an executor is made.
+    named_isa().ok().flatten().map_or(fastest, Isa::dtype)
+}
+
+/// The instructions that `DREAMFRAME_CPU` names, where it is set.
+fn named_isa() -> Result<Option<Isa>> {
+    let Some(name) = std::env::var("DREAMFRAME_CPU").ok().filter(|name| !name.is_empty()) else { return Ok(None) };
+    let names = Isa::ALL.map(Isa::name).join(", ");
+    let unknown = || format!("DREAMFRAME_CPU is {name:?}, but must be one of: {names}");
+    Isa::from_name(&name).map(Some).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, unknown()))
 }
 
 /// The kernels that `options` ask for.
 fn choose(options: CpuOptions) -> Result<&'static Kernels> {
-    let (dtype, named) = (options.dtype, std::env::var("DREAMFRAME_CPU").ok());
-    let asked = match (options.isa, named) {
-        (None, Some(name)) if !name.is_empty() => {
-            let names = Isa::ALL.map(Isa::name).join(", ");
-            let unknown = || format!("DREAMFRAME_CPU is {name:?}, but must be one of: {names}");
-            let isa = Isa::from_name(&name).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, unknown()))?;
-            // The variable stands for what is not said otherwise, and nobody says f32.
-            let dtype = if dtype == Dtype::F32 { isa.dtype() } else { dtype };
-            Some((isa, dtype))
-        }
-        (isa, _) => isa.map(|isa| (isa, dtype)),
+    let dtype = options.dtype;
+    let asked = match options.isa {
+        Some(isa) => Some((isa, dtype)),
+        // The variable stands for what is not said otherwise, and nobody says f32.
+        None => named_isa()?.map(|isa| (isa, if dtype == Dtype::F32 { isa.dtype() } else { dtype })),
     };
     let Some((isa, dtype)) = asked else {
         let none = || {

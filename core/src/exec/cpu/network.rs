@@ -21,9 +21,6 @@ use crate::net::plan::{Plan, Space};
 use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
 
-// SAFETY: `zeros` is an address that is only read.
-unsafe impl Sync for Run<'_> {}
-
 /// What every step of a run is given.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run<'a> {
@@ -35,6 +32,9 @@ pub(super) struct Run<'a> {
     /// As many zeros as a line of the widest kernel sees numbers, and at least a tile's width; of any type.
     pub(super) zeros: *const f32,
 }
+
+// SAFETY: `zeros` is an address that is only read.
+unsafe impl Sync for Run<'_> {}
 
 impl Run<'_> {
     /// Calls `piece(i, thread)` for each `i` below `count`, once.

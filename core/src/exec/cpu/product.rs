@@ -21,7 +21,7 @@ use crate::net::{Padding, Shape};
 
 /// Bytes of weights of one panel that are gone through at a time: they stay in the second cache while tile after tile uses
 /// them.
-const CACHED: usize = 384 * 1024;
+pub(super) const CACHED: usize = 384 * 1024;
 /// Pixels of a piece of work; a multiple of the rows of every tile.
 const ROWS: usize = 96;
 

@@ -17,11 +17,10 @@ use super::choice::Form;
 use super::kernel::{Finish, FromPoints, Kernels, MOST_SIDE, PostAt, Tile, ToPoints};
 use super::network::Run;
 use super::pack::{Packed, Panel};
+use super::product::CACHED;
 use super::span::{LINE, Span};
 use crate::net::Shape;
 
-/// Bytes of weights of a panel at a point that are gone through at a time: they stay in the second cache.
-const CACHED: usize = 384 * 1024;
 /// Tiles that are turned into pixels, or pixels into them, at a time: in the first cache.
 const TILES: usize = 16;
 /// Channels of a piece of work that turns pixels into points.
