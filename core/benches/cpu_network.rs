@@ -47,15 +47,7 @@ fn program(name: &str, size: usize, rows: usize) -> Result<Program> {
     }
     let unet = UnetConfig::from_json(&config(name, "unet")?)?;
     let side = size / 8;
-    let shape = UnetShape {
-        rows,
-        height: side,
-        width: side,
-        text_rows: 1,
-        text_tokens: 77,
-        text_of_row: vec![0; rows],
-        guidance_embedding: false,
-    };
+    let shape = UnetShape::new(rows, side, side);
     unet_program(&unet, &shape)
 }
 

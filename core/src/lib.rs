@@ -5,6 +5,7 @@ mod features;
 pub mod frame;
 pub mod load;
 pub mod params;
+pub mod preprocess;
 pub mod telemetry;
 
 // The inside. `internals` opens it to this repository's tests, benches and fuzzers, with no promise.

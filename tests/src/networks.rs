@@ -72,7 +72,13 @@ pub fn run_unet(golden: &Golden, executor: &dyn Executor, rows: usize, guided: b
         true => golden.numbers("unet.text_of_row")[..rows].iter().map(|&text| text as usize).collect(),
         false => vec![0; rows],
     };
-    let shape = UnetShape { rows, height, width, text_rows, text_tokens, text_of_row, guidance_embedding: guided };
+    let shape = UnetShape {
+        text_rows,
+        text_tokens,
+        text_of_row,
+        guidance_embedding: guided,
+        ..UnetShape::new(rows, height, width)
+    };
     let program = unet_program(&config, &shape).unwrap();
 
     let mut constant = vec![golden.numbers("unet.encoder_hidden_states")];

@@ -130,13 +130,9 @@ fn a_program_asks_for_all_weights_of_its_checkpoint_and_no_more() {
         let config = UnetConfig::from_json(&golden.config("unet")).unwrap();
         let side = config.latent_multiple();
         let shape = UnetShape {
-            rows: 1,
-            height: side,
-            width: side,
-            text_rows: 1,
             text_tokens: 1,
-            text_of_row: vec![0],
             guidance_embedding: config.time.cond_dim.is_some(),
+            ..UnetShape::new(1, side, side)
         };
         let program = unet_program(&config, &shape).unwrap();
         let mut asked: Vec<&str> = program.weights().iter().map(|weight| &*weight.name).collect();

@@ -23,8 +23,7 @@ use self::tables::Tables;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::TokenizerFiles;
 
-/// Tokens of a prompt, as CLIP's text encoders take them.
-pub const TOKENS: usize = 77;
+pub use crate::models::TEXT_TOKENS as TOKENS;
 /// Words of CLIP's texts.
 const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// What marks the end of a word in the vocabulary.

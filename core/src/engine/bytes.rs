@@ -56,15 +56,7 @@ pub(super) fn of_noise(
     const SIDE: usize = 16;
 
     let side = SIDE.next_multiple_of(config.latent_multiple());
-    let shape = UnetShape {
-        rows: 1,
-        height: side,
-        width: side,
-        text_rows: 1,
-        text_tokens: 1,
-        text_of_row: vec![0],
-        guidance_embedding: false,
-    };
+    let shape = UnetShape { text_tokens: 1, ..UnetShape::new(1, side, side) };
     let program = Arc::new(unet_program(config, &shape)?);
     let numbers = |rate: Rate| -> Vec<Vec<f32>> {
         program.inputs_at(rate).zip(1..).map(|(input, seed)| noise(seed, program.shape(input.value).len())).collect()

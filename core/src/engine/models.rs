@@ -144,15 +144,7 @@ fn needed(unet: &UnetConfig, autoencoder: &Autoencoder) -> Result<[Vec<WeightSpe
 /// The UNet at the smallest size that it can be run at: its layers and weights are those of every size.
 pub(super) fn smallest_unet(unet: &UnetConfig) -> Result<Program> {
     let side = unet.latent_multiple();
-    let shape = UnetShape {
-        rows: 1,
-        height: side,
-        width: side,
-        text_rows: 1,
-        text_tokens: 1,
-        text_of_row: vec![0],
-        guidance_embedding: false,
-    };
+    let shape = UnetShape { text_tokens: 1, ..UnetShape::new(1, side, side) };
     unet_program(unet, &shape)
 }
 

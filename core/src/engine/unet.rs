@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::conditioning::Conditioning;
 use super::models::Models;
 use super::pipeline::Compiler;
-use super::text::TOKENS;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network};
 use crate::models::{UnetShape, time_ids_embedding, timestep_embedding, unet_program};
@@ -60,13 +59,9 @@ impl UnetNetworks {
                 Some(network) => network,
                 None => {
                     let shape = UnetShape {
-                        rows: call.len(),
-                        height,
-                        width,
                         text_rows,
-                        text_tokens: TOKENS,
                         text_of_row: text_of_row.clone(),
-                        guidance_embedding: false,
+                        ..UnetShape::new(call.len(), height, width)
                     };
                     let network = compiler.compile(unet_program(&models.unet, &shape)?, &models.unet_weights)?;
                     made.push((text_of_row, network.clone()));

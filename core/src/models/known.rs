@@ -101,16 +101,7 @@ mod tests {
             let model = known_model(name).unwrap();
             let config = UnetConfig::from_json(model.unet).unwrap();
             let guidance_embedding = config.time.cond_dim.is_some();
-            let (rows, text_of_row) = (2, vec![0, 0]);
-            let shape = UnetShape {
-                rows,
-                height: 64,
-                width: 64,
-                text_rows: 1,
-                text_tokens: 77,
-                text_of_row,
-                guidance_embedding,
-            };
+            let shape = UnetShape { guidance_embedding, ..UnetShape::new(2, 64, 64) };
             assert_eq!(parameters(&unet_program(&config, &shape).unwrap()), unet, "{name}");
             let family = ModelFamily::of(&config);
             assert_eq!(family.text_encoders(), model.text_encoders.len());

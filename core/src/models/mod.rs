@@ -21,4 +21,4 @@ pub use clip::{TextStates, clip_program};
 pub use config::{ClipTextConfig, UnetConfig};
 pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
 pub use family::ModelFamily;
-pub use unet::{UnetShape, unet_program};
+pub use unet::{TEXT_TOKENS, UnetShape, unet_program};

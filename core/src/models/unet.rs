@@ -26,6 +26,23 @@ pub struct UnetShape {
     pub guidance_embedding: bool,
 }
 
+impl UnetShape {
+    /// `rows` rows of latents of `height` x `width`, all with one text of the usual length.
+    pub fn new(rows: usize, height: usize, width: usize) -> Self {
+        Self {
+            rows,
+            height,
+            width,
+            text_rows: 1,
+            text_tokens: TEXT_TOKENS,
+            text_of_row: vec![0; rows],
+            guidance_embedding: false,
+        }
+    }
+}
+
+/// Tokens of a text, as every text encoder of these models gives them.
+pub const TEXT_TOKENS: usize = 77;
 /// Most rows, tokens and latent pixels to a side.
 const MAX_ROWS: usize = 256;
 const MAX_TOKENS: usize = 4096;
@@ -148,15 +165,7 @@ mod tests {
     use crate::net::OpKind;
 
     fn shape() -> UnetShape {
-        UnetShape {
-            rows: 3,
-            height: 16,
-            width: 8,
-            text_rows: 2,
-            text_tokens: 77,
-            text_of_row: vec![0, 1, 0],
-            guidance_embedding: false,
-        }
+        UnetShape { text_rows: 2, text_of_row: vec![0, 1, 0], ..UnetShape::new(3, 16, 8) }
     }
 
     #[test]

@@ -99,15 +99,7 @@ fn programs(name: &str, component: &Component, family: Option<ModelFamily>) -> R
 }
 
 fn unet(config: &UnetConfig) -> Result<Program> {
-    let shape = UnetShape {
-        rows: 1,
-        height: LATENT,
-        width: LATENT,
-        text_rows: 1,
-        text_tokens: 1,
-        text_of_row: vec![0],
-        guidance_embedding: false,
-    };
+    let shape = UnetShape { text_tokens: 1, ..UnetShape::new(1, LATENT, LATENT) };
     unet_program(config, &shape)
 }
 

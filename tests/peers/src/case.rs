@@ -12,9 +12,6 @@ use serde::{Serialize, Serializer};
 
 use crate::{Result, work};
 
-/// Tokens of a text, as every text encoder that these models have makes them.
-pub(crate) const TOKENS: usize = 77;
-
 /// The UNet of the demo model, which is no published checkpoint.
 const DEMO: (&str, &str) = ("demo", include_str!("../../../models/dreamframe-tiny/unet/config.json"));
 /// The tiny autoencoder that all known models stream with.
@@ -122,15 +119,7 @@ impl Case {
             Part::Unet => {
                 // Every autoencoder of these models takes 8 pixels to a side for one of the latent.
                 let side = size / 8;
-                let shape = UnetShape {
-                    rows,
-                    height: side,
-                    width: side,
-                    text_rows: 1,
-                    text_tokens: TOKENS,
-                    text_of_row: vec![0; rows],
-                    guidance_embedding: false,
-                };
+                let shape = UnetShape::new(rows, side, side);
                 unet_program(&UnetConfig::from_json(self.model.config)?, &shape)?
             }
             Part::Encoder => autoencoder(self.model.config)?.encoder_program(rows, size, size)?,

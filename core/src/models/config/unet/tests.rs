@@ -115,13 +115,9 @@ proptest! {
     fn a_config_is_refused_or_makes_a_program(config in configs()) {
         let Ok(config) = UnetConfig::from_json(&config.to_string()) else { return Ok(()) };
         let shape = UnetShape {
-            rows: 2,
-            height: 8,
-            width: 4,
-            text_rows: 1,
             text_tokens: 3,
-            text_of_row: vec![0, 0],
             guidance_embedding: config.time.cond_dim.is_some(),
+            ..UnetShape::new(2, 8, 4)
         };
         let program = unet_program(&config, &shape).unwrap();
         let eps = program.shape(program.outputs()[0].value);

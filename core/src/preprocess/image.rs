@@ -1,0 +1,103 @@
+//! Images as processors see them.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// An image, or a latent: rows of pixels, each with all its channels, `[height, width, channels]`.
+///
+/// Images have red, green and blue in 0..1; latents have the numbers that the autoencoder gives. Its memory is kept when
+/// it changes size, so that a processor which fills the same image with every frame allocates nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Image {
+    width: usize,
+    height: usize,
+    channels: usize,
+    pixels: Vec<f32>,
+}
+
+impl Image {
+    /// Makes an image without pixels, to be filled.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes `pixels` as an image of `width` x `height`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if they are not `width * height * channels`.
+    pub fn from_pixels(width: usize, height: usize, channels: usize, pixels: Vec<f32>) -> Result<Self> {
+        let needed = width.checked_mul(height).and_then(|area| area.checked_mul(channels));
+        if needed != Some(pixels.len()) {
+            let text =
+                format!("{} numbers are not an image of {width}x{height} with {channels} channels", pixels.len());
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        }
+        Ok(Self { width, height, channels, pixels })
+    }
+
+    /// Gives it another size; what it holds is then unspecified.
+    pub fn resize(&mut self, width: usize, height: usize, channels: usize) {
+        (self.width, self.height, self.channels) = (width, height, channels);
+        self.pixels.resize(width * height * channels, 0.0);
+    }
+
+    /// Becomes a copy of `other`.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.resize(other.width, other.height, other.channels);
+        self.pixels.copy_from_slice(&other.pixels);
+    }
+
+    /// Counts pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Counts rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Counts the numbers of a pixel.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Tells whether `other` has the same width, height and channels.
+    pub fn same_size(&self, other: &Self) -> bool {
+        (self.width, self.height, self.channels) == (other.width, other.height, other.channels)
+    }
+
+    /// Gives all numbers, row by row.
+    pub fn pixels(&self) -> &[f32] {
+        &self.pixels
+    }
+
+    /// Gives all numbers to be written, row by row.
+    pub fn pixels_mut(&mut self) -> &mut [f32] {
+        &mut self.pixels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_that_are_not_the_size_are_refused() {
+        assert!(Image::from_pixels(2, 3, 3, vec![0.0; 18]).is_ok());
+        for (width, height, len) in [(2, 3, 17), (usize::MAX, 2, 0)] {
+            let refused = Image::from_pixels(width, height, 3, vec![0.0; len]).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn a_smaller_image_keeps_the_memory_of_a_larger_one() {
+        let mut image = Image::new();
+        image.resize(64, 64, 3);
+        let place = image.pixels().as_ptr();
+        image.resize(8, 8, 3);
+        image.resize(64, 64, 3);
+        assert_eq!(image.pixels().as_ptr(), place);
+    }
+}

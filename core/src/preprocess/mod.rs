@@ -1,0 +1,48 @@
+//! Image in, image out: what makes the control image of a ControlNet, and what the four processing chains are made of.
+//!
+//! A [`Preprocessor`] belongs to one engine and may remember earlier frames; what it loads (an [`Annotator`], a network)
+//! is made off the frame path and shared. All images have RGB in 0..1, whatever the engine has around them.
+
+mod image;
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+pub use self::image::Image;
+use crate::error::Result;
+
+/// Makes an image out of an image, or a latent out of a latent; on the frame path.
+pub trait Preprocessor: Send + fmt::Debug {
+    /// Works on `input`, `[height, width, 3]` in 0..1 (for latents, `[height, width, channels]`), and fills `output`,
+    /// which it gives whatever size its result has. Allocates nothing once it has seen a frame of this size.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from working; the stream then goes on with the next frame.
+    fn run(&mut self, input: &Image, context: &Context<'_>, output: &mut Image) -> Result<()>;
+
+    /// Takes new settings, already checked against what its name allows, and keeps what it remembers.
+    fn configure(&mut self, settings: &Map<String, Value>);
+
+    /// Forgets earlier frames.
+    fn reset(&mut self) {}
+}
+
+/// What a processor may know besides its input.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Context<'a> {
+    /// What came out the frame before: the last picture, `[height, width, 3]` in 0..1, or in a latent chain the last
+    /// clean latent; none before the first picture, or after a change of size.
+    pub previous: Option<&'a Image>,
+}
+
+/// A loaded network that processors of several engines share.
+pub trait Annotator: Send + Sync + fmt::Debug {
+    /// Works on `input`, `[height, width, 3]` in 0..1, and fills `output`.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports.
+    fn run(&self, input: &Image, output: &mut Image) -> Result<()>;
+}
