@@ -7,6 +7,7 @@ mod aligned;
 mod builder;
 pub mod bytes;
 mod fuse;
+mod image_op;
 mod memory;
 mod op;
 pub(crate) mod pages;
@@ -18,6 +19,7 @@ mod weights;
 
 pub use aligned::AlignedBytes;
 pub use builder::ProgramBuilder;
+pub use image_op::{ImageOp, bilinear};
 pub use op::{Activation, Op, OpKind, Padding};
 pub use program::{Input, Output, Program, Rate, ValueId, WeightId, WeightSpec};
 pub use shape::Shape;
