@@ -6,11 +6,19 @@
 //! around them.
 
 mod annotated;
+mod blur;
+mod canny;
 mod chain;
+mod feedback;
+mod filter;
 mod image;
 mod passthrough;
 mod registry;
 mod resize;
+mod sharpen;
+mod soft_edge;
+mod standard_lineart;
+mod upscale;
 
 use std::fmt;
 

@@ -7,7 +7,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::Preprocessor;
+use super::blur::Blur;
+use super::canny::Canny;
+use super::feedback::{Feedback, LatentFeedback};
 use super::passthrough::{External, Passthrough};
+use super::sharpen::Sharpen;
+use super::soft_edge::SoftEdge;
+use super::standard_lineart::StandardLineart;
+use super::upscale::{Upscale, enlarged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::{ProcessorName, UpscaleSettings};
 
@@ -137,7 +144,7 @@ impl Recipe {
             | ProcessorName::StandardLineart
             | ProcessorName::TemporalNetTensorrt => return (width, height),
         };
-        ((width as f64 * factor) as usize, (height as f64 * factor) as usize)
+        enlarged((width, height), factor)
     }
 
     /// Tells whether a processor that `other` started can go on as this one: all it needs is to be configured.
@@ -161,16 +168,16 @@ impl PartialEq for Recipe {
 /// Starts one of the library's own processors.
 fn native(name: ProcessorName, settings: &Map<String, Value>) -> Box<dyn Preprocessor> {
     match name {
+        ProcessorName::Blur => Box::new(Blur::new(settings)),
+        ProcessorName::Canny => Box::new(Canny::new(settings)),
         ProcessorName::External => Box::new(External::new(settings)),
-        ProcessorName::Blur
-        | ProcessorName::Canny
-        | ProcessorName::Feedback
-        | ProcessorName::LatentFeedback
-        | ProcessorName::Sharpen
-        | ProcessorName::SoftEdge
-        | ProcessorName::StandardLineart
-        | ProcessorName::Upscale
-        | ProcessorName::Passthrough
+        ProcessorName::Feedback => Box::new(Feedback::new(settings)),
+        ProcessorName::LatentFeedback => Box::new(LatentFeedback::new(settings)),
+        ProcessorName::Sharpen => Box::new(Sharpen::new(settings)),
+        ProcessorName::SoftEdge => Box::new(SoftEdge::default()),
+        ProcessorName::StandardLineart => Box::new(StandardLineart::new(settings)),
+        ProcessorName::Upscale => Box::new(Upscale::new(settings)),
+        ProcessorName::Passthrough
         // Those with weights have a factory.
         | ProcessorName::Depth
         | ProcessorName::DepthTensorrt

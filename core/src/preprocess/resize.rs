@@ -11,7 +11,7 @@ pub(super) enum Interpolation {
     Bilinear,
     /// From four pixels in each direction, by the cubic with -0.75; nothing is averaged where the image shrinks.
     Bicubic,
-    /// The mean over the area that a pixel stands for.
+    /// The mean of all pixels that a pixel of the result touches.
     Area,
 }
 
@@ -108,18 +108,11 @@ impl Taps {
         }
     }
 
-    /// The places of `from` that lie between `place` and the next one, each with the share of it that does.
+    /// The pixels of `from` that `place` touches, alike.
     fn push_area(&mut self, place: usize, from: usize, to: usize) {
-        let scale = from as f64 / to as f64;
-        let (begin, end) = (place as f64 * scale, ((place + 1) as f64 * scale).min(from as f64));
-        let mut index = begin as usize;
-        while (index as f64) < end && index < from {
-            let share = end.min((index + 1) as f64) - begin.max(index as f64);
-            if share > 1e-6 {
-                self.taps.push((index, (share / (end - begin)) as f32));
-            }
-            index += 1;
-        }
+        let (begin, end) = (place * from / to, ((place + 1) * from).div_ceil(to));
+        let share = 1.0 / (end - begin) as f32;
+        self.taps.extend((begin..end).map(|index| (index, share)));
     }
 
     /// The taps of each place, in order.
