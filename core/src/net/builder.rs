@@ -78,8 +78,7 @@ impl ProgramBuilder {
     ) -> ValueId {
         let shape = self.shape(x);
         let grow = if upsample { 2 } else { 1 };
-        let enlarged = Shape { h: shape.h * grow, w: shape.w * grow, ..shape };
-        let out = seen_by(name, enlarged, kernel, stride, padding).with_c(c_out);
+        let out = seen_by(name, shape.enlarged(grow), kernel, stride, padding).with_c(c_out);
         let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c, kernel, kernel]);
         let bias = bias.then(|| self.weight(format!("{name}.bias"), &[c_out]));
         self.op(OpKind::Conv2d { weight, bias, kernel, stride, dilation: 1, padding, upsample }, &[x], out)
@@ -131,6 +130,12 @@ impl ProgramBuilder {
         assert!(shape.c.is_multiple_of(side * side), "{side}x{side} pixels out of {shape:?}");
         let out = Shape::new(shape.n, shape.h * side, shape.w * side, shape.c / (side * side));
         self.op(OpKind::Image(ImageOp::DepthToSpace { side }), &[x], out)
+    }
+
+    /// The pixels of each row of the batch in `h` lines of `w`: the first of them, or all and zeros after them.
+    pub fn refold(&mut self, x: ValueId, h: usize, w: usize) -> ValueId {
+        let shape = self.shape(x);
+        self.op(OpKind::Image(ImageOp::Refold), &[x], Shape { h, w, ..shape })
     }
 
     /// `border` pixels more on each side, mirrored.
@@ -228,7 +233,7 @@ impl ProgramBuilder {
     /// Twice as large, pixels repeated.
     pub fn upsample(&mut self, x: ValueId) -> ValueId {
         let shape = self.shape(x);
-        self.op(OpKind::Upsample, &[x], Shape { h: shape.h * 2, w: shape.w * 2, ..shape })
+        self.op(OpKind::Upsample, &[x], shape.enlarged(2))
     }
 
     /// `len` channels from `start` on.

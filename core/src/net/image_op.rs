@@ -16,6 +16,8 @@ pub enum ImageOp {
         /// Pixels of a side.
         side: usize,
     },
+    /// The same pixels in lines of another length, as many of them as the output has; where it has more, zeros.
+    Refold,
     /// Mirrors pixels outwards on all four sides; the outermost line itself is not repeated.
     Reflect {
         /// How many pixels; less than the image has lines and columns.

@@ -69,6 +69,13 @@ pub(super) fn image(run: &Run<'_>, op: ImageOp, [x, out]: [Span; 2], posts: &[Po
             // SAFETY: `x` has as many channels as all its parts.
             unsafe { copy(x.channel((row * h + y / side) * w + column / side, part), to, out) }
         }
+        ImageOp::Refold => {
+            let pixel = y * out.shape.w + column;
+            let inside = pixel < x.shape.pixels();
+            let from = if inside { x.pixel(row * x.shape.pixels() + pixel).cast_const() } else { run.zeros.cast() };
+            // SAFETY: `out` has the channels of `x`, and there are as many zeros.
+            unsafe { copy(from, to, out) }
+        }
         ImageOp::Reflect { border } => {
             let (y, column) = (mirrored(y, border, h), mirrored(column, border, w));
             // SAFETY: `out` has the channels of `x`.

@@ -128,6 +128,12 @@ fn image(x: &Tensor, op: ImageOp, shape: Shape) -> CandleResult<Tensor> {
             let parts = x.reshape(vec![n, h, w, side, side, shape.c])?;
             parts.permute(vec![0, 1, 3, 2, 4, 5])?.contiguous()?.reshape((n, shape.h, shape.w, shape.c))
         }
+        ImageOp::Refold => {
+            let pixels = x.reshape((n, h * w, c))?;
+            let missing = shape.pixels().saturating_sub(h * w);
+            let all = pixels.pad_with_zeros(1, 0, missing)?.narrow(1, 0, shape.pixels())?;
+            all.contiguous()?.reshape((n, shape.h, shape.w, c))
+        }
         ImageOp::Reflect { border } => {
             let mirrored = |len: usize| {
                 let last = len as i64 - 1;

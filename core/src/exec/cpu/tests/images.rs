@@ -48,6 +48,8 @@ fn images_are_pooled_resized_unfolded_and_mirrored() {
                 b.add(y, z)
             });
         }
+        check_one(shape, |b, x| b.refold(x, h * w + 1, 1));
+        check_one(shape, |b, x| b.refold(x, 1, h * w - 1));
         check_one(shape, |b, x| b.depth_to_space(x, 2));
         check_one(shape, |b, x| {
             let y = b.reflect(x, 1);

@@ -256,6 +256,10 @@ fn image(a: Value<'_>, op: ImageOp, out: Shape) -> Vec<f64> {
         ImageOp::DepthToSpace { side } => {
             each(out, |n, y, x, c| a.at(n, y / side, x / side, (y % side * side + x % side) * out.c + c))
         }
+        ImageOp::Refold => each(out, |n, y, x, c| {
+            let pixel = y * out.w + x;
+            if pixel < h * w { a.token(n, pixel, c) } else { 0.0 }
+        }),
         ImageOp::Reflect { border } => {
             let back = |at: usize, len: usize| {
                 let at = (at as i64 - border as i64).unsigned_abs() as usize;
