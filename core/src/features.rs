@@ -4,6 +4,10 @@
 pub const FEATURES: &[&str] = &[
     #[cfg(feature = "demo-model")]
     "demo-model",
+    #[cfg(feature = "edges")]
+    "edges",
     #[cfg(feature = "hub")]
     "hub",
+    #[cfg(feature = "pose")]
+    "pose",
 ];

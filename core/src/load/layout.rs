@@ -269,6 +269,17 @@ fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<We
     })
 }
 
+/// The error for a file that is not there, but is as a pickle of the same name.
+pub(super) fn pickled_twin(path: &Path) -> Option<Error> {
+    let twin = PICKLED.iter().map(|end| path.with_extension(&end[1..])).find(|twin| twin.is_file())?;
+    let text = format!(
+        "{} is a pickled file, which can run code when it is read; convert it to safetensors, as {}",
+        twin.display(),
+        path.display()
+    );
+    Some(Error::new(ErrorKind::Unsupported, text))
+}
+
 /// The checkpoints in `path` that are one large file each; none where it has the parts of a diffusers folder.
 fn single_files(path: &Path) -> Vec<PathBuf> {
     if path.join("unet").is_dir() || path.join("config.json").is_file() {

@@ -10,7 +10,7 @@ use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, Valu
 
 /// Side of a patch in pixels.
 pub const PATCH: usize = 14;
-/// Width of a head of attention.
+/// Width of a head of attention; a network narrower than that has one.
 const HEAD: usize = 64;
 /// Added to the variance in every layer norm.
 const NORM_EPS: f32 = 1e-6;
@@ -47,7 +47,7 @@ impl DepthConfig {
         let hugging_face = weights.shape("backbone.embeddings.patch_embeddings.projection.weight").is_some();
         let names = Names { hugging_face };
         let [width, _, patch, _] = dimensions::<4>(weights, &format!("{}.weight", names.patches()))?;
-        if patch != PATCH || !width.is_multiple_of(HEAD) {
+        if patch != PATCH || (width > HEAD && !width.is_multiple_of(HEAD)) {
             return Err(bad(format!("patches of side {patch} and {width} channels are not Depth Anything's")));
         }
         let there = |layer: &usize| weights.shape(&format!("{}.weight", names.layer(*layer, "norm1"))).is_some();
@@ -119,7 +119,7 @@ fn transformer_layer(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
     let c = b.shape(x).c;
     let h = b.layer_norm("norm1", x, NORM_EPS);
     let qkv = ["q", "k", "v"].map(|name| b.linear(name, h, c, true));
-    let h = b.attention(qkv, c / HEAD, false, vec![0]);
+    let h = b.attention(qkv, (c / HEAD).max(1), false, vec![0]);
     let h = b.linear("out", h, c, true);
     let x = b.add(h, x);
     let h = b.layer_norm("norm2", x, NORM_EPS);
