@@ -87,7 +87,7 @@ class Hed(nn.Module):
 
 
 def hed():
-    net = randomise(Hed((8, 8, 16, 16, 16)))
+    net = randomise(Hed((4, 4, 8, 8, 8)))
     with torch.no_grad():
         net.norm.copy_(torch.tensor([120.0, 110.0, 100.0]).view(1, 3, 1, 1))
         net.block1.convs[0].weight.div_(64)
@@ -127,7 +127,7 @@ def lineart():
     x = picture(32, 40)
     GOLDEN["lineart.picture"] = last(x)
     for name, file in (("fine", "sk_model"), ("coarse", "sk_model2")):
-        net = randomise(Lineart(4))
+        net = randomise(Lineart(2))
         save(net.state_dict(), "lllyasviel", "Annotators", f"{file}.safetensors")
         GOLDEN[f"lineart.{name}"] = last(1 - net(x))
 
@@ -156,6 +156,17 @@ for i in range(4):
     ]
 
 
+def as_published(state):
+    """Newer libraries have other names in memory than files do."""
+    names = {"q_proj": "attention.query", "k_proj": "attention.key", "v_proj": "attention.value", "o_proj": "output.dense"}
+    out = {}
+    for name, value in state.items():
+        for ours, theirs in names.items():
+            name = name.replace(f"attention.{ours}", f"attention.{theirs}")
+        out[name] = value
+    return out
+
+
 def as_authors(state):
     """The same weights as the authors name and join them."""
     state, out = dict(state), {}
@@ -175,10 +186,10 @@ def depth():
             hidden_size=16, num_hidden_layers=4, num_attention_heads=1, image_size=42, patch_size=14, mlp_ratio=4,
             out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False, apply_layernorm=True,
         ),
-        reassemble_hidden_size=16, neck_hidden_sizes=[8, 8, 16, 16], fusion_hidden_size=8, head_hidden_size=4,
+        reassemble_hidden_size=16, neck_hidden_sizes=[4, 4, 8, 8], fusion_hidden_size=4, head_hidden_size=4,
     )
     net = randomise(DepthAnythingForDepthEstimation(config))
-    state = {name: value for name, value in net.state_dict().items() if "mask_token" not in name}
+    state = as_published({name: value for name, value in net.state_dict().items() if "mask_token" not in name})
     save(state, "depth-anything", "Depth-Anything-V2-Small-hf", "model.safetensors")
     save(as_authors(state), "authors", "depth", "model.safetensors")
     x = picture(28, 42)
