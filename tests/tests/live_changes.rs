@@ -101,7 +101,7 @@ fn a_plan_tells_the_cost_and_changes_nothing() {
     assert_eq!((plan.cost(), plan.changes().len(), plan.params().width), (Some(Cost::Rebuild), 2, 192));
     assert!(!plan.frees_first(), "the demo model has room twice");
     assert_eq!(engine.size(), (SIDE, SIDE));
-    assert_eq!(engine.plan(&patch(r#"{"width": 7}"#)).unwrap_err().kind(), ErrorKind::InvalidParams);
+    assert_eq!(engine.plan(&patch(r#"{"t_index_list": [50]}"#)).unwrap_err().kind(), ErrorKind::InvalidParams);
 }
 
 #[test]
