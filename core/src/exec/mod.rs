@@ -10,6 +10,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::cpu::background;
 pub use self::past::{FrameKeys, MOST_PAST_FRAMES, Past};
 use crate::error::Result;
 use crate::net::{Program, Weights, pages};
