@@ -72,7 +72,13 @@ impl Engine {
         codec.encoder.run(&codec.encoder_constants, &mut self.arena, &[&buffers.image], &mut [&mut buffers.latent])?;
         timings.encode = Timings::micros(before.elapsed());
         let before = Instant::now();
-        let mut calls = UnetCalls { unet: pieces.unet(), constants: pieces.constants(), arena: &mut self.arena };
+        let mut calls = UnetCalls {
+            unet: pieces.unet(),
+            constants: pieces.constants(),
+            arena: &mut self.arena,
+            past: &mut self.past,
+            interval: pipeline.params.cached_attention.interval,
+        };
         let source = FrameId(self.stream.step(&buffers.latent, id.0, &mut calls, &mut buffers.clean)?);
         timings.unet = Timings::micros(before.elapsed());
         let before = Instant::now();

@@ -16,6 +16,7 @@ mod models;
 mod options;
 #[cfg(test)]
 mod packed_tests;
+mod past;
 mod picture;
 mod piece;
 mod pipeline;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 pub use self::builder::EngineBuilder;
 use self::memory::FrameBuffers;
 pub use self::options::{EngineOptions, ExecutorKind};
+use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
@@ -59,6 +61,7 @@ pub struct Engine {
     converter: FrameConverter,
     pool: FramePool,
     arena: Arena,
+    past: PastFrames,
     buffers: FrameBuffers,
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
@@ -89,6 +92,7 @@ impl Engine {
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
+            past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
             last_source: None,
             next_id: 0,
@@ -215,6 +219,9 @@ impl Engine {
         if let Some(arena) = &mut prepared.arena {
             std::mem::swap(&mut self.arena, arena);
         }
+        if let Some(past) = &mut prepared.past {
+            past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
+        }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
         }
@@ -251,6 +258,7 @@ impl Engine {
     pub fn release(&mut self) {
         self.active = Active::Released(Box::new(self.params().clone()));
         self.arena = Arena::new();
+        self.past = PastFrames::default();
     }
 
     /// Says how the UNet's layers are done in eight bits, by what they read so far.
