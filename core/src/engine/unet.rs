@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::conditioning::Conditioning;
 use super::models::Models;
-use super::pipeline::Compiler;
+use super::past::PastFrames;
+use super::workshop::Compiler;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network};
 use crate::models::{UnetShape, time_ids_embedding, timestep_embedding, unet_program};
@@ -37,7 +38,8 @@ pub(crate) struct UnetNetworks {
 }
 
 impl UnetNetworks {
-    /// Compiles what `layout` needs for latents of `height` x `width`.
+    /// Compiles what `layout` needs for latents of `height` x `width`, which look back to earlier frames if
+    /// `cached_attention`.
     ///
     /// # Errors
     ///
@@ -46,8 +48,8 @@ impl UnetNetworks {
         models: &Models,
         compiler: &Compiler<'_>,
         layout: &Layout,
-        height: usize,
-        width: usize,
+        [height, width]: [usize; 2],
+        cached_attention: bool,
     ) -> Result<Self> {
         let text_rows = if wants_negative(layout) { 2 } else { 1 };
         let mut made: Vec<(Vec<usize>, Arc<dyn Network>)> = Vec::new();
@@ -61,6 +63,7 @@ impl UnetNetworks {
                     let shape = UnetShape {
                         text_rows,
                         text_of_row: text_of_row.clone(),
+                        cached_attention,
                         ..UnetShape::new(call.len(), height, width)
                     };
                     let network = compiler.compile(unet_program(&models.unet, &shape)?, &models.unet_weights)?;
@@ -111,6 +114,11 @@ impl UnetNetworks {
         self.layout.iter().zip(&self.networks).map(one).collect()
     }
 
+    /// The network of each call.
+    pub(crate) fn networks(&self) -> &[Arc<dyn Network>] {
+        &self.networks
+    }
+
     /// UNet rows that one frame costs.
     pub(crate) fn evaluations(&self) -> usize {
         self.layout.iter().map(Vec::len).sum()
@@ -136,6 +144,9 @@ pub(crate) struct UnetCalls<'a> {
     pub(crate) unet: &'a UnetNetworks,
     pub(crate) constants: &'a [Constants],
     pub(crate) arena: &'a mut Arena,
+    pub(crate) past: &'a mut PastFrames,
+    /// After how many frames one is kept to be looked back to.
+    pub(crate) interval: u32,
 }
 
 impl Predict for UnetCalls<'_> {
@@ -148,6 +159,7 @@ impl Predict for UnetCalls<'_> {
             let text = format!("the stream asks for {call:?}, but the UNet has {} calls", self.unet.networks.len());
             return Err(Error::new(ErrorKind::Internal, text));
         };
-        network.run(constants, self.arena, &[x], &mut [eps])
+        let arena = &mut *self.arena;
+        self.past.run(index, self.interval, |past| network.run_with_past(constants, arena, past, &[x], &mut [eps]))
     }
 }

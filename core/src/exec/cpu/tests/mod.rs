@@ -7,6 +7,7 @@ mod contract;
 mod images;
 mod kept;
 mod naive;
+mod past;
 mod random;
 mod winograd;
 
