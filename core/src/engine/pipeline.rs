@@ -173,7 +173,8 @@ impl<'a> Assembly<'a> {
         let active = workshop.options.cfg_type.active(params.guidance_scale as f32);
         let layout = layout(workshop.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
         let prompt = prompt_key(params, &layout);
-        let unet = self.unet(loaded, UnetKey { size, layout, cached_attention: params.cached_attention.enabled }, latent)?;
+        let unet =
+            self.unet(loaded, UnetKey { size, layout, cached_attention: params.cached_attention.enabled }, latent)?;
         let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
         let key = ConstantsKey { unet: unet.key().clone(), prompt, table: table.clone() };
         let constants = self.constants(loaded, unet.get(), conditioning.get(), key)?;
@@ -206,7 +207,8 @@ impl<'a> Assembly<'a> {
     fn unet(&self, models: &Models, key: UnetKey, latent: Shape) -> Result<Piece<UnetKey, UnetNetworks>> {
         Piece::reuse(self.kept(|pieces| &pieces.unet), key, |key| {
             let compiler = Compiler { executor: &*self.workshop.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, &compiler, &key.layout, [latent.h, latent.w], key.cached_attention).map(Arc::new)
+            UnetNetworks::compile(models, &compiler, &key.layout, [latent.h, latent.w], key.cached_attention)
+                .map(Arc::new)
         })
     }
 

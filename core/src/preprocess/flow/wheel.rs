@@ -75,6 +75,22 @@ mod tests {
     }
 
     #[test]
+    fn colours_are_those_of_torchvision() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/annotators/golden.safetensors");
+        let bytes = std::fs::read(path).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let numbers = |name| -> Vec<f32> {
+            tensors.tensor(name).unwrap().data().as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect()
+        };
+        let flow = Image::from_pixels(11, 9, 2, numbers("flow.vectors")).unwrap();
+        let mut shown = Image::new();
+        show(&flow, &mut shown);
+        // A number that falls on a whole byte may be rounded down to the one below.
+        let apart = shown.pixels().iter().zip(numbers("flow.colours")).map(|(a, b)| ((a - b) * 255.0).abs());
+        assert!(apart.fold(0.0, f32::max) < 1.01);
+    }
+
+    #[test]
     fn flow_that_is_no_number_is_no_panic() {
         let flow = Image::from_pixels(1, 2, 2, vec![f32::NAN, 1.0, f32::INFINITY, 0.0]).unwrap();
         show(&flow, &mut Image::new());

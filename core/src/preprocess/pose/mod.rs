@@ -71,7 +71,13 @@ impl PoseFactory {
 
 impl Factory for PoseFactory {
     fn start(&self, settings: &Map<String, Value>) -> Box<dyn Preprocessor> {
-        Box::new(Pose {
+        Box::new(self.pose(settings))
+    }
+}
+
+impl PoseFactory {
+    fn pose(&self, settings: &Map<String, Value>) -> Pose {
+        Pose {
             running: Running::new(self.loaded.clone()),
             style: self.style,
             settings: Settings::read(self.style, settings),
@@ -80,7 +86,7 @@ impl Factory for PoseFactory {
             resized: Image::new(),
             square: vec![0.0; POSE_SIDE * POSE_SIDE * 3],
             canvas: Canvas::default(),
-        })
+        }
     }
 }
 
@@ -267,6 +273,57 @@ mod tests {
         let mut output = Image::new();
         for image in [Image::new(), Image::from_pixels(2, 2, 4, vec![0.0; 16]).unwrap()] {
             assert!(pose.run(&image, &Context::default(), &mut output).is_err());
+        }
+    }
+
+    /// The numbers of a golden: half or single precision.
+    #[cfg(feature = "pose")]
+    fn golden(name: &str) -> Vec<f32> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/annotators/golden.safetensors");
+        let bytes = std::fs::read(path).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let tensor = tensors.tensor(name).unwrap();
+        match tensor.dtype() {
+            safetensors::Dtype::F16 => {
+                tensor.data().as_chunks().0.iter().map(|&two| half::f16::from_le_bytes(two).to_f32()).collect()
+            }
+            _ => tensor.data().as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect(),
+        }
+    }
+
+    #[cfg(feature = "pose")]
+    #[test]
+    fn the_joints_are_those_that_the_published_graph_finds() {
+        use crate::exec::cpu::{CpuExecutor, CpuOptions};
+        use crate::exec::reference::ReferenceExecutor;
+
+        let (small, expected) = (golden("pose.picture"), golden("pose.joints"));
+        // The golden saw each pixel twice in both directions.
+        let pixels = (0..192 * 192).flat_map(|i| {
+            let at = (i / 192 / 2 * 96 + i % 192 / 2) * 3;
+            [small[at], small[at + 1], small[at + 2]]
+        });
+        let frame = Image::from_pixels(192, 192, 3, pixels.collect()).unwrap();
+        let cpu = CpuExecutor::new(CpuOptions { pin: false, ..CpuOptions::default() }).unwrap();
+        for executor in [&ReferenceExecutor as &dyn Executor, &cpu] {
+            let factory = PoseFactory::load(executor, PoseStyle::Openpose).unwrap();
+            let mut pose = factory.pose(&Map::new());
+            let found = pose.joints(&frame).unwrap();
+            for (i, (joint, expected)) in found.iter().zip(expected.as_chunks::<3>().0).enumerate() {
+                // A joint out of the picture is a guess.
+                let close = expected[2] > 0.2;
+                let apart = (joint.y - expected[0]).hypot(joint.x - expected[1]);
+                assert!(!close || apart < 2e-3, "joint {i}: {joint:?} for {expected:?}");
+                assert!((joint.score - expected[2]).abs() < 2e-3, "joint {i}: {joint:?} for {expected:?}");
+            }
+            // Beside the picture, what is in the middle of a wide one.
+            let mut wide = vec![0.0; 384 * 192 * 3];
+            for (to, from) in wide.chunks_exact_mut(384 * 3).zip(frame.pixels().chunks_exact(192 * 3)) {
+                to[96 * 3..][..192 * 3].copy_from_slice(from);
+            }
+            let found = pose.joints(&Image::from_pixels(384, 192, 3, wide).unwrap()).unwrap();
+            let shoulders = [5, 6].map(|i| (found[i].x - (0.25 + expected[3 * i + 1] / 2.0)).abs());
+            assert!(shoulders.iter().all(|apart| *apart < 0.03), "{found:?}");
         }
     }
 
