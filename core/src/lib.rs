@@ -54,6 +54,7 @@ mod stream;
 
 mod engine;
 
+pub use conditioning::transition::{Keyframe, Transition, travel};
 pub use engine::{
     Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Plan, Prepared,
     Snapshot, Update, Workbench,

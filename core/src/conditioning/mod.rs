@@ -3,3 +3,4 @@
 pub mod blend;
 pub mod seed;
 pub mod tokenizer;
+pub mod transition;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::text::{Encoding, Text};
 use crate::conditioning::blend::{blend, notice};
+use crate::conditioning::transition::Way;
 use crate::error::Result;
 use crate::params::{Interpolation, Notice, Weighted};
 
@@ -60,6 +61,18 @@ impl Conditioning {
             None => Arc::new(Encoding { states: Vec::new(), pooled: Vec::new(), cut: 0 }),
         };
         Ok(Self { prompt: Encoding { states, pooled, cut: 0 }, negative })
+    }
+
+    /// What counts on the way here.
+    ///
+    /// # Errors
+    ///
+    /// What blending reports.
+    pub(crate) fn on_the_way(&self, way: &Way<Self>) -> Result<Self> {
+        let (from, to) = (&way.from().prompt, &self.prompt);
+        let states = way.mix(&from.states, &to.states)?;
+        let pooled = if to.pooled.is_empty() { Vec::new() } else { way.mix(&from.pooled, &to.pooled)? };
+        Ok(Self { prompt: Encoding { states, pooled, cut: 0 }, negative: self.negative.clone() })
     }
 }
 

@@ -15,7 +15,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `InvalidFrame`, and what the device reports; the stream then goes on with the next frame.
+    /// `InvalidFrame`, and what the device reports, also for a [transition](Self::transition) under way; the stream then
+    /// goes on with the next frame.
     pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
@@ -37,6 +38,7 @@ impl Engine {
         let (width, height) = self.size();
         self.converter.to_signed(frame, self.workshop.options.fit, width, height, &mut self.buffers.image)?;
         timings.preprocess = Timings::micros(start.elapsed());
+        self.step()?;
         // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
         let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
         let shown = if kind == PictureKind::Passed { &self.buffers.image } else { &self.buffers.result };

@@ -22,6 +22,7 @@ mod piece;
 mod pipeline;
 mod room;
 mod text;
+mod transition;
 mod unet;
 mod update;
 mod workshop;
@@ -66,6 +67,8 @@ pub struct Engine {
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
     next_id: u64,
+    /// Whether each frame takes a step of the transition under way.
+    steps: bool,
     notices: Vec<Notice>,
 }
 
@@ -85,7 +88,7 @@ impl Engine {
 
     fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
         let workshop = Arc::new(workshop);
-        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, &[], &mut notices)?);
+        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, None, &[], &mut notices)?);
         Ok(Self {
             filter: new_filter(&pipeline.params),
             stream: StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone())?,
@@ -96,6 +99,7 @@ impl Engine {
             buffers: FrameBuffers::new(pipeline.memory)?,
             last_source: None,
             next_id: 0,
+            steps: false,
             notices,
             active: Active::Ready(pipeline),
             workshop,

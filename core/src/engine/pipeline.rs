@@ -11,6 +11,7 @@ use super::piece::Piece;
 use super::unet::{Layout, UnetNetworks, layout, wants_negative};
 use super::workshop::{Compiler, Workshop};
 use crate::conditioning::seed::seed_noise;
+use crate::conditioning::transition::Way;
 use crate::error::Result;
 use crate::exec::Constants;
 use crate::net::Shape;
@@ -23,6 +24,8 @@ use crate::stream::StreamConfig;
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) params: StreamDiffusionParams,
+    /// Where it is between two prompts, during a transition.
+    pub(crate) way: Option<Way<Conditioning>>,
     pub(crate) pieces: Pieces,
     pub(crate) stream: StreamConfig,
     pub(crate) memory: FrameMemory,
@@ -34,7 +37,10 @@ pub(crate) struct Pieces {
     models: Piece<ModelKey, Models>,
     autoencoder: Piece<SizeKey, Codec>,
     unet: Piece<UnetKey, UnetNetworks>,
-    conditioning: Piece<(ModelKey, PromptKey), Conditioning>,
+    /// The prompt's own.
+    target: Piece<(ModelKey, PromptKey), Conditioning>,
+    /// What counts: the prompt's own, but during a transition.
+    conditioning: Piece<ConditioningKey, Conditioning>,
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
 }
@@ -59,9 +65,15 @@ struct UnetKey {
 }
 
 #[derive(Debug, Clone, PartialEq)]
+struct ConditioningKey {
+    target: (ModelKey, PromptKey),
+    way: Option<Way<Conditioning>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 struct ConstantsKey {
     unet: UnetKey,
-    prompt: PromptKey,
+    conditioning: ConditioningKey,
     table: StepTable,
 }
 
@@ -74,8 +86,8 @@ struct NoiseKey {
 }
 
 impl Pipeline {
-    /// Makes what `params` (already validated) stand for, sharing what `base`, the pipeline in whose place it comes, and
-    /// then `others` have. Slow where something is loaded; touches nothing that is in use.
+    /// Makes what `params` (already validated) stand for, but for the prompt where it is still on the `way`, sharing what
+    /// `base`, the pipeline in whose place it comes, and then `others` have. Slow where something is loaded; touches nothing that is in use.
     ///
     /// # Errors
     ///
@@ -84,6 +96,7 @@ impl Pipeline {
     pub(crate) fn build(
         workshop: &Workshop,
         params: StreamDiffusionParams,
+        way: Option<Way<Conditioning>>,
         base: Option<&Self>,
         others: &[&Self],
         notices: &mut Vec<Notice>,
@@ -91,7 +104,8 @@ impl Pipeline {
         check_service_size(&workshop.options, &params)?;
         let previous: Vec<&Pieces> = base.into_iter().chain(others.iter().copied()).map(|one| &one.pieces).collect();
         let held = base.map_or(0, |pipeline| pipeline.memory.arena * size_of::<f32>());
-        let mut assembly = Assembly { workshop, params: &params, previous: &previous, held, notices };
+        let mut assembly =
+            Assembly { workshop, params: &params, way: way.as_ref(), previous: &previous, held, notices };
         let (pieces, table) = assembly.pieces()?;
         let pixels = params.width as usize * params.height as usize;
         let memory = FrameMemory::of(pieces.codec(), pieces.unet(), pixels);
@@ -109,7 +123,7 @@ impl Pipeline {
         if !previous.iter().any(|other| Arc::ptr_eq(other.models.get(), pieces.models.get())) {
             notices.extend(pieces.models().save_packed());
         }
-        Ok(Self { params, pieces, stream, memory })
+        Ok(Self { params, way, pieces, stream, memory })
     }
 
     /// Whether latents of `other` can go on in this pipeline: same networks, same size.
@@ -139,6 +153,11 @@ impl Pieces {
         self.unet.get()
     }
 
+    /// What the UNet is told of the prompt.
+    pub(crate) fn conditioning(&self) -> &Arc<Conditioning> {
+        self.conditioning.get()
+    }
+
     /// What prompt and schedule give the UNet.
     pub(crate) fn constants(&self) -> &[Constants] {
         self.constants.get()
@@ -150,6 +169,7 @@ impl Pieces {
 struct Assembly<'a> {
     workshop: &'a Workshop,
     params: &'a StreamDiffusionParams,
+    way: Option<&'a Way<Conditioning>>,
     /// Pieces that may be what is needed, most likely first.
     previous: &'a [&'a Pieces],
     /// Bytes of scratch memory that the engine already has.
@@ -173,12 +193,15 @@ impl<'a> Assembly<'a> {
         let active = workshop.options.cfg_type.active(params.guidance_scale as f32);
         let layout = layout(workshop.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
         let prompt = prompt_key(params, &layout);
-        let unet = self.unet(loaded, UnetKey { size, layout, cached_attention: params.cached_attention.enabled }, latent)?;
-        let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
-        let key = ConstantsKey { unet: unet.key().clone(), prompt, table: table.clone() };
+        let unet =
+            self.unet(loaded, UnetKey { size, layout, cached_attention: params.cached_attention.enabled }, latent)?;
+        let target = self.target(loaded, (models.key().clone(), prompt))?;
+        let conditioning = self.conditioning(&target)?;
+        let key =
+            ConstantsKey { unet: unet.key().clone(), conditioning: conditioning.key().clone(), table: table.clone() };
         let constants = self.constants(loaded, unet.get(), conditioning.get(), key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
-        Ok((Pieces { models, autoencoder, unet, conditioning, constants, noise }, table))
+        Ok((Pieces { models, autoencoder, unet, target, conditioning, constants, noise }, table))
     }
 
     /// What is there of one piece.
@@ -206,17 +229,30 @@ impl<'a> Assembly<'a> {
     fn unet(&self, models: &Models, key: UnetKey, latent: Shape) -> Result<Piece<UnetKey, UnetNetworks>> {
         Piece::reuse(self.kept(|pieces| &pieces.unet), key, |key| {
             let compiler = Compiler { executor: &*self.workshop.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, &compiler, &key.layout, [latent.h, latent.w], key.cached_attention).map(Arc::new)
+            UnetNetworks::compile(models, &compiler, &key.layout, [latent.h, latent.w], key.cached_attention)
+                .map(Arc::new)
         })
     }
 
-    fn conditioning(
+    fn target(
         &mut self,
         models: &Models,
         key: (ModelKey, PromptKey),
     ) -> Result<Piece<(ModelKey, PromptKey), Conditioning>> {
-        Piece::reuse(self.kept(|pieces| &pieces.conditioning), key, |(_, prompt)| {
+        Piece::reuse(self.kept(|pieces| &pieces.target), key, |(_, prompt)| {
             Conditioning::new(&models.text, prompt, self.notices).map(Arc::new)
+        })
+    }
+
+    /// The prompt's own conditioning, or what leads to it.
+    fn conditioning(
+        &self,
+        target: &Piece<(ModelKey, PromptKey), Conditioning>,
+    ) -> Result<Piece<ConditioningKey, Conditioning>> {
+        let key = ConditioningKey { target: target.key().clone(), way: self.way.cloned() };
+        Piece::reuse(self.kept(|pieces| &pieces.conditioning), key, |key| match &key.way {
+            Some(way) => target.get().on_the_way(way).map(Arc::new),
+            None => Ok(target.get().clone()),
         })
     }
 

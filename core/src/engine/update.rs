@@ -6,6 +6,7 @@ use super::memory::FrameBuffers;
 use super::past::PastFrames;
 use super::pipeline::Pipeline;
 use super::room;
+use super::transition::way_on;
 use super::workshop::Workshop;
 use crate::error::Result;
 use crate::exec::Arena;
@@ -80,7 +81,10 @@ impl Workbench {
         let changes = base.as_ref().map(|base| diff(&base.params, &params)).unwrap_or_default();
         let pipeline = match &base {
             Some(base) if changes.is_empty() => base.clone(),
-            _ => Arc::new(Pipeline::build(&self.0, params, base.as_deref(), &others, &mut notices)?),
+            _ => {
+                let way = base.as_ref().and_then(|base| way_on(base, &params));
+                Arc::new(Pipeline::build(&self.0, params, way, base.as_deref(), &others, &mut notices)?)
+            }
         };
         let update = Update { cost: total_cost(&changes), changes, notices };
         Prepared::new(self.0.clone(), pipeline, base, update)
