@@ -144,9 +144,9 @@ mod tests {
         let (params, mut timeline) = script(&args, 90).unwrap();
         assert_eq!(params.prompt, "a".to_owned().into());
         assert!(timeline.due(29).is_none());
-        assert_eq!(timeline.due(30).unwrap().to_json(), r#"{"prompt":"b"}"#);
+        assert_eq!(patch(timeline.due(30)), r#"{"prompt":"b"}"#);
         assert!(timeline.due(59).is_none());
-        assert_eq!(timeline.due(60).unwrap().to_json(), r#"{"prompt":"c"}"#);
+        assert_eq!(patch(timeline.due(60)), r#"{"prompt":"c"}"#);
     }
 
     #[test]
