@@ -61,8 +61,8 @@ mod stream;
 mod engine;
 
 pub use engine::{
-    Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Plan, Prepared,
-    Snapshot, Update, Workbench,
+    ControlImages, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Plan,
+    Prepared, Snapshot, Update, Workbench,
 };
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;

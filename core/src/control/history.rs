@@ -1,5 +1,7 @@
 //! The embedded control images of the frames in flight, where each row is to have its own frame's.
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// The last embeddings, one for each stage: the frame that enters has the newest, the one at stage `i` that of `i`
 /// frames before.
 #[derive(Debug, Default)]
@@ -14,21 +16,36 @@ pub struct History {
 }
 
 impl History {
-    /// Gives the history `stages` embeddings of `len` numbers each. Frames in flight keep theirs, stages that come new
-    /// have the newest frame's, as the stream itself does; another `len` forgets all.
-    pub fn resize(&mut self, len: usize, stages: usize) {
-        let had = self.stages();
-        if len != self.len {
-            *self = Self { len, slots: vec![0.0; len * stages], head: 0, primed: false };
-        } else if stages != had {
-            let mut slots = vec![0.0; len * stages];
-            if self.primed {
-                for stage in 1..stages {
-                    let from = self.slot(if stage < had { stage } else { 1 });
-                    slots[stage * len..(stage + 1) * len].copy_from_slice(&self.slots[from]);
-                }
+    /// Makes room for `stages` embeddings of `len` numbers each.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    pub fn with_room(len: usize, stages: usize) -> Result<Self> {
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(len.saturating_mul(stages)).map_err(|error| {
+            let text = format!("no memory for {stages} embedded control images of {len} numbers");
+            Error::new(ErrorKind::OutOfMemory, text).with_source(error)
+        })?;
+        slots.resize(len * stages, 0.0);
+        Ok(Self { len, slots, head: 0, primed: false })
+    }
+
+    /// Takes over the frames in flight. Those at stages that there were before keep their images; stages that come new
+    /// have the newest frame's, as the stream itself does. Images of another size are forgotten.
+    pub fn take_over(&mut self, old: &mut Self) {
+        let (stages, had, len) = (self.stages(), old.stages(), self.len);
+        if len != old.len {
+            return;
+        }
+        if stages == had {
+            std::mem::swap(self, old);
+        } else if old.primed {
+            for stage in 1..stages {
+                let from = old.slot(if stage < had { stage } else { 1 });
+                self.slots[stage * len..(stage + 1) * len].copy_from_slice(&old.slots[from]);
             }
-            (self.slots, self.head) = (slots, 0);
+            (self.head, self.primed) = (0, true);
         }
     }
 
@@ -87,8 +104,12 @@ mod tests {
     }
 
     fn history(stages: usize) -> History {
-        let mut history = History::default();
-        history.resize(2, stages);
+        History::with_room(2, stages).unwrap()
+    }
+
+    fn grown(mut old: History, len: usize, stages: usize) -> History {
+        let mut history = History::with_room(len, stages).unwrap();
+        history.take_over(&mut old);
         history
     }
 
@@ -117,12 +138,12 @@ mod tests {
         for first in [1, 2, 3] {
             let mut history = history(first);
             (1..=4).for_each(|number| drop(step(&mut history, number)));
-            history.resize(2, 4);
+            let mut history = grown(history, 2, 4);
             let expected: Vec<f32> = (0..4).map(|stage| if stage < first { 5.0 - stage as f32 } else { 4.0 }).collect();
             assert_eq!(step(&mut history, 5), expected, "{first}");
-            history.resize(2, 2);
+            let mut history = grown(history, 2, 2);
             assert_eq!(step(&mut history, 6), [6.0, 5.0]);
-            history.resize(2, 1);
+            let mut history = grown(history, 2, 1);
             assert_eq!(step(&mut history, 7), [7.0]);
         }
     }
@@ -131,7 +152,7 @@ mod tests {
     fn embeddings_of_another_size_forget_the_frames() {
         let mut history = history(2);
         step(&mut history, 1);
-        history.resize(3, 2);
+        let mut history = grown(history, 3, 2);
         assert_eq!(step(&mut history, 2), [2.0, 2.0]);
     }
 

@@ -4,12 +4,14 @@ pub mod cpu;
 pub mod memory;
 pub mod observe;
 pub mod reference;
+mod slices;
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 pub use self::cpu::background;
+pub use self::slices::Slices;
 use crate::error::Result;
 use crate::net::{Program, Weights, pages};
 
