@@ -11,6 +11,7 @@ use crate::exec::cpu::{CpuExecutor, CpuOptions};
 use crate::exec::reference::ReferenceExecutor;
 use crate::load::ModelSource;
 use crate::params::{StreamDiffusionParams, notices};
+use crate::preprocess::Registry;
 
 /// Puts an [`Engine`] together: where models come from, the first parameters, options.
 #[derive(Debug, Clone)]
@@ -77,7 +78,7 @@ impl EngineBuilder {
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
-        Engine::new(Workshop { source, options, executor, observer }, params, notices)
+        Engine::new(Workshop { source, options, executor, registry: Registry::new(), observer }, params, notices)
     }
 }
 

@@ -153,13 +153,10 @@ mod tests {
     #[test]
     fn the_oldest_frame_leaves_and_only_every_nth_is_kept() {
         let mut all = ring(2);
-        assert_eq!((1..=5).map(|number| run(&mut all, 1, number)).collect::<Vec<_>>(), [
-            vec![],
-            vec![1],
-            vec![1, 2],
-            vec![2, 3],
-            vec![3, 4]
-        ]);
+        assert_eq!(
+            (1..=5).map(|number| run(&mut all, 1, number)).collect::<Vec<_>>(),
+            [vec![], vec![1], vec![1, 2], vec![2, 3], vec![3, 4]]
+        );
         let mut some = ring(2);
         (1..=9).for_each(|number| drop(run(&mut some, 3, number)));
         assert_eq!(run(&mut some, 3, 10), [6, 9]);

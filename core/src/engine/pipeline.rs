@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::checks::{check_model_size, check_service_size, step_table};
 use super::codec::Codec;
 use super::conditioning::{Conditioning, PromptKey};
+use super::control::{Around, Controls, Loaded, Told};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
-use super::unet::{Layout, UnetNetworks, layout, wants_negative};
+use super::unet::{Extras, Layout, UnetNetworks, layout, wants_negative};
 use super::workshop::{Compiler, Workshop};
 use crate::conditioning::seed::seed_noise;
 use crate::error::Result;
@@ -37,6 +38,7 @@ pub(crate) struct Pieces {
     conditioning: Piece<(ModelKey, PromptKey), Conditioning>,
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
+    pub(super) controls: Controls,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +57,7 @@ pub(super) struct SizeKey {
 struct UnetKey {
     size: SizeKey,
     layout: Layout,
-    cached_attention: bool,
+    extras: Extras,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +96,7 @@ impl Pipeline {
         let mut assembly = Assembly { workshop, params: &params, previous: &previous, held, notices };
         let (pieces, table) = assembly.pieces()?;
         let pixels = params.width as usize * params.height as usize;
-        let memory = FrameMemory::of(pieces.codec(), pieces.unet(), pixels);
+        let memory = FrameMemory::of(pieces.codec(), pieces.unet(), &pieces.controls, pixels);
         memory.require(base.map(|pipeline| pipeline.memory))?;
         let stream = StreamConfig {
             table: Arc::new(table),
@@ -173,12 +175,17 @@ impl<'a> Assembly<'a> {
         let active = workshop.options.cfg_type.active(params.guidance_scale as f32);
         let layout = layout(workshop.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
         let prompt = prompt_key(params, &layout);
-        let unet = self.unet(loaded, UnetKey { size, layout, cached_attention: params.cached_attention.enabled }, latent)?;
+        let around = self.around(loaded, &layout, latent);
+        let controls = Loaded::load(around, self.notices)?;
+        let extras = Extras { residuals: controls.any(), cached_attention: params.cached_attention.enabled };
+        let unet = self.unet(loaded, UnetKey { size, layout: layout.clone(), extras }, latent)?;
         let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
+        let told = Told { conditioning: conditioning.get(), prompt: &prompt, table: &table };
+        let controls = controls.assemble(&told)?;
         let key = ConstantsKey { unet: unet.key().clone(), prompt, table: table.clone() };
         let constants = self.constants(loaded, unet.get(), conditioning.get(), key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
-        Ok((Pieces { models, autoencoder, unet, conditioning, constants, noise }, table))
+        Ok((Pieces { models, autoencoder, unet, conditioning, constants, noise, controls }, table))
     }
 
     /// What is there of one piece.
@@ -206,8 +213,18 @@ impl<'a> Assembly<'a> {
     fn unet(&self, models: &Models, key: UnetKey, latent: Shape) -> Result<Piece<UnetKey, UnetNetworks>> {
         Piece::reuse(self.kept(|pieces| &pieces.unet), key, |key| {
             let compiler = Compiler { executor: &*self.workshop.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, &compiler, &key.layout, [latent.h, latent.w], key.cached_attention).map(Arc::new)
+            UnetNetworks::compile(models, &compiler, &key.layout, latent, key.extras).map(Arc::new)
         })
+    }
+
+    /// What ControlNets are made of.
+    fn around<'b>(&self, models: &'b Models, layout: &'b Layout, latent: Shape) -> Around<'b>
+    where
+        'a: 'b,
+    {
+        let previous = self.previous.iter().map(|pieces| &pieces.controls).collect();
+        let (workshop, params, held) = (self.workshop, self.params, self.held);
+        Around { workshop, params, models, layout, latent, held, previous }
     }
 
     fn conditioning(

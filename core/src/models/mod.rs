@@ -7,6 +7,7 @@
 mod autoencoder;
 mod clip;
 pub mod config;
+mod controlnet;
 mod embedding;
 mod family;
 pub mod known;
@@ -18,7 +19,8 @@ mod vae;
 
 pub use autoencoder::Autoencoder;
 pub use clip::{TextStates, clip_program};
-pub use config::{ClipTextConfig, UnetConfig};
+pub use config::{ClipTextConfig, ControlNetModelConfig, UnetConfig};
+pub use controlnet::{ControlNetShape, controlnet_embedding_program, controlnet_program};
 pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
 pub use family::ModelFamily;
-pub use unet::{TEXT_TOKENS, UnetShape, unet_program};
+pub use unet::{TEXT_TOKENS, UnetShape, residual_shapes, unet_program};

@@ -26,6 +26,8 @@ pub struct UnetShape {
     pub guidance_embedding: bool,
     /// Whether each row attends to itself in earlier frames as well, wherever it attends to itself.
     pub cached_attention: bool,
+    /// Whether ControlNets add to what the way up and the middle are given.
+    pub residuals: bool,
 }
 
 impl UnetShape {
@@ -40,8 +42,27 @@ impl UnetShape {
             text_of_row: vec![0; rows],
             guidance_embedding: false,
             cached_attention: false,
+            residuals: false,
         }
     }
+}
+
+/// The shapes of what ControlNets add, for each row: first what the way up wants, in the order in which the way down
+/// makes it, then what comes out of the middle.
+pub fn residual_shapes(config: &UnetConfig, height: usize, width: usize) -> Vec<Shape> {
+    let (mut h, mut w) = (height, width);
+    let first = config.down.first().map(|block| Shape::new(1, h, w, block.channels));
+    let mut shapes: Vec<Shape> = first.into_iter().collect();
+    for (i, block) in config.down.iter().enumerate() {
+        shapes.extend(std::iter::repeat_n(Shape::new(1, h, w, block.channels), block.resnets));
+        if i + 1 < config.down.len() {
+            // What is added has the shape that a halving convolution leaves, whichever way it pads.
+            (h, w) = (h / 2, w / 2);
+            shapes.push(Shape::new(1, h, w, block.channels));
+        }
+    }
+    shapes.extend(config.down.last().map(|block| Shape::new(1, h, w, block.channels)));
+    shapes
 }
 
 /// Tokens of a text, as every text encoder of these models gives them.
@@ -63,6 +84,7 @@ const MAX_SIDE: usize = 1024;
 /// | `pooled` | `[rows, 1, 1, added.pooled_dim]` | constant | `added` |
 /// | `time_ids` | `[rows, 1, 1, 6 * added.time_dim]` | constant | `added` |
 /// | `sample` | `[rows, height, width, in_channels]` | frame | |
+/// | `down_residual.0` … and `mid_residual` | [`residual_shapes`], for each row | frame | `shape.residuals` |
 ///
 /// Output: `eps`, `[rows, height, width, out_channels]`. The embeddings come from
 /// [`timestep_embedding`](super::timestep_embedding) and its neighbours.
@@ -80,6 +102,7 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     let time = time_embedding(b, config, shape);
     let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
     let sample = b.input("sample", sample, Rate::Frame);
+    let residuals = if shape.residuals { residual_inputs(b, config, shape) } else { Vec::new() };
 
     let mut x = conv(b, "conv_in", sample, config.down[0].channels, config.conv_in_kernel);
     let mut skips = vec![x];
@@ -88,6 +111,11 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     }
     if let Some(mid) = &config.mid {
         x = b.scope("mid_block", |b| mid_block(b, config, mid, x, time, text));
+    }
+    if let Some((&mid, down)) = residuals.split_last() {
+        // The way down itself never sees them.
+        skips = skips.into_iter().zip(down).map(|(skip, &residual)| b.add(skip, residual)).collect();
+        x = b.add(x, mid);
     }
     for i in 0..config.up.len() {
         x = b.scope(format!("up_blocks.{i}"), |b| up_block(b, config, i, x, time, text, &mut skips));
@@ -104,12 +132,24 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     Ok(builder.finish())
 }
 
-fn conv(b: &mut ProgramBuilder, name: &str, x: ValueId, c_out: usize, kernel: usize) -> ValueId {
+fn residual_inputs(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> Vec<ValueId> {
+    let shapes = residual_shapes(config, shape.height, shape.width);
+    let down = shapes.len() - 1;
+    let input = |(i, one): (usize, Shape)| b.input(residual_name(i, down), Shape { n: shape.rows, ..one }, Rate::Frame);
+    shapes.into_iter().enumerate().map(input).collect()
+}
+
+/// The name of residual `i`, where `down` of them belong to the way down.
+pub(super) fn residual_name(i: usize, down: usize) -> String {
+    if i < down { format!("down_residual.{i}") } else { "mid_residual".to_owned() }
+}
+
+pub(super) fn conv(b: &mut ProgramBuilder, name: &str, x: ValueId, c_out: usize, kernel: usize) -> ValueId {
     b.conv2d(name, x, c_out, kernel, 1, Padding::all(kernel / 2), false, true)
 }
 
 /// The embedding of timesteps, guidance and added conditions, activated as every resnet wants it.
-fn time_embedding(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> ValueId {
+pub(super) fn time_embedding(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> ValueId {
     let time = &config.time;
     let vector = |width: usize| Shape::vector(shape.rows, width);
     let mut x = b.input("timestep_embedding", vector(time.input_dim), Rate::Constant);
@@ -136,7 +176,7 @@ fn mlp(b: &mut ProgramBuilder, x: ValueId, dim: usize) -> ValueId {
     b.linear("linear_2", x, dim, true)
 }
 
-fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> {
+pub(super) fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> {
     let refuse = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
     for (what, value, most) in [
         ("rows", shape.rows, MAX_ROWS),

@@ -2,6 +2,7 @@
 
 use super::allowed::Allowed;
 use super::names::named_enum;
+use super::settings::{FlowOutput, MaskOutput, UpscaleAlgorithm};
 
 named_enum! {
     /// Names a processor of a chain, or the preprocessor of a ControlNet.
@@ -82,7 +83,7 @@ const SHARPEN: &[Parameter] = &[
 ];
 const UPSCALE: &[Parameter] = &[
     ("scale_factor", Allowed::Number { min: 1.0, max: 8.0 }),
-    ("algorithm", Allowed::Choice(&["bilinear", "lanczos", "bicubic", "nearest"])),
+    ("algorithm", Allowed::Choice(UpscaleAlgorithm::NAMES)),
 ];
 const STANDARD_LINEART: &[Parameter] = &[
     ("detect_resolution", PIXELS),
@@ -109,14 +110,14 @@ const MEDIAPIPE_SEGMENTATION: &[Parameter] = &[
     ("mask_threshold", UNIT),
     ("blur_radius", Allowed::Integer { min: 0, max: 255, step: 1 }),
     ("invert_mask", Allowed::Flag),
-    ("output_mode", Allowed::Choice(&["binary", "alpha", "background"])),
+    ("output_mode", Allowed::Choice(MaskOutput::NAMES)),
 ];
 const TEMPORAL_NET: &[Parameter] = &[
     ("engine_path", PATH),
     ("flow_strength", Allowed::Number { min: 0.0, max: 2.0 }),
     ("height", PIXELS),
     ("width", PIXELS),
-    ("output_format", Allowed::Choice(&["concat", "warped_only"])),
+    ("output_format", Allowed::Choice(FlowOutput::NAMES)),
 ];
 
 impl ProcessorName {

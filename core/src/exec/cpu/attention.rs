@@ -316,13 +316,7 @@ impl Piece<'_> {
     /// # Safety
     ///
     /// As `run`; `rows` are addresses of `width` numbers for all rows of a tile.
-    unsafe fn block(
-        &self,
-        rows: &[*const u8; TALLEST],
-        block: Block,
-        [at, count]: [usize; 2],
-        causal: Option<usize>,
-    ) {
+    unsafe fn block(&self, rows: &[*const u8; TALLEST], block: Block, [at, count]: [usize; 2], causal: Option<usize>) {
         let (layout, kernels, first_key) = (self.layout, self.run.kernels, block.first);
         let block_values = block.head.wrapping_add(layout.keys_len() * layout.size);
         let padded = KEYS.min(layout.padded_keys() - first_key);

@@ -5,11 +5,13 @@
 
 mod autoencoder;
 mod clip;
+mod controlnet;
 mod reader;
 mod unet;
 
 pub use autoencoder::{AutoencoderKlConfig, TinyAutoencoderConfig};
 pub use clip::ClipTextConfig;
+pub use controlnet::ControlNetModelConfig;
 pub use unet::{AddedConfig, AttentionConfig, BlockConfig, TimeConfig, UnetConfig};
 
 /// Most channels a layer may have; published UNets stay below 2,048.

@@ -82,9 +82,8 @@ fn what_is_kept_counts_and_what_is_not_filled_does_not() {
     for executor in executors.chain([Box::new(ReferenceExecutor) as Box<dyn Executor>]) {
         let network = compile(&*executor, &program);
         let mut frames = keys(&*network, 2);
-        let mut run = |number, filled, keep| {
-            frame(&*network, number, &mut Past { frames: &mut frames, filled, keep }).unwrap()
-        };
+        let mut run =
+            |number, filled, keep| frame(&*network, number, &mut Past { frames: &mut frames, filled, keep }).unwrap();
         let plain = run(1, 0, None);
         assert_eq!(plain, run(1, 0, Some(0)));
         let with_itself = run(1, 1, Some(1));
