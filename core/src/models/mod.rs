@@ -6,9 +6,11 @@
 
 mod autoencoder;
 mod clip;
+mod clip_vision;
 pub mod config;
 mod embedding;
 mod family;
+pub mod ip_adapter;
 pub mod known;
 mod layers;
 mod taesd;
@@ -18,7 +20,8 @@ mod vae;
 
 pub use autoencoder::Autoencoder;
 pub use clip::{TextStates, clip_program};
-pub use config::{ClipTextConfig, UnetConfig};
+pub use clip_vision::{ClipVisionWeights, VisionStates, clip_patches, clip_vision_program};
+pub use config::{ClipTextConfig, ClipVisionConfig, UnetConfig};
 pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
 pub use family::ModelFamily;
 pub use unet::{TEXT_TOKENS, UnetShape, unet_program};

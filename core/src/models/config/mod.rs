@@ -5,11 +5,13 @@
 
 mod autoencoder;
 mod clip;
+mod clip_vision;
 mod reader;
 mod unet;
 
 pub use autoencoder::{AutoencoderKlConfig, TinyAutoencoderConfig};
 pub use clip::ClipTextConfig;
+pub use clip_vision::ClipVisionConfig;
 pub use unet::{AddedConfig, AttentionConfig, BlockConfig, TimeConfig, UnetConfig};
 
 /// Most channels a layer may have; published UNets stay below 2,048.
