@@ -54,9 +54,10 @@ mod stream;
 
 mod engine;
 
+pub use conditioning::style::style_data_uri;
 pub use engine::{
     Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Plan, Prepared,
-    Snapshot, Update, Workbench,
+    Snapshot, StyleImages, Update, Workbench,
 };
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dreamframe::conditioning::style::StyleImage;
 use dreamframe::exec::{Dtype, Executor};
+use dreamframe::load::WeightFiles;
 use dreamframe::models::ip_adapter::{
     AdapterConfig, AdapterKind, Place, cross_attentions, keys_program, tokens_program,
 };
@@ -14,7 +15,7 @@ use dreamframe::models::{
     time_ids_embedding, timestep_embedding, unet_program,
 };
 use dreamframe::net::{Program, Rate, WeightSource, Weights};
-use dreamframe_tests::{Golden, Tensors, executors, mean_error, relative_error, run};
+use dreamframe_tests::{Golden, executors, mean_error, relative_error, run};
 
 const CASES: [(&str, AdapterKind); 4] = [
     ("sd15_regular", AdapterKind::Regular),
@@ -50,13 +51,14 @@ struct Case {
 
 impl Case {
     fn open(name: &'static str) -> Self {
-        let tensors = Tensors::open(folder().join(format!("{name}.safetensors")));
-        let config = AdapterConfig::read(tensors.names(), &tensors).unwrap();
-        let latents = tensors.has("image_proj.latents").then(|| tensors.numbers("image_proj.latents"));
+        let bytes = std::fs::read(folder().join(format!("{name}.safetensors"))).unwrap();
+        let files = WeightFiles::from_bytes(name, bytes).unwrap();
+        let config = AdapterConfig::read(files.names(), &files).unwrap();
+        let latents = config.latents_shape().map(|(name, shape)| files.read(name, &shape).unwrap());
         let unet = Golden::family(name.split('_').next().unwrap());
         let unet_config = UnetConfig::from_json(&unet.config("unet")).unwrap();
         let golden = Golden::folder(folder());
-        Self { name, config, weights: Weights::new(Arc::new(tensors)), latents, unet, unet_config, golden }
+        Self { name, config, weights: Weights::new(Arc::new(files)), latents, unet, unet_config, golden }
     }
 
     fn numbers(&self, what: &str) -> Vec<f32> {

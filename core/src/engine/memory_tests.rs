@@ -69,7 +69,11 @@ fn engine(side: u32) -> Result<Engine> {
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
     let executor = Arc::new(Greedy);
-    Engine::new(Workshop { source: ModelSource::Demo, options, executor, observer: None }, params, Vec::new())
+    Engine::new(
+        Workshop { source: ModelSource::Demo, options, executor, observer: None, style_images: None },
+        params,
+        Vec::new(),
+    )
 }
 
 #[test]

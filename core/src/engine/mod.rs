@@ -9,6 +9,9 @@ mod checks;
 mod codec;
 mod conditioning;
 mod frame;
+mod ip_adapter;
+#[cfg(all(test, feature = "demo-model"))]
+mod ip_adapter_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -20,6 +23,7 @@ mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod style;
 mod text;
 mod unet;
 mod update;
@@ -32,6 +36,7 @@ use self::memory::FrameBuffers;
 pub use self::options::{EngineOptions, ExecutorKind};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
 use crate::error::{Error, ErrorKind, Result};

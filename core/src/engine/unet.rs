@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::conditioning::Conditioning;
+use super::ip_adapter::ImagePrompt;
 use super::models::Models;
 use super::workshop::Compiler;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,7 +38,7 @@ pub(crate) struct UnetNetworks {
 }
 
 impl UnetNetworks {
-    /// Compiles what `layout` needs for latents of `height` x `width`.
+    /// Compiles what `layout` needs for latents of `height` x `width`, and for rows that see so many tokens of an image.
     ///
     /// # Errors
     ///
@@ -46,8 +47,8 @@ impl UnetNetworks {
         models: &Models,
         compiler: &Compiler<'_>,
         layout: &Layout,
-        height: usize,
-        width: usize,
+        [height, width]: [usize; 2],
+        image_tokens: usize,
     ) -> Result<Self> {
         let text_rows = if wants_negative(layout) { 2 } else { 1 };
         let mut made: Vec<(Vec<usize>, Arc<dyn Network>)> = Vec::new();
@@ -61,6 +62,7 @@ impl UnetNetworks {
                     let shape = UnetShape {
                         text_rows,
                         text_of_row: text_of_row.clone(),
+                        image_tokens,
                         ..UnetShape::new(call.len(), height, width)
                     };
                     let network = compiler.compile(unet_program(&models.unet, &shape)?, &models.unet_weights)?;
@@ -73,7 +75,7 @@ impl UnetNetworks {
         Ok(Self { layout: layout.clone(), networks })
     }
 
-    /// Works out what prompt and schedule give: one set of constants for each call. `size` is the picture's, in pixels.
+    /// Works out what prompt, schedule and image give: one set of constants for each call. `size` is the picture's, in pixels.
     ///
     /// # Errors
     ///
@@ -84,6 +86,7 @@ impl UnetNetworks {
         conditioning: &Conditioning,
         table: &StepTable,
         (width, height): (u32, u32),
+        image: &ImagePrompt<'_>,
     ) -> Result<Vec<Constants>> {
         let mut states = conditioning.prompt.states.clone();
         if wants_negative(&self.layout) {
@@ -93,20 +96,15 @@ impl UnetNetworks {
         let one = |(call, network): (&Vec<UnetRow>, &Arc<dyn Network>)| {
             let timesteps: Vec<f32> =
                 call.iter().filter_map(|row| table.steps().get(row.stage)).map(|step| step.timestep as f32).collect();
-            let embedding = timestep_embedding(&timesteps, &models.unet);
-            if models.unet.added.is_none() {
-                return network.constants(&[&states, &embedding]);
+            let mut inputs = vec![timestep_embedding(&timesteps, &models.unet)];
+            if models.unet.added.is_some() {
+                inputs.push(pooled(call, conditioning));
+                let sizes = vec![[height, width, 0.0, 0.0, height, width]; call.len()];
+                inputs.push(time_ids_embedding(&sizes, &models.unet));
             }
-            let pooled: Vec<f32> = call
-                .iter()
-                .flat_map(|row| match row.text {
-                    TextRow::Prompt => &conditioning.prompt.pooled,
-                    TextRow::Negative => &conditioning.negative.pooled,
-                })
-                .copied()
-                .collect();
-            let sizes = vec![[height, width, 0.0, 0.0, height, width]; call.len()];
-            network.constants(&[&states, &embedding, &pooled, &time_ids_embedding(&sizes, &models.unet)])
+            inputs.extend(image.inputs(call, table.steps().len()));
+            let inputs: Vec<&[f32]> = [&*states].into_iter().chain(inputs.iter().map(Vec::as_slice)).collect();
+            network.constants(&inputs)
         };
         self.layout.iter().zip(&self.networks).map(one).collect()
     }
@@ -120,6 +118,15 @@ impl UnetNetworks {
     pub(crate) fn arena_len(&self) -> usize {
         self.networks.iter().map(|network| network.arena_len()).max().unwrap_or(0)
     }
+}
+
+/// The pooled text of each row of a call.
+fn pooled(call: &[UnetRow], conditioning: &Conditioning) -> Vec<f32> {
+    let of_row = |row: &UnetRow| match row.text {
+        TextRow::Prompt => &conditioning.prompt.pooled,
+        TextRow::Negative => &conditioning.negative.pooled,
+    };
+    call.iter().flat_map(of_row).copied().collect()
 }
 
 /// The place of a text in the UNet's input: the prompt first.

@@ -111,9 +111,6 @@ pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<
             refuse(format!("controlnets[{i}]"), &format!("enables {:?}: ControlNets are", net.model_id));
         }
     }
-    if params.ip_adapter.enabled {
-        refuse("ip_adapter.enabled".into(), "is true: IP-Adapters are");
-    }
     if let Some(name) = params.lora_dict.keys().next() {
         refuse("lora_dict".into(), &format!("names {name:?}: merging of LoRAs is"));
     }
@@ -195,7 +192,6 @@ mod tests {
     fn everything_that_is_missing_is_named_at_once() {
         let mut params = Params::daydream();
         params.controlnets.truncate(1);
-        params.ip_adapter.enabled = true;
         params.lora_dict.insert("a/b".into(), 1.0);
         params.cached_attention.enabled = true;
         params.use_safety_checker = true;
@@ -206,9 +202,9 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let parts = error.to_string();
         let parts: Vec<_> = parts.split("; ").collect();
-        assert_eq!(parts.len(), 6);
+        assert_eq!(parts.len(), 5);
         assert!(parts[0].starts_with("controlnets[0] enables \"thibaud/"));
         params.latent_postprocessing.enabled = false;
-        assert_eq!(unsupported(&params, false).len(), 5);
+        assert_eq!(unsupported(&params, false).len(), 4);
     }
 }

@@ -54,6 +54,8 @@ pub struct AdapterConfig {
     layers: Vec<(usize, usize)>,
 }
 
+/// What a resampler's tokens begin as.
+const LATENTS: &str = "image_proj.latents";
 /// Width of a resampler's heads.
 const HEAD: usize = 64;
 /// Most tokens of an image; published adapters have up to 257.
@@ -71,7 +73,7 @@ impl AdapterConfig {
         let names: BTreeSet<&str> = names.into_iter().collect();
         let shapes = Shapes { source };
         let layers = layers(&names, &shapes)?;
-        if names.contains("image_proj.latents") {
+        if names.contains(LATENTS) {
             return Self::plus(&shapes, layers);
         }
         if let Some(name) = ["image_proj.proj.3.weight", "image_proj.perceiver_resampler.proj_in.weight"]
@@ -100,7 +102,7 @@ impl AdapterConfig {
     }
 
     fn plus(shapes: &Shapes<'_>, layers: Vec<(usize, usize)>) -> Result<Self> {
-        let [_, tokens, width] = shapes.of("image_proj.latents")?;
+        let [_, tokens, width] = shapes.of(LATENTS)?;
         let [text_dim, _] = shapes.of("image_proj.proj_out.weight")?;
         let [_, feature_dim] = shapes.of("image_proj.proj_in.weight")?;
         let [inner, _] = shapes.of("image_proj.layers.0.0.to_q.weight")?;
@@ -146,6 +148,14 @@ impl AdapterConfig {
             *place = number;
         }
         Ok(numbers)
+    }
+
+    /// The name and the shape of what the tokens begin as, where they are learnt.
+    pub fn latents_shape(&self) -> Option<(&'static str, [usize; 3])> {
+        match self.projection {
+            Projection::Resampler(sizes) => Some((LATENTS, [1, self.tokens, sizes.width])),
+            Projection::Linear | Projection::Mlp(_) => None,
+        }
     }
 
     /// The channels of the keys and values with `number`.
