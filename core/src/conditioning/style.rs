@@ -16,6 +16,8 @@ pub const MAX_STYLE_BYTES: usize = 16 << 20;
 const MAX_PIXELS: u64 = 64 << 20;
 /// Most memory that reading it takes: as many pixels with four bytes each.
 const MAX_MEMORY: u64 = MAX_PIXELS * 4;
+/// Largest square that an encoder is given.
+const MAX_SIDE: u32 = 4096;
 /// Mean and deviation of red, green and blue in 0..1 that CLIP was trained with.
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
@@ -120,41 +122,71 @@ impl StyleImage {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a side of 0.
+    /// `InvalidArgument` for a side of 0, or above 4096.
     pub fn for_clip(&self, side: usize) -> Result<Vec<f32>> {
-        let scaled =
-            self.middle(u32::try_from(side).ok().filter(|&side| side > 0).ok_or_else(|| {
-                Error::new(ErrorKind::InvalidArgument, format!("a picture of {side} pixels a side"))
-            })?)?;
+        let side = u32::try_from(side).ok().filter(|side| (1..=MAX_SIDE).contains(side));
+        let refused =
+            || Error::new(ErrorKind::InvalidArgument, format!("a picture must have 1 to {MAX_SIDE} pixels a side"));
+        let scaled = self.middle(side.ok_or_else(refused)?)?;
         let pixels = scaled.as_chunks::<3>().0.iter();
         Ok(pixels.flat_map(|pixel| std::array::from_fn::<_, 3, _>(|c| normalised(pixel[c], c))).collect())
     }
 
-    /// A square of `side` out of the middle of the image, scaled.
+    /// A square of `side` out of the middle of the image, scaled: first the lines, then the columns, with bytes between, as
+    /// Pillow does it. The filter overshoots at edges and is cut there, so the order counts.
     fn middle(&self, side: u32) -> Result<Vec<u8>> {
-        let failed = |error: &dyn std::error::Error| {
-            Error::new(ErrorKind::Internal, format!("the resize library refused a checked image: {error}"))
-        };
-        let short = self.width.min(self.height);
-        // What the sides become, and how much of them is cut off on the left or on top: as the reference does it, rounded
-        // down to whole pixels of the scaled image.
-        let scaled = |length: u32| u64::from(length) * u64::from(side) / u64::from(short);
-        let crop = |length: u32| {
-            let all = scaled(length);
-            let before = (all - u64::from(side)) / 2;
-            (before as f64 * f64::from(length) / all as f64, f64::from(side) * f64::from(length) / all as f64)
-        };
-        let ((left, width), (top, height)) = (crop(self.width), crop(self.height));
-        let from = TypedImageRef::<U8x3>::from_buffer(self.width, self.height, &self.pixels).map_err(|e| failed(&e))?;
-        let mut out = vec![0; side as usize * side as usize * 3];
-        let mut to = TypedImage::<U8x3>::from_buffer(side, side, &mut out).map_err(|e| failed(&e))?;
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-            .crop(left, top, width, height);
-        Resizer::new().resize_typed(&from, &mut to, &options).map_err(|e| failed(&e))?;
-        drop(to);
-        Ok(out)
+        let (short, scaled) = (self.width.min(self.height), Span { start: 0.0, len: f64::from(side) });
+        let (across, down) = (Span::middle(self.width, short, side), Span::middle(self.height, short, side));
+        // The lines that the filter reaches.
+        let reach = REACH * (down.len / scaled.len).max(1.0) + 1.0;
+        let first = (down.start - reach).floor().max(0.0) as u32;
+        let last = ((down.start + down.len + reach).ceil() as u32).min(self.height);
+        let line = self.width as usize * 3;
+        let lines = self.pixels.get(first as usize * line..last as usize * line).unwrap_or_default();
+        let all = Span { start: 0.0, len: f64::from(last - first) };
+        let narrow = scale(lines, (self.width, last - first), [across, all], (side, last - first))?;
+        let down = Span { start: down.start - f64::from(first), ..down };
+        scale(&narrow, (side, last - first), [scaled, down], (side, side))
     }
+}
+
+/// Lobes of the filter on either side.
+const REACH: f64 = 3.0;
+
+/// A part of a line or a column, in pixels.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: f64,
+    len: f64,
+}
+
+impl Span {
+    /// What of a side of `length` is left where the `short` side becomes `side`, and as much is cut from the middle of this
+    /// one: rounded down to whole pixels of the scaled image, as the reference does it.
+    fn middle(length: u32, short: u32, side: u32) -> Self {
+        let scaled = u64::from(length) * u64::from(side) / u64::from(short);
+        let before = (scaled - u64::from(side)) / 2;
+        let unscaled = |pixels: u64| pixels as f64 * f64::from(length) / scaled as f64;
+        Self { start: unscaled(before), len: unscaled(side.into()) }
+    }
+}
+
+/// Scales the `part` of an image of `from` that spans so much across and down to `to`, width and height.
+fn scale(pixels: &[u8], from: (u32, u32), [across, down]: [Span; 2], to: (u32, u32)) -> Result<Vec<u8>> {
+    let failed = |error: &dyn std::error::Error| {
+        Error::new(ErrorKind::Internal, format!("the resize library refused a checked image: {error}"))
+    };
+    let source = TypedImageRef::<U8x3>::from_buffer(from.0, from.1, pixels).map_err(|error| failed(&error))?;
+    let mut out = vec![0; to.0 as usize * to.1 as usize * 3];
+    let mut target = TypedImage::<U8x3>::from_buffer(to.0, to.1, &mut out).map_err(|error| failed(&error))?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).crop(
+        across.start,
+        down.start,
+        across.len,
+        down.len,
+    );
+    Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| failed(&error))?;
+    Ok(out)
 }
 
 /// A byte as CLIP takes it.
