@@ -60,9 +60,10 @@ mod stream;
 
 mod engine;
 
+pub use conditioning::style::style_data_uri;
 pub use engine::{
     ControlImages, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Plan,
-    Prepared, Snapshot, Update, Workbench,
+    Prepared, Snapshot, StyleImages, Update, Workbench,
 };
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;

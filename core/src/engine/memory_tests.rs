@@ -74,7 +74,8 @@ fn engine(side: u32) -> Result<Engine> {
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
     let (executor, registry) = (Arc::new(Greedy), Registry::new());
-    let workshop = Workshop { source: ModelSource::Demo, options, executor, registry, observer: None };
+    let source = ModelSource::Demo;
+    let workshop = Workshop { source, options, executor, registry, observer: None, style_images: None };
     Engine::new(workshop, params, Vec::new())
 }
 

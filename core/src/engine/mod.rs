@@ -10,6 +10,9 @@ mod codec;
 mod conditioning;
 mod control;
 mod frame;
+mod ip_adapter;
+#[cfg(all(test, feature = "demo-model"))]
+mod ip_adapter_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -22,6 +25,7 @@ mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod style;
 mod text;
 mod unet;
 mod update;
@@ -36,6 +40,7 @@ pub use self::options::{ControlImages, EngineOptions, ExecutorKind};
 use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
 use crate::error::{Error, ErrorKind, Result};

@@ -33,6 +33,9 @@ pub struct EngineOptions {
     pub output: PixelFormat,
     /// The id of an autoencoder to use in place of the model's own, looked for where models come from.
     pub vae: Option<String>,
+    /// The id of a folder with an IP-Adapter to use in place of the published one for the model, looked for where models come
+    /// from: one `.safetensors` file, and beside it the folder `image_encoder`.
+    pub ip_adapter: Option<String>,
     /// Where packed weights are kept between starts.
     pub packed_cache: PackedCache,
     /// Whose control image each row of the stream is given.
@@ -53,6 +56,7 @@ impl Default for EngineOptions {
             fit: Fit::Cover,
             output: PixelFormat::Rgba8,
             vae: None,
+            ip_adapter: None,
             packed_cache: PackedCache::Beside,
             control_images: ControlImages::Newest,
             calibration: None,

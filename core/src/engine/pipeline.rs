@@ -6,16 +6,18 @@ use super::checks::{check_model_size, check_service_size, step_table};
 use super::codec::Codec;
 use super::conditioning::{Conditioning, PromptKey};
 use super::control::{Around, Controls, Loaded, Told};
+use super::ip_adapter::{Adapter, ImageKeys, ImagePrompt, Strength};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
+use super::style::{Style, invalid};
 use super::unet::{Extras, Layout, UnetNetworks, layout, wants_negative};
 use super::workshop::{Compiler, Workshop};
 use crate::conditioning::seed::seed_noise;
 use crate::error::Result;
 use crate::exec::Constants;
 use crate::net::Shape;
-use crate::params::{Interpolation, Notice, StreamDiffusionParams, Weighted, check_supported};
+use crate::params::{IPAdapterType, Interpolation, Notice, StreamDiffusionParams, Weighted, check_supported};
 use crate::schedule::StepTable;
 use crate::stream::StreamConfig;
 
@@ -35,6 +37,8 @@ pub(crate) struct Pieces {
     models: Piece<ModelKey, Models>,
     autoencoder: Piece<SizeKey, Codec>,
     unet: Piece<UnetKey, UnetNetworks>,
+    adapter: Piece<Option<AdapterKey>, Option<Adapter>>,
+    image: Piece<Option<ImageKey>, Option<ImageKeys>>,
     conditioning: Piece<(ModelKey, PromptKey), Conditioning>,
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
@@ -60,11 +64,27 @@ struct UnetKey {
     extras: Extras,
 }
 
+/// What an IP-Adapter is made from, where one is installed.
+#[derive(Debug, Clone, PartialEq)]
+struct AdapterKey {
+    models: ModelKey,
+    kind: IPAdapterType,
+}
+
+/// What an adapter made tokens of, where there is a style image.
+#[derive(Debug, Clone, PartialEq)]
+struct ImageKey {
+    adapter: AdapterKey,
+    text: String,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 struct ConstantsKey {
     unet: UnetKey,
     prompt: PromptKey,
     table: StepTable,
+    adapter: Option<AdapterKey>,
+    image: Option<(ImageKey, Strength)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -177,15 +197,30 @@ impl<'a> Assembly<'a> {
         let prompt = prompt_key(params, &layout);
         let around = self.around(loaded, &layout, latent);
         let controls = Loaded::load(around, self.notices)?;
-        let extras = Extras { residuals: controls.any(), cached_attention: params.cached_attention.enabled };
+        let adapter = self.adapter(loaded, models.key())?;
+        let image = self.image(&adapter)?;
+        let extras = Extras {
+            residuals: controls.any(),
+            cached_attention: params.cached_attention.enabled,
+            image_tokens: adapter.get().as_ref().as_ref().map_or(0, Adapter::tokens),
+        };
         let unet = self.unet(loaded, UnetKey { size, layout: layout.clone(), extras }, latent)?;
         let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
         let told = Told { conditioning: conditioning.get(), prompt: &prompt, table: &table };
         let controls = controls.assemble(&told)?;
-        let key = ConstantsKey { unet: unet.key().clone(), prompt, table: table.clone() };
-        let constants = self.constants(loaded, unet.get(), conditioning.get(), key)?;
+        let strength = Strength::of(&params.ip_adapter);
+        let key = ConstantsKey {
+            unet: unet.key().clone(),
+            prompt,
+            table: table.clone(),
+            adapter: adapter.key().clone(),
+            image: image.key().clone().map(|image| (image, strength)),
+        };
+        let seen =
+            ImagePrompt { adapter: adapter.get().as_ref().as_ref(), image: image.get().as_ref().as_ref(), strength };
+        let constants = self.constants(loaded, unet.get(), conditioning.get(), &seen, key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
-        Ok((Pieces { models, autoencoder, unet, conditioning, constants, noise, controls }, table))
+        Ok((Pieces { models, autoencoder, unet, adapter, image, conditioning, constants, noise, controls }, table))
     }
 
     /// What is there of one piece.
@@ -217,6 +252,31 @@ impl<'a> Assembly<'a> {
         })
     }
 
+    /// The IP-Adapter, installed where the parameters enable it.
+    fn adapter(&mut self, models: &Models, model: &ModelKey) -> Result<Piece<Option<AdapterKey>, Option<Adapter>>> {
+        let params = &self.params.ip_adapter;
+        let key = params.enabled.then(|| AdapterKey { models: model.clone(), kind: params.kind });
+        Piece::reuse(self.kept(|pieces| &pieces.adapter), key, |key| {
+            let load = |key: &AdapterKey| Adapter::load(self.workshop, models, key.kind, self.notices);
+            key.as_ref().map(load).transpose().map(Arc::new)
+        })
+    }
+
+    /// What the adapter makes of the style image, where there are both.
+    fn image(
+        &self,
+        adapter: &Piece<Option<AdapterKey>, Option<Adapter>>,
+    ) -> Result<Piece<Option<ImageKey>, Option<ImageKeys>>> {
+        let text = &self.params.ip_adapter_style_image_url;
+        let key = adapter.key().clone().filter(|_| !text.is_empty());
+        let key = key.map(|adapter| ImageKey { adapter, text: text.clone() });
+        Piece::reuse(self.kept(|pieces| &pieces.image), key, |key| {
+            let (Some(key), Some(adapter)) = (key, &**adapter.get()) else { return Ok(Arc::new(None)) };
+            let style = Style::read(self.workshop, key.adapter.kind, &key.text)?;
+            adapter.encode(&style).map_err(invalid).map(|keys| Arc::new(Some(keys)))
+        })
+    }
+
     /// What ControlNets are made of.
     fn around<'b>(&self, models: &'b Models, layout: &'b Layout, latent: Shape) -> Around<'b>
     where
@@ -242,11 +302,12 @@ impl<'a> Assembly<'a> {
         models: &Models,
         unet: &UnetNetworks,
         conditioning: &Conditioning,
+        image: &ImagePrompt<'_>,
         key: ConstantsKey,
     ) -> Result<Piece<ConstantsKey, Vec<Constants>>> {
         let size = (self.params.width, self.params.height);
         Piece::reuse(self.kept(|pieces| &pieces.constants), key, |key| {
-            unet.constants(models, conditioning, &key.table, size).map(Arc::new)
+            unet.constants(models, conditioning, &key.table, size, image).map(Arc::new)
         })
     }
 

@@ -6,6 +6,7 @@
 //! Files come from strangers: their sizes and counts are checked before memory is taken, and what can run code when it
 //! is read (pickles) is refused.
 
+mod adapter;
 mod bytes;
 mod cache;
 mod calibration;
@@ -29,6 +30,7 @@ mod source;
 mod storage;
 mod weights;
 
+pub use adapter::{AdapterFiles, AdapterWanted};
 pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
 pub use layout::{Checkpoint, Component, TokenizerFiles};

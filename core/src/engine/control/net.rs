@@ -144,7 +144,7 @@ impl Networks {
         told: &Told<'_>,
         size: (u32, u32),
     ) -> Result<Vec<Constants>> {
-        call_constants(&net.config.half, layout, &self.calls, told.conditioning, told.table, size)
+        call_constants(&net.config.half, layout, &self.calls, told.conditioning, told.table, size, |_| Vec::new())
     }
 
     /// Turns a control image into its embedding.
