@@ -15,6 +15,11 @@ mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod layout;
+mod lora;
+mod lora_alpha;
+mod lora_keys;
+#[cfg(test)]
+mod lora_tests;
 mod names;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -32,6 +37,7 @@ mod weights;
 pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
 pub use layout::{Checkpoint, Component, TokenizerFiles};
+pub use lora::LoraFile;
 pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;
 pub use random::RandomWeights;
