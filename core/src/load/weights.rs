@@ -142,6 +142,12 @@ impl WeightFiles {
         header::read_metadata(&shard.bytes).map_err(|error| Error::from(error).within(&shard.path))
     }
 
+    /// Counts the numbers of all tensors.
+    pub(crate) fn numbers(&self) -> u64 {
+        let tensors = self.shards.iter().flat_map(|shard| shard.tensors.values());
+        tensors.map(|tensor| tensor.len / tensor.dtype.bytes().max(1)).fold(0, u64::saturating_add)
+    }
+
     /// The names of all tensors, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.shard_of.keys().map(String::as_str)
@@ -225,7 +231,7 @@ impl WeightCheck {
 }
 
 /// The first few of `items`, and how many more there are.
-pub(super) fn told<T: AsRef<str>>(items: &[T]) -> String {
+pub(crate) fn told<T: AsRef<str>>(items: &[T]) -> String {
     let mut text = items.iter().take(NAMES_TOLD).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if items.len() > NAMES_TOLD {
         text.push_str(&format!(" and {} more", items.len() - NAMES_TOLD));
