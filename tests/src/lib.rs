@@ -7,5 +7,5 @@ mod networks;
 mod tensors;
 
 pub use golden::{Golden, mean_error, relative_error};
-pub use networks::{executors, run, run_unet};
+pub use networks::{executors, run, run_unet, run_unet_over};
 pub use tensors::Tensors;

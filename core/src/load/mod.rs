@@ -16,6 +16,11 @@ mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod layout;
+mod lora;
+mod lora_alpha;
+mod lora_keys;
+#[cfg(test)]
+mod lora_tests;
 mod names;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -34,6 +39,7 @@ pub use adapter::{AdapterFiles, AdapterWanted};
 pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
 pub use layout::{Checkpoint, Component, TokenizerFiles};
+pub use lora::LoraFile;
 pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;
 pub use random::RandomWeights;

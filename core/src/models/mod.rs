@@ -14,6 +14,8 @@ mod family;
 pub mod ip_adapter;
 pub mod known;
 mod layers;
+mod lora;
+mod lora_names;
 mod taesd;
 mod unet;
 mod unet_blocks;
@@ -26,4 +28,5 @@ pub use config::{ClipTextConfig, ClipVisionConfig, ControlNetModelConfig, UnetCo
 pub use controlnet::{ControlNetShape, controlnet_embedding_program, controlnet_program};
 pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
 pub use family::ModelFamily;
+pub use lora::{LoraChanges, LoraNames, LoraTarget};
 pub use unet::{TEXT_TOKENS, UnetShape, residual_shapes, unet_program};
