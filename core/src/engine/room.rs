@@ -10,7 +10,10 @@ use crate::params::StreamDiffusionParams;
 /// Whether a pipeline for `params` does not fit beside `base`, as far as that can be told before anything is loaded.
 /// What cannot be told fits.
 pub(super) fn is_short(workshop: &Workshop, base: &Pipeline, params: &StreamDiffusionParams) -> bool {
-    let needed = weights(workshop, base, params).unwrap_or(0).saturating_add(scratch(base, params)).saturating_add(past(base, params));
+    let needed = weights(workshop, base, params)
+        .unwrap_or(0)
+        .saturating_add(scratch(base, params))
+        .saturating_add(past(base, params));
     memory::available().is_some_and(|available| available < needed)
 }
 

@@ -40,8 +40,11 @@ impl Workbench {
     ///
     /// What memory and the device report; nothing has changed then.
     pub fn step(&self, base: &Snapshot) -> Result<Option<Prepared>> {
-        let next = |way: &Way<_>| self.on(base, base.params().clone(), way.next(), Vec::new());
-        base.0.way.as_ref().map(next).transpose()
+        let Some(way) = &base.0.way else { return Ok(None) };
+        let mut prepared = self.on(base, base.params().clone(), way.next(), Vec::new())?;
+        // All was told when the transition began.
+        prepared.update.notices.clear();
+        Ok(Some(prepared))
     }
 
     /// Another place between two prompts.

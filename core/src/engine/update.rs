@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::control::ControlUpdate;
 use super::memory::FrameBuffers;
 use super::past::PastFrames;
 use super::pipeline::Pipeline;
@@ -164,6 +165,8 @@ pub struct Prepared {
     pub(super) buffers: Option<FrameBuffers>,
     /// The stream, where the engine's cannot go on.
     pub(super) stream: Option<StreamBatch>,
+    /// What ControlNets keep from frame to frame.
+    pub(super) control: ControlUpdate,
 }
 
 impl Prepared {
@@ -177,6 +180,9 @@ impl Prepared {
         let (needed, old) = (pipeline.memory, base.as_ref().map(|base| base.memory));
         let continues = base.as_ref().is_some_and(|base| pipeline.continues(base));
         let fits = old.is_some_and(|old| (old.picture, old.latent) == (needed.picture, needed.latent));
+        let before = base.as_ref().map(|base| &base.pieces);
+        // Frames in flight are dropped where successive frames stop or begin to share a call.
+        let in_flight = continues && base.as_ref().is_some_and(|base| base.stream.batched == pipeline.stream.batched);
         let roomy = old.is_some_and(|old| needed.arena <= old.arena);
         Ok(Self {
             past: PastFrames::replacing(base.as_deref(), &pipeline)?,
@@ -185,6 +191,7 @@ impl Prepared {
             stream: (!continues)
                 .then(|| StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone()))
                 .transpose()?,
+            control: ControlUpdate::new(&pipeline.pieces.controls, before.map(|pieces| &pieces.controls), in_flight)?,
             workshop,
             pipeline,
             base,

@@ -130,12 +130,20 @@ fn where_time_went(spent: &Timings, frames: u64, elapsed: Duration) -> String {
 mod tests {
     use clap::Parser as _;
 
+    use super::super::timeline::Due;
     use super::*;
 
     #[derive(clap::Parser)]
     struct Parser {
         #[command(flatten)]
         args: Args,
+    }
+
+    fn patch(due: Option<Due>) -> String {
+        match due.unwrap() {
+            Due::Patch(patch) => patch.to_json(),
+            Due::Transition(transition) => panic!("{transition:?}"),
+        }
     }
 
     #[test]
