@@ -241,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn only_what_attends_to_itself_looks_back() {
+        let count = |json: &str, cached_attention| {
+            let config = UnetConfig::from_json(json).unwrap();
+            let program = unet_program(&config, &UnetShape { cached_attention, ..shape() }).unwrap();
+            let all = program.ops().iter().filter(|op| matches!(op.kind, OpKind::Attention { .. })).count();
+            (program.layers_that_look_back(), all)
+        };
+        assert_eq!(count("{}", true), (16, 32));
+        assert_eq!(count("{}", false), (0, 32));
+        assert_eq!(count(r#"{"only_cross_attention": true}"#, true).0, 0);
+    }
+
+    #[test]
     fn shapes_that_the_network_cannot_do_are_refused() {
         let config = UnetConfig::from_json("{}").unwrap();
         let refused = |change: fn(&mut UnetShape), part: &str| {
