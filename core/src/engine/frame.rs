@@ -79,7 +79,15 @@ impl Engine {
         let control = ControlCalls { controls, state: &mut self.control, spent: before.elapsed() };
         let observed = control.spent;
         let before = Instant::now();
-        let mut calls = UnetCalls { unet: pieces.unet(), constants: pieces.constants(), arena, control, work };
+        let mut calls = UnetCalls {
+            unet: pieces.unet(),
+            constants: pieces.constants(),
+            arena,
+            past: &mut self.past,
+            interval: pipeline.params.cached_attention.interval,
+            control,
+            work,
+        };
         let source = FrameId(self.stream.step(&buffers.latent, id.0, &mut calls, &mut buffers.clean)?);
         let spent = calls.control.spent;
         timings.control = Timings::micros(spent);

@@ -17,6 +17,7 @@ mod models;
 mod options;
 #[cfg(test)]
 mod packed_tests;
+mod past;
 mod picture;
 mod piece;
 mod pipeline;
@@ -32,6 +33,7 @@ pub use self::builder::EngineBuilder;
 use self::control::ControlState;
 use self::memory::FrameBuffers;
 pub use self::options::{ControlImages, EngineOptions, ExecutorKind};
+use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
@@ -62,6 +64,7 @@ pub struct Engine {
     converter: FrameConverter,
     pool: FramePool,
     arena: Arena,
+    past: PastFrames,
     buffers: FrameBuffers,
     control: ControlState,
     work: Work,
@@ -94,6 +97,7 @@ impl Engine {
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
+            past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
             control: ControlState::new(&pipeline.pieces.controls)?,
             work: Work::default(),
@@ -222,6 +226,9 @@ impl Engine {
         if let Some(arena) = &mut prepared.arena {
             std::mem::swap(&mut self.arena, arena);
         }
+        if let Some(past) = &mut prepared.past {
+            past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
+        }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
         }
@@ -259,6 +266,7 @@ impl Engine {
     pub fn release(&mut self) {
         self.active = Active::Released(Box::new(self.params().clone()));
         self.arena = Arena::new();
+        self.past = PastFrames::default();
         self.control = ControlState::default();
     }
 

@@ -9,7 +9,7 @@ use super::control::{Around, Controls, Loaded, Told};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
-use super::unet::{Layout, UnetNetworks, layout, wants_negative};
+use super::unet::{Extras, Layout, UnetNetworks, layout, wants_negative};
 use super::workshop::{Compiler, Workshop};
 use crate::conditioning::seed::seed_noise;
 use crate::error::Result;
@@ -57,8 +57,7 @@ pub(super) struct SizeKey {
 struct UnetKey {
     size: SizeKey,
     layout: Layout,
-    /// Whether ControlNets add to it.
-    residuals: bool,
+    extras: Extras,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -119,6 +118,11 @@ impl Pipeline {
     pub(crate) fn continues(&self, other: &Self) -> bool {
         self.pieces.autoencoder.key() == other.pieces.autoencoder.key()
     }
+
+    /// Whether both run the very same UNet, so that what it kept of earlier frames still counts.
+    pub(crate) fn shares_unet(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.pieces.unet.get(), other.pieces.unet.get())
+    }
 }
 
 impl Pieces {
@@ -173,8 +177,8 @@ impl<'a> Assembly<'a> {
         let prompt = prompt_key(params, &layout);
         let around = self.around(loaded, &layout, latent);
         let controls = Loaded::load(around, self.notices)?;
-        let key = UnetKey { size, residuals: controls.any(), layout: layout.clone() };
-        let unet = self.unet(loaded, key, latent)?;
+        let extras = Extras { residuals: controls.any(), cached_attention: params.cached_attention.enabled };
+        let unet = self.unet(loaded, UnetKey { size, layout: layout.clone(), extras }, latent)?;
         let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
         let told = Told { conditioning: conditioning.get(), prompt: &prompt, table: &table };
         let controls = controls.assemble(&told)?;
@@ -209,8 +213,7 @@ impl<'a> Assembly<'a> {
     fn unet(&self, models: &Models, key: UnetKey, latent: Shape) -> Result<Piece<UnetKey, UnetNetworks>> {
         Piece::reuse(self.kept(|pieces| &pieces.unet), key, |key| {
             let compiler = Compiler { executor: &*self.workshop.unet_executor(), held: self.held };
-            let size = (latent.h, latent.w);
-            UnetNetworks::compile(models, &compiler, &key.layout, key.residuals, size).map(Arc::new)
+            UnetNetworks::compile(models, &compiler, &key.layout, latent, key.extras).map(Arc::new)
         })
     }
 

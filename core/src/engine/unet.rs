@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::conditioning::Conditioning;
 use super::control::ControlCalls;
 use super::models::Models;
+use super::past::PastFrames;
 use super::workshop::Compiler;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network, Slices};
 use crate::models::{UnetConfig, UnetShape, time_ids_embedding, timestep_embedding, unet_program};
+use crate::net::Shape;
 use crate::schedule::StepTable;
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
 use crate::stream::{Call, CfgType, Predict};
@@ -31,6 +33,15 @@ pub(crate) fn wants_negative(layout: &Layout) -> bool {
     layout.iter().flatten().any(|row| row.text == TextRow::Negative)
 }
 
+/// What a UNet works with besides latents, timesteps and texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Whether ControlNets add to it.
+    pub(crate) residuals: bool,
+    /// Whether rows look back to themselves in earlier frames.
+    pub(crate) cached_attention: bool,
+}
+
 /// The compiled networks of a layout, one for each call; calls with the same texts share one.
 #[derive(Debug)]
 pub(crate) struct UnetNetworks {
@@ -39,7 +50,7 @@ pub(crate) struct UnetNetworks {
 }
 
 impl UnetNetworks {
-    /// Compiles what `layout` needs for latents of `height` x `width`, with the `residuals` of ControlNets or without.
+    /// Compiles what `layout` needs for latents of the shape `latent`, with `extras`.
     ///
     /// # Errors
     ///
@@ -48,12 +59,14 @@ impl UnetNetworks {
         models: &Models,
         compiler: &Compiler<'_>,
         layout: &Layout,
-        residuals: bool,
-        (height, width): (usize, usize),
+        latent: Shape,
+        extras: Extras,
     ) -> Result<Self> {
         let networks = compile_calls(layout, |CallTexts { text_rows, text_of_row }| {
             let rows = text_of_row.len();
-            let shape = UnetShape { text_rows, text_of_row, residuals, ..UnetShape::new(rows, height, width) };
+            let Extras { residuals, cached_attention } = extras;
+            let plain = UnetShape::new(rows, latent.h, latent.w);
+            let shape = UnetShape { text_rows, text_of_row, residuals, cached_attention, ..plain };
             compiler.compile(unet_program(&models.unet, &shape)?, &models.unet_weights)
         })?;
         Ok(Self { layout: layout.clone(), networks })
@@ -72,6 +85,11 @@ impl UnetNetworks {
         size: (u32, u32),
     ) -> Result<Vec<Constants>> {
         call_constants(&models.unet, &self.layout, &self.networks, conditioning, table, size)
+    }
+
+    /// The network of each call.
+    pub(crate) fn networks(&self) -> &[Arc<dyn Network>] {
+        &self.networks
     }
 
     /// UNet rows that one frame costs.
@@ -174,6 +192,9 @@ pub(crate) struct UnetCalls<'a> {
     pub(crate) unet: &'a UnetNetworks,
     pub(crate) constants: &'a [Constants],
     pub(crate) arena: &'a mut Arena,
+    pub(crate) past: &'a mut PastFrames,
+    /// After how many frames one is kept to be looked back to.
+    pub(crate) interval: u32,
     pub(crate) control: ControlCalls<'a>,
     pub(crate) work: &'a mut Work,
 }
@@ -194,7 +215,10 @@ impl Predict for UnetCalls<'_> {
         for residual in self.control.residuals(index, rows, x, self.arena, self.work)? {
             inputs.push(residual)?;
         }
-        network.run(constants, self.arena, inputs.get(), &mut [eps])?;
+        let arena = &mut *self.arena;
+        self.past.run(index, self.interval, |past| {
+            network.run_with_past(constants, arena, past, inputs.get(), &mut [eps])
+        })?;
         self.work.unet_evaluations += 1;
         self.work.unet_rows += rows as u64;
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::control::ControlUpdate;
 use super::memory::FrameBuffers;
+use super::past::PastFrames;
 use super::pipeline::Pipeline;
 use super::room;
 use super::workshop::Workshop;
@@ -154,6 +155,8 @@ pub struct Prepared {
     pub(super) update: Update,
     /// Scratch memory, where the engine's is too small.
     pub(super) arena: Option<Arena>,
+    /// The frames to look back to, where the engine's are too many, too few or another network's.
+    pub(super) past: Option<PastFrames>,
     /// What frames write, where the engine's has another size.
     pub(super) buffers: Option<FrameBuffers>,
     /// The stream, where the engine's cannot go on.
@@ -178,6 +181,7 @@ impl Prepared {
         let in_flight = continues && base.as_ref().is_some_and(|base| base.stream.batched == pipeline.stream.batched);
         let roomy = old.is_some_and(|old| needed.arena <= old.arena);
         Ok(Self {
+            past: PastFrames::replacing(base.as_deref(), &pipeline)?,
             arena: (!roomy).then(|| Arena::with_room(needed.arena)).transpose()?,
             buffers: (!fits).then(|| FrameBuffers::new(needed)).transpose()?,
             stream: (!continues)

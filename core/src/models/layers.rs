@@ -60,10 +60,12 @@ pub(super) struct Text<'a> {
     pub(super) states: ValueId,
     /// Of each row of the batch the row of its text.
     pub(super) of_row: &'a [usize],
+    /// Whether they also attend to themselves as they were in earlier frames.
+    pub(super) past: bool,
 }
 
-/// Attention with its four projections; `text` is what it looks at, or itself.
-fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: usize) -> ValueId {
+/// Attention with its four projections; `text` is what it looks at, or itself, and if `past`, itself in earlier frames.
+fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: usize, past: bool) -> ValueId {
     let shape = b.shape(x);
     let (source, rows) = match text {
         Some(text) => (text.states, text.of_row.to_vec()),
@@ -72,7 +74,10 @@ fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: 
     let q = b.linear("to_q", x, shape.c, false);
     let k = b.linear("to_k", source, shape.c, false);
     let v = b.linear("to_v", source, shape.c, false);
-    let mixed = b.attention([q, k, v], heads, false, rows);
+    let mixed = match text {
+        None if past => b.attention_to_past([q, k, v], heads),
+        _ => b.attention([q, k, v], heads, false, rows),
+    };
     b.linear("to_out.0", mixed, shape.c, true)
 }
 
@@ -80,10 +85,10 @@ fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: 
 fn transformer_layer(b: &mut ProgramBuilder, x: ValueId, text: Text<'_>, heads: usize, only_cross: bool) -> ValueId {
     let c = b.shape(x).c;
     let h = b.layer_norm("norm1", x, LAYER_NORM_EPS);
-    let h = b.scope("attn1", |b| attention(b, h, only_cross.then_some(text), heads));
+    let h = b.scope("attn1", |b| attention(b, h, only_cross.then_some(text), heads, text.past));
     let x = b.add(h, x);
     let h = b.layer_norm("norm2", x, LAYER_NORM_EPS);
-    let h = b.scope("attn2", |b| attention(b, h, Some(text), heads));
+    let h = b.scope("attn2", |b| attention(b, h, Some(text), heads, false));
     let x = b.add(h, x);
     let h = b.layer_norm("norm3", x, LAYER_NORM_EPS);
     let h = b.linear("ff.net.0.proj", h, c * 8, true);

@@ -24,6 +24,8 @@ pub struct UnetShape {
     pub text_of_row: Vec<usize>,
     /// Whether a consistency model is told the guidance; where not, the model's projection of it is left out.
     pub guidance_embedding: bool,
+    /// Whether each row attends to itself in earlier frames as well, wherever it attends to itself.
+    pub cached_attention: bool,
     /// Whether ControlNets add to what the way up and the middle are given.
     pub residuals: bool,
 }
@@ -39,6 +41,7 @@ impl UnetShape {
             text_tokens: TEXT_TOKENS,
             text_of_row: vec![0; rows],
             guidance_embedding: false,
+            cached_attention: false,
             residuals: false,
         }
     }
@@ -95,7 +98,7 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     let b = &mut builder;
     let states = Shape::tokens(shape.text_rows, shape.text_tokens, config.text_dim);
     let states = b.input("encoder_hidden_states", states, Rate::Constant);
-    let text = Text { states, of_row: &shape.text_of_row };
+    let text = Text { states, of_row: &shape.text_of_row, past: shape.cached_attention };
     let time = time_embedding(b, config, shape);
     let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
     let sample = b.input("sample", sample, Rate::Frame);

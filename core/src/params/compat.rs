@@ -115,9 +115,6 @@ pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<
     if params.use_lcm_lora && needs_lcm_lora {
         refuse("use_lcm_lora".into(), &format!("is true, and {:?} would need it: merging is", params.model_id));
     }
-    if params.cached_attention.enabled {
-        refuse("cached_attention.enabled".into(), "is true: attention to earlier frames is");
-    }
     if params.use_safety_checker {
         refuse("use_safety_checker".into(), "is true: the safety checker is");
     }
@@ -191,7 +188,6 @@ mod tests {
         let mut params = Params::daydream();
         params.ip_adapter.enabled = true;
         params.lora_dict.insert("a/b".into(), 1.0);
-        params.cached_attention.enabled = true;
         params.use_safety_checker = true;
         let kind = ProcessorName::LatentFeedback;
         let processor = SingleProcessorConfig { kind, enabled: true, params: Map::new() };
