@@ -1,5 +1,6 @@
 //! What the tests of this crate share: where their data lies, and how numbers are compared.
 
+pub mod controlnets;
 pub mod frames;
 
 mod bytes;

@@ -176,12 +176,9 @@ mod tests {
     fn what_hangs_on_prompt_and_schedule_is_worked_out_outside_the_frame_loop() {
         let program = controlnet_program(&config("{}"), &ControlNetShape::new(2, 16, 8)).unwrap();
         let constant = program.ops().iter().filter(|op| program.is_constant(op.output));
-        let names: Vec<&str> = constant
-            .filter_map(|op| match op.kind {
-                OpKind::Linear { weight, .. } => Some(&*program.weight(weight).name),
-                _ => None,
-            })
-            .collect();
+        let linear = |kind: &OpKind| if let OpKind::Linear { weight, .. } = kind { Some(*weight) } else { None };
+        let names: Vec<&str> =
+            constant.filter_map(|op| linear(&op.kind)).map(|weight| &*program.weight(weight).name).collect();
         for part in ["attn2.to_k", "attn2.to_v", "time_emb_proj", "time_embedding"] {
             assert!(names.iter().any(|name| name.contains(part)), "{part}");
         }
