@@ -4,7 +4,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dreamframe::exec::cpu::fastest_dtype;
-use dreamframe::{Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat, StreamDiffusionParams};
+use dreamframe::params::{ControlNetConfig, ProcessorName};
+use dreamframe::{
+    ControlImages, Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat, StreamDiffusionParams,
+};
+use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, moving_disc};
 
 /// Counts what every thread of this test asks for.
@@ -49,6 +53,12 @@ fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
         };
         Loop::new(dtype, looks_back).count(60);
     }
+    // With ControlNets, however their images are chosen.
+    let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "steady");
+    (0..2).for_each(|i| folder.controlnet(&format!("net-{i}"), i));
+    for images in [ControlImages::Newest, ControlImages::PerRow] {
+        Loop::over(controlled(&folder, images)).count(30);
+    }
     let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
     let resident = resident_kib();
@@ -81,6 +91,10 @@ impl Loop {
             params.similar_image_filter_threshold = 1.0;
             change(params);
         });
+        Self::over(engine)
+    }
+
+    fn over(engine: Engine) -> Self {
         // Frames of another height or width are cropped; scaling is left out, as the resizing library plans each call
         // anew.
         let frames = (0..8).map(|index| moving_disc(index, 96, SIDE)).collect();
@@ -104,6 +118,16 @@ impl Loop {
         (WARM_UP..end).for_each(|index| self.turn(index));
         assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - allocations, 0, "allocations in the frame loop");
     }
+}
+
+/// An engine with two ControlNets, one with a preprocessor.
+fn controlled(folder: &Folder, images: ControlImages) -> Engine {
+    folder.engine(SIDE, |params, options| {
+        options.control_images = images;
+        params.guidance_scale = 1.3;
+        params.controlnets = vec![ControlNetConfig::new("net-0"), ControlNetConfig::new("net-1")];
+        params.controlnets[1].preprocessor = Some(ProcessorName::Canny);
+    })
 }
 
 /// Resident memory of this process, where the system tells.

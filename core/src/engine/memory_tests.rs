@@ -11,6 +11,7 @@ use crate::frame::{FrameView, PixelFormat};
 use crate::load::ModelSource;
 use crate::net::{Program, Weights};
 use crate::params::StreamDiffusionParams;
+use crate::preprocess::Registry;
 
 const SIDE: u32 = 64;
 
@@ -72,8 +73,10 @@ fn engine(side: u32) -> Result<Engine> {
     let options = EngineOptions { allow_any_size: true, ..EngineOptions::default() };
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
-    let executor = Arc::new(Greedy);
-    Engine::new(Workshop { source: ModelSource::Demo, options, executor, observer: None }, params, Vec::new())
+    let (executor, registry) = (Arc::new(Greedy), Registry::new());
+    let source = ModelSource::Demo;
+    let workshop = Workshop { source, options, executor, registry, observer: None, style_images: None };
+    Engine::new(workshop, params, Vec::new())
 }
 
 #[test]

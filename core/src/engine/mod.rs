@@ -8,7 +8,11 @@ mod bytes;
 mod checks;
 mod codec;
 mod conditioning;
+mod control;
 mod frame;
+mod ip_adapter;
+#[cfg(all(test, feature = "demo-model"))]
+mod ip_adapter_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -21,7 +25,9 @@ mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod style;
 mod text;
+mod transition;
 mod unet;
 mod update;
 mod workshop;
@@ -29,11 +35,13 @@ mod workshop;
 use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
+use self::control::ControlState;
 use self::memory::FrameBuffers;
-pub use self::options::{EngineOptions, ExecutorKind};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind};
 use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +52,7 @@ use crate::frame::{FrameConverter, FrameId, FramePool};
 use crate::load::Calibration;
 use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};
 use crate::stream::StreamBatch;
+use crate::telemetry::Work;
 
 /// Pictures that a host may hold while their buffers still come from the pool.
 const POOLED: usize = 4;
@@ -63,9 +72,13 @@ pub struct Engine {
     arena: Arena,
     past: PastFrames,
     buffers: FrameBuffers,
+    control: ControlState,
+    work: Work,
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
     next_id: u64,
+    /// Whether each frame takes a step of the transition under way.
+    steps: bool,
     notices: Vec<Notice>,
 }
 
@@ -85,7 +98,7 @@ impl Engine {
 
     fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
         let workshop = Arc::new(workshop);
-        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, &[], &mut notices)?);
+        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, None, &[], &mut notices)?);
         Ok(Self {
             filter: new_filter(&pipeline.params),
             stream: StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone())?,
@@ -94,8 +107,11 @@ impl Engine {
             arena: Arena::with_room(pipeline.memory.arena)?,
             past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
+            control: ControlState::new(&pipeline.pieces.controls)?,
+            work: Work::default(),
             last_source: None,
             next_id: 0,
+            steps: false,
             notices,
             active: Active::Ready(pipeline),
             workshop,
@@ -225,6 +241,7 @@ impl Engine {
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
         }
+        self.control.swap(&mut prepared.control);
         let (old, new) = (self.params(), &pipeline.params);
         if old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter {
             self.filter.configure(new.similar_image_filter_threshold as f32, new.similar_image_filter_max_skip_frame);
@@ -259,6 +276,7 @@ impl Engine {
         self.active = Active::Released(Box::new(self.params().clone()));
         self.arena = Arena::new();
         self.past = PastFrames::default();
+        self.control = ControlState::default();
     }
 
     /// Says how the UNet's layers are done in eight bits, by what they read so far.
@@ -306,6 +324,11 @@ impl Engine {
     /// UNet rows that one frame costs; 0 for an engine that [was released](Self::release).
     pub fn evaluations_per_frame(&self) -> usize {
         self.pieces().map_or(0, |pieces| pieces.unet().evaluations())
+    }
+
+    /// Counts what frames took, since the engine was built.
+    pub fn work(&self) -> Work {
+        self.work
     }
 
     /// The base model in use: where it was found; empty for an engine that [was released](Self::release).

@@ -5,6 +5,7 @@ pub mod memory;
 pub mod observe;
 mod past;
 pub mod reference;
+mod slices;
 
 use std::any::Any;
 use std::fmt;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use self::cpu::background;
 pub use self::past::{FrameKeys, MOST_PAST_FRAMES, Past};
+pub use self::slices::Slices;
 use crate::error::Result;
 use crate::net::{Program, Weights, pages};
 
