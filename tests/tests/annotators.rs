@@ -22,7 +22,7 @@ fn image(golden: &Golden, name: &str) -> Image {
 }
 
 fn registry(source: ModelSource, executor: Arc<dyn Executor>, size: (usize, usize)) -> Registry {
-    Registry::new().with_networks(Arc::new(ModelNetworks::new(source, executor)).sized(size))
+    Registry::new().with_networks(Arc::new(ModelNetworks::new(source, executor))).sized(size)
 }
 
 /// What the processor `name` makes of `picture` on one executor.
@@ -129,7 +129,7 @@ fn what_is_missing_is_told_with_where_it_was_looked_for() {
 fn a_network_is_loaded_once_for_all_that_use_it() {
     let (_, executor) = all().swap_remove(0);
     let networks = Arc::new(ModelNetworks::new(ModelSource::folder(folder("models")), executor));
-    let registry = |size| Registry::new().with_networks(networks.sized(size));
+    let registry = |size| Registry::new().with_networks(networks.clone()).sized(size);
     let settings = json!({"detect_resolution": 32});
     let recipe = |size| registry(size).recipe(ProcessorName::Lineart, settings.as_object().unwrap()).unwrap();
     let (one, same, other) = (recipe((32, 32)), recipe((32, 32)), recipe((64, 32)));

@@ -56,7 +56,8 @@ pub(super) fn taps(
     let (channels, taps) = (shape[0], shape[1..].iter().product::<usize>());
     let len = channels * (taps + 1);
     let restore = |memories| only(memories, len * size_of::<f32>());
-    weights.kept(&layout(kernels), &format!("{name}#taps"), restore, || {
+    let names: Vec<&str> = [Some(name), bias].into_iter().flatten().collect();
+    weights.kept(&layout(kernels), &names, "taps", restore, || {
         let numbers = read(weights, name, shape)?;
         let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {name}"));
         let mut table = Aligned::zeros::<f32>(len).ok_or_else(no_room)?;

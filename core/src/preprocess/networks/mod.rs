@@ -36,6 +36,9 @@ use crate::exec::Executor;
 use crate::load::ModelSource;
 use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, ProcessorName};
 
+/// The size that is meant where none is told.
+const USUAL: (usize, usize) = (512, 512);
+
 /// Loads the networks of processors, and keeps them as long as anybody uses them.
 pub struct ModelNetworks {
     places: Places,
@@ -67,10 +70,19 @@ impl ModelNetworks {
         Self { places: Places::new(source), executor, loaded: Mutex::default() }
     }
 
-    /// Gives the networks laid out for images of `size`, width and height: those of a stream. Images of another size are
-    /// brought to what that size becomes.
-    pub fn sized(self: &Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks> {
-        Arc::new(Sized { all: self.clone(), size })
+    fn load_for(
+        &self,
+        name: ProcessorName,
+        settings: &Map<String, Value>,
+        size: (usize, usize),
+    ) -> Result<Arc<dyn Factory>> {
+        let network = network(name, settings)?;
+        // Only what depends on the stream's size is laid out for it.
+        let size = match network {
+            Network::Pose(_) | Network::Flow => USUAL,
+            Network::Edges | Network::Lineart { .. } | Network::Depth { .. } | Network::Enlarging => size,
+        };
+        self.factory(&Key { network, size })
     }
 
     fn factory(&self, key: &Key) -> Result<Arc<dyn Factory>> {
@@ -113,6 +125,17 @@ impl fmt::Debug for ModelNetworks {
     }
 }
 
+/// Laid out for the size that models were trained at; images of any size are brought to what a network is laid out for.
+impl Networks for ModelNetworks {
+    fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>> {
+        self.load_for(name, settings, USUAL)
+    }
+
+    fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks> {
+        Arc::new(Sized { all: self, size })
+    }
+}
+
 /// Networks for images of one size.
 #[derive(Debug)]
 struct Sized {
@@ -122,13 +145,11 @@ struct Sized {
 
 impl Networks for Sized {
     fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>> {
-        let network = network(name, settings)?;
-        // Only what depends on the stream's size is laid out for it.
-        let size = match network {
-            Network::Pose(_) | Network::Flow => (0, 0),
-            Network::Edges | Network::Lineart { .. } | Network::Depth { .. } | Network::Enlarging => self.size,
-        };
-        self.all.factory(&Key { network, size })
+        self.all.load_for(name, settings, self.size)
+    }
+
+    fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks> {
+        self.all.clone().sized(size)
     }
 }
 

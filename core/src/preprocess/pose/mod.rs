@@ -283,12 +283,10 @@ mod tests {
         let bytes = std::fs::read(path).unwrap();
         let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let tensor = tensors.tensor(name).unwrap();
-        match tensor.dtype() {
-            safetensors::Dtype::F16 => {
-                tensor.data().as_chunks().0.iter().map(|&two| half::f16::from_le_bytes(two).to_f32()).collect()
-            }
-            _ => tensor.data().as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect(),
+        if tensor.dtype() == safetensors::Dtype::F16 {
+            return tensor.data().as_chunks().0.iter().map(|&two| half::f16::from_le_bytes(two).to_f32()).collect();
         }
+        tensor.data().as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect()
     }
 
     #[cfg(feature = "pose")]
