@@ -18,7 +18,7 @@ mod image;
 pub mod networks;
 #[cfg(not(feature = "internals"))]
 #[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
-mod networks;
+pub(crate) mod networks;
 mod passthrough;
 mod pose;
 mod registry;
