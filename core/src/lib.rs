@@ -56,8 +56,8 @@ mod engine;
 
 pub use conditioning::style::style_data_uri;
 pub use engine::{
-    Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Plan, Prepared,
-    Snapshot, StyleImages, Update, Workbench,
+    Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, Picture, PictureInfo, PictureKind, Plan,
+    Prepared, SafetyChecker, Snapshot, StyleImages, Update, Workbench,
 };
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::safety::Judge;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
 use crate::error::Result;
@@ -42,7 +43,7 @@ impl Engine {
         let shown = if kind == PictureKind::Passed { &self.buffers.image } else { &self.buffers.result };
         let before = Instant::now();
         self.converter.from_signed(shown, width, height, out)?;
-        timings.postprocess = Timings::micros(before.elapsed());
+        timings.postprocess += Timings::micros(before.elapsed());
         timings.total = Timings::micros(start.elapsed());
         Ok(PictureInfo { id, source_id, kind, timings })
     }
@@ -72,13 +73,27 @@ impl Engine {
         codec.encoder.run(&codec.encoder_constants, &mut self.arena, &[&buffers.image], &mut [&mut buffers.latent])?;
         timings.encode = Timings::micros(before.elapsed());
         let before = Instant::now();
-        let mut calls = UnetCalls { unet: pieces.unet(), constants: pieces.constants(), arena: &mut self.arena };
+        let mut calls = UnetCalls {
+            unet: pieces.unet(),
+            constants: pieces.constants(),
+            arena: &mut self.arena,
+            past: &mut self.past,
+            interval: pipeline.params.cached_attention.interval,
+        };
         let source = FrameId(self.stream.step(&buffers.latent, id.0, &mut calls, &mut buffers.clean)?);
         timings.unet = Timings::micros(before.elapsed());
         let before = Instant::now();
         codec.decoder.run(&codec.decoder_constants, &mut self.arena, &[&buffers.clean], &mut [&mut buffers.result])?;
         timings.decode = Timings::micros(before.elapsed());
-        self.last_source = Some(source);
-        Ok((PictureKind::New, source))
+        let before = Instant::now();
+        let judge = pieces.safety_checker().map(|checker| Judge {
+            checker,
+            threshold: pipeline.params.safety_checker_threshold as f32,
+            instead: self.workshop.options.flagged,
+        });
+        let flagged = judge.map(|judge| self.guard.check(&judge, &mut buffers.result, source)).transpose()?.flatten();
+        timings.postprocess = Timings::micros(before.elapsed());
+        self.last_source = Some(flagged.unwrap_or(source));
+        Ok(flagged.map_or((PictureKind::New, source), |shown| (PictureKind::Flagged, shown)))
     }
 }

@@ -19,10 +19,14 @@ mod models;
 mod options;
 #[cfg(test)]
 mod packed_tests;
+mod past;
 mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod safety;
+#[cfg(all(test, feature = "demo-model"))]
+mod safety_tests;
 mod style;
 mod text;
 mod unet;
@@ -33,9 +37,12 @@ use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
 use self::memory::FrameBuffers;
-pub use self::options::{EngineOptions, ExecutorKind};
+pub use self::options::{EngineOptions, ExecutorKind, Flagged};
+use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+use self::safety::Guard;
+pub use self::safety::SafetyChecker;
 pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
@@ -64,6 +71,8 @@ pub struct Engine {
     converter: FrameConverter,
     pool: FramePool,
     arena: Arena,
+    past: PastFrames,
+    guard: Guard,
     buffers: FrameBuffers,
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
@@ -94,6 +103,8 @@ impl Engine {
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
+            past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
+            guard: Guard::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
             last_source: None,
             next_id: 0,
@@ -220,6 +231,12 @@ impl Engine {
         if let Some(arena) = &mut prepared.arena {
             std::mem::swap(&mut self.arena, arena);
         }
+        if let Some(past) = &mut prepared.past {
+            past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
+        }
+        if let Some(guard) = &mut prepared.guard {
+            std::mem::swap(&mut self.guard, guard);
+        }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
         }
@@ -256,6 +273,7 @@ impl Engine {
     pub fn release(&mut self) {
         self.active = Active::Released(Box::new(self.params().clone()));
         self.arena = Arena::new();
+        self.past = PastFrames::default();
     }
 
     /// Says how the UNet's layers are done in eight bits, by what they read so far.

@@ -36,6 +36,8 @@ pub struct EngineOptions {
     /// The id of a folder with an IP-Adapter to use in place of the published one for the model, looked for where models come
     /// from: one `.safetensors` file, and beside it the folder `image_encoder`.
     pub ip_adapter: Option<String>,
+    /// What is shown in the place of pictures that the safety checker flags.
+    pub flagged: Flagged,
     /// Where packed weights are kept between starts.
     pub packed_cache: PackedCache,
     /// How layers become bytes, for [`Dtype::Int8`]; what lies beside the model where absent.
@@ -55,6 +57,7 @@ impl Default for EngineOptions {
             output: PixelFormat::Rgba8,
             vae: None,
             ip_adapter: None,
+            flagged: Flagged::Previous,
             packed_cache: PackedCache::Beside,
             calibration: None,
         }
@@ -69,6 +72,16 @@ pub enum ExecutorKind {
     Cpu,
     /// candle, one operation at a time: slow, and obviously right.
     Reference,
+}
+
+/// What is shown in the place of a picture that the safety checker flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Flagged {
+    /// The last picture that was not flagged; black, where there is none.
+    Previous,
+    /// Black.
+    Black,
 }
 
 /// Gives an enum its names, in both directions.
@@ -104,6 +117,7 @@ macro_rules! named {
 }
 
 named!(ExecutorKind, "executor", Cpu = "cpu", Reference = "reference");
+named!(Flagged, "flagged", Previous = "previous", Black = "black");
 named!(Dtype, "dtype", F32 = "f32", Bf16 = "bf16", Int8 = "int8");
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use super::ip_adapter::{Adapter, ImageKeys, ImagePrompt, Strength};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
+use super::safety::{self, SafetyChecker};
 use super::style::{Style, invalid};
-use super::unet::{Layout, UnetNetworks, layout, wants_negative};
+use super::unet::{Layout, UnetExtras, UnetNetworks, layout, wants_negative};
 use super::workshop::{Compiler, Workshop};
 use crate::conditioning::seed::seed_noise;
 use crate::error::Result;
@@ -41,6 +42,7 @@ pub(crate) struct Pieces {
     conditioning: Piece<(ModelKey, PromptKey), Conditioning>,
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
+    safety: Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +61,7 @@ pub(super) struct SizeKey {
 struct UnetKey {
     size: SizeKey,
     layout: Layout,
-    image_tokens: usize,
+    extras: UnetExtras,
 }
 
 /// What an IP-Adapter is made from, where one is installed.
@@ -136,6 +138,11 @@ impl Pipeline {
     pub(crate) fn continues(&self, other: &Self) -> bool {
         self.pieces.autoencoder.key() == other.pieces.autoencoder.key()
     }
+
+    /// Whether both run the very same UNet, so that what it kept of earlier frames still counts.
+    pub(crate) fn shares_unet(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.pieces.unet.get(), other.pieces.unet.get())
+    }
 }
 
 impl Pieces {
@@ -152,6 +159,11 @@ impl Pieces {
     /// The UNet's networks.
     pub(crate) fn unet(&self) -> &UnetNetworks {
         self.unet.get()
+    }
+
+    /// What judges pictures, if anything does.
+    pub(crate) fn safety_checker(&self) -> Option<&dyn SafetyChecker> {
+        self.safety.get().as_deref()
     }
 
     /// What prompt and schedule give the UNet.
@@ -190,8 +202,11 @@ impl<'a> Assembly<'a> {
         let prompt = prompt_key(params, &layout);
         let adapter = self.adapter(loaded, models.key())?;
         let image = self.image(&adapter)?;
-        let image_tokens = adapter.get().as_ref().as_ref().map_or(0, Adapter::tokens);
-        let unet = self.unet(loaded, UnetKey { size, layout, image_tokens }, latent)?;
+        let extras = UnetExtras {
+            image_tokens: adapter.get().as_ref().as_ref().map_or(0, Adapter::tokens),
+            cached_attention: params.cached_attention.enabled,
+        };
+        let unet = self.unet(loaded, UnetKey { size, layout, extras }, latent)?;
         let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
         let strength = Strength::of(&params.ip_adapter);
         let key = ConstantsKey {
@@ -205,7 +220,8 @@ impl<'a> Assembly<'a> {
             ImagePrompt { adapter: adapter.get().as_ref().as_ref(), image: image.get().as_ref().as_ref(), strength };
         let constants = self.constants(loaded, unet.get(), conditioning.get(), &seen, key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
-        Ok((Pieces { models, autoencoder, unet, adapter, image, conditioning, constants, noise }, table))
+        let safety = self.safety(models.key())?;
+        Ok((Pieces { models, autoencoder, unet, adapter, image, conditioning, constants, noise, safety }, table))
     }
 
     /// What is there of one piece.
@@ -233,7 +249,7 @@ impl<'a> Assembly<'a> {
     fn unet(&self, models: &Models, key: UnetKey, latent: Shape) -> Result<Piece<UnetKey, UnetNetworks>> {
         Piece::reuse(self.kept(|pieces| &pieces.unet), key, |key| {
             let compiler = Compiler { executor: &*self.workshop.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, &compiler, &key.layout, [latent.h, latent.w], key.image_tokens).map(Arc::new)
+            UnetNetworks::compile(models, &compiler, &key.layout, [latent.h, latent.w], key.extras).map(Arc::new)
         })
     }
 
@@ -283,6 +299,14 @@ impl<'a> Assembly<'a> {
         let size = (self.params.width, self.params.height);
         Piece::reuse(self.kept(|pieces| &pieces.constants), key, |key| {
             unet.constants(models, conditioning, &key.table, size, image).map(Arc::new)
+        })
+    }
+
+    fn safety(&mut self, model: &ModelKey) -> Result<Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>> {
+        let key = self.params.use_safety_checker.then(|| model.clone());
+        Piece::reuse(self.kept(|pieces| &pieces.safety), key, |key| {
+            let load = |key: &ModelKey| safety::load(self.workshop, &key.id, self.notices);
+            key.as_ref().map(load).transpose().map(Arc::new)
         })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::conditioning::Conditioning;
 use super::ip_adapter::ImagePrompt;
 use super::models::Models;
+use super::past::PastFrames;
 use super::workshop::Compiler;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network};
@@ -30,6 +31,15 @@ pub(crate) fn wants_negative(layout: &Layout) -> bool {
     layout.iter().flatten().any(|row| row.text == TextRow::Negative)
 }
 
+/// What a UNet looks at besides texts and itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnetExtras {
+    /// Tokens of an image; 0 without an IP-Adapter.
+    pub(crate) image_tokens: usize,
+    /// Whether it looks back to earlier frames.
+    pub(crate) cached_attention: bool,
+}
+
 /// The compiled networks of a layout, one for each call; calls with the same texts share one.
 #[derive(Debug)]
 pub(crate) struct UnetNetworks {
@@ -38,7 +48,7 @@ pub(crate) struct UnetNetworks {
 }
 
 impl UnetNetworks {
-    /// Compiles what `layout` needs for latents of `height` x `width`, and for rows that see so many tokens of an image.
+    /// Compiles what `layout` needs for latents of `height` x `width`, with `extras`.
     ///
     /// # Errors
     ///
@@ -48,7 +58,7 @@ impl UnetNetworks {
         compiler: &Compiler<'_>,
         layout: &Layout,
         [height, width]: [usize; 2],
-        image_tokens: usize,
+        extras: UnetExtras,
     ) -> Result<Self> {
         let text_rows = if wants_negative(layout) { 2 } else { 1 };
         let mut made: Vec<(Vec<usize>, Arc<dyn Network>)> = Vec::new();
@@ -62,7 +72,8 @@ impl UnetNetworks {
                     let shape = UnetShape {
                         text_rows,
                         text_of_row: text_of_row.clone(),
-                        image_tokens,
+                        image_tokens: extras.image_tokens,
+                        cached_attention: extras.cached_attention,
                         ..UnetShape::new(call.len(), height, width)
                     };
                     let network = compiler.compile(unet_program(&models.unet, &shape)?, &models.unet_weights)?;
@@ -109,6 +120,11 @@ impl UnetNetworks {
         self.layout.iter().zip(&self.networks).map(one).collect()
     }
 
+    /// The network of each call.
+    pub(crate) fn networks(&self) -> &[Arc<dyn Network>] {
+        &self.networks
+    }
+
     /// UNet rows that one frame costs.
     pub(crate) fn evaluations(&self) -> usize {
         self.layout.iter().map(Vec::len).sum()
@@ -143,6 +159,9 @@ pub(crate) struct UnetCalls<'a> {
     pub(crate) unet: &'a UnetNetworks,
     pub(crate) constants: &'a [Constants],
     pub(crate) arena: &'a mut Arena,
+    pub(crate) past: &'a mut PastFrames,
+    /// After how many frames one is kept to be looked back to.
+    pub(crate) interval: u32,
 }
 
 impl Predict for UnetCalls<'_> {
@@ -155,6 +174,7 @@ impl Predict for UnetCalls<'_> {
             let text = format!("the stream asks for {call:?}, but the UNet has {} calls", self.unet.networks.len());
             return Err(Error::new(ErrorKind::Internal, text));
         };
-        network.run(constants, self.arena, &[x], &mut [eps])
+        let arena = &mut *self.arena;
+        self.past.run(index, self.interval, |past| network.run_with_past(constants, arena, past, &[x], &mut [eps]))
     }
 }

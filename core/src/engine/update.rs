@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::memory::FrameBuffers;
+use super::past::PastFrames;
 use super::pipeline::Pipeline;
 use super::room;
+use super::safety::Guard;
 use super::workshop::Workshop;
 use crate::error::Result;
 use crate::exec::Arena;
@@ -153,6 +155,10 @@ pub struct Prepared {
     pub(super) update: Update,
     /// Scratch memory, where the engine's is too small.
     pub(super) arena: Option<Arena>,
+    /// The frames to look back to, where the engine's are too many, too few or another network's.
+    pub(super) past: Option<PastFrames>,
+    /// What stands between decoder and host, where the engine's has another size or nobody judges yet.
+    pub(super) guard: Option<Guard>,
     /// What frames write, where the engine's has another size.
     pub(super) buffers: Option<FrameBuffers>,
     /// The stream, where the engine's cannot go on.
@@ -172,6 +178,8 @@ impl Prepared {
         let fits = old.is_some_and(|old| (old.picture, old.latent) == (needed.picture, needed.latent));
         let roomy = old.is_some_and(|old| needed.arena <= old.arena);
         Ok(Self {
+            past: PastFrames::replacing(base.as_deref(), &pipeline)?,
+            guard: Guard::replacing(base.as_deref(), &pipeline)?,
             arena: (!roomy).then(|| Arena::with_room(needed.arena)).transpose()?,
             buffers: (!fits).then(|| FrameBuffers::new(needed)).transpose()?,
             stream: (!continues)

@@ -65,10 +65,12 @@ pub(super) struct Text<'a> {
     pub(super) of_row: &'a [usize],
     /// Tokens of an image that each row looks at beside its text; none without an IP-Adapter.
     pub(super) image_tokens: usize,
+    /// Whether they also attend to themselves as they were in earlier frames.
+    pub(super) past: bool,
 }
 
-/// Attention with its four projections; `text` is what it looks at, or itself.
-fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: usize) -> ValueId {
+/// Attention with its four projections; `text` is what it looks at, or itself, and if `past`, itself in earlier frames.
+fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: usize, past: bool) -> ValueId {
     let shape = b.shape(x);
     let (source, rows) = match text {
         Some(text) => (text.states, text.of_row.to_vec()),
@@ -77,7 +79,10 @@ fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: 
     let q = b.linear("to_q", x, shape.c, false);
     let k = b.linear("to_k", source, shape.c, false);
     let v = b.linear("to_v", source, shape.c, false);
-    let mut mixed = b.attention([q, k, v], heads, false, rows);
+    let mut mixed = match text {
+        None if past => b.attention_to_past([q, k, v], heads),
+        _ => b.attention([q, k, v], heads, false, rows),
+    };
     if let Some(tokens) = text.map(|text| text.image_tokens).filter(|&tokens| tokens > 0) {
         let [k, v] = [IMAGE_KEYS, IMAGE_VALUES].map(|part| {
             let name = format!("{part}.{}", b.path());
@@ -95,10 +100,10 @@ fn transformer_layer(b: &mut ProgramBuilder, x: ValueId, text: Text<'_>, heads: 
     let h = b.layer_norm("norm1", x, LAYER_NORM_EPS);
     // An image is looked at by the second attention alone, even where the first looks at the text, too.
     let first = only_cross.then_some(Text { image_tokens: 0, ..text });
-    let h = b.scope("attn1", |b| attention(b, h, first, heads));
+    let h = b.scope("attn1", |b| attention(b, h, first, heads, text.past));
     let x = b.add(h, x);
     let h = b.layer_norm("norm2", x, LAYER_NORM_EPS);
-    let h = b.scope("attn2", |b| attention(b, h, Some(text), heads));
+    let h = b.scope("attn2", |b| attention(b, h, Some(text), heads, false));
     let x = b.add(h, x);
     let h = b.layer_norm("norm3", x, LAYER_NORM_EPS);
     let h = b.linear("ff.net.0.proj", h, c * 8, true);

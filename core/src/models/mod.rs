@@ -13,6 +13,7 @@ mod family;
 pub mod ip_adapter;
 pub mod known;
 mod layers;
+pub mod safety;
 mod taesd;
 mod unet;
 mod unet_blocks;

@@ -26,6 +26,8 @@ pub struct UnetShape {
     pub guidance_embedding: bool,
     /// Tokens of an image that rows look at beside their text; 0 without an IP-Adapter.
     pub image_tokens: usize,
+    /// Whether each row attends to itself in earlier frames as well, wherever it attends to itself.
+    pub cached_attention: bool,
 }
 
 impl UnetShape {
@@ -40,6 +42,7 @@ impl UnetShape {
             text_of_row: vec![0; rows],
             guidance_embedding: false,
             image_tokens: 0,
+            cached_attention: false,
         }
     }
 }
@@ -80,7 +83,8 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     let b = &mut builder;
     let states = Shape::tokens(shape.text_rows, shape.text_tokens, config.text_dim);
     let states = b.input("encoder_hidden_states", states, Rate::Constant);
-    let text = Text { states, of_row: &shape.text_of_row, image_tokens: shape.image_tokens };
+    let text =
+        Text { states, of_row: &shape.text_of_row, image_tokens: shape.image_tokens, past: shape.cached_attention };
     let time = time_embedding(b, config, shape);
     let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
     let sample = b.input("sample", sample, Rate::Frame);

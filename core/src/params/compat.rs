@@ -117,12 +117,6 @@ pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<
     if params.use_lcm_lora && needs_lcm_lora {
         refuse("use_lcm_lora".into(), &format!("is true, and {:?} would need it: merging is", params.model_id));
     }
-    if params.cached_attention.enabled {
-        refuse("cached_attention.enabled".into(), "is true: attention to earlier frames is");
-    }
-    if params.use_safety_checker {
-        refuse("use_safety_checker".into(), "is true: the safety checker is");
-    }
     for (name, chain) in params.chains() {
         if chain.is_active() {
             refuse(format!("{name}.processors"), "has processors that run: processing chains are");
@@ -193,8 +187,6 @@ mod tests {
         let mut params = Params::daydream();
         params.controlnets.truncate(1);
         params.lora_dict.insert("a/b".into(), 1.0);
-        params.cached_attention.enabled = true;
-        params.use_safety_checker = true;
         let kind = ProcessorName::LatentFeedback;
         let processor = SingleProcessorConfig { kind, enabled: true, params: Map::new() };
         params.latent_postprocessing.processors.push(processor);
@@ -202,9 +194,9 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let parts = error.to_string();
         let parts: Vec<_> = parts.split("; ").collect();
-        assert_eq!(parts.len(), 5);
+        assert_eq!(parts.len(), 3);
         assert!(parts[0].starts_with("controlnets[0] enables \"thibaud/"));
         params.latent_postprocessing.enabled = false;
-        assert_eq!(unsupported(&params, false).len(), 4);
+        assert_eq!(unsupported(&params, false).len(), 2);
     }
 }
