@@ -25,6 +25,9 @@ mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod safety;
+#[cfg(all(test, feature = "demo-model"))]
+mod safety_tests;
 mod style;
 mod text;
 mod transition;
@@ -37,10 +40,12 @@ use std::sync::Arc;
 pub use self::builder::EngineBuilder;
 use self::control::ControlState;
 use self::memory::FrameBuffers;
-pub use self::options::{ControlImages, EngineOptions, ExecutorKind};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
 use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+use self::safety::Guard;
+pub use self::safety::SafetyChecker;
 pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
@@ -71,6 +76,7 @@ pub struct Engine {
     pool: FramePool,
     arena: Arena,
     past: PastFrames,
+    guard: Guard,
     buffers: FrameBuffers,
     control: ControlState,
     work: Work,
@@ -106,6 +112,7 @@ impl Engine {
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
             past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
+            guard: Guard::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
             control: ControlState::new(&pipeline.pieces.controls)?,
             work: Work::default(),
@@ -237,6 +244,9 @@ impl Engine {
         }
         if let Some(past) = &mut prepared.past {
             past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
+        }
+        if let Some(guard) = &mut prepared.guard {
+            std::mem::swap(&mut self.guard, guard);
         }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);

@@ -10,6 +10,7 @@ use super::ip_adapter::{Adapter, ImageKeys, ImagePrompt, Strength};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
+use super::safety::{self, SafetyChecker};
 use super::style::{Style, invalid};
 use super::unet::{Extras, Layout, UnetNetworks, layout, wants_negative};
 use super::workshop::{Compiler, Workshop};
@@ -46,6 +47,7 @@ pub(crate) struct Pieces {
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
     pub(super) controls: Controls,
+    safety: Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -172,6 +174,11 @@ impl Pieces {
         self.conditioning.get()
     }
 
+    /// What judges pictures, if anything does.
+    pub(crate) fn safety_checker(&self) -> Option<&dyn SafetyChecker> {
+        self.safety.get().as_deref()
+    }
+
     /// What prompt and schedule give the UNet.
     pub(crate) fn constants(&self) -> &[Constants] {
         self.constants.get()
@@ -232,7 +239,10 @@ impl<'a> Assembly<'a> {
             ImagePrompt { adapter: adapter.get().as_ref().as_ref(), image: image.get().as_ref().as_ref(), strength };
         let constants = self.constants(loaded, unet.get(), conditioning.get(), &seen, key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
-        Ok((Pieces { models, autoencoder, unet, adapter, image, conditioning, constants, noise, controls }, table))
+        let safety = self.safety(models.key())?;
+        let pieces =
+            Pieces { models, autoencoder, unet, adapter, image, conditioning, constants, noise, controls, safety };
+        Ok((pieces, table))
     }
 
     /// What is there of one piece.
@@ -320,6 +330,14 @@ impl<'a> Assembly<'a> {
         let size = (self.params.width, self.params.height);
         Piece::reuse(self.kept(|pieces| &pieces.constants), key, |key| {
             unet.constants(models, conditioning, &key.table, size, image).map(Arc::new)
+        })
+    }
+
+    fn safety(&mut self, model: &ModelKey) -> Result<Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>> {
+        let key = self.params.use_safety_checker.then(|| model.clone());
+        Piece::reuse(self.kept(|pieces| &pieces.safety), key, |key| {
+            let load = |key: &ModelKey| safety::load(self.workshop, &key.id, self.notices);
+            key.as_ref().map(load).transpose().map(Arc::new)
         })
     }
 

@@ -112,9 +112,6 @@ pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<
     if params.use_lcm_lora && needs_lcm_lora {
         refuse("use_lcm_lora".into(), &format!("is true, and {:?} would need it: merging is", params.model_id));
     }
-    if params.use_safety_checker {
-        refuse("use_safety_checker".into(), "is true: the safety checker is");
-    }
     for (name, chain) in params.chains() {
         if chain.is_active() {
             refuse(format!("{name}.processors"), "has processors that run: processing chains are");
@@ -184,7 +181,6 @@ mod tests {
     fn everything_that_is_missing_is_named_at_once() {
         let mut params = Params::daydream();
         params.lora_dict.insert("a/b".into(), 1.0);
-        params.use_safety_checker = true;
         let kind = ProcessorName::LatentFeedback;
         let processor = SingleProcessorConfig { kind, enabled: true, params: Map::new() };
         params.latent_postprocessing.processors.push(processor);
@@ -192,8 +188,8 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let parts = error.to_string();
         let parts: Vec<_> = parts.split("; ").collect();
-        assert_eq!(parts.len(), 3);
+        assert_eq!(parts.len(), 2);
         params.latent_postprocessing.enabled = false;
-        assert_eq!(unsupported(&params, false).len(), 2);
+        assert_eq!(unsupported(&params, false).len(), 1);
     }
 }
