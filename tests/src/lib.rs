@@ -4,8 +4,10 @@ pub mod frames;
 
 mod golden;
 mod networks;
+mod single;
 mod tensors;
 
 pub use golden::{Golden, mean_error, relative_error};
 pub use networks::{executors, run, run_unet};
+pub use single::{File, Single, Stored};
 pub use tensors::Tensors;
