@@ -20,20 +20,22 @@ struct Table {
     extra: BTreeMap<String, Vec<usize>>,
 }
 
-/// A tensor of a file: in half precision where that holds its numbers.
+/// A tensor of a file.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Its shape.
     pub shape: Vec<usize>,
+    /// How its numbers are stored.
+    pub dtype: Dtype,
     /// Its numbers.
-    pub numbers: Vec<f32>,
+    pub bytes: Vec<u8>,
 }
 
 /// The tensors of a file, by name.
 pub type File = BTreeMap<String, Stored>;
 
 /// A model of random weights in both forms.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Single {
     /// The tensors of the one file.
     pub file: File,
@@ -152,47 +154,37 @@ fn draw(name: &str, shape: &[usize]) -> Stored {
     let numbers = (0..shape.iter().product()).map(|_| {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         let unit = (state >> 40) as f32 / (1_u32 << 23) as f32 - 1.0;
-        f16::from_f32(mean + strength * unit).to_f32()
+        f16::from_f32(mean + strength * unit).to_le_bytes()
     });
-    Stored { shape: shape.to_vec(), numbers: numbers.collect() }
+    Stored { shape: shape.to_vec(), dtype: Dtype::F16, bytes: numbers.flatten().collect() }
 }
 
 /// A tensor of the file from the weights of the folder.
 fn make(how: &str, parts: &[Stored]) -> Stored {
-    let Stored { mut shape, numbers } = parts[0].clone();
+    let Stored { mut shape, dtype, mut bytes } = parts[0].clone();
     match how {
         "stack" => {
             shape[0] *= parts.len();
-            Stored { shape, numbers: parts.iter().flat_map(|part| part.numbers.clone()).collect() }
+            bytes = parts.iter().flat_map(|part| part.bytes.iter().copied()).collect();
         }
         "transpose" => {
             let &[rows, columns] = shape.as_slice() else { panic!("{shape:?} is no matrix") };
-            let numbers =
-                (0..columns).flat_map(|x| (0..rows).map(move |y| (x, y))).map(|(x, y)| numbers[y * columns + x]);
-            Stored { shape: vec![columns, rows], numbers: numbers.collect() }
+            let (numbers, _) = bytes.as_chunks::<2>();
+            let places = (0..columns).flat_map(|x| (0..rows).map(move |y| y * columns + x));
+            bytes = places.flat_map(|place| numbers[place]).collect();
+            shape = vec![columns, rows];
         }
-        "conv" => {
-            shape.extend([1, 1]);
-            Stored { shape, numbers }
-        }
-        "same" => Stored { shape, numbers },
+        "conv" => shape.extend([1, 1]),
+        "same" => {}
         other => panic!("{other} is no way to make a tensor"),
     }
+    Stored { shape, dtype, bytes }
 }
 
 fn write(file: &File, path: &Path) {
-    let stored = |numbers: &[f32]| -> (Dtype, Vec<u8>) {
-        if numbers.iter().all(|&number| f16::from_f32(number).to_f32() == number) {
-            (Dtype::F16, numbers.iter().flat_map(|&number| f16::from_f32(number).to_le_bytes()).collect())
-        } else {
-            (Dtype::F32, numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
-        }
-    };
-    let bytes: Vec<(Dtype, Vec<u8>)> = file.values().map(|tensor| stored(&tensor.numbers)).collect();
     let views = file
         .iter()
-        .zip(&bytes)
-        .map(|((name, tensor), (dtype, bytes))| (name, TensorView::new(*dtype, tensor.shape.clone(), bytes).unwrap()));
+        .map(|(name, Stored { shape, dtype, bytes })| (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
     let written = safetensors::serialize(views, None::<HashMap<String, String>>).unwrap();
     fs::write(path, written).unwrap();
 }

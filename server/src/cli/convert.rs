@@ -32,8 +32,8 @@ pub(super) struct Args {
     /// Replace a diffusers folder that is there
     #[arg(long)]
     force: bool,
-    /// Print JSON lines instead of a bar and a table: events progress (component, bytes, total), done (family, path), then
-    /// one object a component; error
+    /// Print JSON lines instead of a bar and a table: events notice, progress (component, bytes, total), done (family,
+    /// path), then one object a component; error
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -70,6 +70,13 @@ pub(super) fn run(args: &Args) -> Result {
     }
     let options = ConvertOptions { dtype: args.dtype.map(StoredDtype::from), replace: args.force };
     let mut output = Output::new();
+    if let Some(notice) = checkpoint.notice() {
+        if args.json {
+            output.line(&json!({"event": "notice", "text": notice}))?;
+        } else {
+            eprintln!("dreamframe: note: {notice}");
+        }
+    }
     let bar = if args.json { ProgressBar::hidden() } else { bar() };
     let mut failure = None;
     let mut last = 0;
