@@ -206,11 +206,15 @@ fn a_file_is_found_by_its_path_its_folder_and_its_name() {
     assert!(notice.contains("is not looked for") && notice.contains("taken to predict noise"), "{notice}");
     assert!(!found(&file, "org/my-model").contains("is not looked for"));
     assert!(found(folder.path(), "org/other").contains("is not looked for"));
+    // What lies there may also be another model's LoRA: the embedded one does not look at it.
+    let found_demo = ModelSource::folder(folder.path()).base(&id("demo")).unwrap();
+    assert_eq!(found_demo.checkpoint.location(), "demo");
     // Beside other models, it goes by its name.
     fs::create_dir(folder.path().join("another")).unwrap();
     assert!(!found(folder.path(), "org/my-model").contains("is not looked for"));
     let error = ModelSource::folder(folder.path()).base(&id("org/other")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains(&folder.path().join("other.safetensors").display().to_string()), "{error}");
     fs::copy(&file, folder.path().join("second.safetensors")).unwrap();
     let error = Checkpoint::folder(folder.path()).unwrap_err();
     assert!(error.to_string().contains("holds 2 checkpoints in single files, name one of them"), "{error}");

@@ -112,20 +112,24 @@ impl ModelSource {
             return Err(Error::new(ErrorKind::NotFound, format!("{name} has random weights and no checkpoint")));
         }
         if let Self::Folder(folder) = self
-            && (is_checkpoint(folder) || single::is_one(folder))
+            && (is_checkpoint(folder) || folder.is_file())
         {
-            let named = if folder.is_file() { folder.file_stem() } else { folder.file_name() };
-            let same = named.is_some_and(|name| name == id.name());
-            let notice =
-                (!same).then(|| format!("model_id {id} is not looked for: {} is itself a model", folder.display()));
-            return Ok(Found::new(Checkpoint::folder(folder)?, notice));
+            return itself(folder, id);
         }
         if *self == Self::Demo || id.is_demo() {
             let notice = (!id.is_demo()).then(|| format!("model_id {id} is not looked for: the demo model is used"));
             return Ok(Found::new(demo()?, notice));
         }
-        let folder = self.search(id, &is_model)?;
-        Ok(Found::new(Checkpoint::folder(folder)?, None))
+        let alone = match self {
+            Self::Folder(folder) if single::is_alone(folder) => Some(itself(folder, id)),
+            Self::Folder(_) | Self::Cache(_) | Self::Demo | Self::Random(_) => None,
+        };
+        match (alone, self.search(id, &is_model)) {
+            (Some(Ok(found)), _) => Ok(found),
+            // The one file is something else, such as a LoRA.
+            (_, Ok(folder)) => Ok(Found::new(Checkpoint::folder(folder)?, None)),
+            (Some(Err(error)), Err(_)) | (None, Err(error)) => Err(error),
+        }
     }
 
     /// Finds the folder of a further network that `id` names: an autoencoder, a ControlNet, a LoRA. Where the source is
@@ -191,6 +195,14 @@ impl From<&str> for ModelSource {
     fn from(text: &str) -> Self {
         if text == DEMO { Self::Demo } else { Self::folder(text) }
     }
+}
+
+/// The checkpoint at `path`, whatever `id` is.
+fn itself(path: &Path, id: &ModelId) -> Result<Found> {
+    let named = if path.is_file() { path.file_stem() } else { path.file_name() };
+    let same = named.is_some_and(|name| name == id.name());
+    let notice = (!same).then(|| format!("model_id {id} is not looked for: {} is itself a model", path.display()));
+    Ok(Found::new(Checkpoint::folder(path)?, notice))
 }
 
 fn is_checkpoint(path: &Path) -> bool {

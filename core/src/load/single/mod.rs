@@ -225,13 +225,10 @@ pub(super) fn is_unknown(name: &str) -> bool {
     [UNET, VAE, CLIP, OPEN_CLIP, CLIP_XL, OPEN_CLIP_XL].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether `path` means one checkpoint in a file: the file itself, or a folder that has it and no other folder.
-pub(super) fn is_one(path: &Path) -> bool {
-    let alone = || {
-        let folders = std::fs::read_dir(path).into_iter().flatten().flatten();
-        !folders.map(|entry| entry.path()).any(|path| path.is_dir() && !is_hidden(&path))
-    };
-    path.is_file() || (files(path, ENDING).len() == 1 && alone())
+/// Whether the folder `path` has one file of weights and no other folder.
+pub(super) fn is_alone(path: &Path) -> bool {
+    let folders = || std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    files(path, ENDING).len() == 1 && !folders().any(|path| path.is_dir() && !is_hidden(&path))
 }
 
 /// Whether `path` is a file, or a folder that holds checkpoints in files, be they pickled.
