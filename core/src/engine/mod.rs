@@ -9,6 +9,9 @@ mod checks;
 mod codec;
 mod conditioning;
 mod frame;
+mod lora;
+#[cfg(test)]
+mod lora_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -264,7 +267,8 @@ impl Engine {
         let observer = observer.ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the engine does not observe its layers, or has seen no frame")
         })?;
-        bytes::calibrate(self.snapshot()?.0.pieces.models(), observer, self.next_id as usize)
+        let pieces = &self.snapshot()?.0.pieces;
+        bytes::calibrate(pieces.models(), &pieces.weights().unet, observer, self.next_id as usize)
     }
 
     /// The parameters in use.

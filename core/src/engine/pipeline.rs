@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::checks::{check_model_size, check_service_size, step_table};
 use super::codec::Codec;
 use super::conditioning::{Conditioning, PromptKey};
+use super::lora::{Lora, Merged, Wanted, lcm_notice, wanted};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
@@ -33,8 +34,10 @@ pub(crate) struct Pipeline {
 pub(crate) struct Pieces {
     models: Piece<ModelKey, Models>,
     autoencoder: Piece<SizeKey, Codec>,
+    loras: Piece<LorasKey, Vec<Arc<Lora>>>,
+    weights: Piece<WeightsKey, Merged>,
     unet: Piece<UnetKey, UnetNetworks>,
-    conditioning: Piece<(ModelKey, PromptKey), Conditioning>,
+    conditioning: Piece<(WeightsKey, PromptKey), Conditioning>,
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
 }
@@ -51,8 +54,23 @@ pub(super) struct SizeKey {
     height: u32,
 }
 
+/// Without their scales, so that these change without a file being read.
+#[derive(Debug, Clone, PartialEq)]
+struct LorasKey {
+    models: ModelKey,
+    ids: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct WeightsKey {
+    models: ModelKey,
+    /// Those that count: of scale 0 none does.
+    loras: Vec<Wanted>,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 struct UnetKey {
+    weights: WeightsKey,
     size: SizeKey,
     layout: Layout,
 }
@@ -128,6 +146,11 @@ impl Pieces {
         self.autoencoder.get()
     }
 
+    /// The base model's weights with LoRAs merged into them.
+    pub(crate) fn weights(&self) -> &Merged {
+        self.weights.get()
+    }
+
     /// The UNet's networks.
     pub(crate) fn unet(&self) -> &UnetNetworks {
         self.unet.get()
@@ -158,7 +181,7 @@ impl<'a> Assembly<'a> {
         let models = self.models()?;
         let loaded = &**models.get();
         // Fields in use whose machinery is not built are refused by name, never passed over.
-        check_supported(params, !loaded.distilled)?;
+        check_supported(params)?;
         check_model_size(params, loaded)?;
         let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
         let autoencoder = self.autoencoder(loaded, size.clone())?;
@@ -167,12 +190,15 @@ impl<'a> Assembly<'a> {
         let active = workshop.options.cfg_type.active(params.guidance_scale as f32);
         let layout = layout(workshop.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
         let prompt = prompt_key(params, &layout);
-        let unet = self.unet(loaded, UnetKey { size, layout }, latent)?;
-        let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
+        let loras = self.loras(loaded, models.key())?;
+        let weights = self.weights(loaded, &loras)?;
+        let unet =
+            self.unet(loaded, weights.get(), UnetKey { weights: weights.key().clone(), size, layout }, latent)?;
+        let conditioning = self.conditioning(weights.get(), (weights.key().clone(), prompt.clone()))?;
         let key = ConstantsKey { unet: unet.key().clone(), prompt, table: table.clone() };
         let constants = self.constants(loaded, unet.get(), conditioning.get(), key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
-        Ok((Pieces { models, autoencoder, unet, conditioning, constants, noise }, table))
+        Ok((Pieces { models, autoencoder, loras, weights, unet, conditioning, constants, noise }, table))
     }
 
     /// What is there of one piece.
@@ -197,20 +223,59 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    fn unet(&self, models: &Models, key: UnetKey, latent: Shape) -> Result<Piece<UnetKey, UnetNetworks>> {
+    /// Reads the LoRAs that were not read before.
+    fn loras(&mut self, models: &Models, key: &ModelKey) -> Result<Piece<LorasKey, Vec<Arc<Lora>>>> {
+        let ids = wanted(self.params, models).into_iter().map(|lora| lora.id).collect();
+        let known = self.kept(|pieces| &pieces.loras).filter(|piece| piece.key().models == *key);
+        let known: Vec<&Arc<Lora>> = known.flat_map(|piece| &**piece.get()).collect();
+        let key = LorasKey { models: key.clone(), ids };
+        Piece::reuse(self.kept(|pieces| &pieces.loras), key, |key| {
+            self.notices.extend(lcm_notice(self.params, models));
+            let read = |id: &String| match known.iter().find(|lora| lora.id == *id) {
+                Some(known) => Ok((*known).clone()),
+                None => Lora::read(self.workshop, self.params, models, id, self.notices).map(Arc::new),
+            };
+            Ok(Arc::new(key.ids.iter().map(read).collect::<Result<_>>()?))
+        })
+    }
+
+    fn weights(
+        &mut self,
+        models: &Models,
+        loras: &Piece<LorasKey, Vec<Arc<Lora>>>,
+    ) -> Result<Piece<WeightsKey, Merged>> {
+        let counts = wanted(self.params, models).into_iter().filter(|lora| lora.scale != 0.0);
+        let key = WeightsKey { models: loras.key().models.clone(), loras: counts.collect() };
+        Piece::reuse(self.kept(|pieces| &pieces.weights), key, |key| {
+            let scaled = |wanted: &Wanted| {
+                let lora = loras.get().iter().find(|lora| lora.id == wanted.id)?;
+                Some((lora.clone(), wanted.scale))
+            };
+            let scaled: Vec<_> = key.loras.iter().filter_map(scaled).collect();
+            Merged::new(self.workshop, models, &scaled, self.notices).map(Arc::new)
+        })
+    }
+
+    fn unet(
+        &self,
+        models: &Models,
+        weights: &Merged,
+        key: UnetKey,
+        latent: Shape,
+    ) -> Result<Piece<UnetKey, UnetNetworks>> {
         Piece::reuse(self.kept(|pieces| &pieces.unet), key, |key| {
             let compiler = Compiler { executor: &*self.workshop.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, &compiler, &key.layout, latent.h, latent.w).map(Arc::new)
+            UnetNetworks::compile(models, &weights.unet, &compiler, &key.layout, latent.h, latent.w).map(Arc::new)
         })
     }
 
     fn conditioning(
         &mut self,
-        models: &Models,
-        key: (ModelKey, PromptKey),
-    ) -> Result<Piece<(ModelKey, PromptKey), Conditioning>> {
+        weights: &Merged,
+        key: (WeightsKey, PromptKey),
+    ) -> Result<Piece<(WeightsKey, PromptKey), Conditioning>> {
         Piece::reuse(self.kept(|pieces| &pieces.conditioning), key, |(_, prompt)| {
-            Conditioning::new(&models.text, prompt, self.notices).map(Arc::new)
+            Conditioning::new(&weights.text, prompt, self.notices).map(Arc::new)
         })
     }
 

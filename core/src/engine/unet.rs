@@ -8,6 +8,7 @@ use super::workshop::Compiler;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network};
 use crate::models::{UnetShape, time_ids_embedding, timestep_embedding, unet_program};
+use crate::net::Weights;
 use crate::schedule::StepTable;
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
 use crate::stream::{Call, CfgType, Predict};
@@ -37,13 +38,14 @@ pub(crate) struct UnetNetworks {
 }
 
 impl UnetNetworks {
-    /// Compiles what `layout` needs for latents of `height` x `width`.
+    /// Compiles what `layout` needs over `weights`, for latents of `height` x `width`.
     ///
     /// # Errors
     ///
     /// Those of [`Compiler::compile`].
     pub(crate) fn compile(
         models: &Models,
+        weights: &Weights,
         compiler: &Compiler<'_>,
         layout: &Layout,
         height: usize,
@@ -63,7 +65,7 @@ impl UnetNetworks {
                         text_of_row: text_of_row.clone(),
                         ..UnetShape::new(call.len(), height, width)
                     };
-                    let network = compiler.compile(unet_program(&models.unet, &shape)?, &models.unet_weights)?;
+                    let network = compiler.compile(unet_program(&models.unet, &shape)?, weights)?;
                     made.push((text_of_row, network.clone()));
                     network
                 }
