@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::control::ControlCalls;
+use super::safety::Judge;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
 use crate::error::Result;
@@ -45,7 +46,7 @@ impl Engine {
         let shown = if kind == PictureKind::Passed { &self.buffers.image } else { &self.buffers.result };
         let before = Instant::now();
         self.converter.from_signed(shown, width, height, out)?;
-        timings.postprocess = Timings::micros(before.elapsed());
+        timings.postprocess += Timings::micros(before.elapsed());
         timings.total = Timings::micros(start.elapsed());
         Ok(PictureInfo { id, source_id, kind, timings })
     }
@@ -98,7 +99,15 @@ impl Engine {
         let before = Instant::now();
         codec.decoder.run(&codec.decoder_constants, &mut self.arena, &[&buffers.clean], &mut [&mut buffers.result])?;
         timings.decode = Timings::micros(before.elapsed());
-        self.last_source = Some(source);
-        Ok((PictureKind::New, source))
+        let before = Instant::now();
+        let judge = pieces.safety_checker().map(|checker| Judge {
+            checker,
+            threshold: pipeline.params.safety_checker_threshold as f32,
+            instead: self.workshop.options.flagged,
+        });
+        let flagged = judge.map(|judge| self.guard.check(&judge, &mut buffers.result, source)).transpose()?.flatten();
+        timings.postprocess = Timings::micros(before.elapsed());
+        self.last_source = Some(flagged.unwrap_or(source));
+        Ok(flagged.map_or((PictureKind::New, source), |shown| (PictureKind::Flagged, shown)))
     }
 }

@@ -3,6 +3,7 @@
 //! An [`Engine`] has no thread, lock or file of its own once it is built; the same parameters and frames give the same
 //! bytes. An update makes a second pipeline beside the first out of shared pieces, and then the two change places.
 
+mod assembly;
 mod builder;
 mod bytes;
 mod checks;
@@ -13,6 +14,10 @@ mod frame;
 mod ip_adapter;
 #[cfg(all(test, feature = "demo-model"))]
 mod ip_adapter_tests;
+mod keys;
+mod lora;
+#[cfg(test)]
+mod lora_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -25,6 +30,9 @@ mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod safety;
+#[cfg(all(test, feature = "demo-model"))]
+mod safety_tests;
 mod style;
 mod text;
 mod transition;
@@ -37,10 +45,12 @@ use std::sync::Arc;
 pub use self::builder::EngineBuilder;
 use self::control::ControlState;
 use self::memory::FrameBuffers;
-pub use self::options::{ControlImages, EngineOptions, ExecutorKind};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
 use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+use self::safety::Guard;
+pub use self::safety::SafetyChecker;
 pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
@@ -71,6 +81,7 @@ pub struct Engine {
     pool: FramePool,
     arena: Arena,
     past: PastFrames,
+    guard: Guard,
     buffers: FrameBuffers,
     control: ControlState,
     work: Work,
@@ -106,6 +117,7 @@ impl Engine {
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
             past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
+            guard: Guard::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
             control: ControlState::new(&pipeline.pieces.controls)?,
             work: Work::default(),
@@ -238,6 +250,9 @@ impl Engine {
         if let Some(past) = &mut prepared.past {
             past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
         }
+        if let Some(guard) = &mut prepared.guard {
+            std::mem::swap(&mut self.guard, guard);
+        }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
         }
@@ -290,7 +305,8 @@ impl Engine {
         let observer = observer.ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the engine does not observe its layers, or has seen no frame")
         })?;
-        bytes::calibrate(self.snapshot()?.0.pieces.models(), observer, self.next_id as usize)
+        let pieces = &self.snapshot()?.0.pieces;
+        bytes::calibrate(pieces.models(), &pieces.weights().unet, observer, self.next_id as usize)
     }
 
     /// The parameters in use.
