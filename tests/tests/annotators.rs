@@ -9,6 +9,8 @@ use dreamframe::params::ProcessorName;
 use dreamframe::preprocess::networks::ModelNetworks;
 use dreamframe::preprocess::{Context, Image, Registry};
 use dreamframe::{Error, ErrorKind};
+use dreamframe_tests::controlnets::{Folder, controlnets};
+use dreamframe_tests::frames::{picture, pictures};
 use dreamframe_tests::{Golden, executors};
 use serde_json::{Value, json};
 
@@ -134,4 +136,30 @@ fn a_network_is_loaded_once_for_all_that_use_it() {
     let recipe = |size| registry(size).recipe(ProcessorName::Lineart, settings.as_object().unwrap()).unwrap();
     let (one, same, other) = (recipe((32, 32)), recipe((32, 32)), recipe((64, 32)));
     assert!(one.continues(&same) && !one.continues(&other));
+}
+
+#[test]
+fn controlnets_of_an_engine_see_what_networks_make() {
+    let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "annotators");
+    folder.controlnet("edges", 1);
+    let mut seen = Vec::new();
+    for name in ["passthrough", "hed", "openpose", "mediapipe_pose", "pose_tensorrt"] {
+        let list = || controlnets(json!([{"model_id": "edges", "preprocessor": name}]));
+        let (mut engine, mut same) = (folder.engine(64, |_, _| {}), folder.engine(64, |_, _| {}));
+        engine.update(&list()).unwrap();
+        same.update(&list()).unwrap();
+        let made = pictures(&mut engine, 2);
+        assert!(made == pictures(&mut same, 2), "{name} makes the same of the same frames");
+        seen.push((name, made));
+        // Another size lays the network out anew.
+        engine.edit(|params| (params.width, params.height) = (96, 64)).unwrap();
+        picture(&mut engine, 2);
+    }
+    assert!(seen[1].1 != seen[0].1, "hed changes the picture");
+    let mut engine = folder.engine(64, |_, _| {});
+    let missing = controlnets(json!([{"model_id": "edges", "preprocessor": "mediapipe_segmentation"}]));
+    let refused = engine.update(&missing).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains("mediapipe_segmentation"), "{refused}");
+    picture(&mut engine, 0);
 }
