@@ -6,6 +6,7 @@
 //! Files come from strangers: their sizes and counts are checked before memory is taken, and what can run code when it
 //! is read (pickles) is refused.
 
+mod alone;
 mod bytes;
 mod cache;
 mod calibration;
