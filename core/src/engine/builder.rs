@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::workshop::Workshop;
-use super::{Engine, EngineOptions, ExecutorKind, check_dtype};
+use super::{Engine, EngineOptions, ExecutorKind, SafetyChecker, StyleImages, check_dtype};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::cpu::{CpuExecutor, CpuOptions};
@@ -21,6 +21,8 @@ pub struct EngineBuilder {
     params: StreamDiffusionParams,
     options: EngineOptions,
     observing: bool,
+    style_images: Option<Arc<dyn StyleImages>>,
+    safety_checker: Option<Arc<dyn SafetyChecker>>,
 }
 
 impl EngineBuilder {
@@ -30,6 +32,8 @@ impl EngineBuilder {
             params: StreamDiffusionParams::demo(),
             options: EngineOptions::default(),
             observing: false,
+            style_images: None,
+            safety_checker: None,
         }
     }
 
@@ -58,13 +62,26 @@ impl EngineBuilder {
         self
     }
 
+    /// Says who brings the style images of an IP-Adapter that are not in the parameters themselves; nobody, if not told.
+    pub fn style_images(mut self, images: Arc<dyn StyleImages>) -> Self {
+        self.style_images = Some(images);
+        self
+    }
+
+    /// Gives what judges pictures where `use_safety_checker` is on; the model's own checker, or the published one, if not
+    /// told.
+    pub fn safety_checker(mut self, checker: Arc<dyn SafetyChecker>) -> Self {
+        self.safety_checker = Some(checker);
+        self
+    }
+
     /// Loads the model and gets everything ready for the first frame. Slow.
     ///
     /// # Errors
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, observing } = self;
+        let Self { source, params, mut options, observing, style_images, safety_checker } = self;
         params.validate()?;
         check_dtype(&options)?;
         let executor: Arc<dyn Executor> = match options.executor {
@@ -78,7 +95,9 @@ impl EngineBuilder {
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
-        Engine::new(Workshop { source, options, executor, registry: Registry::new(), observer }, params, notices)
+        let registry = Registry::new();
+        let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
+        Engine::new(workshop, params, notices)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::control::ControlCalls;
+use super::safety::Judge;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
 use crate::error::Result;
@@ -16,7 +17,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `InvalidFrame`, and what the device reports; the stream then goes on with the next frame.
+    /// `InvalidFrame`, and what the device reports, also for a [transition](Self::transition) under way; the stream then
+    /// goes on with the next frame.
     pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
@@ -38,12 +40,13 @@ impl Engine {
         let (width, height) = self.size();
         self.converter.to_signed(frame, self.workshop.options.fit, width, height, &mut self.buffers.image)?;
         timings.preprocess = Timings::micros(start.elapsed());
+        self.step()?;
         // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
         let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
         let shown = if kind == PictureKind::Passed { &self.buffers.image } else { &self.buffers.result };
         let before = Instant::now();
         self.converter.from_signed(shown, width, height, out)?;
-        timings.postprocess = Timings::micros(before.elapsed());
+        timings.postprocess += Timings::micros(before.elapsed());
         timings.total = Timings::micros(start.elapsed());
         Ok(PictureInfo { id, source_id, kind, timings })
     }
@@ -96,7 +99,15 @@ impl Engine {
         let before = Instant::now();
         codec.decoder.run(&codec.decoder_constants, &mut self.arena, &[&buffers.clean], &mut [&mut buffers.result])?;
         timings.decode = Timings::micros(before.elapsed());
-        self.last_source = Some(source);
-        Ok((PictureKind::New, source))
+        let before = Instant::now();
+        let judge = pieces.safety_checker().map(|checker| Judge {
+            checker,
+            threshold: pipeline.params.safety_checker_threshold as f32,
+            instead: self.workshop.options.flagged,
+        });
+        let flagged = judge.map(|judge| self.guard.check(&judge, &mut buffers.result, source)).transpose()?.flatten();
+        timings.postprocess = Timings::micros(before.elapsed());
+        self.last_source = Some(flagged.unwrap_or(source));
+        Ok(flagged.map_or((PictureKind::New, source), |shown| (PictureKind::Flagged, shown)))
     }
 }

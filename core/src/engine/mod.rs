@@ -10,6 +10,9 @@ mod codec;
 mod conditioning;
 mod control;
 mod frame;
+mod ip_adapter;
+#[cfg(all(test, feature = "demo-model"))]
+mod ip_adapter_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -22,7 +25,12 @@ mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod safety;
+#[cfg(all(test, feature = "demo-model"))]
+mod safety_tests;
+mod style;
 mod text;
+mod transition;
 mod unet;
 mod update;
 mod workshop;
@@ -32,10 +40,13 @@ use std::sync::Arc;
 pub use self::builder::EngineBuilder;
 use self::control::ControlState;
 use self::memory::FrameBuffers;
-pub use self::options::{ControlImages, EngineOptions, ExecutorKind};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
 use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+use self::safety::Guard;
+pub use self::safety::SafetyChecker;
+pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
 use crate::error::{Error, ErrorKind, Result};
@@ -65,12 +76,15 @@ pub struct Engine {
     pool: FramePool,
     arena: Arena,
     past: PastFrames,
+    guard: Guard,
     buffers: FrameBuffers,
     control: ControlState,
     work: Work,
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
     next_id: u64,
+    /// Whether each frame takes a step of the transition under way.
+    steps: bool,
     notices: Vec<Notice>,
 }
 
@@ -90,7 +104,7 @@ impl Engine {
 
     fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
         let workshop = Arc::new(workshop);
-        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, &[], &mut notices)?);
+        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, None, &[], &mut notices)?);
         Ok(Self {
             filter: new_filter(&pipeline.params),
             stream: StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone())?,
@@ -98,11 +112,13 @@ impl Engine {
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
             past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
+            guard: Guard::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
             control: ControlState::new(&pipeline.pieces.controls)?,
             work: Work::default(),
             last_source: None,
             next_id: 0,
+            steps: false,
             notices,
             active: Active::Ready(pipeline),
             workshop,
@@ -228,6 +244,9 @@ impl Engine {
         }
         if let Some(past) = &mut prepared.past {
             past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
+        }
+        if let Some(guard) = &mut prepared.guard {
+            std::mem::swap(&mut self.guard, guard);
         }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);

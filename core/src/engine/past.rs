@@ -3,6 +3,7 @@
 use super::pipeline::Pipeline;
 use crate::error::Result;
 use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Network, Past, memory};
+use crate::params::StreamDiffusionParams;
 
 /// What all of it is called in messages.
 const WHAT: &str = "the frames that attention looks back to";
@@ -34,17 +35,28 @@ impl PastFrames {
     ///
     /// `OutOfMemory` with the bytes that are needed, before any of them is taken.
     pub(super) fn replacing(base: Option<&Pipeline>, pipeline: &Pipeline) -> Result<Option<Self>> {
-        let (before, room) = (base.map_or(0, room_of), room_of(pipeline));
+        let (before, room) = (base.map_or(0, |base| Self::room(&base.params)), Self::room(&pipeline.params));
         let goes_on = base.is_some_and(|base| pipeline.shares_unet(base));
         if room == before && (goes_on || room == 0) {
             return Ok(None);
         }
         let more = if goes_on { room.saturating_sub(before) } else { room };
         let networks = if room == 0 { &[] } else { pipeline.pieces.unet().networks() };
-        let bytes = networks.iter().map(|network| network.frame_keys_bytes()).fold(0, usize::saturating_add);
-        memory::require(bytes.saturating_mul(more), WHAT)?;
+        memory::require(Self::bytes_of_one(pipeline).saturating_mul(more), WHAT)?;
         let calls = networks.iter().map(|network| Ring::new(&**network, more)).collect::<Result<_>>()?;
         Ok(Some(Self { calls, goes_on }))
+    }
+
+    /// How many frames are kept with `params`.
+    pub(super) fn room(params: &StreamDiffusionParams) -> usize {
+        let settings = &params.cached_attention;
+        if settings.enabled { settings.max_frames as usize } else { 0 }
+    }
+
+    /// Bytes of one frame that is kept; 0 where none is.
+    pub(super) fn bytes_of_one(pipeline: &Pipeline) -> usize {
+        let networks = pipeline.pieces.unet().networks().iter();
+        networks.map(|network| network.frame_keys_bytes()).fold(0, usize::saturating_add)
     }
 
     /// Changes places with `old`, and takes the newest of its frames over where they go on: as many as there is `room`
@@ -112,12 +124,6 @@ impl Ring {
         }
         result
     }
-}
-
-/// How many frames a pipeline keeps.
-fn room_of(pipeline: &Pipeline) -> usize {
-    let settings = &pipeline.params.cached_attention;
-    if settings.enabled { settings.max_frames as usize } else { 0 }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::conditioning::Conditioning;
 use super::control::ControlCalls;
+use super::ip_adapter::ImagePrompt;
 use super::models::Models;
 use super::past::PastFrames;
 use super::workshop::Compiler;
@@ -40,6 +41,8 @@ pub(crate) struct Extras {
     pub(crate) residuals: bool,
     /// Whether rows look back to themselves in earlier frames.
     pub(crate) cached_attention: bool,
+    /// Tokens of an image that rows look at beside their text.
+    pub(crate) image_tokens: usize,
 }
 
 /// The compiled networks of a layout, one for each call; calls with the same texts share one.
@@ -64,15 +67,15 @@ impl UnetNetworks {
     ) -> Result<Self> {
         let networks = compile_calls(layout, |CallTexts { text_rows, text_of_row }| {
             let rows = text_of_row.len();
-            let Extras { residuals, cached_attention } = extras;
+            let Extras { residuals, cached_attention, image_tokens } = extras;
             let plain = UnetShape::new(rows, latent.h, latent.w);
-            let shape = UnetShape { text_rows, text_of_row, residuals, cached_attention, ..plain };
+            let shape = UnetShape { text_rows, text_of_row, residuals, cached_attention, image_tokens, ..plain };
             compiler.compile(unet_program(&models.unet, &shape)?, &models.unet_weights)
         })?;
         Ok(Self { layout: layout.clone(), networks })
     }
 
-    /// Works out what prompt and schedule give: one set of constants for each call. `size` is the picture's, in pixels.
+    /// Works out what prompt, schedule and image give: one set of constants for each call. `size` is the picture's, in pixels.
     ///
     /// # Errors
     ///
@@ -83,8 +86,11 @@ impl UnetNetworks {
         conditioning: &Conditioning,
         table: &StepTable,
         size: (u32, u32),
+        image: &ImagePrompt<'_>,
     ) -> Result<Vec<Constants>> {
-        call_constants(&models.unet, &self.layout, &self.networks, conditioning, table, size)
+        call_constants(&models.unet, &self.layout, &self.networks, conditioning, table, size, |call| {
+            image.inputs(call, table.steps().len())
+        })
     }
 
     /// The network of each call.
@@ -138,8 +144,8 @@ pub(super) fn compile_calls(
     Ok(networks)
 }
 
-/// What prompt and schedule give the networks of a UNet, or of its first half, in each call. `size` is the picture's, in
-/// pixels.
+/// What prompt and schedule give the networks of a UNet, or of its first half, in each call, with the `further` inputs of
+/// its rows. `size` is the picture's, in pixels.
 ///
 /// # Errors
 ///
@@ -151,6 +157,7 @@ pub(super) fn call_constants(
     conditioning: &Conditioning,
     table: &StepTable,
     (width, height): (u32, u32),
+    further: impl Fn(&[UnetRow]) -> Vec<Vec<f32>>,
 ) -> Result<Vec<Constants>> {
     let mut states = conditioning.prompt.states.clone();
     if wants_negative(layout) {
@@ -160,22 +167,26 @@ pub(super) fn call_constants(
     let one = |(call, network): (&Vec<UnetRow>, &Arc<dyn Network>)| {
         let timesteps: Vec<f32> =
             call.iter().filter_map(|row| table.steps().get(row.stage)).map(|step| step.timestep as f32).collect();
-        let embedding = timestep_embedding(&timesteps, config);
-        if config.added.is_none() {
-            return network.constants(&[&states, &embedding]);
+        let mut inputs = vec![timestep_embedding(&timesteps, config)];
+        if config.added.is_some() {
+            inputs.push(pooled(call, conditioning));
+            let sizes = vec![[height, width, 0.0, 0.0, height, width]; call.len()];
+            inputs.push(time_ids_embedding(&sizes, config));
         }
-        let pooled: Vec<f32> = call
-            .iter()
-            .flat_map(|row| match row.text {
-                TextRow::Prompt => &conditioning.prompt.pooled,
-                TextRow::Negative => &conditioning.negative.pooled,
-            })
-            .copied()
-            .collect();
-        let sizes = vec![[height, width, 0.0, 0.0, height, width]; call.len()];
-        network.constants(&[&states, &embedding, &pooled, &time_ids_embedding(&sizes, config)])
+        inputs.extend(further(call));
+        let inputs: Vec<&[f32]> = [&*states].into_iter().chain(inputs.iter().map(Vec::as_slice)).collect();
+        network.constants(&inputs)
     };
     layout.iter().zip(networks).map(one).collect()
+}
+
+/// The pooled text of each row of a call.
+fn pooled(call: &[UnetRow], conditioning: &Conditioning) -> Vec<f32> {
+    let of_row = |row: &UnetRow| match row.text {
+        TextRow::Prompt => &conditioning.prompt.pooled,
+        TextRow::Negative => &conditioning.negative.pooled,
+    };
+    call.iter().flat_map(of_row).copied().collect()
 }
 
 /// The place of a text in the UNet's input: the prompt first.

@@ -38,7 +38,7 @@ impl Executor for ReferenceExecutor {
         let weights = program
             .weights()
             .iter()
-            .map(|spec| weights.packed(&format!("reference {}", spec.name), || tensor(&spec.name, &spec.shape)));
+            .map(|spec| weights.packed(&[&spec.name], "reference", || tensor(&spec.name, &spec.shape)));
         let weights = weights.collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(ReferenceNetwork {
             program: program.clone(),

@@ -28,6 +28,8 @@ pub struct UnetShape {
     pub cached_attention: bool,
     /// Whether ControlNets add to what the way up and the middle are given.
     pub residuals: bool,
+    /// Tokens of an image that rows look at beside their text; 0 without an IP-Adapter.
+    pub image_tokens: usize,
 }
 
 impl UnetShape {
@@ -43,6 +45,7 @@ impl UnetShape {
             guidance_embedding: false,
             cached_attention: false,
             residuals: false,
+            image_tokens: 0,
         }
     }
 }
@@ -83,8 +86,12 @@ const MAX_SIDE: usize = 1024;
 /// | `guidance_embedding` | `[rows, 1, 1, time.cond_dim]` | constant | `shape.guidance_embedding` |
 /// | `pooled` | `[rows, 1, 1, added.pooled_dim]` | constant | `added` |
 /// | `time_ids` | `[rows, 1, 1, 6 * added.time_dim]` | constant | `added` |
+/// | `image_keys.PATH`, `image_values.PATH` | `[rows, image_tokens, 1, channels]` each | constant | `shape.image_tokens` |
 /// | `sample` | `[rows, height, width, in_channels]` | frame | |
 /// | `down_residual.0` … and `mid_residual` | [`residual_shapes`], for each row | frame | `shape.residuals` |
+///
+/// There are image keys and values for each [cross attention](super::ip_adapter::cross_attentions), in that order. How much an
+/// image counts is in its values: attention is linear in them, and with values of zero it changes nothing.
 ///
 /// Output: `eps`, `[rows, height, width, out_channels]`. The embeddings come from
 /// [`timestep_embedding`](super::timestep_embedding) and its neighbours.
@@ -98,7 +105,8 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     let b = &mut builder;
     let states = Shape::tokens(shape.text_rows, shape.text_tokens, config.text_dim);
     let states = b.input("encoder_hidden_states", states, Rate::Constant);
-    let text = Text { states, of_row: &shape.text_of_row, past: shape.cached_attention };
+    let text =
+        Text { states, of_row: &shape.text_of_row, past: shape.cached_attention, image_tokens: shape.image_tokens };
     let time = time_embedding(b, config, shape);
     let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
     let sample = b.input("sample", sample, Rate::Frame);
@@ -196,6 +204,9 @@ pub(super) fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> 
             "text_of_row is {of_row:?}, but must name one of {texts} texts for each of {rows} rows"
         ));
     }
+    if shape.image_tokens > MAX_TOKENS {
+        return refuse(format!("a UNet of {} image tokens, but it must be at most {MAX_TOKENS}", shape.image_tokens));
+    }
     if shape.guidance_embedding && config.time.cond_dim.is_none() {
         return refuse("a guidance embedding is given, but the UNet has no time_cond_proj_dim".into());
     }
@@ -230,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn only_what_attends_to_itself_looks_back() {
+        let count = |json: &str, cached_attention| {
+            let config = UnetConfig::from_json(json).unwrap();
+            let program = unet_program(&config, &UnetShape { cached_attention, ..shape() }).unwrap();
+            let all = program.ops().iter().filter(|op| matches!(op.kind, OpKind::Attention { .. })).count();
+            (program.layers_that_look_back(), all)
+        };
+        assert_eq!(count("{}", true), (16, 32));
+        assert_eq!(count("{}", false), (0, 32));
+        assert_eq!(count(r#"{"only_cross_attention": true}"#, true).0, 0);
+    }
+
+    #[test]
     fn shapes_that_the_network_cannot_do_are_refused() {
         let config = UnetConfig::from_json("{}").unwrap();
         let refused = |change: fn(&mut UnetShape), part: &str| {
@@ -245,5 +269,6 @@ mod tests {
         refused(|shape| shape.text_of_row = vec![0, 1], "text_of_row is [0, 1]");
         refused(|shape| shape.text_of_row = vec![0, 1, 2], "text_of_row is [0, 1, 2]");
         refused(|shape| shape.guidance_embedding = true, "time_cond_proj_dim");
+        refused(|shape| shape.image_tokens = 1 << 40, "image tokens");
     }
 }

@@ -55,6 +55,11 @@ impl ProgramBuilder {
         self.program.shape(value)
     }
 
+    /// Where it writes: the scopes it is in, from the outermost on, with dots between.
+    pub fn path(&self) -> &str {
+        self.prefix.trim_end_matches('.')
+    }
+
     /// The finished program.
     pub fn finish(self) -> Program {
         assert!(!self.program.outputs.is_empty(), "{}: a program has an output", self.program.name);

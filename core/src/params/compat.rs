@@ -106,17 +106,11 @@ fn unused(path: &str, processor: ProcessorName, settings: &Map<String, Value>, o
 pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<Notice> {
     let mut out = Vec::new();
     let mut refuse = |path: String, what: &str| out.push(Notice::new(path, format!("{what} not built yet")));
-    if params.ip_adapter.enabled {
-        refuse("ip_adapter.enabled".into(), "is true: IP-Adapters are");
-    }
     if let Some(name) = params.lora_dict.keys().next() {
         refuse("lora_dict".into(), &format!("names {name:?}: merging of LoRAs is"));
     }
     if params.use_lcm_lora && needs_lcm_lora {
         refuse("use_lcm_lora".into(), &format!("is true, and {:?} would need it: merging is", params.model_id));
-    }
-    if params.use_safety_checker {
-        refuse("use_safety_checker".into(), "is true: the safety checker is");
     }
     for (name, chain) in params.chains() {
         if chain.is_active() {
@@ -186,9 +180,7 @@ mod tests {
     #[test]
     fn everything_that_is_missing_is_named_at_once() {
         let mut params = Params::daydream();
-        params.ip_adapter.enabled = true;
         params.lora_dict.insert("a/b".into(), 1.0);
-        params.use_safety_checker = true;
         let kind = ProcessorName::LatentFeedback;
         let processor = SingleProcessorConfig { kind, enabled: true, params: Map::new() };
         params.latent_postprocessing.processors.push(processor);
@@ -196,9 +188,8 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let parts = error.to_string();
         let parts: Vec<_> = parts.split("; ").collect();
-        assert_eq!(parts.len(), 5);
-        assert!(parts[0].starts_with("ip_adapter.enabled is true"));
+        assert_eq!(parts.len(), 2);
         params.latent_postprocessing.enabled = false;
-        assert_eq!(unsupported(&params, false).len(), 4);
+        assert_eq!(unsupported(&params, false).len(), 1);
     }
 }

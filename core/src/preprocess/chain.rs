@@ -149,3 +149,7 @@ impl Chain {
         Ok(if entries.is_empty() { input } else { from })
     }
 }
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

@@ -191,3 +191,56 @@ fn native(name: ProcessorName, settings: &Map<String, Value>) -> Box<dyn Preproc
         | ProcessorName::TemporalNetTensorrt => Box::new(Passthrough),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(name: &str, value: impl Into<Value>) -> Map<String, Value> {
+        [(name.to_owned(), value.into())].into_iter().collect()
+    }
+
+    #[test]
+    fn every_name_runs_or_is_refused_by_name() {
+        for &name in ProcessorName::ALL {
+            match Registry::new().recipe(name, &Map::new()) {
+                Ok(recipe) => assert!(!name.has_weights() && !format!("{:?}", recipe.start()).is_empty()),
+                Err(error) => {
+                    assert!(name.has_weights());
+                    assert_eq!(error.kind(), ErrorKind::Unsupported);
+                    assert!(error.to_string().contains(name.name()), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn settings_are_checked_and_named() {
+        let refused = Registry::new().recipe(ProcessorName::Canny, &settings("low_threshold", 3000)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidParams);
+        assert_eq!(refused.violations()[0].path, "canny.low_threshold");
+        assert!(Registry::new().recipe(ProcessorName::Canny, &settings("unknown", 3000)).is_ok());
+    }
+
+    #[test]
+    fn a_processor_goes_on_under_other_settings_but_not_under_another_name_or_factory() {
+        #[derive(Debug)]
+        struct Own;
+        impl Factory for Own {
+            fn start(&self, _: &Map<String, Value>) -> Box<dyn Preprocessor> {
+                Box::new(Passthrough)
+            }
+        }
+        let own = Registry::new().with(ProcessorName::Hed, Arc::new(Own));
+        let recipe = |registry: &Registry, name, settings| registry.recipe(name, &settings).unwrap();
+        let hed = recipe(&own, ProcessorName::Hed, Map::new());
+        assert!(hed.continues(&recipe(&own, ProcessorName::Hed, settings("safe", false))));
+        assert!(hed != recipe(&own, ProcessorName::Hed, settings("safe", false)));
+        assert!(hed == recipe(&own, ProcessorName::Hed, Map::new()));
+        let other = Registry::new().with(ProcessorName::Hed, Arc::new(Own));
+        assert!(!hed.continues(&recipe(&other, ProcessorName::Hed, Map::new())));
+        let blur = recipe(&own, ProcessorName::Blur, Map::new());
+        assert!(blur.continues(&recipe(&other, ProcessorName::Blur, settings("blur_intensity", 1.0))));
+        assert!(!blur.continues(&recipe(&own, ProcessorName::Sharpen, Map::new())));
+    }
+}

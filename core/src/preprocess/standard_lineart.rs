@@ -10,6 +10,8 @@ use crate::params::StandardLineartSettings;
 
 /// Sides are padded to a multiple of this.
 const MULTIPLE: usize = 64;
+/// The most pixels at which lines are looked for: a long image is made less large.
+const MAX_PIXELS: f64 = 4096.0 * 4096.0;
 /// The least darkness that a typical line has, of 255.
 const LEAST_DARKNESS: f32 = 16.0;
 /// What a typical line becomes, of 255.
@@ -50,8 +52,9 @@ impl StandardLineart {
     /// Brings `input` to the size at which lines are looked for, with numbers up to 255, and gives its padded size.
     fn prepare(&mut self, input: &Image) -> Size {
         let shorter = input.width().min(input.height()).max(1);
-        let scale = f64::from(self.settings.detect_resolution) / shorter as f64;
-        let scaled = |side: usize| (side as f64 * scale).round() as usize;
+        let largest = (MAX_PIXELS / (input.width() * input.height()) as f64).sqrt();
+        let scale = (f64::from(self.settings.detect_resolution) / shorter as f64).min(largest);
+        let scaled = |side: usize| ((side as f64 * scale).round() as usize).max(1);
         let how = if scale > 1.0 { Interpolation::Bicubic } else { Interpolation::Area };
         self.resizer.resize(how, input, (scaled(input.width()), scaled(input.height())), &mut self.resized);
         let Size { width, height, channels } = self.resized.size();
