@@ -9,7 +9,7 @@ use super::super::workshop::{Compiler, Workshop, save_packed};
 use super::Told;
 use crate::error::{Error, ErrorKind, Result, Violation};
 use crate::exec::{Arena, Constants, Network};
-use crate::load::Component;
+use crate::load::{Component, ModelSource, RandomWeights};
 use crate::models::{ControlNetModelConfig, ControlNetShape, controlnet_embedding_program, controlnet_program};
 use crate::net::{Program, Shape, Weights};
 use crate::params::{ControlNetConfig, Notice};
@@ -47,6 +47,9 @@ impl ControlNet {
     ///
     /// `NotFound`, `BadModel`, `Unsupported`, and `InvalidParams` for channels that contradict its own.
     pub(super) fn load(workshop: &Workshop, key: &NetKey, models: &Models, index: usize) -> Result<Self> {
+        if let ModelSource::Random(_) = workshop.source {
+            return Self::random(key, models);
+        }
         let folder = workshop.source.find(&key.id.parse()?)?;
         let alone = Component::without_config(&folder, CLASS)?;
         let has_config = alone.is_none();
@@ -69,6 +72,16 @@ impl ControlNet {
             component.weights.check(program.weights()).require()?;
         }
         Ok(Self { config, channels, weights: workshop.weights(&component) })
+    }
+
+    /// One of full size with random weights, whatever it is called: what a frame costs does not depend on what the weights
+    /// say.
+    fn random(key: &NetKey, models: &Models) -> Result<Self> {
+        let config = ControlNetModelConfig::like(&models.unet);
+        let channels = config.channels(key.channels.map(|channels| channels as usize))?;
+        let programs = smallest(&config, channels)?;
+        let weights = RandomWeights::new(3, programs.iter().flat_map(Program::weights));
+        Ok(Self { config, channels, weights: Weights::new(Arc::new(weights)) })
     }
 
     /// Checks that it can be used with a model.

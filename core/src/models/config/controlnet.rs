@@ -64,10 +64,19 @@ impl ControlNetModelConfig {
         };
         let halving = (0..MAX_BLOCKS - 1).map_while(|i| shape(&format!("blocks.{}", 2 * i + 1)));
         Ok(Self {
-            half: UnetConfig { up: Vec::new(), ..unet.clone() },
             conditioning_channels: Some(channels),
             embedding_channels: std::iter::once(first).chain(halving.map(|(c_out, _)| c_out)).collect(),
+            ..Self::like(unet)
         })
+    }
+
+    /// What a ControlNet of `unet` is like, as far as nothing else is known of it.
+    pub fn like(unet: &UnetConfig) -> Self {
+        Self {
+            half: UnetConfig { up: Vec::new(), ..unet.clone() },
+            conditioning_channels: None,
+            embedding_channels: EMBEDDING_CHANNELS.to_vec(),
+        }
     }
 
     /// Counts the channels of the control image: the file's, or else those `given`, or else 3.
