@@ -223,7 +223,7 @@ fn file_in(folder: &Path) -> Result<PathBuf> {
             None => Error::new(ErrorKind::NotFound, format!("{shown} has no LoRA: looked for {}", NAMES.join(", "))),
         },
         _ => Error::new(
-            ErrorKind::InvalidArgument,
+            ErrorKind::BadModel,
             format!("{shown} has several files: add the name of one to the id: {}", told(&files)),
         ),
     };
