@@ -177,9 +177,12 @@ PEFT = tensors(a__lora_A__weight=[2, 3], a__lora_B__weight=[4, 2])
 LORAS = {
     "ranks_that_differ.safetensors": (tensors(**{DOWN: [2, 3], UP: [4, 3]}), '"a.lora_down.weight" of shape [2, 3] and "a.lora_up.weight" of shape [4, 3] do not fit together'),
     "rank_of_zero.safetensors": (tensors(**{DOWN: [0, 3], UP: [4, 0]}), "of shape [0, 3]"),
+    "input_of_no_channels.safetensors": (tensors(**{DOWN: [2, 0], UP: [4, 2]}), "of shape [2, 0]"),
     "vector.safetensors": (tensors(**{DOWN: [2], UP: [4, 2]}), '"a.lora_down.weight" of shape [2] and'),
     "up_with_a_wide_kernel.safetensors": (tensors(**{DOWN: [2, 3, 3, 3], UP: [4, 2, 3, 3]}), "of shape [4, 2, 3, 3]"),
     "middle_that_does_not_fit.safetensors": (tensors(**PAIR, a__lora_mid__weight=[2, 5, 3, 3]), '"a.lora_mid.weight" of shape [2, 5, 3, 3]'),
+    "middle_that_widens.safetensors": (tensors(a__lora_down__weight=[1, 3], a__lora_mid__weight=[2, 1, 3, 3], a__lora_up__weight=[4, 2]), '"a.lora_mid.weight" of shape [2, 1, 3, 3]'),
+    "middle_with_a_vast_kernel.safetensors": (tensors(**PAIR, a__lora_mid__weight=[2, 2, 9, 9]), '"a.lora_mid.weight" of shape [2, 2, 9, 9]'),
     "down_alone.safetensors": (tensors(**{DOWN: [2, 3]}), '"a.lora_down.weight" is there without what comes after it'),
     "up_alone.safetensors": (tensors(**{UP: [2, 3]}), '"a.lora_up.weight" is there without what comes before it'),
     "one_layer_twice.safetensors": (tensors(**PAIR, a__lora_A__weight=[2, 3]), "are the same part of one layer"),
