@@ -4,13 +4,15 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::workshop::Workshop;
-use super::{Engine, EngineOptions, ExecutorKind, check_dtype};
+use super::{Engine, EngineOptions, ExecutorKind, SafetyChecker, StyleImages, check_dtype};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::cpu::{CpuExecutor, CpuOptions};
 use crate::exec::reference::ReferenceExecutor;
 use crate::load::ModelSource;
 use crate::params::{StreamDiffusionParams, notices};
+use crate::preprocess::Registry;
+use crate::preprocess::networks::ModelNetworks;
 
 /// Puts an [`Engine`] together: where models come from, the first parameters, options.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct EngineBuilder {
     params: StreamDiffusionParams,
     options: EngineOptions,
     observing: bool,
+    style_images: Option<Arc<dyn StyleImages>>,
+    safety_checker: Option<Arc<dyn SafetyChecker>>,
 }
 
 impl EngineBuilder {
@@ -29,6 +33,8 @@ impl EngineBuilder {
             params: StreamDiffusionParams::demo(),
             options: EngineOptions::default(),
             observing: false,
+            style_images: None,
+            safety_checker: None,
         }
     }
 
@@ -57,13 +63,26 @@ impl EngineBuilder {
         self
     }
 
+    /// Says who brings the style images of an IP-Adapter that are not in the parameters themselves; nobody, if not told.
+    pub fn style_images(mut self, images: Arc<dyn StyleImages>) -> Self {
+        self.style_images = Some(images);
+        self
+    }
+
+    /// Gives what judges pictures where `use_safety_checker` is on; the model's own checker, or the published one, if not
+    /// told.
+    pub fn safety_checker(mut self, checker: Arc<dyn SafetyChecker>) -> Self {
+        self.safety_checker = Some(checker);
+        self
+    }
+
     /// Loads the model and gets everything ready for the first frame. Slow.
     ///
     /// # Errors
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, observing } = self;
+        let Self { source, params, mut options, observing, style_images, safety_checker } = self;
         params.validate()?;
         check_dtype(&options)?;
         let executor: Arc<dyn Executor> = match options.executor {
@@ -77,7 +96,10 @@ impl EngineBuilder {
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
-        Engine::new(Workshop { source, options, executor, observer }, params, notices)
+        let networks = ModelNetworks::new(source.clone(), executor.clone());
+        let registry = Registry::new().with_networks(Arc::new(networks));
+        let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
+        Engine::new(workshop, params, notices)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use super::control::ControlCalls;
+use super::safety::Judge;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
 use crate::error::Result;
@@ -15,7 +17,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `InvalidFrame`, and what the device reports; the stream then goes on with the next frame.
+    /// `InvalidFrame`, and what the device reports, also for a [transition](Self::transition) under way; the stream then
+    /// goes on with the next frame.
     pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
@@ -37,12 +40,13 @@ impl Engine {
         let (width, height) = self.size();
         self.converter.to_signed(frame, self.workshop.options.fit, width, height, &mut self.buffers.image)?;
         timings.preprocess = Timings::micros(start.elapsed());
+        self.step()?;
         // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
         let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
         let shown = if kind == PictureKind::Passed { &self.buffers.image } else { &self.buffers.result };
         let before = Instant::now();
         self.converter.from_signed(shown, width, height, out)?;
-        timings.postprocess = Timings::micros(before.elapsed());
+        timings.postprocess += Timings::micros(before.elapsed());
         timings.total = Timings::micros(start.elapsed());
         Ok(PictureInfo { id, source_id, kind, timings })
     }
@@ -72,13 +76,38 @@ impl Engine {
         codec.encoder.run(&codec.encoder_constants, &mut self.arena, &[&buffers.image], &mut [&mut buffers.latent])?;
         timings.encode = Timings::micros(before.elapsed());
         let before = Instant::now();
-        let mut calls = UnetCalls { unet: pieces.unet(), constants: pieces.constants(), arena: &mut self.arena };
+        let previous = self.last_source.map(|_| &*buffers.result);
+        let (controls, arena, work) = (&pieces.controls, &mut self.arena, &mut self.work);
+        self.control.observe(controls, &buffers.image, previous, arena, work)?;
+        let control = ControlCalls { controls, state: &mut self.control, spent: before.elapsed() };
+        let observed = control.spent;
+        let before = Instant::now();
+        let mut calls = UnetCalls {
+            unet: pieces.unet(),
+            constants: pieces.constants(),
+            arena,
+            past: &mut self.past,
+            interval: pipeline.params.cached_attention.interval,
+            control,
+            work,
+        };
         let source = FrameId(self.stream.step(&buffers.latent, id.0, &mut calls, &mut buffers.clean)?);
-        timings.unet = Timings::micros(before.elapsed());
+        let spent = calls.control.spent;
+        timings.control = Timings::micros(spent);
+        timings.unet = Timings::micros(before.elapsed().saturating_sub(spent.saturating_sub(observed)));
+        self.control.advance(controls);
         let before = Instant::now();
         codec.decoder.run(&codec.decoder_constants, &mut self.arena, &[&buffers.clean], &mut [&mut buffers.result])?;
         timings.decode = Timings::micros(before.elapsed());
-        self.last_source = Some(source);
-        Ok((PictureKind::New, source))
+        let before = Instant::now();
+        let judge = pieces.safety_checker().map(|checker| Judge {
+            checker,
+            threshold: pipeline.params.safety_checker_threshold as f32,
+            instead: self.workshop.options.flagged,
+        });
+        let flagged = judge.map(|judge| self.guard.check(&judge, &mut buffers.result, source)).transpose()?.flatten();
+        timings.postprocess = Timings::micros(before.elapsed());
+        self.last_source = Some(flagged.unwrap_or(source));
+        Ok(flagged.map_or((PictureKind::New, source), |shown| (PictureKind::Flagged, shown)))
     }
 }

@@ -1,6 +1,7 @@
 //! The memory that frames write, taken when a pipeline is made, so that frames take none.
 
 use super::codec::Codec;
+use super::control::Controls;
 use super::unet::UnetNetworks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::memory;
@@ -14,12 +15,15 @@ pub(crate) struct FrameMemory {
     pub(crate) picture: usize,
     /// A latent; there are two.
     pub(crate) latent: usize,
+    /// All that ControlNets keep from frame to frame.
+    pub(crate) control: usize,
 }
 
 impl FrameMemory {
-    pub(super) fn of(codec: &Codec, unet: &UnetNetworks, pixels: usize) -> Self {
-        let arena = codec.encoder.arena_len().max(codec.decoder.arena_len()).max(unet.arena_len());
-        Self { arena, picture: pixels * 3, latent: codec.latent.len() }
+    pub(super) fn of(codec: &Codec, unet: &UnetNetworks, controls: &Controls, pixels: usize) -> Self {
+        let networks = [codec.encoder.arena_len(), codec.decoder.arena_len(), unet.arena_len(), controls.arena_len()];
+        let arena = networks.into_iter().max().unwrap_or(0);
+        Self { arena, picture: pixels * 3, latent: codec.latent.len(), control: controls.memory() }
     }
 
     /// Refuses what does not fit beside the memory of `base`, which stays until this one is there.
@@ -28,7 +32,8 @@ impl FrameMemory {
             |len: fn(&Self) -> usize| if base.is_some_and(|old| len(&self) <= len(&old)) { 0 } else { len(&self) };
         let numbers = grown(|memory| memory.arena)
             .saturating_add(grown(|memory| memory.picture).saturating_mul(2))
-            .saturating_add(grown(|memory| memory.latent).saturating_mul(2));
+            .saturating_add(grown(|memory| memory.latent).saturating_mul(2))
+            .saturating_add(grown(|memory| memory.control));
         memory::require(numbers.saturating_mul(size_of::<f32>()), "a frame of this size")
     }
 }

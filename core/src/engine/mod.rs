@@ -3,12 +3,18 @@
 //! An [`Engine`] has no thread, lock or file of its own once it is built; the same parameters and frames give the same
 //! bytes. An update makes a second pipeline beside the first out of shared pieces, and then the two change places.
 
+mod assembly;
 mod builder;
 mod bytes;
 mod checks;
 mod codec;
 mod conditioning;
+mod control;
 mod frame;
+mod ip_adapter;
+#[cfg(all(test, feature = "demo-model"))]
+mod ip_adapter_tests;
+mod keys;
 mod lora;
 #[cfg(test)]
 mod lora_tests;
@@ -19,11 +25,17 @@ mod models;
 mod options;
 #[cfg(test)]
 mod packed_tests;
+mod past;
 mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod safety;
+#[cfg(all(test, feature = "demo-model"))]
+mod safety_tests;
+mod style;
 mod text;
+mod transition;
 mod unet;
 mod update;
 mod workshop;
@@ -31,10 +43,15 @@ mod workshop;
 use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
+use self::control::ControlState;
 use self::memory::FrameBuffers;
-pub use self::options::{EngineOptions, ExecutorKind};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
+use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+use self::safety::Guard;
+pub use self::safety::SafetyChecker;
+pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,6 +62,7 @@ use crate::frame::{FrameConverter, FrameId, FramePool};
 use crate::load::Calibration;
 use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};
 use crate::stream::StreamBatch;
+use crate::telemetry::Work;
 
 /// Pictures that a host may hold while their buffers still come from the pool.
 const POOLED: usize = 4;
@@ -62,10 +80,16 @@ pub struct Engine {
     converter: FrameConverter,
     pool: FramePool,
     arena: Arena,
+    past: PastFrames,
+    guard: Guard,
     buffers: FrameBuffers,
+    control: ControlState,
+    work: Work,
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
     next_id: u64,
+    /// Whether each frame takes a step of the transition under way.
+    steps: bool,
     notices: Vec<Notice>,
 }
 
@@ -85,16 +109,21 @@ impl Engine {
 
     fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
         let workshop = Arc::new(workshop);
-        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, &[], &mut notices)?);
+        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, None, &[], &mut notices)?);
         Ok(Self {
             filter: new_filter(&pipeline.params),
             stream: StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone())?,
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
+            past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
+            guard: Guard::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
+            control: ControlState::new(&pipeline.pieces.controls)?,
+            work: Work::default(),
             last_source: None,
             next_id: 0,
+            steps: false,
             notices,
             active: Active::Ready(pipeline),
             workshop,
@@ -218,9 +247,16 @@ impl Engine {
         if let Some(arena) = &mut prepared.arena {
             std::mem::swap(&mut self.arena, arena);
         }
+        if let Some(past) = &mut prepared.past {
+            past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
+        }
+        if let Some(guard) = &mut prepared.guard {
+            std::mem::swap(&mut self.guard, guard);
+        }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
         }
+        self.control.swap(&mut prepared.control);
         let (old, new) = (self.params(), &pipeline.params);
         if old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter {
             self.filter.configure(new.similar_image_filter_threshold as f32, new.similar_image_filter_max_skip_frame);
@@ -254,6 +290,8 @@ impl Engine {
     pub fn release(&mut self) {
         self.active = Active::Released(Box::new(self.params().clone()));
         self.arena = Arena::new();
+        self.past = PastFrames::default();
+        self.control = ControlState::default();
     }
 
     /// Says how the UNet's layers are done in eight bits, by what they read so far.
@@ -302,6 +340,11 @@ impl Engine {
     /// UNet rows that one frame costs; 0 for an engine that [was released](Self::release).
     pub fn evaluations_per_frame(&self) -> usize {
         self.pieces().map_or(0, |pieces| pieces.unet().evaluations())
+    }
+
+    /// Counts what frames took, since the engine was built.
+    pub fn work(&self) -> Work {
+        self.work
     }
 
     /// The base model in use: where it was found; empty for an engine that [was released](Self::release).

@@ -20,6 +20,7 @@ mod presets;
 mod processing;
 mod processor;
 mod schema;
+mod settings;
 mod table;
 mod validate;
 mod weighted;
@@ -49,6 +50,12 @@ pub use patch::ParamsPatch;
 pub use processing::{ProcessingConfig, SingleProcessorConfig};
 pub use processor::ProcessorName;
 pub use schema::schema;
+pub use settings::{
+    BlurSettings, CannySettings, DepthSettings, DepthTensorrtSettings, ExternalSettings, FeedbackSettings, FlowOutput,
+    HedSettings, LatentFeedbackSettings, LineartSettings, MaskOutput, MediapipePoseSettings,
+    MediapipeSegmentationSettings, OpenposeSettings, PoseTensorrtSettings, SharpenSettings, StandardLineartSettings,
+    TemporalNetSettings, UpscaleAlgorithm, UpscaleSettings,
+};
 pub use table::markdown_table;
 pub use weighted::Weighted;
 

@@ -1,0 +1,46 @@
+//! `upscale`: the picture, larger.
+
+use serde_json::{Map, Value};
+
+use super::resize::{Interpolation, Resizer};
+use super::{Context, Image, Preprocessor};
+use crate::error::Result;
+use crate::params::{UpscaleAlgorithm, UpscaleSettings};
+
+#[derive(Debug)]
+pub(super) struct Upscale {
+    settings: UpscaleSettings,
+    resizer: Resizer,
+}
+
+impl Upscale {
+    pub(super) fn new(settings: &Map<String, Value>) -> Self {
+        Self { settings: UpscaleSettings::read(settings), resizer: Resizer::default() }
+    }
+}
+
+/// Gives the size of an image that is `factor` times as large.
+pub(super) fn enlarged((width, height): (usize, usize), factor: f64) -> (usize, usize) {
+    ((width as f64 * factor) as usize, (height as f64 * factor) as usize)
+}
+
+impl Preprocessor for Upscale {
+    fn run(&mut self, input: &Image, _: &Context<'_>, output: &mut Image) -> Result<()> {
+        let how = match self.settings.algorithm {
+            UpscaleAlgorithm::Bilinear => Interpolation::Bilinear,
+            UpscaleAlgorithm::Bicubic | UpscaleAlgorithm::Lanczos => Interpolation::Bicubic,
+            UpscaleAlgorithm::Nearest => Interpolation::Nearest,
+        };
+        let size = enlarged((input.width(), input.height()), self.settings.scale_factor);
+        self.resizer.resize(how, input, size, output);
+        if how == Interpolation::Bicubic {
+            // The cubic goes past its pixels at edges.
+            output.pixels_mut().iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self, settings: &Map<String, Value>) {
+        self.settings = UpscaleSettings::read(settings);
+    }
+}
