@@ -47,8 +47,11 @@ pub(crate) struct Pieces {
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
     pub(super) controls: Controls,
-    safety: Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>,
+    safety: SafetyPiece,
 }
+
+/// What judges the pictures of a model, where anything does.
+type SafetyPiece = Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ModelKey {
@@ -333,7 +336,7 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    fn safety(&mut self, model: &ModelKey) -> Result<Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>> {
+    fn safety(&mut self, model: &ModelKey) -> Result<SafetyPiece> {
         let key = self.params.use_safety_checker.then(|| model.clone());
         Piece::reuse(self.kept(|pieces| &pieces.safety), key, |key| {
             let load = |key: &ModelKey| safety::load(self.workshop, &key.id, self.notices);
