@@ -3,6 +3,7 @@
 //! An [`Engine`] has no thread, lock or file of its own once it is built; the same parameters and frames give the same
 //! bytes. An update makes a second pipeline beside the first out of shared pieces, and then the two change places.
 
+mod assembly;
 mod builder;
 mod bytes;
 mod checks;
@@ -13,6 +14,10 @@ mod frame;
 mod ip_adapter;
 #[cfg(all(test, feature = "demo-model"))]
 mod ip_adapter_tests;
+mod keys;
+mod lora;
+#[cfg(test)]
+mod lora_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -300,7 +305,8 @@ impl Engine {
         let observer = observer.ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the engine does not observe its layers, or has seen no frame")
         })?;
-        bytes::calibrate(self.snapshot()?.0.pieces.models(), observer, self.next_id as usize)
+        let pieces = &self.snapshot()?.0.pieces;
+        bytes::calibrate(pieces.models(), &pieces.weights().unet, observer, self.next_id as usize)
     }
 
     /// The parameters in use.

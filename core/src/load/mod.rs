@@ -21,7 +21,7 @@ mod lora;
 mod lora_alpha;
 mod lora_keys;
 #[cfg(test)]
-mod lora_tests;
+pub(crate) mod lora_tests;
 mod names;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -47,4 +47,5 @@ pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;
 pub use random::RandomWeights;
 pub use source::{Found, ModelId, ModelSource};
+pub(crate) use weights::told;
 pub use weights::{WeightCheck, WeightFiles};

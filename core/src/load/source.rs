@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The id of the embedded model.
 const DEMO: &str = "demo";
+/// What the files of LoRAs end with.
+const LORA_END: &str = ".safetensors";
 /// Longest id, in bytes.
 const MAX_ID: usize = 256;
 
@@ -142,6 +144,31 @@ impl ModelSource {
         self.search(id, &Path::is_dir)
     }
 
+    /// Finds the LoRA that `id` names: a folder, a `.safetensors` file (with or without that ending), or
+    /// `organisation/name/file.safetensors` for one file of several in the hub cache.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` listing where was looked.
+    pub fn lora(&self, id: &ModelId) -> Result<PathBuf> {
+        let file = |place: &Path| place.with_file_name(format!("{}{LORA_END}", file_name(place)));
+        let mut places: Vec<PathBuf> = self
+            .places(id)
+            .into_iter()
+            .flat_map(|place| [file(&place), place])
+            .filter(|place| place.exists())
+            .collect();
+        if places.is_empty()
+            && let Some((repository, name)) = file_of_repository(id)
+        {
+            places.extend(self.places(&repository).iter().map(|place| place.join(name)).find(|file| file.is_file()));
+        }
+        match places.into_iter().next() {
+            Some(found) => Ok(found),
+            None => self.search(id, &|_| false),
+        }
+    }
+
     /// Opens a further network that `id` names and that lies alone in its folder.
     ///
     /// # Errors
@@ -203,6 +230,18 @@ fn itself(path: &Path, id: &ModelId) -> Result<Found> {
     let same = named.is_some_and(|name| name == id.name());
     let notice = (!same).then(|| format!("model_id {id} is not looked for: {} is itself a model", path.display()));
     Ok(Found::new(Checkpoint::folder(path)?, notice))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Takes `organisation/name/file.safetensors` apart.
+fn file_of_repository(id: &ModelId) -> Option<(ModelId, &str)> {
+    let at = id.as_str().match_indices('/').nth(1)?.0;
+    let (repository, file) = id.as_str().split_at(at);
+    let file = file.strip_prefix('/').filter(|file| file.ends_with(LORA_END))?;
+    Some((repository.parse().ok()?, file))
 }
 
 fn is_checkpoint(path: &Path) -> bool {

@@ -100,18 +100,9 @@ fn unused(path: &str, processor: ProcessorName, settings: &Map<String, Value>, o
 }
 
 /// Lists what is in use in `params` and not built yet.
-///
-/// `needs_lcm_lora` says whether the base model wants an LCM-LoRA for few steps: not the turbo, LCM and demo models,
-/// for which `use_lcm_lora` has no effect.
-pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<Notice> {
+pub fn unsupported(params: &StreamDiffusionParams) -> Vec<Notice> {
     let mut out = Vec::new();
     let mut refuse = |path: String, what: &str| out.push(Notice::new(path, format!("{what} not built yet")));
-    if let Some(name) = params.lora_dict.keys().next() {
-        refuse("lora_dict".into(), &format!("names {name:?}: merging of LoRAs is"));
-    }
-    if params.use_lcm_lora && needs_lcm_lora {
-        refuse("use_lcm_lora".into(), &format!("is true, and {:?} would need it: merging is", params.model_id));
-    }
     for (name, chain) in params.chains() {
         if chain.is_active() {
             refuse(format!("{name}.processors"), "has processors that run: processing chains are");
@@ -120,13 +111,13 @@ pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<
     out
 }
 
-/// Checks that everything in use in `params` is built; `needs_lcm_lora` as for [`unsupported`].
+/// Checks that everything in use in `params` is built.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Unsupported`], naming every field.
-pub fn check_supported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Result<()> {
-    let missing = unsupported(params, needs_lcm_lora);
+pub fn check_supported(params: &StreamDiffusionParams) -> Result<()> {
+    let missing = unsupported(params);
     let lines: Vec<String> = missing.iter().map(Notice::to_string).collect();
     if lines.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Unsupported, lines.join("; "))) }
 }
@@ -173,23 +164,21 @@ mod tests {
 
     #[test]
     fn the_defaults_need_nothing_that_is_missing() {
-        assert!(check_supported(&Params::default(), false).is_ok());
-        assert_eq!(paths(&unsupported(&Params::default(), true)), ["use_lcm_lora"]);
+        assert!(check_supported(&Params::default()).is_ok());
     }
 
     #[test]
     fn everything_that_is_missing_is_named_at_once() {
         let mut params = Params::daydream();
-        params.lora_dict.insert("a/b".into(), 1.0);
         let kind = ProcessorName::LatentFeedback;
         let processor = SingleProcessorConfig { kind, enabled: true, params: Map::new() };
         params.latent_postprocessing.processors.push(processor);
-        let error = check_supported(&params, false).unwrap_err();
+        let error = check_supported(&params).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let parts = error.to_string();
         let parts: Vec<_> = parts.split("; ").collect();
-        assert_eq!(parts.len(), 2);
+        assert_eq!(parts.len(), 1);
         params.latent_postprocessing.enabled = false;
-        assert_eq!(unsupported(&params, false).len(), 1);
+        assert!(unsupported(&params).is_empty());
     }
 }

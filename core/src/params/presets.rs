@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_demo_needs_nothing_that_is_missing_and_calls_for_no_notice() {
-        assert_eq!(unsupported(&StreamDiffusionParams::demo(), false), []);
+        assert_eq!(unsupported(&StreamDiffusionParams::demo()), []);
         assert_eq!(notices(&StreamDiffusionParams::demo()), []);
     }
 }
