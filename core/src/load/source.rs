@@ -4,10 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::bytes::Bytes;
 use super::cache::HubCache;
-use super::layout::{Checkpoint, Component};
+use super::layout::{Checkpoint, Component, pickled_twin};
 use super::single;
-use super::weights::told;
+use super::weights::{WeightFiles, told};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The id of the embedded model.
@@ -176,6 +177,22 @@ impl ModelSource {
     /// Those of [`find`](Self::find) and [`Component::folder`].
     pub fn component(&self, id: &ModelId) -> Result<Component> {
         Component::folder(self.find(id)?)
+    }
+
+    /// Opens the safetensors file `name` in the folder that `id` names: a network without a config.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` listing where was looked, `Unsupported` where the file is there as a pickle, `BadModel` for a broken one.
+    pub fn weights(&self, id: &ModelId, name: &str) -> Result<WeightFiles> {
+        let folder = self.search(id, &Path::is_dir)?;
+        let path = folder.join(name);
+        if path.is_file() {
+            return WeightFiles::single(path.display().to_string(), Bytes::open(&path)?);
+        }
+        Err(pickled_twin(&path).unwrap_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("model {id} has no file {name} in {}", folder.display()))
+        }))
     }
 
     fn search(&self, id: &ModelId, fits: &dyn Fn(&Path) -> bool) -> Result<PathBuf> {

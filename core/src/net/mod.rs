@@ -7,6 +7,7 @@ mod aligned;
 mod builder;
 pub mod bytes;
 mod fuse;
+mod image_op;
 mod lora;
 mod memory;
 mod op;
@@ -19,6 +20,7 @@ mod weights;
 
 pub use aligned::AlignedBytes;
 pub use builder::ProgramBuilder;
+pub use image_op::{ImageOp, bilinear};
 pub use lora::{LoraLayer, LowRank};
 pub use op::{Activation, Op, OpKind, Padding};
 pub use program::{Input, Output, Program, Rate, ValueId, WeightId, WeightSpec};

@@ -153,11 +153,12 @@ impl<'a> Loaded<'a> {
         let per_row = workshop.options.control_images == ControlImages::PerRow && params.use_denoising_batch;
         let size = (params.width as usize, params.height as usize);
         let stages = told.table.steps().len();
+        let registry = workshop.registry.sized(size);
         let mut made = Vec::with_capacity(nets.len());
         let mut recipes = Vec::with_capacity(nets.len());
         for (index, config, net) in nets {
             let named = |error: crate::Error| error.within(place(index, config));
-            recipes.push(images::recipe(&workshop.registry, config, net.get().channels).map_err(named)?);
+            recipes.push(images::recipe(&registry, config, net.get().channels).map_err(named)?);
             let (networks, constants) = around.compile(&net, told, per_row).map_err(named)?;
             let window = Window { start: config.control_guidance_start, end: config.control_guidance_end };
             let weights = layout
