@@ -15,7 +15,7 @@ use super::lora::{Lora, Merged};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
-use super::safety::SafetyChecker;
+use super::safety::{SafetyChecker, SafetyPiece};
 use super::unet::UnetNetworks;
 use super::workshop::Workshop;
 use crate::conditioning::transition::Way;
@@ -50,7 +50,7 @@ pub(crate) struct Pieces {
     pub(super) constants: Piece<ConstantsKey, Vec<Constants>>,
     pub(super) noise: Piece<NoiseKey, [f32]>,
     pub(super) controls: Controls,
-    pub(super) safety: Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>,
+    pub(super) safety: SafetyPiece,
 }
 
 impl Pipeline {
