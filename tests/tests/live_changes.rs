@@ -95,6 +95,53 @@ fn what_is_not_built_is_refused_by_name() {
 }
 
 #[test]
+fn a_plan_tells_the_cost_and_changes_nothing() {
+    let engine = demo_engine(SIDE, |_, _| ());
+    let plan = engine.plan(&patch(r#"{"width": 192, "delta": 0.5}"#)).unwrap();
+    assert_eq!((plan.cost(), plan.changes().len(), plan.params().width), (Some(Cost::Rebuild), 2, 192));
+    assert!(!plan.frees_first(), "the demo model has room twice");
+    assert_eq!(engine.size(), (SIDE, SIDE));
+    assert_eq!(engine.plan(&patch(r#"{"width": 7}"#)).unwrap_err().kind(), ErrorKind::InvalidParams);
+}
+
+#[test]
+fn an_update_is_made_on_another_thread_while_frames_go_on() {
+    let (mut engine, mut plain) = (demo_engine(SIDE, |_, _| ()), demo_engine(SIDE, |_, _| ()));
+    let plan = engine.plan(&patch(r#"{"prompt": "moonlit night"}"#)).unwrap();
+    let worker = std::thread::spawn(move || plan.prepare());
+    assert!(pictures(&mut engine, 3) == pictures(&mut plain, 3));
+    let mut prepared = worker.join().unwrap().unwrap();
+    engine.swap(&mut prepared).unwrap();
+    assert!(picture(&mut engine, 3) != picture(&mut plain, 3));
+    // What was in use is what a second swap would bring back, and that is not its turn.
+    assert_eq!(engine.swap(&mut prepared).unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn an_update_in_the_place_of_what_is_no_longer_in_use_is_refused() {
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    let early = engine.prepare(&patch(r#"{"delta": 0.2}"#)).unwrap();
+    engine.update(&patch(r#"{"delta": 0.9}"#)).unwrap();
+    assert_eq!(engine.apply(early).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(engine.params().delta, 0.9);
+    let foreign = demo_engine(SIDE, |_, _| ()).prepare(&patch(r#"{"delta": 0.3}"#)).unwrap();
+    assert_eq!(engine.apply(foreign).unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_released_engine_repeats_the_last_picture_until_it_has_a_pipeline_again() {
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    let last = pictures(&mut engine, 3).pop().unwrap();
+    let (bench, params) = (engine.workbench(), engine.params().clone());
+    engine.release();
+    assert!(picture(&mut engine, 7) == last);
+    assert_eq!(engine.evaluations_per_frame(), 0);
+    assert_eq!(engine.plan(&patch(r#"{"delta": 0.2}"#)).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    engine.apply(bench.prepare(params, None, &[]).unwrap()).unwrap();
+    assert!(pictures(&mut engine, 3) == pictures(&mut demo_engine(SIDE, |_, _| ()), 3));
+}
+
+#[test]
 fn the_size_changes_live() {
     let mut engine = demo_engine(SIDE, |_, _| ());
     picture(&mut engine, 0);

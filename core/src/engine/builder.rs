@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::pipeline::Workshop;
+use super::workshop::Workshop;
 use super::{Engine, EngineOptions, ExecutorKind, check_dtype};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;

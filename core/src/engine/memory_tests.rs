@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pipeline::Workshop;
+use super::workshop::Workshop;
 use super::{Engine, EngineOptions};
 use crate::error::{ErrorKind, Result};
 use crate::exec::reference::ReferenceExecutor;

@@ -5,7 +5,11 @@
 
 mod builder;
 mod bytes;
+mod checks;
+mod codec;
 mod conditioning;
+mod frame;
+mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
 mod models;
@@ -15,26 +19,29 @@ mod packed_tests;
 mod picture;
 mod piece;
 mod pipeline;
+mod room;
 mod text;
 mod unet;
+mod update;
+mod workshop;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 pub use self::builder::EngineBuilder;
+use self::memory::FrameBuffers;
 pub use self::options::{EngineOptions, ExecutorKind};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
-use self::pipeline::{FrameMemory, Pipeline, Workshop};
-use self::unet::UnetCalls;
+use self::pipeline::Pipeline;
+pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
+use self::workshop::Workshop;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Arena;
 pub use crate::exec::Dtype;
-use crate::filter::{Decision, SimilarFilter};
-use crate::frame::{FrameConverter, FrameId, FramePool, FrameView, FrameViewMut};
+use crate::filter::SimilarFilter;
+use crate::frame::{FrameConverter, FrameId, FramePool};
 use crate::load::Calibration;
-use crate::params::{Change, Cost, Notice, ParamsPatch, StreamDiffusionParams, diff, total_cost};
+use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};
 use crate::stream::StreamBatch;
-use crate::telemetry::Timings;
 
 /// Pictures that a host may hold while their buffers still come from the pool.
 const POOLED: usize = 4;
@@ -45,43 +52,26 @@ const POOLED: usize = 4;
 /// that no picture is half-made.
 #[derive(Debug)]
 pub struct Engine {
-    workshop: Workshop,
-    pipeline: Arc<Pipeline>,
+    workshop: Arc<Workshop>,
+    active: Active,
     stream: StreamBatch,
     filter: SimilarFilter,
     converter: FrameConverter,
     pool: FramePool,
     arena: Arena,
-    /// The frame as the networks see it, `[height, width, 3]` in -1..1.
-    image: Vec<f32>,
-    latent: Vec<f32>,
-    clean: Vec<f32>,
-    /// The last picture, in the same form; what a skipped frame gives again.
-    result: Vec<f32>,
-    /// The frame that `result` was made from; none before the first picture.
+    buffers: FrameBuffers,
+    /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
     next_id: u64,
     notices: Vec<Notice>,
 }
 
-/// What an update came to.
-#[derive(Debug, Clone)]
-pub struct Update {
-    /// The dearest of the changes; none where nothing changed.
-    pub cost: Option<Cost>,
-    /// What changed.
-    pub changes: Vec<Change>,
-    /// What was accepted and means something else here, or was changed along with it.
-    pub notices: Vec<Notice>,
-}
-
-/// An update that is made, and waits to be applied between two frames.
+/// What frames go through.
 #[derive(Debug)]
-pub struct Prepared {
-    pipeline: Arc<Pipeline>,
-    /// Scratch memory, where the engine's was too small.
-    arena: Option<Arena>,
-    update: Update,
+enum Active {
+    Ready(Arc<Pipeline>),
+    /// Nothing, to make room for the next one; these were the last parameters.
+    Released(Box<StreamDiffusionParams>),
 }
 
 impl Engine {
@@ -91,101 +81,34 @@ impl Engine {
     }
 
     fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
-        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, &mut notices)?);
-        let stream = StreamBatch::new(pipeline.codec().latent.len(), pipeline.stream.clone())?;
-        let mut engine = Self {
-            workshop,
+        let workshop = Arc::new(workshop);
+        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, &[], &mut notices)?);
+        Ok(Self {
             filter: new_filter(&pipeline.params),
-            stream,
+            stream: StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone())?,
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
-            arena: Arena::new(),
-            image: Vec::new(),
-            latent: Vec::new(),
-            clean: Vec::new(),
-            result: Vec::new(),
+            arena: Arena::with_room(pipeline.memory.arena)?,
+            buffers: FrameBuffers::new(pipeline.memory)?,
             last_source: None,
             next_id: 0,
             notices,
-            pipeline: pipeline.clone(),
-        };
-        engine.reserve(pipeline.memory())?;
-        engine.resize();
-        Ok(engine)
-    }
-
-    /// Works on one frame and gives the picture of the frame [`delay`](Self::delay) calls ago, in a pooled buffer that
-    /// comes back when the picture drops.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidFrame`, and what the device reports; the stream then goes on with the next frame.
-    pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
-        let (width, height) = self.size();
-        let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
-        let info = self.process_into(frame, &mut picture.view_mut())?;
-        picture.set_id(info.id);
-        Ok(Picture { frame: picture, id: info.id, source_id: info.source_id, kind: info.kind, timings: info.timings })
-    }
-
-    /// Works on one frame and writes the picture into the host's own pixels, of the stream's [`size`](Self::size).
-    ///
-    /// # Errors
-    ///
-    /// As [`process`](Self::process); on an error `out` may hold anything.
-    pub fn process_into(&mut self, frame: &FrameView<'_>, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
-        let id = FrameId(self.next_id);
-        self.next_id += 1;
-        let start = Instant::now();
-        let mut timings = Timings::default();
-        let (width, height) = self.size();
-        self.converter.to_signed(frame, self.workshop.options.fit, width, height, &mut self.image)?;
-        timings.preprocess = Timings::micros(start.elapsed());
-        // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
-        let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
-        let shown = if kind == PictureKind::Passed { &self.image } else { &self.result };
-        let before = Instant::now();
-        self.converter.from_signed(shown, width, height, out)?;
-        timings.postprocess = Timings::micros(before.elapsed());
-        timings.total = Timings::micros(start.elapsed());
-        Ok(PictureInfo { id, source_id, kind, timings })
-    }
-
-    /// Takes `image` through filter, autoencoder and stream into `result`.
-    fn restyle(&mut self, id: FrameId, timings: &mut Timings) -> Result<(PictureKind, FrameId)> {
-        let pipeline = &*self.pipeline;
-        if pipeline.params.skip_diffusion {
-            return Ok((PictureKind::Passed, id));
-        }
-        if pipeline.params.enable_similar_image_filter
-            && self.filter.check(&self.image) == Decision::Skip
-            && let Some(source) = self.last_source
-        {
-            return Ok((PictureKind::Repeated, source));
-        }
-        let codec = pipeline.codec();
-        let before = Instant::now();
-        codec.encoder.run(&codec.encoder_constants, &mut self.arena, &[&self.image], &mut [&mut self.latent])?;
-        timings.encode = Timings::micros(before.elapsed());
-        let before = Instant::now();
-        let mut calls = UnetCalls { unet: pipeline.unet(), constants: pipeline.constants(), arena: &mut self.arena };
-        let source = FrameId(self.stream.step(&self.latent, id.0, &mut calls, &mut self.clean)?);
-        timings.unet = Timings::micros(before.elapsed());
-        let before = Instant::now();
-        codec.decoder.run(&codec.decoder_constants, &mut self.arena, &[&self.clean], &mut [&mut self.result])?;
-        timings.decode = Timings::micros(before.elapsed());
-        self.last_source = Some(source);
-        Ok((PictureKind::New, source))
+            active: Active::Ready(pipeline),
+            workshop,
+        })
     }
 
     /// Changes parameters between two frames: whole, or on an error not at all.
+    ///
+    /// Where the plan [says so](Plan::frees_first), what is in use goes before the new is made, and is made again if that
+    /// fails.
     ///
     /// # Errors
     ///
     /// As [`prepare`](Self::prepare).
     pub fn update(&mut self, patch: &ParamsPatch) -> Result<Update> {
-        let prepared = self.prepare(patch)?;
-        self.apply(prepared)
+        let plan = self.plan(patch)?;
+        self.carry_out(plan)
     }
 
     /// Changes parameters in place, by the same rules as [`update`](Self::update).
@@ -196,33 +119,66 @@ impl Engine {
     pub fn edit(&mut self, change: impl FnOnce(&mut StreamDiffusionParams)) -> Result<Update> {
         let mut params = self.params().clone();
         change(&mut params);
-        let prepared = self.prepare_params(params, Vec::new())?;
-        self.apply(prepared)
+        let plan = self.workbench().plan(&self.snapshot()?, params, Vec::new())?;
+        self.carry_out(plan)
+    }
+
+    fn carry_out(&mut self, plan: Plan) -> Result<Update> {
+        if !plan.frees_first() {
+            let prepared = plan.prepare()?;
+            return self.apply(prepared);
+        }
+        let (bench, old) = (self.workbench(), self.params().clone());
+        let (params, mut update) = plan.into_parts();
+        self.release();
+        let prepared = match bench.prepare(params, None, &[]) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let prepared = bench.prepare(old, None, &[])?;
+                self.apply(prepared)?;
+                return Err(error);
+            }
+        };
+        update.notices.extend(self.apply(prepared)?.notices);
+        Ok(update)
+    }
+
+    /// Says what `patch` changes and what that costs; nothing has changed.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` with every violation; `InvalidArgument` for an engine that [was released](Self::release).
+    pub fn plan(&self, patch: &ParamsPatch) -> Result<Plan> {
+        let (params, notices) = patch.merge(self.params())?;
+        self.workbench().plan(&self.snapshot()?, params, notices)
     }
 
     /// Makes whatever `patch` needs, beside what is in use: slow where something is loaded.
     ///
     /// # Errors
     ///
-    /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory` with the bytes that are
-    /// needed; nothing has changed then.
+    /// Those of [`plan`](Self::plan) and [`Workbench::prepare`]; nothing has changed then.
     pub fn prepare(&self, patch: &ParamsPatch) -> Result<Prepared> {
-        let (params, notices) = patch.merge(self.params())?;
-        self.prepare_params(params, notices)
+        self.plan(patch)?.prepare()
     }
 
-    fn prepare_params(&self, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Prepared> {
-        params.validate()?;
-        let changes = diff(self.params(), &params);
-        let cost = total_cost(&changes);
-        let pipeline = if changes.is_empty() {
-            self.pipeline.clone()
-        } else {
-            Arc::new(Pipeline::build(&self.workshop, params, Some(&*self.pipeline), &mut notices)?)
-        };
-        let needed = pipeline.memory().arena;
-        let arena = (!self.arena.holds(needed)).then(|| Arena::with_room(needed)).transpose()?;
-        Ok(Prepared { pipeline, arena, update: Update { cost, changes, notices } })
+    /// Gives what makes updates of this engine on other threads.
+    pub fn workbench(&self) -> Workbench {
+        Workbench(self.workshop.clone())
+    }
+
+    /// Gives what is in use.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for an engine that [was released](Self::release).
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        match &self.active {
+            Active::Ready(pipeline) => Ok(Snapshot(pipeline.clone())),
+            Active::Released(_) => {
+                Err(Error::new(ErrorKind::InvalidArgument, "the engine was released, and has nothing to start from"))
+            }
+        }
     }
 
     /// Puts what was prepared in the place of what is in use: quick, between two frames. Rows in flight go on where model
@@ -230,53 +186,71 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what another engine prepared, `OutOfMemory`; nothing has changed then.
-    pub fn apply(&mut self, prepared: Prepared) -> Result<Update> {
-        let Prepared { pipeline, arena, update } = prepared;
-        if Arc::ptr_eq(&pipeline, &self.pipeline) {
-            return Ok(update);
+    /// `InvalidArgument` for what was prepared for another engine, or in the place of what is no longer in use; nothing
+    /// has changed then.
+    pub fn apply(&mut self, mut prepared: Prepared) -> Result<Update> {
+        self.swap(&mut prepared)?;
+        Ok(prepared.update)
+    }
+
+    /// As [`apply`](Self::apply), and leaves what was in use in `prepared`, to be dropped where that may take its time:
+    /// giving back the memory of a model is no work for a thread that has frames to do.
+    ///
+    /// # Errors
+    ///
+    /// Those of `apply`.
+    pub fn swap(&mut self, prepared: &mut Prepared) -> Result<()> {
+        self.check_turn(prepared)?;
+        let pipeline = prepared.pipeline.clone();
+        if prepared.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &pipeline)) {
+            return Ok(());
         }
-        self.arena = arena.unwrap_or_else(|| std::mem::take(&mut self.arena));
-        self.reserve(pipeline.memory())?;
-        if pipeline.continues(&self.pipeline) {
-            self.stream.configure(pipeline.stream.clone())?;
-        } else {
-            self.stream = StreamBatch::new(pipeline.codec().latent.len(), pipeline.stream.clone())?;
-            self.last_source = None;
+        match &mut prepared.stream {
+            Some(stream) => {
+                std::mem::swap(&mut self.stream, stream);
+                self.last_source = None;
+            }
+            None => self.stream.configure(pipeline.stream.clone())?,
         }
-        let (old, new) = (&self.pipeline.params, &pipeline.params);
+        if let Some(arena) = &mut prepared.arena {
+            std::mem::swap(&mut self.arena, arena);
+        }
+        if let Some(buffers) = &mut prepared.buffers {
+            std::mem::swap(&mut self.buffers, buffers);
+        }
+        let (old, new) = (self.params(), &pipeline.params);
         if old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter {
             self.filter.configure(new.similar_image_filter_threshold as f32, new.similar_image_filter_max_skip_frame);
             self.filter.reset();
         } else {
             self.filter = new_filter(new);
         }
-        self.pipeline = pipeline;
-        self.resize();
-        Ok(update)
-    }
-
-    /// Takes the memory for every buffer that `needed` names, and leaves what is in them.
-    fn reserve(&mut self, needed: FrameMemory) -> Result<()> {
-        self.arena.reserve(needed.arena)?;
-        let Self { image, result, latent, clean, .. } = self;
-        for (buffer, len) in
-            [(image, needed.picture), (result, needed.picture), (latent, needed.latent), (clean, needed.latent)]
-        {
-            buffer.try_reserve_exact(len.saturating_sub(buffer.len())).map_err(|error| {
-                Error::new(ErrorKind::OutOfMemory, format!("no memory for a frame's {len} numbers")).with_source(error)
-            })?;
-        }
+        // What was in use lives on as the base of `prepared`.
+        self.active = Active::Ready(pipeline);
         Ok(())
     }
 
-    /// Gives every buffer the size that the pipeline needs, so that frames allocate nothing.
-    fn resize(&mut self) {
-        let FrameMemory { picture, latent, .. } = self.pipeline.memory();
-        self.image.resize(picture, 0.0);
-        self.result.resize(picture, 0.0);
-        self.latent.resize(latent, 0.0);
-        self.clean.resize(latent, 0.0);
+    fn check_turn(&self, prepared: &Prepared) -> Result<()> {
+        let same = match (&self.active, &prepared.base) {
+            (Active::Ready(pipeline), Some(base)) => Arc::ptr_eq(pipeline, base),
+            (Active::Released(_), None) => true,
+            (Active::Ready(_), None) | (Active::Released(_), Some(_)) => false,
+        };
+        let problem = if !Arc::ptr_eq(&self.workshop, &prepared.workshop) {
+            "an update that was prepared for another engine"
+        } else if !same {
+            "an update that was prepared before another one was applied: prepare it again"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidArgument, problem))
+    }
+
+    /// Lets go of all that is loaded, to make room for a pipeline that does not fit beside it. Until
+    /// [`apply`](Self::apply) brings another one, frames give the last picture again.
+    pub fn release(&mut self) {
+        self.active = Active::Released(Box::new(self.params().clone()));
+        self.arena = Arena::new();
     }
 
     /// Says how the UNet's layers are done in eight bits, by what they read so far.
@@ -290,12 +264,15 @@ impl Engine {
         let observer = observer.ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the engine does not observe its layers, or has seen no frame")
         })?;
-        bytes::calibrate(self.pipeline.models(), observer, self.next_id as usize)
+        bytes::calibrate(self.snapshot()?.0.pieces.models(), observer, self.next_id as usize)
     }
 
     /// The parameters in use.
     pub fn params(&self) -> &StreamDiffusionParams {
-        &self.pipeline.params
+        match &self.active {
+            Active::Ready(pipeline) => &pipeline.params,
+            Active::Released(params) => params,
+        }
     }
 
     /// What was fixed when the engine was built.
@@ -318,14 +295,21 @@ impl Engine {
         self.stream.delay()
     }
 
-    /// UNet rows that one frame costs.
+    /// UNet rows that one frame costs; 0 for an engine that [was released](Self::release).
     pub fn evaluations_per_frame(&self) -> usize {
-        self.pipeline.unet().evaluations()
+        self.pieces().map_or(0, |pieces| pieces.unet().evaluations())
     }
 
-    /// The base model in use: where it was found.
+    /// The base model in use: where it was found; empty for an engine that [was released](Self::release).
     pub fn model(&self) -> &str {
-        &self.pipeline.models().location
+        self.pieces().map_or("", |pieces| &pieces.models().location)
+    }
+
+    fn pieces(&self) -> Option<&pipeline::Pieces> {
+        match &self.active {
+            Active::Ready(pipeline) => Some(&pipeline.pieces),
+            Active::Released(_) => None,
+        }
     }
 
     /// What runs the networks and what it uses of this machine, in words.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::pipeline::{Workshop, save_packed};
 use super::text::{RandomText, Text, TextEncoder};
+use super::workshop::{Workshop, save_packed};
 use super::{Dtype, bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Checkpoint, Component, ModelId, ModelSource, PackedFiles, RandomWeights};

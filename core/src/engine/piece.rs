@@ -12,9 +12,17 @@ pub(crate) struct Piece<K, V: ?Sized> {
 }
 
 impl<K: PartialEq, V: ?Sized> Piece<K, V> {
-    /// The `previous` piece where its key is `key`, otherwise what `make` makes.
-    pub(crate) fn reuse(previous: Option<&Self>, key: K, make: impl FnOnce(&K) -> Result<Arc<V>>) -> Result<Self> {
-        let kept = previous.filter(|piece| piece.key == key).map(|piece| Arc::clone(&piece.value));
+    /// The first of the `previous` pieces whose key is `key`, otherwise what `make` makes.
+    pub(crate) fn reuse<'a>(
+        previous: impl IntoIterator<Item = &'a Self>,
+        key: K,
+        make: impl FnOnce(&K) -> Result<Arc<V>>,
+    ) -> Result<Self>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        let kept = previous.into_iter().find(|piece| piece.key == key).map(|piece| Arc::clone(&piece.value));
         let value = kept.map_or_else(|| make(&key), Ok)?;
         Ok(Self { key, value })
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::pipeline::{Workshop, save_packed};
+use super::workshop::{Workshop, save_packed};
 pub(crate) use crate::conditioning::tokenizer::TOKENS;
 use crate::conditioning::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::conditioning::Conditioning;
 use super::models::Models;
-use super::pipeline::Compiler;
+use super::workshop::Compiler;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network};
 use crate::models::{UnetShape, time_ids_embedding, timestep_embedding, unet_program};

@@ -12,7 +12,12 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// `OutOfMemory` with the bytes that `what` needs and those there are.
 pub fn require(bytes: usize, what: &str) -> Result<()> {
-    require_of(available(Path::new("/")), bytes, what)
+    require_of(available(), bytes, what)
+}
+
+/// Bytes that may still be taken without swapping; `None` where the system does not tell.
+pub fn available() -> Option<u64> {
+    available_in(Path::new("/"))
 }
 
 fn require_of(available: Option<u64>, bytes: usize, what: &str) -> Result<()> {
@@ -32,7 +37,7 @@ pub(super) fn refused(bytes: usize, what: &str) -> Error {
 
 /// Bytes that may still be taken without swapping: of the machine's, and of each control group's that this process is in.
 /// `root` is the file system's.
-fn available(root: &Path) -> Option<u64> {
+fn available_in(root: &Path) -> Option<u64> {
     let machine = fs::read_to_string(root.join("proc/meminfo")).ok();
     let machine = machine.and_then(|info| field(&info, "MemAvailable:")).map(|kib| kib.saturating_mul(1024));
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -107,8 +112,8 @@ mod tests {
 
     #[test]
     fn the_machine_tells_what_is_available() {
-        assert_eq!(available(root(&[MACHINE]).path()), Some(4_096_000));
-        assert_eq!(available(root(&[]).path()), None);
+        assert_eq!(available_in(root(&[MACHINE]).path()), Some(4_096_000));
+        assert_eq!(available_in(root(&[]).path()), None);
     }
 
     #[test]
@@ -125,10 +130,10 @@ mod tests {
                 ("sys/fs/cgroup/user/memory.current", "800\n"),
             ])
         };
-        assert_eq!(available(files("1000\n", "max\n").path()), Some(600));
-        assert_eq!(available(files("max\n", "900\n").path()), Some(100));
-        assert_eq!(available(files("300\n", "max\n").path()), Some(0));
-        assert_eq!(available(files("max\n", "max\n").path()), Some(4_096_000));
+        assert_eq!(available_in(files("1000\n", "max\n").path()), Some(600));
+        assert_eq!(available_in(files("max\n", "900\n").path()), Some(100));
+        assert_eq!(available_in(files("300\n", "max\n").path()), Some(0));
+        assert_eq!(available_in(files("max\n", "max\n").path()), Some(4_096_000));
     }
 
     #[test]
@@ -140,7 +145,7 @@ mod tests {
             ("sys/fs/cgroup/memory/memory.usage_in_bytes", "2000\n"),
             ("sys/fs/cgroup/memory/memory.stat", "total_active_file 10\ntotal_inactive_file 5\n"),
         ]);
-        assert_eq!(available(found.path()), Some(3015));
+        assert_eq!(available_in(found.path()), Some(3015));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+pub use self::cpu::background;
 use crate::error::Result;
 use crate::net::{Program, Weights, pages};
 

@@ -136,6 +136,12 @@ impl WeightFiles {
         Some(digest.finalize().into())
     }
 
+    /// Counts the numbers of all tensors.
+    pub(crate) fn numbers(&self) -> u64 {
+        let tensors = self.shards.iter().flat_map(|shard| shard.tensors.values());
+        tensors.map(|tensor| tensor.len / tensor.dtype.bytes().max(1)).fold(0, u64::saturating_add)
+    }
+
     /// The names of all tensors, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.shard_of.keys().map(String::as_str)

@@ -30,6 +30,7 @@ pub use self::kernel::Isa;
 use self::kernel::{Kernels, missing};
 use self::network::CpuNetwork;
 use self::pool::Pool;
+pub use self::pool::background;
 use self::step::Rooms;
 use super::{Dtype, Executor, Network};
 use crate::error::{Error, ErrorKind, Result};

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code, reason = "a job borrows from the thread that waits for it, which the compiler cannot see")]
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -46,6 +46,24 @@ unsafe impl Send for Shared {}
 
 /// How many pools this process has: those after the first do not pin their threads, or all would share the first cores.
 static POOLS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Whether this thread leaves the pools to others.
+    static BACKGROUND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work` without the help of any pool's threads, which frames may need at any moment: slower, and in nobody's way.
+pub fn background<T>(work: impl FnOnce() -> T) -> T {
+    /// Puts the flag back, also when the work panics.
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            BACKGROUND.set(self.0);
+        }
+    }
+    let _back = Back(BACKGROUND.replace(true));
+    work()
+}
 
 /// Threads that work for one caller at a time.
 pub(super) struct Pool {
@@ -101,10 +119,11 @@ impl Pool {
         self.handles.len() + 1
     }
 
-    /// Does `pieces` pieces of work, each once, and returns when all are done. Where another caller has the threads, or
-    /// there is one piece, the caller does all of them alone.
+    /// Does `pieces` pieces of work, each once, and returns when all are done. Where another caller has the threads, the
+    /// caller works [in the background](background), or there is one piece, the caller does all of them alone.
     pub(super) fn run(&self, pieces: usize, piece: &Piece<'_>) {
-        if self.handles.is_empty() || pieces < 2 || self.busy.swap(true, Ordering::Acquire) {
+        let alone = self.handles.is_empty() || pieces < 2 || BACKGROUND.get();
+        if alone || self.busy.swap(true, Ordering::Acquire) {
             (0..pieces).for_each(|i| piece(i, 0));
             return;
         }
@@ -293,6 +312,14 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn work_in_the_background_leaves_the_threads_to_others() {
+        let pool = Pool::new(4, false).unwrap();
+        let here = thread::current().id();
+        background(|| pool.run(200, &|_, _| assert_eq!(thread::current().id(), here)));
+        assert!(!pool.busy.load(Ordering::SeqCst) && !BACKGROUND.get());
     }
 
     #[test]

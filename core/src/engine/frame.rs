@@ -1,0 +1,84 @@
+//! One frame through the engine.
+
+use std::time::Instant;
+
+use super::unet::UnetCalls;
+use super::{Active, Engine, Picture, PictureInfo, PictureKind};
+use crate::error::Result;
+use crate::filter::Decision;
+use crate::frame::{FrameId, FrameView, FrameViewMut};
+use crate::telemetry::Timings;
+
+impl Engine {
+    /// Works on one frame and gives the picture of the frame [`delay`](Self::delay) calls ago, in a pooled buffer that
+    /// comes back when the picture drops.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame`, and what the device reports; the stream then goes on with the next frame.
+    pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
+        let (width, height) = self.size();
+        let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
+        let info = self.process_into(frame, &mut picture.view_mut())?;
+        picture.set_id(info.id);
+        Ok(Picture { frame: picture, id: info.id, source_id: info.source_id, kind: info.kind, timings: info.timings })
+    }
+
+    /// Works on one frame and writes the picture into the host's own pixels, of the stream's [`size`](Self::size).
+    ///
+    /// # Errors
+    ///
+    /// As [`process`](Self::process); on an error `out` may hold anything.
+    pub fn process_into(&mut self, frame: &FrameView<'_>, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
+        let id = FrameId(self.next_id);
+        self.next_id += 1;
+        let start = Instant::now();
+        let mut timings = Timings::default();
+        let (width, height) = self.size();
+        self.converter.to_signed(frame, self.workshop.options.fit, width, height, &mut self.buffers.image)?;
+        timings.preprocess = Timings::micros(start.elapsed());
+        // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
+        let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
+        let shown = if kind == PictureKind::Passed { &self.buffers.image } else { &self.buffers.result };
+        let before = Instant::now();
+        self.converter.from_signed(shown, width, height, out)?;
+        timings.postprocess = Timings::micros(before.elapsed());
+        timings.total = Timings::micros(start.elapsed());
+        Ok(PictureInfo { id, source_id, kind, timings })
+    }
+
+    /// Takes the image through filter, autoencoder and stream to the result.
+    fn restyle(&mut self, id: FrameId, timings: &mut Timings) -> Result<(PictureKind, FrameId)> {
+        let Active::Ready(pipeline) = &self.active else {
+            // Until there is a pipeline again, the last picture stays; without one, the frame itself.
+            return Ok(match self.last_source {
+                Some(source) => (PictureKind::Repeated, source),
+                None => (PictureKind::Passed, id),
+            });
+        };
+        if pipeline.params.skip_diffusion {
+            return Ok((PictureKind::Passed, id));
+        }
+        let buffers = &mut self.buffers;
+        if pipeline.params.enable_similar_image_filter
+            && self.filter.check(&buffers.image) == Decision::Skip
+            && let Some(source) = self.last_source
+        {
+            return Ok((PictureKind::Repeated, source));
+        }
+        let pieces = &pipeline.pieces;
+        let codec = pieces.codec();
+        let before = Instant::now();
+        codec.encoder.run(&codec.encoder_constants, &mut self.arena, &[&buffers.image], &mut [&mut buffers.latent])?;
+        timings.encode = Timings::micros(before.elapsed());
+        let before = Instant::now();
+        let mut calls = UnetCalls { unet: pieces.unet(), constants: pieces.constants(), arena: &mut self.arena };
+        let source = FrameId(self.stream.step(&buffers.latent, id.0, &mut calls, &mut buffers.clean)?);
+        timings.unet = Timings::micros(before.elapsed());
+        let before = Instant::now();
+        codec.decoder.run(&codec.decoder_constants, &mut self.arena, &[&buffers.clean], &mut [&mut buffers.result])?;
+        timings.decode = Timings::micros(before.elapsed());
+        self.last_source = Some(source);
+        Ok((PictureKind::New, source))
+    }
+}

@@ -1,0 +1,65 @@
+//! What every pipeline of an engine is made with.
+
+use std::sync::Arc;
+
+use super::EngineOptions;
+use crate::error::Result;
+use crate::exec::observe::{Observer, Observing};
+use crate::exec::{Executor, Network, memory};
+use crate::load::{Component, ModelSource, PackedFiles};
+use crate::net::{Program, Weights};
+use crate::params::Notice;
+
+/// What every pipeline of an engine is made with.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    pub(crate) source: ModelSource,
+    pub(crate) options: EngineOptions,
+    pub(crate) executor: Arc<dyn Executor>,
+    /// Who watches the UNet, if anybody.
+    pub(crate) observer: Option<Arc<Observer>>,
+}
+
+impl Workshop {
+    /// What runs the UNet.
+    pub(crate) fn unet_executor(&self) -> Arc<dyn Executor> {
+        match &self.observer {
+            Some(observer) => Arc::new(Observing::new(self.executor.clone(), observer.clone())),
+            None => self.executor.clone(),
+        }
+    }
+
+    /// The weights of a component, with the files that have them packed.
+    pub(crate) fn weights(&self, component: &Component) -> Weights {
+        let files = PackedFiles::of_component(component, &self.options.packed_cache);
+        Weights::new(component.weights.clone()).with_store(files.map(|files| Box::new(files) as _))
+    }
+}
+
+/// What compiles the networks of a pipeline, and refuses those that there is no memory for before it reads their weights.
+#[derive(Debug)]
+pub(crate) struct Compiler<'a> {
+    pub(crate) executor: &'a dyn Executor,
+    /// Bytes of scratch memory that the engine already has.
+    pub(crate) held: usize,
+}
+
+impl Compiler<'_> {
+    /// Compiles `program` over `weights`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executor::compile`].
+    pub(crate) fn compile(&self, program: Program, weights: &Weights) -> Result<Arc<dyn Network>> {
+        let needed = self.executor.least_arena_bytes(&program);
+        if needed > self.held {
+            memory::require(needed, program.name())?;
+        }
+        self.executor.compile(&Arc::new(program), weights)
+    }
+}
+
+/// Keeps what was packed for the next start, and gives what there is to tell about that.
+pub(crate) fn save_packed(weights: &Weights) -> impl Iterator<Item = Notice> + use<> {
+    weights.save().into_iter().map(|message| Notice { path: "packed_cache".into(), message })
+}
