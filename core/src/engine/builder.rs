@@ -20,6 +20,8 @@ pub struct EngineBuilder {
     params: StreamDiffusionParams,
     options: EngineOptions,
     observing: bool,
+    /// In the place of the one that the options name.
+    executor: Option<Arc<dyn Executor>>,
 }
 
 impl EngineBuilder {
@@ -29,6 +31,7 @@ impl EngineBuilder {
             params: StreamDiffusionParams::demo(),
             options: EngineOptions::default(),
             observing: false,
+            executor: None,
         }
     }
 
@@ -57,28 +60,40 @@ impl EngineBuilder {
         self
     }
 
+    /// Runs networks with `executor`, whatever the options say.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.executor = Some(executor);
+        self
+    }
+
     /// Loads the model and gets everything ready for the first frame. Slow.
     ///
     /// # Errors
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, observing } = self;
+        let Self { source, params, mut options, observing, executor } = self;
         params.validate()?;
         check_dtype(&options)?;
-        let executor: Arc<dyn Executor> = match options.executor {
-            ExecutorKind::Cpu => {
-                let (threads, dtype) = (threads(&options)?, options.dtype);
-                Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?)
-            }
-            ExecutorKind::Reference => Arc::new(ReferenceExecutor),
-        };
+        let executor = executor.map_or_else(|| new_executor(&options), Ok)?;
         // The environment may have named instructions for another one.
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
         Engine::new(Workshop { source, options, executor, observer }, params, notices)
     }
+}
+
+fn new_executor(options: &EngineOptions) -> Result<Arc<dyn Executor>> {
+    Ok(match options.executor {
+        ExecutorKind::Cpu => {
+            let (threads, dtype) = (threads(options)?, options.dtype);
+            Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?)
+        }
+        ExecutorKind::Reference => Arc::new(ReferenceExecutor),
+    })
 }
 
 fn threads(options: &EngineOptions) -> Result<Option<NonZeroUsize>> {

@@ -63,6 +63,8 @@ pub struct Engine {
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
     next_id: u64,
+    /// The newest update applied.
+    version: u64,
     notices: Vec<Notice>,
 }
 
@@ -92,6 +94,7 @@ impl Engine {
             buffers: FrameBuffers::new(pipeline.memory)?,
             last_source: None,
             next_id: 0,
+            version: 0,
             notices,
             active: Active::Ready(pipeline),
             workshop,
@@ -201,6 +204,7 @@ impl Engine {
     /// Those of `apply`.
     pub fn swap(&mut self, prepared: &mut Prepared) -> Result<()> {
         self.check_turn(prepared)?;
+        self.version += 1;
         let pipeline = prepared.pipeline.clone();
         if prepared.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &pipeline)) {
             return Ok(());
@@ -228,6 +232,11 @@ impl Engine {
         // What was in use lives on as the base of `prepared`.
         self.active = Active::Ready(pipeline);
         Ok(())
+    }
+
+    /// Says which version pictures have from now on, where somebody else counts updates.
+    pub(crate) fn set_version(&mut self, version: u64) {
+        self.version = version;
     }
 
     fn check_turn(&self, prepared: &Prepared) -> Result<()> {

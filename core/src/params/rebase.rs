@@ -26,11 +26,7 @@ pub struct Rebased {
 ///
 /// ControlNets are matched by their `model_id` and LoRAs by their name, each with its own fields; processors by their
 /// place in the chain, as long as no processor came or went. Where both changed the same field, `ours` counts.
-pub fn rebase(
-    base: &StreamDiffusionParams,
-    ours: &StreamDiffusionParams,
-    theirs: &StreamDiffusionParams,
-) -> Rebased {
+pub fn rebase(base: &StreamDiffusionParams, ours: &StreamDiffusionParams, theirs: &StreamDiffusionParams) -> Rebased {
     rebase_where(base, ours, theirs, |_| true)
 }
 
@@ -148,8 +144,8 @@ impl Merge<'_> {
     /// The fields of one item that both sides have.
     fn item(&mut self, list: &Field, place: &str, [base, ours]: [&Value; 2], mut theirs: Option<&mut Value>) {
         let type_of = |item: &Value| ["preprocessor", "type"].iter().find_map(|name| item.get(name).cloned());
-        let retyped = type_of(base) == type_of(ours)
-            && theirs.as_ref().is_some_and(|theirs| type_of(theirs) != type_of(base));
+        let retyped =
+            type_of(base) == type_of(ours) && theirs.as_ref().is_some_and(|theirs| type_of(theirs) != type_of(base));
         let names = FIELDS.iter().filter_map(|field| field.path.strip_prefix(list.path)?.strip_prefix("[]."));
         for name in names.filter(|&name| base[name] != ours[name]) {
             if !self.take(format!("{place}.{name}")) {
