@@ -107,11 +107,7 @@ impl Kit {
     /// # Errors
     ///
     /// Those of `EngineBuilder::build`.
-    pub fn engine(
-        &self,
-        params: StreamDiffusionParams,
-        change: impl FnOnce(&mut EngineOptions),
-    ) -> Result<Engine> {
+    pub fn engine(&self, params: StreamDiffusionParams, change: impl FnOnce(&mut EngineOptions)) -> Result<Engine> {
         let mut options = EngineOptions::default();
         (options.allow_any_size, options.threads, options.packed_cache) = (true, Some(2), PackedCache::Off);
         change(&mut options);
@@ -199,7 +195,10 @@ fn lora(path: &Path, seed: u64) {
         .iter()
         .flat_map(|(name, width)| {
             let inputs = if name.ends_with("attn2_to_v") { unet().text_dim } else { *width };
-            [spec(format!("{name}.lora_down.weight"), &[2, inputs]), spec(format!("{name}.lora_up.weight"), &[*width, 2])]
+            [
+                spec(format!("{name}.lora_down.weight"), &[2, inputs]),
+                spec(format!("{name}.lora_up.weight"), &[*width, 2]),
+            ]
         })
         .collect();
     write(path, &specs, seed + 40);

@@ -24,6 +24,8 @@ pub struct EngineBuilder {
     observing: bool,
     style_images: Option<Arc<dyn StyleImages>>,
     safety_checker: Option<Arc<dyn SafetyChecker>>,
+    /// In the place of the one that the options name.
+    executor: Option<Arc<dyn Executor>>,
 }
 
 impl EngineBuilder {
@@ -35,6 +37,7 @@ impl EngineBuilder {
             observing: false,
             style_images: None,
             safety_checker: None,
+            executor: None,
         }
     }
 
@@ -76,22 +79,24 @@ impl EngineBuilder {
         self
     }
 
+    /// Runs networks with `executor`, whatever the options say.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.executor = Some(executor);
+        self
+    }
+
     /// Loads the model and gets everything ready for the first frame. Slow.
     ///
     /// # Errors
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, observing, style_images, safety_checker } = self;
+        let Self { source, params, mut options, observing, executor, style_images, safety_checker } = self;
         params.validate()?;
         check_dtype(&options)?;
-        let executor: Arc<dyn Executor> = match options.executor {
-            ExecutorKind::Cpu => {
-                let (threads, dtype) = (threads(&options)?, options.dtype);
-                Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?)
-            }
-            ExecutorKind::Reference => Arc::new(ReferenceExecutor),
-        };
+        let executor = executor.map_or_else(|| new_executor(&options), Ok)?;
         // The environment may have named instructions for another one.
         options.dtype = executor.dtype();
         let notices = notices(&params);
@@ -101,6 +106,16 @@ impl EngineBuilder {
         let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
         Engine::new(workshop, params, notices)
     }
+}
+
+fn new_executor(options: &EngineOptions) -> Result<Arc<dyn Executor>> {
+    Ok(match options.executor {
+        ExecutorKind::Cpu => {
+            let (threads, dtype) = (threads(options)?, options.dtype);
+            Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?)
+        }
+        ExecutorKind::Reference => Arc::new(ReferenceExecutor),
+    })
 }
 
 fn threads(options: &EngineOptions) -> Result<Option<NonZeroUsize>> {

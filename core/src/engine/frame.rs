@@ -20,11 +20,37 @@ impl Engine {
     /// `InvalidFrame`, and what the device reports, also for a [transition](Self::transition) under way; the stream then
     /// goes on with the next frame.
     pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
+        self.process_as(FrameId(self.next_id), frame)
+    }
+
+    /// As [`process`](Self::process), for a frame that has its number already.
+    ///
+    /// # Errors
+    ///
+    /// Those of `process`.
+    pub(crate) fn process_as(&mut self, id: FrameId, frame: &FrameView<'_>) -> Result<Picture> {
+        self.next_id = id.0;
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
         let info = self.process_into(frame, &mut picture.view_mut())?;
-        picture.set_id(info.id);
-        Ok(Picture { frame: picture, id: info.id, source_id: info.source_id, kind: info.kind, timings: info.timings })
+        Ok(Picture::new(picture, info))
+    }
+
+    /// Gives the last picture again, for the frame `id`; none before the first.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    pub(crate) fn repeat(&mut self, id: FrameId) -> Result<Option<Picture>> {
+        let Some(source_id) = self.last_source else { return Ok(None) };
+        let start = Instant::now();
+        let (width, height) = self.size();
+        let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
+        self.converter.from_signed(&self.buffers.result, width, height, &mut picture.view_mut())?;
+        let micros = Timings::micros(start.elapsed());
+        let timings = Timings { postprocess: micros, total: micros, ..Timings::default() };
+        let info = PictureInfo { id, source_id, kind: PictureKind::Repeated, version: self.version, timings };
+        Ok(Some(Picture::new(picture, info)))
     }
 
     /// Works on one frame and writes the picture into the host's own pixels, of the stream's [`size`](Self::size).
@@ -48,7 +74,7 @@ impl Engine {
         self.converter.from_signed(shown, width, height, out)?;
         timings.postprocess += Timings::micros(before.elapsed());
         timings.total = Timings::micros(start.elapsed());
-        Ok(PictureInfo { id, source_id, kind, timings })
+        Ok(PictureInfo { id, source_id, kind, version: self.version, timings })
     }
 
     /// Takes the image through filter, autoencoder and stream to the result.
@@ -97,6 +123,8 @@ impl Engine {
         timings.unet = Timings::micros(before.elapsed().saturating_sub(spent.saturating_sub(observed)));
         self.control.advance(controls);
         let before = Instant::now();
+        // Where this fails, there is no last picture any more.
+        self.last_source = None;
         codec.decoder.run(&codec.decoder_constants, &mut self.arena, &[&buffers.clean], &mut [&mut buffers.result])?;
         timings.decode = Timings::micros(before.elapsed());
         let before = Instant::now();

@@ -90,6 +90,8 @@ pub struct Engine {
     next_id: u64,
     /// Whether each frame takes a step of the transition under way.
     steps: bool,
+    /// The newest update applied.
+    version: u64,
     notices: Vec<Notice>,
 }
 
@@ -124,6 +126,7 @@ impl Engine {
             last_source: None,
             next_id: 0,
             steps: false,
+            version: 0,
             notices,
             active: Active::Ready(pipeline),
             workshop,
@@ -233,6 +236,7 @@ impl Engine {
     /// Those of `apply`.
     pub fn swap(&mut self, prepared: &mut Prepared) -> Result<()> {
         self.check_turn(prepared)?;
+        self.version += 1;
         let pipeline = prepared.pipeline.clone();
         if prepared.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &pipeline)) {
             return Ok(());
@@ -267,6 +271,11 @@ impl Engine {
         // What was in use lives on as the base of `prepared`.
         self.active = Active::Ready(pipeline);
         Ok(())
+    }
+
+    /// Says which version pictures have from now on, where somebody else counts updates.
+    pub(crate) fn set_version(&mut self, version: u64) {
+        self.version = version;
     }
 
     fn check_turn(&self, prepared: &Prepared) -> Result<()> {

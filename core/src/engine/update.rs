@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::checks::{check_model_size, check_service_size};
 use super::control::ControlUpdate;
 use super::memory::FrameBuffers;
 use super::past::PastFrames;
@@ -60,6 +61,20 @@ impl Workbench {
         let frees_first = cost == Some(Cost::Rebuild) && room::is_short(&self.0, &base.0, &params);
         let update = Update { cost, changes, notices };
         Ok(Plan { workbench: self.clone(), base: base.clone(), params, update, frees_first })
+    }
+
+    /// Checks what can be said of `params` (valid by themselves) without loading anything: what is fixed for this engine,
+    /// and what the model of `base` can do where it stays.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` with every violation, `Unsupported`.
+    pub(crate) fn check(&self, base: Option<&Snapshot>, params: &StreamDiffusionParams) -> Result<()> {
+        check_service_size(&self.0.options, params)?;
+        match base.filter(|base| base.params().model_id == params.model_id) {
+            Some(base) => check_model_size(params, base.0.pieces.models()),
+            None => Ok(()),
+        }
     }
 
     /// Makes all that `params` (valid by themselves) need, to come in the place of `base`, or of nothing where the engine
@@ -211,6 +226,11 @@ impl Prepared {
     /// Gives what will be in use once it is applied.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.pipeline.clone())
+    }
+
+    /// Takes out what turned out while it was prepared.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.update.notices)
     }
 
     /// Says what it changes.

@@ -2,6 +2,8 @@
 
 pub mod cpu;
 pub mod memory;
+#[cfg(feature = "internals")]
+pub mod null;
 pub mod observe;
 mod past;
 pub mod reference;

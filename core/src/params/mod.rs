@@ -19,6 +19,7 @@ mod patch;
 mod presets;
 mod processing;
 mod processor;
+mod rebase;
 mod schema;
 mod settings;
 mod table;
@@ -49,6 +50,8 @@ pub use known::DEMO_MODEL;
 pub use patch::ParamsPatch;
 pub use processing::{ProcessingConfig, SingleProcessorConfig};
 pub use processor::ProcessorName;
+pub use rebase::{Rebased, rebase};
+pub(crate) use rebase::{covers, rebase_where, touched};
 pub use schema::schema;
 pub use settings::{
     BlurSettings, CannySettings, DepthSettings, DepthTensorrtSettings, ExternalSettings, FeedbackSettings, FlowOutput,
