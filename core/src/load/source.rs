@@ -185,14 +185,16 @@ impl ModelSource {
     ///
     /// `NotFound` listing where was looked, `Unsupported` where the file is there as a pickle, `BadModel` for a broken one.
     pub fn weights(&self, id: &ModelId, name: &str) -> Result<WeightFiles> {
-        let folder = self.search(id, &Path::is_dir)?;
-        let path = folder.join(name);
-        if path.is_file() {
-            return WeightFiles::single(path.display().to_string(), Bytes::open(&path)?);
+        match self.search(id, &|place| place.join(name).is_file()) {
+            Ok(folder) => {
+                let path = folder.join(name);
+                WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)
+            }
+            Err(missing) => {
+                let pickled = self.places(id).iter().find_map(|place| pickled_twin(&place.join(name)));
+                Err(pickled.unwrap_or_else(|| missing.within(format_args!("file {name}"))))
+            }
         }
-        Err(pickled_twin(&path).unwrap_or_else(|| {
-            Error::new(ErrorKind::NotFound, format!("model {id} has no file {name} in {}", folder.display()))
-        }))
     }
 
     fn search(&self, id: &ModelId, fits: &dyn Fn(&Path) -> bool) -> Result<PathBuf> {

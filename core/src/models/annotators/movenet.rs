@@ -14,7 +14,7 @@ pub const JOINTS: usize = 17;
 const STAGES: [[usize; 4]; 7] =
     [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1]];
 /// Stages, by place, that the pyramid sees on its way up, with the lateral layer, and the channels after it.
-const PYRAMID: [(usize, usize, usize); 3] = [(4, 64, 32), (2, 32, 24), (1, 24, 24)];
+const PYRAMID: [(usize, usize, usize); 3] = [(3, 64, 32), (2, 32, 24), (1, 24, 24)];
 /// Channels inside a head.
 const HEAD: usize = 96;
 

@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(at_most((100, 60), 512, 16), (96, 64));
         assert_eq!(scaled_to((512, 512), 512, 14), (518, 518));
         assert_eq!(scaled_to((640, 384), 518, 14), (868, 518));
-        assert_eq!(scaled_to((1, 4000), 16, 14), (14, 64_008));
+        assert_eq!(scaled_to((1, 4000), 16, 14), (14, 63_994));
     }
 
     #[test]

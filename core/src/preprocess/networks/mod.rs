@@ -194,3 +194,67 @@ fn network(name: ProcessorName, settings: &Map<String, Value>) -> Result<Network
         | ProcessorName::Upscale => return unsupported("a processor without a network"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use safetensors::tensor::{Dtype, TensorView};
+
+    use super::*;
+    use crate::exec::reference::ReferenceExecutor;
+
+    /// Writes a file of zeros, by name and shape.
+    fn write(path: &Path, tensors: &[(&str, &[usize])]) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let zeros = vec![0_u8; tensors.iter().map(|(_, shape)| shape.iter().product::<usize>() * 4).max().unwrap_or(0)];
+        let view = |shape: &[usize]| {
+            TensorView::new(Dtype::F32, shape.to_vec(), &zeros[..shape.iter().product::<usize>() * 4]).unwrap()
+        };
+        let views = tensors.iter().map(|&(name, shape)| (name, view(shape)));
+        std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+
+    fn refused(folder: &Path, name: ProcessorName) -> (ErrorKind, String) {
+        let networks = ModelNetworks::new(ModelSource::folder(folder), Arc::new(ReferenceExecutor));
+        let error = networks.load(name, &Map::new()).unwrap_err();
+        (error.kind(), error.to_string())
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_refused_with_their_names() {
+        type Tensors<'a> = &'a [(&'a str, &'a [usize])];
+        let hed = "lllyasviel/Annotators/ControlNetHED.safetensors";
+        let lineart = "Annotators/sk_model2.safetensors";
+        let depth = "depth-anything--Depth-Anything-V2-Small/depth_anything_v2_vits.safetensors";
+        let larger = "xinntao/Real-ESRGAN/RealESRGAN_x2plus.safetensors";
+        let cases: [(&str, ProcessorName, Tensors<'_>, &str); 8] = [
+            (hed, ProcessorName::Hed, &[], "\"norm\""),
+            (hed, ProcessorName::Hed, &[("norm", &[1, 3, 1, 1])], "\"block1.convs.0.weight\""),
+            (hed, ProcessorName::Hed, &[("norm", &[3]), ("block1.convs.0.weight", &[4, 3, 3, 3])], "[1, 3, 1, 1]"),
+            (lineart, ProcessorName::Lineart, &[("model0.1.weight", &[4, 3])], "[4, 3]"),
+            (lineart, ProcessorName::Lineart, &[("model0.1.weight", &[4, 3, 7, 7])], "model0.1.bias"),
+            (depth, ProcessorName::Depth, &[("pretrained.patch_embed.proj.weight", &[16, 3, 16, 16])], "side 16"),
+            (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[64, 3, 3, 3])], "3 channels"),
+            (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[0, 12, 3, 3])], "none of them 0"),
+        ];
+        for (file, name, tensors, words) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            write(&folder.path().join(file), tensors);
+            let (kind, text) = refused(folder.path(), name);
+            assert!(matches!(kind, ErrorKind::BadModel | ErrorKind::Unsupported), "{text}");
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pickled_file_is_not_passed_over_for_another_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let annotators = folder.path().join("lllyasviel/Annotators");
+        std::fs::create_dir_all(&annotators).unwrap();
+        std::fs::write(annotators.join("ControlNetHED.pth"), b"pickle").unwrap();
+        let (kind, text) = refused(folder.path(), ProcessorName::Hed);
+        assert_eq!(kind, ErrorKind::Unsupported, "{text}");
+        assert!(text.contains("ControlNetHED.pth") && text.contains("safetensors"), "{text}");
+    }
+}

@@ -118,7 +118,7 @@ mod tests {
         let column: Vec<f32> = (0..10).map(|y| at(&canvas, 10, y)).collect();
         assert_eq!(column, [0.0, 0.0, 0.0, 200.0, 200.0, 200.0, 200.0, 0.0, 0.0, 0.0]);
         assert_eq!((at(&canvas, 2, 5), at(&canvas, 18, 5)), (0.0, 0.0));
-        assert!(at(&canvas, 3, 5) > 190.0 && at(&canvas, 3, 3) < 60.0);
+        assert!(at(&canvas, 3, 5) > 180.0 && at(&canvas, 3, 3) < 100.0);
         let shifted = drawn(|canvas| canvas.line([5.0, 5.25], [15.0, 5.25], 2.0, [200, 0, 0]));
         assert_eq!((at(&shifted, 10, 3), at(&shifted, 10, 7)), (150.0, 50.0));
     }
