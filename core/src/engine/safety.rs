@@ -95,6 +95,7 @@ impl ClipSafetyChecker {
     fn load(workshop: &Workshop, component: &Component, notices: &mut Vec<Notice>) -> Result<Self> {
         let config = safety_config(&component.config)?;
         let concepts = SafetyConcepts::read(&*component.weights, config.projection_dim)?;
+        workshop.require_room(component, "the safety checker")?;
         let source = Arc::new(SafetyWeights::encoder(&config, component.weights.clone()));
         let weights = workshop.weights_through(component, source);
         let program = clip_vision_program(&config, 1, VisionStates::Projected)?;
