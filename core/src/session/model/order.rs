@@ -37,7 +37,8 @@ impl Bench for Model {
         thread::yield_now();
         params.validate()?;
         let missing = params.controlnets.iter().any(|net| net.model_id == "missing");
-        if missing || (params.model_id == "huge" && base.is_some()) {
+        let beside = base.is_some_and(|base| base.model_id != params.model_id);
+        if missing || (params.model_id == "huge" && beside) {
             let kind = if missing { ErrorKind::NotFound } else { ErrorKind::OutOfMemory };
             return Err(Error::new(kind, "not made"));
         }
@@ -206,7 +207,8 @@ fn a_model_without_room_comes_while_two_hosts_move_sliders() {
     shuttle::check_pct(
         || {
             let one: Vec<fn(&mut Params)> = vec![|params| params.model_id = "huge".into(), |params| params.delta = 0.9];
-            let (_, params) = play(vec![one, vec![|params| params.guidance_scale = 1.5]]);
+            let (ends, params) = play(vec![one, vec![|params| params.guidance_scale = 1.5]]);
+            assert_eq!(ends, [End::Applied; 3]);
             assert_eq!((params.model_id.as_str(), params.delta, params.guidance_scale), ("huge", 0.9, 1.5));
         },
         SCHEDULES,

@@ -30,7 +30,7 @@ fn a_picture_names_its_frame() {
 fn the_newest_frame_wins_and_the_others_are_counted() {
     let running = start();
     running.submit(WAITS).unwrap();
-    running.until("the first frame to be taken", || running.threads.gate.inbox.is_empty().then_some(()));
+    running.script.wait_for("frame");
     let ids: Vec<_> = (0..3).map(|_| running.submit(0).unwrap()).collect();
     running.script.open("frame");
     let last =
@@ -132,7 +132,7 @@ fn a_picture_can_be_taken_inside_the_callback() {
 fn stopping_does_the_waiting_frame_and_gives_the_machine_back() {
     let running = start();
     running.submit(WAITS).unwrap();
-    running.until("the first frame to be taken", || running.threads.gate.inbox.is_empty().then_some(()));
+    running.script.wait_for("frame");
     running.submit(0).unwrap();
     running.script.open("frame");
     let gate = running.threads.gate.clone();
@@ -145,7 +145,7 @@ fn stopping_does_the_waiting_frame_and_gives_the_machine_back() {
 fn stopping_in_the_middle_of_a_long_frame_times_out() {
     let running = start();
     running.submit(WAITS).unwrap();
-    running.until("the frame to be taken", || running.threads.gate.inbox.is_empty().then_some(()));
+    running.script.wait_for("frame");
     let Running { threads, script } = running;
     let gate = threads.gate.clone();
     assert_eq!(threads.stop(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);

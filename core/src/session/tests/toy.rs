@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::super::machine::{Bench, Machine};
+use super::LIMIT;
 use crate::engine::{Picture, PictureKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, FrameId, FramePool, PixelFormat};
@@ -24,6 +25,8 @@ pub(super) const NEEDS_NET: &str = "needs a net";
 pub(super) struct Script {
     open: Mutex<BTreeSet<String>>,
     opened: Condvar,
+    reached: Mutex<BTreeSet<String>>,
+    arrived: Condvar,
     pub(super) made: Mutex<Vec<String>>,
 }
 
@@ -34,7 +37,17 @@ impl Script {
         self.opened.notify_all();
     }
 
+    /// Waits until somebody stands before `door`.
+    pub(super) fn wait_for(&self, door: &str) {
+        let reached = self.reached.lock().unwrap();
+        let (_reached, late) =
+            self.arrived.wait_timeout_while(reached, LIMIT, |reached| !reached.contains(door)).unwrap();
+        assert!(!late.timed_out(), "nobody came to {door}");
+    }
+
     fn pass(&self, door: &str) {
+        self.reached.lock().unwrap().insert(door.to_owned());
+        self.arrived.notify_all();
         let open = self.open.lock().unwrap();
         drop(self.opened.wait_while(open, |open| !open.contains(door)).unwrap_or_else(PoisonError::into_inner));
     }

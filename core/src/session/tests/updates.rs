@@ -110,7 +110,7 @@ fn what_does_not_fit_without_a_failed_update_fails_with_it() {
 fn an_update_that_later_ones_cover_is_left_out() {
     let running = start();
     let first = running.update(&net("slow/a")).unwrap();
-    running.until("the load to start", || (running.threads.desk.waiting().1 == 1).then_some(()));
+    running.script.wait_for("slow/a");
     running.apply(r#"{"delta": 0.4}"#);
     let second = running.update(r#"{"width": 256}"#).unwrap();
     let third = running.update(r#"{"width": 320, "height": 320}"#).unwrap();
@@ -189,7 +189,7 @@ fn dropping_in_the_middle_of_a_load_does_not_wait_for_it() {
     let running = start();
     let ticket = running.update(r#"{"model_id": "slow/never"}"#).unwrap();
     let (reports, script) = (running.threads.gate.reports.clone(), running.script.clone());
-    running.until("the load to start", || (running.threads.desk.waiting().1 == 1).then_some(()));
+    running.script.wait_for("slow/never");
     drop(running);
     assert_eq!(reports.end(ticket.version), Ok(None));
     script.open("slow/never");
@@ -199,6 +199,7 @@ fn dropping_in_the_middle_of_a_load_does_not_wait_for_it() {
 fn stopping_in_the_middle_of_a_load_does_not_wait_for_it() {
     let running = start();
     running.update(r#"{"model_id": "slow/never"}"#).unwrap();
+    running.script.wait_for("slow/never");
     let script = running.script.clone();
     running.threads.stop(LIMIT).unwrap();
     script.open("slow/never");
