@@ -89,9 +89,9 @@ fn a_failed_update_changes_nothing() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     let mut engine = demo_engine(SIDE, |_, _| ());
-    let refused = engine.update(&patch(r#"{"image_preprocessing": {"processors": [{"type": "blur"}]}}"#)).unwrap_err();
+    let refused = engine.update(&patch(r#"{"use_safety_checker": true}"#)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
-    assert!(refused.to_string().contains("image_preprocessing"), "{refused}");
+    assert!(refused.to_string().contains("use_safety_checker"), "{refused}");
 }
 
 #[test]

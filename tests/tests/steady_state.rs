@@ -4,8 +4,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dreamframe::exec::cpu::fastest_dtype;
-use dreamframe::{Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat};
+use dreamframe::params::{ProcessorName, SingleProcessorConfig};
+use dreamframe::{Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat, StreamDiffusionParams};
 use dreamframe_tests::frames::{demo_engine, moving_disc};
+use serde_json::json;
 
 /// Counts what every thread of this test asks for.
 struct Counting;
@@ -41,8 +43,9 @@ static ALLOCATOR: Counting = Counting;
 fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
     const FRAMES: usize = 10_000;
     // Counted first and briefly: a test that runs for a minute is announced by the harness, which allocates.
-    Loop::new(fastest_dtype()).count(100);
-    let mut frames = Loop::new(Dtype::F32);
+    Loop::new(fastest_dtype(), |_| ()).count(100);
+    Loop::new(Dtype::F32, with_every_processor).count(30);
+    let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
     let resident = resident_kib();
     frames.count(500);
@@ -57,6 +60,25 @@ fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
 const SIDE: u32 = 64;
 const WARM_UP: usize = 20;
 
+/// Puts every processor without a network into its chains.
+fn with_every_processor(params: &mut StreamDiffusionParams) {
+    for &kind in ProcessorName::ALL.iter().filter(|name| !name.has_weights()) {
+        let settings = match kind {
+            ProcessorName::StandardLineart => json!({ "detect_resolution": SIDE }),
+            _ => json!({}),
+        };
+        let params_of = settings.as_object().unwrap().clone();
+        let processor = SingleProcessorConfig { kind, enabled: true, params: params_of };
+        if kind.is_latent() {
+            params.latent_preprocessing.processors.push(processor.clone());
+            params.latent_postprocessing.processors.push(processor);
+        } else {
+            params.image_preprocessing.processors.push(processor.clone());
+            params.image_postprocessing.processors.push(processor);
+        }
+    }
+}
+
 /// A host's frame loop, warmed up.
 struct Loop {
     engine: Engine,
@@ -65,8 +87,9 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(dtype: Dtype) -> Self {
+    fn new(dtype: Dtype, change: fn(&mut StreamDiffusionParams)) -> Self {
         let engine = demo_engine(SIDE, |params, options| {
+            change(params);
             options.dtype = dtype;
             params.guidance_scale = 1.3;
             // The filter looks at every frame and, at this threshold, skips none: each one is worked on.
@@ -76,7 +99,8 @@ impl Loop {
         // Frames of another height or width are cropped; scaling is left out, as the resizing library plans each call
         // anew.
         let frames = (0..8).map(|index| moving_disc(index, 96, SIDE)).collect();
-        let mut made = Self { engine, frames, out: vec![0; SIDE as usize * SIDE as usize * 4] };
+        let (width, height) = engine.size();
+        let mut made = Self { engine, frames, out: vec![0; width as usize * height as usize * 4] };
         (0..WARM_UP).for_each(|index| made.turn(index));
         made
     }
@@ -84,7 +108,8 @@ impl Loop {
     fn turn(&mut self, index: usize) {
         let pixels = &self.frames[index % self.frames.len()];
         let frame = FrameView::packed(PixelFormat::Rgba8, 96, SIDE, pixels).unwrap();
-        let mut view = FrameViewMut::packed(PixelFormat::Rgba8, SIDE, SIDE, &mut self.out).unwrap();
+        let (width, height) = self.engine.size();
+        let mut view = FrameViewMut::packed(PixelFormat::Rgba8, width, height, &mut self.out).unwrap();
         assert_eq!(self.engine.process_into(&frame, &mut view).unwrap().kind, PictureKind::New);
         // Pooled pictures take the other way out of the engine.
         assert_eq!(self.engine.process(&frame).unwrap().kind, PictureKind::New);

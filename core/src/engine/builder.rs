@@ -11,6 +11,7 @@ use crate::exec::cpu::{CpuExecutor, CpuOptions};
 use crate::exec::reference::ReferenceExecutor;
 use crate::load::ModelSource;
 use crate::params::{StreamDiffusionParams, notices};
+use crate::preprocess::Registry;
 
 /// Puts an [`Engine`] together: where models come from, the first parameters, options.
 #[derive(Debug, Clone)]
@@ -19,6 +20,7 @@ pub struct EngineBuilder {
     source: ModelSource,
     params: StreamDiffusionParams,
     options: EngineOptions,
+    registry: Registry,
     observing: bool,
 }
 
@@ -28,6 +30,7 @@ impl EngineBuilder {
             source: ModelSource::Demo,
             params: StreamDiffusionParams::demo(),
             options: EngineOptions::default(),
+            registry: Registry::new(),
             observing: false,
         }
     }
@@ -50,6 +53,12 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets what processors there are, with those of the host's own; the library's, if not told.
+    pub fn processors(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
     /// Watches what the UNet's layers read, so that [`Engine::calibration`] can say how they become bytes: slow, and takes
     /// memory for every value of a frame.
     pub fn observing(mut self) -> Self {
@@ -63,7 +72,7 @@ impl EngineBuilder {
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, observing } = self;
+        let Self { source, params, mut options, registry, observing } = self;
         params.validate()?;
         check_dtype(&options)?;
         let executor: Arc<dyn Executor> = match options.executor {
@@ -77,7 +86,7 @@ impl EngineBuilder {
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
-        Engine::new(Workshop { source, options, executor, observer }, params, notices)
+        Engine::new(Workshop { source, options, executor, registry, observer }, params, notices)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::chains::Stage;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
 use crate::error::Result;
@@ -24,7 +25,7 @@ impl Engine {
         Ok(Picture { frame: picture, id: info.id, source_id: info.source_id, kind: info.kind, timings: info.timings })
     }
 
-    /// Works on one frame and writes the picture into the host's own pixels, of the stream's [`size`](Self::size).
+    /// Works on one frame and writes the picture into the host's own pixels, of the engine's [`size`](Self::size).
     ///
     /// # Errors
     ///
@@ -34,34 +35,45 @@ impl Engine {
         self.next_id += 1;
         let start = Instant::now();
         let mut timings = Timings::default();
-        let (width, height) = self.size();
-        self.converter.to_signed(frame, self.workshop.options.fit, width, height, &mut self.buffers.image)?;
+        self.read(frame)?;
         timings.preprocess = Timings::micros(start.elapsed());
         // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
         let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
-        let shown = if kind == PictureKind::Passed { &self.buffers.image } else { &self.buffers.result };
         let before = Instant::now();
-        self.converter.from_signed(shown, width, height, out)?;
-        timings.postprocess = Timings::micros(before.elapsed());
+        let (width, height) = self.size();
+        self.converter.from_signed(self.buffers.result.pixels(), width, height, out)?;
+        timings.postprocess += Timings::micros(before.elapsed());
         timings.total = Timings::micros(start.elapsed());
         Ok(PictureInfo { id, source_id, kind, timings })
     }
 
-    /// Takes the image through filter, autoencoder and stream to the result.
+    /// Takes the frame's pixels through `image_preprocessing`.
+    fn read(&mut self, frame: &FrameView<'_>) -> Result<()> {
+        let (width, height) = (self.params().width, self.params().height);
+        let Self { converter, buffers, chains, .. } = self;
+        converter.to_signed(frame, self.workshop.options.fit, width, height, buffers.image.pixels_mut())?;
+        chains.remember(self.last_source.map(|_| &buffers.result));
+        chains.frame(&mut buffers.image)
+    }
+
+    /// Takes the image through filter, autoencoder, stream and the other chains to the result.
     fn restyle(&mut self, id: FrameId, timings: &mut Timings) -> Result<(PictureKind, FrameId)> {
+        let Self { chains, buffers, stream, arena, .. } = self;
         let Active::Ready(pipeline) = &self.active else {
             // Until there is a pipeline again, the last picture stays; without one, the frame itself.
-            return Ok(match self.last_source {
-                Some(source) => (PictureKind::Repeated, source),
-                None => (PictureKind::Passed, id),
-            });
+            if let Some(source) = self.last_source {
+                return Ok((PictureKind::Repeated, source));
+            }
+            chains.picture(&buffers.image, &mut buffers.result)?;
+            return Ok((PictureKind::Passed, id));
         };
         if pipeline.params.skip_diffusion {
+            chains.picture(&buffers.image, &mut buffers.result)?;
+            self.last_source = Some(id);
             return Ok((PictureKind::Passed, id));
         }
-        let buffers = &mut self.buffers;
         if pipeline.params.enable_similar_image_filter
-            && self.filter.check(&buffers.image) == Decision::Skip
+            && self.filter.check(buffers.image.pixels()) == Decision::Skip
             && let Some(source) = self.last_source
         {
             return Ok((PictureKind::Repeated, source));
@@ -69,15 +81,30 @@ impl Engine {
         let pieces = &pipeline.pieces;
         let codec = pieces.codec();
         let before = Instant::now();
-        codec.encoder.run(&codec.encoder_constants, &mut self.arena, &[&buffers.image], &mut [&mut buffers.latent])?;
+        let image = buffers.image.pixels();
+        codec.encoder.run(&codec.encoder_constants, arena, &[image], &mut [&mut buffers.latent])?;
         timings.encode = Timings::micros(before.elapsed());
         let before = Instant::now();
-        let mut calls = UnetCalls { unet: pieces.unet(), constants: pieces.constants(), arena: &mut self.arena };
-        let source = FrameId(self.stream.step(&buffers.latent, id.0, &mut calls, &mut buffers.clean)?);
+        let last = self.has_latent.then_some(&buffers.clean);
+        // Strengths are tuned on the noised latent, so that is what the processors see.
+        chains.noised(stream.enter(&buffers.latent, id.0)?, codec.latent, last)?;
+        let mut calls = UnetCalls { unet: pieces.unet(), constants: pieces.constants(), arena };
+        let source = FrameId(stream.advance(&mut calls, buffers.next.pixels_mut())?);
+        chains.clean(&mut buffers.next, last)?;
+        std::mem::swap(&mut buffers.clean, &mut buffers.next);
+        self.has_latent = true;
         timings.unet = Timings::micros(before.elapsed());
         let before = Instant::now();
-        codec.decoder.run(&codec.decoder_constants, &mut self.arena, &[&buffers.clean], &mut [&mut buffers.result])?;
+        let plain = chains.is_empty(Stage::Picture);
+        let decoded = if plain { &mut buffers.result } else { &mut buffers.image };
+        let clean = buffers.clean.pixels();
+        codec.decoder.run(&codec.decoder_constants, arena, &[clean], &mut [decoded.pixels_mut()])?;
         timings.decode = Timings::micros(before.elapsed());
+        if !plain {
+            let before = Instant::now();
+            chains.picture(&buffers.image, &mut buffers.result)?;
+            timings.postprocess = Timings::micros(before.elapsed());
+        }
         self.last_source = Some(source);
         Ok((PictureKind::New, source))
     }

@@ -11,6 +11,7 @@ use crate::frame::{FrameView, PixelFormat};
 use crate::load::ModelSource;
 use crate::net::{Program, Weights};
 use crate::params::StreamDiffusionParams;
+use crate::preprocess::Registry;
 
 const SIDE: u32 = 64;
 
@@ -69,7 +70,8 @@ fn engine(side: u32) -> Result<Engine> {
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
     let executor = Arc::new(Greedy);
-    Engine::new(Workshop { source: ModelSource::Demo, options, executor, observer: None }, params, Vec::new())
+    let workshop = Workshop { source: ModelSource::Demo, options, executor, registry: Registry::new(), observer: None };
+    Engine::new(workshop, params, Vec::new())
 }
 
 #[test]

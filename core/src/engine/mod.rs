@@ -5,6 +5,7 @@
 
 mod builder;
 mod bytes;
+mod chains;
 mod checks;
 mod codec;
 mod conditioning;
@@ -28,6 +29,7 @@ mod workshop;
 use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
+use self::chains::{Chains, ChainsUpdate};
 use self::memory::FrameBuffers;
 pub use self::options::{EngineOptions, ExecutorKind};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
@@ -60,8 +62,11 @@ pub struct Engine {
     pool: FramePool,
     arena: Arena,
     buffers: FrameBuffers,
+    chains: Chains,
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
+    /// Whether there is a last clean latent.
+    has_latent: bool,
     next_id: u64,
     notices: Vec<Notice>,
 }
@@ -83,6 +88,8 @@ impl Engine {
     fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
         let workshop = Arc::new(workshop);
         let pipeline = Arc::new(Pipeline::build(&workshop, params, None, &[], &mut notices)?);
+        let mut chains = Chains::new();
+        chains.swap(&mut ChainsUpdate::prepare(None, &pipeline));
         Ok(Self {
             filter: new_filter(&pipeline.params),
             stream: StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone())?,
@@ -90,7 +97,9 @@ impl Engine {
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
             buffers: FrameBuffers::new(pipeline.memory)?,
+            chains,
             last_source: None,
+            has_latent: false,
             next_id: 0,
             notices,
             active: Active::Ready(pipeline),
@@ -208,7 +217,7 @@ impl Engine {
         match &mut prepared.stream {
             Some(stream) => {
                 std::mem::swap(&mut self.stream, stream);
-                self.last_source = None;
+                (self.last_source, self.has_latent) = (None, false);
             }
             None => self.stream.configure(pipeline.stream.clone())?,
         }
@@ -217,7 +226,9 @@ impl Engine {
         }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
+            (self.last_source, self.has_latent) = (None, false);
         }
+        self.chains.swap(&mut prepared.chains);
         let (old, new) = (self.params(), &pipeline.params);
         if old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter {
             self.filter.configure(new.similar_image_filter_threshold as f32, new.similar_image_filter_max_skip_frame);
@@ -251,6 +262,7 @@ impl Engine {
     pub fn release(&mut self) {
         self.active = Active::Released(Box::new(self.params().clone()));
         self.arena = Arena::new();
+        self.chains = Chains::new();
     }
 
     /// Says how the UNet's layers are done in eight bits, by what they read so far.
@@ -285,9 +297,11 @@ impl Engine {
         &self.notices
     }
 
-    /// The size of pictures in pixels: width, height.
+    /// The size of pictures in pixels: width, height. It is that of the parameters, times what processors of
+    /// `image_postprocessing` enlarge pictures by.
     pub fn size(&self) -> (u32, u32) {
-        (self.params().width, self.params().height)
+        // No side is longer than a frame's may be.
+        (self.buffers.result.width() as u32, self.buffers.result.height() as u32)
     }
 
     /// How many frames later than its frame a picture leaves.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::chains::Recipes;
 use super::checks::{check_model_size, check_service_size, step_table};
 use super::codec::Codec;
 use super::conditioning::{Conditioning, PromptKey};
@@ -37,6 +38,7 @@ pub(crate) struct Pieces {
     conditioning: Piece<(ModelKey, PromptKey), Conditioning>,
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
+    recipes: Recipes,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -92,8 +94,7 @@ impl Pipeline {
         let held = base.map_or(0, |pipeline| pipeline.memory.arena * size_of::<f32>());
         let mut assembly = Assembly { workshop, params: &params, previous: &previous, held, notices };
         let (pieces, table) = assembly.pieces()?;
-        let pixels = params.width as usize * params.height as usize;
-        let memory = FrameMemory::of(pieces.codec(), pieces.unet(), pixels);
+        let memory = pieces.memory((params.width as usize, params.height as usize))?;
         memory.require(base.map(|pipeline| pipeline.memory))?;
         let stream = StreamConfig {
             table: Arc::new(table),
@@ -131,6 +132,20 @@ impl Pieces {
     /// The UNet's networks.
     pub(crate) fn unet(&self) -> &UnetNetworks {
         self.unet.get()
+    }
+
+    /// The recipes of the processing chains.
+    pub(super) fn recipes(&self) -> &Recipes {
+        &self.recipes
+    }
+
+    /// What a frame of `frame` pixels, width and height, needs memory for.
+    fn memory(&self, frame: (usize, usize)) -> Result<FrameMemory> {
+        let (codec, unet) = (self.codec(), self.unet());
+        let arena = codec.encoder.arena_len().max(codec.decoder.arena_len()).max(unet.arena_len());
+        let picture = self.recipes.picture_size(frame)?;
+        let chains = self.recipes.memory(frame, picture);
+        Ok(FrameMemory { arena, frame, latent: codec.latent, picture, chains })
     }
 
     /// What prompt and schedule give the UNet.
@@ -172,7 +187,9 @@ impl<'a> Assembly<'a> {
         let key = ConstantsKey { unet: unet.key().clone(), prompt, table: table.clone() };
         let constants = self.constants(loaded, unet.get(), conditioning.get(), key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
-        Ok((Pieces { models, autoencoder, unet, conditioning, constants, noise }, table))
+        let previous: Vec<&Recipes> = self.previous.iter().map(|pieces| &pieces.recipes).collect();
+        let recipes = Recipes::new(&workshop.registry, params, &previous)?;
+        Ok((Pieces { models, autoencoder, unet, conditioning, constants, noise, recipes }, table))
     }
 
     /// What is there of one piece.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::chains::ChainsUpdate;
 use super::memory::FrameBuffers;
 use super::pipeline::Pipeline;
 use super::room;
@@ -157,6 +158,8 @@ pub struct Prepared {
     pub(super) buffers: Option<FrameBuffers>,
     /// The stream, where the engine's cannot go on.
     pub(super) stream: Option<StreamBatch>,
+    /// What the processing chains lack.
+    pub(super) chains: ChainsUpdate,
 }
 
 impl Prepared {
@@ -169,9 +172,11 @@ impl Prepared {
     ) -> Result<Self> {
         let (needed, old) = (pipeline.memory, base.as_ref().map(|base| base.memory));
         let continues = base.as_ref().is_some_and(|base| pipeline.continues(base));
-        let fits = old.is_some_and(|old| (old.picture, old.latent) == (needed.picture, needed.latent));
+        let fits = old.is_some_and(|old| old.same_sizes(&needed));
         let roomy = old.is_some_and(|old| needed.arena <= old.arena);
+        let chains = ChainsUpdate::prepare(base.as_deref(), &pipeline);
         Ok(Self {
+            chains,
             arena: (!roomy).then(|| Arena::with_room(needed.arena)).transpose()?,
             buffers: (!fits).then(|| FrameBuffers::new(needed)).transpose()?,
             stream: (!continues)

@@ -9,6 +9,7 @@ use crate::exec::{Executor, Network, memory};
 use crate::load::{Component, ModelSource, PackedFiles};
 use crate::net::{Program, Weights};
 use crate::params::Notice;
+use crate::preprocess::Registry;
 
 /// What every pipeline of an engine is made with.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct Workshop {
     pub(crate) source: ModelSource,
     pub(crate) options: EngineOptions,
     pub(crate) executor: Arc<dyn Executor>,
+    /// What processors there are.
+    pub(crate) registry: Registry,
     /// Who watches the UNet, if anybody.
     pub(crate) observer: Option<Arc<Observer>>,
 }

@@ -126,11 +126,6 @@ pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<
     if params.use_safety_checker {
         refuse("use_safety_checker".into(), "is true: the safety checker is");
     }
-    for (name, chain) in params.chains() {
-        if chain.is_active() {
-            refuse(format!("{name}.processors"), "has processors that run: processing chains are");
-        }
-    }
     out
 }
 
@@ -148,7 +143,7 @@ pub fn check_supported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{ControlNetConfig, SingleProcessorConfig, Weighted};
+    use crate::params::{ControlNetConfig, Weighted};
 
     type Params = StreamDiffusionParams;
 
@@ -199,16 +194,11 @@ mod tests {
         params.lora_dict.insert("a/b".into(), 1.0);
         params.cached_attention.enabled = true;
         params.use_safety_checker = true;
-        let kind = ProcessorName::LatentFeedback;
-        let processor = SingleProcessorConfig { kind, enabled: true, params: Map::new() };
-        params.latent_postprocessing.processors.push(processor);
         let error = check_supported(&params, false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         let parts = error.to_string();
         let parts: Vec<_> = parts.split("; ").collect();
-        assert_eq!(parts.len(), 6);
+        assert_eq!(parts.len(), 5);
         assert!(parts[0].starts_with("controlnets[0] enables \"thibaud/"));
-        params.latent_postprocessing.enabled = false;
-        assert_eq!(unsupported(&params, false).len(), 5);
     }
 }
