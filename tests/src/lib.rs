@@ -1,5 +1,6 @@
 //! What the tests of this crate share: where their data lies, and how numbers are compared.
 
+pub mod controlnets;
 pub mod frames;
 
 mod bytes;
@@ -9,5 +10,5 @@ mod tensors;
 
 pub use bytes::Bytes;
 pub use golden::{Golden, mean_error, relative_error};
-pub use networks::{executors, run, run_unet};
+pub use networks::{executors, run, run_unet, run_unet_over};
 pub use tensors::Tensors;

@@ -71,11 +71,7 @@ fn a_failed_update_changes_nothing() {
         (r#"{"delta": 0.1, "width": 136}"#, ErrorKind::InvalidParams),
         (
             r#"{"delta": 0.1, "controlnets": [{"model_id": "some/controlnet", "preprocessor": "canny"}]}"#,
-            ErrorKind::Unsupported,
-        ),
-        (
-            r#"{"delta": 0.1, "cached_attention": {"enabled": true, "max_frames": 1, "interval": 1}}"#,
-            ErrorKind::Unsupported,
+            ErrorKind::NotFound,
         ),
     ] {
         let before = tried.params().clone();

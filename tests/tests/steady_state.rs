@@ -4,8 +4,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dreamframe::exec::cpu::fastest_dtype;
-use dreamframe::params::{ProcessorName, SingleProcessorConfig};
-use dreamframe::{Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat, StreamDiffusionParams};
+use dreamframe::params::{ControlNetConfig, ProcessorName, SingleProcessorConfig};
+use dreamframe::{
+    ControlImages, Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat, StreamDiffusionParams,
+};
+use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, moving_disc};
 use serde_json::json;
 
@@ -44,7 +47,20 @@ fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
     const FRAMES: usize = 10_000;
     // Counted first and briefly: a test that runs for a minute is announced by the harness, which allocates.
     Loop::new(fastest_dtype(), |_| ()).count(100);
+    for dtype in [Dtype::F32, fastest_dtype()] {
+        let looks_back = |params: &mut StreamDiffusionParams| {
+            params.cached_attention.enabled = true;
+            params.cached_attention.max_frames = 3;
+        };
+        Loop::new(dtype, looks_back).count(60);
+    }
     Loop::new(Dtype::F32, with_every_processor).count(30);
+    // With ControlNets, however their images are chosen.
+    let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "steady");
+    (0..2).for_each(|i| folder.controlnet(&format!("net-{i}"), i));
+    for images in [ControlImages::Newest, ControlImages::PerRow] {
+        Loop::over(controlled(&folder, images)).count(30);
+    }
     let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
     let resident = resident_kib();
@@ -87,15 +103,19 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(dtype: Dtype, change: fn(&mut StreamDiffusionParams)) -> Self {
+    fn new(dtype: Dtype, change: impl FnOnce(&mut StreamDiffusionParams)) -> Self {
         let engine = demo_engine(SIDE, |params, options| {
-            change(params);
             options.dtype = dtype;
             params.guidance_scale = 1.3;
             // The filter looks at every frame and, at this threshold, skips none: each one is worked on.
             params.enable_similar_image_filter = true;
             params.similar_image_filter_threshold = 1.0;
+            change(params);
         });
+        Self::over(engine)
+    }
+
+    fn over(engine: Engine) -> Self {
         // Frames of another height or width are cropped; scaling is left out, as the resizing library plans each call
         // anew.
         let frames = (0..8).map(|index| moving_disc(index, 96, SIDE)).collect();
@@ -121,6 +141,16 @@ impl Loop {
         (WARM_UP..end).for_each(|index| self.turn(index));
         assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - allocations, 0, "allocations in the frame loop");
     }
+}
+
+/// An engine with two ControlNets, one with a preprocessor.
+fn controlled(folder: &Folder, images: ControlImages) -> Engine {
+    folder.engine(SIDE, |params, options| {
+        options.control_images = images;
+        params.guidance_scale = 1.3;
+        params.controlnets = vec![ControlNetConfig::new("net-0"), ControlNetConfig::new("net-1")];
+        params.controlnets[1].preprocessor = Some(ProcessorName::Canny);
+    })
 }
 
 /// Resident memory of this process, where the system tells.

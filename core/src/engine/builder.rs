@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::workshop::Workshop;
-use super::{Engine, EngineOptions, ExecutorKind, check_dtype};
+use super::{Engine, EngineOptions, ExecutorKind, StyleImages, check_dtype};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::cpu::{CpuExecutor, CpuOptions};
@@ -22,6 +22,7 @@ pub struct EngineBuilder {
     options: EngineOptions,
     registry: Registry,
     observing: bool,
+    style_images: Option<Arc<dyn StyleImages>>,
 }
 
 impl EngineBuilder {
@@ -32,6 +33,7 @@ impl EngineBuilder {
             options: EngineOptions::default(),
             registry: Registry::new(),
             observing: false,
+            style_images: None,
         }
     }
 
@@ -66,13 +68,19 @@ impl EngineBuilder {
         self
     }
 
+    /// Says who brings the style images of an IP-Adapter that are not in the parameters themselves; nobody, if not told.
+    pub fn style_images(mut self, images: Arc<dyn StyleImages>) -> Self {
+        self.style_images = Some(images);
+        self
+    }
+
     /// Loads the model and gets everything ready for the first frame. Slow.
     ///
     /// # Errors
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, registry, observing } = self;
+        let Self { source, params, mut options, registry, observing, style_images } = self;
         params.validate()?;
         check_dtype(&options)?;
         let executor: Arc<dyn Executor> = match options.executor {
@@ -86,7 +94,7 @@ impl EngineBuilder {
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
-        Engine::new(Workshop { source, options, executor, registry, observer }, params, notices)
+        Engine::new(Workshop { source, options, executor, registry, observer, style_images }, params, notices)
     }
 }
 

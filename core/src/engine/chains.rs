@@ -269,7 +269,7 @@ impl Chains {
 }
 
 /// Brings numbers in -1..1 to 0..1.
-fn to_unit(from: &Image, to: &mut Image) {
+pub(super) fn to_unit(from: &Image, to: &mut Image) {
     to.resize(from.width(), from.height(), from.channels());
     for (to, from) in to.pixels_mut().iter_mut().zip(from.pixels()) {
         *to = (from * 0.5 + 0.5).clamp(0.0, 1.0);

@@ -3,6 +3,9 @@
 use std::time::Instant;
 
 use super::chains::Stage;
+use super::codec::Codec;
+use super::control::ControlCalls;
+use super::pipeline::Pipeline;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
 use crate::error::Result;
@@ -16,7 +19,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `InvalidFrame`, and what the device reports; the stream then goes on with the next frame.
+    /// `InvalidFrame`, and what the device reports, also for a [transition](Self::transition) under way; the stream then
+    /// goes on with the next frame.
     pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
@@ -37,6 +41,7 @@ impl Engine {
         let mut timings = Timings::default();
         self.read(frame)?;
         timings.preprocess = Timings::micros(start.elapsed());
+        self.step()?;
         // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
         let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
         let before = Instant::now();
@@ -58,7 +63,7 @@ impl Engine {
 
     /// Takes the image through filter, autoencoder, stream and the other chains to the result.
     fn restyle(&mut self, id: FrameId, timings: &mut Timings) -> Result<(PictureKind, FrameId)> {
-        let Self { chains, buffers, stream, arena, .. } = self;
+        let Self { chains, buffers, arena, .. } = self;
         let Active::Ready(pipeline) = &self.active else {
             // Until there is a pipeline again, the last picture stays; without one, the frame itself.
             if let Some(source) = self.last_source {
@@ -78,22 +83,53 @@ impl Engine {
         {
             return Ok((PictureKind::Repeated, source));
         }
-        let pieces = &pipeline.pieces;
-        let codec = pieces.codec();
+        let pipeline = pipeline.clone();
+        let codec = pipeline.pieces.codec();
         let before = Instant::now();
         let image = buffers.image.pixels();
         codec.encoder.run(&codec.encoder_constants, arena, &[image], &mut [&mut buffers.latent])?;
         timings.encode = Timings::micros(before.elapsed());
+        let source = self.denoise(&pipeline, id, timings)?;
+        self.decode(codec, timings)?;
+        self.last_source = Some(source);
+        Ok((PictureKind::New, source))
+    }
+
+    /// Takes the frame's latent through the stream to the clean latent of the frame that it gives the id of.
+    fn denoise(&mut self, pipeline: &Pipeline, id: FrameId, timings: &mut Timings) -> Result<FrameId> {
+        let Self { chains, buffers, stream, arena, control, work, .. } = self;
+        let pieces = &pipeline.pieces;
+        let before = Instant::now();
+        let previous = self.last_source.map(|_| &buffers.result);
+        control.observe(&pieces.controls, &buffers.image, previous, arena, work)?;
+        let observed = before.elapsed();
         let before = Instant::now();
         let last = self.has_latent.then_some(&buffers.clean);
         // Strengths are tuned on the noised latent, so that is what the processors see.
-        chains.noised(stream.enter(&buffers.latent, id.0)?, codec.latent, last)?;
-        let mut calls = UnetCalls { unet: pieces.unet(), constants: pieces.constants(), arena };
+        chains.noised(stream.enter(&buffers.latent, id.0)?, pieces.codec().latent, last)?;
+        let mut calls = UnetCalls {
+            unet: pieces.unet(),
+            constants: pieces.constants(),
+            arena,
+            past: &mut self.past,
+            interval: pipeline.params.cached_attention.interval,
+            control: ControlCalls { controls: &pieces.controls, state: control, spent: observed },
+            work,
+        };
         let source = FrameId(stream.advance(&mut calls, buffers.next.pixels_mut())?);
+        let spent = calls.control.spent;
+        control.advance(&pieces.controls);
         chains.clean(&mut buffers.next, last)?;
         std::mem::swap(&mut buffers.clean, &mut buffers.next);
         self.has_latent = true;
-        timings.unet = Timings::micros(before.elapsed());
+        timings.control = Timings::micros(spent);
+        timings.unet = Timings::micros(before.elapsed().saturating_sub(spent.saturating_sub(observed)));
+        Ok(source)
+    }
+
+    /// Takes the clean latent to the result.
+    fn decode(&mut self, codec: &Codec, timings: &mut Timings) -> Result<()> {
+        let Self { chains, buffers, arena, .. } = self;
         let before = Instant::now();
         let plain = chains.is_empty(Stage::Picture);
         let decoded = if plain { &mut buffers.result } else { &mut buffers.image };
@@ -105,7 +141,6 @@ impl Engine {
             chains.picture(&buffers.image, &mut buffers.result)?;
             timings.postprocess = Timings::micros(before.elapsed());
         }
-        self.last_source = Some(source);
-        Ok((PictureKind::New, source))
+        Ok(())
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct FrameMemory {
     pub(crate) picture: (usize, usize),
     /// Numbers that the image chains keep, more or less.
     pub(crate) chains: usize,
+    /// All that ControlNets keep from frame to frame.
+    pub(crate) control: usize,
 }
 
 /// Numbers of an image of RGB.
@@ -34,7 +36,8 @@ impl FrameMemory {
             .saturating_add(grown(|memory| numbers(memory.frame)))
             .saturating_add(grown(|memory| numbers(memory.picture)))
             .saturating_add(grown(|memory| memory.latent.len()).saturating_mul(3))
-            .saturating_add(grown(|memory| memory.chains));
+            .saturating_add(grown(|memory| memory.chains))
+            .saturating_add(grown(|memory| memory.control));
         memory::require(needed.saturating_mul(size_of::<f32>()), "a frame of this size")
     }
 

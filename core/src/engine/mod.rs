@@ -9,7 +9,11 @@ mod chains;
 mod checks;
 mod codec;
 mod conditioning;
+mod control;
 mod frame;
+mod ip_adapter;
+#[cfg(all(test, feature = "demo-model"))]
+mod ip_adapter_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -17,11 +21,14 @@ mod models;
 mod options;
 #[cfg(test)]
 mod packed_tests;
+mod past;
 mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod style;
 mod text;
+mod transition;
 mod unet;
 mod update;
 mod workshop;
@@ -30,10 +37,13 @@ use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
 use self::chains::{Chains, ChainsUpdate};
+use self::control::ControlState;
 use self::memory::FrameBuffers;
-pub use self::options::{EngineOptions, ExecutorKind};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind};
+use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +54,7 @@ use crate::frame::{FrameConverter, FrameId, FramePool};
 use crate::load::Calibration;
 use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};
 use crate::stream::StreamBatch;
+use crate::telemetry::Work;
 
 /// Pictures that a host may hold while their buffers still come from the pool.
 const POOLED: usize = 4;
@@ -61,13 +72,18 @@ pub struct Engine {
     converter: FrameConverter,
     pool: FramePool,
     arena: Arena,
+    past: PastFrames,
     buffers: FrameBuffers,
     chains: Chains,
+    control: ControlState,
+    work: Work,
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
     /// Whether there is a last clean latent.
     has_latent: bool,
     next_id: u64,
+    /// Whether each frame takes a step of the transition under way.
+    steps: bool,
     notices: Vec<Notice>,
 }
 
@@ -87,7 +103,7 @@ impl Engine {
 
     fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
         let workshop = Arc::new(workshop);
-        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, &[], &mut notices)?);
+        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, None, &[], &mut notices)?);
         let mut chains = Chains::new();
         chains.swap(&mut ChainsUpdate::prepare(None, &pipeline));
         Ok(Self {
@@ -96,11 +112,15 @@ impl Engine {
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
+            past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
             chains,
+            control: ControlState::new(&pipeline.pieces.controls)?,
+            work: Work::default(),
             last_source: None,
             has_latent: false,
             next_id: 0,
+            steps: false,
             notices,
             active: Active::Ready(pipeline),
             workshop,
@@ -224,11 +244,15 @@ impl Engine {
         if let Some(arena) = &mut prepared.arena {
             std::mem::swap(&mut self.arena, arena);
         }
+        if let Some(past) = &mut prepared.past {
+            past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
+        }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
             (self.last_source, self.has_latent) = (None, false);
         }
         self.chains.swap(&mut prepared.chains);
+        self.control.swap(&mut prepared.control);
         let (old, new) = (self.params(), &pipeline.params);
         if old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter {
             self.filter.configure(new.similar_image_filter_threshold as f32, new.similar_image_filter_max_skip_frame);
@@ -262,6 +286,8 @@ impl Engine {
     pub fn release(&mut self) {
         self.active = Active::Released(Box::new(self.params().clone()));
         self.arena = Arena::new();
+        self.past = PastFrames::default();
+        self.control = ControlState::default();
         self.chains = Chains::new();
     }
 
@@ -312,6 +338,11 @@ impl Engine {
     /// UNet rows that one frame costs; 0 for an engine that [was released](Self::release).
     pub fn evaluations_per_frame(&self) -> usize {
         self.pieces().map_or(0, |pieces| pieces.unet().evaluations())
+    }
+
+    /// Counts what frames took, since the engine was built.
+    pub fn work(&self) -> Work {
+        self.work
     }
 
     /// The base model in use: where it was found; empty for an engine that [was released](Self::release).

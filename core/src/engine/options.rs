@@ -33,8 +33,13 @@ pub struct EngineOptions {
     pub output: PixelFormat,
     /// The id of an autoencoder to use in place of the model's own, looked for where models come from.
     pub vae: Option<String>,
+    /// The id of a folder with an IP-Adapter to use in place of the published one for the model, looked for where models come
+    /// from: one `.safetensors` file, and beside it the folder `image_encoder`.
+    pub ip_adapter: Option<String>,
     /// Where packed weights are kept between starts.
     pub packed_cache: PackedCache,
+    /// Whose control image each row of the stream is given.
+    pub control_images: ControlImages,
     /// How layers become bytes, for [`Dtype::Int8`]; what lies beside the model where absent.
     pub calibration: Option<Arc<Calibration>>,
 }
@@ -51,7 +56,9 @@ impl Default for EngineOptions {
             fit: Fit::Cover,
             output: PixelFormat::Rgba8,
             vae: None,
+            ip_adapter: None,
             packed_cache: PackedCache::Beside,
+            control_images: ControlImages::Newest,
             calibration: None,
         }
     }
@@ -65,6 +72,17 @@ pub enum ExecutorKind {
     Cpu,
     /// candle, one operation at a time: slow, and obviously right.
     Reference,
+}
+
+/// Whose control image each row of the stream is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ControlImages {
+    /// The newest frame's, in every row, though the rows are of earlier frames: what the reference does.
+    Newest,
+    /// That of the row's own frame: outlines stay with what they belong to in fast motion, at the price of the memory of
+    /// one embedded image a row.
+    PerRow,
 }
 
 /// Gives an enum its names, in both directions.
@@ -100,6 +118,7 @@ macro_rules! named {
 }
 
 named!(ExecutorKind, "executor", Cpu = "cpu", Reference = "reference");
+named!(ControlImages, "control_images", Newest = "newest", PerRow = "per-row");
 named!(Dtype, "dtype", F32 = "f32", Bf16 = "bf16", Int8 = "int8");
 
 #[cfg(test)]

@@ -6,16 +6,20 @@ use super::chains::Recipes;
 use super::checks::{check_model_size, check_service_size, step_table};
 use super::codec::Codec;
 use super::conditioning::{Conditioning, PromptKey};
+use super::control::{Around, Controls, Loaded, Told};
+use super::ip_adapter::{Adapter, ImageKeys, ImagePrompt, Strength};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
-use super::unet::{Layout, UnetNetworks, layout, wants_negative};
+use super::style::{Style, invalid};
+use super::unet::{Extras, Layout, UnetNetworks, layout, wants_negative};
 use super::workshop::{Compiler, Workshop};
 use crate::conditioning::seed::seed_noise;
+use crate::conditioning::transition::Way;
 use crate::error::Result;
 use crate::exec::Constants;
 use crate::net::Shape;
-use crate::params::{Interpolation, Notice, StreamDiffusionParams, Weighted, check_supported};
+use crate::params::{IPAdapterType, Interpolation, Notice, StreamDiffusionParams, Weighted, check_supported};
 use crate::schedule::StepTable;
 use crate::stream::StreamConfig;
 
@@ -24,6 +28,8 @@ use crate::stream::StreamConfig;
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) params: StreamDiffusionParams,
+    /// Where it is between two prompts, during a transition.
+    pub(crate) way: Option<Way<Conditioning>>,
     pub(crate) pieces: Pieces,
     pub(crate) stream: StreamConfig,
     pub(crate) memory: FrameMemory,
@@ -35,9 +41,12 @@ pub(crate) struct Pieces {
     models: Piece<ModelKey, Models>,
     autoencoder: Piece<SizeKey, Codec>,
     unet: Piece<UnetKey, UnetNetworks>,
+    adapter: Piece<Option<AdapterKey>, Option<Adapter>>,
+    image: Piece<Option<ImageKey>, Option<ImageKeys>>,
     conditioning: Piece<(ModelKey, PromptKey), Conditioning>,
     constants: Piece<ConstantsKey, Vec<Constants>>,
     noise: Piece<NoiseKey, [f32]>,
+    pub(super) controls: Controls,
     recipes: Recipes,
 }
 
@@ -57,6 +66,21 @@ pub(super) struct SizeKey {
 struct UnetKey {
     size: SizeKey,
     layout: Layout,
+    extras: Extras,
+}
+
+/// What an IP-Adapter is made from, where one is installed.
+#[derive(Debug, Clone, PartialEq)]
+struct AdapterKey {
+    models: ModelKey,
+    kind: IPAdapterType,
+}
+
+/// What an adapter made tokens of, where there is a style image.
+#[derive(Debug, Clone, PartialEq)]
+struct ImageKey {
+    adapter: AdapterKey,
+    text: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +88,8 @@ struct ConstantsKey {
     unet: UnetKey,
     prompt: PromptKey,
     table: StepTable,
+    adapter: Option<AdapterKey>,
+    image: Option<(ImageKey, Strength)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -75,8 +101,9 @@ struct NoiseKey {
 }
 
 impl Pipeline {
-    /// Makes what `params` (already validated) stand for, sharing what `base`, the pipeline in whose place it comes, and
-    /// then `others` have. Slow where something is loaded; touches nothing that is in use.
+    /// Makes what `params` (already validated) stand for, but for a prompt that is still on its `way`, sharing what `base`,
+    /// the pipeline in whose place it comes, and then `others` have. Slow where something is loaded; touches nothing that
+    /// is in use.
     ///
     /// # Errors
     ///
@@ -85,6 +112,7 @@ impl Pipeline {
     pub(crate) fn build(
         workshop: &Workshop,
         params: StreamDiffusionParams,
+        way: Option<Way<Conditioning>>,
         base: Option<&Self>,
         others: &[&Self],
         notices: &mut Vec<Notice>,
@@ -92,7 +120,8 @@ impl Pipeline {
         check_service_size(&workshop.options, &params)?;
         let previous: Vec<&Pieces> = base.into_iter().chain(others.iter().copied()).map(|one| &one.pieces).collect();
         let held = base.map_or(0, |pipeline| pipeline.memory.arena * size_of::<f32>());
-        let mut assembly = Assembly { workshop, params: &params, previous: &previous, held, notices };
+        let way_so_far = way.as_ref();
+        let mut assembly = Assembly { workshop, params: &params, way: way_so_far, previous: &previous, held, notices };
         let (pieces, table) = assembly.pieces()?;
         let memory = pieces.memory((params.width as usize, params.height as usize))?;
         memory.require(base.map(|pipeline| pipeline.memory))?;
@@ -109,12 +138,17 @@ impl Pipeline {
         if !previous.iter().any(|other| Arc::ptr_eq(other.models.get(), pieces.models.get())) {
             notices.extend(pieces.models().save_packed());
         }
-        Ok(Self { params, pieces, stream, memory })
+        Ok(Self { params, way, pieces, stream, memory })
     }
 
     /// Whether latents of `other` can go on in this pipeline: same networks, same size.
     pub(crate) fn continues(&self, other: &Self) -> bool {
         self.pieces.autoencoder.key() == other.pieces.autoencoder.key()
+    }
+
+    /// Whether both run the very same UNet, so that what it kept of earlier frames still counts.
+    pub(crate) fn shares_unet(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.pieces.unet.get(), other.pieces.unet.get())
     }
 }
 
@@ -141,11 +175,23 @@ impl Pieces {
 
     /// What a frame of `frame` pixels, width and height, needs memory for.
     fn memory(&self, frame: (usize, usize)) -> Result<FrameMemory> {
-        let (codec, unet) = (self.codec(), self.unet());
-        let arena = codec.encoder.arena_len().max(codec.decoder.arena_len()).max(unet.arena_len());
+        let (codec, controls) = (self.codec(), &self.controls);
+        let networks =
+            [codec.encoder.arena_len(), codec.decoder.arena_len(), self.unet().arena_len(), controls.arena_len()];
         let picture = self.recipes.picture_size(frame)?;
-        let chains = self.recipes.memory(frame, picture);
-        Ok(FrameMemory { arena, frame, latent: codec.latent, picture, chains })
+        Ok(FrameMemory {
+            arena: networks.into_iter().max().unwrap_or(0),
+            frame,
+            latent: codec.latent,
+            picture,
+            chains: self.recipes.memory(frame, picture),
+            control: controls.memory(),
+        })
+    }
+
+    /// What the prompt gives: its own, or what leads to it.
+    pub(crate) fn conditioning(&self) -> &Arc<Conditioning> {
+        self.conditioning.get()
     }
 
     /// What prompt and schedule give the UNet.
@@ -159,6 +205,7 @@ impl Pieces {
 struct Assembly<'a> {
     workshop: &'a Workshop,
     params: &'a StreamDiffusionParams,
+    way: Option<&'a Way<Conditioning>>,
     /// Pieces that may be what is needed, most likely first.
     previous: &'a [&'a Pieces],
     /// Bytes of scratch memory that the engine already has.
@@ -181,15 +228,37 @@ impl<'a> Assembly<'a> {
         let table = step_table(params, loaded)?;
         let active = workshop.options.cfg_type.active(params.guidance_scale as f32);
         let layout = layout(workshop.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
-        let prompt = prompt_key(params, &layout);
-        let unet = self.unet(loaded, UnetKey { size, layout }, latent)?;
+        let prompt = prompt_key(params, self.way, &layout);
+        let around = self.around(loaded, &layout, latent);
+        let controls = Loaded::load(around, self.notices)?;
+        let adapter = self.adapter(loaded, models.key())?;
+        let image = self.image(&adapter)?;
+        let extras = Extras {
+            residuals: controls.any(),
+            cached_attention: params.cached_attention.enabled,
+            image_tokens: adapter.get().as_ref().as_ref().map_or(0, Adapter::tokens),
+        };
+        let unet = self.unet(loaded, UnetKey { size, layout: layout.clone(), extras }, latent)?;
         let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
-        let key = ConstantsKey { unet: unet.key().clone(), prompt, table: table.clone() };
-        let constants = self.constants(loaded, unet.get(), conditioning.get(), key)?;
+        let told = Told { conditioning: conditioning.get(), prompt: &prompt, table: &table };
+        let controls = controls.assemble(&told)?;
+        let strength = Strength::of(&params.ip_adapter);
+        let key = ConstantsKey {
+            unet: unet.key().clone(),
+            prompt,
+            table: table.clone(),
+            adapter: adapter.key().clone(),
+            image: image.key().clone().map(|image| (image, strength)),
+        };
+        let seen =
+            ImagePrompt { adapter: adapter.get().as_ref().as_ref(), image: image.get().as_ref().as_ref(), strength };
+        let constants = self.constants(loaded, unet.get(), conditioning.get(), &seen, key)?;
         let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
         let previous: Vec<&Recipes> = self.previous.iter().map(|pieces| &pieces.recipes).collect();
         let recipes = Recipes::new(&workshop.registry, params, &previous)?;
-        Ok((Pieces { models, autoencoder, unet, conditioning, constants, noise, recipes }, table))
+        let pieces =
+            Pieces { models, autoencoder, unet, adapter, image, conditioning, constants, noise, controls, recipes };
+        Ok((pieces, table))
     }
 
     /// What is there of one piece.
@@ -217,8 +286,43 @@ impl<'a> Assembly<'a> {
     fn unet(&self, models: &Models, key: UnetKey, latent: Shape) -> Result<Piece<UnetKey, UnetNetworks>> {
         Piece::reuse(self.kept(|pieces| &pieces.unet), key, |key| {
             let compiler = Compiler { executor: &*self.workshop.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, &compiler, &key.layout, latent.h, latent.w).map(Arc::new)
+            UnetNetworks::compile(models, &compiler, &key.layout, latent, key.extras).map(Arc::new)
         })
+    }
+
+    /// The IP-Adapter, installed where the parameters enable it.
+    fn adapter(&mut self, models: &Models, model: &ModelKey) -> Result<Piece<Option<AdapterKey>, Option<Adapter>>> {
+        let params = &self.params.ip_adapter;
+        let key = params.enabled.then(|| AdapterKey { models: model.clone(), kind: params.kind });
+        Piece::reuse(self.kept(|pieces| &pieces.adapter), key, |key| {
+            let load = |key: &AdapterKey| Adapter::load(self.workshop, models, key.kind, self.notices);
+            key.as_ref().map(load).transpose().map(Arc::new)
+        })
+    }
+
+    /// What the adapter makes of the style image, where there are both.
+    fn image(
+        &self,
+        adapter: &Piece<Option<AdapterKey>, Option<Adapter>>,
+    ) -> Result<Piece<Option<ImageKey>, Option<ImageKeys>>> {
+        let text = &self.params.ip_adapter_style_image_url;
+        let key = adapter.key().clone().filter(|_| !text.is_empty());
+        let key = key.map(|adapter| ImageKey { adapter, text: text.clone() });
+        Piece::reuse(self.kept(|pieces| &pieces.image), key, |key| {
+            let (Some(key), Some(adapter)) = (key, &**adapter.get()) else { return Ok(Arc::new(None)) };
+            let style = Style::read(self.workshop, key.adapter.kind, &key.text)?;
+            adapter.encode(&style).map_err(invalid).map(|keys| Arc::new(Some(keys)))
+        })
+    }
+
+    /// What ControlNets are made of.
+    fn around<'b>(&self, models: &'b Models, layout: &'b Layout, latent: Shape) -> Around<'b>
+    where
+        'a: 'b,
+    {
+        let previous = self.previous.iter().map(|pieces| &pieces.controls).collect();
+        let (workshop, params, held) = (self.workshop, self.params, self.held);
+        Around { workshop, params, models, layout, latent, held, previous }
     }
 
     fn conditioning(
@@ -236,11 +340,12 @@ impl<'a> Assembly<'a> {
         models: &Models,
         unet: &UnetNetworks,
         conditioning: &Conditioning,
+        image: &ImagePrompt<'_>,
         key: ConstantsKey,
     ) -> Result<Piece<ConstantsKey, Vec<Constants>>> {
         let size = (self.params.width, self.params.height);
         Piece::reuse(self.kept(|pieces| &pieces.constants), key, |key| {
-            unet.constants(models, conditioning, &key.table, size).map(Arc::new)
+            unet.constants(models, conditioning, &key.table, size, image).map(Arc::new)
         })
     }
 
@@ -260,11 +365,12 @@ impl<'a> Assembly<'a> {
     }
 }
 
-fn prompt_key(params: &StreamDiffusionParams, layout: &Layout) -> PromptKey {
+fn prompt_key(params: &StreamDiffusionParams, way: Option<&Way<Conditioning>>, layout: &Layout) -> PromptKey {
     PromptKey {
         prompt: params.prompt.clone(),
         method: params.prompt_interpolation_method,
         normalise: params.normalize_prompt_weights,
         negative: wants_negative(layout).then(|| params.negative_prompt.clone()),
+        way: way.cloned(),
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::EngineOptions;
+use super::{EngineOptions, StyleImages};
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
 use crate::exec::{Executor, Network, memory};
 use crate::load::{Component, ModelSource, PackedFiles};
-use crate::net::{Program, Weights};
+use crate::net::{Program, WeightSource, Weights};
 use crate::params::Notice;
 use crate::preprocess::Registry;
 
@@ -21,6 +21,8 @@ pub(crate) struct Workshop {
     pub(crate) registry: Registry,
     /// Who watches the UNet, if anybody.
     pub(crate) observer: Option<Arc<Observer>>,
+    /// Who brings style images from elsewhere, if anybody.
+    pub(crate) style_images: Option<Arc<dyn StyleImages>>,
 }
 
 impl Workshop {
@@ -34,8 +36,13 @@ impl Workshop {
 
     /// The weights of a component, with the files that have them packed.
     pub(crate) fn weights(&self, component: &Component) -> Weights {
+        self.weights_through(component, component.weights.clone())
+    }
+
+    /// The same, read through `source`, which shapes them otherwise.
+    pub(crate) fn weights_through(&self, component: &Component, source: Arc<dyn WeightSource>) -> Weights {
         let files = PackedFiles::of_component(component, &self.options.packed_cache);
-        Weights::new(component.weights.clone()).with_store(files.map(|files| Box::new(files) as _))
+        Weights::new(source).with_store(files.map(|files| Box::new(files) as _))
     }
 }
 

@@ -135,6 +135,17 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<HashMap<String, Tensor>, Head
     place(entries.0, LENGTH_BYTES + text.len() as u64, data)
 }
 
+/// The texts that the header of `bytes` carries beside the tensors.
+pub(crate) fn read_metadata(bytes: &Bytes) -> Result<HashMap<String, String>, HeaderError> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(rename = "__metadata__", default)]
+        texts: HashMap<String, String>,
+    }
+    let (text, _) = read_text(bytes)?;
+    serde_json::from_slice::<Metadata>(&text).map(|metadata| metadata.texts).map_err(HeaderError::Json)
+}
+
 /// The text of the header of `bytes`, and how many bytes follow it.
 pub(crate) fn read_text(bytes: &Bytes) -> Result<(Vec<u8>, u64), HeaderError> {
     let file = bytes.len();
@@ -267,7 +278,7 @@ impl<'de> Deserialize<'de> for Entries {
                 let mut names = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        // Texts by name, by the format's rules; nothing here reads them.
+                        // Texts by name, by the format's rules; see `read_metadata`.
                         map.next_value::<HashMap<String, String>>()?;
                         continue;
                     }

@@ -22,7 +22,7 @@ pub(super) const WEIGHT_NAMES: [&str; 2] = ["diffusion_pytorch_model", "model"];
 /// What comes after the name; the full precision first, because everything is computed in `f32`.
 const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
 /// Endings of files that can run code when they are read.
-const PICKLED: [&str; 6] = [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"];
+pub(super) const PICKLED: [&str; 6] = [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"];
 /// The name of a component that has its folder to itself.
 const ALONE: &str = "weights";
 const INDEX: &str = "model_index.json";

@@ -6,6 +6,7 @@
 //! Files come from strangers: their sizes and counts are checked before memory is taken, and what can run code when it
 //! is read (pickles) is refused.
 
+mod adapter;
 mod bytes;
 mod cache;
 mod calibration;
@@ -15,6 +16,11 @@ mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod layout;
+mod lora;
+mod lora_alpha;
+mod lora_keys;
+#[cfg(test)]
+mod lora_tests;
 mod names;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -29,9 +35,11 @@ mod source;
 mod storage;
 mod weights;
 
+pub use adapter::{AdapterFiles, AdapterWanted};
 pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
 pub use layout::{Checkpoint, Component, TokenizerFiles};
+pub use lora::LoraFile;
 pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;
 pub use random::RandomWeights;

@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
 use super::header::{self, Dtype, Tensor, read_header};
-use super::names::{aliases, is_harmless, same_layout};
+use super::names::{aliases, is_harmless};
 use super::packed::Fingerprint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{WeightSource, WeightSpec};
+use crate::net::{WeightSource, WeightSpec, same_layout};
 
 /// Bytes converted at a time; divisible by every type's size.
 const CHUNK: usize = 1 << 18;
@@ -136,6 +136,12 @@ impl WeightFiles {
         Some(digest.finalize().into())
     }
 
+    /// The texts that the header of the first file carries beside its tensors.
+    pub(crate) fn metadata(&self) -> Result<HashMap<String, String>> {
+        let Some(shard) = self.shards.first() else { return Ok(HashMap::new()) };
+        header::read_metadata(&shard.bytes).map_err(|error| Error::from(error).within(&shard.path))
+    }
+
     /// Counts the numbers of all tensors.
     pub(crate) fn numbers(&self) -> u64 {
         let tensors = self.shards.iter().flat_map(|shard| shard.tensors.values());
@@ -225,7 +231,7 @@ impl WeightCheck {
 }
 
 /// The first few of `items`, and how many more there are.
-pub(super) fn told<T: AsRef<str>>(items: &[T]) -> String {
+pub(crate) fn told<T: AsRef<str>>(items: &[T]) -> String {
     let mut text = items.iter().take(NAMES_TOLD).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if items.len() > NAMES_TOLD {
         text.push_str(&format!(" and {} more", items.len() - NAMES_TOLD));

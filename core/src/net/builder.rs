@@ -55,6 +55,11 @@ impl ProgramBuilder {
         self.program.shape(value)
     }
 
+    /// Where it writes: the scopes it is in, from the outermost on, with dots between.
+    pub fn path(&self) -> &str {
+        self.prefix.trim_end_matches('.')
+    }
+
     /// The finished program.
     pub fn finish(self) -> Program {
         assert!(!self.program.outputs.is_empty(), "{}: a program has an output", self.program.name);
@@ -126,7 +131,20 @@ impl ProgramBuilder {
         assert!(qs.c == ks.c && ks.n == vs.n && ks.pixels() == vs.pixels(), "{qs:?} over {ks:?}, {vs:?}");
         assert!(kv_row.len() == qs.n && kv_row.iter().all(|&row| row < ks.n), "rows {kv_row:?} of {ks:?}");
         assert!(!causal || qs.pixels() == ks.pixels(), "causal attention of {qs:?} over {ks:?}");
-        self.op(OpKind::Attention { heads, causal, kv_row }, &[q, k, v], qs.with_c(vs.c))
+        let kind = OpKind::Attention { heads, causal, kv_row, looks_back: None };
+        self.op(kind, &[q, k, v], qs.with_c(vs.c))
+    }
+
+    /// Attention of each row over its own keys and values, and over those that it kept of earlier frames.
+    pub fn attention_to_past(&mut self, [q, k, v]: [ValueId; 3], heads: usize) -> ValueId {
+        let place = self.program.layers_that_look_back();
+        let rows = (0..self.shape(q).n).collect();
+        let out = self.attention([q, k, v], heads, false, rows);
+        assert!(!self.program.is_constant(out) && self.shape(k).n == self.shape(q).n, "keys of a frame, row by row");
+        if let Some(Op { kind: OpKind::Attention { looks_back, .. }, .. }) = self.program.ops.last_mut() {
+            *looks_back = Some(place);
+        }
+        out
     }
 
     /// An activation.

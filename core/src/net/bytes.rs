@@ -4,7 +4,7 @@
 //! a scale for each output channel and no zero point. The products are summed in 32-bit whole numbers, so nothing but
 //! these two roundings is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Op, OpKind, Padding, Program, ValueId, WeightId};
 
@@ -152,6 +152,18 @@ impl ByteScales {
     /// How the input of the layer with `weight` becomes bytes; `None` where the layer is not done so.
     pub fn get(&self, weight: &str) -> Option<ByteScale> {
         self.0.get(weight).copied()
+    }
+
+    /// The same without the layers whose weights `names` names.
+    #[must_use]
+    pub fn without(&self, names: &BTreeSet<String>) -> Self {
+        Self(
+            self.0
+                .iter()
+                .filter(|(name, _)| !names.contains(*name))
+                .map(|(name, scale)| (name.clone(), *scale))
+                .collect(),
+        )
     }
 
     /// How many layers there are.

@@ -77,10 +77,10 @@ impl Fuser<'_> {
                 self.push(StepKind::GroupNorm { groups, eps, weight, bias }, ins, out);
             }
             OpKind::LayerNorm { eps, weight, bias } => self.push(StepKind::LayerNorm { eps, weight, bias }, ins, out),
-            OpKind::Attention { heads, causal, ref kv_row } => {
+            OpKind::Attention { heads, causal, ref kv_row, looks_back } => {
                 let keys = self.values[ins[1]].shape.pixels();
                 let packed = self.packed_keys([ins[1], ins[2]], heads);
-                let kind = StepKind::Attention { heads, causal, kv_row: kv_row.clone(), keys };
+                let kind = StepKind::Attention { heads, causal, kv_row: kv_row.clone(), keys, looks_back };
                 self.push(kind, vec![x, packed], out);
             }
             OpKind::Activate(activation) => self.follow(x, Post::Activate(activation), out),

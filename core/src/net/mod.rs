@@ -7,6 +7,7 @@ mod aligned;
 mod builder;
 pub mod bytes;
 mod fuse;
+mod lora;
 mod memory;
 mod op;
 pub(crate) mod pages;
@@ -18,7 +19,9 @@ mod weights;
 
 pub use aligned::AlignedBytes;
 pub use builder::ProgramBuilder;
+pub use lora::{LoraLayer, LowRank};
 pub use op::{Activation, Op, OpKind, Padding};
 pub use program::{Input, Output, Program, Rate, ValueId, WeightId, WeightSpec};
 pub use shape::Shape;
+pub(crate) use weights::same_layout;
 pub use weights::{PackedForm, PackedLayout, PackedStore, Parallel, Sections, WeightSource, Weights};

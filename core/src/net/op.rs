@@ -68,6 +68,9 @@ pub enum OpKind {
         causal: bool,
         /// For each row of `q`, the row of `k` and `v` it attends to.
         kv_row: Vec<usize>,
+        /// Where the layer looks back: its place among those that do. Each row then attends to what the same row kept of
+        /// earlier frames as well.
+        looks_back: Option<usize>,
     },
     /// `[x]`: a function of each number alone.
     Activate(Activation),

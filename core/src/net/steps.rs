@@ -69,6 +69,8 @@ pub enum StepKind {
         kv_row: Vec<usize>,
         /// How many keys there are in a row.
         keys: usize,
+        /// As of the operation.
+        looks_back: Option<usize>,
     },
     /// `[x]`: `x` itself; the posts do the work.
     Pointwise,

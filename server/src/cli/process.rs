@@ -21,7 +21,7 @@ use crate::media;
 #[command(after_help = "With --json, standard output has one JSON object a line, told apart by \"event\":\n  \
     start    executor, dtype, threads, model, delay, evaluations_per_frame, width, height, frames (null: not known)\n  \
     notice   text: what was accepted and means something else here\n  \
-    update   frame, cost: a patch of the timeline was applied before this frame\n  \
+    update   frame, cost: a line of the timeline was applied before this frame\n  \
     picture  frame, kind (new, repeated, passed), ms\n  \
     done     pictures, seconds, fps, output\n  \
     error    kind, message, violations")]
@@ -36,7 +36,9 @@ pub(super) struct Args {
     /// A JSON file of parameters; what it does not name has its default (with the demo model, what suits that)
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// JSON lines {"frame": k, "params": {…}}, each applied before frame k
+    /// JSON lines {"frame": k, "params": {…}}, each applied before frame k; or, instead of "params", "transition":
+    /// {"target_prompts", "num_steps", "temporal_interpolation_method"} to begin there, or "keyframe": a prompt that is
+    /// reached there
     #[arg(long, value_name = "FILE")]
     timeline: Option<PathBuf>,
     /// Take any size that the model can make, not only the service's 384 to 1024 in steps of 64

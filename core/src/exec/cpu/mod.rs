@@ -7,6 +7,7 @@ mod kernel;
 mod network;
 mod norm;
 mod pack;
+mod past;
 mod pool;
 mod product;
 mod profile;

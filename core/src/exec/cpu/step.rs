@@ -9,6 +9,7 @@ use super::kernel::{Kernels, PostAt};
 use super::network::Run;
 use super::norm::{self, Norm};
 use super::pack::Source;
+use super::past::Shelf;
 use super::pool::Pool;
 use super::product::Product;
 use super::span::{Aligned, Span};
@@ -104,6 +105,8 @@ pub(super) struct Loader<'a> {
     pub(super) winograd: Choice,
     /// The layout of each packed value so far.
     pub(super) keys: Vec<(Slot, KeyLayout)>,
+    /// What each frame keeps for later ones, so far.
+    pub(super) shelf: Shelf,
     /// The longest side of a kernel so far.
     pub(super) widest_kernel: usize,
 }
@@ -131,10 +134,11 @@ impl Loader<'_> {
                 self.keys.push((output, layout));
                 Work::PackKeys(layout)
             }
-            StepKind::Attention { causal, ref kv_row, .. } => {
+            StepKind::Attention { causal, ref kv_row, looks_back, .. } => {
                 let keys = self.keys.iter().find(|(packed, _)| *packed == inputs[1]).map(|(_, layout)| *layout);
                 let keys = keys.ok_or_else(|| Error::new(ErrorKind::Internal, "attention before its keys"))?;
-                Work::Attention(Attention { keys, causal, kv_row: kv_row.clone() })
+                let past = looks_back.map(|_| self.shelf.add(&keys));
+                Work::Attention(Attention { keys, causal, kv_row: kv_row.clone(), past })
             }
             StepKind::Pointwise => Work::Pointwise,
             StepKind::Geglu => Work::Geglu,

@@ -20,7 +20,7 @@ pub(super) fn table(
     }
     let len = shape.iter().product::<usize>() * kernels.size;
     let restore = |memories| only(memories, len);
-    weights.kept(&layout(kernels), &format!("{name}#table"), restore, || {
+    weights.kept(&layout(kernels), &[name], "table", restore, || {
         let numbers = read(weights, name, shape)?;
         let table = if kernels.stores_f32() { convert::<f32>(&numbers) } else { convert::<u16>(&numbers) };
         table.ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no room for {name}")))
@@ -36,7 +36,7 @@ pub(super) fn plain(
 ) -> Result<std::sync::Arc<Aligned>> {
     let len = shape.iter().product::<usize>() * size_of::<f32>();
     let restore = |memories| only(memories, len);
-    weights.kept(&layout(kernels), &format!("{name}#plain"), restore, || {
+    weights.kept(&layout(kernels), &[name], "plain", restore, || {
         let numbers = read(weights, name, shape)?;
         let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {name}"));
         let mut plain = Aligned::zeros::<f32>(numbers.len()).ok_or_else(no_room)?;

@@ -39,7 +39,7 @@ pub(super) fn apply(
         OpKind::LayerNorm { eps, weight: w, bias: b } => {
             scale_shift(&normalise(x, &[3], *eps)?, weight(*w), weight(*b))
         }
-        OpKind::Attention { heads, causal, kv_row } => attention(inputs, *heads, *causal, kv_row, shape),
+        OpKind::Attention { heads, causal, kv_row, looks_back: _ } => attention(inputs, *heads, *causal, kv_row, shape),
         OpKind::Activate(activation) => activate(x, *activation),
         OpKind::Geglu => &x.narrow(3, 0, shape.c)? * x.narrow(3, shape.c, shape.c)?.contiguous()?.gelu_erf()?,
         OpKind::Add => x.broadcast_add(inputs[1]),

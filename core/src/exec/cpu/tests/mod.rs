@@ -6,6 +6,7 @@ mod bytes;
 mod contract;
 mod kept;
 mod naive;
+mod past;
 mod random;
 mod winograd;
 

@@ -144,7 +144,7 @@ impl Naive<'_> {
                     normal(a.at(n, y, x, c), &numbers, eps) * weight[c] + bias[c]
                 })
             }
-            OpKind::Attention { heads, causal, ref kv_row } => {
+            OpKind::Attention { heads, causal, ref kv_row, looks_back: _ } => {
                 attention(a, inputs[1], inputs[2], out, heads, causal, kv_row)
             }
             OpKind::Activate(activation) => each(out, |n, y, x, c| activate(a.at(n, y, x, c), activation)),

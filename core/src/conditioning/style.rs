@@ -1,0 +1,282 @@
+//! Style images: from what a parameter or a host gives to the pixels that an image encoder takes.
+
+use std::io::Cursor;
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::base64;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Most bytes of a style image.
+pub const MAX_STYLE_BYTES: usize = 16 << 20;
+/// Most pixels of it.
+const MAX_PIXELS: u64 = 64 << 20;
+/// Most memory that reading it takes: as many pixels with four bytes each.
+const MAX_MEMORY: u64 = MAX_PIXELS * 4;
+/// Largest square that an encoder is given.
+const MAX_SIDE: u32 = 4096;
+/// Mean and deviation of red, green and blue in 0..1 that CLIP was trained with.
+const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+
+/// What the text of a style image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StyleText<'a> {
+    /// An address; whoever runs the engine fetches what is there.
+    Url(&'a str),
+    /// The bytes of an image file.
+    Bytes(Vec<u8>),
+}
+
+/// Reads the text of a style image: an http(s) URL, a data URI with base64, or bare base64.
+///
+/// # Errors
+///
+/// `InvalidArgument` for what is none of these, or too long.
+pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
+    let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
+    let after = |scheme: &str| {
+        let (head, rest) = (text.get(..scheme.len())?, text.get(scheme.len()..)?);
+        head.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    if after("http://").or_else(|| after("https://")).is_some() {
+        return Ok(StyleText::Url(text));
+    }
+    let digits = match after("data:") {
+        Some(rest) => {
+            let (kind, digits) = rest.split_once(',').unwrap_or((rest, ""));
+            if !kind.to_ascii_lowercase().ends_with(";base64") {
+                return Err(refuse("is a data URI, but must be one with base64".into()));
+            }
+            digits
+        }
+        None => text,
+    };
+    if digits.len() / 4 * 3 > MAX_STYLE_BYTES {
+        return Err(refuse(format!("has {} bytes, but must have at most {MAX_STYLE_BYTES}", digits.len() / 4 * 3)));
+    }
+    let bytes = base64::decode(digits)
+        .ok_or_else(|| refuse("is no base64 (nor an http(s) URL), but must be an image in base64".into()))?;
+    Ok(StyleText::Bytes(bytes))
+}
+
+/// Writes the bytes of an image file (PNG, JPEG, WebP) as a style image that parameters can hold: a data URI.
+///
+/// # Errors
+///
+/// `InvalidArgument` for another format, or too many bytes. The image itself is not read.
+pub fn style_data_uri(bytes: &[u8]) -> Result<String> {
+    let format = format_of(bytes)?;
+    Ok(format!("data:{};base64,{}", format.to_mime_type(), base64::encode(bytes)))
+}
+
+/// The format of an image file, if it is one that is read here and not too long.
+fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
+    let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
+    if bytes.len() > MAX_STYLE_BYTES {
+        return Err(refuse(format!("has {} bytes, but must have at most {MAX_STYLE_BYTES}", bytes.len())));
+    }
+    let known = image::guess_format(bytes).ok();
+    known
+        .filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP))
+        .ok_or_else(|| refuse("is no image, but must be a PNG, JPEG or WebP".into()))
+}
+
+/// An image without alpha, a byte for each of red, green and blue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StyleImage {
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+}
+
+impl StyleImage {
+    /// Decodes a PNG, JPEG or WebP. Alpha is left out, not laid over anything.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for what is no such image, is broken, or has too many bytes or pixels; nothing of that size has
+    /// been allocated then.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
+        let broken = |error: image::ImageError| refuse("is an image that cannot be read".into()).with_source(error);
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(MAX_MEMORY);
+        let mut decoder =
+            ImageReader::with_format(Cursor::new(bytes), format_of(bytes)?).into_decoder().map_err(broken)?;
+        let (width, height) = decoder.dimensions();
+        if width == 0 || height == 0 || u64::from(width) * u64::from(height) > MAX_PIXELS {
+            return Err(refuse(format!("is an image of {width}x{height}, but must have 1 to {MAX_PIXELS} pixels")));
+        }
+        decoder.set_limits(limits).map_err(broken)?;
+        let pixels = DynamicImage::from_decoder(decoder).map_err(broken)?.into_rgb8().into_raw();
+        Ok(Self { width, height, pixels })
+    }
+
+    /// The middle of the image as CLIP takes it: the shorter side scaled to `side` with a Lanczos filter, `side` pixels
+    /// cut from the middle of the longer one, and then, once, to 0..1 and by CLIP's mean and deviation.
+    /// `[side, side, 3]`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a side of 0, or above 4096.
+    pub fn for_clip(&self, side: usize) -> Result<Vec<f32>> {
+        let side = u32::try_from(side).ok().filter(|side| (1..=MAX_SIDE).contains(side));
+        let refused =
+            || Error::new(ErrorKind::InvalidArgument, format!("a picture must have 1 to {MAX_SIDE} pixels a side"));
+        let scaled = self.middle(side.ok_or_else(refused)?)?;
+        let pixels = scaled.as_chunks::<3>().0.iter();
+        Ok(pixels.flat_map(|pixel| std::array::from_fn::<_, 3, _>(|c| normalised(pixel[c], c))).collect())
+    }
+
+    /// A square of `side` out of the middle of the image, scaled: first the lines, then the columns, with bytes between, as
+    /// Pillow does it. The filter overshoots at edges and is cut there, so the order counts.
+    fn middle(&self, side: u32) -> Result<Vec<u8>> {
+        let (short, scaled) = (self.width.min(self.height), Span { start: 0.0, len: f64::from(side) });
+        let (across, down) = (Span::middle(self.width, short, side), Span::middle(self.height, short, side));
+        // The lines that the filter reaches.
+        let reach = REACH * (down.len / scaled.len).max(1.0) + 1.0;
+        let first = (down.start - reach).floor().max(0.0) as u32;
+        let last = ((down.start + down.len + reach).ceil() as u32).min(self.height);
+        let line = self.width as usize * 3;
+        let lines = self.pixels.get(first as usize * line..last as usize * line).unwrap_or_default();
+        let all = Span { start: 0.0, len: f64::from(last - first) };
+        let narrow = scale(lines, (self.width, last - first), [across, all], (side, last - first))?;
+        let down = Span { start: down.start - f64::from(first), ..down };
+        scale(&narrow, (side, last - first), [scaled, down], (side, side))
+    }
+}
+
+/// Lobes of the filter on either side.
+const REACH: f64 = 3.0;
+
+/// A part of a line or a column, in pixels.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: f64,
+    len: f64,
+}
+
+impl Span {
+    /// What of a side of `length` is left where the `short` side becomes `side`, and as much is cut from the middle of this
+    /// one: rounded down to whole pixels of the scaled image, as the reference does it.
+    fn middle(length: u32, short: u32, side: u32) -> Self {
+        let scaled = u64::from(length) * u64::from(side) / u64::from(short);
+        let before = (scaled - u64::from(side)) / 2;
+        let unscaled = |pixels: u64| pixels as f64 * f64::from(length) / scaled as f64;
+        Self { start: unscaled(before), len: unscaled(side.into()) }
+    }
+}
+
+/// Scales the `part` of an image of `from` that spans so much across and down to `to`, width and height.
+fn scale(pixels: &[u8], from: (u32, u32), [across, down]: [Span; 2], to: (u32, u32)) -> Result<Vec<u8>> {
+    let failed = |error: &dyn std::error::Error| {
+        Error::new(ErrorKind::Internal, format!("the resize library refused a checked image: {error}"))
+    };
+    let source = TypedImageRef::<U8x3>::from_buffer(from.0, from.1, pixels).map_err(|error| failed(&error))?;
+    let mut out = vec![0; to.0 as usize * to.1 as usize * 3];
+    let mut target = TypedImage::<U8x3>::from_buffer(to.0, to.1, &mut out).map_err(|error| failed(&error))?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).crop(
+        across.start,
+        down.start,
+        across.len,
+        down.len,
+    );
+    Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| failed(&error))?;
+    Ok(out)
+}
+
+/// A byte as CLIP takes it.
+fn normalised(byte: u8, channel: usize) -> f32 {
+    (f32::from(byte) / 255.0 - MEAN[channel]) / DEVIATION[channel]
+}
+
+#[cfg(test)]
+mod tests {
+    use image::RgbImage;
+
+    use super::*;
+
+    fn png(image: &DynamicImage) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        bytes
+    }
+
+    fn plain(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
+        png(&RgbImage::from_pixel(width, height, image::Rgb(colour)).into())
+    }
+
+    #[test]
+    fn bright_and_dark_images_are_divided_once() {
+        // The original divides dark images a second time, and crushes the dark half of others.
+        for byte in [0, 1, 2, 127, 255] {
+            let clip = StyleImage::decode(&plain(40, 30, [byte; 3])).unwrap().for_clip(8).unwrap();
+            assert_eq!(clip.len(), 8 * 8 * 3);
+            for (i, number) in clip.into_iter().enumerate() {
+                let expected = (f32::from(byte) / 255.0 - MEAN[i % 3]) / DEVIATION[i % 3];
+                assert!((number - expected).abs() < 1e-6, "{byte}: {number} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longer_side_is_cut_to_its_middle() {
+        // Black, white, black: what is left is white.
+        let image = RgbImage::from_fn(90, 30, |x, _| image::Rgb([if (30..60).contains(&x) { 255 } else { 0 }; 3]));
+        let image = StyleImage::decode(&png(&image.into())).unwrap();
+        assert_eq!(image.middle(30).unwrap(), vec![255; 30 * 30 * 3]);
+        for (width, height) in [(1, 9000), (9000, 1), (1, 1)] {
+            let sliver = StyleImage::decode(&plain(width, height, [10, 20, 30])).unwrap();
+            assert_eq!(sliver.middle(4).unwrap(), [10, 20, 30].repeat(16));
+        }
+    }
+
+    #[test]
+    fn texts_are_urls_data_uris_or_base64() {
+        let bytes = plain(3, 2, [1, 2, 3]);
+        let uri = style_data_uri(&bytes).unwrap();
+        assert!(uri.starts_with("data:image/png;base64,iVBOR"), "{uri}");
+        let bare = uri.split_once(',').unwrap().1;
+        for text in [&*uri, bare, &uri.replacen("data:image/png", "DATA:image/jpeg", 1)] {
+            assert_eq!(read_style_text(text).unwrap(), StyleText::Bytes(bytes.clone()), "{text}");
+        }
+        assert_eq!(read_style_text("HTTPS://a/b").unwrap(), StyleText::Url("HTTPS://a/b"));
+        for (text, part) in [
+            ("data:image/png,abc", "one with base64"),
+            ("data:", "one with base64"),
+            ("file:///etc/passwd", "no base64"),
+            ("data:image/png;base64,A", "no base64"),
+        ] {
+            let refused = read_style_text(text).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+            assert!(refused.to_string().contains(part), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_or_a_bomb_is_refused_before_it_is_unpacked() {
+        let whole = plain(64, 64, [9, 8, 7]);
+        let mut huge = whole.clone();
+        // 1,000,000 x 1,000,000 pixels, as the header says.
+        huge[16..24].copy_from_slice(&[0, 15, 66, 64, 0, 15, 66, 64]);
+        let crc = crc32fast::hash(&huge[12..29]);
+        huge[29..33].copy_from_slice(&crc.to_be_bytes());
+        for (bytes, part) in [
+            (&b"no image"[..], "is no image"),
+            (b"BM\0\0", "is no image"),
+            (&[], "is no image"),
+            (&whole[..whole.len() / 2], "cannot be read"),
+            (&huge, "1000000x1000000"),
+            (&vec![0; MAX_STYLE_BYTES + 1], "at most 16777216"),
+        ] {
+            let refused = StyleImage::decode(bytes).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+            assert!(refused.to_string().contains(part), "{refused}");
+        }
+        assert!(StyleImage::decode(&whole).unwrap().for_clip(0).is_err());
+    }
+}
