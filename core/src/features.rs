@@ -2,6 +2,8 @@
 
 /// Lists the features of this build, by the names of `Cargo.toml`.
 pub const FEATURES: &[&str] = &[
+    #[cfg(feature = "clip-tokenizer")]
+    "clip-tokenizer",
     #[cfg(feature = "demo-model")]
     "demo-model",
     #[cfg(feature = "hub")]

@@ -63,8 +63,8 @@ mod engine;
 pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, travel};
 pub use engine::{
-    ControlImages, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Plan,
-    Prepared, Snapshot, StyleImages, Update, Workbench,
+    ControlImages, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, Picture, PictureInfo,
+    PictureKind, Plan, Prepared, SafetyChecker, Snapshot, StyleImages, Update, Workbench,
 };
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;

@@ -107,7 +107,7 @@ CONFIGS = {
     "model_index_a_list": ({"model_index.json": '["unet"]'}, "is not a JSON object"),
     "model_index_without_parts": ({"model_index.json": '{"_class_name": "StableDiffusionPipeline", "unet": [null, null]}'}, "names no component"),
     "model_index_missing": ({"unet/config.json": "{}"}, "cannot open"),
-    "checkpoint_in_one_file": ({"v1-5-pruned.safetensors": GOOD}, "is a checkpoint in a single file"),
+    "checkpoint_in_one_file": ({"v1-5-pruned.safetensors": GOOD}, "is a safetensors file of something else, not a checkpoint of Stable Diffusion"),
 }
 
 UNET = {"_class_name": "UNet2DConditionModel", "block_out_channels": [320, 640], "norm_num_groups": 32}

@@ -6,9 +6,11 @@ pub mod frames;
 mod bytes;
 mod golden;
 mod networks;
+mod single;
 mod tensors;
 
 pub use bytes::Bytes;
 pub use golden::{Golden, mean_error, relative_error};
 pub use networks::{executors, run, run_unet, run_unet_over};
+pub use single::{File, Single, Stored};
 pub use tensors::Tensors;

@@ -195,7 +195,12 @@ fn encoded(golden: &Golden, executor: &dyn Executor, states: VisionStates, pixel
         assert_eq!(weights.shape(&spec.name).as_ref(), Some(&spec.shape), "{}", spec.name);
     }
     let pictures = pixels.chunks(pixels.len() / rows);
-    let patches: Vec<f32> = pictures.flat_map(|picture| clip_patches(&config, picture).unwrap()).collect();
+    let mut patches = Vec::new();
+    for picture in pictures {
+        let mut one = Vec::new();
+        clip_patches(&config, picture, &mut one).unwrap();
+        patches.extend(one);
+    }
     let whole = vec![0.0; rows];
     let frame: &[&[f32]] = if states == VisionStates::Projected { &[&patches, &whole] } else { &[&patches] };
     run(executor, program, &Weights::new(Arc::new(weights)), &[], frame).remove(0)

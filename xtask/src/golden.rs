@@ -10,7 +10,7 @@ const FOLDER: &str = "tests/golden/generate";
 
 /// Those that need nothing but the tools. `demo.py` reads what the demo model's training left, and `full_size.py` writes
 /// gigabytes, which stay out of the repository.
-const SCRIPTS: [&str; 5] = ["networks.py", "noise.py", "processors.py", "stream.py", "tokenizer.py"];
+const SCRIPTS: [&str; 6] = ["networks.py", "noise.py", "processors.py", "single.py", "stream.py", "tokenizer.py"];
 
 pub(crate) fn run(report: &mut Report) {
     let mut python = None;

@@ -3,6 +3,7 @@
 
 mod base64;
 pub mod blend;
+pub mod clip_picture;
 pub mod seed;
 pub mod style;
 pub mod tokenizer;

@@ -2,12 +2,10 @@
 
 use std::io::Cursor;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::base64;
+use super::clip_picture::{ClipFilter, ClipPictures};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Most bytes of a style image.
@@ -16,12 +14,6 @@ pub const MAX_STYLE_BYTES: usize = 16 << 20;
 const MAX_PIXELS: u64 = 64 << 20;
 /// Most memory that reading it takes: as many pixels with four bytes each.
 const MAX_MEMORY: u64 = MAX_PIXELS * 4;
-/// Largest square that an encoder is given.
-const MAX_SIDE: u32 = 4096;
-/// Mean and deviation of red, green and blue in 0..1 that CLIP was trained with.
-const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
-
 /// What the text of a style image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StyleText<'a> {
@@ -116,82 +108,16 @@ impl StyleImage {
         Ok(Self { width, height, pixels })
     }
 
-    /// The middle of the image as CLIP takes it: the shorter side scaled to `side` with a Lanczos filter, `side` pixels
-    /// cut from the middle of the longer one, and then, once, to 0..1 and by CLIP's mean and deviation.
-    /// `[side, side, 3]`.
+    /// The middle of the image as CLIP takes it, scaled with a Lanczos filter: see [`ClipPictures::make`].
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a side of 0, or above 4096.
+    /// Those of [`ClipPictures::make`].
     pub fn for_clip(&self, side: usize) -> Result<Vec<f32>> {
-        let side = u32::try_from(side).ok().filter(|side| (1..=MAX_SIDE).contains(side));
-        let refused =
-            || Error::new(ErrorKind::InvalidArgument, format!("a picture must have 1 to {MAX_SIDE} pixels a side"));
-        let scaled = self.middle(side.ok_or_else(refused)?)?;
-        let pixels = scaled.as_chunks::<3>().0.iter();
-        Ok(pixels.flat_map(|pixel| std::array::from_fn::<_, 3, _>(|c| normalised(pixel[c], c))).collect())
+        let mut out = Vec::new();
+        ClipPictures::new(ClipFilter::Lanczos).make(&self.pixels, (self.width, self.height), side, &mut out)?;
+        Ok(out)
     }
-
-    /// A square of `side` out of the middle of the image, scaled: first the lines, then the columns, with bytes between, as
-    /// Pillow does it. The filter overshoots at edges and is cut there, so the order counts.
-    fn middle(&self, side: u32) -> Result<Vec<u8>> {
-        let (short, scaled) = (self.width.min(self.height), Span { start: 0.0, len: f64::from(side) });
-        let (across, down) = (Span::middle(self.width, short, side), Span::middle(self.height, short, side));
-        // The lines that the filter reaches.
-        let reach = REACH * (down.len / scaled.len).max(1.0) + 1.0;
-        let first = (down.start - reach).floor().max(0.0) as u32;
-        let last = ((down.start + down.len + reach).ceil() as u32).min(self.height);
-        let line = self.width as usize * 3;
-        let lines = self.pixels.get(first as usize * line..last as usize * line).unwrap_or_default();
-        let all = Span { start: 0.0, len: f64::from(last - first) };
-        let narrow = scale(lines, (self.width, last - first), [across, all], (side, last - first))?;
-        let down = Span { start: down.start - f64::from(first), ..down };
-        scale(&narrow, (side, last - first), [scaled, down], (side, side))
-    }
-}
-
-/// Lobes of the filter on either side.
-const REACH: f64 = 3.0;
-
-/// A part of a line or a column, in pixels.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    start: f64,
-    len: f64,
-}
-
-impl Span {
-    /// What of a side of `length` is left where the `short` side becomes `side`, and as much is cut from the middle of this
-    /// one: rounded down to whole pixels of the scaled image, as the reference does it.
-    fn middle(length: u32, short: u32, side: u32) -> Self {
-        let scaled = u64::from(length) * u64::from(side) / u64::from(short);
-        let before = (scaled - u64::from(side)) / 2;
-        let unscaled = |pixels: u64| pixels as f64 * f64::from(length) / scaled as f64;
-        Self { start: unscaled(before), len: unscaled(side.into()) }
-    }
-}
-
-/// Scales the `part` of an image of `from` that spans so much across and down to `to`, width and height.
-fn scale(pixels: &[u8], from: (u32, u32), [across, down]: [Span; 2], to: (u32, u32)) -> Result<Vec<u8>> {
-    let failed = |error: &dyn std::error::Error| {
-        Error::new(ErrorKind::Internal, format!("the resize library refused a checked image: {error}"))
-    };
-    let source = TypedImageRef::<U8x3>::from_buffer(from.0, from.1, pixels).map_err(|error| failed(&error))?;
-    let mut out = vec![0; to.0 as usize * to.1 as usize * 3];
-    let mut target = TypedImage::<U8x3>::from_buffer(to.0, to.1, &mut out).map_err(|error| failed(&error))?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).crop(
-        across.start,
-        down.start,
-        across.len,
-        down.len,
-    );
-    Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| failed(&error))?;
-    Ok(out)
-}
-
-/// A byte as CLIP takes it.
-fn normalised(byte: u8, channel: usize) -> f32 {
-    (f32::from(byte) / 255.0 - MEAN[channel]) / DEVIATION[channel]
 }
 
 #[cfg(test)]
@@ -208,31 +134,6 @@ mod tests {
 
     fn plain(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
         png(&RgbImage::from_pixel(width, height, image::Rgb(colour)).into())
-    }
-
-    #[test]
-    fn bright_and_dark_images_are_divided_once() {
-        // The original divides dark images a second time, and crushes the dark half of others.
-        for byte in [0, 1, 2, 127, 255] {
-            let clip = StyleImage::decode(&plain(40, 30, [byte; 3])).unwrap().for_clip(8).unwrap();
-            assert_eq!(clip.len(), 8 * 8 * 3);
-            for (i, number) in clip.into_iter().enumerate() {
-                let expected = (f32::from(byte) / 255.0 - MEAN[i % 3]) / DEVIATION[i % 3];
-                assert!((number - expected).abs() < 1e-6, "{byte}: {number} {expected}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_longer_side_is_cut_to_its_middle() {
-        // Black, white, black: what is left is white.
-        let image = RgbImage::from_fn(90, 30, |x, _| image::Rgb([if (30..60).contains(&x) { 255 } else { 0 }; 3]));
-        let image = StyleImage::decode(&png(&image.into())).unwrap();
-        assert_eq!(image.middle(30).unwrap(), vec![255; 30 * 30 * 3]);
-        for (width, height) in [(1, 9000), (9000, 1), (1, 1)] {
-            let sliver = StyleImage::decode(&plain(width, height, [10, 20, 30])).unwrap();
-            assert_eq!(sliver.middle(4).unwrap(), [10, 20, 30].repeat(16));
-        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::workshop::Workshop;
-use super::{Engine, EngineOptions, ExecutorKind, StyleImages, check_dtype};
+use super::{Engine, EngineOptions, ExecutorKind, SafetyChecker, StyleImages, check_dtype};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::cpu::{CpuExecutor, CpuOptions};
@@ -23,6 +23,7 @@ pub struct EngineBuilder {
     registry: Registry,
     observing: bool,
     style_images: Option<Arc<dyn StyleImages>>,
+    safety_checker: Option<Arc<dyn SafetyChecker>>,
 }
 
 impl EngineBuilder {
@@ -34,6 +35,7 @@ impl EngineBuilder {
             registry: Registry::new(),
             observing: false,
             style_images: None,
+            safety_checker: None,
         }
     }
 
@@ -74,13 +76,20 @@ impl EngineBuilder {
         self
     }
 
+    /// Gives what judges pictures where `use_safety_checker` is on; the model's own checker, or the published one, if not
+    /// told.
+    pub fn safety_checker(mut self, checker: Arc<dyn SafetyChecker>) -> Self {
+        self.safety_checker = Some(checker);
+        self
+    }
+
     /// Loads the model and gets everything ready for the first frame. Slow.
     ///
     /// # Errors
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, registry, observing, style_images } = self;
+        let Self { source, params, mut options, registry, observing, style_images, safety_checker } = self;
         params.validate()?;
         check_dtype(&options)?;
         let executor: Arc<dyn Executor> = match options.executor {
@@ -94,7 +103,8 @@ impl EngineBuilder {
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
-        Engine::new(Workshop { source, options, executor, registry, observer, style_images }, params, notices)
+        let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
+        Engine::new(workshop, params, notices)
     }
 }
 

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::chains::Stage;
-use super::codec::Codec;
 use super::control::ControlCalls;
 use super::pipeline::Pipeline;
+use super::safety::Judge;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
 use crate::error::Result;
@@ -90,9 +90,7 @@ impl Engine {
         codec.encoder.run(&codec.encoder_constants, arena, &[image], &mut [&mut buffers.latent])?;
         timings.encode = Timings::micros(before.elapsed());
         let source = self.denoise(&pipeline, id, timings)?;
-        self.decode(codec, timings)?;
-        self.last_source = Some(source);
-        Ok((PictureKind::New, source))
+        self.decode(&pipeline, source, timings)
     }
 
     /// Takes the frame's latent through the stream to the clean latent of the frame that it gives the id of.
@@ -127,20 +125,34 @@ impl Engine {
         Ok(source)
     }
 
-    /// Takes the clean latent to the result.
-    fn decode(&mut self, codec: &Codec, timings: &mut Timings) -> Result<()> {
+    /// Takes the clean latent, made from the frame `source`, to the result.
+    fn decode(
+        &mut self,
+        pipeline: &Pipeline,
+        source: FrameId,
+        timings: &mut Timings,
+    ) -> Result<(PictureKind, FrameId)> {
         let Self { chains, buffers, arena, .. } = self;
+        let codec = pipeline.pieces.codec();
         let before = Instant::now();
         let plain = chains.is_empty(Stage::Picture);
         let decoded = if plain { &mut buffers.result } else { &mut buffers.image };
         let clean = buffers.clean.pixels();
         codec.decoder.run(&codec.decoder_constants, arena, &[clean], &mut [decoded.pixels_mut()])?;
         timings.decode = Timings::micros(before.elapsed());
+        let before = Instant::now();
         if !plain {
-            let before = Instant::now();
             chains.picture(&buffers.image, &mut buffers.result)?;
-            timings.postprocess = Timings::micros(before.elapsed());
         }
-        Ok(())
+        let judge = pipeline.pieces.safety_checker().map(|checker| Judge {
+            checker,
+            threshold: pipeline.params.safety_checker_threshold as f32,
+            instead: self.workshop.options.flagged,
+        });
+        let result = buffers.result.pixels_mut();
+        let flagged = judge.map(|judge| self.guard.check(&judge, result, source)).transpose()?.flatten();
+        timings.postprocess = Timings::micros(before.elapsed());
+        self.last_source = Some(flagged.unwrap_or(source));
+        Ok(flagged.map_or((PictureKind::New, source), |shown| (PictureKind::Flagged, shown)))
     }
 }

@@ -251,7 +251,8 @@ impl ImageEncoder {
     }
 
     fn run(&self, picture: &[f32]) -> Result<Vec<f32>> {
-        let patches = clip_patches(&self.config, picture)?;
+        let mut patches = Vec::new();
+        clip_patches(&self.config, picture, &mut patches)?;
         let mut outputs = match self.states {
             VisionStates::Projected => self.network.run(&[&patches, &[0.0]])?,
             VisionStates::Penultimate => self.network.run(&[&patches])?,

@@ -13,7 +13,7 @@ use crate::conditioning::style::style_data_uri;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{FrameView, PixelFormat};
 use crate::load::{ModelSource, PackedCache, RandomWeights};
-use crate::models::ip_adapter::{Place, cross_attentions};
+use crate::models::ip_adapter::{AdapterKind, Place, cross_attentions};
 use crate::models::{ClipVisionConfig, UnetConfig, VisionStates, clip_vision_program};
 use crate::net::{WeightSource, WeightSpec};
 use crate::params::{Cost, IPAdapterType, StreamDiffusionParams, WeightType};
@@ -53,18 +53,42 @@ fn spec(name: impl Into<String>, shape: &[usize]) -> WeightSpec {
     WeightSpec { name: name.into(), shape: shape.to_vec() }
 }
 
-/// An adapter for tokens of `text_dim` numbers, which reads vectors of `features` (by the tensors of `face`, for faces).
-fn adapter(path: &Path, text_dim: usize, features: usize, face: bool) {
-    let mut specs = vec![spec("image_proj.norm.weight", &[text_dim]), spec("image_proj.norm.bias", &[text_dim])];
-    if face {
-        specs.push(spec("image_proj.proj.0.weight", &[64, features]));
-        specs.push(spec("image_proj.proj.0.bias", &[64]));
-        specs.push(spec("image_proj.proj.2.weight", &[4 * text_dim, 64]));
-        specs.push(spec("image_proj.proj.2.bias", &[4 * text_dim]));
-    } else {
-        specs.push(spec("image_proj.proj.weight", &[4 * text_dim, features]));
-        specs.push(spec("image_proj.proj.bias", &[4 * text_dim]));
-    }
+/// An adapter of `kind` for tokens of `text_dim` numbers, which reads vectors of `features`.
+fn adapter(path: &Path, kind: AdapterKind, text_dim: usize, features: usize) {
+    let mut tensors: Vec<(&str, Vec<usize>)> = match kind {
+        AdapterKind::Regular => {
+            vec![("proj.weight", vec![4 * text_dim, features]), ("proj.bias", vec![4 * text_dim])]
+        }
+        AdapterKind::Face => vec![
+            ("proj.0.weight", vec![64, features]),
+            ("proj.0.bias", vec![64]),
+            ("proj.2.weight", vec![4 * text_dim, 64]),
+            ("proj.2.bias", vec![4 * text_dim]),
+        ],
+        AdapterKind::Plus => vec![
+            ("latents", vec![1, 8, 16]),
+            ("proj_in.weight", vec![16, features]),
+            ("proj_in.bias", vec![16]),
+            ("proj_out.weight", vec![text_dim, 16]),
+            ("proj_out.bias", vec![text_dim]),
+            ("layers.0.0.norm1.weight", vec![16]),
+            ("layers.0.0.norm1.bias", vec![16]),
+            ("layers.0.0.norm2.weight", vec![16]),
+            ("layers.0.0.norm2.bias", vec![16]),
+            ("layers.0.0.to_q.weight", vec![64, 16]),
+            ("layers.0.0.to_kv.weight", vec![128, 16]),
+            ("layers.0.0.to_out.weight", vec![16, 64]),
+            ("layers.0.1.0.weight", vec![16]),
+            ("layers.0.1.0.bias", vec![16]),
+            ("layers.0.1.1.weight", vec![64, 16]),
+            ("layers.0.1.3.weight", vec![16, 64]),
+        ],
+    };
+    let norm =
+        if kind == AdapterKind::Plus { ["norm_out.weight", "norm_out.bias"] } else { ["norm.weight", "norm.bias"] };
+    tensors.extend(norm.map(|name| (name, vec![text_dim])));
+    let mut specs: Vec<WeightSpec> =
+        tensors.iter().map(|(name, shape)| spec(format!("image_proj.{name}"), shape)).collect();
     let (middle, others): (Vec<_>, Vec<_>) =
         cross_attentions(&unet()).into_iter().partition(|site| site.place == Place::Mid);
     for (i, site) in others.iter().chain(&middle).enumerate() {
@@ -91,7 +115,7 @@ fn encoder(folder: &Path) {
 fn models() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(MODEL, folder.path().join("tiny")).unwrap();
-    adapter(&folder.path().join(PATH).join("ip-adapter_sd15.safetensors"), unet().text_dim, 24, false);
+    adapter(&folder.path().join(PATH).join("ip-adapter_sd15.safetensors"), AdapterKind::Regular, unet().text_dim, 24);
     encoder(&folder.path().join(PATH).join("image_encoder"));
     folder
 }
@@ -240,6 +264,7 @@ fn every_guidance_and_size_works_with_an_adapter() {
         let mut engine = engine_with(folder.path(), |params, options| {
             options.cfg_type = cfg_type;
             params.guidance_scale = 1.6;
+            params.cached_attention.enabled = cfg_type == crate::CfgType::Full;
             params.ip_adapter.enabled = true;
             params.ip_adapter_style_image_url = uri([20, 40, 200]);
         })
@@ -254,10 +279,30 @@ fn every_guidance_and_size_works_with_an_adapter() {
 }
 
 #[test]
+fn an_adapter_that_reads_all_tokens_serves_as_a_regular_one() {
+    let folder = models();
+    let own = folder.path().join("plus");
+    adapter(&own.join("any.safetensors"), AdapterKind::Plus, unet().text_dim, 32);
+    encoder(&own.join("image_encoder"));
+    let with = |colour: [u8; 3]| {
+        let engine = engine_with(folder.path(), |params, options| {
+            options.cfg_type = crate::CfgType::Full;
+            options.ip_adapter = Some("plus".into());
+            params.guidance_scale = 1.6;
+            params.ip_adapter.enabled = true;
+            params.ip_adapter_style_image_url = uri(colour);
+        });
+        picture(&mut engine.unwrap())
+    };
+    let blue = with([20, 40, 200]);
+    assert!(blue != with([200, 90, 0]) && blue == with([20, 40, 200]));
+}
+
+#[test]
 fn faces_come_from_the_host() {
     let folder = models();
     let own = folder.path().join("faces");
-    adapter(&own.join("any.safetensors"), unet().text_dim, 16, true);
+    adapter(&own.join("any.safetensors"), AdapterKind::Face, unet().text_dim, 16);
     let mut engine = engine_with(folder.path(), |params, options| {
         options.ip_adapter = Some("faces".into());
         params.ip_adapter.enabled = true;
@@ -315,9 +360,9 @@ fn adapters_that_do_not_fit_are_refused_and_frames_go_on() {
         assert!(refused.to_string().contains(part), "{refused}");
         assert!(!engine.params().ip_adapter.enabled);
     };
-    adapter(&file, 2048, 24, false);
+    adapter(&file, AdapterKind::Regular, 2048, 24);
     refused(ErrorKind::BadModel, "2048 numbers, but the UNet attends to 128");
-    adapter(&file, unet().text_dim, 1024, false);
+    adapter(&file, AdapterKind::Regular, unet().text_dim, 1024);
     refused(ErrorKind::BadModel, "gives 24 numbers a feature, but the adapter reads 1024");
     write(&file, &[spec("unet.conv_in.weight", &[3, 3])], 1);
     refused(ErrorKind::BadModel, "not an IP-Adapter");

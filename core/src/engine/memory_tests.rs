@@ -73,9 +73,15 @@ fn engine(side: u32) -> Result<Engine> {
     let options = EngineOptions { allow_any_size: true, ..EngineOptions::default() };
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
-    let (executor, registry) = (Arc::new(Greedy), Registry::new());
-    let source = ModelSource::Demo;
-    let workshop = Workshop { source, options, executor, registry, observer: None, style_images: None };
+    let workshop = Workshop {
+        source: ModelSource::Demo,
+        options,
+        executor: Arc::new(Greedy),
+        registry: Registry::new(),
+        observer: None,
+        style_images: None,
+        safety_checker: None,
+    };
     Engine::new(workshop, params, Vec::new())
 }
 

@@ -3,6 +3,7 @@
 //! An [`Engine`] has no thread, lock or file of its own once it is built; the same parameters and frames give the same
 //! bytes. An update makes a second pipeline beside the first out of shared pieces, and then the two change places.
 
+mod assembly;
 mod builder;
 mod bytes;
 mod chains;
@@ -14,6 +15,10 @@ mod frame;
 mod ip_adapter;
 #[cfg(all(test, feature = "demo-model"))]
 mod ip_adapter_tests;
+mod keys;
+mod lora;
+#[cfg(test)]
+mod lora_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -26,6 +31,9 @@ mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod safety;
+#[cfg(all(test, feature = "demo-model"))]
+mod safety_tests;
 mod style;
 mod text;
 mod transition;
@@ -39,10 +47,12 @@ pub use self::builder::EngineBuilder;
 use self::chains::{Chains, ChainsUpdate};
 use self::control::ControlState;
 use self::memory::FrameBuffers;
-pub use self::options::{ControlImages, EngineOptions, ExecutorKind};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
 use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+use self::safety::Guard;
+pub use self::safety::SafetyChecker;
 pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
@@ -73,6 +83,7 @@ pub struct Engine {
     pool: FramePool,
     arena: Arena,
     past: PastFrames,
+    guard: Guard,
     buffers: FrameBuffers,
     chains: Chains,
     control: ControlState,
@@ -113,6 +124,7 @@ impl Engine {
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
             past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
+            guard: Guard::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
             chains,
             control: ControlState::new(&pipeline.pieces.controls)?,
@@ -247,6 +259,9 @@ impl Engine {
         if let Some(past) = &mut prepared.past {
             past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
         }
+        if let Some(guard) = &mut prepared.guard {
+            std::mem::swap(&mut self.guard, guard);
+        }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
             (self.last_source, self.has_latent) = (None, false);
@@ -302,7 +317,8 @@ impl Engine {
         let observer = observer.ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the engine does not observe its layers, or has seen no frame")
         })?;
-        bytes::calibrate(self.snapshot()?.0.pieces.models(), observer, self.next_id as usize)
+        let pieces = &self.snapshot()?.0.pieces;
+        bytes::calibrate(pieces.models(), &pieces.weights().unet, observer, self.next_id as usize)
     }
 
     /// The parameters in use.

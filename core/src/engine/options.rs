@@ -36,6 +36,8 @@ pub struct EngineOptions {
     /// The id of a folder with an IP-Adapter to use in place of the published one for the model, looked for where models come
     /// from: one `.safetensors` file, and beside it the folder `image_encoder`.
     pub ip_adapter: Option<String>,
+    /// What is shown in the place of pictures that the safety checker flags.
+    pub flagged: Flagged,
     /// Where packed weights are kept between starts.
     pub packed_cache: PackedCache,
     /// Whose control image each row of the stream is given.
@@ -57,6 +59,7 @@ impl Default for EngineOptions {
             output: PixelFormat::Rgba8,
             vae: None,
             ip_adapter: None,
+            flagged: Flagged::Previous,
             packed_cache: PackedCache::Beside,
             control_images: ControlImages::Newest,
             calibration: None,
@@ -83,6 +86,16 @@ pub enum ControlImages {
     /// That of the row's own frame: outlines stay with what they belong to in fast motion, at the price of the memory of
     /// one embedded image a row.
     PerRow,
+}
+
+/// What is shown in the place of a picture that the safety checker flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Flagged {
+    /// The last picture that was not flagged; black, where there is none.
+    Previous,
+    /// Black.
+    Black,
 }
 
 /// Gives an enum its names, in both directions.
@@ -119,6 +132,7 @@ macro_rules! named {
 
 named!(ExecutorKind, "executor", Cpu = "cpu", Reference = "reference");
 named!(ControlImages, "control_images", Newest = "newest", PerRow = "per-row");
+named!(Flagged, "flagged", Previous = "previous", Black = "black");
 named!(Dtype, "dtype", F32 = "f32", Bf16 = "bf16", Int8 = "int8");
 
 #[cfg(test)]

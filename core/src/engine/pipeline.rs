@@ -2,25 +2,27 @@
 
 use std::sync::Arc;
 
+use super::assembly::Assembly;
 use super::chains::Recipes;
-use super::checks::{check_model_size, check_service_size, step_table};
+use super::checks::check_service_size;
 use super::codec::Codec;
-use super::conditioning::{Conditioning, PromptKey};
-use super::control::{Around, Controls, Loaded, Told};
-use super::ip_adapter::{Adapter, ImageKeys, ImagePrompt, Strength};
+use super::conditioning::Conditioning;
+use super::control::Controls;
+use super::ip_adapter::{Adapter, ImageKeys};
+use super::keys::{
+    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, UnetKey, WeightsKey,
+};
+use super::lora::{Lora, Merged};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
-use super::style::{Style, invalid};
-use super::unet::{Extras, Layout, UnetNetworks, layout, wants_negative};
-use super::workshop::{Compiler, Workshop};
-use crate::conditioning::seed::seed_noise;
+use super::safety::SafetyChecker;
+use super::unet::UnetNetworks;
+use super::workshop::Workshop;
 use crate::conditioning::transition::Way;
 use crate::error::Result;
 use crate::exec::Constants;
-use crate::net::Shape;
-use crate::params::{IPAdapterType, Interpolation, Notice, StreamDiffusionParams, Weighted, check_supported};
-use crate::schedule::StepTable;
+use crate::params::{Notice, StreamDiffusionParams};
 use crate::stream::StreamConfig;
 
 /// What a set of parameters stands for. Immutable: an update makes another one, beside this one, out of the pieces that
@@ -38,66 +40,19 @@ pub(crate) struct Pipeline {
 /// The loaded pieces of a pipeline.
 #[derive(Debug)]
 pub(crate) struct Pieces {
-    models: Piece<ModelKey, Models>,
-    autoencoder: Piece<SizeKey, Codec>,
-    unet: Piece<UnetKey, UnetNetworks>,
-    adapter: Piece<Option<AdapterKey>, Option<Adapter>>,
-    image: Piece<Option<ImageKey>, Option<ImageKeys>>,
-    conditioning: Piece<(ModelKey, PromptKey), Conditioning>,
-    constants: Piece<ConstantsKey, Vec<Constants>>,
-    noise: Piece<NoiseKey, [f32]>,
+    pub(super) models: Piece<ModelKey, Models>,
+    pub(super) autoencoder: Piece<SizeKey, Codec>,
+    pub(super) loras: Piece<LorasKey, Vec<Arc<Lora>>>,
+    pub(super) weights: Piece<WeightsKey, Merged>,
+    pub(super) unet: Piece<UnetKey, UnetNetworks>,
+    pub(super) adapter: Piece<Option<AdapterKey>, Option<Adapter>>,
+    pub(super) image: Piece<Option<ImageKey>, Option<ImageKeys>>,
+    pub(super) conditioning: Piece<TextKey, Conditioning>,
+    pub(super) constants: Piece<ConstantsKey, Vec<Constants>>,
+    pub(super) noise: Piece<NoiseKey, [f32]>,
     pub(super) controls: Controls,
-    recipes: Recipes,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct ModelKey {
-    id: String,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct SizeKey {
-    models: ModelKey,
-    width: u32,
-    height: u32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct UnetKey {
-    size: SizeKey,
-    layout: Layout,
-    extras: Extras,
-}
-
-/// What an IP-Adapter is made from, where one is installed.
-#[derive(Debug, Clone, PartialEq)]
-struct AdapterKey {
-    models: ModelKey,
-    kind: IPAdapterType,
-}
-
-/// What an adapter made tokens of, where there is a style image.
-#[derive(Debug, Clone, PartialEq)]
-struct ImageKey {
-    adapter: AdapterKey,
-    text: String,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct ConstantsKey {
-    unet: UnetKey,
-    prompt: PromptKey,
-    table: StepTable,
-    adapter: Option<AdapterKey>,
-    image: Option<(ImageKey, Strength)>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct NoiseKey {
-    seed: Weighted<u64>,
-    method: Interpolation,
-    normalise: bool,
-    shape: Shape,
+    pub(super) safety: Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>,
+    pub(super) recipes: Recipes,
 }
 
 impl Pipeline {
@@ -163,6 +118,11 @@ impl Pieces {
         self.autoencoder.get()
     }
 
+    /// The base model's weights with LoRAs merged into them.
+    pub(crate) fn weights(&self) -> &Merged {
+        self.weights.get()
+    }
+
     /// The UNet's networks.
     pub(crate) fn unet(&self) -> &UnetNetworks {
         self.unet.get()
@@ -194,183 +154,13 @@ impl Pieces {
         self.conditioning.get()
     }
 
+    /// What judges pictures, if anything does.
+    pub(crate) fn safety_checker(&self) -> Option<&dyn SafetyChecker> {
+        self.safety.get().as_deref()
+    }
+
     /// What prompt and schedule give the UNet.
     pub(crate) fn constants(&self) -> &[Constants] {
         self.constants.get()
-    }
-}
-
-/// A pipeline that is being put together: each piece is taken from one that was made before, where its key is the same.
-#[derive(Debug)]
-struct Assembly<'a> {
-    workshop: &'a Workshop,
-    params: &'a StreamDiffusionParams,
-    way: Option<&'a Way<Conditioning>>,
-    /// Pieces that may be what is needed, most likely first.
-    previous: &'a [&'a Pieces],
-    /// Bytes of scratch memory that the engine already has.
-    held: usize,
-    notices: &'a mut Vec<Notice>,
-}
-
-impl<'a> Assembly<'a> {
-    /// All pieces, each made from those before it, and the steps they are made for.
-    fn pieces(&mut self) -> Result<(Pieces, StepTable)> {
-        let (workshop, params) = (self.workshop, self.params);
-        let models = self.models()?;
-        let loaded = &**models.get();
-        // Fields in use whose machinery is not built are refused by name, never passed over.
-        check_supported(params, !loaded.distilled)?;
-        check_model_size(params, loaded)?;
-        let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
-        let autoencoder = self.autoencoder(loaded, size.clone())?;
-        let latent = autoencoder.get().latent;
-        let table = step_table(params, loaded)?;
-        let active = workshop.options.cfg_type.active(params.guidance_scale as f32);
-        let layout = layout(workshop.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
-        let prompt = prompt_key(params, self.way, &layout);
-        let around = self.around(loaded, &layout, latent);
-        let controls = Loaded::load(around, self.notices)?;
-        let adapter = self.adapter(loaded, models.key())?;
-        let image = self.image(&adapter)?;
-        let extras = Extras {
-            residuals: controls.any(),
-            cached_attention: params.cached_attention.enabled,
-            image_tokens: adapter.get().as_ref().as_ref().map_or(0, Adapter::tokens),
-        };
-        let unet = self.unet(loaded, UnetKey { size, layout: layout.clone(), extras }, latent)?;
-        let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
-        let told = Told { conditioning: conditioning.get(), prompt: &prompt, table: &table };
-        let controls = controls.assemble(&told)?;
-        let strength = Strength::of(&params.ip_adapter);
-        let key = ConstantsKey {
-            unet: unet.key().clone(),
-            prompt,
-            table: table.clone(),
-            adapter: adapter.key().clone(),
-            image: image.key().clone().map(|image| (image, strength)),
-        };
-        let seen =
-            ImagePrompt { adapter: adapter.get().as_ref().as_ref(), image: image.get().as_ref().as_ref(), strength };
-        let constants = self.constants(loaded, unet.get(), conditioning.get(), &seen, key)?;
-        let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
-        let previous: Vec<&Recipes> = self.previous.iter().map(|pieces| &pieces.recipes).collect();
-        let recipes = Recipes::new(&workshop.registry, params, &previous)?;
-        let pieces =
-            Pieces { models, autoencoder, unet, adapter, image, conditioning, constants, noise, controls, recipes };
-        Ok((pieces, table))
-    }
-
-    /// What is there of one piece.
-    fn kept<K: 'a, V: ?Sized + 'a>(
-        &self,
-        pick: fn(&Pieces) -> &Piece<K, V>,
-    ) -> impl Iterator<Item = &'a Piece<K, V>> + use<'a, K, V> {
-        self.previous.iter().map(move |pieces| pick(pieces))
-    }
-
-    fn models(&mut self) -> Result<Piece<ModelKey, Models>> {
-        let key = ModelKey { id: self.params.model_id.clone() };
-        Piece::reuse(self.kept(|pieces| &pieces.models), key, |key| {
-            Models::load(self.workshop, &key.id, self.notices).map(Arc::new)
-        })
-    }
-
-    fn autoencoder(&self, models: &Models, key: SizeKey) -> Result<Piece<SizeKey, Codec>> {
-        let compiler = Compiler { executor: &*self.workshop.executor, held: self.held };
-        Piece::reuse(self.kept(|pieces| &pieces.autoencoder), key, |key| {
-            Codec::compile(models, &compiler, key.width, key.height).map(Arc::new)
-        })
-    }
-
-    fn unet(&self, models: &Models, key: UnetKey, latent: Shape) -> Result<Piece<UnetKey, UnetNetworks>> {
-        Piece::reuse(self.kept(|pieces| &pieces.unet), key, |key| {
-            let compiler = Compiler { executor: &*self.workshop.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, &compiler, &key.layout, latent, key.extras).map(Arc::new)
-        })
-    }
-
-    /// The IP-Adapter, installed where the parameters enable it.
-    fn adapter(&mut self, models: &Models, model: &ModelKey) -> Result<Piece<Option<AdapterKey>, Option<Adapter>>> {
-        let params = &self.params.ip_adapter;
-        let key = params.enabled.then(|| AdapterKey { models: model.clone(), kind: params.kind });
-        Piece::reuse(self.kept(|pieces| &pieces.adapter), key, |key| {
-            let load = |key: &AdapterKey| Adapter::load(self.workshop, models, key.kind, self.notices);
-            key.as_ref().map(load).transpose().map(Arc::new)
-        })
-    }
-
-    /// What the adapter makes of the style image, where there are both.
-    fn image(
-        &self,
-        adapter: &Piece<Option<AdapterKey>, Option<Adapter>>,
-    ) -> Result<Piece<Option<ImageKey>, Option<ImageKeys>>> {
-        let text = &self.params.ip_adapter_style_image_url;
-        let key = adapter.key().clone().filter(|_| !text.is_empty());
-        let key = key.map(|adapter| ImageKey { adapter, text: text.clone() });
-        Piece::reuse(self.kept(|pieces| &pieces.image), key, |key| {
-            let (Some(key), Some(adapter)) = (key, &**adapter.get()) else { return Ok(Arc::new(None)) };
-            let style = Style::read(self.workshop, key.adapter.kind, &key.text)?;
-            adapter.encode(&style).map_err(invalid).map(|keys| Arc::new(Some(keys)))
-        })
-    }
-
-    /// What ControlNets are made of.
-    fn around<'b>(&self, models: &'b Models, layout: &'b Layout, latent: Shape) -> Around<'b>
-    where
-        'a: 'b,
-    {
-        let previous = self.previous.iter().map(|pieces| &pieces.controls).collect();
-        let (workshop, params, held) = (self.workshop, self.params, self.held);
-        Around { workshop, params, models, layout, latent, held, previous }
-    }
-
-    fn conditioning(
-        &mut self,
-        models: &Models,
-        key: (ModelKey, PromptKey),
-    ) -> Result<Piece<(ModelKey, PromptKey), Conditioning>> {
-        Piece::reuse(self.kept(|pieces| &pieces.conditioning), key, |(_, prompt)| {
-            Conditioning::new(&models.text, prompt, self.notices).map(Arc::new)
-        })
-    }
-
-    fn constants(
-        &self,
-        models: &Models,
-        unet: &UnetNetworks,
-        conditioning: &Conditioning,
-        image: &ImagePrompt<'_>,
-        key: ConstantsKey,
-    ) -> Result<Piece<ConstantsKey, Vec<Constants>>> {
-        let size = (self.params.width, self.params.height);
-        Piece::reuse(self.kept(|pieces| &pieces.constants), key, |key| {
-            unet.constants(models, conditioning, &key.table, size, image).map(Arc::new)
-        })
-    }
-
-    fn noise(&self, shape: Shape) -> Result<Piece<NoiseKey, [f32]>> {
-        let params = self.params;
-        let key = NoiseKey {
-            seed: params.seed.clone(),
-            method: params.seed_interpolation_method,
-            normalise: params.normalize_seed_weights,
-            shape,
-        };
-        Piece::reuse(self.kept(|pieces| &pieces.noise), key, |key| {
-            let seeds: Vec<(u64, f32)> = key.seed.iter().map(|(&seed, weight)| (seed, weight as f32)).collect();
-            let noise = seed_noise(&seeds, key.method, key.normalise, key.shape, self.workshop.options.noise)?;
-            Ok(Arc::from(noise))
-        })
-    }
-}
-
-fn prompt_key(params: &StreamDiffusionParams, way: Option<&Way<Conditioning>>, layout: &Layout) -> PromptKey {
-    PromptKey {
-        prompt: params.prompt.clone(),
-        method: params.prompt_interpolation_method,
-        normalise: params.normalize_prompt_weights,
-        negative: wants_negative(layout).then(|| params.negative_prompt.clone()),
-        way: way.cloned(),
     }
 }

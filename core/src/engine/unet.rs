@@ -11,7 +11,7 @@ use super::workshop::Compiler;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network, Slices};
 use crate::models::{UnetConfig, UnetShape, time_ids_embedding, timestep_embedding, unet_program};
-use crate::net::Shape;
+use crate::net::{Shape, Weights};
 use crate::schedule::StepTable;
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
 use crate::stream::{Call, CfgType, Predict};
@@ -53,13 +53,14 @@ pub(crate) struct UnetNetworks {
 }
 
 impl UnetNetworks {
-    /// Compiles what `layout` needs for latents of the shape `latent`, with `extras`.
+    /// Compiles what `layout` needs over `weights`, for latents of the shape `latent`, with `extras`.
     ///
     /// # Errors
     ///
     /// Those of [`Compiler::compile`].
     pub(crate) fn compile(
         models: &Models,
+        weights: &Weights,
         compiler: &Compiler<'_>,
         layout: &Layout,
         latent: Shape,
@@ -70,7 +71,7 @@ impl UnetNetworks {
             let Extras { residuals, cached_attention, image_tokens } = extras;
             let plain = UnetShape::new(rows, latent.h, latent.w);
             let shape = UnetShape { text_rows, text_of_row, residuals, cached_attention, image_tokens, ..plain };
-            compiler.compile(unet_program(&models.unet, &shape)?, &models.unet_weights)
+            compiler.compile(unet_program(&models.unet, &shape)?, weights)
         })?;
         Ok(Self { layout: layout.clone(), networks })
     }

@@ -8,6 +8,7 @@ use super::memory::FrameBuffers;
 use super::past::PastFrames;
 use super::pipeline::Pipeline;
 use super::room;
+use super::safety::Guard;
 use super::transition::way_on;
 use super::workshop::Workshop;
 use crate::error::Result;
@@ -162,6 +163,8 @@ pub struct Prepared {
     pub(super) arena: Option<Arena>,
     /// The frames to look back to, where the engine's are too many, too few or another network's.
     pub(super) past: Option<PastFrames>,
+    /// What stands between decoder and host, where the engine's has another size or nobody judges yet.
+    pub(super) guard: Option<Guard>,
     /// What frames write, where the engine's has another size.
     pub(super) buffers: Option<FrameBuffers>,
     /// The stream, where the engine's cannot go on.
@@ -191,6 +194,7 @@ impl Prepared {
         Ok(Self {
             chains,
             past: PastFrames::replacing(base.as_deref(), &pipeline)?,
+            guard: Guard::replacing(base.as_deref(), &pipeline)?,
             arena: (!roomy).then(|| Arena::with_room(needed.arena)).transpose()?,
             buffers: (!fits).then(|| FrameBuffers::new(needed)).transpose()?,
             stream: (!continues)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EngineOptions, StyleImages};
+use super::{EngineOptions, SafetyChecker, StyleImages};
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
 use crate::exec::{Executor, Network, memory};
@@ -23,6 +23,8 @@ pub(crate) struct Workshop {
     pub(crate) observer: Option<Arc<Observer>>,
     /// Who brings style images from elsewhere, if anybody.
     pub(crate) style_images: Option<Arc<dyn StyleImages>>,
+    /// The host's own judge of pictures, in the place of a loaded one.
+    pub(crate) safety_checker: Option<Arc<dyn SafetyChecker>>,
 }
 
 impl Workshop {

@@ -82,6 +82,8 @@ pub(crate) struct Tensor {
     pub(crate) start: u64,
     /// How many bytes it has.
     pub(crate) len: u64,
+    /// Whether the file has its columns for rows; only where names and shapes were told anew.
+    pub(crate) transposed: bool,
 }
 
 /// Why a file is not a safetensors file that we read.
@@ -213,7 +215,7 @@ fn place(mut entries: Vec<(String, Entry)>, start: u64, data: u64) -> Result<Has
         before = end;
         let dims: Option<Vec<usize>> = shape.iter().map(|&dim| usize::try_from(dim).ok()).collect();
         let Some(dims) = dims else { return Err(HeaderError::Overflow { name, shape }) };
-        tensors.insert(name, Tensor { dtype, shape: dims, start: start + begin, len: need });
+        tensors.insert(name, Tensor { dtype, shape: dims, start: start + begin, len: need, transposed: false });
     }
     if before != data {
         return Err(HeaderError::LeftOver { end: before, data });

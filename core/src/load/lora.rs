@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::{LoraLayer, LowRank, WeightSource};
 
 /// What the file is called in a folder, the most telling first.
-const NAMES: [&str; 4] = [
+pub(super) const NAMES: [&str; 4] = [
     "pytorch_lora_weights.safetensors",
     "adapter_model.safetensors",
     "diffusion_pytorch_model.safetensors",

@@ -8,11 +8,16 @@ use crate::error::{Error, ErrorKind};
 
 /// A safetensors file of `f32`s that count up from 1.
 fn file(tensors: &[(&str, &[usize])], metadata: &str) -> Vec<u8> {
+    file_of(tensors, metadata, &|i| i as f32 + 1.0)
+}
+
+/// A safetensors file of tensors with `number` at each place.
+pub(crate) fn file_of(tensors: &[(&str, &[usize])], metadata: &str, number: &dyn Fn(usize) -> f32) -> Vec<u8> {
     let mut data = Vec::new();
     let mut entries = vec![format!("\"__metadata__\":{{{metadata}}}")];
     for (name, shape) in tensors {
         let begin = data.len();
-        (0..shape.iter().product::<usize>()).for_each(|i| data.extend((i as f32 + 1.0).to_le_bytes()));
+        (0..shape.iter().product::<usize>()).for_each(|i| data.extend(number(i).to_le_bytes()));
         let end = data.len();
         entries.push(format!("\"{name}\":{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{begin},{end}]}}"));
     }

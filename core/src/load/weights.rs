@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
+use super::convert::StoredDtype;
 use super::header::{self, Dtype, Tensor, read_header};
 use super::names::{aliases, is_harmless};
 use super::packed::Fingerprint;
@@ -32,14 +34,14 @@ pub struct WeightFiles {
 
 struct Shard {
     path: String,
-    bytes: Bytes,
+    bytes: Arc<Bytes>,
     tensors: HashMap<String, Tensor>,
 }
 
 impl Shard {
     fn open(path: String, bytes: Bytes) -> Result<Self> {
         let tensors = read_header(&bytes).map_err(|error| Error::from(error).within(&path))?;
-        Ok(Self { path, bytes, tensors })
+        Ok(Self { path, bytes: Arc::new(bytes), tensors })
     }
 }
 
@@ -68,9 +70,14 @@ impl WeightFiles {
 
     /// Reads the header of the only file of a network.
     pub(crate) fn single(path: String, bytes: Bytes) -> Result<Self> {
-        let shard = Shard::open(path, bytes)?;
-        let shard_of = shard.tensors.keys().map(|name| (name.clone(), 0)).collect();
-        Ok(Self { shards: vec![shard], shard_of })
+        let Shard { path, bytes, tensors } = Shard::open(path, bytes)?;
+        Ok(Self::view(path, bytes, tensors))
+    }
+
+    /// Part of a file, whose `tensors` may have other names and shapes than the file gives them.
+    pub(crate) fn view(path: String, bytes: Arc<Bytes>, tensors: HashMap<String, Tensor>) -> Self {
+        let shard_of = tensors.keys().map(|name| (name.clone(), 0)).collect();
+        Self { shards: vec![Shard { path, bytes, tensors }], shard_of }
     }
 
     /// Reads the headers of all shards that `index` (the text of the file `index_path`) names; `open` gives a shard's
@@ -153,6 +160,25 @@ impl WeightFiles {
         self.shard_of.keys().map(String::as_str)
     }
 
+    /// How the numbers of `name` are stored, or would be: types that nothing is written in become singles.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` where there is no `name`.
+    pub(super) fn stored(&self, name: &str) -> Result<StoredDtype> {
+        let (_, _, tensor) = self.find(name).ok_or_else(|| self.missing(name))?;
+        Ok(match tensor.dtype {
+            Dtype::F16 => StoredDtype::F16,
+            Dtype::Bf16 => StoredDtype::Bf16,
+            Dtype::F32 | Dtype::F64 | Dtype::Other(..) => StoredDtype::F32,
+        })
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let paths: Vec<&str> = self.shards.iter().map(|shard| shard.path.as_str()).collect();
+        Error::new(ErrorKind::BadModel, format!("there is no tensor {name:?} in {}", told(&paths)))
+    }
+
     /// Compares what programs need with what is there.
     pub fn check<'a>(&self, specs: impl IntoIterator<Item = &'a WeightSpec>) -> WeightCheck {
         let mut check = WeightCheck::default();
@@ -191,8 +217,7 @@ impl WeightSource for WeightFiles {
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let Some((_, shard, tensor)) = self.find(name) else {
-            let paths: Vec<&str> = self.shards.iter().map(|shard| shard.path.as_str()).collect();
-            return Err(Error::new(ErrorKind::BadModel, format!("there is no tensor {name:?} in {}", told(&paths))));
+            return Err(self.missing(name));
         };
         if !same_layout(&tensor.shape, shape) {
             return Err(Error::new(ErrorKind::BadModel, misshapen(name, &tensor.shape, shape)).within(&shard.path));
@@ -280,7 +305,13 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
             return Err(Error::new(ErrorKind::BadModel, format!("holds {bad}, but weights must be finite in f32")));
         }
     }
-    Ok(numbers)
+    Ok(if tensor.transposed { transposed(&numbers, &tensor.shape) } else { numbers })
+}
+
+/// A matrix of `shape` whose columns stand one after the other in `numbers`.
+fn transposed(numbers: &[f32], shape: &[usize]) -> Vec<f32> {
+    let rows = shape.first().copied().unwrap_or(1).max(1);
+    (0..rows).flat_map(|row| numbers.iter().skip(row).step_by(rows)).copied().collect()
 }
 
 /// Whether no number is infinite or NaN; in integers, so that it runs at memory speed.

@@ -84,19 +84,20 @@ const PATCHES: &str = "embeddings.patch_embedding.weight";
 /// What is added to the token for the whole picture besides its position.
 const CLASS: &str = "embeddings.class_embedding";
 
-/// Cuts a picture into patches for [`clip_vision_program`]: a patch of zeros for the token of the whole, then line by line
+/// Cuts a picture into `patches` for [`clip_vision_program`]: a patch of zeros for the token of the whole, then line by line
 /// the patches, each with all its reds, greens and blues in turn.
 ///
 /// # Errors
 ///
 /// `InvalidArgument` where `picture` is not `[image_size, image_size, 3]`.
-pub fn clip_patches(config: &ClipVisionConfig, picture: &[f32]) -> Result<Vec<f32>> {
+pub fn clip_patches(config: &ClipVisionConfig, picture: &[f32], patches: &mut Vec<f32>) -> Result<()> {
     let (side, patch, channels) = (config.image_size, config.patch_size, ClipVisionConfig::CHANNELS);
     if picture.len() != side * side * channels {
         let text = format!("a picture of {} numbers, but it must be {side}x{side} with {channels}", picture.len());
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }
-    let mut patches = vec![0.0; config.tokens() * config.patch_len()];
+    patches.clear();
+    patches.resize(config.tokens() * config.patch_len(), 0.0);
     let across = side / patch;
     for (y, line) in picture.chunks_exact(side * channels).enumerate() {
         for (x, pixel) in line.chunks_exact(channels).enumerate() {
@@ -107,7 +108,7 @@ pub fn clip_patches(config: &ClipVisionConfig, picture: &[f32]) -> Result<Vec<f3
             }
         }
     }
-    Ok(patches)
+    Ok(())
 }
 
 /// A checkpoint's weights as [`clip_vision_program`] names and shapes them.
@@ -167,7 +168,8 @@ mod tests {
     fn a_patch_has_its_reds_then_its_greens_then_its_blues() {
         // Each number tells its place: 100 y + 10 x + channel.
         let picture: Vec<f32> = (0..4 * 4 * 3).map(|i| (100 * (i / 12) + 10 * (i / 3 % 4) + i % 3) as f32).collect();
-        let patches = clip_patches(&config(), &picture).unwrap();
+        let mut patches = Vec::new();
+        clip_patches(&config(), &picture, &mut patches).unwrap();
         assert_eq!(patches.len(), 5 * 12);
         assert_eq!(patches[..12], [0.0; 12]);
         let third = [200.0, 210.0, 300.0, 310.0, 201.0, 211.0, 301.0, 311.0, 202.0, 212.0, 302.0, 312.0];
@@ -176,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_picture_of_another_size_and_too_many_rows_are_refused() {
-        let refused = clip_patches(&config(), &[0.0; 47]).unwrap_err();
+        let refused = clip_patches(&config(), &[0.0; 47], &mut Vec::new()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
         assert!(refused.to_string().contains("47 numbers, but it must be 4x4"), "{refused}");
         for rows in [0, 1 << 40] {

@@ -16,6 +16,7 @@ pub mod known;
 mod layers;
 mod lora;
 mod lora_names;
+pub mod safety;
 mod taesd;
 mod unet;
 mod unet_blocks;

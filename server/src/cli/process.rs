@@ -30,7 +30,7 @@ pub(super) struct Args {
     input: PathBuf,
     /// The same for the pictures; a path without ending is a folder, - is standard output
     output: PathBuf,
-    /// demo, a diffusers folder, or a directory of them
+    /// demo, a diffusers folder, a checkpoint in a .safetensors file, or a directory of them
     #[arg(long, value_name = "FOLDER", default_value = "demo")]
     models: String,
     /// A JSON file of parameters; what it does not name has its default (with the demo model, what suits that)

@@ -11,7 +11,8 @@ pub(crate) use self::calls::ControlCalls;
 use self::images::share_images;
 use self::net::{ConstantsKey, ControlNet, NetKey, Networks, NetworksKey};
 pub(crate) use self::state::{ControlState, ControlUpdate};
-use super::conditioning::{Conditioning, PromptKey};
+use super::conditioning::Conditioning;
+use super::keys::TextKey;
 use super::models::Models;
 use super::options::ControlImages;
 use super::piece::Piece;
@@ -78,7 +79,8 @@ pub(super) struct Around<'a> {
 #[derive(Debug)]
 pub(super) struct Told<'a> {
     pub(super) conditioning: &'a Conditioning,
-    pub(super) prompt: &'a PromptKey,
+    /// What `conditioning` was made from.
+    pub(super) text: &'a TextKey,
     pub(super) table: &'a StepTable,
 }
 
@@ -190,12 +192,7 @@ impl Around<'_> {
         let networks = Piece::reuse(kept().map(|control| &control.networks), key, |key| {
             Networks::compile(net.get(), &compiler, key, self.latent).map(Arc::new)
         })?;
-        let key = ConstantsKey {
-            networks: networks.key().clone(),
-            model: self.params.model_id.clone(),
-            prompt: told.prompt.clone(),
-            table: told.table.clone(),
-        };
+        let key = ConstantsKey { networks: networks.key().clone(), text: told.text.clone(), table: told.table.clone() };
         let constants = Piece::reuse(kept().map(|control| &control.constants), key, |_| {
             networks.get().constants(net.get(), self.layout, told, size).map(Arc::new)
         })?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::conditioning::PromptKey;
+use super::super::keys::TextKey;
 use super::super::models::Models;
 use super::super::unet::{CallTexts, Layout, call_constants, compile_calls};
 use super::super::workshop::{Compiler, Workshop, save_packed};
@@ -172,8 +172,6 @@ impl Networks {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ConstantsKey {
     pub(super) networks: NetworksKey,
-    /// The model, whose text encoders read the prompt.
-    pub(super) model: String,
-    pub(super) prompt: PromptKey,
+    pub(super) text: TextKey,
     pub(super) table: StepTable,
 }
