@@ -6,6 +6,10 @@ pub const FEATURES: &[&str] = &[
     "clip-tokenizer",
     #[cfg(feature = "demo-model")]
     "demo-model",
+    #[cfg(feature = "edges")]
+    "edges",
     #[cfg(feature = "hub")]
     "hub",
+    #[cfg(feature = "pose")]
+    "pose",
 ];

@@ -15,7 +15,7 @@ use super::lora::{Lora, Merged, Wanted, lcm_notice, wanted};
 use super::models::Models;
 use super::piece::Piece;
 use super::pipeline::Pieces;
-use super::safety::{self, SafetyChecker};
+use super::safety::{self, SafetyPiece};
 use super::style::{Style, invalid};
 use super::unet::{Extras, Layout, UnetNetworks, layout, wants_negative};
 use super::workshop::{Compiler, Workshop};
@@ -226,7 +226,7 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    fn safety(&mut self, model: &ModelKey) -> Result<Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>> {
+    fn safety(&mut self, model: &ModelKey) -> Result<SafetyPiece> {
         let key = self.params.use_safety_checker.then(|| model.clone());
         Piece::reuse(self.kept(|pieces| &pieces.safety), key, |key| {
             let load = |key: &ModelKey| safety::load(self.workshop, &key.id, self.notices);

@@ -12,6 +12,7 @@ use crate::exec::reference::ReferenceExecutor;
 use crate::load::ModelSource;
 use crate::params::{StreamDiffusionParams, notices};
 use crate::preprocess::Registry;
+use crate::preprocess::networks::ModelNetworks;
 
 /// Puts an [`Engine`] together: where models come from, the first parameters, options.
 #[derive(Debug, Clone)]
@@ -103,6 +104,8 @@ impl EngineBuilder {
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
+        let networks = ModelNetworks::new(source.clone(), executor.clone());
+        let registry = registry.or_networks(Arc::new(networks));
         let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
         Engine::new(workshop, params, notices)
     }

@@ -54,9 +54,15 @@ impl Stage {
     }
 }
 
-/// The recipes of the four chains, each kept as long as its part of the parameters stays.
+/// The recipes of the four chains, each kept as long as its part of the parameters and the size of frames stay.
 #[derive(Debug)]
-pub(crate) struct Recipes([Piece<ProcessingConfig, [Recipe]>; 4]);
+pub(crate) struct Recipes([Piece<RecipesKey, [Recipe]>; 4]);
+
+#[derive(Debug, PartialEq)]
+struct RecipesKey {
+    config: ProcessingConfig,
+    size: (usize, usize),
+}
 
 impl Recipes {
     /// Makes the recipes that `params` ask for, but for those that `previous` have.
@@ -65,9 +71,11 @@ impl Recipes {
     ///
     /// What [`Registry::recipe`] reports, with the path of the processor.
     pub(super) fn new(registry: &Registry, params: &StreamDiffusionParams, previous: &[&Self]) -> Result<Self> {
+        let size = (params.width as usize, params.height as usize);
         let piece = |stage: Stage| {
             let kept = previous.iter().map(|recipes| &recipes.0[stage as usize]);
-            Piece::reuse(kept, stage.config(params).clone(), |config| recipes(registry, stage, config).map(Into::into))
+            let key = RecipesKey { config: stage.config(params).clone(), size };
+            Piece::reuse(kept, key, |key| recipes(&registry.sized(size), stage, &key.config).map(Into::into))
         };
         let [frame, noised, clean, picture] = Stage::ALL;
         Ok(Self([piece(frame)?, piece(noised)?, piece(clean)?, piece(picture)?]))
@@ -89,7 +97,7 @@ impl Recipes {
     pub(super) fn picture_size(&self, size: (usize, usize)) -> Result<(usize, usize)> {
         let mut pictures = size;
         let picture = &self.0[Stage::Picture as usize];
-        for ((place, _), recipe) in picture.key().active().zip(picture.get().iter()) {
+        for ((place, _), recipe) in picture.key().config.active().zip(picture.get().iter()) {
             pictures = recipe.enlarged(pictures);
             let (width, height) = pictures;
             if width.max(height) > MAX_SIDE as usize {

@@ -16,7 +16,7 @@ use super::lora::{Lora, Merged};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
-use super::safety::SafetyChecker;
+use super::safety::{SafetyChecker, SafetyPiece};
 use super::unet::UnetNetworks;
 use super::workshop::Workshop;
 use crate::conditioning::transition::Way;
@@ -51,7 +51,7 @@ pub(crate) struct Pieces {
     pub(super) constants: Piece<ConstantsKey, Vec<Constants>>,
     pub(super) noise: Piece<NoiseKey, [f32]>,
     pub(super) controls: Controls,
-    pub(super) safety: Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>,
+    pub(super) safety: SafetyPiece,
     pub(super) recipes: Recipes,
 }
 

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::keys::ModelKey;
 use super::memory::numbers;
 use super::options::Flagged;
+use super::piece::Piece;
 use super::pipeline::Pipeline;
 use super::workshop::{Compiler, Workshop, save_packed};
 use crate::conditioning::clip_picture::{ClipFilter, ClipPictures};
@@ -28,6 +30,9 @@ pub trait SafetyChecker: Send + Sync + fmt::Debug {
     /// What kept it from judging; the picture then counts as flagged, and the frame fails.
     fn score(&self, image: &Image) -> Result<f32>;
 }
+
+/// What judges the pictures of a model, where anything does.
+pub(super) type SafetyPiece = Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>;
 
 /// The published checker, for models that bring none of their own.
 const PUBLISHED: &str = "CompVis/stable-diffusion-safety-checker";

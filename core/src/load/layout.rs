@@ -2,7 +2,7 @@
 //! weights), or one file that has it all.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -325,6 +325,12 @@ pub(super) fn pickled(path: &str) -> Error {
          `save_pretrained` writes it)"
     );
     Error::new(ErrorKind::Unsupported, what)
+}
+
+/// The error for a file that is not there, but is as a pickle of the same name.
+pub(super) fn pickled_twin(path: &Path) -> Option<Error> {
+    let twin = PICKLED.iter().map(|end| path.with_extension(&end[1..])).find(|twin| twin.is_file())?;
+    Some(pickled(&twin.display().to_string()))
 }
 
 #[cfg(all(test, feature = "demo-model"))]

@@ -4,10 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::bytes::Bytes;
 use super::cache::HubCache;
-use super::layout::{Checkpoint, Component};
+use super::layout::{Checkpoint, Component, pickled_twin};
 use super::single;
-use super::weights::told;
+use super::weights::{WeightFiles, told};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The id of the embedded model.
@@ -176,6 +177,24 @@ impl ModelSource {
     /// Those of [`find`](Self::find) and [`Component::folder`].
     pub fn component(&self, id: &ModelId) -> Result<Component> {
         Component::folder(self.find(id)?)
+    }
+
+    /// Opens the safetensors file `name` in the folder that `id` names: a network without a config.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` listing where was looked, `Unsupported` where the file is there as a pickle, `BadModel` for a broken one.
+    pub fn weights(&self, id: &ModelId, name: &str) -> Result<WeightFiles> {
+        match self.search(id, &|place| place.join(name).is_file()) {
+            Ok(folder) => {
+                let path = folder.join(name);
+                WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)
+            }
+            Err(missing) => {
+                let pickled = self.places(id).iter().find_map(|place| pickled_twin(&place.join(name)));
+                Err(pickled.unwrap_or_else(|| missing.within(format_args!("file {name}"))))
+            }
+        }
     }
 
     fn search(&self, id: &ModelId, fits: &dyn Fn(&Path) -> bool) -> Result<PathBuf> {

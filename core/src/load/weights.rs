@@ -68,6 +68,16 @@ impl WeightFiles {
         Self::single(name.to_owned(), Bytes::Owned(bytes))
     }
 
+    /// Reads the header of a safetensors file that is part of the binary.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_bytes`](Self::from_bytes).
+    #[cfg(any(feature = "edges", feature = "pose"))]
+    pub(crate) fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
+        Self::single(name.to_owned(), Bytes::Static(bytes))
+    }
+
     /// Reads the header of the only file of a network.
     pub(crate) fn single(path: String, bytes: Bytes) -> Result<Self> {
         let Shard { path, bytes, tensors } = Shard::open(path, bytes)?;

@@ -4,6 +4,7 @@
 //! and values of the text, embeddings of the timesteps) hangs on constant inputs alone, so that executors work it out
 //! outside the frame loop. Nothing here knows of a device, a file or a tokenizer.
 
+pub mod annotators;
 mod autoencoder;
 mod clip;
 mod clip_vision;

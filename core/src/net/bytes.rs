@@ -39,13 +39,16 @@ pub fn candidates(program: &Program) -> Vec<Candidate> {
     let of = |op: &Op| {
         let (input, output) = (*op.inputs.first()?, op.output);
         let candidate = match op.kind {
-            OpKind::Conv2d { weight, kernel, stride, padding, upsample, .. } => {
+            OpKind::Conv2d { weight, kernel, stride, dilation: 1, padding, upsample, .. } => {
                 Candidate { weight, input, output, kernel, stride, padding, upsample }
             }
             OpKind::Linear { weight, .. } => {
                 Candidate { weight, input, output, kernel: 1, stride: 1, padding: Padding::all(0), upsample: false }
             }
-            OpKind::GroupNorm { .. }
+            OpKind::Conv2d { .. }
+            | OpKind::Depthwise { .. }
+            | OpKind::Image(_)
+            | OpKind::GroupNorm { .. }
             | OpKind::LayerNorm { .. }
             | OpKind::Attention { .. }
             | OpKind::Activate(_)

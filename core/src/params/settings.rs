@@ -162,7 +162,7 @@ settings! {
 
     /// Settings of `hed`.
     HedSettings {
-        /// Rounds the edges to a few steps.
+        /// Changes nothing: the service never passes it on.
         safe: bool = true,
     }
 

@@ -11,8 +11,16 @@ mod canny;
 mod chain;
 mod feedback;
 mod filter;
+mod flow;
 mod image;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod networks;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+pub(crate) mod networks;
 mod passthrough;
+mod pose;
 mod registry;
 mod resize;
 mod sharpen;
@@ -29,7 +37,7 @@ pub use self::chain::{Chain, ChainKind, ChainUpdate};
 pub use self::image::Image;
 pub use self::registry::{Factory, Networks, Recipe, Registry};
 pub(crate) use self::resize::{Interpolation, Resizer};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Makes an image out of an image, or a latent out of a latent; on the frame path.
 pub trait Preprocessor: Send + fmt::Debug {
@@ -67,4 +75,15 @@ pub trait Annotator: Send + Sync + fmt::Debug {
     ///
     /// What the device reports.
     fn run(&self, input: &Image, output: &mut Image) -> Result<()>;
+}
+
+/// Refuses what is not a picture with red, green and blue.
+fn rgb(image: &Image) -> Result<()> {
+    if image.channels() == 3 && image.width() > 0 && image.height() > 0 {
+        return Ok(());
+    }
+    let (width, height, channels) = (image.width(), image.height(), image.channels());
+    let text =
+        format!("an image of {width}x{height} with {channels} channels, but it must have pixels, and 3 channels");
+    Err(Error::new(ErrorKind::InvalidArgument, text))
 }

@@ -36,6 +36,9 @@ pub trait Networks: Send + Sync + fmt::Debug {
     ///
     /// `NotFound` where weights are missing, `BadModel`, `Unsupported`, `OutOfMemory`.
     fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>>;
+
+    /// Gives the same, laid out for images of `size`, width and height; loads nothing.
+    fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks>;
 }
 
 /// Knows every processor by its name.
@@ -58,6 +61,18 @@ impl Registry {
     pub fn with_networks(mut self, networks: Arc<dyn Networks>) -> Self {
         self.networks = Some(networks);
         self
+    }
+
+    /// Takes `networks` where nobody else brings any.
+    pub(crate) fn or_networks(mut self, networks: Arc<dyn Networks>) -> Self {
+        self.networks.get_or_insert(networks);
+        self
+    }
+
+    /// Gives the same with networks that are laid out for a stream of `size`, width and height.
+    #[must_use]
+    pub fn sized(&self, size: (usize, usize)) -> Self {
+        Self { own: self.own.clone(), networks: self.networks.clone().map(|networks| networks.sized(size)) }
     }
 
     /// Runs a host's own processor under `name`, in place of the library's.

@@ -112,7 +112,7 @@ impl<'a> Loaded<'a> {
         for (index, config) in wanted {
             let kept = around.previous.iter().flat_map(|controls| &controls.nets).map(|control| &control.net);
             let net = Piece::reuse(kept, NetKey::of(config), |key| {
-                ControlNet::load(around.workshop, key, index).map(Arc::new)
+                ControlNet::load(around.workshop, key, around.models, index).map(Arc::new)
             });
             let net = net.and_then(|net| {
                 net.get().check_fits(around.models)?;
@@ -153,11 +153,12 @@ impl<'a> Loaded<'a> {
         let per_row = workshop.options.control_images == ControlImages::PerRow && params.use_denoising_batch;
         let size = (params.width as usize, params.height as usize);
         let stages = told.table.steps().len();
+        let registry = workshop.registry.sized(size);
         let mut made = Vec::with_capacity(nets.len());
         let mut recipes = Vec::with_capacity(nets.len());
         for (index, config, net) in nets {
             let named = |error: crate::Error| error.within(place(index, config));
-            recipes.push(images::recipe(&workshop.registry, config, net.get().channels).map_err(named)?);
+            recipes.push(images::recipe(&registry, config, net.get().channels).map_err(named)?);
             let (networks, constants) = around.compile(&net, told, per_row).map_err(named)?;
             let window = Window { start: config.control_guidance_start, end: config.control_guidance_end };
             let weights = layout

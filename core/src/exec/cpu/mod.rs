@@ -3,6 +3,7 @@
 mod attention;
 mod choice;
 mod elementwise;
+mod image;
 mod kernel;
 mod network;
 mod norm;
