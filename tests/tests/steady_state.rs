@@ -79,12 +79,10 @@ const WARM_UP: usize = 20;
 /// Puts every processor without a network into its chains.
 fn with_every_processor(params: &mut StreamDiffusionParams) {
     for &kind in ProcessorName::ALL.iter().filter(|name| !name.has_weights()) {
-        let settings = match kind {
-            ProcessorName::StandardLineart => json!({ "detect_resolution": SIDE }),
-            _ => json!({}),
-        };
-        let params_of = settings.as_object().unwrap().clone();
-        let processor = SingleProcessorConfig { kind, enabled: true, params: params_of };
+        let is_lineart = kind == ProcessorName::StandardLineart;
+        let settings = if is_lineart { json!({ "detect_resolution": SIDE }) } else { json!({}) };
+        let settings = settings.as_object().unwrap().clone();
+        let processor = SingleProcessorConfig { kind, enabled: true, params: settings };
         if kind.is_latent() {
             params.latent_preprocessing.processors.push(processor.clone());
             params.latent_postprocessing.processors.push(processor);

@@ -288,6 +288,7 @@ pub(super) fn to_unit(from: &Image, to: &mut Image) {
 fn to_signed(from: &Image, to: &mut Image) {
     to.resize(from.width(), from.height(), from.channels());
     for (to, from) in to.pixels_mut().iter_mut().zip(from.pixels()) {
-        *to = (from * 2.0 - 1.0).max(-1.0).min(1.0);
+        let signed = from * 2.0 - 1.0;
+        *to = if signed.is_nan() { -1.0 } else { signed.clamp(-1.0, 1.0) };
     }
 }
