@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::chains::Recipes;
 use super::checks::{check_model_size, step_table};
 use super::codec::Codec;
 use super::conditioning::{Conditioning, PromptKey};
@@ -23,7 +24,7 @@ use crate::conditioning::transition::Way;
 use crate::error::Result;
 use crate::exec::Constants;
 use crate::net::Shape;
-use crate::params::{Notice, StreamDiffusionParams, check_supported};
+use crate::params::{Notice, StreamDiffusionParams};
 use crate::schedule::StepTable;
 
 /// A pipeline that is being put together: each piece is taken from one that was made before, where its key is the same.
@@ -45,9 +46,9 @@ impl<'a> Assembly<'a> {
         let (workshop, params) = (self.workshop, self.params);
         let models = self.models()?;
         let loaded = &**models.get();
-        // Fields in use whose machinery is not built are refused by name, never passed over.
-        check_supported(params)?;
         check_model_size(params, loaded)?;
+        let previous: Vec<&Recipes> = self.previous.iter().map(|pieces| &pieces.recipes).collect();
+        let recipes = Recipes::new(&workshop.registry, params, &previous)?;
         let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
         let autoencoder = self.autoencoder(loaded, size.clone())?;
         let latent = autoencoder.get().latent;
@@ -97,6 +98,7 @@ impl<'a> Assembly<'a> {
             noise,
             controls,
             safety,
+            recipes,
         };
         Ok((pieces, table))
     }

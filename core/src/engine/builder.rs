@@ -21,6 +21,7 @@ pub struct EngineBuilder {
     source: ModelSource,
     params: StreamDiffusionParams,
     options: EngineOptions,
+    registry: Registry,
     observing: bool,
     style_images: Option<Arc<dyn StyleImages>>,
     safety_checker: Option<Arc<dyn SafetyChecker>>,
@@ -34,6 +35,7 @@ impl EngineBuilder {
             source: ModelSource::Demo,
             params: StreamDiffusionParams::demo(),
             options: EngineOptions::default(),
+            registry: Registry::new(),
             observing: false,
             style_images: None,
             safety_checker: None,
@@ -56,6 +58,12 @@ impl EngineBuilder {
     /// Sets what is fixed for the engine's life.
     pub fn options(mut self, options: EngineOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Sets what processors there are, with those of the host's own; the library's, if not told.
+    pub fn processors(mut self, registry: Registry) -> Self {
+        self.registry = registry;
         self
     }
 
@@ -93,7 +101,7 @@ impl EngineBuilder {
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, observing, executor, style_images, safety_checker } = self;
+        let Self { source, params, mut options, registry, observing, executor, style_images, safety_checker } = self;
         params.validate()?;
         check_dtype(&options)?;
         let executor = executor.map_or_else(|| new_executor(&options), Ok)?;
@@ -102,7 +110,7 @@ impl EngineBuilder {
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
         let networks = ModelNetworks::new(source.clone(), executor.clone());
-        let registry = Registry::new().with_networks(Arc::new(networks));
+        let registry = registry.or_networks(Arc::new(networks));
         let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
         Engine::new(workshop, params, notices)
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::keys::ModelKey;
+use super::memory::numbers;
 use super::options::Flagged;
 use super::piece::Piece;
 use super::pipeline::Pipeline;
@@ -153,14 +154,11 @@ impl Guard {
     ///
     /// `OutOfMemory`.
     pub(super) fn replacing(base: Option<&Pipeline>, pipeline: &Pipeline) -> Result<Option<Self>> {
-        let size = |pipeline: &Pipeline| {
-            let params = &pipeline.params;
-            pipeline.pieces.safety_checker().map(|_| (params.width as usize, params.height as usize))
-        };
+        let size = |pipeline: &Pipeline| pipeline.pieces.safety_checker().map(|_| pipeline.memory.picture);
         let Some((width, height)) = size(pipeline).filter(|_| base.and_then(size) != size(pipeline)) else {
             return Ok(None);
         };
-        let len = pipeline.memory.picture;
+        let len = numbers(pipeline.memory.picture);
         let mut guard = Self::default();
         guard.good.try_reserve_exact(len).map_err(|error| {
             Error::new(ErrorKind::OutOfMemory, "no memory for a picture in the place of flagged ones")

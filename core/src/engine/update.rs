@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::chains::ChainsUpdate;
 use super::checks::{check_model_size, check_service_size};
 use super::control::ControlUpdate;
 use super::memory::FrameBuffers;
@@ -185,6 +186,8 @@ pub struct Prepared {
     pub(super) stream: Option<StreamBatch>,
     /// What ControlNets keep from frame to frame.
     pub(super) control: ControlUpdate,
+    /// What the processing chains lack.
+    pub(super) chains: ChainsUpdate,
 }
 
 impl Prepared {
@@ -197,12 +200,14 @@ impl Prepared {
     ) -> Result<Self> {
         let (needed, old) = (pipeline.memory, base.as_ref().map(|base| base.memory));
         let continues = base.as_ref().is_some_and(|base| pipeline.continues(base));
-        let fits = old.is_some_and(|old| (old.picture, old.latent) == (needed.picture, needed.latent));
+        let fits = old.is_some_and(|old| old.same_sizes(&needed));
         let before = base.as_ref().map(|base| &base.pieces);
         // Frames in flight are dropped where successive frames stop or begin to share a call.
         let in_flight = continues && base.as_ref().is_some_and(|base| base.stream.batched == pipeline.stream.batched);
         let roomy = old.is_some_and(|old| needed.arena <= old.arena);
+        let chains = ChainsUpdate::prepare(base.as_deref(), &pipeline);
         Ok(Self {
+            chains,
             past: PastFrames::replacing(base.as_deref(), &pipeline)?,
             guard: Guard::replacing(base.as_deref(), &pipeline)?,
             arena: (!roomy).then(|| Arena::with_room(needed.arena)).transpose()?,

@@ -17,7 +17,7 @@ pub(crate) struct Workshop {
     pub(crate) source: ModelSource,
     pub(crate) options: EngineOptions,
     pub(crate) executor: Arc<dyn Executor>,
-    /// What makes control images.
+    /// What processors there are.
     pub(crate) registry: Registry,
     /// Who watches the UNet, if anybody.
     pub(crate) observer: Option<Arc<Observer>>,

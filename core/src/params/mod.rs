@@ -39,7 +39,7 @@ use serde_json::Value;
 
 pub use acceleration::Acceleration;
 pub use allowed::Allowed;
-pub use compat::{Notice, check_supported, notices, unsupported};
+pub use compat::{Notice, notices};
 pub use controlnet::ControlNetConfig;
 pub use diff::{Change, diff, total_cost};
 pub use fields::{Cost, Dearer, FIELDS, Field, field};

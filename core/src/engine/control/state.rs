@@ -3,6 +3,7 @@
 use super::images::goes_on;
 use super::{Control, Controls};
 use crate::control::{History, Residuals};
+use crate::engine::chains::to_unit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Arena;
 use crate::preprocess::{Chain, ChainKind, ChainUpdate, Context, Image};
@@ -85,7 +86,7 @@ impl ControlState {
     }
 
     /// Makes the control images of a frame and embeds them, for the networks that count. `frame` and `previous`, the
-    /// picture before, are `[height, width, 3]` in -1..1.
+    /// picture before, are in -1..1.
     ///
     /// # Errors
     ///
@@ -93,8 +94,8 @@ impl ControlState {
     pub(crate) fn observe(
         &mut self,
         controls: &Controls,
-        frame: &[f32],
-        previous: Option<&[f32]>,
+        frame: &Image,
+        previous: Option<&Image>,
         arena: &mut Arena,
         work: &mut Work,
     ) -> Result<()> {
@@ -102,9 +103,9 @@ impl ControlState {
             return Ok(());
         }
         let size = controls.size;
-        fill(&mut self.frame, frame, size);
+        to_unit(frame, &mut self.frame);
         let previous = previous.filter(|_| controls.images.iter().any(Option::is_some)).map(|previous| {
-            fill(&mut self.previous, previous, size);
+            to_unit(previous, &mut self.previous);
             &self.previous
         });
         let context = Context { previous, size };
@@ -202,13 +203,5 @@ impl ControlUpdate {
         }
         let update = Self { state, images, nets, keeps_residuals, keeps_buffers, continues };
         Ok(update)
-    }
-}
-
-/// Turns numbers in -1..1 into an image in 0..1.
-fn fill(image: &mut Image, signed: &[f32], (width, height): (usize, usize)) {
-    image.resize(width, height, 3);
-    for (to, from) in image.pixels_mut().iter_mut().zip(signed) {
-        *to = from * 0.5 + 0.5;
     }
 }
