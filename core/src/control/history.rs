@@ -53,8 +53,11 @@ impl History {
 
     /// Where the embedding of `stage` lies.
     fn slot(&self, stage: usize) -> std::ops::Range<usize> {
-        let stage = if self.primed { stage } else { 0 };
-        let slot = (self.head + stage) % self.stages().max(1);
+        let stages = self.stages();
+        if stages == 0 {
+            return 0..0;
+        }
+        let slot = (self.head + if self.primed { stage } else { 0 }) % stages;
         slot * self.len..(slot + 1) * self.len
     }
 
