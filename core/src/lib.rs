@@ -59,6 +59,7 @@ pub mod stream;
 mod stream;
 
 mod engine;
+mod session;
 
 pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, travel};
@@ -71,5 +72,8 @@ pub use features::FEATURES;
 pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, Timestamp};
 pub use load::{ModelSource, PackedCache};
 pub use params::{Cost, Notice, ParamsPatch, StreamDiffusionParams};
+pub use session::{
+    Event, Events, FailedFrame, Outcome, PictureCallback, Session, SessionHandle, SessionOptions, Stage, Stats, Ticket,
+};
 pub use stream::CfgType;
 pub use stream::noise::Generator;

@@ -2,6 +2,7 @@
 
 pub mod controlnets;
 pub mod frames;
+pub mod kit;
 
 mod bytes;
 mod golden;

@@ -4,6 +4,7 @@ use dreamframe::telemetry::Work;
 use dreamframe::{CfgType, ControlImages, Cost, Engine, EngineOptions, ErrorKind, ExecutorKind, StreamDiffusionParams};
 use dreamframe_tests::controlnets::{Folder, controlnets};
 use dreamframe_tests::frames::{demo_engine, largest_difference, picture, pictures};
+use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
 const SIDE: u32 = 64;
@@ -285,6 +286,43 @@ fn without_a_folder_of_models_there_are_no_controlnets() {
     let refused = engine.update(&controlnets(json!([{"model_id": "edges"}]))).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotFound);
     assert!(refused.to_string().contains("no folder of models was named"), "{refused}");
+}
+
+#[test]
+fn a_file_without_a_config_tells_what_it_is_by_its_tensors() {
+    let folder = folder("alone");
+    folder.controlnet("whole", 1);
+    folder.controlnet("alone", 1);
+    let alone = folder.path().join("alone");
+    std::fs::remove_file(alone.join("config.json")).unwrap();
+    std::fs::rename(alone.join("diffusion_pytorch_model.safetensors"), alone.join("edges-fp16.safetensors")).unwrap();
+    let of = |name: &str| {
+        let mut engine = folder.engine(SIDE, plain);
+        set(&mut engine, json!([{"model_id": name}]));
+        pictures(&mut engine, 3)
+    };
+    assert!(of("alone") == of("whole"));
+    std::fs::copy(alone.join("edges-fp16.safetensors"), alone.join("more.safetensors")).unwrap();
+    let refused = folder.engine(SIDE, plain).update(&controlnets(json!([{"model_id": "alone"}]))).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+    assert!(format!("{refused:#}").contains("more.safetensors"), "{refused:#}");
+}
+
+#[test]
+fn files_of_another_layout_or_kind_are_refused_by_name() {
+    let folder = folder("layouts");
+    for (name, tensor, kind, part) in [
+        ("old", "control_model.input_hint_block.0.weight", ErrorKind::Unsupported, "original layout"),
+        ("lora", "lora_unet_down.weight", ErrorKind::BadModel, "is no ControlNet"),
+    ] {
+        let place = folder.path().join(name);
+        std::fs::create_dir_all(&place).unwrap();
+        let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+        safetensors::serialize_to_file([(tensor, view)], None, &place.join("net.safetensors")).unwrap();
+        let refused = folder.engine(SIDE, plain).update(&controlnets(json!([{"model_id": name}]))).unwrap_err();
+        assert_eq!(refused.kind(), kind);
+        assert!(format!("{refused:#}").contains(part) && format!("{refused:#}").contains(name), "{refused:#}");
+    }
 }
 
 #[test]

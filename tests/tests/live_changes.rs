@@ -83,14 +83,6 @@ fn a_failed_update_changes_nothing() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
-    let mut engine = demo_engine(SIDE, |_, _| ());
-    let refused = engine.update(&patch(r#"{"image_preprocessing": {"processors": [{"type": "blur"}]}}"#)).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unsupported);
-    assert!(refused.to_string().contains("image_preprocessing"), "{refused}");
-}
-
-#[test]
 fn a_plan_tells_the_cost_and_changes_nothing() {
     let engine = demo_engine(SIDE, |_, _| ());
     let plan = engine.plan(&patch(r#"{"width": 192, "delta": 0.5}"#)).unwrap();

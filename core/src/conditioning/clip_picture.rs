@@ -12,7 +12,7 @@ const MAX_SIDE: usize = 4096;
 const REACH: f64 = 3.0;
 /// Mean and deviation of red, green and blue in 0..1 that CLIP was trained with.
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// The filter that pictures are scaled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,15 +32,13 @@ impl History {
     }
 
     /// Takes over the frames in flight. Those at stages that there were before keep their images; stages that come new
-    /// have the newest frame's, as the stream itself does. Images of another size are forgotten.
+    /// have the newest frame's, as the stream itself does. Images of another size are forgotten. What has no room takes
+    /// over all as it is.
     pub fn take_over(&mut self, old: &mut Self) {
         let (stages, had, len) = (self.stages(), old.stages(), self.len);
-        if len != old.len {
-            return;
-        }
-        if stages == had {
+        if self.slots.is_empty() || (len, stages) == (old.len, had) {
             std::mem::swap(self, old);
-        } else if old.primed {
+        } else if len == old.len && old.primed {
             for stage in 1..stages {
                 let from = old.slot(if stage < had { stage } else { 1 });
                 self.slots[stage * len..(stage + 1) * len].copy_from_slice(&old.slots[from]);
@@ -55,8 +53,11 @@ impl History {
 
     /// Where the embedding of `stage` lies.
     fn slot(&self, stage: usize) -> std::ops::Range<usize> {
-        let stage = if self.primed { stage } else { 0 };
-        let slot = (self.head + stage) % self.stages().max(1);
+        let stages = self.stages();
+        if stages == 0 {
+            return 0..0;
+        }
+        let slot = (self.head + if self.primed { stage } else { 0 }) % stages;
         slot * self.len..(slot + 1) * self.len
     }
 
@@ -146,6 +147,15 @@ mod tests {
             let mut history = grown(history, 2, 1);
             assert_eq!(step(&mut history, 7), [7.0]);
         }
+    }
+
+    #[test]
+    fn without_room_of_its_own_it_takes_over_all() {
+        let mut old = history(2);
+        step(&mut old, 1);
+        let mut history = History::default();
+        history.take_over(&mut old);
+        assert_eq!(step(&mut history, 2), [2.0, 1.0]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::chains::Recipes;
 use super::checks::{check_model_size, step_table};
 use super::codec::Codec;
 use super::conditioning::{Conditioning, PromptKey};
@@ -14,7 +15,7 @@ use super::lora::{Lora, Merged, Wanted, lcm_notice, wanted};
 use super::models::Models;
 use super::piece::Piece;
 use super::pipeline::Pieces;
-use super::safety::{self, SafetyChecker};
+use super::safety::{self, SafetyPiece};
 use super::style::{Style, invalid};
 use super::unet::{Extras, Layout, UnetNetworks, layout, wants_negative};
 use super::workshop::{Compiler, Workshop};
@@ -23,7 +24,7 @@ use crate::conditioning::transition::Way;
 use crate::error::Result;
 use crate::exec::Constants;
 use crate::net::Shape;
-use crate::params::{Notice, StreamDiffusionParams, check_supported};
+use crate::params::{Notice, StreamDiffusionParams};
 use crate::schedule::StepTable;
 
 /// A pipeline that is being put together: each piece is taken from one that was made before, where its key is the same.
@@ -45,9 +46,9 @@ impl<'a> Assembly<'a> {
         let (workshop, params) = (self.workshop, self.params);
         let models = self.models()?;
         let loaded = &**models.get();
-        // Fields in use whose machinery is not built are refused by name, never passed over.
-        check_supported(params)?;
         check_model_size(params, loaded)?;
+        let previous: Vec<&Recipes> = self.previous.iter().map(|pieces| &pieces.recipes).collect();
+        let recipes = Recipes::new(&workshop.registry, params, &previous)?;
         let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
         let autoencoder = self.autoencoder(loaded, size.clone())?;
         let latent = autoencoder.get().latent;
@@ -97,6 +98,7 @@ impl<'a> Assembly<'a> {
             noise,
             controls,
             safety,
+            recipes,
         };
         Ok((pieces, table))
     }
@@ -224,7 +226,7 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    fn safety(&mut self, model: &ModelKey) -> Result<Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>> {
+    fn safety(&mut self, model: &ModelKey) -> Result<SafetyPiece> {
         let key = self.params.use_safety_checker.then(|| model.clone());
         Piece::reuse(self.kept(|pieces| &pieces.safety), key, |key| {
             let load = |key: &ModelKey| safety::load(self.workshop, &key.id, self.notices);

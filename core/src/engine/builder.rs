@@ -21,9 +21,12 @@ pub struct EngineBuilder {
     source: ModelSource,
     params: StreamDiffusionParams,
     options: EngineOptions,
+    registry: Registry,
     observing: bool,
     style_images: Option<Arc<dyn StyleImages>>,
     safety_checker: Option<Arc<dyn SafetyChecker>>,
+    /// In the place of the one that the options name.
+    executor: Option<Arc<dyn Executor>>,
 }
 
 impl EngineBuilder {
@@ -32,9 +35,11 @@ impl EngineBuilder {
             source: ModelSource::Demo,
             params: StreamDiffusionParams::demo(),
             options: EngineOptions::default(),
+            registry: Registry::new(),
             observing: false,
             style_images: None,
             safety_checker: None,
+            executor: None,
         }
     }
 
@@ -53,6 +58,12 @@ impl EngineBuilder {
     /// Sets what is fixed for the engine's life.
     pub fn options(mut self, options: EngineOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Sets what processors there are, with those of the host's own; the library's, if not told.
+    pub fn processors(mut self, registry: Registry) -> Self {
+        self.registry = registry;
         self
     }
 
@@ -76,31 +87,43 @@ impl EngineBuilder {
         self
     }
 
+    /// Runs networks with `executor`, whatever the options say.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.executor = Some(executor);
+        self
+    }
+
     /// Loads the model and gets everything ready for the first frame. Slow.
     ///
     /// # Errors
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, observing, style_images, safety_checker } = self;
+        let Self { source, params, mut options, registry, observing, executor, style_images, safety_checker } = self;
         params.validate()?;
         check_dtype(&options)?;
-        let executor: Arc<dyn Executor> = match options.executor {
-            ExecutorKind::Cpu => {
-                let (threads, dtype) = (threads(&options)?, options.dtype);
-                Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?)
-            }
-            ExecutorKind::Reference => Arc::new(ReferenceExecutor),
-        };
+        let executor = executor.map_or_else(|| new_executor(&options), Ok)?;
         // The environment may have named instructions for another one.
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
         let networks = ModelNetworks::new(source.clone(), executor.clone());
-        let registry = Registry::new().with_networks(Arc::new(networks));
+        let registry = registry.or_networks(Arc::new(networks));
         let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
         Engine::new(workshop, params, notices)
     }
+}
+
+fn new_executor(options: &EngineOptions) -> Result<Arc<dyn Executor>> {
+    Ok(match options.executor {
+        ExecutorKind::Cpu => {
+            let (threads, dtype) = (threads(options)?, options.dtype);
+            Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?)
+        }
+        ExecutorKind::Reference => Arc::new(ReferenceExecutor),
+    })
 }
 
 fn threads(options: &EngineOptions) -> Result<Option<NonZeroUsize>> {

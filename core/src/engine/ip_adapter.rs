@@ -231,6 +231,7 @@ impl ImageEncoder {
             let text = format!("{place} gives {width} numbers a feature, but the adapter reads {own}");
             return Err(Error::new(ErrorKind::BadModel, text));
         }
+        workshop.require_room(&component, "the image encoder of the IP-Adapter")?;
         let source = Arc::new(ClipVisionWeights::new(&config, component.weights.clone()));
         let weights = workshop.weights_through(&component, source);
         let network = Ready::compile(workshop, clip_vision_program(&config, 1, states)?, &weights)?;

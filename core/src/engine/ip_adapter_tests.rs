@@ -1,7 +1,6 @@
 //! An IP-Adapter in an engine: enabled, changed and refused while frames go on. The adapter and its image encoder are tiny
 //! ones with random weights, made to fit the demo model.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,20 +30,16 @@ fn unet() -> UnetConfig {
 
 fn write(path: &Path, specs: &[WeightSpec], seed: u64) {
     let weights = RandomWeights::new(seed, specs);
-    let bytes: BTreeMap<&str, (&[usize], Vec<u8>)> = specs
+    // Loud enough to be seen in the pictures.
+    let bytes = |spec: &WeightSpec| -> Vec<u8> {
+        let numbers = weights.read(&spec.name, &spec.shape).unwrap();
+        numbers.iter().flat_map(|number| (number * 2.0).to_le_bytes()).collect()
+    };
+    let all: Vec<Vec<u8>> = specs.iter().map(bytes).collect();
+    let views = specs
         .iter()
-        .map(|spec| {
-            // Loud enough to be seen in the pictures.
-            let numbers = weights.read(&spec.name, &spec.shape).unwrap();
-            let bytes = numbers.iter().flat_map(|number| (number * 2.0).to_le_bytes()).collect();
-            (&*spec.name, (&*spec.shape, bytes))
-        })
-        .collect();
-    let view = |(shape, bytes): &'_ (&[usize], Vec<u8>)| (shape.to_vec(), bytes.clone());
-    let owned: Vec<(&str, (Vec<usize>, Vec<u8>))> = bytes.iter().map(|(name, tensor)| (*name, view(tensor))).collect();
-    let views = owned
-        .iter()
-        .map(|(name, (shape, bytes))| (*name, TensorView::new(TensorDtype::F32, shape.clone(), bytes).unwrap()));
+        .zip(&all)
+        .map(|(spec, bytes)| (&*spec.name, TensorView::new(TensorDtype::F32, spec.shape.clone(), bytes).unwrap()));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     safetensors::serialize_to_file(views, None, path).unwrap();
 }

@@ -85,12 +85,12 @@ impl Lora {
     ) -> Result<Self> {
         let path = if params.lora_dict.contains_key(id) { "lora_dict" } else { "lcm_lora_id" };
         let without = if path == "lcm_lora_id" { ", `use_lcm_lora: false` goes without" } else { "" };
-        let advice = |error: Error| match error.kind() {
-            ErrorKind::NotFound => {
-                let text = format!("{path}: {error}; `dreamframe models fetch {id}` fetches it{without}");
-                Error::new(ErrorKind::NotFound, text)
+        let advice = |error: Error| {
+            if error.kind() != ErrorKind::NotFound {
+                return error.within(path);
             }
-            _ => error.within(path),
+            let text = format!("{path}: {error}; `dreamframe models fetch {id}` fetches it{without}");
+            Error::new(ErrorKind::NotFound, text)
         };
         let file = id.parse().and_then(|id| workshop.source.lora(&id)).map_err(advice)?;
         let LoraFile { path: place, layers, mut unknown } = LoraFile::read(&file).map_err(advice)?;

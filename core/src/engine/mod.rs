@@ -6,6 +6,7 @@
 mod assembly;
 mod builder;
 mod bytes;
+mod chains;
 mod checks;
 mod codec;
 mod conditioning;
@@ -43,6 +44,7 @@ mod workshop;
 use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
+use self::chains::{Chains, ChainsUpdate};
 use self::control::ControlState;
 use self::memory::FrameBuffers;
 pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
@@ -83,13 +85,18 @@ pub struct Engine {
     past: PastFrames,
     guard: Guard,
     buffers: FrameBuffers,
+    chains: Chains,
     control: ControlState,
     work: Work,
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
+    /// Whether there is a last clean latent.
+    has_latent: bool,
     next_id: u64,
     /// Whether each frame takes a step of the transition under way.
     steps: bool,
+    /// The newest update applied.
+    version: u64,
     notices: Vec<Notice>,
 }
 
@@ -110,6 +117,8 @@ impl Engine {
     fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
         let workshop = Arc::new(workshop);
         let pipeline = Arc::new(Pipeline::build(&workshop, params, None, None, &[], &mut notices)?);
+        let mut chains = Chains::new();
+        chains.swap(&mut ChainsUpdate::prepare(None, &pipeline));
         Ok(Self {
             filter: new_filter(&pipeline.params),
             stream: StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone())?,
@@ -119,11 +128,14 @@ impl Engine {
             past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
             guard: Guard::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
+            chains,
             control: ControlState::new(&pipeline.pieces.controls)?,
             work: Work::default(),
             last_source: None,
+            has_latent: false,
             next_id: 0,
             steps: false,
+            version: 0,
             notices,
             active: Active::Ready(pipeline),
             workshop,
@@ -233,6 +245,7 @@ impl Engine {
     /// Those of `apply`.
     pub fn swap(&mut self, prepared: &mut Prepared) -> Result<()> {
         self.check_turn(prepared)?;
+        self.version += 1;
         let pipeline = prepared.pipeline.clone();
         if prepared.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &pipeline)) {
             return Ok(());
@@ -240,7 +253,7 @@ impl Engine {
         match &mut prepared.stream {
             Some(stream) => {
                 std::mem::swap(&mut self.stream, stream);
-                self.last_source = None;
+                (self.last_source, self.has_latent) = (None, false);
             }
             None => self.stream.configure(pipeline.stream.clone())?,
         }
@@ -255,7 +268,9 @@ impl Engine {
         }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
+            (self.last_source, self.has_latent) = (None, false);
         }
+        self.chains.swap(&mut prepared.chains);
         self.control.swap(&mut prepared.control);
         let (old, new) = (self.params(), &pipeline.params);
         if old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter {
@@ -267,6 +282,11 @@ impl Engine {
         // What was in use lives on as the base of `prepared`.
         self.active = Active::Ready(pipeline);
         Ok(())
+    }
+
+    /// Says which version pictures have from now on, where somebody else counts updates.
+    pub(crate) fn set_version(&mut self, version: u64) {
+        self.version = version;
     }
 
     fn check_turn(&self, prepared: &Prepared) -> Result<()> {
@@ -292,6 +312,7 @@ impl Engine {
         self.arena = Arena::new();
         self.past = PastFrames::default();
         self.control = ControlState::default();
+        self.chains = Chains::new();
     }
 
     /// Says how the UNet's layers are done in eight bits, by what they read so far.
@@ -327,9 +348,11 @@ impl Engine {
         &self.notices
     }
 
-    /// The size of pictures in pixels: width, height.
+    /// The size of pictures in pixels: width, height. It is that of the parameters, times what processors of
+    /// `image_postprocessing` enlarge pictures by.
     pub fn size(&self) -> (u32, u32) {
-        (self.params().width, self.params().height)
+        // No side is longer than a frame's may be.
+        (self.buffers.result.width() as u32, self.buffers.result.height() as u32)
     }
 
     /// How many frames later than its frame a picture leaves.

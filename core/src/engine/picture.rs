@@ -14,8 +14,24 @@ pub struct Picture {
     pub source_id: FrameId,
     /// How it came about.
     pub kind: PictureKind,
+    /// The version of the parameters that it was made with: the newest update applied, 0 before the first.
+    pub version: u64,
     /// How long each stage took.
     pub timings: Timings,
+}
+
+impl Picture {
+    pub(super) fn new(mut frame: Frame, info: PictureInfo) -> Self {
+        let PictureInfo { id, source_id, kind, version, timings } = info;
+        frame.set_id(id);
+        Self { frame, id, source_id, kind, version, timings }
+    }
+
+    /// Gives all but the pixels.
+    pub fn info(&self) -> PictureInfo {
+        let &Self { id, source_id, kind, version, timings, .. } = self;
+        PictureInfo { id, source_id, kind, version, timings }
+    }
 }
 
 /// A picture without its pixels, which lie in the host's memory.
@@ -27,6 +43,8 @@ pub struct PictureInfo {
     pub source_id: FrameId,
     /// How it came about.
     pub kind: PictureKind,
+    /// The version of the parameters that it was made with: the newest update applied, 0 before the first.
+    pub version: u64,
     /// How long each stage took.
     pub timings: Timings,
 }

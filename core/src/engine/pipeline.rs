@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::assembly::Assembly;
+use super::chains::Recipes;
 use super::checks::check_service_size;
 use super::codec::Codec;
 use super::conditioning::Conditioning;
@@ -15,7 +16,7 @@ use super::lora::{Lora, Merged};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
-use super::safety::SafetyChecker;
+use super::safety::{SafetyChecker, SafetyPiece};
 use super::unet::UnetNetworks;
 use super::workshop::Workshop;
 use crate::conditioning::transition::Way;
@@ -50,7 +51,8 @@ pub(crate) struct Pieces {
     pub(super) constants: Piece<ConstantsKey, Vec<Constants>>,
     pub(super) noise: Piece<NoiseKey, [f32]>,
     pub(super) controls: Controls,
-    pub(super) safety: Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>,
+    pub(super) safety: SafetyPiece,
+    pub(super) recipes: Recipes,
 }
 
 impl Pipeline {
@@ -76,8 +78,7 @@ impl Pipeline {
         let way_so_far = way.as_ref();
         let mut assembly = Assembly { workshop, params: &params, way: way_so_far, previous: &previous, held, notices };
         let (pieces, table) = assembly.pieces()?;
-        let pixels = params.width as usize * params.height as usize;
-        let memory = FrameMemory::of(pieces.codec(), pieces.unet(), &pieces.controls, pixels);
+        let memory = pieces.memory((params.width as usize, params.height as usize))?;
         memory.require(base.map(|pipeline| pipeline.memory))?;
         let stream = StreamConfig {
             table: Arc::new(table),
@@ -125,6 +126,27 @@ impl Pieces {
     /// The UNet's networks.
     pub(crate) fn unet(&self) -> &UnetNetworks {
         self.unet.get()
+    }
+
+    /// The recipes of the processing chains.
+    pub(super) fn recipes(&self) -> &Recipes {
+        &self.recipes
+    }
+
+    /// What a frame of `frame` pixels, width and height, needs memory for.
+    fn memory(&self, frame: (usize, usize)) -> Result<FrameMemory> {
+        let (codec, controls) = (self.codec(), &self.controls);
+        let networks =
+            [codec.encoder.arena_len(), codec.decoder.arena_len(), self.unet().arena_len(), controls.arena_len()];
+        let picture = self.recipes.picture_size(frame)?;
+        Ok(FrameMemory {
+            arena: networks.into_iter().max().unwrap_or(0),
+            frame,
+            latent: codec.latent,
+            picture,
+            chains: self.recipes.memory(frame, picture),
+            control: controls.memory(),
+        })
     }
 
     /// What the prompt gives: its own, or what leads to it.

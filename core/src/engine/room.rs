@@ -4,7 +4,7 @@ use super::past::PastFrames;
 use super::pipeline::Pipeline;
 use super::workshop::Workshop;
 use crate::error::Result;
-use crate::exec::{Dtype, memory};
+use crate::exec::memory;
 use crate::params::StreamDiffusionParams;
 
 /// Whether a pipeline for `params` does not fit beside `base`, as far as that can be told before anything is loaded.
@@ -29,12 +29,8 @@ fn weights(workshop: &Workshop, base: &Pipeline, params: &StreamDiffusionParams)
             numbers = numbers.saturating_add(component.weights.numbers());
         }
     }
-    let each = match workshop.options.dtype {
-        Dtype::F32 => 4,
-        Dtype::Bf16 | Dtype::Int8 => 2,
-    };
     // Forms for convolutions with fewer multiplications are up to twice as large, in about half of the weights.
-    Ok(numbers.saturating_mul(each).saturating_mul(3) / 2)
+    Ok(workshop.stored_bytes(numbers).saturating_mul(3) / 2)
 }
 
 /// Bytes of scratch memory that another size needs: it grows with the pixels, or faster.

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::keys::ModelKey;
+use super::memory::numbers;
 use super::options::Flagged;
+use super::piece::Piece;
 use super::pipeline::Pipeline;
 use super::workshop::{Compiler, Workshop, save_packed};
 use crate::conditioning::clip_picture::{ClipFilter, ClipPictures};
@@ -27,6 +30,9 @@ pub trait SafetyChecker: Send + Sync + fmt::Debug {
     /// What kept it from judging; the picture then counts as flagged, and the frame fails.
     fn score(&self, image: &Image) -> Result<f32>;
 }
+
+/// What judges the pictures of a model, where anything does.
+pub(super) type SafetyPiece = Piece<Option<ModelKey>, Option<Arc<dyn SafetyChecker>>>;
 
 /// The published checker, for models that bring none of their own.
 const PUBLISHED: &str = "CompVis/stable-diffusion-safety-checker";
@@ -90,6 +96,7 @@ impl ClipSafetyChecker {
     fn load(workshop: &Workshop, component: &Component, notices: &mut Vec<Notice>) -> Result<Self> {
         let config = safety_config(&component.config)?;
         let concepts = SafetyConcepts::read(&*component.weights, config.projection_dim)?;
+        workshop.require_room(component, "the safety checker")?;
         let source = Arc::new(SafetyWeights::encoder(&config, component.weights.clone()));
         let weights = workshop.weights_through(component, source);
         let program = clip_vision_program(&config, 1, VisionStates::Projected)?;
@@ -147,14 +154,11 @@ impl Guard {
     ///
     /// `OutOfMemory`.
     pub(super) fn replacing(base: Option<&Pipeline>, pipeline: &Pipeline) -> Result<Option<Self>> {
-        let size = |pipeline: &Pipeline| {
-            let params = &pipeline.params;
-            pipeline.pieces.safety_checker().map(|_| (params.width as usize, params.height as usize))
-        };
+        let size = |pipeline: &Pipeline| pipeline.pieces.safety_checker().map(|_| pipeline.memory.picture);
         let Some((width, height)) = size(pipeline).filter(|_| base.and_then(size) != size(pipeline)) else {
             return Ok(None);
         };
-        let len = pipeline.memory.picture;
+        let len = numbers(pipeline.memory.picture);
         let mut guard = Self::default();
         guard.good.try_reserve_exact(len).map_err(|error| {
             Error::new(ErrorKind::OutOfMemory, "no memory for a picture in the place of flagged ones")

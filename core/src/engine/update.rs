@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::chains::ChainsUpdate;
+use super::checks::{check_model_size, check_service_size};
 use super::control::ControlUpdate;
 use super::memory::FrameBuffers;
 use super::past::PastFrames;
@@ -60,6 +62,20 @@ impl Workbench {
         let frees_first = cost == Some(Cost::Rebuild) && room::is_short(&self.0, &base.0, &params);
         let update = Update { cost, changes, notices };
         Ok(Plan { workbench: self.clone(), base: base.clone(), params, update, frees_first })
+    }
+
+    /// Checks what can be said of `params` (valid by themselves) without loading anything: what is fixed for this engine,
+    /// and what the model of `base` can do where it stays.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` with every violation, `Unsupported`.
+    pub(crate) fn check(&self, base: Option<&Snapshot>, params: &StreamDiffusionParams) -> Result<()> {
+        check_service_size(&self.0.options, params)?;
+        match base.filter(|base| base.params().model_id == params.model_id) {
+            Some(base) => check_model_size(params, base.0.pieces.models()),
+            None => Ok(()),
+        }
     }
 
     /// Makes all that `params` (valid by themselves) need, to come in the place of `base`, or of nothing where the engine
@@ -170,6 +186,8 @@ pub struct Prepared {
     pub(super) stream: Option<StreamBatch>,
     /// What ControlNets keep from frame to frame.
     pub(super) control: ControlUpdate,
+    /// What the processing chains lack.
+    pub(super) chains: ChainsUpdate,
 }
 
 impl Prepared {
@@ -182,12 +200,14 @@ impl Prepared {
     ) -> Result<Self> {
         let (needed, old) = (pipeline.memory, base.as_ref().map(|base| base.memory));
         let continues = base.as_ref().is_some_and(|base| pipeline.continues(base));
-        let fits = old.is_some_and(|old| (old.picture, old.latent) == (needed.picture, needed.latent));
+        let fits = old.is_some_and(|old| old.same_sizes(&needed));
         let before = base.as_ref().map(|base| &base.pieces);
         // Frames in flight are dropped where successive frames stop or begin to share a call.
         let in_flight = continues && base.as_ref().is_some_and(|base| base.stream.batched == pipeline.stream.batched);
         let roomy = old.is_some_and(|old| needed.arena <= old.arena);
+        let chains = ChainsUpdate::prepare(base.as_deref(), &pipeline);
         Ok(Self {
+            chains,
             past: PastFrames::replacing(base.as_deref(), &pipeline)?,
             guard: Guard::replacing(base.as_deref(), &pipeline)?,
             arena: (!roomy).then(|| Arena::with_room(needed.arena)).transpose()?,
@@ -211,6 +231,11 @@ impl Prepared {
     /// Gives what will be in use once it is applied.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.pipeline.clone())
+    }
+
+    /// Takes out what turned out while it was prepared.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.update.notices)
     }
 
     /// Says what it changes.

@@ -197,10 +197,10 @@ impl FrameConverter {
                 }
             }),
             PixelFormat::Rgba8 => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
-                each_pixel(from, to, |[r, g, b]| [byte(r), byte(g), byte(b), 255]);
+                each_pixel(from, to, |rgb| opaque(rgb.map(byte)));
             }),
             PixelFormat::Bgra8 => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
-                each_pixel(from, to, |[r, g, b]| [byte(b), byte(g), byte(r), 255]);
+                each_pixel(from, to, |[r, g, b]| opaque([b, g, r].map(byte)));
             }),
             PixelFormat::Rgba16F => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
                 each_pixel(from, to, |rgb| half_pixel(rgb.map(|value| span.to_unit(value))));
@@ -321,6 +321,12 @@ fn each_pixel<const N: usize>(from: &[f32], to: &mut [u8], pixel: impl Fn([f32; 
     for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(from.as_chunks::<3>().0) {
         *to = pixel(*from);
     }
+}
+
+/// An opaque pixel, put together as one number: compilers make vector instructions of that.
+fn opaque(colour: [u8; 3]) -> [u8; 4] {
+    let [a, b, c] = colour.map(u32::from);
+    (a | b << 8 | c << 16 | 255 << 24).to_le_bytes()
 }
 
 /// An opaque half-precision pixel.

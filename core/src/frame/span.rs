@@ -54,11 +54,51 @@ impl Span {
 
     /// A number of this span as a byte, to the nearest.
     pub(super) fn to_byte(self, value: f32) -> u8 {
-        (self.to_unit(value) * 255.0 + 0.5) as u8
+        truncated(self.to_unit(value) * 255.0 + 0.5)
     }
+}
+
+/// `value as u8` for 0..256, in a form that compilers turn into vector instructions, which they do not with a cast that
+/// saturates: numbers from 2^23 to 2^24 have no fraction, and their lowest bits are an integer.
+fn truncated(value: f32) -> u8 {
+    const WHOLE: f32 = 8_388_608.0;
+
+    let nearest = value + WHOLE;
+    let above = u32::from(nearest - WHOLE > value);
+    (nearest.to_bits() - above) as u8
 }
 
 /// Clamps to 0..=1; not-a-number is 0, which `f32::clamp` would let through.
 fn clamped(value: f32) -> f32 {
-    if value > 0.0 { value.min(1.0) } else { 0.0 }
+    let value = if value > 0.0 { value } else { 0.0 };
+    if value < 1.0 { value } else { 1.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncating_is_the_same_as_a_cast() {
+        for byte in 0..=255_u32 {
+            for part in [0.0, 1e-7, 0.25, 0.5 - f32::EPSILON, 0.5, 0.5 + f32::EPSILON, 0.75, 1.0 - f32::EPSILON] {
+                let value = byte as f32 + part;
+                let neighbours = [value, value.next_up(), value.next_down()];
+                for value in neighbours.into_iter().filter(|value| (0.0..256.0).contains(value)) {
+                    assert_eq!(truncated(value), value as u8, "{value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_comes_back_and_what_lies_outside_is_clamped() {
+        for span in [Span::Signed, Span::Unit] {
+            for byte in 0..=255 {
+                assert_eq!(span.to_byte(span.table()[usize::from(byte)]), byte);
+            }
+            let outside = [f32::NAN, f32::NEG_INFINITY, -2.0, 2.0, f32::INFINITY];
+            assert_eq!(outside.map(|value| span.to_byte(value)), [0, 0, 0, 255, 255]);
+        }
+    }
 }

@@ -21,6 +21,8 @@ pub(super) const NAMES: [&str; 4] = [
 ];
 /// PEFT's file of weights, and its config beside it.
 const PEFT: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
+/// Most taps of a kernel that is made of three.
+const MAX_TAPS: usize = 25;
 /// Longest config, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
 
@@ -176,7 +178,7 @@ fn weight_shape(down: &[usize], up: &[usize]) -> Option<(Vec<usize>, usize)> {
     fits.then(|| ([&[out], rest].concat(), rank))
 }
 
-/// A convolution `middle`, `[rank, inner, side, side]`, after a 1x1 one `down`, `[inner, in]`, as one: `[rank, in, side, side]`.
+/// A convolution `middle`, `[rank, rank, side, side]`, after a 1x1 one `down`, `[rank, in]`, as one: `[rank, in, side, side]`.
 fn through(
     middle: &[f32],
     middle_shape: &[usize],
@@ -185,14 +187,12 @@ fn through(
 ) -> Option<(Vec<f32>, Vec<usize>)> {
     let &[rank, inner, height, width] = middle_shape else { return None };
     let &[down_inner, channels, ref ones @ ..] = down_shape else { return None };
-    if inner != down_inner || ones.iter().any(|&one| one != 1) {
+    let taps = height.checked_mul(width).filter(|taps| (1..=MAX_TAPS).contains(taps))?;
+    // As many channels in as out: with fewer, a small file could ask for much memory.
+    if rank != inner || inner != down_inner || rank == 0 || channels == 0 || ones.iter().any(|&one| one != 1) {
         return None;
     }
-    let taps = height * width;
     let mut whole = vec![0.0; rank.checked_mul(channels)?.checked_mul(taps)?];
-    if whole.is_empty() || inner == 0 {
-        return None;
-    }
     for (whole, middle) in whole.chunks_exact_mut(channels * taps).zip(middle.chunks_exact(inner * taps)) {
         for (taps_of, down) in middle.chunks_exact(taps).zip(down.chunks_exact(channels)) {
             for (whole, &x) in whole.chunks_exact_mut(taps).zip(down) {
@@ -223,7 +223,7 @@ fn file_in(folder: &Path) -> Result<PathBuf> {
             None => Error::new(ErrorKind::NotFound, format!("{shown} has no LoRA: looked for {}", NAMES.join(", "))),
         },
         _ => Error::new(
-            ErrorKind::InvalidArgument,
+            ErrorKind::BadModel,
             format!("{shown} has several files: add the name of one to the id: {}", told(&files)),
         ),
     };

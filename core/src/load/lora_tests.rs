@@ -89,38 +89,6 @@ fn a_convolution_in_three_steps_is_one_in_two() {
 }
 
 #[test]
-fn tensors_that_do_not_fit_together_are_refused_with_their_shapes() {
-    let refused: [(&[(&str, &[usize])], &str); 10] = [
-        (
-            &[("a.lora_down.weight", &[2, 3]), ("a.lora_up.weight", &[4, 3])],
-            "\"a.lora_down.weight\" of shape [2, 3] and \"a.lora_up.weight\" of shape [4, 3]",
-        ),
-        (&[("a.lora_down.weight", &[2]), ("a.lora_up.weight", &[4, 2])], "of shape [2] and"),
-        (&[("a.lora_down.weight", &[0, 3]), ("a.lora_up.weight", &[4, 0])], "of shape [0, 3] and"),
-        (&[("a.lora_down.weight", &[2, 0]), ("a.lora_up.weight", &[4, 2])], "of shape [2, 0] and"),
-        (&[("a.lora_down.weight", &[2, 3]), ("a.lora_up.weight", &[4, 2, 3, 3])], "of shape [4, 2, 3, 3]"),
-        (
-            &[("a.lora_down.weight", &[2, 3]), ("a.lora_mid.weight", &[2, 5, 3, 3]), ("a.lora_up.weight", &[4, 2])],
-            "\"a.lora_mid.weight\" of shape [2, 5, 3, 3]",
-        ),
-        (&[("a.lora_down.weight", &[2, 3])], "\"a.lora_down.weight\" is there without what comes after it"),
-        (&[("a.lora_up.weight", &[2, 3])], "without what comes before it"),
-        (&[("a.lora_down.weight", &[2, 3]), ("a.lora_A.weight", &[2, 3])], "are the same part of one layer"),
-        (
-            &[("a.lora_down.weight", &[2, 3]), ("a.lora_up.weight", &[4, 2]), ("a.alpha", &[2])],
-            "\"a.alpha\" has shape [2], but must be one number",
-        ),
-    ];
-    for (tensors, part) in refused {
-        let error = read(tensors).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::BadModel, "{error}");
-        assert!(error.to_string().contains(part) && error.to_string().starts_with("file: "), "{part}: {error}");
-    }
-    let error = read(&[("conv_in.weight", &[2, 3])]).unwrap_err();
-    assert!(error.to_string().contains("no layer of a LoRA, but 1 other tensors: conv_in.weight"), "{error}");
-}
-
-#[test]
 fn the_file_of_a_folder_is_found_by_its_name_or_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -7,6 +7,7 @@
 //! is read (pickles) is refused.
 
 mod adapter;
+mod alone;
 mod bytes;
 mod cache;
 mod calibration;

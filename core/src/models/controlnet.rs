@@ -147,7 +147,7 @@ pub fn controlnet_program(config: &ControlNetModelConfig, shape: &ControlNetShap
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{UnetConfig, unet_program};
+    use crate::models::{UnetConfig, known, unet_program};
     use crate::net::OpKind;
 
     fn config(text: &str) -> ControlNetModelConfig {
@@ -169,6 +169,18 @@ mod tests {
                 taken.inputs_at(Rate::Frame).skip(1).map(|input| (&*input.name, taken.shape(input.value))).collect();
             assert_eq!(given, taken);
             assert_eq!(given.len(), residuals);
+        }
+    }
+
+    #[test]
+    fn every_known_model_can_have_one() {
+        for model in known::KNOWN_MODELS {
+            let unet = UnetConfig::from_json(model.unet).unwrap();
+            let config = ControlNetModelConfig::like(&unet);
+            config.check_fits(&unet, 8).unwrap();
+            let side = unet.latent_multiple();
+            let program = controlnet_program(&config, &ControlNetShape::new(1, side, side)).unwrap();
+            assert_eq!(program.outputs().len(), residual_shapes(&unet, side, side).len(), "{}", model.name);
         }
     }
 

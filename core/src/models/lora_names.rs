@@ -1,23 +1,8 @@
 //! What else the layers of a model are called, worked out from what its checkpoint calls them.
 
 use crate::net::WeightSpec;
+use crate::net::original_names::{OUTSIDE, RESNET};
 
-/// Parts of a resnet's name in the original code.
-const RESNET: [(&str, &str); 4] = [
-    ("conv1", "in_layers.2"),
-    ("conv2", "out_layers.3"),
-    ("time_emb_proj", "emb_layers.1"),
-    ("conv_shortcut", "skip_connection"),
-];
-/// Layers outside of the blocks, as diffusers and the original code call them.
-const OUTSIDE: [(&str, &str); 6] = [
-    ("conv_in", "input_blocks.0.0"),
-    ("conv_out", "out.2"),
-    ("time_embedding.linear_1", "time_embed.0"),
-    ("time_embedding.linear_2", "time_embed.2"),
-    ("add_embedding.linear_1", "label_emb.0.0"),
-    ("add_embedding.linear_2", "label_emb.0.2"),
-];
 /// The parts of an attention in the UNet and in a text encoder, and what trainers of its processor alone call them.
 const PROJECTIONS: [(&str, &str, &str); 8] = [
     (".attn", ".to_q", "to_q_lora"),
@@ -49,7 +34,7 @@ pub(super) fn other_names(name: &str, specs: &[WeightSpec]) -> impl Iterator<Ite
 /// What the original code calls a layer of the UNet: blocks are counted there over all resolutions, and each has its
 /// resnet, its transformer and what changes the resolution as parts.
 fn original_name(name: &str, specs: &[WeightSpec]) -> Option<String> {
-    if let Some((_, original)) = OUTSIDE.iter().find(|(own, _)| *own == name) {
+    if let Some((original, _)) = OUTSIDE.iter().find(|(_, own)| *own == name) {
         return Some((*original).to_owned());
     }
     if let Some(inside) = name.strip_prefix("mid_block.") {
@@ -106,7 +91,7 @@ fn rest_of<'a>(kind: &str, rest: &'a str) -> Option<&'a str> {
     if kind != "resnets" {
         return Some(rest);
     }
-    RESNET.iter().find(|(own, _)| *own == rest).map(|&(_, original)| original)
+    RESNET.iter().find(|(_, own)| *own == rest).map(|&(original, _)| original)
 }
 
 /// How many blocks the original code counts on one way through the UNet before block `block`.

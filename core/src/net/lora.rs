@@ -57,6 +57,9 @@ impl LowRank {
     /// The products of a few rows with the columns from `first` on.
     fn block(&self, ups: &[f32], first: usize, columns: usize) -> [[f32; COLUMNS]; ROWS] {
         let mut sums = [[0.0; COLUMNS]; ROWS];
+        // The last rows may be fewer.
+        let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
+        rows.iter_mut().zip(ups.chunks_exact(self.rank)).for_each(|(row, up)| *row = up);
         for (k, down) in self.down.chunks_exact(columns).enumerate() {
             let down = &down[first..];
             let mut some = [0.0; COLUMNS];
@@ -64,8 +67,9 @@ impl LowRank {
                 Some(whole) => some = *whole,
                 None => some.iter_mut().zip(down).for_each(|(x, &down)| *x = down),
             }
-            for (sums, up) in sums.iter_mut().zip(ups.chunks_exact(self.rank)) {
-                sums.iter_mut().zip(&some).for_each(|(sum, x)| *sum += up[k] * x);
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                let up = row.get(k).copied().unwrap_or(0.0);
+                sums.iter_mut().zip(&some).for_each(|(sum, x)| *sum += up * x);
             }
         }
         sums

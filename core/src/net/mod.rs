@@ -11,6 +11,7 @@ mod image_op;
 mod lora;
 mod memory;
 mod op;
+pub(crate) mod original_names;
 pub(crate) mod pages;
 pub mod plan;
 mod program;

@@ -1,4 +1,4 @@
-//! Values that are accepted and mean something else here, and values whose machinery is not built yet.
+//! Values that are accepted and mean something else here.
 
 use std::fmt;
 
@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use super::validate::{did_you_mean, nearest};
 use super::{Acceleration, Interpolation, ProcessorName, StreamDiffusionParams};
-use crate::{Error, ErrorKind, Result};
 
 /// Tells that a value was accepted, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -99,33 +98,10 @@ fn unused(path: &str, processor: ProcessorName, settings: &Map<String, Value>, o
     }
 }
 
-/// Lists what is in use in `params` and not built yet.
-pub fn unsupported(params: &StreamDiffusionParams) -> Vec<Notice> {
-    let mut out = Vec::new();
-    let mut refuse = |path: String, what: &str| out.push(Notice::new(path, format!("{what} not built yet")));
-    for (name, chain) in params.chains() {
-        if chain.is_active() {
-            refuse(format!("{name}.processors"), "has processors that run: processing chains are");
-        }
-    }
-    out
-}
-
-/// Checks that everything in use in `params` is built.
-///
-/// # Errors
-///
-/// [`ErrorKind::Unsupported`], naming every field.
-pub fn check_supported(params: &StreamDiffusionParams) -> Result<()> {
-    let missing = unsupported(params);
-    let lines: Vec<String> = missing.iter().map(Notice::to_string).collect();
-    if lines.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Unsupported, lines.join("; "))) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{ControlNetConfig, SingleProcessorConfig, Weighted};
+    use crate::params::{ControlNetConfig, Weighted};
 
     type Params = StreamDiffusionParams;
 
@@ -160,25 +136,5 @@ mod tests {
         let three = Weighted::Blend(["a", "b", "c"].map(|text| (text.to_owned(), 1.0)).to_vec());
         let params = Params { prompt: three, acceleration: Acceleration::None, ..Params::default() };
         assert_eq!(paths(&notices(&params)), ["prompt"]);
-    }
-
-    #[test]
-    fn the_defaults_need_nothing_that_is_missing() {
-        assert!(check_supported(&Params::default()).is_ok());
-    }
-
-    #[test]
-    fn everything_that_is_missing_is_named_at_once() {
-        let mut params = Params::daydream();
-        let kind = ProcessorName::LatentFeedback;
-        let processor = SingleProcessorConfig { kind, enabled: true, params: Map::new() };
-        params.latent_postprocessing.processors.push(processor);
-        let error = check_supported(&params).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        let parts = error.to_string();
-        let parts: Vec<_> = parts.split("; ").collect();
-        assert_eq!(parts.len(), 1);
-        params.latent_postprocessing.enabled = false;
-        assert!(unsupported(&params).is_empty());
     }
 }

@@ -188,6 +188,45 @@ proptest! {
     }
 
     #[test]
+    fn a_change_put_onto_its_own_base_or_result_gives_its_result(base in params(), ours in params()) {
+        for theirs in [&base, &ours] {
+            prop_assert_eq!(rebase(&base, &ours, theirs), Rebased { params: ours.clone(), complete: true });
+        }
+    }
+
+    #[test]
+    fn no_change_changes_nothing(base in params(), theirs in params()) {
+        prop_assert_eq!(rebase(&base, &base, &theirs), Rebased { params: theirs, complete: true });
+        prop_assert!(touched(&base, &base).is_empty());
+    }
+
+    #[test]
+    fn changes_of_different_places_commute(base in params(), other in params(), mask in any::<u64>()) {
+        // Two changes out of one, each with the places that the mask gives it; whole items stay on one side, as two
+        // that come in at the same place may stand in either order.
+        let bit = |place: &str| {
+            let name = place.split(['[', ']']).next().unwrap_or_default();
+            mask >> (name.bytes().map(u64::from).sum::<u64>() % 64) & 1 == 1
+        };
+        let ours = rebase_where(&base, &other, &base, bit);
+        let theirs = rebase_where(&base, &other, &base, |place| !bit(place));
+        prop_assert!(ours.complete && theirs.complete);
+        let one = rebase(&base, &ours.params, &theirs.params);
+        let two = rebase(&base, &theirs.params, &ours.params);
+        prop_assert_eq!(&one.params, &two.params);
+        prop_assert_eq!(one.params, other);
+    }
+
+    #[test]
+    fn two_changes_of_different_places_touch_different_places(base in params(), ours in params()) {
+        prop_assert_eq!(touched(&base, &ours).is_empty(), base == ours);
+        for place in touched(&base, &ours) {
+            let without = rebase_where(&base, &ours, &base, |other| other != place);
+            prop_assert!(!touched(&base, &without.params).contains(&place), "{}", place);
+        }
+    }
+
+    #[test]
     fn no_json_makes_the_reader_panic(json in any_json()) {
         if let Ok((params, _)) = Params::from_json(&json.to_string()) {
             prop_assert_eq!(params.violations(), []);

@@ -19,6 +19,7 @@ mod patch;
 mod presets;
 mod processing;
 mod processor;
+mod rebase;
 mod schema;
 mod settings;
 mod table;
@@ -38,7 +39,7 @@ use serde_json::Value;
 
 pub use acceleration::Acceleration;
 pub use allowed::Allowed;
-pub use compat::{Notice, check_supported, notices, unsupported};
+pub use compat::{Notice, notices};
 pub use controlnet::ControlNetConfig;
 pub use diff::{Change, diff, total_cost};
 pub use fields::{Cost, Dearer, FIELDS, Field, field};
@@ -49,6 +50,8 @@ pub use known::DEMO_MODEL;
 pub use patch::ParamsPatch;
 pub use processing::{ProcessingConfig, SingleProcessorConfig};
 pub use processor::ProcessorName;
+pub use rebase::{Rebased, rebase};
+pub(crate) use rebase::{covers, rebase_where, touched};
 pub use schema::schema;
 pub use settings::{
     BlurSettings, CannySettings, DepthSettings, DepthTensorrtSettings, ExternalSettings, FeedbackSettings, FlowOutput,

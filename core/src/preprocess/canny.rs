@@ -99,15 +99,13 @@ impl Canny {
         let (left, right) = (&here[..width], &here[2..]);
         let (below_left, below_right) = (&below[..width], &below[2..]);
         let (above, below) = (&above[1..], &below[1..]);
-        for x in 0..width {
+        for (x, ((across, down), strength)) in across.iter_mut().zip(down).zip(strength).enumerate() {
             let at = |row: &[u8]| i16::from(row[x]);
-            let gradient_x =
-                at(above_right) - at(above_left) + 2 * (at(right) - at(left)) + at(below_right) - at(below_left);
-            let gradient_y =
-                at(below_left) - at(above_left) + 2 * (at(below) - at(above)) + at(below_right) - at(above_right);
-            across[x] = gradient_x;
-            down[x] = gradient_y;
-            strength[x] = i32::from(gradient_x.abs()) + i32::from(gradient_y.abs());
+            let corners = at(below_right) - at(above_left);
+            let others = at(above_right) - at(below_left);
+            *across = corners + others + 2 * (at(right) - at(left));
+            *down = corners - others + 2 * (at(below) - at(above));
+            *strength = i32::from(across.abs()) + i32::from(down.abs());
         }
     }
 

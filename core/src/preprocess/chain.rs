@@ -48,8 +48,15 @@ pub struct Chain {
 #[derive(Debug)]
 struct Entry {
     recipe: Recipe,
-    /// None in an update, for a processor that goes on.
-    processor: Option<Box<dyn Preprocessor>>,
+    processor: Source,
+}
+
+/// Where the processor of an entry is.
+#[derive(Debug)]
+enum Source {
+    Started(Box<dyn Preprocessor>),
+    /// In this place of the chain that is updated.
+    GoesOn(usize),
 }
 
 /// A chain's next processors: those that it does not have are started, the others go on.
@@ -61,13 +68,22 @@ pub struct ChainUpdate {
 }
 
 impl ChainUpdate {
-    /// Starts what `new` needs and a chain of `old` does not have. Processors are matched by their place.
+    /// Starts what `new` needs and a chain of `old` does not have. The first processor of a kind in `new` goes on from the
+    /// first one of that kind in `old`, the second from the second, and so on.
     pub fn prepare(old: &[Recipe], new: &[Recipe]) -> Self {
-        let entry = |(place, recipe): (usize, &Recipe)| {
-            let goes_on = old.get(place).is_some_and(|old| recipe.continues(old));
-            Entry { recipe: recipe.clone(), processor: (!goes_on).then(|| recipe.start()) }
+        let mut taken = vec![false; old.len()];
+        let entry = |recipe: &Recipe| {
+            let place = (0..old.len()).find(|&place| !taken[place] && recipe.continues(&old[place]));
+            let processor = match place {
+                Some(place) => {
+                    taken[place] = true;
+                    Source::GoesOn(place)
+                }
+                None => Source::Started(recipe.start()),
+            };
+            Entry { recipe: recipe.clone(), processor }
         };
-        Self { entries: new.iter().enumerate().map(entry).collect() }
+        Self { entries: new.iter().map(entry).collect() }
     }
 }
 
@@ -93,26 +109,28 @@ impl Chain {
     /// Takes the processors of `update`, and leaves in it those that are gone. Processors that go on keep what they
     /// remember, and take their new settings.
     pub fn update(&mut self, update: &mut ChainUpdate) {
-        for (place, entry) in update.entries.iter_mut().enumerate() {
-            if entry.processor.is_some() {
-                continue;
-            }
+        for (next, entry) in update.entries.iter_mut().enumerate() {
+            let Source::GoesOn(place) = entry.processor else { continue };
             let old = self.entries.get_mut(place).filter(|old| entry.recipe.continues(&old.recipe));
-            entry.processor = match old.and_then(|old| old.processor.take()) {
-                Some(mut processor) => {
-                    processor.configure(entry.recipe.settings());
-                    Some(processor)
-                }
+            let old = old.map(|old| std::mem::replace(&mut old.processor, Source::GoesOn(next)));
+            let mut processor = match old {
+                Some(Source::Started(processor)) => processor,
                 // What the update was prepared for is not what is here any more.
-                None => Some(entry.recipe.start()),
+                Some(Source::GoesOn(_)) | None => entry.recipe.start(),
             };
+            processor.configure(entry.recipe.settings());
+            entry.processor = Source::Started(processor);
         }
         std::mem::swap(&mut self.entries, &mut update.entries);
     }
 
     /// Makes every processor forget earlier frames.
     pub fn reset(&mut self) {
-        self.entries.iter_mut().filter_map(|entry| entry.processor.as_mut()).for_each(|processor| processor.reset());
+        for entry in &mut self.entries {
+            if let Source::Started(processor) = &mut entry.processor {
+                processor.reset();
+            }
+        }
     }
 
     /// Takes `input` through all processors; without any it is the result.
@@ -125,9 +143,9 @@ impl Chain {
         let mut size = context.size;
         let last = entries.len().saturating_sub(1);
         for (place, Entry { recipe, processor }) in entries.iter_mut().enumerate() {
-            let Some(processor) = processor else { continue };
+            let Source::Started(processor) = processor else { continue };
             let input = if place == 0 { input } else { &*from };
-            let run = processor.run(input, context, to);
+            let run = processor.run(input, &Context { size, ..*context }, to);
             run.map_err(|error| error.within(format_args!("processor {:?}", recipe.name().name())))?;
             let free = *kind == ChainKind::Control && place == last;
             if !free && to.channels() != input.channels() {

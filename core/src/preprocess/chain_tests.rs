@@ -114,12 +114,14 @@ fn what_stays_keeps_its_memory_and_takes_new_settings() {
     assert_eq!(first(&mut chain, 0.0), 1.5 + 1.0);
     assert_eq!(counter.started.load(Ordering::Relaxed), 2);
 
-    // In another place it starts anew; what is gone is handed back.
+    // Behind something new the first one goes on; the second, which is gone, is handed back.
     let newest = [passing, counting(1.0)];
     let mut update = ChainUpdate::prepare(&new, &newest);
     chain.update(&mut update);
-    assert_eq!(update.entries.iter().filter(|entry| entry.processor.is_some()).count(), 1);
-    assert_eq!(first(&mut chain, 0.0), 2.0);
+    let gone = update.entries.iter().filter(|entry| matches!(entry.processor, Source::Started(_)));
+    assert_eq!(gone.count(), 1);
+    assert_eq!(counter.started.load(Ordering::Relaxed), 2);
+    assert_eq!(first(&mut chain, 0.0), 4.0);
     chain.reset();
     assert_eq!(first(&mut chain, 0.0), 1.0);
 }

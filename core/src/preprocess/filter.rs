@@ -13,8 +13,10 @@ impl Border {
     /// The place inside of `0..len` that `place` stands for, if any.
     fn inside(self, place: isize, len: usize) -> Option<usize> {
         let last = len as isize - 1;
+        if (0..=last).contains(&place) {
+            return Some(place as usize);
+        }
         match self {
-            _ if (0..=last).contains(&place) => Some(place as usize),
             Self::Zero => None,
             Self::Reflect if last <= 0 => Some(0),
             Self::Reflect => {

@@ -36,6 +36,7 @@ pub use self::annotated::Annotated;
 pub use self::chain::{Chain, ChainKind, ChainUpdate};
 pub use self::image::Image;
 pub use self::registry::{Factory, Networks, Recipe, Registry};
+pub(crate) use self::resize::{Interpolation, Resizer};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Makes an image out of an image, or a latent out of a latent; on the frame path.
@@ -61,7 +62,8 @@ pub struct Context<'a> {
     /// What came out the frame before: the last picture, `[height, width, 3]` in 0..1, or in a latent chain the last
     /// clean latent; none before the first picture, or after a change of size.
     pub previous: Option<&'a Image>,
-    /// The stream's size in pixels, width and height; in a latent chain, that of the latent.
+    /// The size, width and height, that the input is to have here: the stream's, but for what enlarged a picture before; in
+    /// a latent chain, that of the latent.
     pub size: (usize, usize),
 }
 

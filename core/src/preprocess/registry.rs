@@ -63,6 +63,12 @@ impl Registry {
         self
     }
 
+    /// Takes `networks` where nobody else brings any.
+    pub(crate) fn or_networks(mut self, networks: Arc<dyn Networks>) -> Self {
+        self.networks.get_or_insert(networks);
+        self
+    }
+
     /// Gives the same with networks that are laid out for a stream of `size`, width and height.
     #[must_use]
     pub fn sized(&self, size: (usize, usize)) -> Self {

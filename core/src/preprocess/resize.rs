@@ -4,7 +4,7 @@ use super::Image;
 
 /// How pixels in between are worked out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interpolation {
+pub(crate) enum Interpolation {
     /// The pixel whose place, scaled, is the next lower one.
     Nearest,
     /// From two pixels in each direction; nothing is averaged where the image shrinks.
@@ -17,7 +17,7 @@ pub(super) enum Interpolation {
 
 /// Brings images to another size, and keeps its tables and memory from call to call.
 #[derive(Debug, Default)]
-pub(super) struct Resizer {
+pub(crate) struct Resizer {
     columns: Taps,
     rows: Taps,
     /// The image with its rows resized, but not its columns.
@@ -26,7 +26,7 @@ pub(super) struct Resizer {
 
 impl Resizer {
     /// Makes `output` of `from`, `width` x `height` pixels with the channels of `from`.
-    pub(super) fn resize(&mut self, how: Interpolation, from: &Image, size: (usize, usize), output: &mut Image) {
+    pub(crate) fn resize(&mut self, how: Interpolation, from: &Image, size: (usize, usize), output: &mut Image) {
         let (width, height) = size;
         let channels = from.channels();
         output.resize(width, height, channels);

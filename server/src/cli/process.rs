@@ -70,7 +70,6 @@ pub(super) fn run(args: &Args) -> Result {
     let mut options = args.engine.options()?;
     options.allow_any_size = args.allow_any_size;
     options.fit = args.fit.into();
-    let size = (params.width, params.height);
     let source = ModelSource::from(args.models.as_str());
     let mut engine = Engine::builder().models(source).params(params).options(options).build()?;
     for notice in engine.notices() {
@@ -78,6 +77,7 @@ pub(super) fn run(args: &Args) -> Result {
             notices.push(notice.clone());
         }
     }
+    let size = engine.size();
     let output = media::Output {
         width: size.0,
         height: size.1,

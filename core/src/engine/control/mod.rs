@@ -112,7 +112,7 @@ impl<'a> Loaded<'a> {
         for (index, config) in wanted {
             let kept = around.previous.iter().flat_map(|controls| &controls.nets).map(|control| &control.net);
             let net = Piece::reuse(kept, NetKey::of(config), |key| {
-                ControlNet::load(around.workshop, key, index).map(Arc::new)
+                ControlNet::load(around.workshop, key, around.models, index).map(Arc::new)
             });
             let net = net.and_then(|net| {
                 net.get().check_fits(around.models)?;

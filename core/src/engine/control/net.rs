@@ -9,6 +9,7 @@ use super::super::workshop::{Compiler, Workshop, save_packed};
 use super::Told;
 use crate::error::{Error, ErrorKind, Result, Violation};
 use crate::exec::{Arena, Constants, Network};
+use crate::load::{Component, ModelSource, RandomWeights};
 use crate::models::{ControlNetModelConfig, ControlNetShape, controlnet_embedding_program, controlnet_program};
 use crate::net::{Program, Shape, Weights};
 use crate::params::{ControlNetConfig, Notice};
@@ -27,6 +28,9 @@ impl NetKey {
     }
 }
 
+/// What diffusers calls these networks.
+const CLASS: &str = "ControlNetModel";
+
 /// A ControlNet whose weights are there. Shared by every pipeline that uses it.
 #[derive(Debug)]
 pub(super) struct ControlNet {
@@ -37,21 +41,29 @@ pub(super) struct ControlNet {
 }
 
 impl ControlNet {
-    /// Loads what `key` names; `index` is its place in the parameters.
+    /// Loads what `key` names for the model in use; `index` is its place in the parameters.
     ///
     /// # Errors
     ///
     /// `NotFound`, `BadModel`, `Unsupported`, and `InvalidParams` for channels that contradict its own.
-    pub(super) fn load(workshop: &Workshop, key: &NetKey, index: usize) -> Result<Self> {
-        let component = workshop.source.component(&key.id.parse()?)?;
+    pub(super) fn load(workshop: &Workshop, key: &NetKey, models: &Models, index: usize) -> Result<Self> {
+        if let ModelSource::Random(_) = workshop.source {
+            return Self::random(key, models);
+        }
+        let folder = workshop.source.find(&key.id.parse()?)?;
+        let alone = Component::without_config(&folder, CLASS)?;
+        let has_config = alone.is_none();
+        let component = alone.map_or_else(|| Component::folder(&folder), Ok)?;
         let original = |name: &str| name.starts_with("control_model.") || name.starts_with("input_hint_block.");
         if component.weights.names().any(original) {
             let text = "its tensors have the names of the original layout (control_model.…); bring it as diffusers' \
                         `ControlNetModel.from_single_file(…).save_pretrained(…)` writes it";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        let config =
-            ControlNetModelConfig::from_json(&component.config).map_err(|error| error.within("config.json"))?;
+        let config = match has_config {
+            true => ControlNetModelConfig::from_json(&component.config).map_err(|error| error.within("config.json"))?,
+            false => ControlNetModelConfig::of_weights(&models.unet, &*component.weights)?,
+        };
         let channels = config.channels(key.channels.map(|channels| channels as usize)).map_err(|error| {
             let path = format!("controlnets[{index}].conditioning_channels");
             Error::invalid_params(vec![Violation { path, message: error.to_string() }])
@@ -60,6 +72,16 @@ impl ControlNet {
             component.weights.check(program.weights()).require()?;
         }
         Ok(Self { config, channels, weights: workshop.weights(&component) })
+    }
+
+    /// One of full size with random weights, whatever it is called: what a frame costs does not depend on what the weights
+    /// say.
+    fn random(key: &NetKey, models: &Models) -> Result<Self> {
+        let config = ControlNetModelConfig::like(&models.unet);
+        let channels = config.channels(key.channels.map(|channels| channels as usize))?;
+        let programs = smallest(&config, channels)?;
+        let weights = RandomWeights::new(3, programs.iter().flat_map(Program::weights));
+        Ok(Self { config, channels, weights: Weights::new(Arc::new(weights)) })
     }
 
     /// Checks that it can be used with a model.

@@ -3,6 +3,7 @@
 use super::images::goes_on;
 use super::{Control, Controls};
 use crate::control::{History, Residuals};
+use crate::engine::chains::to_unit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Arena;
 use crate::preprocess::{Chain, ChainKind, ChainUpdate, Context, Image};
@@ -37,6 +38,7 @@ pub(crate) struct ControlUpdate {
     /// For each network its place before.
     nets: Vec<Option<usize>>,
     keeps_residuals: bool,
+    keeps_buffers: bool,
     /// Whether frames in flight go on.
     continues: bool,
 }
@@ -75,11 +77,16 @@ impl ControlState {
         if update.keeps_residuals {
             std::mem::swap(&mut state.residuals, &mut self.residuals);
         }
+        if update.keeps_buffers {
+            std::mem::swap(&mut state.gathered, &mut self.gathered);
+            std::mem::swap(&mut state.frame, &mut self.frame);
+            std::mem::swap(&mut state.previous, &mut self.previous);
+        }
         std::mem::swap(self, state);
     }
 
     /// Makes the control images of a frame and embeds them, for the networks that count. `frame` and `previous`, the
-    /// picture before, are `[height, width, 3]` in -1..1.
+    /// picture before, are in -1..1.
     ///
     /// # Errors
     ///
@@ -87,8 +94,8 @@ impl ControlState {
     pub(crate) fn observe(
         &mut self,
         controls: &Controls,
-        frame: &[f32],
-        previous: Option<&[f32]>,
+        frame: &Image,
+        previous: Option<&Image>,
         arena: &mut Arena,
         work: &mut Work,
     ) -> Result<()> {
@@ -96,9 +103,9 @@ impl ControlState {
             return Ok(());
         }
         let size = controls.size;
-        fill(&mut self.frame, frame, size);
+        to_unit(frame, &mut self.frame);
         let previous = previous.filter(|_| controls.images.iter().any(Option::is_some)).map(|previous| {
-            fill(&mut self.previous, previous, size);
+            to_unit(previous, &mut self.previous);
             &self.previous
         });
         let context = Context { previous, size };
@@ -163,8 +170,16 @@ impl ControlUpdate {
         });
         let place = |control: &Control| old.nets.iter().position(|other| other.net.key() == control.net.key());
         let nets: Vec<Option<usize>> = new.nets.iter().map(|control| place(control).filter(|_| continues)).collect();
-        let histories = new.nets.iter().map(|control| {
-            let history = History::with_room(control.networks.get().embedding_len, new.kept_images)?;
+        let shape =
+            |controls: &Controls, control: &Control| (control.networks.get().embedding_len, controls.kept_images);
+        let histories = new.nets.iter().zip(&nets).map(|(control, from)| {
+            let before = from.and_then(|place| old.nets.get(place)).map(|before| shape(old, before));
+            let (len, stages) = shape(new, control);
+            // What stays as it is takes no memory, however often a number changes.
+            let history = match before == Some((len, stages)) {
+                true => History::default(),
+                false => History::with_room(len, stages)?,
+            };
             Ok(NetState { history })
         });
         let room = |controls: &Controls| (controls.residual_lens.clone(), controls.rows, controls.nets.len() > 1);
@@ -173,26 +188,20 @@ impl ControlUpdate {
             true => Residuals::default(),
             false => Residuals::with_room(new.residual_lens.clone(), new.rows, new.nets.len())?,
         };
-        let state = ControlState {
+        let mut state = ControlState {
             images: chains.collect(),
             nets: histories.collect::<Result<_>>()?,
             residuals,
-            gathered: vec![0.0; new.gathered_len()],
-            frame: Image::new(),
-            previous: Image::new(),
+            ..ControlState::default()
         };
-        let mut update = Self { state, images, nets, keeps_residuals, continues };
-        let (width, height) = new.size;
-        update.state.frame.resize(width, height, 3);
-        update.state.previous.resize(width, height, 3);
+        let keeps_buffers = (old.size, old.gathered_len()) == (new.size, new.gathered_len());
+        if !keeps_buffers {
+            let (width, height) = new.size;
+            state.gathered = vec![0.0; new.gathered_len()];
+            state.frame.resize(width, height, 3);
+            state.previous.resize(width, height, 3);
+        }
+        let update = Self { state, images, nets, keeps_residuals, keeps_buffers, continues };
         Ok(update)
-    }
-}
-
-/// Turns numbers in -1..1 into an image in 0..1.
-fn fill(image: &mut Image, signed: &[f32], (width, height): (usize, usize)) {
-    image.resize(width, height, 3);
-    for (to, from) in image.pixels_mut().iter_mut().zip(signed) {
-        *to = from * 0.5 + 0.5;
     }
 }

@@ -10,6 +10,7 @@ use super::family::Family;
 use super::keys::{Keys, Modules, NORM_GROUPS, check_groups, untold};
 use super::{Part, UNET};
 use crate::error::Result;
+use crate::net::original_names::{OUTSIDE, RESNET};
 
 /// Heads of every attention in Stable Diffusion 1.x.
 const HEADS: usize = 8;
@@ -17,24 +18,6 @@ const HEADS: usize = 8;
 const HEAD_WIDTH: usize = 64;
 /// Numbers about the picture that SDXL is told.
 const TIME_IDS: usize = 6;
-
-const ENDS: [(&str, &str); 7] = [
-    ("time_embed.0", "time_embedding.linear_1"),
-    ("time_embed.2", "time_embedding.linear_2"),
-    ("label_emb.0.0", "add_embedding.linear_1"),
-    ("label_emb.0.2", "add_embedding.linear_2"),
-    ("input_blocks.0.0", "conv_in"),
-    ("out.0", "conv_norm_out"),
-    ("out.2", "conv_out"),
-];
-const RESNET: [(&str, &str); 6] = [
-    ("in_layers.0", "norm1"),
-    ("in_layers.2", "conv1"),
-    ("emb_layers.1", "time_emb_proj"),
-    ("out_layers.0", "norm2"),
-    ("out_layers.3", "conv2"),
-    ("skip_connection", "conv_shortcut"),
-];
 
 /// One resolution: its channels, and of each resnet how many layers the transformer after it has (0 for none).
 #[derive(Debug, Default, PartialEq)]
@@ -65,7 +48,7 @@ pub(super) fn part(family: Family, pooled: Option<usize>, all: &HashMap<String, 
         up: vec![Level::default()],
         transformer: None,
     };
-    for (old, new) in ENDS {
+    for (old, new) in OUTSIDE {
         layout.modules.add(old, new);
     }
     layout.read_down()?;

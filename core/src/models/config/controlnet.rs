@@ -5,6 +5,7 @@ use serde_json::json;
 use super::reader::Reader;
 use super::{BlockConfig, MAX_BLOCKS, MAX_CHANNELS, UnetConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::WeightSource;
 
 /// What a ControlNet looks like: the first half of a UNet, and what brings a control image to its size.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,39 @@ impl ControlNetModelConfig {
                 1..=MAX_CHANNELS,
             )?,
         })
+    }
+
+    /// Tells what a ControlNet without a config is, from the shapes of its tensors: the half of `unet` that it must be a
+    /// copy of to be of any use, and what is its own.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` where the tensors are no ControlNet's.
+    pub fn of_weights(unet: &UnetConfig, weights: &dyn WeightSource) -> Result<Self> {
+        let shape = |layer: &str| match weights.shape(&format!("controlnet_cond_embedding.{layer}.weight")).as_deref() {
+            Some(&[c_out, c_in, ..]) => Some((c_out, c_in)),
+            Some(_) | None => None,
+        };
+        let Some((first, channels)) = shape("conv_in") else {
+            let text =
+                "is no ControlNet: it has no config.json, and no tensor controlnet_cond_embedding.conv_in.weight";
+            return Err(Error::new(ErrorKind::BadModel, text));
+        };
+        let halving = (0..MAX_BLOCKS - 1).map_while(|i| shape(&format!("blocks.{}", 2 * i + 1)));
+        Ok(Self {
+            conditioning_channels: Some(channels),
+            embedding_channels: std::iter::once(first).chain(halving.map(|(c_out, _)| c_out)).collect(),
+            ..Self::like(unet)
+        })
+    }
+
+    /// What a ControlNet of `unet` is like, as far as nothing else is known of it.
+    pub fn like(unet: &UnetConfig) -> Self {
+        Self {
+            half: UnetConfig { up: Vec::new(), ..unet.clone() },
+            conditioning_channels: None,
+            embedding_channels: EMBEDDING_CHANNELS.to_vec(),
+        }
     }
 
     /// Counts the channels of the control image: the file's, or else those `given`, or else 3.

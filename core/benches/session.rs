@@ -1,0 +1,264 @@
+//! What a session adds to an engine, and how steady its pictures come while parameters change.
+//!
+//! `cargo bench -p dreamframe --features internals --bench session -- [calls|latency|rate|gaps]...`
+//!
+//! Without arguments, all four:
+//! - `calls`: how long `submit` (without the copy) and `poll` take while the engine is busy with the demo model;
+//! - `latency`: from `submit` to the picture, with networks that do nothing;
+//! - `rate`: frames a second through session, filter and conversion, with networks that do nothing;
+//! - `gaps`: times between two pictures of the demo model at a steady pace, while parameters change.
+
+#![allow(clippy::print_stdout, reason = "a bench prints its table")]
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dreamframe::exec::null::NullExecutor;
+use dreamframe::frame::FramePool;
+use dreamframe::{
+    Cost, Engine, EngineOptions, FrameView, Outcome, ParamsPatch, PixelFormat, Result, SessionHandle, SessionOptions,
+    StreamDiffusionParams,
+};
+
+/// Longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn main() -> Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wants = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    if wants("calls") {
+        calls()?;
+    }
+    if wants("latency") {
+        latency()?;
+    }
+    if wants("rate") {
+        rate()?;
+    }
+    if wants("gaps") {
+        gaps()?;
+    }
+    Ok(())
+}
+
+/// The demo model at `side`, or nothing in its place.
+fn engine(side: u32, null: bool, change: impl FnOnce(&mut StreamDiffusionParams)) -> Result<Engine> {
+    let mut params = StreamDiffusionParams { width: side, height: side, ..StreamDiffusionParams::demo() };
+    change(&mut params);
+    let mut options = EngineOptions::default();
+    options.allow_any_size = true;
+    // One core is the host's.
+    options.threads = Some(thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)));
+    let builder = Engine::builder().params(params).options(options);
+    if null { builder.executor(Arc::new(NullExecutor)) } else { builder }.build()
+}
+
+/// Noise, another one for every `index`.
+fn pixels(side: u32, index: u32) -> Vec<u8> {
+    let mut state = index.wrapping_mul(2_654_435_761) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..side * side * 4).map(|_| next()).collect()
+}
+
+/// The values at the middle, at 99 of 100, and the largest.
+fn spread(mut times: Vec<Duration>) -> [Duration; 3] {
+    times.sort_unstable();
+    let at = |part: f64| times.get(((times.len() as f64 - 1.0) * part).round() as usize).copied().unwrap_or_default();
+    [at(0.5), at(0.99), at(1.0)]
+}
+
+fn print_spread(what: &str, times: Vec<Duration>) {
+    let n = times.len();
+    let [p50, p99, most] = spread(times).map(|time| time.as_secs_f64() * 1e6);
+    println!("{what:<44} {p50:>10.1} {p99:>10.1} {most:>10.1} {n:>8}");
+}
+
+fn head(what: &str) {
+    println!("\n{what:<44} {:>10} {:>10} {:>10} {:>8}", "p50 us", "p99 us", "most us", "n");
+}
+
+fn calls() -> Result<()> {
+    const CALLS: u32 = 3000;
+
+    let session = engine(512, false, |_| ())?.start(SessionOptions::default())?;
+    let handle = session.handle();
+    let (pool, source) = (FramePool::new(4), pixels(512, 1));
+    let view = FrameView::packed(PixelFormat::Rgba8, 512, 512, &source)?;
+    let (mut copies, mut submits, mut polls) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..CALLS {
+        let start = Instant::now();
+        let frame = pool.copy(&view)?;
+        copies.push(start.elapsed());
+        let start = Instant::now();
+        handle.submit_frame(frame)?;
+        submits.push(start.elapsed());
+        let start = Instant::now();
+        let picture = handle.poll();
+        polls.push(start.elapsed());
+        drop(picture);
+        thread::sleep(Duration::from_millis(2));
+    }
+    head("calls, engine busy with the demo model at 512");
+    print_spread("submit, besides the copy (asked: p99 50)", submits);
+    print_spread("poll (asked: p99 50)", polls);
+    print_spread("the copy of a frame", copies);
+    println!("pictures made meanwhile: {}", handle.stats().computed.total);
+    session.stop(LIMIT).map(drop)
+}
+
+fn latency() -> Result<()> {
+    const FRAMES: u32 = 1500;
+
+    let session = engine(512, true, |_| ())?.start(SessionOptions::default())?;
+    let handle = session.handle();
+    let sources: Vec<_> = (0..4).map(|index| pixels(512, index)).collect();
+    head("from submit to picture, networks that do nothing, 512x512");
+    for (what, pause) in [("one after the other (asked: p99 5000)", 0), ("60 a second (asked: p99 5000)", 16)] {
+        let mut times = Vec::new();
+        for source in sources.iter().cycle().take(FRAMES as usize) {
+            let start = Instant::now();
+            handle.submit(&FrameView::packed(PixelFormat::Rgba8, 512, 512, source)?)?;
+            drop(handle.wait(LIMIT));
+            times.push(start.elapsed());
+            thread::sleep(Duration::from_millis(pause));
+        }
+        print_spread(what, times);
+    }
+    session.stop(LIMIT).map(drop)
+}
+
+fn rate() -> Result<()> {
+    const SECONDS: u64 = 5;
+
+    // The filter compares every frame and, at this threshold, skips none.
+    let engine = engine(512, true, |params| {
+        params.enable_similar_image_filter = true;
+        params.similar_image_filter_threshold = 1.0;
+    })?;
+    let session = engine.start(SessionOptions::default())?;
+    let handle = session.handle();
+    let sources: Vec<_> = (0..4).map(|index| pixels(512, index)).collect();
+    let start = Instant::now();
+    let mut pictures = 0_u32;
+    for (source, index) in sources.iter().cycle().zip(0_u32..) {
+        handle.submit(&FrameView::packed(PixelFormat::Rgba8, 512, 512, source)?)?;
+        // Two are on their way, so that one is copied while the other is worked on; now and then one is replaced.
+        if !index.is_multiple_of(64) {
+            pictures += u32::from(handle.wait(LIMIT).is_some());
+        }
+        if start.elapsed().as_secs() >= SECONDS {
+            break;
+        }
+    }
+    let stats = handle.stats();
+    let rate = stats.computed.total as f64 / start.elapsed().as_secs_f64();
+    println!("\nframes a second, networks that do nothing, filter on, 512x512 (asked: 1000): {rate:.0}");
+    println!("submitted {}, dropped {}, pictures taken {pictures}", stats.submitted.total, stats.dropped.total);
+    for stage in stats.stages {
+        println!("  {:<12} p50 {:>8.0} us, p95 {:>8.0} us", stage.name, stage.micros.median, stage.micros.p95);
+    }
+    session.stop(LIMIT).map(drop)
+}
+
+/// A change that is made while frames go on, and the larger of the sides before and after.
+struct Scenario {
+    what: &'static str,
+    patch: &'static str,
+    side: u32,
+}
+
+fn gaps() -> Result<()> {
+    const SCENARIOS: [Scenario; 5] = [
+        Scenario { what: "nothing", patch: "{}", side: 256 },
+        Scenario { what: "another prompt", patch: r#"{"prompt": "moonlit night"}"#, side: 256 },
+        Scenario { what: "another number of rows", patch: r#"{"t_index_list": [30, 38, 44]}"#, side: 256 },
+        Scenario { what: "another model", patch: r#"{"model_id": "another"}"#, side: 256 },
+        Scenario { what: "another size", patch: r#"{"width": 320, "height": 320}"#, side: 320 },
+    ];
+    println!("\ngaps between pictures of the demo model, in frame intervals (asked: longest 2)");
+    println!(
+        "{:<26} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7} {:>8} {:>8}",
+        "change", "cost", "interval", "<1.25", "<1.5", "<2", "more", "longest", "ready in"
+    );
+    SCENARIOS.iter().try_for_each(gap)
+}
+
+fn gap(scenario: &Scenario) -> Result<()> {
+    const BEFORE: u32 = 40;
+    const AFTER: u32 = 120;
+
+    let moments = Arc::new(Mutex::new(Vec::new()));
+    let noted = moments.clone();
+    let mut options = SessionOptions::default();
+    options.on_picture = Some(Box::new(move |handle, _| {
+        drop(handle.poll());
+        if let Ok(mut moments) = noted.lock() {
+            moments.push(Instant::now());
+        }
+    }));
+    let interval = sustained(scenario)?;
+    let session = engine(256, false, |_| ())?.start(options)?;
+    let handle = session.handle();
+    let source = pixels(256, 3);
+    let view = FrameView::packed(PixelFormat::Rgba8, 256, 256, &source)?;
+    pace(&handle, &view, interval, BEFORE)?;
+    let start = Instant::now();
+    let ticket = handle.update(&ParamsPatch::from_json(scenario.patch)?)?;
+    let mut ready = None;
+    for _ in 0..AFTER {
+        pace(&handle, &view, interval, 1)?;
+        if ready.is_none() && matches!(handle.wait_for(&ticket, Duration::ZERO), Ok(Outcome::Applied)) {
+            ready = Some(start.elapsed());
+        }
+    }
+    drop(session.stop(LIMIT)?);
+    let moments = moments.lock().map(|moments| moments.clone()).unwrap_or_default();
+    // The first pictures warm caches.
+    let gaps = moments.iter().skip(10).zip(moments.iter().skip(11));
+    let gaps: Vec<f64> = gaps.map(|(a, b)| (*b - *a).as_secs_f64() / interval.as_secs_f64()).collect();
+    let within = |low: f64, high: f64| gaps.iter().filter(|gap| (low..high).contains(*gap)).count();
+    println!(
+        "{:<26} {:>8} {:>6.1}ms {:>7} {:>7} {:>7} {:>7} {:>8.2} {:>6.0}ms",
+        scenario.what,
+        ticket.cost.map_or("", Cost::name),
+        interval.as_secs_f64() * 1e3,
+        within(0.0, 1.25),
+        within(1.25, 1.5),
+        within(1.5, 2.0),
+        within(2.0, f64::INFINITY),
+        gaps.iter().copied().fold(0.0, f64::max),
+        ready.unwrap_or_default().as_secs_f64() * 1e3,
+    );
+    Ok(())
+}
+
+/// Submits `count` frames, one every `interval`.
+fn pace(handle: &SessionHandle, view: &FrameView<'_>, interval: Duration, count: u32) -> Result<()> {
+    for _ in 0..count {
+        let start = Instant::now();
+        handle.submit(view)?;
+        thread::sleep(interval.saturating_sub(start.elapsed()));
+    }
+    Ok(())
+}
+
+/// A pace that the machine holds before and after the change, with a third to spare.
+fn sustained(scenario: &Scenario) -> Result<Duration> {
+    let mut engine = engine(scenario.side, false, |_| ())?;
+    if scenario.side == 256 {
+        engine.update(&ParamsPatch::from_json(scenario.patch)?)?;
+    }
+    let source = pixels(256, 3);
+    let view = FrameView::packed(PixelFormat::Rgba8, 256, 256, &source)?;
+    let mut times = Vec::new();
+    for _ in 0..30 {
+        let start = Instant::now();
+        engine.process(&view)?;
+        times.push(start.elapsed());
+    }
+    Ok(spread(times)[0] * 4 / 3)
+}

@@ -1,0 +1,48 @@
+//! An executor whose networks do nothing, so that everything around them can be measured.
+
+use std::sync::Arc;
+
+use super::{Arena, Constants, Executor, Network};
+use crate::error::Result;
+use crate::net::{Program, Weights};
+
+/// Runs nothing: outputs keep what they hold.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NullExecutor;
+
+#[derive(Debug)]
+struct NullNetwork {
+    program: Arc<Program>,
+}
+
+impl Executor for NullExecutor {
+    fn name(&self) -> &'static str {
+        "null"
+    }
+
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn compile(&self, program: &Arc<Program>, _weights: &Weights) -> Result<Arc<dyn Network>> {
+        Ok(Arc::new(NullNetwork { program: program.clone() }))
+    }
+}
+
+impl Network for NullNetwork {
+    fn program(&self) -> &Program {
+        &self.program
+    }
+
+    fn arena_len(&self) -> usize {
+        0
+    }
+
+    fn constants(&self, _inputs: &[&[f32]]) -> Result<Constants> {
+        Ok(Constants::new(()))
+    }
+
+    fn run(&self, _: &Constants, _: &mut Arena, _inputs: &[&[f32]], _outputs: &mut [&mut [f32]]) -> Result<()> {
+        Ok(())
+    }
+}

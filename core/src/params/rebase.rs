@@ -1,0 +1,307 @@
+//! A three-way merge of parameters: what one change did is put onto parameters that have moved on meanwhile.
+//!
+//! The one idea: parameters are a set of *places*, each changed or not. A place is the path of a field; inside a list
+//! of items with a key it names the item and not its position (`controlnets[a/b].conditioning_scale`), so that it means
+//! the same before and after the list was reordered.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::StreamDiffusionParams;
+use super::allowed::Allowed;
+use super::fields::{FIELDS, Field};
+
+/// What [`rebase`] came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rebased {
+    /// The merged parameters; the rules between fields have not been checked.
+    pub params: StreamDiffusionParams,
+    /// Whether the whole change is in them; false where it speaks of an item that is not there, or that is now of
+    /// another type.
+    pub complete: bool,
+}
+
+/// Puts what changed from `base` to `ours` onto `theirs`, field by field.
+///
+/// ControlNets are matched by their `model_id` and LoRAs by their name, each with its own fields; processors by their
+/// place in the chain, as long as no processor came or went. Where both changed the same field, `ours` counts.
+pub fn rebase(base: &StreamDiffusionParams, ours: &StreamDiffusionParams, theirs: &StreamDiffusionParams) -> Rebased {
+    rebase_where(base, ours, theirs, |_| true)
+}
+
+/// As [`rebase`], but leaves out changes of places that do not `count`.
+pub(crate) fn rebase_where(
+    base: &StreamDiffusionParams,
+    ours: &StreamDiffusionParams,
+    theirs: &StreamDiffusionParams,
+    counts: impl Fn(&str) -> bool,
+) -> Rebased {
+    let mut merged = theirs.to_value();
+    let mut merge = Merge { counts: &counts, touched: BTreeSet::new(), complete: true };
+    merge.fields(&base.to_value(), &ours.to_value(), &mut merged);
+    // Fails for numbers that are not finite alone, which no valid parameters have.
+    match serde_json::from_value(merged) {
+        Ok(params) => Rebased { params, complete: merge.complete },
+        Err(_) => Rebased { params: theirs.clone(), complete: false },
+    }
+}
+
+/// Lists the places that differ between `base` and `ours`.
+pub(crate) fn touched(base: &StreamDiffusionParams, ours: &StreamDiffusionParams) -> BTreeSet<String> {
+    let base = base.to_value();
+    let mut merge = Merge { counts: &|_| true, touched: BTreeSet::new(), complete: true };
+    merge.fields(&base, &ours.to_value(), &mut base.clone());
+    merge.touched
+}
+
+/// Tells whether `place` is `outer` or lies inside it: a field of an item, an item of a list.
+pub(crate) fn covers(outer: &str, place: &str) -> bool {
+    place.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+struct Merge<'a> {
+    counts: &'a dyn Fn(&str) -> bool,
+    touched: BTreeSet<String>,
+    complete: bool,
+}
+
+impl Merge<'_> {
+    /// Notes a change, and tells whether it counts.
+    fn take(&mut self, place: String) -> bool {
+        let counts = (self.counts)(&place);
+        self.touched.insert(place);
+        counts
+    }
+
+    fn fields(&mut self, base: &Value, ours: &Value, theirs: &mut Value) {
+        for field in FIELDS.iter().filter(|field| !field.path.contains("[]")) {
+            let pointer = format!("/{}", field.path.replace('.', "/"));
+            let (Some(base), Some(ours)) = (base.pointer(&pointer), ours.pointer(&pointer)) else { continue };
+            let Some(theirs) = theirs.pointer_mut(&pointer).filter(|_| base != ours) else { continue };
+            match (field.allowed, base.as_array(), ours.as_array(), &mut *theirs) {
+                (Allowed::Items { key: Some(key), .. }, Some(base), Some(ours), Value::Array(theirs)) => {
+                    self.keyed(field, key, base, ours, theirs);
+                }
+                (Allowed::Items { key: None, .. }, Some(base), Some(ours), Value::Array(theirs)) => {
+                    self.placed(field, base, ours, theirs);
+                }
+                (Allowed::Named { .. }, ..) => self.named(field, base, ours, theirs),
+                _ if self.take(field.path.to_owned()) => *theirs = ours.clone(),
+                _ => {}
+            }
+        }
+    }
+
+    /// A list whose items have names: items that came and went, fields of those that stayed, their order.
+    fn keyed(&mut self, list: &Field, key: &str, base: &[Value], ours: &[Value], theirs: &mut Vec<Value>) {
+        for item in base.iter().filter(|item| find(ours, key, &item[key]).is_none()) {
+            if self.take(item_place(list, &item[key])) {
+                theirs.retain(|their| their[key] != item[key]);
+            }
+        }
+        let mut before = None;
+        for item in ours {
+            let place = item_place(list, &item[key]);
+            let at = find(theirs, key, &item[key]);
+            match (find(base, key, &item[key]).and_then(|at| base.get(at)), at) {
+                (Some(old), at) => {
+                    let their = at.and_then(|at| theirs.get_mut(at));
+                    self.item(list, &place, [old, item], their);
+                }
+                (None, at) if self.take(place) => match at.and_then(|at| theirs.get_mut(at)) {
+                    Some(their) => *their = item.clone(),
+                    None => theirs.insert(after(theirs, key, before), item.clone()),
+                },
+                (None, _) => {}
+            }
+            before = Some(&item[key]);
+        }
+        let both = |one: &[Value], other: &[Value]| -> Vec<Value> {
+            let keys = one.iter().map(|item| item[key].clone());
+            keys.filter(|name| find(other, key, name).is_some()).collect()
+        };
+        if both(base, ours) != both(ours, base) && self.take(list.path.to_owned()) {
+            reorder(key, ours, theirs);
+        }
+    }
+
+    /// A list whose items are told apart by their place.
+    fn placed(&mut self, list: &Field, base: &[Value], ours: &[Value], theirs: &mut Vec<Value>) {
+        if base.len() != ours.len() {
+            if self.take(list.path.to_owned()) {
+                *theirs = ours.to_vec();
+            }
+            return;
+        }
+        let same_length = theirs.len() == base.len();
+        for (at, (base, ours)) in base.iter().zip(ours).enumerate() {
+            let place = format!("{}[{at}]", list.path);
+            self.item(list, &place, [base, ours], theirs.get_mut(at).filter(|_| same_length));
+        }
+    }
+
+    /// The fields of one item that both sides have.
+    fn item(&mut self, list: &Field, place: &str, [base, ours]: [&Value; 2], mut theirs: Option<&mut Value>) {
+        let type_of = |item: &Value| ["preprocessor", "type"].iter().find_map(|name| item.get(name).cloned());
+        let retyped =
+            type_of(base) == type_of(ours) && theirs.as_ref().is_some_and(|theirs| type_of(theirs) != type_of(base));
+        let names = FIELDS.iter().filter_map(|field| field.path.strip_prefix(list.path)?.strip_prefix("[]."));
+        for name in names.filter(|&name| base[name] != ours[name]) {
+            if !self.take(format!("{place}.{name}")) {
+                continue;
+            }
+            // What is set for a processor of one type means nothing, or something else, to another.
+            match theirs.as_deref_mut().filter(|_| !(retyped && name.ends_with("params"))) {
+                Some(theirs) => theirs[name] = ours[name].clone(),
+                None => self.complete = false,
+            }
+        }
+    }
+
+    /// Names, each with a value; `null` is the same as none.
+    fn named(&mut self, field: &Field, base: &Value, ours: &Value, theirs: &mut Value) {
+        let empty = Map::new();
+        let (base, ours) = (base.as_object().unwrap_or(&empty), ours.as_object().unwrap_or(&empty));
+        let mut merged = theirs.as_object().cloned().unwrap_or_default();
+        for name in base.keys().filter(|name| !ours.contains_key(*name)) {
+            if self.take(format!("{}[{name}]", field.path)) {
+                merged.shift_remove(name);
+            }
+        }
+        for (name, value) in ours.iter().filter(|(name, value)| base.get(*name) != Some(*value)) {
+            if !self.take(format!("{}[{name}]", field.path)) {
+                continue;
+            }
+            if base.contains_key(name) && !merged.contains_key(name) {
+                self.complete = false;
+            } else {
+                merged.insert(name.clone(), value.clone());
+            }
+        }
+        *theirs = if merged.is_empty() { Value::Null } else { Value::Object(merged) };
+    }
+}
+
+fn item_place(list: &Field, name: &Value) -> String {
+    format!("{}[{}]", list.path, name.as_str().unwrap_or_default())
+}
+
+fn find(items: &[Value], key: &str, name: &Value) -> Option<usize> {
+    items.iter().position(|item| item[key] == *name)
+}
+
+/// The place behind the item `before`; the first one without it.
+fn after(items: &[Value], key: &str, before: Option<&Value>) -> usize {
+    before.and_then(|name| find(items, key, name)).map_or(0, |at| at + 1)
+}
+
+/// Brings `theirs` into the order of `ours`; items that `ours` lacks stay behind the one that they followed.
+fn reorder(key: &str, ours: &[Value], theirs: &mut Vec<Value>) {
+    let old = std::mem::take(theirs);
+    theirs.extend(ours.iter().filter_map(|item| old.get(find(&old, key, &item[key])?).cloned()));
+    let mut before = None;
+    for item in &old {
+        if find(theirs, key, &item[key]).is_none() {
+            theirs.insert(after(theirs, key, before), item.clone());
+        }
+        before = Some(&item[key]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{ControlNetConfig, ProcessorName, SingleProcessorConfig};
+
+    type Params = StreamDiffusionParams;
+
+    fn nets(names: &[(&str, f64)]) -> Params {
+        let net = |&(name, conditioning_scale): &(&str, f64)| ControlNetConfig {
+            conditioning_scale,
+            ..ControlNetConfig::new(name)
+        };
+        Params { controlnets: names.iter().map(net).collect(), ..Params::default() }
+    }
+
+    fn merged(base: &[(&str, f64)], ours: &[(&str, f64)], theirs: &[(&str, f64)]) -> (Vec<(String, f64)>, bool) {
+        let rebased = rebase(&nets(base), &nets(ours), &nets(theirs));
+        let nets = rebased.params.controlnets.into_iter().map(|net| (net.model_id, net.conditioning_scale)).collect();
+        (nets, rebased.complete)
+    }
+
+    fn list(names: &[(&str, f64)]) -> Vec<(String, f64)> {
+        names.iter().map(|&(name, scale)| (name.to_owned(), scale)).collect()
+    }
+
+    #[test]
+    fn a_scale_moves_on_the_net_it_was_meant_for_wherever_that_is_now() {
+        let (base, ours) = ([("a", 1.0), ("b", 1.0)], [("a", 1.0), ("b", 0.5)]);
+        assert_eq!(merged(&base, &ours, &[("b", 1.0), ("c", 1.0)]), (list(&[("b", 0.5), ("c", 1.0)]), true));
+    }
+
+    #[test]
+    fn a_net_that_is_not_there_leaves_the_change_incomplete() {
+        let (base, ours) = ([("a", 1.0), ("b", 1.0)], [("a", 0.2), ("b", 0.5)]);
+        assert_eq!(merged(&base, &ours, &[("a", 1.0)]), (list(&[("a", 0.2)]), false));
+    }
+
+    #[test]
+    fn nets_come_and_go_beside_other_changes() {
+        let (base, theirs) = ([("a", 1.0), ("b", 1.0)], [("a", 0.3), ("b", 1.0), ("d", 1.0)]);
+        let ours = [("a", 1.0), ("c", 1.0)];
+        assert_eq!(merged(&base, &ours, &theirs), (list(&[("a", 0.3), ("c", 1.0), ("d", 1.0)]), true));
+        // Gone from both sides is gone.
+        assert_eq!(merged(&base, &[("a", 1.0)], &[("a", 0.3)]), (list(&[("a", 0.3)]), true));
+    }
+
+    #[test]
+    fn another_order_is_a_change_of_its_own() {
+        let (base, ours) = ([("a", 1.0), ("b", 1.0)], [("b", 1.0), ("a", 1.0)]);
+        let theirs = [("a", 0.1), ("x", 1.0), ("b", 1.0)];
+        assert_eq!(merged(&base, &ours, &theirs), (list(&[("b", 1.0), ("a", 0.1), ("x", 1.0)]), true));
+        assert_eq!(touched(&nets(&base), &nets(&ours)), BTreeSet::from(["controlnets".to_owned()]));
+    }
+
+    #[test]
+    fn settings_of_a_processor_wait_for_its_type() {
+        let with = |kind: ProcessorName, radius: u32| {
+            let params = Map::from_iter([("radius".to_owned(), radius.into())]);
+            let mut base = Params::default();
+            base.image_preprocessing.processors = vec![SingleProcessorConfig { kind, enabled: true, params }];
+            base
+        };
+        let (base, ours) = (with(ProcessorName::Blur, 1), with(ProcessorName::Blur, 2));
+        assert!(rebase(&base, &ours, &with(ProcessorName::Blur, 7)).complete);
+        assert!(!rebase(&base, &ours, &with(ProcessorName::Hed, 7)).complete);
+        assert!(!rebase(&base, &ours, &Params::default()).complete);
+    }
+
+    #[test]
+    fn loras_are_merged_by_name() {
+        let with = |loras: &[(&str, f64)]| Params {
+            lora_dict: loras.iter().map(|&(name, scale)| (name.to_owned(), scale)).collect(),
+            ..Params::default()
+        };
+        let rebased = rebase(&with(&[("a", 1.0)]), &with(&[("a", 0.5)]), &with(&[("a", 1.0), ("b", 1.0)]));
+        assert_eq!(rebased, Rebased { params: with(&[("a", 0.5), ("b", 1.0)]), complete: true });
+        let removed = rebase(&with(&[("a", 1.0)]), &with(&[]), &with(&[("a", 1.0)]));
+        assert_eq!(removed.params, Params::default());
+        assert!(!rebase(&with(&[("a", 1.0)]), &with(&[("a", 0.5)]), &with(&[])).complete);
+    }
+
+    #[test]
+    fn a_place_that_does_not_count_stays_as_it_is() {
+        let ours = Params { delta: 0.1, guidance_scale: 1.5, ..Params::default() };
+        let theirs = Params { delta: 0.9, ..Params::default() };
+        let rebased = rebase_where(&Params::default(), &ours, &theirs, |place| place != "delta");
+        assert_eq!(rebased.params, Params { guidance_scale: 1.5, ..theirs });
+    }
+
+    #[test]
+    fn a_list_covers_its_items_and_an_item_its_fields() {
+        assert!(covers("controlnets", "controlnets[a].enabled") && covers("controlnets[a]", "controlnets[a].enabled"));
+        assert!(covers("delta", "delta"));
+        assert!(!covers("controlnets[a]", "controlnets[a/b]") && !covers("prompt", "prompt_interpolation_method"));
+    }
+}

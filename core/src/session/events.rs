@@ -1,0 +1,92 @@
+//! What a session tells of itself, besides pictures.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::reports::Reports;
+use crate::error::Error;
+use crate::frame::FrameId;
+use crate::params::Notice;
+
+/// Something that happened in a session.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// An update counts from the next picture on.
+    UpdateApplied {
+        /// The update's [`Ticket::version`](super::Ticket::version).
+        version: u64,
+        /// What turned out while it was prepared.
+        notices: Vec<Notice>,
+    },
+    /// An update could not be done. Nothing of it counts, and its changes are taken back out of the desired parameters.
+    UpdateRejected {
+        /// The update's [`Ticket::version`](super::Ticket::version).
+        version: u64,
+        /// Why.
+        error: Arc<Error>,
+    },
+    /// An update was left out, because later ones change all that it changed.
+    UpdateSuperseded {
+        /// The update's [`Ticket::version`](super::Ticket::version).
+        version: u64,
+    },
+    /// A frame gave no new picture; the stream goes on.
+    FrameFailed {
+        /// The frame.
+        id: FrameId,
+        /// Why.
+        error: Arc<Error>,
+    },
+    /// Several frames in a row have failed, or there is nothing left to make pictures with; the session still tries.
+    Degraded {
+        /// The last cause.
+        error: Arc<Error>,
+    },
+    /// The first frame after [`Degraded`](Self::Degraded) has succeeded.
+    Recovered,
+    /// The picture callback panicked, and will not be called again; pictures go on.
+    CallbackFailed {
+        /// What the panic said.
+        error: Arc<Error>,
+    },
+    /// The session has ended; there is no further event.
+    Stopped {
+        /// Why, where nobody asked it to.
+        error: Option<Arc<Error>>,
+    },
+}
+
+/// Gives the events of a session, oldest first.
+///
+/// Each event goes to one receiver. As many as [`KEPT`](Self::KEPT) wait for being fetched; after that the oldest goes, and
+/// [`lost`](Self::lost) counts it.
+#[derive(Debug, Clone)]
+pub struct Events {
+    pub(super) reports: Arc<Reports>,
+}
+
+impl Events {
+    /// How many events wait for being fetched.
+    pub const KEPT: usize = super::reports::EVENTS;
+
+    /// Takes the next event, if there is one.
+    pub fn try_next(&self) -> Option<Event> {
+        self.reports.next_event()
+    }
+
+    /// Waits for the next event; `None` after `timeout`.
+    pub fn next_within(&self, timeout: Duration) -> Option<Event> {
+        self.reports.news.wait_until(Instant::now().checked_add(timeout), || self.reports.next_event())
+    }
+
+    /// Takes the events that there are.
+    pub fn try_iter(&self) -> impl Iterator<Item = Event> {
+        std::iter::from_fn(|| self.try_next())
+    }
+
+    /// Says how many events nobody fetched in time.
+    pub fn lost(&self) -> u64 {
+        self.reports.lost_events()
+    }
+}

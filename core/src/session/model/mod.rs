@@ -1,0 +1,24 @@
+//! A model check: the files in which threads meet, compiled a second time with shuttle's primitives, under schedules that
+//! shuttle chooses.
+//!
+//! shuttle and not loom: it runs crossbeam's queues and the parameter code as they are, so that what is checked is the
+//! code itself and not a copy made for the check.
+
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "not every part of these files has a place in the model")]
+#![allow(clippy::duplicate_mod, reason = "the second compilation is what the model is")]
+
+#[path = "../bell.rs"]
+mod bell;
+#[path = "../events.rs"]
+mod events;
+#[path = "../machine.rs"]
+mod machine;
+#[path = "../mailbox.rs"]
+mod mailbox;
+mod order;
+#[path = "../reports.rs"]
+mod reports;
+mod sync;
+#[path = "../updates/mod.rs"]
+mod updates;
+mod wakes;

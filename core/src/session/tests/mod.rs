@@ -1,0 +1,89 @@
+//! The session with a machine that has no networks.
+
+mod frames;
+mod parts;
+mod stress;
+mod toy;
+mod updates;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::toy::{Script, Toy};
+use super::events::{Event, Events};
+use super::options::FailedFrame;
+use super::reports::End;
+use super::threads::Threads;
+use super::updates::Ticket;
+use crate::engine::Picture;
+use crate::error::Result;
+use crate::frame::{Frame, FrameId, PixelFormat};
+use crate::params::{ParamsPatch, StreamDiffusionParams};
+
+/// How long anything may take before the test fails.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A running toy.
+struct Running {
+    threads: Threads<Toy>,
+    script: Arc<Script>,
+}
+
+fn start() -> Running {
+    let (toy, script) = Toy::new();
+    Running { threads: Threads::start(toy, FailedFrame::Repeat, |_, _| None).unwrap(), script }
+}
+
+impl Running {
+    /// A frame of one pixel.
+    fn submit(&self, pixel: u8) -> Result<FrameId> {
+        let frame = Frame::from_packed(PixelFormat::Rgba8, 1, 1, vec![pixel; 4]).unwrap();
+        self.threads.gate.submit_frame(frame)
+    }
+
+    fn until<T>(&self, what: &str, ready: impl FnMut() -> Option<T>) -> T {
+        let deadline = Some(Instant::now() + LIMIT);
+        self.threads.gate.reports.news.wait_until(deadline, ready).unwrap_or_else(|| panic!("waited for {what}"))
+    }
+
+    fn picture(&self) -> Picture {
+        self.until("a picture", || self.threads.gate.outbox.take())
+    }
+
+    /// The picture of a new frame.
+    fn next_picture(&self) -> Picture {
+        let id = self.submit(0).unwrap();
+        self.until("the picture of a frame", || self.threads.gate.outbox.take().filter(|picture| picture.id == id))
+    }
+
+    fn update(&self, patch: &str) -> Result<Ticket> {
+        let patch = ParamsPatch::from_json(patch)?;
+        self.threads.desk.update(|desired| patch.merge(desired))
+    }
+
+    fn end(&self, ticket: &Ticket) -> End {
+        self.until("the end of an update", || self.threads.gate.reports.end(ticket.version).unwrap())
+    }
+
+    /// Makes an update, and waits until it is applied.
+    fn apply(&self, patch: &str) {
+        assert_eq!(self.end(&self.update(patch).unwrap()), End::Applied, "{patch}");
+    }
+
+    fn events(&self) -> Events {
+        Events { reports: self.threads.gate.reports.clone() }
+    }
+
+    fn event(&self, mut wanted: impl FnMut(&Event) -> bool) -> Event {
+        self.until("an event", || self.events().try_iter().find(|event| wanted(event)))
+    }
+
+    fn desired(&self) -> StreamDiffusionParams {
+        (*self.threads.desk.desired().1).clone()
+    }
+
+    fn stop(self) -> StreamDiffusionParams {
+        use super::machine::Machine;
+        self.threads.stop(LIMIT).unwrap().params().clone()
+    }
+}

@@ -1,0 +1,68 @@
+//! The parts in which threads meet, each by itself. (Their files have no tests of their own, as the model compiles them too.)
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::super::bell::Bell;
+use super::super::events::Event;
+use super::super::mailbox::Mailbox;
+use super::super::reports::{ENDS, EVENTS, End, Forgotten, Reports};
+
+#[test]
+fn the_newest_value_is_taken_and_the_replaced_one_comes_back() {
+    let mailbox = Mailbox::new();
+    assert_eq!((mailbox.put(1), mailbox.put(2)), (None, Some(1)));
+    assert_eq!((mailbox.take(), mailbox.take()), (Some(2), None));
+    assert!(mailbox.is_empty());
+}
+
+#[test]
+fn who_waits_past_the_deadline_gets_nothing() {
+    assert_eq!(Bell::new().wait_until(Some(Instant::now()), || None::<()>), None);
+    let soon = Instant::now() + Duration::from_millis(1);
+    assert_eq!(Bell::new().wait_until(Some(soon), || None::<()>), None);
+}
+
+#[test]
+fn every_waiting_thread_hears_the_bell() {
+    let (bell, count) = (Arc::new(Bell::new()), Arc::new(AtomicU64::new(0)));
+    let wait = |target: u64| {
+        let (bell, count) = (bell.clone(), count.clone());
+        std::thread::spawn(move || {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            bell.wait_until(Some(deadline), || (count.load(Ordering::Acquire) >= target).then_some(target))
+        })
+    };
+    // More than there are names.
+    let waiting: Vec<_> = (1..=80).map(wait).collect();
+    for _ in 0..80 {
+        count.fetch_add(1, Ordering::Release);
+        bell.ring();
+    }
+    for (thread, target) in waiting.into_iter().zip(1..) {
+        assert_eq!(thread.join().unwrap(), Some(target));
+    }
+}
+
+#[test]
+fn ends_are_remembered_until_as_many_have_ended_since() {
+    let reports = Reports::new();
+    assert_eq!(reports.end(0), Ok(Some(End::Applied)));
+    reports.superseded(7);
+    assert_eq!((reports.end(7), reports.end(6)), (Ok(Some(End::Superseded)), Ok(None)));
+    reports.applied(7 + ENDS as u64, Vec::new());
+    assert_eq!((reports.end(7), reports.end(7 + ENDS as u64)), (Err(Forgotten), Ok(Some(End::Applied))));
+    // One that ends very late does not hide the newer one.
+    reports.superseded(7);
+    assert_eq!(reports.end(7 + ENDS as u64), Ok(Some(End::Applied)));
+    assert_eq!(reports.active(), 7 + ENDS as u64);
+}
+
+#[test]
+fn the_oldest_event_makes_room_and_is_counted() {
+    let reports = Reports::new();
+    (0..EVENTS as u64 + 3).for_each(|version| reports.tell(Event::UpdateSuperseded { version }));
+    assert_eq!(reports.lost_events(), 3);
+    assert!(matches!(reports.next_event(), Some(Event::UpdateSuperseded { version: 3 })));
+}

@@ -1,0 +1,206 @@
+//! Updates of a session: when they count, in which order, and what is left of those that fail.
+
+use super::super::events::Event;
+use super::super::reports::End;
+use super::toy::{NEEDS_NET, UNFIT};
+use super::{LIMIT, start};
+use crate::engine::PictureKind;
+use crate::error::ErrorKind;
+use crate::params::Cost;
+
+/// A patch that brings the ControlNet `name`.
+fn net(name: &str) -> String {
+    format!(r#"{{"controlnets": [{{"model_id": "{name}"}}]}}"#)
+}
+
+#[test]
+fn the_first_frame_after_applied_has_the_new_value() {
+    let running = start();
+    assert_eq!(running.next_picture().version, 0);
+    let ticket = running.update(r#"{"delta": 0.3}"#).unwrap();
+    assert_eq!((ticket.version, ticket.cost, ticket.changes.len()), (1, Some(Cost::Hot), 1));
+    assert_eq!(running.end(&ticket), End::Applied);
+    running.event(|event| matches!(event, Event::UpdateApplied { version: 1, .. }));
+    let picture = running.next_picture();
+    assert_eq!((picture.version, picture.frame.pixels()[1]), (1, 3));
+}
+
+#[test]
+fn what_changes_nothing_has_no_cost_and_a_bad_value_changes_nothing() {
+    let running = start();
+    let before = running.desired();
+    let unchanged = running.update(&format!(r#"{{"delta": {}}}"#, before.delta)).unwrap();
+    assert_eq!((unchanged.version, unchanged.cost), (0, None));
+    let refused = running.update(r#"{"delta": 0.1, "t_index_list": [70]}"#).unwrap_err();
+    assert_eq!((refused.kind(), refused.violations().len()), (ErrorKind::InvalidParams, 1));
+    assert_eq!(running.desired(), before);
+}
+
+#[test]
+fn a_slider_moves_while_a_model_loads_and_stays_when_it_has_come() {
+    let running = start();
+    let load = running.update(r#"{"model_id": "slow/model", "delta": 0.2}"#).unwrap();
+    assert_eq!(load.cost, Some(Cost::Rebuild));
+    // Not what the load changes, and what it changes as well: the later one counts at once and for good.
+    running.apply(r#"{"guidance_scale": 1.7}"#);
+    running.apply(r#"{"delta": 0.9}"#);
+    assert_eq!(running.next_picture().frame.pixels()[..2], [17, 9]);
+    running.script.open("slow/model");
+    assert_eq!(running.end(&load), End::Applied);
+    let picture = running.next_picture();
+    assert_eq!((&picture.frame.pixels()[..2], picture.version), (&[17, 9][..], 3));
+    assert_eq!(running.script.made.lock().unwrap().as_slice(), ["slow/model"], "made once");
+    let desired = running.desired();
+    assert_eq!(running.stop(), desired);
+}
+
+#[test]
+fn what_needs_an_item_that_is_still_loading_waits_for_it() {
+    let running = start();
+    let load = running.update(&net("slow/net")).unwrap();
+    let inside = r#"{"controlnets": [{"model_id": "slow/net", "conditioning_scale": 0.25}]}"#;
+    let inside = running.update(inside).unwrap();
+    assert_eq!(inside.cost, Some(Cost::Hot));
+    let prompt = running.update(&format!(r#"{{"prompt": "{NEEDS_NET}"}}"#)).unwrap();
+    running.apply(r#"{"delta": 0.4}"#);
+    assert_eq!(running.threads.gate.reports.end(inside.version), Ok(None));
+    running.script.open("slow/net");
+    for ticket in [load, inside, prompt] {
+        assert_eq!(running.end(&ticket), End::Applied);
+    }
+    let params = running.stop();
+    assert_eq!((params.controlnets[0].conditioning_scale, params.delta), (0.25, 0.4));
+}
+
+#[test]
+fn a_failed_update_is_taken_back_and_what_came_later_stays() {
+    let running = start();
+    let before = running.desired();
+    let first = running.update(&net("slow/a")).unwrap();
+    let bad = running.update(r#"{"model_id": "missing/model", "delta": 0.2}"#).unwrap();
+    let late = running.update(r#"{"guidance_scale": 1.7}"#).unwrap();
+    running.script.open("slow/a");
+    assert_eq!(
+        (running.end(&first), running.end(&bad), running.end(&late)),
+        (End::Applied, End::Rejected, End::Applied)
+    );
+    assert_eq!(running.threads.desk.refusal(bad.version).unwrap().kind(), ErrorKind::NotFound);
+    let mut expected = before;
+    expected.controlnets = running.desired().controlnets;
+    expected.guidance_scale = 1.7;
+    assert_eq!((running.desired(), expected.controlnets.len()), (expected.clone(), 1));
+    assert_eq!(running.stop(), expected);
+}
+
+#[test]
+fn what_does_not_fit_without_a_failed_update_fails_with_it() {
+    let running = start();
+    let before = running.desired();
+    let wait = running.update(&net("slow/a")).unwrap();
+    let base = running.update(r#"{"model_id": "missing/model", "num_inference_steps": 90}"#).unwrap();
+    let on_top = running.update(r#"{"t_index_list": [80]}"#).unwrap();
+    running.script.open("slow/a");
+    assert_eq!((running.end(&base), running.end(&on_top)), (End::Rejected, End::Rejected));
+    assert_eq!(running.end(&wait), End::Applied);
+    let after = running.desired();
+    assert_eq!((after.num_inference_steps, after.t_index_list), (before.num_inference_steps, before.t_index_list));
+}
+
+#[test]
+fn an_update_that_later_ones_cover_is_left_out() {
+    let running = start();
+    let first = running.update(&net("slow/a")).unwrap();
+    running.script.wait_for("slow/a");
+    running.apply(r#"{"delta": 0.4}"#);
+    let second = running.update(r#"{"width": 256}"#).unwrap();
+    let third = running.update(r#"{"width": 320, "height": 320}"#).unwrap();
+    assert_eq!(running.end(&second), End::Superseded);
+    running.event(|event| matches!(event, Event::UpdateSuperseded { version } if *version == second.version));
+    running.script.open("slow/a");
+    assert_eq!((running.end(&first), running.end(&third)), (End::Applied, End::Applied));
+    assert_eq!(running.stop().width, 320);
+}
+
+#[test]
+fn what_cannot_be_applied_is_taken_back_and_the_next_is_made_anew() {
+    let running = start();
+    let events = running.events();
+    for round in 0..20 {
+        let bad = running.update(&format!(r#"{{"delta": {UNFIT:?}, "guidance_scale": 1.5}}"#)).unwrap();
+        let prompt = running.update(&format!(r#"{{"prompt": "round {round}"}}"#)).unwrap();
+        assert_eq!((running.end(&bad), running.end(&prompt)), (End::Rejected, End::Applied));
+        events.try_iter().for_each(drop);
+    }
+    let desired = running.desired();
+    assert!(desired.delta != UNFIT && desired.guidance_scale != 1.5);
+    assert_eq!(running.stop(), desired);
+}
+
+#[test]
+fn with_too_little_memory_for_two_the_first_goes_first() {
+    for model in ["huge/model", "short/model"] {
+        let running = start();
+        running.next_picture();
+        running.apply(&format!(r#"{{"model_id": "{model}"}}"#));
+        assert_eq!(running.next_picture().kind, PictureKind::New);
+        assert_eq!(running.stop().model_id, model);
+    }
+}
+
+#[test]
+fn while_the_first_is_gone_frames_repeat_and_a_failure_brings_it_back() {
+    let running = start();
+    let before = running.desired();
+    running.next_picture();
+    let giant = running.update(r#"{"model_id": "giant/model"}"#).unwrap();
+    assert_eq!(running.end(&giant), End::Rejected);
+    running.until("the first one again", || {
+        let id = running.submit(0).unwrap();
+        running.until("a picture", || running.threads.gate.outbox.take().filter(|picture| picture.id == id));
+        (running.next_picture().kind == PictureKind::New).then_some(())
+    });
+    let slow = running.update(r#"{"model_id": "short/x", "controlnets": [{"model_id": "slow/net"}]}"#).unwrap();
+    let repeated = running.until("a repeated picture", || {
+        Some(running.next_picture()).filter(|picture| picture.kind == PictureKind::Repeated)
+    });
+    assert!(repeated.source_id < repeated.id);
+    // Nothing can be applied now; it is not lost.
+    let slider = running.update(r#"{"delta": 0.9}"#).unwrap();
+    running.script.open("slow/net");
+    assert_eq!((running.end(&slow), running.end(&slider)), (End::Applied, End::Applied));
+    let params = running.stop();
+    assert_eq!((params.model_id.as_str(), params.delta), ("short/x", 0.9));
+    assert_eq!(before.model_id, "demo");
+}
+
+#[test]
+fn a_panic_while_preparing_refuses_that_update_alone() {
+    let running = start();
+    let bad = running.update(&net("panics/net")).unwrap();
+    assert_eq!(running.end(&bad), End::Rejected);
+    let refusal = running.threads.desk.refusal(bad.version).unwrap();
+    assert_eq!(refusal.kind(), ErrorKind::Internal);
+    assert!(refusal.to_string().contains("without weights"), "{refusal}");
+    running.apply(&net("good/net"));
+}
+
+#[test]
+fn dropping_in_the_middle_of_a_load_does_not_wait_for_it() {
+    let running = start();
+    let ticket = running.update(r#"{"model_id": "slow/never"}"#).unwrap();
+    let (reports, script) = (running.threads.gate.reports.clone(), running.script.clone());
+    running.script.wait_for("slow/never");
+    drop(running);
+    assert_eq!(reports.end(ticket.version), Ok(None));
+    script.open("slow/never");
+}
+
+#[test]
+fn stopping_in_the_middle_of_a_load_does_not_wait_for_it() {
+    let running = start();
+    running.update(r#"{"model_id": "slow/never"}"#).unwrap();
+    running.script.wait_for("slow/never");
+    let script = running.script.clone();
+    running.threads.stop(LIMIT).unwrap();
+    script.open("slow/never");
+}
