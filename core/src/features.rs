@@ -2,8 +2,14 @@
 
 /// Lists the features of this build, by the names of `Cargo.toml`.
 pub const FEATURES: &[&str] = &[
+    #[cfg(feature = "clip-tokenizer")]
+    "clip-tokenizer",
     #[cfg(feature = "demo-model")]
     "demo-model",
+    #[cfg(feature = "edges")]
+    "edges",
     #[cfg(feature = "hub")]
     "hub",
+    #[cfg(feature = "pose")]
+    "pose",
 ];

@@ -17,6 +17,12 @@ pub mod conditioning;
 mod conditioning;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
+pub mod control;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
+mod control;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod exec;
 #[cfg(not(feature = "internals"))]
 #[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
@@ -55,9 +61,11 @@ mod stream;
 mod engine;
 mod session;
 
+pub use conditioning::style::style_data_uri;
+pub use conditioning::transition::{Keyframe, Transition, travel};
 pub use engine::{
-    Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Picture, PictureInfo, PictureKind, Plan, Prepared,
-    Snapshot, Update, Workbench,
+    ControlImages, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, Picture, PictureInfo,
+    PictureKind, Plan, Prepared, SafetyChecker, Snapshot, StyleImages, Update, Workbench,
 };
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;

@@ -115,6 +115,31 @@ fn a_frame_that_is_filtered_out_gets_the_picture_before_it() {
     assert!(lines(&output).iter().any(|event| event["kind"] == "repeated"));
 }
 
+#[test]
+fn the_prompt_travels_from_keyframe_to_keyframe() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("in")).unwrap();
+    let picture = image::RgbImage::from_fn(SIDE, SIDE, |x, y| image::Rgb([x as u8, y as u8, 90]));
+    for number in 0..5 {
+        picture.save(folder.path().join(format!("in/{number}.png"))).unwrap();
+    }
+    let film = |timeline: &str| {
+        fs::write(folder.path().join("timeline"), timeline).unwrap();
+        let output = run(process(folder.path(), "in", "out", "[30]").args(["--timeline", "timeline"]));
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        let read = |number: u32| image::open(folder.path().join(format!("out/{number}.png"))).unwrap().into_rgb8();
+        let pictures: Vec<_> = (0..5).map(read).collect();
+        fs::remove_dir_all(folder.path().join("out")).unwrap();
+        pictures
+    };
+    let key = |frame: u32, prompt: &str| format!("{{\"frame\": {frame}, \"keyframe\": \"{prompt}\"}}\n");
+    let travel = film(&format!("{}{}", key(0, "a mosaic"), key(3, "moonlit night")));
+    let (from, to) = (film(&key(0, "a mosaic")), film(&key(0, "moonlit night")));
+    // All frames are one picture, and at a keyframe it is all the prompt's.
+    assert!(travel[0] == from[0] && travel[3] == to[0] && travel[4] == to[0]);
+    assert!(travel[1] != from[0] && travel[1] != travel[2] && travel[2] != to[0]);
+}
+
 /// A stream of `frames` grey frames of 64x64.
 fn y4m(frames: usize) -> Vec<u8> {
     let mut stream = format!("YUV4MPEG2 W{SIDE} H{SIDE} F25:1 Ip A1:1 C420jpeg\n").into_bytes();

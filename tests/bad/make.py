@@ -1,4 +1,4 @@
-"""Writes the broken files under tests/bad/weights, tests/bad/config and tests/bad/tokenizer.
+"""Writes the broken files under tests/bad/weights, tests/bad/lora, tests/bad/config and tests/bad/tokenizer.
 
 Each file (or folder, where it takes several files to be wrong) is broken in one way, which its name tells; the text
 that the refusal must contain stands in `expected.json` beside them. Needs Python 3.10+ alone:
@@ -6,6 +6,7 @@ that the refusal must contain stands in `expected.json` beside them. Needs Pytho
     python tests/bad/make.py
 """
 import json
+import math
 import pathlib
 import shutil
 import struct
@@ -107,7 +108,7 @@ CONFIGS = {
     "model_index_a_list": ({"model_index.json": '["unet"]'}, "is not a JSON object"),
     "model_index_without_parts": ({"model_index.json": '{"_class_name": "StableDiffusionPipeline", "unet": [null, null]}'}, "names no component"),
     "model_index_missing": ({"unet/config.json": "{}"}, "cannot open"),
-    "checkpoint_in_one_file": ({"v1-5-pruned.safetensors": GOOD}, "is a checkpoint in a single file"),
+    "checkpoint_in_one_file": ({"v1-5-pruned.safetensors": GOOD}, "is a safetensors file of something else, not a checkpoint of Stable Diffusion"),
 }
 
 UNET = {"_class_name": "UNet2DConditionModel", "block_out_channels": [320, 640], "norm_num_groups": 32}
@@ -161,13 +162,54 @@ TOKENIZERS = {
 }
 
 
+def tensors(metadata=None, **shapes):
+    """A file of zeros; names are written with `__` for dots."""
+    header, end = {"__metadata__": metadata} if metadata else {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name.replace("__", ".")] = tensor(begin, end, shape)
+    return safetensors(header, bytes(end))
+
+
+DOWN, UP = "a__lora_down__weight", "a__lora_up__weight"
+PAIR = {DOWN: [2, 3], UP: [4, 2]}
+PEFT = tensors(a__lora_A__weight=[2, 3], a__lora_B__weight=[4, 2])
+LORAS = {
+    "ranks_that_differ.safetensors": (tensors(**{DOWN: [2, 3], UP: [4, 3]}), '"a.lora_down.weight" of shape [2, 3] and "a.lora_up.weight" of shape [4, 3] do not fit together'),
+    "rank_of_zero.safetensors": (tensors(**{DOWN: [0, 3], UP: [4, 0]}), "of shape [0, 3]"),
+    "input_of_no_channels.safetensors": (tensors(**{DOWN: [2, 0], UP: [4, 2]}), "of shape [2, 0]"),
+    "vector.safetensors": (tensors(**{DOWN: [2], UP: [4, 2]}), '"a.lora_down.weight" of shape [2] and'),
+    "up_with_a_wide_kernel.safetensors": (tensors(**{DOWN: [2, 3, 3, 3], UP: [4, 2, 3, 3]}), "of shape [4, 2, 3, 3]"),
+    "middle_that_does_not_fit.safetensors": (tensors(**PAIR, a__lora_mid__weight=[2, 5, 3, 3]), '"a.lora_mid.weight" of shape [2, 5, 3, 3]'),
+    "middle_that_widens.safetensors": (tensors(a__lora_down__weight=[1, 3], a__lora_mid__weight=[2, 1, 3, 3], a__lora_up__weight=[4, 2]), '"a.lora_mid.weight" of shape [2, 1, 3, 3]'),
+    "middle_with_a_vast_kernel.safetensors": (tensors(**PAIR, a__lora_mid__weight=[2, 2, 9, 9]), '"a.lora_mid.weight" of shape [2, 2, 9, 9]'),
+    "down_alone.safetensors": (tensors(**{DOWN: [2, 3]}), '"a.lora_down.weight" is there without what comes after it'),
+    "up_alone.safetensors": (tensors(**{UP: [2, 3]}), '"a.lora_up.weight" is there without what comes before it'),
+    "one_layer_twice.safetensors": (tensors(**PAIR, a__lora_A__weight=[2, 3]), "are the same part of one layer"),
+    "alpha_of_two_numbers.safetensors": (tensors(**PAIR, a__alpha=[2]), '"a.alpha" has shape [2], but must be one number'),
+    "alpha_not_a_number.safetensors": (safetensors({"a.alpha": tensor(0, 4, [1]), "a.lora_down.weight": tensor(4, 8, [1, 1]), "a.lora_up.weight": tensor(8, 12, [1, 1])}, struct.pack("<fff", float("nan"), 1, 1)), 'tensor "a.alpha": holds NaN'),
+    "no_layer.safetensors": (tensors(conv_in__weight=[4, 3]), "has no layer of a LoRA, but 1 other tensors: conv_in.weight"),
+    "empty.safetensors": (safetensors({}), "has no layer of a LoRA"),
+    "a_dora.safetensors": (tensors(**PAIR, a__dora_scale=[4, 1]), "is a DoRA, but only LoRA and LoCon are merged"),
+    "a_loha.safetensors": (tensors(a__hada_w1_a=[4, 2], a__hada_w1_b=[2, 3]), "is a LoHa"),
+    "header_with_a_broken_config.safetensors": (tensors({"lora_adapter_metadata": "{"}, **PAIR), "lora_adapter_metadata is no config of a LoRA"),
+    "cut.safetensors": (PEFT[:-4], "but the file has only"),
+    "folder_of_nothing": ({"README.md": "nothing"}, "has no LoRA: looked for pytorch_lora_weights.safetensors"),
+    "folder_of_pickles": ({"pytorch_lora_weights.bin": "x"}, "is a pickled file, which can run code when it is read"),
+    "folder_of_several": ({"one.safetensors": PEFT, "two.safetensors": PEFT}, "has several files: add the name of one to the id: one.safetensors, two.safetensors"),
+    "config_not_json": ({"adapter_model.safetensors": PEFT, "adapter_config.json": "{"}, "adapter_config.json is no config of a LoRA"),
+    "config_of_another_kind": ({"adapter_model.safetensors": PEFT, "adapter_config.json": '{"peft_type": "LOHA"}'}, 'has peft_type "LOHA"'),
+    "config_with_a_pattern": ({"adapter_model.safetensors": PEFT, "adapter_config.json": '{"alpha_pattern": {".*to_q": 1}}'}, 'the alpha_pattern ".*to_q"'),
+}
+
+
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def main():
-    for folder, cases in {"weights": WEIGHTS, "config": CONFIGS, "config/unet": UNETS, "tokenizer": TOKENIZERS}.items():
+    for folder, cases in {"weights": WEIGHTS, "lora": LORAS, "config": CONFIGS, "config/unet": UNETS, "tokenizer": TOKENIZERS}.items():
         shutil.rmtree(HERE / folder, ignore_errors=True)
         for name, (content, _) in cases.items():
             if name.endswith(".json") and isinstance(content, dict):

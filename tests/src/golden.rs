@@ -59,6 +59,11 @@ impl Golden {
         Tensors::open(path.unwrap_or_else(|| panic!("no weights in {}", folder.display())))
     }
 
+    /// Further numbers, in the file `name` of the folder.
+    pub fn beside(&self, name: &str) -> Tensors {
+        Tensors::open(self.folder.join(name))
+    }
+
     /// Whether there are numbers under `name`.
     pub fn has(&self, name: &str) -> bool {
         self.tensors.has(name)

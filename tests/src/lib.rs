@@ -1,11 +1,17 @@
 //! What the tests of this crate share: where their data lies, and how numbers are compared.
 
+pub mod controlnets;
 pub mod frames;
+pub mod kit;
 
+mod bytes;
 mod golden;
 mod networks;
+mod single;
 mod tensors;
 
+pub use bytes::Bytes;
 pub use golden::{Golden, mean_error, relative_error};
-pub use networks::{executors, run, run_unet};
+pub use networks::{executors, run, run_unet, run_unet_over};
+pub use single::{File, Single, Stored};
 pub use tensors::Tensors;

@@ -65,6 +65,21 @@ pub fn run(
 ///
 /// Where the golden has no UNet, or the executor refuses.
 pub fn run_unet(golden: &Golden, executor: &dyn Executor, rows: usize, guided: bool) -> Vec<f32> {
+    run_unet_over(golden, &golden.weights("unet"), executor, rows, guided)
+}
+
+/// As [`run_unet`], over other weights than the golden's.
+///
+/// # Panics
+///
+/// As [`run_unet`].
+pub fn run_unet_over(
+    golden: &Golden,
+    weights: &Weights,
+    executor: &dyn Executor,
+    rows: usize,
+    guided: bool,
+) -> Vec<f32> {
     let config = UnetConfig::from_json(&golden.config("unet")).unwrap();
     let &[all_rows, height, width, _] = golden.shape("unet.sample") else { panic!("no latent") };
     let &[text_rows, text_tokens, _] = golden.shape("unet.encoder_hidden_states") else { panic!("no text") };
@@ -94,5 +109,5 @@ pub fn run_unet(golden: &Golden, executor: &dyn Executor, rows: usize, guided: b
     let constant: Vec<&[f32]> = constant.iter().map(Vec::as_slice).collect();
     let sample = golden.numbers("unet.sample");
     let sample = &sample[..sample.len() / all_rows * rows];
-    run(executor, program, &golden.weights("unet"), &constant, &[sample]).remove(0)
+    run(executor, program, weights, &constant, &[sample]).remove(0)
 }

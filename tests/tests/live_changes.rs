@@ -71,11 +71,7 @@ fn a_failed_update_changes_nothing() {
         (r#"{"delta": 0.1, "width": 136}"#, ErrorKind::InvalidParams),
         (
             r#"{"delta": 0.1, "controlnets": [{"model_id": "some/controlnet", "preprocessor": "canny"}]}"#,
-            ErrorKind::Unsupported,
-        ),
-        (
-            r#"{"delta": 0.1, "cached_attention": {"enabled": true, "max_frames": 1, "interval": 1}}"#,
-            ErrorKind::Unsupported,
+            ErrorKind::NotFound,
         ),
     ] {
         let before = tried.params().clone();
@@ -87,21 +83,13 @@ fn a_failed_update_changes_nothing() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
-    let mut engine = demo_engine(SIDE, |_, _| ());
-    let refused = engine.update(&patch(r#"{"image_preprocessing": {"processors": [{"type": "blur"}]}}"#)).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unsupported);
-    assert!(refused.to_string().contains("image_preprocessing"), "{refused}");
-}
-
-#[test]
 fn a_plan_tells_the_cost_and_changes_nothing() {
     let engine = demo_engine(SIDE, |_, _| ());
     let plan = engine.plan(&patch(r#"{"width": 192, "delta": 0.5}"#)).unwrap();
     assert_eq!((plan.cost(), plan.changes().len(), plan.params().width), (Some(Cost::Rebuild), 2, 192));
     assert!(!plan.frees_first(), "the demo model has room twice");
     assert_eq!(engine.size(), (SIDE, SIDE));
-    assert_eq!(engine.plan(&patch(r#"{"width": 7}"#)).unwrap_err().kind(), ErrorKind::InvalidParams);
+    assert_eq!(engine.plan(&patch(r#"{"t_index_list": [50]}"#)).unwrap_err().kind(), ErrorKind::InvalidParams);
 }
 
 #[test]

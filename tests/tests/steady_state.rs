@@ -4,8 +4,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dreamframe::exec::cpu::fastest_dtype;
-use dreamframe::{Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat};
+use dreamframe::params::{ControlNetConfig, ProcessorName, SingleProcessorConfig};
+use dreamframe::{
+    ControlImages, Dtype, Engine, FrameView, FrameViewMut, PictureKind, PixelFormat, StreamDiffusionParams,
+};
+use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, moving_disc};
+use serde_json::json;
 
 /// Counts what every thread of this test asks for.
 struct Counting;
@@ -41,8 +46,22 @@ static ALLOCATOR: Counting = Counting;
 fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
     const FRAMES: usize = 10_000;
     // Counted first and briefly: a test that runs for a minute is announced by the harness, which allocates.
-    Loop::new(fastest_dtype()).count(100);
-    let mut frames = Loop::new(Dtype::F32);
+    Loop::new(fastest_dtype(), |_| ()).count(100);
+    for dtype in [Dtype::F32, fastest_dtype()] {
+        let looks_back = |params: &mut StreamDiffusionParams| {
+            params.cached_attention.enabled = true;
+            params.cached_attention.max_frames = 3;
+        };
+        Loop::new(dtype, looks_back).count(60);
+    }
+    Loop::new(Dtype::F32, with_every_processor).count(30);
+    // With ControlNets, however their images are chosen.
+    let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "steady");
+    (0..2).for_each(|i| folder.controlnet(&format!("net-{i}"), i));
+    for images in [ControlImages::Newest, ControlImages::PerRow] {
+        Loop::over(controlled(&folder, images)).count(30);
+    }
+    let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
     let resident = resident_kib();
     frames.count(500);
@@ -57,6 +76,23 @@ fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
 const SIDE: u32 = 64;
 const WARM_UP: usize = 20;
 
+/// Puts every processor without a network into its chains.
+fn with_every_processor(params: &mut StreamDiffusionParams) {
+    for &kind in ProcessorName::ALL.iter().filter(|name| !name.has_weights()) {
+        let is_lineart = kind == ProcessorName::StandardLineart;
+        let settings = if is_lineart { json!({ "detect_resolution": SIDE }) } else { json!({}) };
+        let settings = settings.as_object().unwrap().clone();
+        let processor = SingleProcessorConfig { kind, enabled: true, params: settings };
+        if kind.is_latent() {
+            params.latent_preprocessing.processors.push(processor.clone());
+            params.latent_postprocessing.processors.push(processor);
+        } else {
+            params.image_preprocessing.processors.push(processor.clone());
+            params.image_postprocessing.processors.push(processor);
+        }
+    }
+}
+
 /// A host's frame loop, warmed up.
 struct Loop {
     engine: Engine,
@@ -65,18 +101,24 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(dtype: Dtype) -> Self {
+    fn new(dtype: Dtype, change: impl FnOnce(&mut StreamDiffusionParams)) -> Self {
         let engine = demo_engine(SIDE, |params, options| {
             options.dtype = dtype;
             params.guidance_scale = 1.3;
             // The filter looks at every frame and, at this threshold, skips none: each one is worked on.
             params.enable_similar_image_filter = true;
             params.similar_image_filter_threshold = 1.0;
+            change(params);
         });
+        Self::over(engine)
+    }
+
+    fn over(engine: Engine) -> Self {
         // Frames of another height or width are cropped; scaling is left out, as the resizing library plans each call
         // anew.
         let frames = (0..8).map(|index| moving_disc(index, 96, SIDE)).collect();
-        let mut made = Self { engine, frames, out: vec![0; SIDE as usize * SIDE as usize * 4] };
+        let (width, height) = engine.size();
+        let mut made = Self { engine, frames, out: vec![0; width as usize * height as usize * 4] };
         (0..WARM_UP).for_each(|index| made.turn(index));
         made
     }
@@ -84,7 +126,8 @@ impl Loop {
     fn turn(&mut self, index: usize) {
         let pixels = &self.frames[index % self.frames.len()];
         let frame = FrameView::packed(PixelFormat::Rgba8, 96, SIDE, pixels).unwrap();
-        let mut view = FrameViewMut::packed(PixelFormat::Rgba8, SIDE, SIDE, &mut self.out).unwrap();
+        let (width, height) = self.engine.size();
+        let mut view = FrameViewMut::packed(PixelFormat::Rgba8, width, height, &mut self.out).unwrap();
         assert_eq!(self.engine.process_into(&frame, &mut view).unwrap().kind, PictureKind::New);
         // Pooled pictures take the other way out of the engine.
         assert_eq!(self.engine.process(&frame).unwrap().kind, PictureKind::New);
@@ -96,6 +139,16 @@ impl Loop {
         (WARM_UP..end).for_each(|index| self.turn(index));
         assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - allocations, 0, "allocations in the frame loop");
     }
+}
+
+/// An engine with two ControlNets, one with a preprocessor.
+fn controlled(folder: &Folder, images: ControlImages) -> Engine {
+    folder.engine(SIDE, |params, options| {
+        options.control_images = images;
+        params.guidance_scale = 1.3;
+        params.controlnets = vec![ControlNetConfig::new("net-0"), ControlNetConfig::new("net-1")];
+        params.controlnets[1].preprocessor = Some(ProcessorName::Canny);
+    })
 }
 
 /// Resident memory of this process, where the system tells.

@@ -4,13 +4,15 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::workshop::Workshop;
-use super::{Engine, EngineOptions, ExecutorKind, check_dtype};
+use super::{Engine, EngineOptions, ExecutorKind, SafetyChecker, StyleImages, check_dtype};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::cpu::{CpuExecutor, CpuOptions};
 use crate::exec::reference::ReferenceExecutor;
 use crate::load::ModelSource;
 use crate::params::{StreamDiffusionParams, notices};
+use crate::preprocess::Registry;
+use crate::preprocess::networks::ModelNetworks;
 
 /// Puts an [`Engine`] together: where models come from, the first parameters, options.
 #[derive(Debug, Clone)]
@@ -19,7 +21,10 @@ pub struct EngineBuilder {
     source: ModelSource,
     params: StreamDiffusionParams,
     options: EngineOptions,
+    registry: Registry,
     observing: bool,
+    style_images: Option<Arc<dyn StyleImages>>,
+    safety_checker: Option<Arc<dyn SafetyChecker>>,
     /// In the place of the one that the options name.
     executor: Option<Arc<dyn Executor>>,
 }
@@ -30,7 +35,10 @@ impl EngineBuilder {
             source: ModelSource::Demo,
             params: StreamDiffusionParams::demo(),
             options: EngineOptions::default(),
+            registry: Registry::new(),
             observing: false,
+            style_images: None,
+            safety_checker: None,
             executor: None,
         }
     }
@@ -53,10 +61,29 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets what processors there are, with those of the host's own; the library's, if not told.
+    pub fn processors(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
     /// Watches what the UNet's layers read, so that [`Engine::calibration`] can say how they become bytes: slow, and takes
     /// memory for every value of a frame.
     pub fn observing(mut self) -> Self {
         self.observing = true;
+        self
+    }
+
+    /// Says who brings the style images of an IP-Adapter that are not in the parameters themselves; nobody, if not told.
+    pub fn style_images(mut self, images: Arc<dyn StyleImages>) -> Self {
+        self.style_images = Some(images);
+        self
+    }
+
+    /// Gives what judges pictures where `use_safety_checker` is on; the model's own checker, or the published one, if not
+    /// told.
+    pub fn safety_checker(mut self, checker: Arc<dyn SafetyChecker>) -> Self {
+        self.safety_checker = Some(checker);
         self
     }
 
@@ -74,7 +101,7 @@ impl EngineBuilder {
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, observing, executor } = self;
+        let Self { source, params, mut options, registry, observing, executor, style_images, safety_checker } = self;
         params.validate()?;
         check_dtype(&options)?;
         let executor = executor.map_or_else(|| new_executor(&options), Ok)?;
@@ -82,7 +109,10 @@ impl EngineBuilder {
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
-        Engine::new(Workshop { source, options, executor, observer }, params, notices)
+        let networks = ModelNetworks::new(source.clone(), executor.clone());
+        let registry = registry.or_networks(Arc::new(networks));
+        let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
+        Engine::new(workshop, params, notices)
     }
 }
 

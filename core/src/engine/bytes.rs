@@ -10,7 +10,7 @@ use crate::exec::observe::{Observer, byte_scales};
 use crate::load::{Calibration, Checkpoint};
 use crate::models::{UnetConfig, UnetShape, time_ids_embedding, timestep_embedding, unet_program};
 use crate::net::bytes::{ByteScales, candidates};
-use crate::net::{Program, Rate, WeightSource};
+use crate::net::{Program, Rate, WeightSource, Weights};
 use crate::params::Notice;
 
 /// The most that a layer's output may be off for it to be done in eight bits, see
@@ -88,10 +88,10 @@ fn noise(seed: u64, len: usize) -> Vec<f32> {
     (0..len).map(|_| (uniform() + uniform() + uniform() + uniform()) * 3.0_f32.sqrt()).collect()
 }
 
-/// What `observer` saw of `models`, as a calibration.
-pub(super) fn calibrate(models: &Models, observer: &Observer, frames: usize) -> Result<Calibration> {
+/// What `observer` saw of `models` over `weights`, as a calibration.
+pub(super) fn calibrate(models: &Models, weights: &Weights, observer: &Observer, frames: usize) -> Result<Calibration> {
     let unet = smallest_unet(&models.unet)?;
-    let mut seen = observer.layers_seen(models.unet_weights.source())?;
+    let mut seen = observer.layers_seen(weights.source())?;
     let found = candidate_names(&unet).into_iter().map(|name| {
         let found = match seen.remove(&name) {
             Some(seen) if seen.error <= MAX_ERROR => Ok((seen.scale, seen.error)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::text::{Encoding, Text};
 use crate::conditioning::blend::{blend, notice};
+use crate::conditioning::transition::Way;
 use crate::error::Result;
 use crate::params::{Interpolation, Notice, Weighted};
 
@@ -15,6 +16,8 @@ pub(crate) struct PromptKey {
     pub(crate) normalise: bool,
     /// Where no row attends to it, the negative prompt is not encoded.
     pub(crate) negative: Option<String>,
+    /// Where a transition to it is.
+    pub(crate) way: Option<Way<Conditioning>>,
 }
 
 /// Encoded prompts; immutable.
@@ -59,7 +62,23 @@ impl Conditioning {
             Some(negative) => encode(text, negative, "negative_prompt".into(), notices)?,
             None => Arc::new(Encoding { states: Vec::new(), pooled: Vec::new(), cut: 0 }),
         };
-        Ok(Self { prompt: Encoding { states, pooled, cut: 0 }, negative })
+        let target = Self { prompt: Encoding { states, pooled, cut: 0 }, negative };
+        match &key.way {
+            Some(way) => target.on_the_way(way),
+            None => Ok(target),
+        }
+    }
+
+    /// What counts on the way here.
+    ///
+    /// # Errors
+    ///
+    /// What blending reports.
+    fn on_the_way(self, way: &Way<Self>) -> Result<Self> {
+        let (from, to) = (&way.from().prompt, &self.prompt);
+        let states = way.mix(&from.states, &to.states)?;
+        let pooled = if to.pooled.is_empty() { Vec::new() } else { way.mix(&from.pooled, &to.pooled)? };
+        Ok(Self { prompt: Encoding { states, pooled, cut: 0 }, ..self })
     }
 }
 
@@ -82,8 +101,13 @@ mod tests {
     /// The prompt of SDXL, with states that depend on the text.
     fn encoded(prompt: Weighted<String>, negative: Option<&str>) -> Conditioning {
         let config = UnetConfig::from_json(known_model("sdxl-turbo").unwrap().unet).unwrap();
-        let key =
-            PromptKey { prompt, method: Interpolation::Linear, normalise: true, negative: negative.map(str::to_owned) };
+        let key = PromptKey {
+            prompt,
+            method: Interpolation::Linear,
+            normalise: true,
+            negative: negative.map(str::to_owned),
+            way: None,
+        };
         Conditioning::new(&Text::Random(RandomText::new(&config)), &key, &mut Vec::new()).unwrap()
     }
 

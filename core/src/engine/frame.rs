@@ -2,6 +2,10 @@
 
 use std::time::Instant;
 
+use super::chains::Stage;
+use super::control::ControlCalls;
+use super::pipeline::Pipeline;
+use super::safety::Judge;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
 use crate::error::Result;
@@ -15,7 +19,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// `InvalidFrame`, and what the device reports; the stream then goes on with the next frame.
+    /// `InvalidFrame`, and what the device reports, also for a [transition](Self::transition) under way; the stream then
+    /// goes on with the next frame.
     pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
         self.process_as(FrameId(self.next_id), frame)
     }
@@ -43,14 +48,14 @@ impl Engine {
         let start = Instant::now();
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
-        self.converter.from_signed(&self.buffers.result, width, height, &mut picture.view_mut())?;
+        self.converter.from_signed(self.buffers.result.pixels(), width, height, &mut picture.view_mut())?;
         let micros = Timings::micros(start.elapsed());
         let timings = Timings { postprocess: micros, total: micros, ..Timings::default() };
         let info = PictureInfo { id, source_id, kind: PictureKind::Repeated, version: self.version, timings };
         Ok(Some(Picture::new(picture, info)))
     }
 
-    /// Works on one frame and writes the picture into the host's own pixels, of the stream's [`size`](Self::size).
+    /// Works on one frame and writes the picture into the host's own pixels, of the engine's [`size`](Self::size).
     ///
     /// # Errors
     ///
@@ -60,53 +65,122 @@ impl Engine {
         self.next_id += 1;
         let start = Instant::now();
         let mut timings = Timings::default();
-        let (width, height) = self.size();
-        self.converter.to_signed(frame, self.workshop.options.fit, width, height, &mut self.buffers.image)?;
+        self.read(frame)?;
         timings.preprocess = Timings::micros(start.elapsed());
+        self.step()?;
         // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
         let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
-        let shown = if kind == PictureKind::Passed { &self.buffers.image } else { &self.buffers.result };
         let before = Instant::now();
-        self.converter.from_signed(shown, width, height, out)?;
-        timings.postprocess = Timings::micros(before.elapsed());
+        let (width, height) = self.size();
+        self.converter.from_signed(self.buffers.result.pixels(), width, height, out)?;
+        timings.postprocess += Timings::micros(before.elapsed());
         timings.total = Timings::micros(start.elapsed());
         Ok(PictureInfo { id, source_id, kind, version: self.version, timings })
     }
 
-    /// Takes the image through filter, autoencoder and stream to the result.
+    /// Takes the frame's pixels through `image_preprocessing`.
+    fn read(&mut self, frame: &FrameView<'_>) -> Result<()> {
+        let (width, height) = (self.params().width, self.params().height);
+        let Self { converter, buffers, chains, .. } = self;
+        converter.to_signed(frame, self.workshop.options.fit, width, height, buffers.image.pixels_mut())?;
+        chains.remember(self.last_source.map(|_| &buffers.result));
+        chains.frame(&mut buffers.image)
+    }
+
+    /// Takes the image through filter, autoencoder, stream and the other chains to the result.
     fn restyle(&mut self, id: FrameId, timings: &mut Timings) -> Result<(PictureKind, FrameId)> {
+        let Self { chains, buffers, arena, .. } = self;
         let Active::Ready(pipeline) = &self.active else {
             // Until there is a pipeline again, the last picture stays; without one, the frame itself.
-            return Ok(match self.last_source {
-                Some(source) => (PictureKind::Repeated, source),
-                None => (PictureKind::Passed, id),
-            });
+            if let Some(source) = self.last_source {
+                return Ok((PictureKind::Repeated, source));
+            }
+            chains.picture(&buffers.image, &mut buffers.result)?;
+            return Ok((PictureKind::Passed, id));
         };
         if pipeline.params.skip_diffusion {
+            chains.picture(&buffers.image, &mut buffers.result)?;
+            self.last_source = Some(id);
             return Ok((PictureKind::Passed, id));
         }
-        let buffers = &mut self.buffers;
         if pipeline.params.enable_similar_image_filter
-            && self.filter.check(&buffers.image) == Decision::Skip
+            && self.filter.check(buffers.image.pixels()) == Decision::Skip
             && let Some(source) = self.last_source
         {
             return Ok((PictureKind::Repeated, source));
         }
-        let pieces = &pipeline.pieces;
-        let codec = pieces.codec();
+        let pipeline = pipeline.clone();
+        let codec = pipeline.pieces.codec();
         let before = Instant::now();
-        codec.encoder.run(&codec.encoder_constants, &mut self.arena, &[&buffers.image], &mut [&mut buffers.latent])?;
+        let image = buffers.image.pixels();
+        codec.encoder.run(&codec.encoder_constants, arena, &[image], &mut [&mut buffers.latent])?;
         timings.encode = Timings::micros(before.elapsed());
+        let source = self.denoise(&pipeline, id, timings)?;
+        self.decode(&pipeline, source, timings)
+    }
+
+    /// Takes the frame's latent through the stream to the clean latent of the frame that it gives the id of.
+    fn denoise(&mut self, pipeline: &Pipeline, id: FrameId, timings: &mut Timings) -> Result<FrameId> {
+        let Self { chains, buffers, stream, arena, control, work, .. } = self;
+        let pieces = &pipeline.pieces;
         let before = Instant::now();
-        let mut calls = UnetCalls { unet: pieces.unet(), constants: pieces.constants(), arena: &mut self.arena };
-        let source = FrameId(self.stream.step(&buffers.latent, id.0, &mut calls, &mut buffers.clean)?);
-        timings.unet = Timings::micros(before.elapsed());
+        let previous = self.last_source.map(|_| &buffers.result);
+        control.observe(&pieces.controls, &buffers.image, previous, arena, work)?;
+        let observed = before.elapsed();
+        let before = Instant::now();
+        let last = self.has_latent.then_some(&buffers.clean);
+        // Strengths are tuned on the noised latent, so that is what the processors see.
+        chains.noised(stream.enter(&buffers.latent, id.0)?, pieces.codec().latent, last)?;
+        let mut calls = UnetCalls {
+            unet: pieces.unet(),
+            constants: pieces.constants(),
+            arena,
+            past: &mut self.past,
+            interval: pipeline.params.cached_attention.interval,
+            control: ControlCalls { controls: &pieces.controls, state: control, spent: observed },
+            work,
+        };
+        let source = FrameId(stream.advance(&mut calls, buffers.next.pixels_mut())?);
+        let spent = calls.control.spent;
+        control.advance(&pieces.controls);
+        chains.clean(&mut buffers.next, last)?;
+        std::mem::swap(&mut buffers.clean, &mut buffers.next);
+        self.has_latent = true;
+        timings.control = Timings::micros(spent);
+        timings.unet = Timings::micros(before.elapsed().saturating_sub(spent.saturating_sub(observed)));
+        Ok(source)
+    }
+
+    /// Takes the clean latent, made from the frame `source`, to the result.
+    fn decode(
+        &mut self,
+        pipeline: &Pipeline,
+        source: FrameId,
+        timings: &mut Timings,
+    ) -> Result<(PictureKind, FrameId)> {
+        let Self { chains, buffers, arena, .. } = self;
+        let codec = pipeline.pieces.codec();
         let before = Instant::now();
         // Where this fails, there is no last picture any more.
         self.last_source = None;
-        codec.decoder.run(&codec.decoder_constants, &mut self.arena, &[&buffers.clean], &mut [&mut buffers.result])?;
+        let plain = chains.is_empty(Stage::Picture);
+        let decoded = if plain { &mut buffers.result } else { &mut buffers.image };
+        let clean = buffers.clean.pixels();
+        codec.decoder.run(&codec.decoder_constants, arena, &[clean], &mut [decoded.pixels_mut()])?;
         timings.decode = Timings::micros(before.elapsed());
-        self.last_source = Some(source);
-        Ok((PictureKind::New, source))
+        let before = Instant::now();
+        if !plain {
+            chains.picture(&buffers.image, &mut buffers.result)?;
+        }
+        let judge = pipeline.pieces.safety_checker().map(|checker| Judge {
+            checker,
+            threshold: pipeline.params.safety_checker_threshold as f32,
+            instead: self.workshop.options.flagged,
+        });
+        let result = buffers.result.pixels_mut();
+        let flagged = judge.map(|judge| self.guard.check(&judge, result, source)).transpose()?.flatten();
+        timings.postprocess = Timings::micros(before.elapsed());
+        self.last_source = Some(flagged.unwrap_or(source));
+        Ok(flagged.map_or((PictureKind::New, source), |shown| (PictureKind::Flagged, shown)))
     }
 }

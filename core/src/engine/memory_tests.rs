@@ -11,6 +11,7 @@ use crate::frame::{FrameView, PixelFormat};
 use crate::load::ModelSource;
 use crate::net::{Program, Weights};
 use crate::params::StreamDiffusionParams;
+use crate::preprocess::Registry;
 
 const SIDE: u32 = 64;
 
@@ -49,6 +50,10 @@ impl Network for GreedyNetwork {
         if self.large { usize::MAX / 64 } else { self.inner.arena_len() }
     }
 
+    fn frame_keys_bytes(&self) -> usize {
+        if self.inner.frame_keys_bytes() > 0 { usize::MAX / 64 } else { 0 }
+    }
+
     fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
         self.inner.constants(inputs)
     }
@@ -68,8 +73,16 @@ fn engine(side: u32) -> Result<Engine> {
     let options = EngineOptions { allow_any_size: true, ..EngineOptions::default() };
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
-    let executor = Arc::new(Greedy);
-    Engine::new(Workshop { source: ModelSource::Demo, options, executor, observer: None }, params, Vec::new())
+    let workshop = Workshop {
+        source: ModelSource::Demo,
+        options,
+        executor: Arc::new(Greedy),
+        registry: Registry::new(),
+        observer: None,
+        style_images: None,
+        safety_checker: None,
+    };
+    Engine::new(workshop, params, Vec::new())
 }
 
 #[test]
@@ -85,6 +98,19 @@ fn a_size_without_memory_is_refused_with_its_bytes_and_the_old_size_goes_on() {
     assert_eq!(engine.size(), (SIDE, SIDE));
     let picture = engine.process(&frame).unwrap();
     assert_eq!(picture.frame.width(), SIDE);
+}
+
+#[test]
+fn frames_to_look_back_to_that_have_no_room_are_refused_and_the_pictures_go_on() {
+    let mut engine = engine(SIDE).unwrap();
+    let pixels = vec![90; (SIDE * SIDE * 4) as usize];
+    let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();
+    let before = engine.process(&frame).unwrap().frame.pixels().to_vec();
+    let refused = engine.edit(|params| params.cached_attention.enabled = true).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
+    assert!(refused.to_string().contains("looks back to needs"), "{refused}");
+    assert!(!engine.params().cached_attention.enabled);
+    assert!(engine.process(&frame).unwrap().frame.pixels() == before);
 }
 
 #[test]

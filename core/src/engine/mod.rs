@@ -3,12 +3,22 @@
 //! An [`Engine`] has no thread, lock or file of its own once it is built; the same parameters and frames give the same
 //! bytes. An update makes a second pipeline beside the first out of shared pieces, and then the two change places.
 
+mod assembly;
 mod builder;
 mod bytes;
+mod chains;
 mod checks;
 mod codec;
 mod conditioning;
+mod control;
 mod frame;
+mod ip_adapter;
+#[cfg(all(test, feature = "demo-model"))]
+mod ip_adapter_tests;
+mod keys;
+mod lora;
+#[cfg(test)]
+mod lora_tests;
 mod memory;
 #[cfg(all(test, feature = "demo-model"))]
 mod memory_tests;
@@ -16,11 +26,17 @@ mod models;
 mod options;
 #[cfg(test)]
 mod packed_tests;
+mod past;
 mod picture;
 mod piece;
 mod pipeline;
 mod room;
+mod safety;
+#[cfg(all(test, feature = "demo-model"))]
+mod safety_tests;
+mod style;
 mod text;
+mod transition;
 mod unet;
 mod update;
 mod workshop;
@@ -28,10 +44,16 @@ mod workshop;
 use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
+use self::chains::{Chains, ChainsUpdate};
+use self::control::ControlState;
 use self::memory::FrameBuffers;
-pub use self::options::{EngineOptions, ExecutorKind};
+pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
+use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+use self::safety::Guard;
+pub use self::safety::SafetyChecker;
+pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +64,7 @@ use crate::frame::{FrameConverter, FrameId, FramePool};
 use crate::load::Calibration;
 use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};
 use crate::stream::StreamBatch;
+use crate::telemetry::Work;
 
 /// Pictures that a host may hold while their buffers still come from the pool.
 const POOLED: usize = 4;
@@ -59,10 +82,19 @@ pub struct Engine {
     converter: FrameConverter,
     pool: FramePool,
     arena: Arena,
+    past: PastFrames,
+    guard: Guard,
     buffers: FrameBuffers,
+    chains: Chains,
+    control: ControlState,
+    work: Work,
     /// The frame that the last picture was made from; none before the first.
     last_source: Option<FrameId>,
+    /// Whether there is a last clean latent.
+    has_latent: bool,
     next_id: u64,
+    /// Whether each frame takes a step of the transition under way.
+    steps: bool,
     /// The newest update applied.
     version: u64,
     notices: Vec<Notice>,
@@ -84,16 +116,25 @@ impl Engine {
 
     fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
         let workshop = Arc::new(workshop);
-        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, &[], &mut notices)?);
+        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, None, &[], &mut notices)?);
+        let mut chains = Chains::new();
+        chains.swap(&mut ChainsUpdate::prepare(None, &pipeline));
         Ok(Self {
             filter: new_filter(&pipeline.params),
             stream: StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone())?,
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
             arena: Arena::with_room(pipeline.memory.arena)?,
+            past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
+            guard: Guard::replacing(None, &pipeline)?.unwrap_or_default(),
             buffers: FrameBuffers::new(pipeline.memory)?,
+            chains,
+            control: ControlState::new(&pipeline.pieces.controls)?,
+            work: Work::default(),
             last_source: None,
+            has_latent: false,
             next_id: 0,
+            steps: false,
             version: 0,
             notices,
             active: Active::Ready(pipeline),
@@ -212,16 +253,25 @@ impl Engine {
         match &mut prepared.stream {
             Some(stream) => {
                 std::mem::swap(&mut self.stream, stream);
-                self.last_source = None;
+                (self.last_source, self.has_latent) = (None, false);
             }
             None => self.stream.configure(pipeline.stream.clone())?,
         }
         if let Some(arena) = &mut prepared.arena {
             std::mem::swap(&mut self.arena, arena);
         }
+        if let Some(past) = &mut prepared.past {
+            past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
+        }
+        if let Some(guard) = &mut prepared.guard {
+            std::mem::swap(&mut self.guard, guard);
+        }
         if let Some(buffers) = &mut prepared.buffers {
             std::mem::swap(&mut self.buffers, buffers);
+            (self.last_source, self.has_latent) = (None, false);
         }
+        self.chains.swap(&mut prepared.chains);
+        self.control.swap(&mut prepared.control);
         let (old, new) = (self.params(), &pipeline.params);
         if old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter {
             self.filter.configure(new.similar_image_filter_threshold as f32, new.similar_image_filter_max_skip_frame);
@@ -260,6 +310,9 @@ impl Engine {
     pub fn release(&mut self) {
         self.active = Active::Released(Box::new(self.params().clone()));
         self.arena = Arena::new();
+        self.past = PastFrames::default();
+        self.control = ControlState::default();
+        self.chains = Chains::new();
     }
 
     /// Says how the UNet's layers are done in eight bits, by what they read so far.
@@ -273,7 +326,8 @@ impl Engine {
         let observer = observer.ok_or_else(|| {
             Error::new(ErrorKind::InvalidArgument, "the engine does not observe its layers, or has seen no frame")
         })?;
-        bytes::calibrate(self.snapshot()?.0.pieces.models(), observer, self.next_id as usize)
+        let pieces = &self.snapshot()?.0.pieces;
+        bytes::calibrate(pieces.models(), &pieces.weights().unet, observer, self.next_id as usize)
     }
 
     /// The parameters in use.
@@ -294,9 +348,11 @@ impl Engine {
         &self.notices
     }
 
-    /// The size of pictures in pixels: width, height.
+    /// The size of pictures in pixels: width, height. It is that of the parameters, times what processors of
+    /// `image_postprocessing` enlarge pictures by.
     pub fn size(&self) -> (u32, u32) {
-        (self.params().width, self.params().height)
+        // No side is longer than a frame's may be.
+        (self.buffers.result.width() as u32, self.buffers.result.height() as u32)
     }
 
     /// How many frames later than its frame a picture leaves.
@@ -307,6 +363,11 @@ impl Engine {
     /// UNet rows that one frame costs; 0 for an engine that [was released](Self::release).
     pub fn evaluations_per_frame(&self) -> usize {
         self.pieces().map_or(0, |pieces| pieces.unet().evaluations())
+    }
+
+    /// Counts what frames took, since the engine was built.
+    pub fn work(&self) -> Work {
+        self.work
     }
 
     /// The base model in use: where it was found; empty for an engine that [was released](Self::release).

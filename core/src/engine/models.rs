@@ -21,10 +21,10 @@ pub(crate) struct Models {
     /// Whether the model was distilled to few steps, so that it needs no LCM-LoRA.
     pub(crate) distilled: bool,
     pub(crate) unet: UnetConfig,
-    pub(crate) unet_weights: Weights,
+    pub(crate) unet_weights: Arc<Weights>,
     pub(crate) autoencoder: Autoencoder,
     pub(crate) autoencoder_weights: Weights,
-    pub(crate) text: Text,
+    pub(crate) text: Arc<Text>,
     pub(crate) alphas_cumprod: Vec<f64>,
 }
 
@@ -83,9 +83,9 @@ impl Models {
             distilled: schedule.lcm
                 || config.time.cond_dim.is_some()
                 || ["turbo", "lcm", "demo"].iter().any(|mark| lower.contains(mark)),
-            text: Text::Encoders(TextEncoder::load_all(checkpoint, family, &config, workshop, notices)?),
+            text: Arc::new(Text::Encoders(TextEncoder::load_all(checkpoint, family, &config, workshop, notices)?)),
             unet: config,
-            unet_weights,
+            unet_weights: Arc::new(unet_weights),
             autoencoder,
             autoencoder_weights: workshop.weights(&vae),
             alphas_cumprod: schedule.alphas_cumprod,
@@ -118,9 +118,9 @@ impl Models {
         Ok(Self {
             location: name.to_owned(),
             distilled: true,
-            text: Text::Random(RandomText::new(&unet)),
+            text: Arc::new(Text::Random(RandomText::new(&unet))),
             unet,
-            unet_weights,
+            unet_weights: Arc::new(unet_weights),
             autoencoder,
             autoencoder_weights: Weights::new(vae_source).with_store(vae_files),
             alphas_cumprod: Betas::default().alphas_cumprod().map_err(bad_schedule)?,
@@ -129,7 +129,7 @@ impl Models {
 
     /// Keeps what was packed of the networks for the next start, and gives what there is to tell about that.
     pub(crate) fn save_packed(&self) -> impl Iterator<Item = Notice> {
-        [&self.unet_weights, &self.autoencoder_weights].into_iter().flat_map(save_packed)
+        [&*self.unet_weights, &self.autoencoder_weights].into_iter().flat_map(save_packed)
     }
 }
 

@@ -33,8 +33,15 @@ pub struct EngineOptions {
     pub output: PixelFormat,
     /// The id of an autoencoder to use in place of the model's own, looked for where models come from.
     pub vae: Option<String>,
+    /// The id of a folder with an IP-Adapter to use in place of the published one for the model, looked for where models come
+    /// from: one `.safetensors` file, and beside it the folder `image_encoder`.
+    pub ip_adapter: Option<String>,
+    /// What is shown in the place of pictures that the safety checker flags.
+    pub flagged: Flagged,
     /// Where packed weights are kept between starts.
     pub packed_cache: PackedCache,
+    /// Whose control image each row of the stream is given.
+    pub control_images: ControlImages,
     /// How layers become bytes, for [`Dtype::Int8`]; what lies beside the model where absent.
     pub calibration: Option<Arc<Calibration>>,
 }
@@ -51,7 +58,10 @@ impl Default for EngineOptions {
             fit: Fit::Cover,
             output: PixelFormat::Rgba8,
             vae: None,
+            ip_adapter: None,
+            flagged: Flagged::Previous,
             packed_cache: PackedCache::Beside,
+            control_images: ControlImages::Newest,
             calibration: None,
         }
     }
@@ -65,6 +75,27 @@ pub enum ExecutorKind {
     Cpu,
     /// candle, one operation at a time: slow, and obviously right.
     Reference,
+}
+
+/// Whose control image each row of the stream is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ControlImages {
+    /// The newest frame's, in every row, though the rows are of earlier frames: what the reference does.
+    Newest,
+    /// That of the row's own frame: outlines stay with what they belong to in fast motion, at the price of the memory of
+    /// one embedded image a row.
+    PerRow,
+}
+
+/// What is shown in the place of a picture that the safety checker flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Flagged {
+    /// The last picture that was not flagged; black, where there is none.
+    Previous,
+    /// Black.
+    Black,
 }
 
 /// Gives an enum its names, in both directions.
@@ -100,6 +131,8 @@ macro_rules! named {
 }
 
 named!(ExecutorKind, "executor", Cpu = "cpu", Reference = "reference");
+named!(ControlImages, "control_images", Newest = "newest", PerRow = "per-row");
+named!(Flagged, "flagged", Previous = "previous", Black = "black");
 named!(Dtype, "dtype", F32 = "f32", Bf16 = "bf16", Int8 = "int8");
 
 #[cfg(test)]

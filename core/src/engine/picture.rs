@@ -57,6 +57,8 @@ pub enum PictureKind {
     New,
     /// The last picture again, because the frame hardly differs from the last one worked on.
     Repeated,
+    /// Another one in the place of a picture that the safety checker flagged.
+    Flagged,
     /// The frame itself, fitted to the stream's size, because `skip_diffusion` is on.
     Passed,
 }

@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
-use super::checks::{check_model_size, check_service_size, step_table};
+use super::assembly::Assembly;
+use super::chains::Recipes;
+use super::checks::check_service_size;
 use super::codec::Codec;
-use super::conditioning::{Conditioning, PromptKey};
+use super::conditioning::Conditioning;
+use super::control::Controls;
+use super::ip_adapter::{Adapter, ImageKeys};
+use super::keys::{
+    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, UnetKey, WeightsKey,
+};
+use super::lora::{Lora, Merged};
 use super::memory::FrameMemory;
 use super::models::Models;
 use super::piece::Piece;
-use super::unet::{Layout, UnetNetworks, layout, wants_negative};
-use super::workshop::{Compiler, Workshop};
-use crate::conditioning::seed::seed_noise;
+use super::safety::{SafetyChecker, SafetyPiece};
+use super::unet::UnetNetworks;
+use super::workshop::Workshop;
+use crate::conditioning::transition::Way;
 use crate::error::Result;
 use crate::exec::Constants;
-use crate::net::Shape;
-use crate::params::{Interpolation, Notice, StreamDiffusionParams, Weighted, check_supported};
-use crate::schedule::StepTable;
+use crate::params::{Notice, StreamDiffusionParams};
 use crate::stream::StreamConfig;
 
 /// What a set of parameters stands for. Immutable: an update makes another one, beside this one, out of the pieces that
@@ -23,6 +30,8 @@ use crate::stream::StreamConfig;
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) params: StreamDiffusionParams,
+    /// Where it is between two prompts, during a transition.
+    pub(crate) way: Option<Way<Conditioning>>,
     pub(crate) pieces: Pieces,
     pub(crate) stream: StreamConfig,
     pub(crate) memory: FrameMemory,
@@ -31,50 +40,25 @@ pub(crate) struct Pipeline {
 /// The loaded pieces of a pipeline.
 #[derive(Debug)]
 pub(crate) struct Pieces {
-    models: Piece<ModelKey, Models>,
-    autoencoder: Piece<SizeKey, Codec>,
-    unet: Piece<UnetKey, UnetNetworks>,
-    conditioning: Piece<(ModelKey, PromptKey), Conditioning>,
-    constants: Piece<ConstantsKey, Vec<Constants>>,
-    noise: Piece<NoiseKey, [f32]>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct ModelKey {
-    id: String,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct SizeKey {
-    models: ModelKey,
-    width: u32,
-    height: u32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct UnetKey {
-    size: SizeKey,
-    layout: Layout,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct ConstantsKey {
-    unet: UnetKey,
-    prompt: PromptKey,
-    table: StepTable,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct NoiseKey {
-    seed: Weighted<u64>,
-    method: Interpolation,
-    normalise: bool,
-    shape: Shape,
+    pub(super) models: Piece<ModelKey, Models>,
+    pub(super) autoencoder: Piece<SizeKey, Codec>,
+    pub(super) loras: Piece<LorasKey, Vec<Arc<Lora>>>,
+    pub(super) weights: Piece<WeightsKey, Merged>,
+    pub(super) unet: Piece<UnetKey, UnetNetworks>,
+    pub(super) adapter: Piece<Option<AdapterKey>, Option<Adapter>>,
+    pub(super) image: Piece<Option<ImageKey>, Option<ImageKeys>>,
+    pub(super) conditioning: Piece<TextKey, Conditioning>,
+    pub(super) constants: Piece<ConstantsKey, Vec<Constants>>,
+    pub(super) noise: Piece<NoiseKey, [f32]>,
+    pub(super) controls: Controls,
+    pub(super) safety: SafetyPiece,
+    pub(super) recipes: Recipes,
 }
 
 impl Pipeline {
-    /// Makes what `params` (already validated) stand for, sharing what `base`, the pipeline in whose place it comes, and
-    /// then `others` have. Slow where something is loaded; touches nothing that is in use.
+    /// Makes what `params` (already validated) stand for, but for a prompt that is still on its `way`, sharing what `base`,
+    /// the pipeline in whose place it comes, and then `others` have. Slow where something is loaded; touches nothing that
+    /// is in use.
     ///
     /// # Errors
     ///
@@ -83,6 +67,7 @@ impl Pipeline {
     pub(crate) fn build(
         workshop: &Workshop,
         params: StreamDiffusionParams,
+        way: Option<Way<Conditioning>>,
         base: Option<&Self>,
         others: &[&Self],
         notices: &mut Vec<Notice>,
@@ -90,10 +75,10 @@ impl Pipeline {
         check_service_size(&workshop.options, &params)?;
         let previous: Vec<&Pieces> = base.into_iter().chain(others.iter().copied()).map(|one| &one.pieces).collect();
         let held = base.map_or(0, |pipeline| pipeline.memory.arena * size_of::<f32>());
-        let mut assembly = Assembly { workshop, params: &params, previous: &previous, held, notices };
+        let way_so_far = way.as_ref();
+        let mut assembly = Assembly { workshop, params: &params, way: way_so_far, previous: &previous, held, notices };
         let (pieces, table) = assembly.pieces()?;
-        let pixels = params.width as usize * params.height as usize;
-        let memory = FrameMemory::of(pieces.codec(), pieces.unet(), pixels);
+        let memory = pieces.memory((params.width as usize, params.height as usize))?;
         memory.require(base.map(|pipeline| pipeline.memory))?;
         let stream = StreamConfig {
             table: Arc::new(table),
@@ -108,12 +93,17 @@ impl Pipeline {
         if !previous.iter().any(|other| Arc::ptr_eq(other.models.get(), pieces.models.get())) {
             notices.extend(pieces.models().save_packed());
         }
-        Ok(Self { params, pieces, stream, memory })
+        Ok(Self { params, way, pieces, stream, memory })
     }
 
     /// Whether latents of `other` can go on in this pipeline: same networks, same size.
     pub(crate) fn continues(&self, other: &Self) -> bool {
         self.pieces.autoencoder.key() == other.pieces.autoencoder.key()
+    }
+
+    /// Whether both run the very same UNet, so that what it kept of earlier frames still counts.
+    pub(crate) fn shares_unet(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.pieces.unet.get(), other.pieces.unet.get())
     }
 }
 
@@ -128,126 +118,49 @@ impl Pieces {
         self.autoencoder.get()
     }
 
+    /// The base model's weights with LoRAs merged into them.
+    pub(crate) fn weights(&self) -> &Merged {
+        self.weights.get()
+    }
+
     /// The UNet's networks.
     pub(crate) fn unet(&self) -> &UnetNetworks {
         self.unet.get()
     }
 
+    /// The recipes of the processing chains.
+    pub(super) fn recipes(&self) -> &Recipes {
+        &self.recipes
+    }
+
+    /// What a frame of `frame` pixels, width and height, needs memory for.
+    fn memory(&self, frame: (usize, usize)) -> Result<FrameMemory> {
+        let (codec, controls) = (self.codec(), &self.controls);
+        let networks =
+            [codec.encoder.arena_len(), codec.decoder.arena_len(), self.unet().arena_len(), controls.arena_len()];
+        let picture = self.recipes.picture_size(frame)?;
+        Ok(FrameMemory {
+            arena: networks.into_iter().max().unwrap_or(0),
+            frame,
+            latent: codec.latent,
+            picture,
+            chains: self.recipes.memory(frame, picture),
+            control: controls.memory(),
+        })
+    }
+
+    /// What the prompt gives: its own, or what leads to it.
+    pub(crate) fn conditioning(&self) -> &Arc<Conditioning> {
+        self.conditioning.get()
+    }
+
+    /// What judges pictures, if anything does.
+    pub(crate) fn safety_checker(&self) -> Option<&dyn SafetyChecker> {
+        self.safety.get().as_deref()
+    }
+
     /// What prompt and schedule give the UNet.
     pub(crate) fn constants(&self) -> &[Constants] {
         self.constants.get()
-    }
-}
-
-/// A pipeline that is being put together: each piece is taken from one that was made before, where its key is the same.
-#[derive(Debug)]
-struct Assembly<'a> {
-    workshop: &'a Workshop,
-    params: &'a StreamDiffusionParams,
-    /// Pieces that may be what is needed, most likely first.
-    previous: &'a [&'a Pieces],
-    /// Bytes of scratch memory that the engine already has.
-    held: usize,
-    notices: &'a mut Vec<Notice>,
-}
-
-impl<'a> Assembly<'a> {
-    /// All pieces, each made from those before it, and the steps they are made for.
-    fn pieces(&mut self) -> Result<(Pieces, StepTable)> {
-        let (workshop, params) = (self.workshop, self.params);
-        let models = self.models()?;
-        let loaded = &**models.get();
-        // Fields in use whose machinery is not built are refused by name, never passed over.
-        check_supported(params, !loaded.distilled)?;
-        check_model_size(params, loaded)?;
-        let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
-        let autoencoder = self.autoencoder(loaded, size.clone())?;
-        let latent = autoencoder.get().latent;
-        let table = step_table(params, loaded)?;
-        let active = workshop.options.cfg_type.active(params.guidance_scale as f32);
-        let layout = layout(workshop.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
-        let prompt = prompt_key(params, &layout);
-        let unet = self.unet(loaded, UnetKey { size, layout }, latent)?;
-        let conditioning = self.conditioning(loaded, (models.key().clone(), prompt.clone()))?;
-        let key = ConstantsKey { unet: unet.key().clone(), prompt, table: table.clone() };
-        let constants = self.constants(loaded, unet.get(), conditioning.get(), key)?;
-        let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
-        Ok((Pieces { models, autoencoder, unet, conditioning, constants, noise }, table))
-    }
-
-    /// What is there of one piece.
-    fn kept<K: 'a, V: ?Sized + 'a>(
-        &self,
-        pick: fn(&Pieces) -> &Piece<K, V>,
-    ) -> impl Iterator<Item = &'a Piece<K, V>> + use<'a, K, V> {
-        self.previous.iter().map(move |pieces| pick(pieces))
-    }
-
-    fn models(&mut self) -> Result<Piece<ModelKey, Models>> {
-        let key = ModelKey { id: self.params.model_id.clone() };
-        Piece::reuse(self.kept(|pieces| &pieces.models), key, |key| {
-            Models::load(self.workshop, &key.id, self.notices).map(Arc::new)
-        })
-    }
-
-    fn autoencoder(&self, models: &Models, key: SizeKey) -> Result<Piece<SizeKey, Codec>> {
-        let compiler = Compiler { executor: &*self.workshop.executor, held: self.held };
-        Piece::reuse(self.kept(|pieces| &pieces.autoencoder), key, |key| {
-            Codec::compile(models, &compiler, key.width, key.height).map(Arc::new)
-        })
-    }
-
-    fn unet(&self, models: &Models, key: UnetKey, latent: Shape) -> Result<Piece<UnetKey, UnetNetworks>> {
-        Piece::reuse(self.kept(|pieces| &pieces.unet), key, |key| {
-            let compiler = Compiler { executor: &*self.workshop.unet_executor(), held: self.held };
-            UnetNetworks::compile(models, &compiler, &key.layout, latent.h, latent.w).map(Arc::new)
-        })
-    }
-
-    fn conditioning(
-        &mut self,
-        models: &Models,
-        key: (ModelKey, PromptKey),
-    ) -> Result<Piece<(ModelKey, PromptKey), Conditioning>> {
-        Piece::reuse(self.kept(|pieces| &pieces.conditioning), key, |(_, prompt)| {
-            Conditioning::new(&models.text, prompt, self.notices).map(Arc::new)
-        })
-    }
-
-    fn constants(
-        &self,
-        models: &Models,
-        unet: &UnetNetworks,
-        conditioning: &Conditioning,
-        key: ConstantsKey,
-    ) -> Result<Piece<ConstantsKey, Vec<Constants>>> {
-        let size = (self.params.width, self.params.height);
-        Piece::reuse(self.kept(|pieces| &pieces.constants), key, |key| {
-            unet.constants(models, conditioning, &key.table, size).map(Arc::new)
-        })
-    }
-
-    fn noise(&self, shape: Shape) -> Result<Piece<NoiseKey, [f32]>> {
-        let params = self.params;
-        let key = NoiseKey {
-            seed: params.seed.clone(),
-            method: params.seed_interpolation_method,
-            normalise: params.normalize_seed_weights,
-            shape,
-        };
-        Piece::reuse(self.kept(|pieces| &pieces.noise), key, |key| {
-            let seeds: Vec<(u64, f32)> = key.seed.iter().map(|(&seed, weight)| (seed, weight as f32)).collect();
-            let noise = seed_noise(&seeds, key.method, key.normalise, key.shape, self.workshop.options.noise)?;
-            Ok(Arc::from(noise))
-        })
-    }
-}
-
-fn prompt_key(params: &StreamDiffusionParams, layout: &Layout) -> PromptKey {
-    PromptKey {
-        prompt: params.prompt.clone(),
-        method: params.prompt_interpolation_method,
-        normalise: params.normalize_prompt_weights,
-        negative: wants_negative(layout).then(|| params.negative_prompt.clone()),
     }
 }

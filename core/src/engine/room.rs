@@ -1,15 +1,19 @@
 //! Whether two pipelines fit into memory beside each other.
 
+use super::past::PastFrames;
 use super::pipeline::Pipeline;
 use super::workshop::Workshop;
 use crate::error::Result;
-use crate::exec::{Dtype, memory};
+use crate::exec::memory;
 use crate::params::StreamDiffusionParams;
 
 /// Whether a pipeline for `params` does not fit beside `base`, as far as that can be told before anything is loaded.
 /// What cannot be told fits.
 pub(super) fn is_short(workshop: &Workshop, base: &Pipeline, params: &StreamDiffusionParams) -> bool {
-    let needed = weights(workshop, base, params).unwrap_or(0).saturating_add(scratch(base, params));
+    let needed = weights(workshop, base, params)
+        .unwrap_or(0)
+        .saturating_add(scratch(base, params))
+        .saturating_add(past(base, params));
     memory::available().is_some_and(|available| available < needed)
 }
 
@@ -25,20 +29,26 @@ fn weights(workshop: &Workshop, base: &Pipeline, params: &StreamDiffusionParams)
             numbers = numbers.saturating_add(component.weights.numbers());
         }
     }
-    let each = match workshop.options.dtype {
-        Dtype::F32 => 4,
-        Dtype::Bf16 | Dtype::Int8 => 2,
-    };
     // Forms for convolutions with fewer multiplications are up to twice as large, in about half of the weights.
-    Ok(numbers.saturating_mul(each).saturating_mul(3) / 2)
+    Ok(workshop.stored_bytes(numbers).saturating_mul(3) / 2)
 }
 
 /// Bytes of scratch memory that another size needs: it grows with the pixels, or faster.
 fn scratch(base: &Pipeline, params: &StreamDiffusionParams) -> u64 {
-    let pixels = |params: &StreamDiffusionParams| u64::from(params.width) * u64::from(params.height);
     let (old, new) = (pixels(&base.params), pixels(params));
     if new <= old {
         return 0;
     }
     (base.memory.arena as u64).saturating_mul(size_of::<f32>() as u64).saturating_mul(new) / old.max(1)
+}
+
+/// Bytes of the frames that attention looks back to, where it already does: those in use stay until the new are there.
+fn past(base: &Pipeline, params: &StreamDiffusionParams) -> u64 {
+    let each = PastFrames::bytes_of_one(base) as u64;
+    let old = pixels(&base.params).max(1);
+    each.saturating_mul(PastFrames::room(params) as u64).saturating_mul(pixels(params)) / old
+}
+
+fn pixels(params: &StreamDiffusionParams) -> u64 {
+    u64::from(params.width) * u64::from(params.height)
 }

@@ -7,15 +7,17 @@ use super::workshop::{Workshop, save_packed};
 pub(crate) use crate::conditioning::tokenizer::TOKENS;
 use crate::conditioning::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, Network};
+use crate::exec::{Arena, Constants, Executor, Network};
 use crate::load::{Checkpoint, RandomWeights};
 use crate::models::config::ClipTextConfig;
-use crate::models::{ModelFamily, UnetConfig, clip_program};
-use crate::net::{Rate, WeightSource, WeightSpec};
+use crate::models::{LoraTarget, ModelFamily, TextStates, UnetConfig, clip_program};
+use crate::net::{Program, Rate, WeightSource, WeightSpec, Weights};
 use crate::params::Notice;
 
 /// What random states are drawn from, beside their text.
 const RANDOM_SEED: u64 = 3;
+/// What LoRAs call the encoders, in order.
+const TARGETS: [LoraTarget; 2] = [LoraTarget::TextEncoder, LoraTarget::TextEncoder2];
 /// Texts whose encoding is kept.
 const REMEMBERED: usize = 32;
 
@@ -51,12 +53,48 @@ impl Text {
             Self::Random(random) => random.encode(text),
         }
     }
+
+    /// Programs that have all weights of the encoders, even those of layers that no picture needs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`clip_program`].
+    pub(crate) fn programs(&self) -> Result<Vec<(LoraTarget, Program)>> {
+        let Self::Encoders(TextEncoders { encoders, .. }) = self else { return Ok(Vec::new()) };
+        let whole = |encoder: &TextEncoder| clip_program(&encoder.config, 1, TOKENS, TextStates::Last);
+        encoders.iter().zip(TARGETS).map(|(encoder, target)| Ok((target, whole(encoder)?))).collect()
+    }
+
+    /// The same over the weights that `merge` makes of each encoder's; itself where they stay what they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executor::compile`].
+    pub(crate) fn merged(
+        self: &Arc<Self>,
+        executor: &dyn Executor,
+        merge: &dyn Fn(LoraTarget, &Arc<Weights>) -> Arc<Weights>,
+    ) -> Result<Arc<Self>> {
+        let Self::Encoders(TextEncoders { encoders, .. }) = &**self else { return Ok(self.clone()) };
+        let over = |(encoder, target): (&Arc<TextEncoder>, LoraTarget)| {
+            let weights = merge(target, &encoder.weights);
+            if Arc::ptr_eq(&weights, &encoder.weights) {
+                return Ok(encoder.clone());
+            }
+            encoder.over(weights, executor).map(Arc::new)
+        };
+        let made = encoders.iter().zip(TARGETS).map(over).collect::<Result<Vec<_>>>()?;
+        if made.iter().zip(encoders).all(|(made, encoder)| Arc::ptr_eq(made, encoder)) {
+            return Ok(self.clone());
+        }
+        Ok(Arc::new(Self::Encoders(TextEncoders { encoders: made, recent: Mutex::default() })))
+    }
 }
 
 /// The encoders of a checkpoint, and the last texts they encoded.
 #[derive(Debug)]
 pub(crate) struct TextEncoders {
-    encoders: Vec<TextEncoder>,
+    encoders: Vec<Arc<TextEncoder>>,
     recent: Mutex<VecDeque<(String, Arc<Encoding>)>>,
 }
 
@@ -64,7 +102,9 @@ pub(crate) struct TextEncoders {
 #[derive(Debug)]
 pub(crate) struct TextEncoder {
     config: ClipTextConfig,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
+    program: Arc<Program>,
+    weights: Arc<Weights>,
     network: Arc<dyn Network>,
     constants: Constants,
     arena: Mutex<Arena>,
@@ -89,6 +129,7 @@ impl TextEncoder {
             .take(family.text_encoders())
             .map(|(encoder, tokenizer)| {
                 Self::load(checkpoint, family, [encoder, tokenizer], workshop, notices)
+                    .map(Arc::new)
                     .map_err(|error| error.within(encoder))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -122,11 +163,26 @@ impl TextEncoder {
         }
         let program = clip_program(&config, 1, TOKENS, family.text_states())?;
         component.weights.check(program.weights()).require()?;
-        let weights = workshop.weights(&component);
-        let network = workshop.executor.compile(&Arc::new(program), &weights)?;
+        let (program, weights) = (Arc::new(program), Arc::new(workshop.weights(&component)));
+        let network = workshop.executor.compile(&program, &weights)?;
         notices.extend(save_packed(&weights));
-        let constants = network.constants(&[])?;
-        Ok(Self { config, tokenizer, network, constants, arena: Mutex::default() })
+        let (constants, tokenizer) = (network.constants(&[])?, Arc::new(tokenizer));
+        Ok(Self { config, tokenizer, program, weights, network, constants, arena: Mutex::default() })
+    }
+
+    /// The same over other weights.
+    fn over(&self, weights: Arc<Weights>, executor: &dyn Executor) -> Result<Self> {
+        let Self { config, tokenizer, program, .. } = self;
+        let network = executor.compile(program, &weights)?;
+        Ok(Self {
+            config: config.clone(),
+            tokenizer: tokenizer.clone(),
+            program: program.clone(),
+            weights,
+            constants: network.constants(&[])?,
+            network,
+            arena: Mutex::default(),
+        })
     }
 
     /// The states, the pooled text where there is a projection, and how many tokens did not fit.

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use super::chains::ChainsUpdate;
 use super::checks::{check_model_size, check_service_size};
+use super::control::ControlUpdate;
 use super::memory::FrameBuffers;
+use super::past::PastFrames;
 use super::pipeline::Pipeline;
 use super::room;
+use super::safety::Guard;
+use super::transition::way_on;
 use super::workshop::Workshop;
 use crate::error::Result;
 use crate::exec::Arena;
@@ -94,7 +99,10 @@ impl Workbench {
         let changes = base.as_ref().map(|base| diff(&base.params, &params)).unwrap_or_default();
         let pipeline = match &base {
             Some(base) if changes.is_empty() => base.clone(),
-            _ => Arc::new(Pipeline::build(&self.0, params, base.as_deref(), &others, &mut notices)?),
+            _ => {
+                let way = base.as_ref().and_then(|base| way_on(base, &params));
+                Arc::new(Pipeline::build(&self.0, params, way, base.as_deref(), &others, &mut notices)?)
+            }
         };
         let update = Update { cost: total_cost(&changes), changes, notices };
         Prepared::new(self.0.clone(), pipeline, base, update)
@@ -168,10 +176,18 @@ pub struct Prepared {
     pub(super) update: Update,
     /// Scratch memory, where the engine's is too small.
     pub(super) arena: Option<Arena>,
+    /// The frames to look back to, where the engine's are too many, too few or another network's.
+    pub(super) past: Option<PastFrames>,
+    /// What stands between decoder and host, where the engine's has another size or nobody judges yet.
+    pub(super) guard: Option<Guard>,
     /// What frames write, where the engine's has another size.
     pub(super) buffers: Option<FrameBuffers>,
     /// The stream, where the engine's cannot go on.
     pub(super) stream: Option<StreamBatch>,
+    /// What ControlNets keep from frame to frame.
+    pub(super) control: ControlUpdate,
+    /// What the processing chains lack.
+    pub(super) chains: ChainsUpdate,
 }
 
 impl Prepared {
@@ -184,14 +200,22 @@ impl Prepared {
     ) -> Result<Self> {
         let (needed, old) = (pipeline.memory, base.as_ref().map(|base| base.memory));
         let continues = base.as_ref().is_some_and(|base| pipeline.continues(base));
-        let fits = old.is_some_and(|old| (old.picture, old.latent) == (needed.picture, needed.latent));
+        let fits = old.is_some_and(|old| old.same_sizes(&needed));
+        let before = base.as_ref().map(|base| &base.pieces);
+        // Frames in flight are dropped where successive frames stop or begin to share a call.
+        let in_flight = continues && base.as_ref().is_some_and(|base| base.stream.batched == pipeline.stream.batched);
         let roomy = old.is_some_and(|old| needed.arena <= old.arena);
+        let chains = ChainsUpdate::prepare(base.as_deref(), &pipeline);
         Ok(Self {
+            chains,
+            past: PastFrames::replacing(base.as_deref(), &pipeline)?,
+            guard: Guard::replacing(base.as_deref(), &pipeline)?,
             arena: (!roomy).then(|| Arena::with_room(needed.arena)).transpose()?,
             buffers: (!fits).then(|| FrameBuffers::new(needed)).transpose()?,
             stream: (!continues)
                 .then(|| StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone()))
                 .transpose()?,
+            control: ControlUpdate::new(&pipeline.pieces.controls, before.map(|pieces| &pieces.controls), in_flight)?,
             workshop,
             pipeline,
             base,

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::EngineOptions;
+use super::{EngineOptions, SafetyChecker, StyleImages};
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
-use crate::exec::{Executor, Network, memory};
+use crate::exec::{Dtype, Executor, Network, memory};
 use crate::load::{Component, ModelSource, PackedFiles};
-use crate::net::{Program, Weights};
+use crate::net::{Program, WeightSource, Weights};
 use crate::params::Notice;
+use crate::preprocess::Registry;
 
 /// What every pipeline of an engine is made with.
 #[derive(Debug)]
@@ -16,8 +17,14 @@ pub(crate) struct Workshop {
     pub(crate) source: ModelSource,
     pub(crate) options: EngineOptions,
     pub(crate) executor: Arc<dyn Executor>,
+    /// What processors there are.
+    pub(crate) registry: Registry,
     /// Who watches the UNet, if anybody.
     pub(crate) observer: Option<Arc<Observer>>,
+    /// Who brings style images from elsewhere, if anybody.
+    pub(crate) style_images: Option<Arc<dyn StyleImages>>,
+    /// The host's own judge of pictures, in the place of a loaded one.
+    pub(crate) safety_checker: Option<Arc<dyn SafetyChecker>>,
 }
 
 impl Workshop {
@@ -31,8 +38,32 @@ impl Workshop {
 
     /// The weights of a component, with the files that have them packed.
     pub(crate) fn weights(&self, component: &Component) -> Weights {
+        self.weights_through(component, component.weights.clone())
+    }
+
+    /// The same, read through `source`, which shapes them otherwise.
+    pub(crate) fn weights_through(&self, component: &Component, source: Arc<dyn WeightSource>) -> Weights {
         let files = PackedFiles::of_component(component, &self.options.packed_cache);
-        Weights::new(component.weights.clone()).with_store(files.map(|files| Box::new(files) as _))
+        Weights::new(source).with_store(files.map(|files| Box::new(files) as _))
+    }
+
+    /// Bytes that so many weights take, as the executor stores them.
+    pub(crate) fn stored_bytes(&self, numbers: u64) -> u64 {
+        let each = match self.options.dtype {
+            Dtype::F32 => 4,
+            Dtype::Bf16 | Dtype::Int8 => 2,
+        };
+        numbers.saturating_mul(each)
+    }
+
+    /// Refuses a component, `what`, that there is no memory for, before its weights are read.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory` with the bytes that it needs.
+    pub(crate) fn require_room(&self, component: &Component, what: &str) -> Result<()> {
+        let bytes = self.stored_bytes(component.weights.numbers());
+        memory::require(usize::try_from(bytes).unwrap_or(usize::MAX), what)
     }
 }
 

@@ -5,13 +5,17 @@ pub mod memory;
 #[cfg(feature = "internals")]
 pub mod null;
 pub mod observe;
+mod past;
 pub mod reference;
+mod slices;
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 pub use self::cpu::background;
+pub use self::past::{FrameKeys, MOST_PAST_FRAMES, Past};
+pub use self::slices::Slices;
 use crate::error::Result;
 use crate::net::{Program, Weights, pages};
 
@@ -92,6 +96,38 @@ pub trait Network: Send + Sync + fmt::Debug {
         inputs: &[&[f32]],
         outputs: &mut [&mut [f32]],
     ) -> Result<()>;
+
+    /// How many bytes the keys and values of one frame take; 0 where no layer of the program looks back.
+    fn frame_keys_bytes(&self) -> usize {
+        0
+    }
+
+    /// Makes room for the keys and values of one frame, on any thread.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    fn frame_keys(&self) -> Result<FrameKeys> {
+        Ok(FrameKeys::new(()))
+    }
+
+    /// As [`run`](Self::run), where layers that look back see the frames of `past` as well, and leave their keys and values
+    /// there. `run` itself looks back to nothing and leaves nothing. After an error the frame that was to be overwritten
+    /// holds nothing of use.
+    ///
+    /// # Errors
+    ///
+    /// Those of `run`, and `InvalidArgument` for a `past` of another network or with numbers that name no frame.
+    fn run_with_past(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        _past: &mut Past<'_>,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()> {
+        self.run(constants, arena, inputs, outputs)
+    }
 
     /// As [`run`](Self::run), and adds the time of each step to `times`, in order; those are filled in if there are none
     /// yet. Leaves them empty where the device does not tell.

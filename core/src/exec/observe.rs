@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Arena, Constants, Dtype, Executor, Network};
+use super::{Arena, Constants, Dtype, Executor, FrameKeys, Network, Past};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::{ByteScale, ByteScales, Candidate, candidates, weight_bytes};
 use crate::net::{Program, Shape, ValueId, WeightSource, Weights};
@@ -284,11 +284,31 @@ impl Network for ObservedNetwork {
         inputs: &[&[f32]],
         outputs: &mut [&mut [f32]],
     ) -> Result<()> {
+        let mut past = Past { frames: &mut [], filled: 0, keep: None };
+        self.run_with_past(constants, arena, &mut past, inputs, outputs)
+    }
+
+    fn frame_keys_bytes(&self) -> usize {
+        self.inner.frame_keys_bytes()
+    }
+
+    fn frame_keys(&self) -> Result<FrameKeys> {
+        self.inner.frame_keys()
+    }
+
+    fn run_with_past(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        past: &mut Past<'_>,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()> {
         let len = |&value: &ValueId| self.program.shape(value).len();
         let mut values: Vec<Vec<f32>> = self.watched.iter().map(|value| vec![0.0; len(value)]).collect();
         let values_out = values.iter_mut().map(Vec::as_mut_slice);
         let mut all: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut **output).chain(values_out).collect();
-        self.inner.run(constants, arena, inputs, &mut all)?;
+        self.inner.run_with_past(constants, arena, past, inputs, &mut all)?;
         for candidate in &self.candidates {
             let place = self.watched.binary_search(&candidate.input);
             if let Some(numbers) = place.ok().and_then(|place| values.get(place)) {

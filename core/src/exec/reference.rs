@@ -4,13 +4,15 @@
 //! to be fast.
 
 mod ops;
+mod past;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::{Arena, Constants, Executor, Network};
+use self::past::{LookBack, Seen};
+use super::{Arena, Constants, Executor, FrameKeys, Network, Past};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Input, Op, Program, Rate, Shape, ValueId, Weights};
 
@@ -36,7 +38,7 @@ impl Executor for ReferenceExecutor {
         let weights = program
             .weights()
             .iter()
-            .map(|spec| weights.packed(&format!("reference {}", spec.name), || tensor(&spec.name, &spec.shape)));
+            .map(|spec| weights.packed(&[&spec.name], "reference", || tensor(&spec.name, &spec.shape)));
         let weights = weights.collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(ReferenceNetwork {
             program: program.clone(),
@@ -104,6 +106,42 @@ impl Network for ReferenceNetwork {
         inputs: &[&[f32]],
         outputs: &mut [&mut [f32]],
     ) -> Result<()> {
+        self.frame(constants, &mut LookBack::default(), inputs, outputs)
+    }
+
+    fn frame_keys(&self) -> Result<FrameKeys> {
+        Ok(FrameKeys::new(Seen::none(self.id.clone())))
+    }
+
+    fn frame_keys_bytes(&self) -> usize {
+        let keys = |op: &Op| op.inputs[1..].iter().map(|&value| self.program.shape(value).len()).sum::<usize>();
+        let layers = self.program.ops().iter().filter(|op| past::looks_back(op).is_some());
+        layers.map(keys).sum::<usize>() * size_of::<f32>()
+    }
+
+    fn run_with_past(
+        &self,
+        constants: &Constants,
+        _arena: &mut Arena,
+        past: &mut Past<'_>,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()> {
+        let mut look_back = LookBack::new(past, &self.id).map_err(|error| error.within(self.program.name()))?;
+        self.frame(constants, &mut look_back, inputs, outputs)?;
+        look_back.keep(past)
+    }
+}
+
+impl ReferenceNetwork {
+    /// Runs on one frame; see [`Network::run`] and [`Network::run_with_past`].
+    fn frame(
+        &self,
+        constants: &Constants,
+        look_back: &mut LookBack,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()> {
         let constants = constants
             .get::<ReferenceConstants>()
             .filter(|constants| Arc::ptr_eq(&constants.network, &self.id))
@@ -118,7 +156,11 @@ impl Network for ReferenceNetwork {
             if self.program.is_constant(op.output) {
                 continue;
             }
-            let result = self.apply(op, |value| values.get(&value).or_else(|| constants.values.get(&value)))?;
+            let value = |value| values.get(&value).or_else(|| constants.values.get(&value));
+            let result = match past::looks_back(op) {
+                Some(layer) => self.attend_to_past(op, layer, look_back, value)?,
+                None => self.apply(op, value)?,
+            };
             values.insert(op.output, result);
             op.inputs.iter().filter(|input| self.last_use[input.index()] <= place).for_each(|input| {
                 values.remove(input);
@@ -132,9 +174,27 @@ impl Network for ReferenceNetwork {
         }
         Ok(())
     }
-}
 
-impl ReferenceNetwork {
+    /// Attention over what is kept as well: keys and values one after the other, as though there were more tokens.
+    fn attend_to_past<'a>(
+        &self,
+        op: &Op,
+        layer: usize,
+        look_back: &mut LookBack,
+        value: impl Fn(ValueId) -> Option<&'a Tensor>,
+    ) -> Result<Tensor> {
+        let (Some(k), Some(v)) = (value(op.inputs[1]), value(op.inputs[2])) else {
+            return Err(self.bug("attention before its keys and values"));
+        };
+        let [all_k, all_v] = look_back.look(layer, [k, v]).map_err(|error| failed("looking back".into(), error))?;
+        let all = |id| match id {
+            id if id == op.inputs[1] => Some(&all_k),
+            id if id == op.inputs[2] => Some(&all_v),
+            id => value(id),
+        };
+        self.apply(op, all)
+    }
+
     fn refused(&self, text: String) -> Error {
         Error::new(ErrorKind::InvalidArgument, format!("{}: {text}", self.program.name()))
     }

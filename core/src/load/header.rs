@@ -82,6 +82,8 @@ pub(crate) struct Tensor {
     pub(crate) start: u64,
     /// How many bytes it has.
     pub(crate) len: u64,
+    /// Whether the file has its columns for rows; only where names and shapes were told anew.
+    pub(crate) transposed: bool,
 }
 
 /// Why a file is not a safetensors file that we read.
@@ -133,6 +135,17 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<HashMap<String, Tensor>, Head
     let entries = Entries::deserialize(&mut json).map_err(HeaderError::Json)?;
     json.end().map_err(HeaderError::Json)?;
     place(entries.0, LENGTH_BYTES + text.len() as u64, data)
+}
+
+/// The texts that the header of `bytes` carries beside the tensors.
+pub(crate) fn read_metadata(bytes: &Bytes) -> Result<HashMap<String, String>, HeaderError> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(rename = "__metadata__", default)]
+        texts: HashMap<String, String>,
+    }
+    let (text, _) = read_text(bytes)?;
+    serde_json::from_slice::<Metadata>(&text).map(|metadata| metadata.texts).map_err(HeaderError::Json)
 }
 
 /// The text of the header of `bytes`, and how many bytes follow it.
@@ -202,7 +215,7 @@ fn place(mut entries: Vec<(String, Entry)>, start: u64, data: u64) -> Result<Has
         before = end;
         let dims: Option<Vec<usize>> = shape.iter().map(|&dim| usize::try_from(dim).ok()).collect();
         let Some(dims) = dims else { return Err(HeaderError::Overflow { name, shape }) };
-        tensors.insert(name, Tensor { dtype, shape: dims, start: start + begin, len: need });
+        tensors.insert(name, Tensor { dtype, shape: dims, start: start + begin, len: need, transposed: false });
     }
     if before != data {
         return Err(HeaderError::LeftOver { end: before, data });
@@ -267,7 +280,7 @@ impl<'de> Deserialize<'de> for Entries {
                 let mut names = HashSet::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
-                        // Texts by name, by the format's rules; nothing here reads them.
+                        // Texts by name, by the format's rules; see `read_metadata`.
                         map.next_value::<HashMap<String, String>>()?;
                         continue;
                     }

@@ -1,4 +1,5 @@
-//! A diffusers folder: `model_index.json` and the components it names, each with its config and its weights.
+//! A checkpoint: a diffusers folder (`model_index.json` and the components it names, each with its config and its
+//! weights), or one file that has it all.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::calibration::Calibration;
+use super::single::{self, SingleFile};
 use super::storage::Storage;
 use super::weights::{WeightFiles, told};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,16 +24,23 @@ pub(super) const WEIGHT_NAMES: [&str; 2] = ["diffusion_pytorch_model", "model"];
 /// What comes after the name; the full precision first, because everything is computed in `f32`.
 const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
 /// Endings of files that can run code when they are read.
-const PICKLED: [&str; 6] = [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"];
+pub(super) const PICKLED: [&str; 6] = [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"];
 /// The name of a component that has its folder to itself.
 const ALONE: &str = "weights";
 const INDEX: &str = "model_index.json";
 
-/// A checkpoint in the layout of diffusers. Opening it reads `model_index.json` alone.
+/// A checkpoint: a diffusers folder, of which opening reads `model_index.json` alone, or one file with the names of the
+/// original Stable Diffusion 1.x, 2.x or XL, of which opening reads the header alone.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    storage: Storage,
+    layout: Layout,
     classes: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+enum Layout {
+    Folder(Storage),
+    Single(SingleFile),
 }
 
 /// One network of a checkpoint.
@@ -73,21 +82,19 @@ impl Checkpoint {
         Self::read(Storage::Demo)
     }
 
-    /// Opens a folder that has a `model_index.json`.
+    /// Opens a folder that has a `model_index.json`, a checkpoint in a single file, or a folder that holds one of those.
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none, `BadModel` where it is broken, `Unsupported` where `path` is a checkpoint in a
-    /// single file.
+    /// `NotFound` where there is none, `BadModel` where it is broken, `Unsupported` naming what it is instead (a LoRA, an
+    /// inpainting model, a pickled file …), `InvalidArgument` where the folder holds several.
     pub fn folder(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        if path.is_file() || (!path.join(INDEX).is_file() && !single_files(&path).is_empty()) {
-            let what = format!(
-                "{} is a checkpoint in a single file; bring it as a diffusers folder (diffusers' \
-                 `StableDiffusionPipeline.from_single_file(…).save_pretrained(…)` writes one)",
-                single_files(&path).first().unwrap_or(&path).display()
-            );
-            return Err(Error::new(ErrorKind::Unsupported, what));
+        if !path.join(INDEX).is_file()
+            && let Some(file) = single::lone_file(&path)?
+        {
+            let single = SingleFile::open(&file)?;
+            return Ok(Self { classes: single.classes(), layout: Layout::Single(single) });
         }
         Self::read(Storage::Folder(path))
     }
@@ -108,15 +115,29 @@ impl Checkpoint {
         if classes.is_empty() {
             return Err(Error::new(ErrorKind::BadModel, format!("{name} names no component")));
         }
-        Ok(Self { storage, classes })
+        Ok(Self { layout: Layout::Folder(storage), classes })
     }
 
     /// Where it lies, for messages.
     pub fn location(&self) -> String {
-        match &self.storage {
-            Storage::Folder(folder) => folder.display().to_string(),
+        match &self.layout {
+            Layout::Folder(Storage::Folder(folder)) => folder.display().to_string(),
             #[cfg(feature = "demo-model")]
-            Storage::Demo => "demo".to_owned(),
+            Layout::Folder(Storage::Demo) => "demo".to_owned(),
+            Layout::Single(file) => file.path().display().to_string(),
+        }
+    }
+
+    /// What its user should know: what had to be taken for granted, because nothing tells it.
+    pub fn notice(&self) -> Option<String> {
+        self.single().and_then(SingleFile::notice)
+    }
+
+    /// The checkpoint in one file, where it is one.
+    pub(super) fn single(&self) -> Option<&SingleFile> {
+        match &self.layout {
+            Layout::Single(file) => Some(file),
+            Layout::Folder(_) => None,
         }
     }
 
@@ -138,7 +159,13 @@ impl Checkpoint {
     /// file.
     pub fn component(&self, name: &str) -> Result<Component> {
         let class = self.required_class(name)?.to_owned();
-        read_component(&self.storage, name, Some(class))
+        match &self.layout {
+            Layout::Folder(storage) => read_component(storage, name, Some(class)),
+            Layout::Single(file) => file.component(name).ok_or_else(|| {
+                let what = format!("{} is not a network with weights, but of class {class}", name);
+                Error::new(ErrorKind::InvalidArgument, what)
+            }),
+        }
     }
 
     /// The text of the scheduler's config.
@@ -148,7 +175,10 @@ impl Checkpoint {
     /// `NotFound`, `BadModel`.
     pub fn scheduler_config(&self) -> Result<String> {
         self.required_class("scheduler")?;
-        self.storage.read_text("scheduler/scheduler_config.json", MAX_CONFIG)
+        match &self.layout {
+            Layout::Folder(storage) => storage.read_text("scheduler/scheduler_config.json", MAX_CONFIG),
+            Layout::Single(file) => Ok(file.scheduler_config()),
+        }
     }
 
     /// Reads how the UNet is done in eight bits; `None` where that was never found out.
@@ -157,8 +187,24 @@ impl Checkpoint {
     ///
     /// Those of [`Calibration::read`].
     pub fn calibration(&self) -> Result<Option<Calibration>> {
-        let there = self.storage.has_file(Calibration::FILE);
-        there.then(|| Calibration::inside(&self.storage, Calibration::FILE)).transpose()
+        match &self.layout {
+            Layout::Folder(storage) => {
+                let there = storage.has_file(Calibration::FILE);
+                there.then(|| Calibration::inside(storage, Calibration::FILE)).transpose()
+            }
+            Layout::Single(file) => {
+                let path = file.calibration_path();
+                path.is_file().then(|| Calibration::read(&path)).transpose()
+            }
+        }
+    }
+
+    /// Where [`calibration`](Self::calibration) looks; `None` for the model in the binary.
+    pub fn calibration_path(&self) -> Option<PathBuf> {
+        match &self.layout {
+            Layout::Folder(storage) => Some(storage.folder()?.join(Calibration::FILE)),
+            Layout::Single(file) => Some(file.calibration_path()),
+        }
     }
 
     /// Reads the files of `tokenizer` or `tokenizer_2`.
@@ -168,34 +214,20 @@ impl Checkpoint {
     /// `NotFound` naming the paths tried, `BadModel` for a file that is too long or no text.
     pub fn tokenizer(&self, name: &str) -> Result<TokenizerFiles> {
         self.required_class(name)?;
-        let optional = |file: &str, limit: u64| -> Result<Option<String>> {
-            let path = format!("{name}/{file}");
-            self.storage.has_file(&path).then(|| self.storage.read_text(&path, limit)).transpose()
-        };
-        let mut files = TokenizerFiles {
-            json: None,
-            vocab: optional("vocab.json", MAX_TOKENIZER_FILE)?,
-            merges: optional("merges.txt", MAX_TOKENIZER_FILE)?,
-            config: optional("tokenizer_config.json", MAX_CONFIG)?,
-            special_tokens: optional("special_tokens_map.json", MAX_CONFIG)?,
-        };
-        if files.vocab.is_none() || files.merges.is_none() {
-            files.json = optional("tokenizer.json", MAX_TOKENIZER_FILE)?;
+        match &self.layout {
+            Layout::Folder(storage) => read_tokenizer(storage, name),
+            Layout::Single(file) => file.tokenizer(name),
         }
-        if files.json.is_none() && (files.vocab.is_none() || files.merges.is_none()) {
-            let what = format!(
-                "{} needs vocab.json and merges.txt, or tokenizer.json, and has neither",
-                self.storage.describe(name)
-            );
-            return Err(Error::new(ErrorKind::NotFound, what));
-        }
-        Ok(files)
     }
 
     fn required_class(&self, name: &str) -> Result<&str> {
         self.class(name).ok_or_else(|| {
             let there: Vec<&str> = self.classes.keys().map(String::as_str).collect();
-            let what = format!("{} names no {name}, but {}", self.storage.describe(INDEX), there.join(", "));
+            let index = match &self.layout {
+                Layout::Folder(storage) => storage.describe(INDEX),
+                Layout::Single(file) => file.path().display().to_string(),
+            };
+            let what = format!("{index} names no {name}, but {}", there.join(", "));
             Error::new(ErrorKind::NotFound, what)
         })
     }
@@ -210,6 +242,30 @@ impl Component {
     pub fn folder(path: impl Into<PathBuf>) -> Result<Self> {
         read_component(&Storage::Folder(path.into()), "", None)
     }
+}
+
+/// Reads the files of the tokenizer `name`.
+fn read_tokenizer(storage: &Storage, name: &str) -> Result<TokenizerFiles> {
+    let optional = |file: &str, limit: u64| -> Result<Option<String>> {
+        let path = format!("{name}/{file}");
+        storage.has_file(&path).then(|| storage.read_text(&path, limit)).transpose()
+    };
+    let mut files = TokenizerFiles {
+        json: None,
+        vocab: optional("vocab.json", MAX_TOKENIZER_FILE)?,
+        merges: optional("merges.txt", MAX_TOKENIZER_FILE)?,
+        config: optional("tokenizer_config.json", MAX_CONFIG)?,
+        special_tokens: optional("special_tokens_map.json", MAX_CONFIG)?,
+    };
+    if files.vocab.is_none() || files.merges.is_none() {
+        files.json = optional("tokenizer.json", MAX_TOKENIZER_FILE)?;
+    }
+    if files.json.is_none() && (files.vocab.is_none() || files.merges.is_none()) {
+        let what =
+            format!("{} needs vocab.json and merges.txt, or tokenizer.json, and has neither", storage.describe(name));
+        return Err(Error::new(ErrorKind::NotFound, what));
+    }
+    Ok(files)
 }
 
 /// Reads a component out of `folder` (`""` for the root). Without a `class`, the config must name it.
@@ -255,32 +311,26 @@ fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<We
             tried.push(storage.describe(&whole));
         }
     }
-    let pickled = storage.list(&inside("")).into_iter().find(|file| PICKLED.iter().any(|end| file.ends_with(end)));
-    Err(match pickled {
-        Some(file) => Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "{} is a pickled file, which can run code when it is read; convert it to safetensors (diffusers' \
-                 `save_pretrained` writes it)",
-                storage.describe(&inside(&file))
-            ),
-        ),
+    let found = storage.list(&inside("")).into_iter().find(|file| PICKLED.iter().any(|end| file.ends_with(end)));
+    Err(match found {
+        Some(file) => pickled(&storage.describe(&inside(&file))),
         None => Error::new(ErrorKind::NotFound, format!("there are no weights: tried {}", told(&tried))),
     })
 }
 
-/// The checkpoints in `path` that are one large file each; none where it has the parts of a diffusers folder.
-fn single_files(path: &Path) -> Vec<PathBuf> {
-    if path.join("unet").is_dir() || path.join("config.json").is_file() {
-        return Vec::new();
-    }
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = entries
-        .filter(|file| file.extension().is_some_and(|end| end == "safetensors" || end == "ckpt"))
-        .filter(|file| file.is_file())
-        .collect();
-    files.sort_unstable();
-    files
+/// The error of a file whose reading can run code.
+pub(super) fn pickled(path: &str) -> Error {
+    let what = format!(
+        "{path} is a pickled file, which can run code when it is read; convert it to safetensors (diffusers' \
+         `save_pretrained` writes it)"
+    );
+    Error::new(ErrorKind::Unsupported, what)
+}
+
+/// The error for a file that is not there, but is as a pickle of the same name.
+pub(super) fn pickled_twin(path: &Path) -> Option<Error> {
+    let twin = PICKLED.iter().map(|end| path.with_extension(&end[1..])).find(|twin| twin.is_file())?;
+    Some(pickled(&twin.display().to_string()))
 }
 
 #[cfg(all(test, feature = "demo-model"))]

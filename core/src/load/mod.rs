@@ -1,4 +1,4 @@
-//! From disk to weights: folders, the hub cache, the embedded demo model. The only file I/O of the crate.
+//! From disk to weights: folders, single files, the hub cache, the embedded demo model. The only file I/O of the crate.
 //!
 //! A [`ModelSource`] finds the [`Checkpoint`] that a [`ModelId`] means; a checkpoint gives each [`Component`]'s config
 //! as text and its weights by name. What the configs mean is known to `models` alone.
@@ -6,15 +6,23 @@
 //! Files come from strangers: their sizes and counts are checked before memory is taken, and what can run code when it
 //! is read (pickles) is refused.
 
+mod adapter;
+mod alone;
 mod bytes;
 mod cache;
 mod calibration;
+mod convert;
 #[cfg(feature = "demo-model")]
 mod demo;
 mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod layout;
+mod lora;
+mod lora_alpha;
+mod lora_keys;
+#[cfg(test)]
+pub(crate) mod lora_tests;
 mod names;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -25,15 +33,20 @@ mod packed;
 mod random;
 #[cfg(test)]
 mod refusals;
+mod single;
 mod source;
 mod storage;
 mod weights;
 
+pub use adapter::{AdapterFiles, AdapterWanted};
 pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
+pub use convert::{ConvertOptions, ConvertProgress, StoredDtype};
 pub use layout::{Checkpoint, Component, TokenizerFiles};
+pub use lora::LoraFile;
 pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;
 pub use random::RandomWeights;
 pub use source::{Found, ModelId, ModelSource};
+pub(crate) use weights::told;
 pub use weights::{WeightCheck, WeightFiles};

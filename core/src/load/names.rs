@@ -19,13 +19,6 @@ pub(super) fn is_harmless(name: &str) -> bool {
     name.ends_with("embeddings.position_ids")
 }
 
-/// Whether two shapes lay out the same numbers in the same order: equal, but for ones at the end, as a linear layer
-/// saved as a 1x1 convolution has them.
-pub(super) fn same_layout(a: &[usize], b: &[usize]) -> bool {
-    let trimmed = |shape: &[usize]| shape.iter().rposition(|&dim| dim != 1).map_or(0, |last| last + 1);
-    a[..trimmed(a)] == b[..trimmed(b)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,11 +30,5 @@ mod tests {
         assert_eq!(old(&format!("{attention}.to_out.0.bias")), Some(format!("{attention}.proj_attn.bias")));
         assert_eq!(old(&format!("{attention}.to_q.weight")), Some(format!("{attention}.query.weight")));
         assert_eq!(old("decoder.conv_in.weight"), None);
-    }
-
-    #[test]
-    fn a_linear_layer_may_be_saved_as_a_convolution() {
-        assert!(same_layout(&[4, 3], &[4, 3, 1, 1]) && same_layout(&[], &[1]));
-        assert!(!same_layout(&[4, 3], &[3, 4]) && !same_layout(&[4, 3], &[4, 3, 3, 3]));
     }
 }

@@ -1,10 +1,10 @@
-//! Every file under `tests/bad/weights` and `tests/bad/config` is refused, with the words beside it.
+//! Every file under `tests/bad/weights`, `tests/bad/lora` and `tests/bad/config` is refused, with the words beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
-use super::{Checkpoint, Component, WeightFiles};
+use super::{Checkpoint, Component, LoraFile, WeightFiles};
 use crate::error::{Error, ErrorKind, Result};
 use crate::models::UnetConfig;
 use crate::net::WeightSource;
@@ -50,6 +50,12 @@ fn broken_weights_are_refused_with_their_reason() {
         };
         read_all(&weights)
     });
+    assert!(count >= 20);
+}
+
+#[test]
+fn broken_loras_are_refused_with_their_reason() {
+    let count = check("lora", &[], |path| LoraFile::read(path).map(drop));
     assert!(count >= 20);
 }
 

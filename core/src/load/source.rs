@@ -1,16 +1,20 @@
-//! Which checkpoint a model id means: the demo model, a folder, a folder in a directory of them, or the hub cache.
+//! Which checkpoint a model id means: the demo model, a folder or file, one of those in a directory, or the hub cache.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::bytes::Bytes;
 use super::cache::HubCache;
-use super::layout::{Checkpoint, Component};
-use super::weights::told;
+use super::layout::{Checkpoint, Component, pickled_twin};
+use super::single;
+use super::weights::{WeightFiles, told};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The id of the embedded model.
 const DEMO: &str = "demo";
+/// What the files of LoRAs end with.
+const LORA_END: &str = ".safetensors";
 /// Longest id, in bytes.
 const MAX_ID: usize = 256;
 
@@ -69,7 +73,8 @@ fn bad_in_path(c: char) -> bool {
 pub enum ModelSource {
     /// The model in the binary, whatever id is asked for.
     Demo,
-    /// One diffusers folder, which is then the base model whatever id is asked for; or a directory of them.
+    /// One diffusers folder or checkpoint in a single file, which is then the base model whatever id is asked for; or a
+    /// directory of them.
     Folder(PathBuf),
     /// The Hugging Face cache, without network.
     Cache(HubCache),
@@ -83,12 +88,19 @@ pub enum ModelSource {
 pub struct Found {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// Said where another model is used than the id names.
+    /// Said where another model is used than the id names, and where something about it had to be taken for granted.
     pub notice: Option<String>,
 }
 
+impl Found {
+    fn new(checkpoint: Checkpoint, notice: Option<String>) -> Self {
+        let notices: Vec<String> = notice.into_iter().chain(checkpoint.notice()).collect();
+        Self { checkpoint, notice: (!notices.is_empty()).then(|| notices.join("; ")) }
+    }
+}
+
 impl ModelSource {
-    /// One diffusers folder, or a directory of them.
+    /// One diffusers folder or checkpoint in a single file, or a directory of them.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
         Self::Folder(path.into())
     }
@@ -105,17 +117,22 @@ impl ModelSource {
         if let Self::Folder(folder) = self
             && (is_checkpoint(folder) || folder.is_file())
         {
-            let same = folder.file_name().is_some_and(|name| name == id.name());
-            let notice = (!same)
-                .then(|| format!("model_id {id} is not looked for: the folder {} is itself a model", folder.display()));
-            return Ok(Found { checkpoint: Checkpoint::folder(folder)?, notice });
+            return itself(folder, id);
         }
         if *self == Self::Demo || id.is_demo() {
             let notice = (!id.is_demo()).then(|| format!("model_id {id} is not looked for: the demo model is used"));
-            return Ok(Found { checkpoint: demo()?, notice });
+            return Ok(Found::new(demo()?, notice));
         }
-        let folder = self.search(id, &is_model)?;
-        Ok(Found { checkpoint: Checkpoint::folder(folder)?, notice: None })
+        let alone = match self {
+            Self::Folder(folder) if single::is_alone(folder) => Some(itself(folder, id)),
+            Self::Folder(_) | Self::Cache(_) | Self::Demo | Self::Random(_) => None,
+        };
+        match (alone, self.search(id, &is_model)) {
+            (Some(Ok(found)), _) => Ok(found),
+            // The one file is something else, such as a LoRA.
+            (_, Ok(folder)) => Ok(Found::new(Checkpoint::folder(folder)?, None)),
+            (Some(Err(error)), Err(_)) | (None, Err(error)) => Err(error),
+        }
     }
 
     /// Finds the folder of a further network that `id` names: an autoencoder, a ControlNet, a LoRA. Where the source is
@@ -128,6 +145,31 @@ impl ModelSource {
         self.search(id, &Path::is_dir)
     }
 
+    /// Finds the LoRA that `id` names: a folder, a `.safetensors` file (with or without that ending), or
+    /// `organisation/name/file.safetensors` for one file of several in the hub cache.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` listing where was looked.
+    pub fn lora(&self, id: &ModelId) -> Result<PathBuf> {
+        let file = |place: &Path| place.with_file_name(format!("{}{LORA_END}", file_name(place)));
+        let mut places: Vec<PathBuf> = self
+            .places(id)
+            .into_iter()
+            .flat_map(|place| [file(&place), place])
+            .filter(|place| place.exists())
+            .collect();
+        if places.is_empty()
+            && let Some((repository, name)) = file_of_repository(id)
+        {
+            places.extend(self.places(&repository).iter().map(|place| place.join(name)).find(|file| file.is_file()));
+        }
+        match places.into_iter().next() {
+            Some(found) => Ok(found),
+            None => self.search(id, &|_| false),
+        }
+    }
+
     /// Opens a further network that `id` names and that lies alone in its folder.
     ///
     /// # Errors
@@ -135,6 +177,24 @@ impl ModelSource {
     /// Those of [`find`](Self::find) and [`Component::folder`].
     pub fn component(&self, id: &ModelId) -> Result<Component> {
         Component::folder(self.find(id)?)
+    }
+
+    /// Opens the safetensors file `name` in the folder that `id` names: a network without a config.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` listing where was looked, `Unsupported` where the file is there as a pickle, `BadModel` for a broken one.
+    pub fn weights(&self, id: &ModelId, name: &str) -> Result<WeightFiles> {
+        match self.search(id, &|place| place.join(name).is_file()) {
+            Ok(folder) => {
+                let path = folder.join(name);
+                WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)
+            }
+            Err(missing) => {
+                let pickled = self.places(id).iter().find_map(|place| pickled_twin(&place.join(name)));
+                Err(pickled.unwrap_or_else(|| missing.within(format_args!("file {name}"))))
+            }
+        }
     }
 
     fn search(&self, id: &ModelId, fits: &dyn Fn(&Path) -> bool) -> Result<PathBuf> {
@@ -158,13 +218,15 @@ impl ModelSource {
             Self::Demo | Self::Random(_) => Vec::new(),
             Self::Cache(cache) => vec![cached(cache.clone())],
             Self::Folder(folder) => {
-                let beside = folder.parent().filter(|_| is_checkpoint(folder));
+                let beside = folder.parent().filter(|_| is_checkpoint(folder) || folder.is_file());
                 let root = beside.unwrap_or(folder);
                 let mut places = vec![
                     root.join(id.as_str()),
                     root.join(id.as_str().replace('/', "--")),
                     cached(HubCache::at(root)),
                     root.join(id.name()),
+                    root.join(format!("{id}.safetensors")),
+                    root.join(format!("{}.safetensors", id.name())),
                 ];
                 places.extend(HubCache::from_env().map(cached));
                 places.dedup();
@@ -181,19 +243,33 @@ impl From<&str> for ModelSource {
     }
 }
 
+/// The checkpoint at `path`, whatever `id` is.
+fn itself(path: &Path, id: &ModelId) -> Result<Found> {
+    let named = if path.is_file() { path.file_stem() } else { path.file_name() };
+    let same = named.is_some_and(|name| name == id.name());
+    let notice = (!same).then(|| format!("model_id {id} is not looked for: {} is itself a model", path.display()));
+    Ok(Found::new(Checkpoint::folder(path)?, notice))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Takes `organisation/name/file.safetensors` apart.
+fn file_of_repository(id: &ModelId) -> Option<(ModelId, &str)> {
+    let at = id.as_str().match_indices('/').nth(1)?.0;
+    let (repository, file) = id.as_str().split_at(at);
+    let file = file.strip_prefix('/').filter(|file| file.ends_with(LORA_END))?;
+    Some((repository.parse().ok()?, file))
+}
+
 fn is_checkpoint(path: &Path) -> bool {
     path.join("model_index.json").is_file()
 }
 
 /// Whether a folder means to be a model, so that what is wrong with it is told instead of looking on.
 fn is_model(path: &Path) -> bool {
-    is_checkpoint(path)
-        || path.join("unet").is_dir()
-        || path.read_dir().is_ok_and(|mut all| all.any(|file| is_single(&file)))
-}
-
-fn is_single(file: &std::io::Result<std::fs::DirEntry>) -> bool {
-    file.as_ref().is_ok_and(|file| file.path().extension().is_some_and(|end| end == "safetensors" || end == "ckpt"))
+    is_checkpoint(path) || path.join("unet").is_dir() || single::holds_any(path)
 }
 
 #[cfg(feature = "demo-model")]

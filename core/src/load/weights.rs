@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
@@ -11,11 +12,12 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
+use super::convert::StoredDtype;
 use super::header::{self, Dtype, Tensor, read_header};
-use super::names::{aliases, is_harmless, same_layout};
+use super::names::{aliases, is_harmless};
 use super::packed::Fingerprint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{WeightSource, WeightSpec};
+use crate::net::{WeightSource, WeightSpec, same_layout};
 
 /// Bytes converted at a time; divisible by every type's size.
 const CHUNK: usize = 1 << 18;
@@ -32,14 +34,14 @@ pub struct WeightFiles {
 
 struct Shard {
     path: String,
-    bytes: Bytes,
+    bytes: Arc<Bytes>,
     tensors: HashMap<String, Tensor>,
 }
 
 impl Shard {
     fn open(path: String, bytes: Bytes) -> Result<Self> {
         let tensors = read_header(&bytes).map_err(|error| Error::from(error).within(&path))?;
-        Ok(Self { path, bytes, tensors })
+        Ok(Self { path, bytes: Arc::new(bytes), tensors })
     }
 }
 
@@ -66,11 +68,26 @@ impl WeightFiles {
         Self::single(name.to_owned(), Bytes::Owned(bytes))
     }
 
+    /// Reads the header of a safetensors file that is part of the binary.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_bytes`](Self::from_bytes).
+    #[cfg(any(feature = "edges", feature = "pose"))]
+    pub(crate) fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
+        Self::single(name.to_owned(), Bytes::Static(bytes))
+    }
+
     /// Reads the header of the only file of a network.
     pub(crate) fn single(path: String, bytes: Bytes) -> Result<Self> {
-        let shard = Shard::open(path, bytes)?;
-        let shard_of = shard.tensors.keys().map(|name| (name.clone(), 0)).collect();
-        Ok(Self { shards: vec![shard], shard_of })
+        let Shard { path, bytes, tensors } = Shard::open(path, bytes)?;
+        Ok(Self::view(path, bytes, tensors))
+    }
+
+    /// Part of a file, whose `tensors` may have other names and shapes than the file gives them.
+    pub(crate) fn view(path: String, bytes: Arc<Bytes>, tensors: HashMap<String, Tensor>) -> Self {
+        let shard_of = tensors.keys().map(|name| (name.clone(), 0)).collect();
+        Self { shards: vec![Shard { path, bytes, tensors }], shard_of }
     }
 
     /// Reads the headers of all shards that `index` (the text of the file `index_path`) names; `open` gives a shard's
@@ -136,6 +153,12 @@ impl WeightFiles {
         Some(digest.finalize().into())
     }
 
+    /// The texts that the header of the first file carries beside its tensors.
+    pub(crate) fn metadata(&self) -> Result<HashMap<String, String>> {
+        let Some(shard) = self.shards.first() else { return Ok(HashMap::new()) };
+        header::read_metadata(&shard.bytes).map_err(|error| Error::from(error).within(&shard.path))
+    }
+
     /// Counts the numbers of all tensors.
     pub(crate) fn numbers(&self) -> u64 {
         let tensors = self.shards.iter().flat_map(|shard| shard.tensors.values());
@@ -145,6 +168,25 @@ impl WeightFiles {
     /// The names of all tensors, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.shard_of.keys().map(String::as_str)
+    }
+
+    /// How the numbers of `name` are stored, or would be: types that nothing is written in become singles.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` where there is no `name`.
+    pub(super) fn stored(&self, name: &str) -> Result<StoredDtype> {
+        let (_, _, tensor) = self.find(name).ok_or_else(|| self.missing(name))?;
+        Ok(match tensor.dtype {
+            Dtype::F16 => StoredDtype::F16,
+            Dtype::Bf16 => StoredDtype::Bf16,
+            Dtype::F32 | Dtype::F64 | Dtype::Other(..) => StoredDtype::F32,
+        })
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let paths: Vec<&str> = self.shards.iter().map(|shard| shard.path.as_str()).collect();
+        Error::new(ErrorKind::BadModel, format!("there is no tensor {name:?} in {}", told(&paths)))
     }
 
     /// Compares what programs need with what is there.
@@ -185,8 +227,7 @@ impl WeightSource for WeightFiles {
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let Some((_, shard, tensor)) = self.find(name) else {
-            let paths: Vec<&str> = self.shards.iter().map(|shard| shard.path.as_str()).collect();
-            return Err(Error::new(ErrorKind::BadModel, format!("there is no tensor {name:?} in {}", told(&paths))));
+            return Err(self.missing(name));
         };
         if !same_layout(&tensor.shape, shape) {
             return Err(Error::new(ErrorKind::BadModel, misshapen(name, &tensor.shape, shape)).within(&shard.path));
@@ -225,7 +266,7 @@ impl WeightCheck {
 }
 
 /// The first few of `items`, and how many more there are.
-pub(super) fn told<T: AsRef<str>>(items: &[T]) -> String {
+pub(crate) fn told<T: AsRef<str>>(items: &[T]) -> String {
     let mut text = items.iter().take(NAMES_TOLD).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if items.len() > NAMES_TOLD {
         text.push_str(&format!(" and {} more", items.len() - NAMES_TOLD));
@@ -274,7 +315,13 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
             return Err(Error::new(ErrorKind::BadModel, format!("holds {bad}, but weights must be finite in f32")));
         }
     }
-    Ok(numbers)
+    Ok(if tensor.transposed { transposed(&numbers, &tensor.shape) } else { numbers })
+}
+
+/// A matrix of `shape` whose columns stand one after the other in `numbers`.
+fn transposed(numbers: &[f32], shape: &[usize]) -> Vec<f32> {
+    let rows = shape.first().copied().unwrap_or(1).max(1);
+    (0..rows).flat_map(|row| numbers.iter().skip(row).step_by(rows)).copied().collect()
 }
 
 /// Whether no number is infinite or NaN; in integers, so that it runs at memory speed.

@@ -2,7 +2,7 @@
 
 use super::config::ClipTextConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Program, ProgramBuilder, Rate, Shape, ValueId};
+use crate::net::{Activation, Program, ProgramBuilder, Rate, Shape, ValueId};
 
 /// Which states of its layers an encoder gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,14 +54,21 @@ fn encoder(
 ) -> (ValueId, Option<ValueId>) {
     let words = b.embed("embeddings.token_embedding.weight", ids, config.vocab_size, config.hidden_size);
     let mut x = b.add_weight("embeddings.position_embedding.weight", words, config.max_tokens);
+    let layer = ClipLayer {
+        heads: config.heads,
+        intermediate_size: config.intermediate_size,
+        activation: config.activation,
+        eps: config.layer_norm_eps,
+        causal: true,
+    };
     for i in 0..config.layers - 1 {
-        x = layer(b, config, i, x);
+        x = layer.write(b, i, x);
     }
     let penultimate = x;
     if states == TextStates::Penultimate && config.projection_dim.is_none() {
         return (penultimate, None);
     }
-    x = layer(b, config, config.layers - 1, x);
+    x = layer.write(b, config.layers - 1, x);
     let last = b.layer_norm("final_layer_norm", x, config.layer_norm_eps);
     match states {
         TextStates::Last => (last, Some(last)),
@@ -69,22 +76,37 @@ fn encoder(
     }
 }
 
-fn layer(b: &mut ProgramBuilder, config: &ClipTextConfig, i: usize, x: ValueId) -> ValueId {
-    b.scope(format!("encoder.layers.{i}"), |b| {
-        let h = b.layer_norm("layer_norm1", x, config.layer_norm_eps);
-        let h = b.scope("self_attn", |b| self_attention(b, config, h));
-        let x = b.add(h, x);
-        let h = b.layer_norm("layer_norm2", x, config.layer_norm_eps);
-        let h = b.linear("mlp.fc1", h, config.intermediate_size, true);
-        let h = b.activate(h, config.activation);
-        let h = b.linear("mlp.fc2", h, config.hidden_size, true);
-        b.add(h, x)
-    })
+/// A layer of a CLIP encoder, of texts or of pictures.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClipLayer {
+    pub(super) heads: usize,
+    pub(super) intermediate_size: usize,
+    pub(super) activation: Activation,
+    pub(super) eps: f32,
+    /// Whether a token sees only itself and those before it.
+    pub(super) causal: bool,
 }
 
-fn self_attention(b: &mut ProgramBuilder, config: &ClipTextConfig, x: ValueId) -> ValueId {
-    let shape = b.shape(x);
-    let [q, k, v] = ["q_proj", "k_proj", "v_proj"].map(|name| b.linear(name, x, shape.c, true));
-    let mixed = b.attention([q, k, v], config.heads, true, (0..shape.n).collect());
-    b.linear("out_proj", mixed, shape.c, true)
+impl ClipLayer {
+    /// Writes layer `i` of `encoder`.
+    pub(super) fn write(self, b: &mut ProgramBuilder, i: usize, x: ValueId) -> ValueId {
+        let c = b.shape(x).c;
+        b.scope(format!("encoder.layers.{i}"), |b| {
+            let h = b.layer_norm("layer_norm1", x, self.eps);
+            let h = b.scope("self_attn", |b| self.attention(b, h));
+            let x = b.add(h, x);
+            let h = b.layer_norm("layer_norm2", x, self.eps);
+            let h = b.linear("mlp.fc1", h, self.intermediate_size, true);
+            let h = b.activate(h, self.activation);
+            let h = b.linear("mlp.fc2", h, c, true);
+            b.add(h, x)
+        })
+    }
+
+    fn attention(self, b: &mut ProgramBuilder, x: ValueId) -> ValueId {
+        let shape = b.shape(x);
+        let [q, k, v] = ["q_proj", "k_proj", "v_proj"].map(|name| b.linear(name, x, shape.c, true));
+        let mixed = b.attention([q, k, v], self.heads, self.causal, (0..shape.n).collect());
+        b.linear("out_proj", mixed, shape.c, true)
+    }
 }

@@ -1,6 +1,6 @@
 //! Building blocks that more than one network uses. Each is written inside a scope that names it.
 
-use crate::net::{Padding, ProgramBuilder, ValueId};
+use crate::net::{Padding, ProgramBuilder, Rate, Shape, ValueId};
 
 /// Groups and epsilon of a network's group norms.
 #[derive(Debug, Clone, Copy)]
@@ -9,6 +9,9 @@ pub(super) struct Norm {
     pub(super) eps: f32,
 }
 
+/// What the inputs with an image's keys and values are called, before the path of their attention.
+const IMAGE_KEYS: &str = "image_keys";
+const IMAGE_VALUES: &str = "image_values";
 /// Epsilon of the layer norms in transformers.
 const LAYER_NORM_EPS: f32 = 1e-5;
 /// Epsilon of the group norm before a transformer.
@@ -60,10 +63,14 @@ pub(super) struct Text<'a> {
     pub(super) states: ValueId,
     /// Of each row of the batch the row of its text.
     pub(super) of_row: &'a [usize],
+    /// Whether they also attend to themselves as they were in earlier frames.
+    pub(super) past: bool,
+    /// Tokens of an image that each row looks at beside its text; none without an IP-Adapter.
+    pub(super) image_tokens: usize,
 }
 
-/// Attention with its four projections; `text` is what it looks at, or itself.
-fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: usize) -> ValueId {
+/// Attention with its four projections; `text` is what it looks at, or itself, and if `past`, itself in earlier frames.
+fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: usize, past: bool) -> ValueId {
     let shape = b.shape(x);
     let (source, rows) = match text {
         Some(text) => (text.states, text.of_row.to_vec()),
@@ -72,7 +79,18 @@ fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: 
     let q = b.linear("to_q", x, shape.c, false);
     let k = b.linear("to_k", source, shape.c, false);
     let v = b.linear("to_v", source, shape.c, false);
-    let mixed = b.attention([q, k, v], heads, false, rows);
+    let mut mixed = match text {
+        None if past => b.attention_to_past([q, k, v], heads),
+        _ => b.attention([q, k, v], heads, false, rows),
+    };
+    if let Some(tokens) = text.map(|text| text.image_tokens).filter(|&tokens| tokens > 0) {
+        let [k, v] = [IMAGE_KEYS, IMAGE_VALUES].map(|part| {
+            let name = format!("{part}.{}", b.path());
+            b.input(name, Shape::tokens(shape.n, tokens, shape.c), Rate::Constant)
+        });
+        let image = b.attention([q, k, v], heads, false, (0..shape.n).collect());
+        mixed = b.add(mixed, image);
+    }
     b.linear("to_out.0", mixed, shape.c, true)
 }
 
@@ -80,10 +98,12 @@ fn attention(b: &mut ProgramBuilder, x: ValueId, text: Option<Text<'_>>, heads: 
 fn transformer_layer(b: &mut ProgramBuilder, x: ValueId, text: Text<'_>, heads: usize, only_cross: bool) -> ValueId {
     let c = b.shape(x).c;
     let h = b.layer_norm("norm1", x, LAYER_NORM_EPS);
-    let h = b.scope("attn1", |b| attention(b, h, only_cross.then_some(text), heads));
+    // An image is looked at by the second attention alone, even where the first looks at the text, too.
+    let first = only_cross.then_some(Text { image_tokens: 0, ..text });
+    let h = b.scope("attn1", |b| attention(b, h, first, heads, text.past));
     let x = b.add(h, x);
     let h = b.layer_norm("norm2", x, LAYER_NORM_EPS);
-    let h = b.scope("attn2", |b| attention(b, h, Some(text), heads));
+    let h = b.scope("attn2", |b| attention(b, h, Some(text), heads, false));
     let x = b.add(h, x);
     let h = b.layer_norm("norm3", x, LAYER_NORM_EPS);
     let h = b.linear("ff.net.0.proj", h, c * 8, true);

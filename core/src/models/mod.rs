@@ -4,13 +4,20 @@
 //! and values of the text, embeddings of the timesteps) hangs on constant inputs alone, so that executors work it out
 //! outside the frame loop. Nothing here knows of a device, a file or a tokenizer.
 
+pub mod annotators;
 mod autoencoder;
 mod clip;
+mod clip_vision;
 pub mod config;
+mod controlnet;
 mod embedding;
 mod family;
+pub mod ip_adapter;
 pub mod known;
 mod layers;
+mod lora;
+mod lora_names;
+pub mod safety;
 mod taesd;
 mod unet;
 mod unet_blocks;
@@ -18,7 +25,10 @@ mod vae;
 
 pub use autoencoder::Autoencoder;
 pub use clip::{TextStates, clip_program};
-pub use config::{ClipTextConfig, UnetConfig};
+pub use clip_vision::{ClipVisionWeights, VisionStates, clip_patches, clip_vision_program};
+pub use config::{ClipTextConfig, ClipVisionConfig, ControlNetModelConfig, UnetConfig};
+pub use controlnet::{ControlNetShape, controlnet_embedding_program, controlnet_program};
 pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
 pub use family::ModelFamily;
-pub use unet::{TEXT_TOKENS, UnetShape, unet_program};
+pub use lora::{LoraChanges, LoraNames, LoraTarget};
+pub use unet::{TEXT_TOKENS, UnetShape, residual_shapes, unet_program};

@@ -24,6 +24,12 @@ pub struct UnetShape {
     pub text_of_row: Vec<usize>,
     /// Whether a consistency model is told the guidance; where not, the model's projection of it is left out.
     pub guidance_embedding: bool,
+    /// Whether each row attends to itself in earlier frames as well, wherever it attends to itself.
+    pub cached_attention: bool,
+    /// Whether ControlNets add to what the way up and the middle are given.
+    pub residuals: bool,
+    /// Tokens of an image that rows look at beside their text; 0 without an IP-Adapter.
+    pub image_tokens: usize,
 }
 
 impl UnetShape {
@@ -37,8 +43,29 @@ impl UnetShape {
             text_tokens: TEXT_TOKENS,
             text_of_row: vec![0; rows],
             guidance_embedding: false,
+            cached_attention: false,
+            residuals: false,
+            image_tokens: 0,
         }
     }
+}
+
+/// The shapes of what ControlNets add, for each row: first what the way up wants, in the order in which the way down
+/// makes it, then what comes out of the middle.
+pub fn residual_shapes(config: &UnetConfig, height: usize, width: usize) -> Vec<Shape> {
+    let (mut h, mut w) = (height, width);
+    let first = config.down.first().map(|block| Shape::new(1, h, w, block.channels));
+    let mut shapes: Vec<Shape> = first.into_iter().collect();
+    for (i, block) in config.down.iter().enumerate() {
+        shapes.extend(std::iter::repeat_n(Shape::new(1, h, w, block.channels), block.resnets));
+        if i + 1 < config.down.len() {
+            // What is added has the shape that a halving convolution leaves, whichever way it pads.
+            (h, w) = (h / 2, w / 2);
+            shapes.push(Shape::new(1, h, w, block.channels));
+        }
+    }
+    shapes.extend(config.down.last().map(|block| Shape::new(1, h, w, block.channels)));
+    shapes
 }
 
 /// Tokens of a text, as every text encoder of these models gives them.
@@ -59,7 +86,12 @@ const MAX_SIDE: usize = 1024;
 /// | `guidance_embedding` | `[rows, 1, 1, time.cond_dim]` | constant | `shape.guidance_embedding` |
 /// | `pooled` | `[rows, 1, 1, added.pooled_dim]` | constant | `added` |
 /// | `time_ids` | `[rows, 1, 1, 6 * added.time_dim]` | constant | `added` |
+/// | `image_keys.PATH`, `image_values.PATH` | `[rows, image_tokens, 1, channels]` each | constant | `shape.image_tokens` |
 /// | `sample` | `[rows, height, width, in_channels]` | frame | |
+/// | `down_residual.0` … and `mid_residual` | [`residual_shapes`], for each row | frame | `shape.residuals` |
+///
+/// There are image keys and values for each [cross attention](super::ip_adapter::cross_attentions), in that order. How much an
+/// image counts is in its values: attention is linear in them, and with values of zero it changes nothing.
 ///
 /// Output: `eps`, `[rows, height, width, out_channels]`. The embeddings come from
 /// [`timestep_embedding`](super::timestep_embedding) and its neighbours.
@@ -73,10 +105,12 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     let b = &mut builder;
     let states = Shape::tokens(shape.text_rows, shape.text_tokens, config.text_dim);
     let states = b.input("encoder_hidden_states", states, Rate::Constant);
-    let text = Text { states, of_row: &shape.text_of_row };
+    let text =
+        Text { states, of_row: &shape.text_of_row, past: shape.cached_attention, image_tokens: shape.image_tokens };
     let time = time_embedding(b, config, shape);
     let sample = Shape::new(shape.rows, shape.height, shape.width, config.in_channels);
     let sample = b.input("sample", sample, Rate::Frame);
+    let residuals = if shape.residuals { residual_inputs(b, config, shape) } else { Vec::new() };
 
     let mut x = conv(b, "conv_in", sample, config.down[0].channels, config.conv_in_kernel);
     let mut skips = vec![x];
@@ -85,6 +119,11 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     }
     if let Some(mid) = &config.mid {
         x = b.scope("mid_block", |b| mid_block(b, config, mid, x, time, text));
+    }
+    if let Some((&mid, down)) = residuals.split_last() {
+        // The way down itself never sees them.
+        skips = skips.into_iter().zip(down).map(|(skip, &residual)| b.add(skip, residual)).collect();
+        x = b.add(x, mid);
     }
     for i in 0..config.up.len() {
         x = b.scope(format!("up_blocks.{i}"), |b| up_block(b, config, i, x, time, text, &mut skips));
@@ -101,12 +140,24 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     Ok(builder.finish())
 }
 
-fn conv(b: &mut ProgramBuilder, name: &str, x: ValueId, c_out: usize, kernel: usize) -> ValueId {
+fn residual_inputs(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> Vec<ValueId> {
+    let shapes = residual_shapes(config, shape.height, shape.width);
+    let down = shapes.len() - 1;
+    let input = |(i, one): (usize, Shape)| b.input(residual_name(i, down), Shape { n: shape.rows, ..one }, Rate::Frame);
+    shapes.into_iter().enumerate().map(input).collect()
+}
+
+/// The name of residual `i`, where `down` of them belong to the way down.
+pub(super) fn residual_name(i: usize, down: usize) -> String {
+    if i < down { format!("down_residual.{i}") } else { "mid_residual".to_owned() }
+}
+
+pub(super) fn conv(b: &mut ProgramBuilder, name: &str, x: ValueId, c_out: usize, kernel: usize) -> ValueId {
     b.conv2d(name, x, c_out, kernel, 1, Padding::all(kernel / 2), false, true)
 }
 
 /// The embedding of timesteps, guidance and added conditions, activated as every resnet wants it.
-fn time_embedding(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> ValueId {
+pub(super) fn time_embedding(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> ValueId {
     let time = &config.time;
     let vector = |width: usize| Shape::vector(shape.rows, width);
     let mut x = b.input("timestep_embedding", vector(time.input_dim), Rate::Constant);
@@ -133,7 +184,7 @@ fn mlp(b: &mut ProgramBuilder, x: ValueId, dim: usize) -> ValueId {
     b.linear("linear_2", x, dim, true)
 }
 
-fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> {
+pub(super) fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> {
     let refuse = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
     for (what, value, most) in [
         ("rows", shape.rows, MAX_ROWS),
@@ -152,6 +203,9 @@ fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> {
         return refuse(format!(
             "text_of_row is {of_row:?}, but must name one of {texts} texts for each of {rows} rows"
         ));
+    }
+    if shape.image_tokens > MAX_TOKENS {
+        return refuse(format!("a UNet of {} image tokens, but it must be at most {MAX_TOKENS}", shape.image_tokens));
     }
     if shape.guidance_embedding && config.time.cond_dim.is_none() {
         return refuse("a guidance embedding is given, but the UNet has no time_cond_proj_dim".into());
@@ -187,6 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn only_what_attends_to_itself_looks_back() {
+        let count = |json: &str, cached_attention| {
+            let config = UnetConfig::from_json(json).unwrap();
+            let program = unet_program(&config, &UnetShape { cached_attention, ..shape() }).unwrap();
+            let all = program.ops().iter().filter(|op| matches!(op.kind, OpKind::Attention { .. })).count();
+            (program.layers_that_look_back(), all)
+        };
+        assert_eq!(count("{}", true), (16, 32));
+        assert_eq!(count("{}", false), (0, 32));
+        // The middle attends to itself all the same.
+        assert_eq!(count(r#"{"only_cross_attention": true}"#, true).0, 1);
+    }
+
+    #[test]
     fn shapes_that_the_network_cannot_do_are_refused() {
         let config = UnetConfig::from_json("{}").unwrap();
         let refused = |change: fn(&mut UnetShape), part: &str| {
@@ -202,5 +270,6 @@ mod tests {
         refused(|shape| shape.text_of_row = vec![0, 1], "text_of_row is [0, 1]");
         refused(|shape| shape.text_of_row = vec![0, 1, 2], "text_of_row is [0, 1, 2]");
         refused(|shape| shape.guidance_embedding = true, "time_cond_proj_dim");
+        refused(|shape| shape.image_tokens = 1 << 40, "image tokens");
     }
 }

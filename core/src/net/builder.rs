@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{Activation, Input, Op, OpKind, Output, Padding, Program, Rate, Shape, ValueId, WeightId, WeightSpec};
+use super::{
+    Activation, ImageOp, Input, Op, OpKind, Output, Padding, Program, Rate, Shape, ValueId, WeightId, WeightSpec,
+};
 
 /// Writes a program, one operation after the other. Shapes are worked out and checked as it goes; a misfit is a bug of
 /// the network's code (configs are checked before), so it panics.
@@ -55,6 +57,11 @@ impl ProgramBuilder {
         self.program.shape(value)
     }
 
+    /// Where it writes: the scopes it is in, from the outermost on, with dots between.
+    pub fn path(&self) -> &str {
+        self.prefix.trim_end_matches('.')
+    }
+
     /// The finished program.
     pub fn finish(self) -> Program {
         assert!(!self.program.outputs.is_empty(), "{}: a program has an output", self.program.name);
@@ -76,12 +83,72 @@ impl ProgramBuilder {
     ) -> ValueId {
         let shape = self.shape(x);
         let grow = if upsample { 2 } else { 1 };
-        let (h, w) = (shape.h * grow + padding.top + padding.bottom, shape.w * grow + padding.left + padding.right);
-        assert!(kernel <= h && kernel <= w, "{name}: kernel {kernel} does not fit into {h}x{w}");
+        let out = seen_by(name, shape.enlarged(grow), kernel, stride, padding).with_c(c_out);
         let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c, kernel, kernel]);
         let bias = bias.then(|| self.weight(format!("{name}.bias"), &[c_out]));
-        let out = Shape::new(shape.n, (h - kernel) / stride + 1, (w - kernel) / stride + 1, c_out);
-        self.op(OpKind::Conv2d { weight, bias, kernel, stride, padding, upsample }, &[x], out)
+        self.op(OpKind::Conv2d { weight, bias, kernel, stride, dilation: 1, padding, upsample }, &[x], out)
+    }
+
+    /// A 3x3 convolution that sees every `dilation`-th pixel, with as many zeros around, stride 1 and a bias.
+    pub fn dilated3x3(&mut self, name: &str, x: ValueId, c_out: usize, dilation: usize) -> ValueId {
+        let shape = self.shape(x);
+        let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c, 3, 3]);
+        let bias = Some(self.weight(format!("{name}.bias"), &[c_out]));
+        let padding = Padding::all(dilation);
+        let kind = OpKind::Conv2d { weight, bias, kernel: 3, stride: 1, dilation, padding, upsample: false };
+        self.op(kind, &[x], shape.with_c(c_out))
+    }
+
+    /// A convolution of each channel by itself with `name.weight` (`[c, 1, kernel, kernel]`), and `name.bias` if `bias`.
+    pub fn depthwise(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+        bias: bool,
+    ) -> ValueId {
+        let shape = self.shape(x);
+        let out = seen_by(name, shape, kernel, stride, padding);
+        let weight = self.weight(format!("{name}.weight"), &[shape.c, 1, kernel, kernel]);
+        let bias = bias.then(|| self.weight(format!("{name}.bias"), &[shape.c]));
+        self.op(OpKind::Depthwise { weight, bias, kernel, stride, padding }, &[x], out)
+    }
+
+    /// Half the size, rounded up: the largest of each two by two pixels.
+    pub fn max_pool(&mut self, x: ValueId) -> ValueId {
+        let shape = self.shape(x);
+        let out = Shape { h: shape.h.div_ceil(2), w: shape.w.div_ceil(2), ..shape };
+        self.op(OpKind::Image(ImageOp::MaxPool), &[x], out)
+    }
+
+    /// Another size, by bilinear interpolation.
+    pub fn resize(&mut self, x: ValueId, h: usize, w: usize, align_corners: bool) -> ValueId {
+        let shape = self.shape(x);
+        self.op(OpKind::Image(ImageOp::Resize { align_corners }), &[x], Shape { h, w, ..shape })
+    }
+
+    /// Each pixel becomes `side` times `side` pixels with as many times fewer channels.
+    pub fn depth_to_space(&mut self, x: ValueId, side: usize) -> ValueId {
+        let shape = self.shape(x);
+        assert!(shape.c.is_multiple_of(side * side), "{side}x{side} pixels out of {shape:?}");
+        let out = Shape::new(shape.n, shape.h * side, shape.w * side, shape.c / (side * side));
+        self.op(OpKind::Image(ImageOp::DepthToSpace { side }), &[x], out)
+    }
+
+    /// The pixels of each row of the batch in `h` lines of `w`: the first of them, or all and zeros after them.
+    pub fn refold(&mut self, x: ValueId, h: usize, w: usize) -> ValueId {
+        let shape = self.shape(x);
+        self.op(OpKind::Image(ImageOp::Refold), &[x], Shape { h, w, ..shape })
+    }
+
+    /// `border` pixels more on each side, mirrored.
+    pub fn reflect(&mut self, x: ValueId, border: usize) -> ValueId {
+        let shape = self.shape(x);
+        assert!(border < shape.h && border < shape.w, "{border} mirrored pixels around {shape:?}");
+        let out = Shape { h: shape.h + 2 * border, w: shape.w + 2 * border, ..shape };
+        self.op(OpKind::Image(ImageOp::Reflect { border }), &[x], out)
     }
 
     /// A 3x3 convolution with one zero around, stride 1 and a bias.
@@ -126,7 +193,20 @@ impl ProgramBuilder {
         assert!(qs.c == ks.c && ks.n == vs.n && ks.pixels() == vs.pixels(), "{qs:?} over {ks:?}, {vs:?}");
         assert!(kv_row.len() == qs.n && kv_row.iter().all(|&row| row < ks.n), "rows {kv_row:?} of {ks:?}");
         assert!(!causal || qs.pixels() == ks.pixels(), "causal attention of {qs:?} over {ks:?}");
-        self.op(OpKind::Attention { heads, causal, kv_row }, &[q, k, v], qs.with_c(vs.c))
+        let kind = OpKind::Attention { heads, causal, kv_row, looks_back: None };
+        self.op(kind, &[q, k, v], qs.with_c(vs.c))
+    }
+
+    /// Attention of each row over its own keys and values, and over those that it kept of earlier frames.
+    pub fn attention_to_past(&mut self, [q, k, v]: [ValueId; 3], heads: usize) -> ValueId {
+        let place = self.program.layers_that_look_back();
+        let rows = (0..self.shape(q).n).collect();
+        let out = self.attention([q, k, v], heads, false, rows);
+        assert!(!self.program.is_constant(out) && self.shape(k).n == self.shape(q).n, "keys of a frame, row by row");
+        if let Some(Op { kind: OpKind::Attention { looks_back, .. }, .. }) = self.program.ops.last_mut() {
+            *looks_back = Some(place);
+        }
+        out
     }
 
     /// An activation.
@@ -171,7 +251,7 @@ impl ProgramBuilder {
     /// Twice as large, pixels repeated.
     pub fn upsample(&mut self, x: ValueId) -> ValueId {
         let shape = self.shape(x);
-        self.op(OpKind::Upsample, &[x], Shape { h: shape.h * 2, w: shape.w * 2, ..shape })
+        self.op(OpKind::Upsample, &[x], shape.enlarged(2))
     }
 
     /// `len` channels from `start` on.
@@ -228,6 +308,13 @@ impl ProgramBuilder {
         self.program.ops.push(Op { kind, inputs: inputs.to_vec(), output });
         output
     }
+}
+
+/// The size of what a kernel makes of `shape`, with its channels.
+fn seen_by(name: &str, shape: Shape, kernel: usize, stride: usize, padding: Padding) -> Shape {
+    let (h, w) = (shape.h + padding.top + padding.bottom, shape.w + padding.left + padding.right);
+    assert!(kernel <= h && kernel <= w, "{name}: kernel {kernel} does not fit into {h}x{w}");
+    Shape { h: (h - kernel) / stride + 1, w: (w - kernel) / stride + 1, ..shape }
 }
 
 #[cfg(test)]

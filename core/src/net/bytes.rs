@@ -4,7 +4,7 @@
 //! a scale for each output channel and no zero point. The products are summed in 32-bit whole numbers, so nothing but
 //! these two roundings is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Op, OpKind, Padding, Program, ValueId, WeightId};
 
@@ -39,13 +39,16 @@ pub fn candidates(program: &Program) -> Vec<Candidate> {
     let of = |op: &Op| {
         let (input, output) = (*op.inputs.first()?, op.output);
         let candidate = match op.kind {
-            OpKind::Conv2d { weight, kernel, stride, padding, upsample, .. } => {
+            OpKind::Conv2d { weight, kernel, stride, dilation: 1, padding, upsample, .. } => {
                 Candidate { weight, input, output, kernel, stride, padding, upsample }
             }
             OpKind::Linear { weight, .. } => {
                 Candidate { weight, input, output, kernel: 1, stride: 1, padding: Padding::all(0), upsample: false }
             }
-            OpKind::GroupNorm { .. }
+            OpKind::Conv2d { .. }
+            | OpKind::Depthwise { .. }
+            | OpKind::Image(_)
+            | OpKind::GroupNorm { .. }
             | OpKind::LayerNorm { .. }
             | OpKind::Attention { .. }
             | OpKind::Activate(_)
@@ -152,6 +155,18 @@ impl ByteScales {
     /// How the input of the layer with `weight` becomes bytes; `None` where the layer is not done so.
     pub fn get(&self, weight: &str) -> Option<ByteScale> {
         self.0.get(weight).copied()
+    }
+
+    /// The same without the layers whose weights `names` names.
+    #[must_use]
+    pub fn without(&self, names: &BTreeSet<String>) -> Self {
+        Self(
+            self.0
+                .iter()
+                .filter(|(name, _)| !names.contains(*name))
+                .map(|(name, scale)| (name.clone(), *scale))
+                .collect(),
+        )
     }
 
     /// How many layers there are.

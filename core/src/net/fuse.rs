@@ -2,7 +2,7 @@
 
 use super::bytes::ByteScale;
 use super::plan::Layout;
-use super::steps::{Fused, MAX_POSTS, PlanValue, Post, Product, Repeat, Slot, Step, StepKind};
+use super::steps::{Depthwise, Fused, MAX_POSTS, PlanValue, Post, Product, Repeat, Slot, Step, StepKind};
 use super::{OpKind, Padding, Program, Shape, ValueId};
 
 /// Turns the operations of `program` into steps for a device that stores values as `layout` says.
@@ -63,24 +63,30 @@ impl Fuser<'_> {
         let ins = inputs.iter().enumerate().map(own).collect::<Vec<_>>();
         let x = ins[0];
         match *kind {
-            OpKind::Conv2d { weight, bias, kernel, stride, padding, upsample } => {
-                let product = Product { weight, bias, kernel, stride, padding, upsample, geglu: false, bytes: None };
+            OpKind::Conv2d { weight, bias, kernel, stride, dilation, padding, upsample } => {
+                let (geglu, bytes) = (false, None);
+                let product = Product { weight, bias, kernel, stride, dilation, padding, upsample, geglu, bytes };
                 self.product(product, x, out);
             }
             OpKind::Linear { weight, bias } => {
                 let padding = Padding::all(0);
                 let (upsample, geglu, bytes) = (false, false, None);
-                let product = Product { weight, bias, kernel: 1, stride: 1, padding, upsample, geglu, bytes };
+                let product =
+                    Product { weight, bias, kernel: 1, stride: 1, dilation: 1, padding, upsample, geglu, bytes };
                 self.product(product, x, out);
             }
+            OpKind::Depthwise { weight, bias, kernel, stride, padding } => {
+                self.push(StepKind::Depthwise(Depthwise { weight, bias, kernel, stride, padding }), ins, out);
+            }
+            OpKind::Image(op) => self.push(StepKind::Image(op), ins, out),
             OpKind::GroupNorm { groups, eps, weight, bias } => {
                 self.push(StepKind::GroupNorm { groups, eps, weight, bias }, ins, out);
             }
             OpKind::LayerNorm { eps, weight, bias } => self.push(StepKind::LayerNorm { eps, weight, bias }, ins, out),
-            OpKind::Attention { heads, causal, ref kv_row } => {
+            OpKind::Attention { heads, causal, ref kv_row, looks_back } => {
                 let keys = self.values[ins[1]].shape.pixels();
                 let packed = self.packed_keys([ins[1], ins[2]], heads);
-                let kind = StepKind::Attention { heads, causal, kv_row: kv_row.clone(), keys };
+                let kind = StepKind::Attention { heads, causal, kv_row: kv_row.clone(), keys, looks_back };
                 self.push(kind, vec![x, packed], out);
             }
             OpKind::Activate(activation) => self.follow(x, Post::Activate(activation), out),
@@ -134,7 +140,11 @@ impl Fuser<'_> {
             self.steps[index].as_ref().is_some_and(|step| {
                 let stores = match step.kind {
                     StepKind::Product(product) => !product.geglu,
-                    StepKind::GroupNorm { .. } | StepKind::LayerNorm { .. } | StepKind::Pointwise => true,
+                    StepKind::GroupNorm { .. }
+                    | StepKind::LayerNorm { .. }
+                    | StepKind::Pointwise
+                    | StepKind::Depthwise(_)
+                    | StepKind::Image(_) => true,
                     StepKind::PackKeys { .. }
                     | StepKind::Attention { .. }
                     | StepKind::Geglu

@@ -1,6 +1,6 @@
 //! The operations a program is made of.
 
-use super::{ValueId, WeightId};
+use super::{ImageOp, ValueId, WeightId};
 
 /// One operation: reads `inputs`, writes `output`. Shapes are fixed in the program.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,11 +26,28 @@ pub enum OpKind {
         kernel: usize,
         /// Step between output pixels.
         stride: usize,
+        /// Step between the input pixels that an output pixel sees.
+        dilation: usize,
         /// Zeros around the input.
         padding: Padding,
         /// Whether the input is first enlarged twofold by repeating pixels (before the padding).
         upsample: bool,
     },
+    /// `[x]`: a convolution of each channel by itself; weight `[c, 1, kernel, kernel]`.
+    Depthwise {
+        /// The weight.
+        weight: WeightId,
+        /// The bias, `[c]`.
+        bias: Option<WeightId>,
+        /// Side of the kernel.
+        kernel: usize,
+        /// Step between output pixels.
+        stride: usize,
+        /// Zeros around the input.
+        padding: Padding,
+    },
+    /// `[x]`: moves or mixes pixels.
+    Image(ImageOp),
     /// `[x]`: `x @ weight^T + bias` over the channels; weight `[c_out, c_in]`.
     Linear {
         /// The weight.
@@ -68,6 +85,9 @@ pub enum OpKind {
         causal: bool,
         /// For each row of `q`, the row of `k` and `v` it attends to.
         kv_row: Vec<usize>,
+        /// Where the layer looks back: its place among those that do. Each row then attends to what the same row kept of
+        /// earlier frames as well.
+        looks_back: Option<usize>,
     },
     /// `[x]`: a function of each number alone.
     Activate(Activation),
@@ -118,6 +138,16 @@ pub enum Activation {
     QuickGelu,
     /// `max(x, 0)`.
     Relu,
+    /// `max(x, 0)`, and never more than `limit`.
+    ReluUpTo {
+        /// The most that the result is.
+        limit: f32,
+    },
+    /// `x` where it is above zero, else `slope * x`; slopes are below one.
+    LeakyRelu {
+        /// What stays of numbers below zero.
+        slope: f32,
+    },
     /// `limit * tanh(x / limit)`.
     SoftClamp {
         /// What the result stays below.

@@ -315,6 +315,8 @@ fn overwritable(step: &Step) -> impl Iterator<Item = Slot> {
     let input = match step.kind {
         StepKind::GroupNorm { .. } | StepKind::LayerNorm { .. } | StepKind::Pointwise => Some(step.inputs[0]),
         StepKind::Product(_)
+        | StepKind::Depthwise(_)
+        | StepKind::Image(_)
         | StepKind::PackKeys { .. }
         | StepKind::Attention { .. }
         | StepKind::Geglu

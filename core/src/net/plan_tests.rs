@@ -77,6 +77,8 @@ fn kinds(steps: &[Planned]) -> Vec<(&'static str, usize)> {
         StepKind::Attention { .. } => "attention",
         StepKind::Pointwise => "pointwise",
         StepKind::Geglu => "geglu",
+        StepKind::Depthwise(_) => "depthwise",
+        StepKind::Image(_) => "image",
         StepKind::Concat => "concat",
         StepKind::Upsample => "upsample",
         StepKind::Embed { .. } | StepKind::AddWeight { .. } | StepKind::TakeToken => "lookup",

@@ -1,6 +1,6 @@
 //! A program: what a network does, with the names of its inputs, outputs and weights.
 
-use super::{Op, Shape};
+use super::{Op, OpKind, Shape};
 
 /// A value of a program: an input, or what one operation wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,6 +93,12 @@ impl Program {
     /// The operations, each after those whose results it reads.
     pub fn ops(&self) -> &[Op] {
         &self.ops
+    }
+
+    /// How many attention layers look back to earlier frames.
+    pub fn layers_that_look_back(&self) -> usize {
+        let looks_back = |op: &&Op| matches!(op.kind, OpKind::Attention { looks_back: Some(_), .. });
+        self.ops.iter().filter(looks_back).count()
     }
 
     /// All inputs; [`Network::constants`](crate::exec::Network::constants) takes the constant ones in this order,

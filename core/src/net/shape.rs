@@ -46,6 +46,11 @@ impl Shape {
         self.len() == 0
     }
 
+    /// The same `times` as tall and wide.
+    pub const fn enlarged(self, times: usize) -> Self {
+        Self { h: self.h * times, w: self.w * times, ..self }
+    }
+
     /// The same with another number of channels.
     pub const fn with_c(self, c: usize) -> Self {
         Self { c, ..self }

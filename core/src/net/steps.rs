@@ -1,7 +1,7 @@
 //! What a plan is made of: values, and the steps that a device does between them.
 
 use super::bytes::ByteScale;
-use super::{Activation, Padding, Shape, WeightId};
+use super::{Activation, ImageOp, Padding, Shape, WeightId};
 
 /// A value of a plan: those of the program by [`ValueId::index`](super::ValueId::index), then those that only the plan has.
 pub type Slot = usize;
@@ -34,6 +34,10 @@ impl Step {
 pub enum StepKind {
     /// `[x]`: a convolution; a linear layer is one of side 1.
     Product(Product),
+    /// `[x]`: as the operation.
+    Depthwise(Depthwise),
+    /// `[x]`: as the operation.
+    Image(ImageOp),
     /// `[x]`: as the operation.
     GroupNorm {
         /// Number of groups.
@@ -69,6 +73,8 @@ pub enum StepKind {
         kv_row: Vec<usize>,
         /// How many keys there are in a row.
         keys: usize,
+        /// As of the operation.
+        looks_back: Option<usize>,
     },
     /// `[x]`: `x` itself; the posts do the work.
     Pointwise,
@@ -110,6 +116,8 @@ pub struct Product {
     pub kernel: usize,
     /// Step between output pixels.
     pub stride: usize,
+    /// Step between the input pixels that an output pixel sees.
+    pub dilation: usize,
     /// Zeros around the input.
     pub padding: Padding,
     /// Whether the input is enlarged twofold first.
@@ -118,6 +126,21 @@ pub struct Product {
     pub geglu: bool,
     /// How the input became bytes, where it did.
     pub bytes: Option<ByteScale>,
+}
+
+/// A convolution of each channel by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Depthwise {
+    /// The weight, `[c, 1, kernel, kernel]`.
+    pub weight: WeightId,
+    /// The bias.
+    pub bias: Option<WeightId>,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Step between output pixels.
+    pub stride: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
 }
 
 /// What is done to a number on its way into memory.

@@ -1,12 +1,13 @@
 //! Where an executor gets weights from, and where it keeps what it made of them.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::aligned::AlignedBytes;
 use super::bytes::ByteScales;
+use super::lora::{LowRank, MergedWeights};
 use crate::error::Result;
 
 /// Weights by their checkpoint names: a file, several shards, or random numbers.
@@ -59,6 +60,14 @@ pub struct Weights {
     packed: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     store: Option<Box<dyn PackedStore>>,
     kept: Mutex<Kept>,
+    base: Option<Base>,
+}
+
+/// The weights that merged ones were made from.
+struct Base {
+    weights: Arc<Weights>,
+    /// The names of those that differ.
+    changed: BTreeSet<String>,
 }
 
 /// What is known of the store.
@@ -82,7 +91,21 @@ impl Weights {
     /// Weights out of `source`; nothing is read yet.
     pub fn new(source: Arc<dyn WeightSource>) -> Self {
         let (byte_scales, packed, kept) = (ByteScales::default(), Mutex::default(), Mutex::default());
-        Self { source, byte_scales, packed, store: None, kept }
+        Self { source, byte_scales, packed, store: None, kept, base: None }
+    }
+
+    /// The weights of `base` with `changes` (a weight's name, a scale, the change) added; `base` itself where none counts.
+    /// Packed forms of weights that stay the same are those of `base`, made there if need be. Forms of changed ones go to
+    /// no store, and changed layers are not done in eight bits: how their inputs become bytes was found out for `base`.
+    pub fn merged(base: &Arc<Self>, changes: impl IntoIterator<Item = (String, f32, Arc<LowRank>)>) -> Arc<Self> {
+        let source = MergedWeights::new(base.source.clone(), changes);
+        let changed = source.changed();
+        if changed.is_empty() {
+            return base.clone();
+        }
+        let byte_scales = base.byte_scales.without(&changed);
+        let base = Some(Base { weights: base.clone(), changed });
+        Arc::new(Self { byte_scales, base, ..Self::new(Arc::new(source)) })
     }
 
     /// Looks for packed forms in `store` before it makes them out of `source`.
@@ -108,18 +131,33 @@ impl Weights {
         &*self.source
     }
 
-    /// What was packed under `key`, or what `make` packs now. A key names weight and layout, and always has the same
-    /// type behind it.
+    /// The base's, where these are merged and none of `names` is changed.
+    fn shared(&self, names: &[&str]) -> Option<&Self> {
+        let base = self.base.as_ref()?;
+        (!names.iter().any(|&name| base.changed.contains(name))).then_some(&*base.weights)
+    }
+
+    /// What was packed as `form` out of the weights `names`, or what `make` packs now. Names and form together always have
+    /// the same type behind them.
     ///
     /// # Errors
     ///
     /// Those of `make`.
-    pub fn packed<T: Send + Sync + 'static>(&self, key: &str, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
-        if let Some(found) = self.find(key) {
+    pub fn packed<T: Send + Sync + 'static>(
+        &self,
+        names: &[&str],
+        form: &str,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        if let Some(base) = self.shared(names) {
+            return base.packed(names, form, make);
+        }
+        let key = key(names, form);
+        if let Some(found) = self.find(&key) {
             return Ok(found);
         }
         let made = Arc::new(make()?);
-        self.insert(key, made.clone());
+        self.insert(&key, made.clone());
         Ok(made)
     }
 
@@ -132,15 +170,20 @@ impl Weights {
     pub fn kept<T: PackedForm>(
         &self,
         layout: &PackedLayout,
-        key: &str,
+        names: &[&str],
+        form: &str,
         restore: impl FnOnce(Vec<AlignedBytes>) -> Option<T>,
         make: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>> {
+        if let Some(base) = self.shared(names) {
+            return base.kept(layout, names, form, restore, make);
+        }
+        let key = key(names, form);
         let full_key = format!("{key}#{}", layout.name);
         if let Some(found) = self.find(&full_key) {
             return Ok(found);
         }
-        let loaded = self.kept_now().layouts.get_mut(layout).and_then(|kept| kept.loaded.remove(key));
+        let loaded = self.kept_now().layouts.get_mut(layout).and_then(|kept| kept.loaded.remove(&key));
         let restored = loaded.and_then(restore);
         let changed = restored.is_none();
         let form = Arc::new(restored.map_or_else(make, Ok)?);
@@ -149,13 +192,16 @@ impl Weights {
             let mut kept = self.kept_now();
             let kept = kept.layouts.entry(layout.clone()).or_default();
             kept.changed |= changed;
-            kept.forms.insert(key.to_owned(), form.clone());
+            kept.forms.insert(key, form.clone());
         }
         Ok(form)
     }
 
     /// Loads what the store has for `layout`, once. Called before the forms are asked for.
     pub fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) {
+        if let Some(base) = &self.base {
+            return base.weights.load(layout, parallel);
+        }
         let Some(store) = &self.store else { return };
         let mut kept = self.kept_now();
         if kept.layouts.contains_key(layout) {
@@ -169,6 +215,9 @@ impl Weights {
     /// Stores forms that the store lacked, and lets go of those that nothing asked for. Gives what there is to tell
     /// about the store since the last time.
     pub fn save(&self) -> Vec<String> {
+        if let Some(base) = &self.base {
+            return base.weights.save();
+        }
         let mut kept = self.kept_now();
         let Kept { layouts, notices } = &mut *kept;
         if let Some(store) = &self.store {
@@ -204,9 +253,22 @@ impl Weights {
     }
 }
 
+/// What a packed form is found by: the weights it is made of, and how.
+fn key(names: &[&str], form: &str) -> String {
+    format!("{}#{form}", names.join("+"))
+}
+
+/// Whether two shapes lay out the same numbers in the same order: equal, but for ones at the end, as a linear layer
+/// saved as a 1x1 convolution has them.
+pub(crate) fn same_layout(a: &[usize], b: &[usize]) -> bool {
+    let trimmed = |shape: &[usize]| shape.iter().rposition(|&dim| dim != 1).map_or(0, |last| last + 1);
+    a[..trimmed(a)] == b[..trimmed(b)]
+}
+
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Weights").field("store", &self.store).finish_non_exhaustive()
+        let changed = self.base.as_ref().map(|base| base.changed.len());
+        f.debug_struct("Weights").field("store", &self.store).field("changed", &changed).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Values that are accepted and mean something else here, and values whose machinery is not built yet.
+//! Values that are accepted and mean something else here.
 
 use std::fmt;
 
@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use super::validate::{did_you_mean, nearest};
 use super::{Acceleration, Interpolation, ProcessorName, StreamDiffusionParams};
-use crate::{Error, ErrorKind, Result};
 
 /// Tells that a value was accepted, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -99,56 +98,10 @@ fn unused(path: &str, processor: ProcessorName, settings: &Map<String, Value>, o
     }
 }
 
-/// Lists what is in use in `params` and not built yet.
-///
-/// `needs_lcm_lora` says whether the base model wants an LCM-LoRA for few steps: not the turbo, LCM and demo models,
-/// for which `use_lcm_lora` has no effect.
-pub fn unsupported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Vec<Notice> {
-    let mut out = Vec::new();
-    let mut refuse = |path: String, what: &str| out.push(Notice::new(path, format!("{what} not built yet")));
-    for (i, net) in params.controlnets.iter().enumerate() {
-        if net.enabled {
-            refuse(format!("controlnets[{i}]"), &format!("enables {:?}: ControlNets are", net.model_id));
-        }
-    }
-    if params.ip_adapter.enabled {
-        refuse("ip_adapter.enabled".into(), "is true: IP-Adapters are");
-    }
-    if let Some(name) = params.lora_dict.keys().next() {
-        refuse("lora_dict".into(), &format!("names {name:?}: merging of LoRAs is"));
-    }
-    if params.use_lcm_lora && needs_lcm_lora {
-        refuse("use_lcm_lora".into(), &format!("is true, and {:?} would need it: merging is", params.model_id));
-    }
-    if params.cached_attention.enabled {
-        refuse("cached_attention.enabled".into(), "is true: attention to earlier frames is");
-    }
-    if params.use_safety_checker {
-        refuse("use_safety_checker".into(), "is true: the safety checker is");
-    }
-    for (name, chain) in params.chains() {
-        if chain.is_active() {
-            refuse(format!("{name}.processors"), "has processors that run: processing chains are");
-        }
-    }
-    out
-}
-
-/// Checks that everything in use in `params` is built; `needs_lcm_lora` as for [`unsupported`].
-///
-/// # Errors
-///
-/// [`ErrorKind::Unsupported`], naming every field.
-pub fn check_supported(params: &StreamDiffusionParams, needs_lcm_lora: bool) -> Result<()> {
-    let missing = unsupported(params, needs_lcm_lora);
-    let lines: Vec<String> = missing.iter().map(Notice::to_string).collect();
-    if lines.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Unsupported, lines.join("; "))) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{ControlNetConfig, SingleProcessorConfig, Weighted};
+    use crate::params::{ControlNetConfig, Weighted};
 
     type Params = StreamDiffusionParams;
 
@@ -183,32 +136,5 @@ mod tests {
         let three = Weighted::Blend(["a", "b", "c"].map(|text| (text.to_owned(), 1.0)).to_vec());
         let params = Params { prompt: three, acceleration: Acceleration::None, ..Params::default() };
         assert_eq!(paths(&notices(&params)), ["prompt"]);
-    }
-
-    #[test]
-    fn the_defaults_need_nothing_that_is_missing() {
-        assert!(check_supported(&Params::default(), false).is_ok());
-        assert_eq!(paths(&unsupported(&Params::default(), true)), ["use_lcm_lora"]);
-    }
-
-    #[test]
-    fn everything_that_is_missing_is_named_at_once() {
-        let mut params = Params::daydream();
-        params.controlnets.truncate(1);
-        params.ip_adapter.enabled = true;
-        params.lora_dict.insert("a/b".into(), 1.0);
-        params.cached_attention.enabled = true;
-        params.use_safety_checker = true;
-        let kind = ProcessorName::LatentFeedback;
-        let processor = SingleProcessorConfig { kind, enabled: true, params: Map::new() };
-        params.latent_postprocessing.processors.push(processor);
-        let error = check_supported(&params, false).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        let parts = error.to_string();
-        let parts: Vec<_> = parts.split("; ").collect();
-        assert_eq!(parts.len(), 6);
-        assert!(parts[0].starts_with("controlnets[0] enables \"thibaud/"));
-        params.latent_postprocessing.enabled = false;
-        assert_eq!(unsupported(&params, false).len(), 5);
     }
 }

@@ -21,6 +21,7 @@ mod processing;
 mod processor;
 mod rebase;
 mod schema;
+mod settings;
 mod table;
 mod validate;
 mod weighted;
@@ -38,7 +39,7 @@ use serde_json::Value;
 
 pub use acceleration::Acceleration;
 pub use allowed::Allowed;
-pub use compat::{Notice, check_supported, notices, unsupported};
+pub use compat::{Notice, notices};
 pub use controlnet::ControlNetConfig;
 pub use diff::{Change, diff, total_cost};
 pub use fields::{Cost, Dearer, FIELDS, Field, field};
@@ -52,6 +53,12 @@ pub use processor::ProcessorName;
 pub use rebase::{Rebased, rebase};
 pub(crate) use rebase::{covers, rebase_where, touched};
 pub use schema::schema;
+pub use settings::{
+    BlurSettings, CannySettings, DepthSettings, DepthTensorrtSettings, ExternalSettings, FeedbackSettings, FlowOutput,
+    HedSettings, LatentFeedbackSettings, LineartSettings, MaskOutput, MediapipePoseSettings,
+    MediapipeSegmentationSettings, OpenposeSettings, PoseTensorrtSettings, SharpenSettings, StandardLineartSettings,
+    TemporalNetSettings, UpscaleAlgorithm, UpscaleSettings,
+};
 pub use table::markdown_table;
 pub use weighted::Weighted;
 

@@ -51,7 +51,7 @@ impl StreamDiffusionParams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{notices, unsupported};
+    use crate::params::notices;
 
     #[test]
     fn presets_keep_every_rule() {
@@ -61,8 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_needs_nothing_that_is_missing_and_calls_for_no_notice() {
-        assert_eq!(unsupported(&StreamDiffusionParams::demo(), false), []);
+    fn the_demo_calls_for_no_notice() {
         assert_eq!(notices(&StreamDiffusionParams::demo()), []);
     }
 }

@@ -17,9 +17,9 @@ pub struct ProcessingConfig {
 }
 
 impl ProcessingConfig {
-    /// Tells whether any processor of the chain runs.
-    pub fn is_active(&self) -> bool {
-        self.enabled && self.processors.iter().any(|processor| processor.enabled)
+    /// Lists the processors that run, with their places in the list.
+    pub fn active(&self) -> impl Iterator<Item = (usize, &SingleProcessorConfig)> {
+        self.processors.iter().enumerate().filter(|(_, processor)| self.enabled && processor.enabled)
     }
 }
 

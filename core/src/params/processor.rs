@@ -1,7 +1,11 @@
 //! Names of processors, and the parameters each of them knows.
 
+use serde::Serialize;
+use serde_json::{Map, Value};
+
 use super::allowed::Allowed;
 use super::names::named_enum;
+use super::settings::{self, FlowOutput, MaskOutput, UpscaleAlgorithm};
 
 named_enum! {
     /// Names a processor of a chain, or the preprocessor of a ControlNet.
@@ -82,7 +86,7 @@ const SHARPEN: &[Parameter] = &[
 ];
 const UPSCALE: &[Parameter] = &[
     ("scale_factor", Allowed::Number { min: 1.0, max: 8.0 }),
-    ("algorithm", Allowed::Choice(&["bilinear", "lanczos", "bicubic", "nearest"])),
+    ("algorithm", Allowed::Choice(UpscaleAlgorithm::NAMES)),
 ];
 const STANDARD_LINEART: &[Parameter] = &[
     ("detect_resolution", PIXELS),
@@ -109,14 +113,14 @@ const MEDIAPIPE_SEGMENTATION: &[Parameter] = &[
     ("mask_threshold", UNIT),
     ("blur_radius", Allowed::Integer { min: 0, max: 255, step: 1 }),
     ("invert_mask", Allowed::Flag),
-    ("output_mode", Allowed::Choice(&["binary", "alpha", "background"])),
+    ("output_mode", Allowed::Choice(MaskOutput::NAMES)),
 ];
 const TEMPORAL_NET: &[Parameter] = &[
     ("engine_path", PATH),
     ("flow_strength", Allowed::Number { min: 0.0, max: 2.0 }),
     ("height", PIXELS),
     ("width", PIXELS),
-    ("output_format", Allowed::Choice(&["concat", "warped_only"])),
+    ("output_format", Allowed::Choice(FlowOutput::NAMES)),
 ];
 
 impl ProcessorName {
@@ -182,8 +186,8 @@ impl ProcessorName {
         self == Self::LatentFeedback
     }
 
-    /// Lists the parameters that the processor knows, with what each may be.
-    pub(super) fn parameters(self) -> impl Iterator<Item = &'static Parameter> {
+    /// Lists the parameters that the processor knows by name, with what each may be.
+    pub fn parameters(self) -> impl Iterator<Item = &'static Parameter> {
         let own: &'static [Parameter] = match self {
             Self::Blur => BLUR,
             Self::Canny => CANNY,
@@ -209,6 +213,36 @@ impl ProcessorName {
         };
         own.iter().chain(COMMON)
     }
+
+    /// Gives the defaults of the parameters that have one; the stream's size stands for those of [`COMMON`].
+    pub(super) fn defaults(self) -> Map<String, Value> {
+        fn object(settings: impl Serialize) -> Map<String, Value> {
+            match serde_json::to_value(settings) {
+                Ok(Value::Object(object)) => object,
+                _ => Map::new(),
+            }
+        }
+        match self {
+            Self::Blur => object(settings::BlurSettings::default()),
+            Self::Canny => object(settings::CannySettings::default()),
+            Self::Depth => object(settings::DepthSettings::default()),
+            Self::DepthTensorrt => object(settings::DepthTensorrtSettings::default()),
+            Self::External => object(settings::ExternalSettings::default()),
+            Self::Feedback => object(settings::FeedbackSettings::default()),
+            Self::Hed => object(settings::HedSettings::default()),
+            Self::LatentFeedback => object(settings::LatentFeedbackSettings::default()),
+            Self::Lineart => object(settings::LineartSettings::default()),
+            Self::MediapipePose => object(settings::MediapipePoseSettings::default()),
+            Self::MediapipeSegmentation => object(settings::MediapipeSegmentationSettings::default()),
+            Self::Openpose => object(settings::OpenposeSettings::default()),
+            Self::PoseTensorrt => object(settings::PoseTensorrtSettings::default()),
+            Self::Sharpen => object(settings::SharpenSettings::default()),
+            Self::StandardLineart => object(settings::StandardLineartSettings::default()),
+            Self::TemporalNetTensorrt => object(settings::TemporalNetSettings::default()),
+            Self::Upscale => object(settings::UpscaleSettings::default()),
+            Self::Passthrough | Self::RealesrganTrt | Self::SoftEdge => Map::new(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +254,21 @@ mod tests {
         let sent: ProcessorName = serde_json::from_str(r#""depth_tensorrt""#).unwrap();
         assert_eq!(sent.name(), "depth_tensorrt");
         assert_eq!(sent.plain(), ProcessorName::Depth);
+    }
+
+    #[test]
+    fn every_parameter_has_a_default_that_it_allows_and_every_default_a_parameter() {
+        for &name in ProcessorName::ALL {
+            let defaults = name.defaults();
+            name.check(&defaults).unwrap();
+            for (parameter, _) in name.parameters() {
+                let has_none = *parameter == "engine_path" || COMMON.iter().any(|(common, _)| common == parameter);
+                assert_eq!(defaults.contains_key(*parameter), !has_none, "{name}: {parameter}");
+            }
+            for default in defaults.keys() {
+                assert!(name.parameters().any(|(parameter, _)| parameter == default), "{name}: {default}");
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::fields::{Cost, FIELDS, Field};
-use super::schema;
+use super::{ProcessorName, schema};
 
 /// What stands above the table.
 const HEAD: &str = "\
@@ -17,7 +17,18 @@ A change costs as the column says; of several changes, the dearest counts:
 
 ";
 
-/// Writes the table of all parameters, with allowed values, defaults and costs; `docs/parameters.md` is this text.
+/// What stands above the table of processors.
+const PROCESSORS_HEAD: &str = "
+## Processors
+
+What stands in `params` of a processor, and in `preprocessor_params` of a ControlNet. Every processor also takes
+`image_width`, `image_height` and `image_resolution`, which change nothing: results are brought to the stream's size.
+
+| processor | parameter | allowed | default |
+|---|---|---|---|
+";
+
+/// Writes the tables of all parameters, with allowed values, defaults and costs; `docs/parameters.md` is this text.
 pub fn markdown_table() -> String {
     let mut out = String::from(HEAD);
     for cost in Cost::ALL {
@@ -36,7 +47,24 @@ pub fn markdown_table() -> String {
             cost_of(field),
         );
     }
+    write_processors(&mut out);
     out
+}
+
+/// Writes what stands in `params` of a processor and in `preprocessor_params` of a ControlNet.
+fn write_processors(out: &mut String) {
+    let _ = write!(out, "{PROCESSORS_HEAD}");
+    for &name in ProcessorName::ALL {
+        let defaults = name.defaults();
+        let mut own = name.parameters().filter(|(parameter, _)| defaults.contains_key(*parameter)).peekable();
+        if own.peek().is_none() {
+            let _ = writeln!(out, "| `{name}` | | | |");
+        }
+        for (parameter, allowed) in own {
+            let default = escape(&defaults[*parameter].to_string());
+            let _ = writeln!(out, "| `{name}` | `{parameter}` | {} | `{default}` |", escape(&allowed.to_string()));
+        }
+    }
 }
 
 fn cost_description(cost: Cost) -> &'static str {

@@ -14,6 +14,19 @@ const MAX_SDXL_CONTROLNETS: usize = 3;
 /// How alike a misspelt name must be to the one that is suggested: one is the same.
 const LIKENESS: f64 = 0.7;
 
+impl ProcessorName {
+    /// Checks settings that the processor shall have; those that it does not know are left alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) with every violation.
+    pub fn check(self, settings: &Map<String, Value>) -> Result<()> {
+        let mut checker = Checker::of_json();
+        check_settings(self.name(), self, settings, &mut checker);
+        if checker.violations.is_empty() { Ok(()) } else { Err(Error::invalid_params(checker.violations)) }
+    }
+}
+
 impl StreamDiffusionParams {
     /// Checks every rule.
     ///

@@ -1,5 +1,6 @@
 //! Images as processors see them.
 
+use super::filter::Size;
 use crate::error::{Error, ErrorKind, Result};
 
 /// An image, or a latent: rows of pixels, each with all its channels, `[height, width, channels]`.
@@ -60,6 +61,11 @@ impl Image {
     /// Counts the numbers of a pixel.
     pub fn channels(&self) -> usize {
         self.channels
+    }
+
+    /// Its width, height and channels in one.
+    pub(super) fn size(&self) -> Size {
+        Size { width: self.width, height: self.height, channels: self.channels }
     }
 
     /// Tells whether `other` has the same width, height and channels.

@@ -1,16 +1,43 @@
 //! Image in, image out: what makes the control image of a ControlNet, and what the four processing chains are made of.
 //!
-//! A [`Preprocessor`] belongs to one engine and may remember earlier frames; what it loads (an [`Annotator`], a network)
-//! is made off the frame path and shared. All images have RGB in 0..1, whatever the engine has around them.
+//! A [`Registry`] knows every processor by its name and makes a [`Recipe`] out of name and settings: slow where a network
+//! is loaded, and so off the frame path. A recipe starts a [`Preprocessor`], which belongs to one engine and may remember
+//! earlier frames; a [`Chain`] runs several one after the other. All images have RGB in 0..1, whatever the engine has
+//! around them.
 
+mod annotated;
+mod blur;
+mod canny;
+mod chain;
+mod feedback;
+mod filter;
+mod flow;
 mod image;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod networks;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
+pub(crate) mod networks;
+mod passthrough;
+mod pose;
+mod registry;
+mod resize;
+mod sharpen;
+mod soft_edge;
+mod standard_lineart;
+mod upscale;
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
+pub use self::annotated::Annotated;
+pub use self::chain::{Chain, ChainKind, ChainUpdate};
 pub use self::image::Image;
-use crate::error::Result;
+pub use self::registry::{Factory, Networks, Recipe, Registry};
+pub(crate) use self::resize::{Interpolation, Resizer};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Makes an image out of an image, or a latent out of a latent; on the frame path.
 pub trait Preprocessor: Send + fmt::Debug {
@@ -35,6 +62,9 @@ pub struct Context<'a> {
     /// What came out the frame before: the last picture, `[height, width, 3]` in 0..1, or in a latent chain the last
     /// clean latent; none before the first picture, or after a change of size.
     pub previous: Option<&'a Image>,
+    /// The size, width and height, that the input is to have here: the stream's, but for what enlarged a picture before; in
+    /// a latent chain, that of the latent.
+    pub size: (usize, usize),
 }
 
 /// A loaded network that processors of several engines share.
@@ -45,4 +75,15 @@ pub trait Annotator: Send + Sync + fmt::Debug {
     ///
     /// What the device reports.
     fn run(&self, input: &Image, output: &mut Image) -> Result<()>;
+}
+
+/// Refuses what is not a picture with red, green and blue.
+fn rgb(image: &Image) -> Result<()> {
+    if image.channels() == 3 && image.width() > 0 && image.height() > 0 {
+        return Ok(());
+    }
+    let (width, height, channels) = (image.width(), image.height(), image.channels());
+    let text =
+        format!("an image of {width}x{height} with {channels} channels, but it must have pixels, and 3 channels");
+    Err(Error::new(ErrorKind::InvalidArgument, text))
 }

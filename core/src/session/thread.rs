@@ -171,13 +171,13 @@ impl<M: Machine> Runner<M> {
         let info = picture.info();
         let counters = &self.gate.counters;
         let meter = match info.kind {
-            PictureKind::New => &counters.computed,
+            PictureKind::New | PictureKind::Flagged => &counters.computed,
             PictureKind::Repeated if again => &counters.repeated,
             PictureKind::Repeated => &counters.skipped,
             PictureKind::Passed => &counters.passed,
         };
         meter.mark(Instant::now());
-        if info.kind == PictureKind::New {
+        if matches!(info.kind, PictureKind::New | PictureKind::Flagged) {
             counters.time(info.timings);
         }
         self.gate.show(picture);

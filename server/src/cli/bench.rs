@@ -23,7 +23,7 @@ const WARM_UP: u32 = 2;
 /// Times each stage of a frame, with a real model or with random weights of full size
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// demo, a diffusers folder, or random weights: sd-turbo-random, sdxl-turbo-random, bk-sdm-tiny-random
+    /// demo, a diffusers folder, a checkpoint in a .safetensors file, or random weights: sd-turbo-random, sdxl-turbo-random, bk-sdm-tiny-random
     #[arg(long, value_name = "MODEL", default_value = "demo")]
     model: String,
     /// The size of the pictures: one side, or WIDTHxHEIGHT; any that the model can make

@@ -130,6 +130,7 @@ fn where_time_went(spent: &Timings, frames: u64, elapsed: Duration) -> String {
 mod tests {
     use clap::Parser as _;
 
+    use super::super::timeline::Due;
     use super::*;
 
     #[derive(clap::Parser)]
@@ -138,15 +139,22 @@ mod tests {
         args: Args,
     }
 
+    fn patch(due: Option<Due>) -> String {
+        match due.unwrap() {
+            Due::Patch(patch) => patch.to_json(),
+            Due::Transition(transition) => panic!("{transition:?}"),
+        }
+    }
+
     #[test]
     fn the_prompts_divide_the_clip_among_them() {
         let args = Parser::parse_from(["demo", "--prompt", "a", "--prompt", "b", "--prompt", "c"]).args;
         let (params, mut timeline) = script(&args, 90).unwrap();
         assert_eq!(params.prompt, "a".to_owned().into());
         assert!(timeline.due(29).is_none());
-        assert_eq!(timeline.due(30).unwrap().to_json(), r#"{"prompt":"b"}"#);
+        assert_eq!(patch(timeline.due(30)), r#"{"prompt":"b"}"#);
         assert!(timeline.due(59).is_none());
-        assert_eq!(timeline.due(60).unwrap().to_json(), r#"{"prompt":"c"}"#);
+        assert_eq!(patch(timeline.due(60)), r#"{"prompt":"c"}"#);
     }
 
     #[test]

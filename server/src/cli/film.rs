@@ -5,13 +5,13 @@ use std::time::Duration;
 use dreamframe::frame::Frame;
 use dreamframe::params::{Cost, ParamsPatch, diff, total_cost};
 use dreamframe::telemetry::Timings;
-use dreamframe::{Engine, Picture, PictureKind};
+use dreamframe::{Engine, Picture, PictureKind, Update};
 
 use super::exit::Result;
 use super::interrupt::Interrupt;
 use super::pairing::{Came, Pairing, Writes};
 use super::progress::Progress;
-use super::timeline::Timeline;
+use super::timeline::{Due, Timeline};
 
 /// A film on its way through an engine.
 #[derive(Debug)]
@@ -53,8 +53,14 @@ impl<'a> Film<'a> {
         let mut before: Option<Frame> = None;
         let mut number = 0;
         while let Some(frame) = next()? {
-            while let Some(patch) = self.timeline.due(number) {
-                self.update(number, &patch, before.as_ref(), &mut write)?;
+            while let Some(due) = self.timeline.due(number) {
+                match due {
+                    Due::Patch(patch) => self.update(number, &patch, before.as_ref(), &mut write)?,
+                    Due::Transition(transition) => {
+                        let update = self.engine.transition(&transition)?;
+                        self.tell(number, &update)?;
+                    }
+                }
             }
             self.call(&frame, false, &mut write)?;
             before = Some(frame);
@@ -92,6 +98,10 @@ impl<'a> Film<'a> {
         if empties {
             self.pairing.emptied();
         }
+        self.tell(frame, &update)
+    }
+
+    fn tell(&mut self, frame: u64, update: &Update) -> Result {
         for notice in &update.notices {
             self.progress.notice(&notice.to_string())?;
         }

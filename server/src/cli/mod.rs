@@ -4,6 +4,7 @@
 //! 3 invalid parameters.
 
 mod bench;
+mod convert;
 mod demo;
 mod doctor;
 mod exit;

@@ -1,4 +1,4 @@
-//! `dreamframe models`: which models there are, whether one is whole, fetching one, and making one quicker.
+//! `dreamframe models`: which models there are, whether one is whole, fetching, converting, and making one quicker.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use dreamframe::ErrorKind;
 use dreamframe::load::{Checkpoint, HubCache, ModelId};
 use serde_json::json;
 
+use super::convert;
 use super::exit::{Failure, Result};
 use super::fetch;
 use super::output::Output;
@@ -15,7 +16,7 @@ use super::quantise;
 use super::table::Table;
 use super::verify::{self, ComponentReport};
 
-/// Lists, checks and fetches models, and prepares them for eight bits
+/// Lists, checks, fetches and converts models, and prepares them for eight bits
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -26,7 +27,8 @@ pub(super) struct Args {
 enum Action {
     /// Lists the embedded model, those in a directory and those in the Hugging Face cache
     List {
-        /// A directory of diffusers folders, or in the layout of the Hugging Face cache
+        /// A directory of diffusers folders and of checkpoints in .safetensors files, or in the layout of the Hugging Face
+        /// cache
         #[arg(long, value_name = "FOLDER")]
         models: Option<PathBuf>,
         /// Print one JSON object a model
@@ -44,10 +46,11 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    Convert(convert::Args),
     Quantize(quantise::Args),
     /// Checks a model without running it: layout, configs, missing, misshapen and unused weights, sizes
     Verify {
-        /// A diffusers folder, or demo
+        /// A diffusers folder, a checkpoint in a .safetensors file, or demo
         model: String,
         /// Print one JSON object a component
         #[arg(long)]
@@ -60,6 +63,7 @@ impl Args {
     pub(super) fn json(&self) -> bool {
         match self.action {
             Action::List { json, .. } | Action::Fetch { json, .. } | Action::Verify { json, .. } => json,
+            Action::Convert(ref args) => args.json,
             Action::Quantize(ref args) => args.json,
         }
     }
@@ -69,6 +73,7 @@ pub(super) fn run(args: &Args) -> Result {
     match &args.action {
         Action::List { models, json } => list(models.as_deref(), *json),
         Action::Fetch { id, json } => fetch::run(id, *json),
+        Action::Convert(args) => convert::run(args),
         Action::Quantize(args) => quantise::run(args),
         Action::Verify { model, json } => check(model, *json),
     }
@@ -110,8 +115,8 @@ fn list(folder: Option<&Path>, json: bool) -> Result {
     if json { Ok(()) } else { out.text(&table.to_string()) }
 }
 
-/// The diffusers folders in `folder`: itself, in it, or one deeper (`organisation/name`); and what lies there in the
-/// layout of the cache.
+/// The diffusers folders and checkpoints in single files in `folder`: itself, in it, or one deeper
+/// (`organisation/name`); and what lies there in the layout of the cache.
 fn in_folder(folder: &Path) -> Result<Vec<Found>> {
     if is_checkpoint(folder) {
         let id = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
@@ -126,7 +131,18 @@ fn in_folder(folder: &Path) -> Result<Vec<Found>> {
             found.push(Found { id, from: "folder", path: Some(path) });
         }
     }
+    found.extend(single_files(folder));
     Ok(found)
+}
+
+/// The checkpoints in `folder` that are one file each; LoRAs and the like are none.
+fn single_files(folder: &Path) -> impl Iterator<Item = Found> {
+    let mut files: Vec<PathBuf> = entries(folder).filter(|path| is_weights(path) && path.is_file()).collect();
+    files.sort_unstable();
+    files.into_iter().filter(|path| Checkpoint::folder(path).is_ok()).map(|path| {
+        let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Found { id, from: "file", path: Some(path) }
+    })
 }
 
 fn in_cache(cache: &HubCache, from: &'static str) -> Vec<Found> {
@@ -140,10 +156,18 @@ fn in_cache(cache: &HubCache, from: &'static str) -> Vec<Found> {
 
 /// The folders in `path`, sorted; none where it cannot be read.
 fn folders(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<PathBuf> = entries(path).filter(|path| path.is_dir()).collect();
     folders.sort_unstable();
     folders
+}
+
+/// What is in the folder `path`; nothing where it cannot be read.
+fn entries(path: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn is_weights(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "safetensors")
 }
 
 fn is_checkpoint(path: &Path) -> bool {
@@ -162,23 +186,23 @@ fn kind(path: Option<&Path>) -> String {
     }
 }
 
-/// The bytes of all weight files in and below `path`.
+/// The bytes of all weight files in and below `path`, or of the one that it is.
 fn weight_bytes(path: &Path, depth: u32) -> u64 {
     const DEEPEST: u32 = 3;
-    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let bytes = entries.map(|path| {
-        if path.is_dir() {
-            return if depth < DEEPEST { weight_bytes(&path, depth + 1) } else { 0 };
-        }
-        let weights = path.extension().is_some_and(|ending| ending == "safetensors");
-        if weights { fs::metadata(&path).map_or(0, |file| file.len()) } else { 0 }
-    });
-    bytes.sum()
+    if !path.is_dir() {
+        return if is_weights(path) { fs::metadata(path).map_or(0, |file| file.len()) } else { 0 };
+    }
+    if depth > DEEPEST { 0 } else { entries(path).map(|path| weight_bytes(&path, depth + 1)).sum() }
 }
 
 fn check(model: &str, json: bool) -> Result {
     let checkpoint = if model == "demo" { Checkpoint::demo() } else { Checkpoint::folder(model) }?;
-    let reports = verify::components(&checkpoint);
+    report(&checkpoint, json)
+}
+
+/// Checks `checkpoint`, and prints what was found; fails where it cannot be used.
+pub(super) fn report(checkpoint: &Checkpoint, json: bool) -> Result {
+    let reports = verify::components(checkpoint);
     let mut out = Output::new();
     let mut table = Table::new(&["component", "class", "parameters", "missing", "misshapen", "unused", "verdict"]);
     let mut details = String::new();

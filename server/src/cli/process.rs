@@ -21,7 +21,7 @@ use crate::media;
 #[command(after_help = "With --json, standard output has one JSON object a line, told apart by \"event\":\n  \
     start    executor, dtype, threads, model, delay, evaluations_per_frame, width, height, frames (null: not known)\n  \
     notice   text: what was accepted and means something else here\n  \
-    update   frame, cost: a patch of the timeline was applied before this frame\n  \
+    update   frame, cost: a line of the timeline was applied before this frame\n  \
     picture  frame, kind (new, repeated, passed), ms\n  \
     done     pictures, seconds, fps, output\n  \
     error    kind, message, violations")]
@@ -30,13 +30,15 @@ pub(super) struct Args {
     input: PathBuf,
     /// The same for the pictures; a path without ending is a folder, - is standard output
     output: PathBuf,
-    /// demo, a diffusers folder, or a directory of them
+    /// demo, a diffusers folder, a checkpoint in a .safetensors file, or a directory of them
     #[arg(long, value_name = "FOLDER", default_value = "demo")]
     models: String,
     /// A JSON file of parameters; what it does not name has its default (with the demo model, what suits that)
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// JSON lines {"frame": k, "params": {…}}, each applied before frame k
+    /// JSON lines {"frame": k, "params": {…}}, each applied before frame k; or, instead of "params", "transition":
+    /// {"target_prompts", "num_steps", "temporal_interpolation_method"} to begin there, or "keyframe": a prompt that is
+    /// reached there
     #[arg(long, value_name = "FILE")]
     timeline: Option<PathBuf>,
     /// Take any size that the model can make, not only the service's 384 to 1024 in steps of 64
@@ -68,7 +70,6 @@ pub(super) fn run(args: &Args) -> Result {
     let mut options = args.engine.options()?;
     options.allow_any_size = args.allow_any_size;
     options.fit = args.fit.into();
-    let size = (params.width, params.height);
     let source = ModelSource::from(args.models.as_str());
     let mut engine = Engine::builder().models(source).params(params).options(options).build()?;
     for notice in engine.notices() {
@@ -76,6 +77,7 @@ pub(super) fn run(args: &Args) -> Result {
             notices.push(notice.clone());
         }
     }
+    let size = engine.size();
     let output = media::Output {
         width: size.0,
         height: size.1,

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
 use dreamframe::frame::{Frame, PixelFormat};
-use dreamframe::load::{Calibration, ModelSource, Quality};
+use dreamframe::load::{Calibration, Checkpoint, ModelSource, Quality};
 use dreamframe::params::StreamDiffusionParams;
 use dreamframe::{Dtype, Engine, EngineOptions, Error, ErrorKind, PackedCache};
 use serde_json::json;
@@ -29,7 +29,7 @@ const LEAST: Quality = Quality { ssim_mean: 0.95, ssim_worst: 0.90, psnr_mean: 3
 /// and writes the file that --dtype int8 needs
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// demo, or a diffusers folder
+    /// demo, a diffusers folder, or a checkpoint in a .safetensors file
     model: String,
     /// Frames like those to come: a picture, a folder of pictures, an .mp4, a .y4m, or - for YUV4MPEG2 on standard input
     #[arg(long, value_name = "CLIP_OR_FOLDER")]
@@ -43,7 +43,7 @@ pub(super) struct Args {
     /// The most frames that are taken, from the first on
     #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=1000))]
     max_frames: u32,
-    /// Where the file goes [default: dreamframe-int8.json in the model's folder]
+    /// Where the file goes [default: dreamframe-int8.json in the model's folder, FILE.dreamframe-int8.json beside a file]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write the file even where the pictures are below the bounds; it then says so
@@ -129,15 +129,14 @@ fn params(args: &Args) -> Result<StreamDiffusionParams> {
 
 /// Where the file goes: found before any work is done.
 fn output(args: &Args) -> Result<PathBuf> {
+    let nowhere = || Failure::Usage("the embedded model has no folder: say with --output where the file goes".into());
     let beside = || match source(args) {
-        ModelSource::Folder(folder) if folder.is_dir() => Ok(folder.join(Calibration::FILE)),
-        ModelSource::Folder(folder) => {
-            let text = format!("{} is not a folder", folder.display());
+        ModelSource::Folder(path) if path.exists() => Checkpoint::folder(path)?.calibration_path().ok_or_else(nowhere),
+        ModelSource::Folder(path) => {
+            let text = format!("{} is not there", path.display());
             Err(Failure::from(Error::new(ErrorKind::NotFound, text)))
         }
-        ModelSource::Demo | ModelSource::Cache(_) | ModelSource::Random(_) | _ => {
-            Err(Failure::Usage("the embedded model has no folder: say with --output where the file goes".into()))
-        }
+        ModelSource::Demo | ModelSource::Cache(_) | ModelSource::Random(_) | _ => Err(nowhere()),
     };
     args.output.clone().map_or_else(beside, Ok)
 }

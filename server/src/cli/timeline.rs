@@ -1,4 +1,6 @@
-//! A timeline: JSON lines `{"frame": k, "params": {…}}`, each a patch that is applied before frame k.
+//! A timeline: JSON lines, each for a frame k. `{"frame": k, "params": {…}}` is a patch that is applied before it,
+//! `{"frame": k, "transition": {…}}` a transition of the prompt that begins there, and `{"frame": k, "keyframe": prompt}`
+//! a prompt that is reached there, little by little from the keyframe before.
 //!
 //! All of it is checked before the first frame, in the order in which it will be applied, so that a mistake in the last
 //! line does not show after an hour.
@@ -6,14 +8,14 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use dreamframe::params::{ParamsPatch, StreamDiffusionParams};
-use dreamframe::{Error, ErrorKind, Result, Violation};
+use dreamframe::params::{Interpolation, ParamsPatch, StreamDiffusionParams, Weighted};
+use dreamframe::{Error, ErrorKind, Keyframe, Result, Transition, Violation, travel};
 use serde::Deserialize;
 
 /// Longer files are refused: no film has so many changes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Patches that are still to come, by frame.
+/// Changes that are still to come, by frame.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     // Invariant: frames never fall.
@@ -23,14 +25,46 @@ pub(super) struct Timeline {
 #[derive(Debug)]
 struct Change {
     frame: u64,
-    patch: ParamsPatch,
+    what: Due,
 }
 
+/// What a line asks for.
+#[derive(Debug)]
+pub(super) enum Due {
+    Patch(ParamsPatch),
+    Transition(Transition),
+}
+
+impl Due {
+    /// The parameters after it.
+    fn applied(&self, params: &StreamDiffusionParams) -> Result<StreamDiffusionParams> {
+        match self {
+            Self::Patch(patch) => Ok(patch.merge(params)?.0),
+            Self::Transition(transition) => {
+                let next = StreamDiffusionParams { prompt: transition.target_prompts.clone(), ..params.clone() };
+                next.validate()?;
+                Ok(next)
+            }
+        }
+    }
+}
+
+/// How a line is written; one of the three asks for something.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
     frame: u64,
-    params: serde_json::Map<String, serde_json::Value>,
+    params: Option<serde_json::Map<String, serde_json::Value>>,
+    transition: Option<Transition>,
+    keyframe: Option<Weighted<String>>,
+    /// How the keyframe is reached.
+    temporal_interpolation_method: Option<Interpolation>,
+}
+
+/// What a line says.
+enum Said {
+    Due(Due),
+    Keyframe(Keyframe),
 }
 
 impl Timeline {
@@ -49,49 +83,83 @@ impl Timeline {
         let mut timeline = Self::default();
         let mut params = start.clone();
         let mut violations = Vec::new();
+        let mut keyframes = Vec::new();
         let mut last = 0;
         for (line, text) in text.lines().enumerate().map(|(index, text)| (index + 1, text.trim())) {
             if text.is_empty() {
                 continue;
             }
-            match change(text, last, &params) {
-                Ok((change, next)) => {
-                    (last, params) = (change.frame, next);
-                    timeline.changes.push_back(change);
+            match say(text, last).and_then(|(frame, said)| Ok((frame, checked(&said, &params)?, said))) {
+                Ok((frame, next, said)) => {
+                    (last, params) = (frame, next);
+                    match said {
+                        Said::Due(what) => timeline.changes.push_back(Change { frame, what }),
+                        Said::Keyframe(keyframe) => keyframes.push(keyframe),
+                    }
                 }
                 Err(error) => violations.extend(named(&format!("line {line}"), &error).violations().to_vec()),
             }
         }
-        if violations.is_empty() { Ok(timeline) } else { Err(Error::invalid_params(violations)) }
+        if !violations.is_empty() {
+            return Err(Error::invalid_params(violations));
+        }
+        let legs = travel(&keyframes).into_iter().map(|(frame, leg)| Change { frame, what: Due::Transition(leg) });
+        timeline.changes.extend(legs);
+        // Stable: lines of one frame keep their order, before a way that begins there.
+        timeline.changes.make_contiguous().sort_by_key(|change| change.frame);
+        Ok(timeline)
     }
 
     /// Makes a timeline of `patches`, each with its frame; frames must not fall.
     pub(super) fn of(patches: impl IntoIterator<Item = (u64, ParamsPatch)>) -> Self {
-        Self { changes: patches.into_iter().map(|(frame, patch)| Change { frame, patch }).collect() }
+        Self { changes: patches.into_iter().map(|(frame, patch)| Change { frame, what: Due::Patch(patch) }).collect() }
     }
 
-    /// Takes the next patch that is due before `frame`; call it until there is none.
-    pub(super) fn due(&mut self, frame: u64) -> Option<ParamsPatch> {
-        Some(self.changes.pop_front_if(|change| change.frame <= frame)?.patch)
+    /// Takes the next change that is due before `frame`; call it until there is none.
+    pub(super) fn due(&mut self, frame: u64) -> Option<Due> {
+        Some(self.changes.pop_front_if(|change| change.frame <= frame)?.what)
     }
 
-    /// How many patches were never due, because the film was shorter.
+    /// How many changes were never due, because the film was shorter.
     pub(super) fn left(&self) -> usize {
         self.changes.len()
     }
 }
 
-/// One line, and the parameters after it.
-fn change(text: &str, last: u64, params: &StreamDiffusionParams) -> Result<(Change, StreamDiffusionParams)> {
-    let parsed: Line = serde_json::from_str(text).map_err(|error| {
-        Error::new(ErrorKind::InvalidParams, format!("is not {{\"frame\": k, \"params\": {{…}}}}: {error}"))
-    })?;
-    if parsed.frame < last {
-        let text = format!("frame is {}, but must be at least {last}, as in the line before", parsed.frame);
-        return Err(Error::new(ErrorKind::InvalidParams, text));
+/// The frame of a line, and what it says of it.
+fn say(text: &str, last: u64) -> Result<(u64, Said)> {
+    let refuse = |text: String| Err(Error::new(ErrorKind::InvalidParams, text));
+    let parsed: Line = match serde_json::from_str(text) {
+        Ok(line) => line,
+        Err(error) => return refuse(format!("is not {{\"frame\": k, \"params\": {{…}}}}: {error}")),
+    };
+    let Line { frame, params, transition, keyframe, temporal_interpolation_method: method } = parsed;
+    if frame < last {
+        return refuse(format!("frame is {frame}, but must be at least {last}, as in the line before"));
     }
-    let patch = ParamsPatch::from_value(serde_json::Value::Object(parsed.params))?;
-    let (next, _) = patch.merge(params)?;
+    let said = match (params, transition, keyframe) {
+        (Some(params), None, None) if method.is_none() => {
+            Said::Due(Due::Patch(ParamsPatch::from_value(serde_json::Value::Object(params))?))
+        }
+        (None, Some(transition), None) if method.is_none() => Said::Due(Due::Transition(transition)),
+        (None, None, Some(prompt)) => {
+            Said::Keyframe(Keyframe { frame, prompt, method: method.unwrap_or(Interpolation::Linear) })
+        }
+        _ => return refuse("must have exactly one of params, transition and keyframe".into()),
+    };
+    Ok((frame, said))
+}
+
+/// The parameters after a line, where all is well with it.
+fn checked(said: &Said, params: &StreamDiffusionParams) -> Result<StreamDiffusionParams> {
+    let next = match said {
+        Said::Due(due) => due.applied(params)?,
+        Said::Keyframe(keyframe) => {
+            let next = StreamDiffusionParams { prompt: keyframe.prompt.clone(), ..params.clone() };
+            next.validate()?;
+            next
+        }
+    };
     let sizes = [("width", params.width, next.width), ("height", params.height, next.height)];
     let resized = sizes.into_iter().filter(|(_, before, after)| before != after);
     let violations: Vec<_> = resized
@@ -100,10 +168,7 @@ fn change(text: &str, last: u64, params: &StreamDiffusionParams) -> Result<(Chan
             message: format!("is {after}, but must stay {before}: all pictures of an output have one size"),
         })
         .collect();
-    if !violations.is_empty() {
-        return Err(Error::invalid_params(violations));
-    }
-    Ok((Change { frame: parsed.frame, patch }, next))
+    if violations.is_empty() { Ok(next) } else { Err(Error::invalid_params(violations)) }
 }
 
 /// The same error with `place` before each path, or as the path of a violation of its own.
@@ -125,14 +190,50 @@ mod tests {
         Timeline::parse(text, &StreamDiffusionParams::default())
     }
 
+    /// The parameters that a patch names; of a transition, how long it takes.
+    fn names(due: Option<Due>) -> Vec<String> {
+        match due.unwrap() {
+            Due::Patch(patch) => patch.names().map(str::to_owned).collect(),
+            Due::Transition(transition) => vec![format!("{} steps", transition.num_steps)],
+        }
+    }
+
+    #[test]
+    fn transitions_begin_and_keyframes_are_reached_at_their_frame() {
+        let text = "{\"frame\": 0, \"keyframe\": \"snow\"}\n{\"frame\": 1, \"params\": {\"seed\": 1}}\n\
+                    {\"frame\": 9, \"keyframe\": [[\"fog\", 1]], \"temporal_interpolation_method\": \"slerp\"}\n\
+                    {\"frame\": 9, \"transition\": {\"target_prompts\": \"rain\", \"num_steps\": 3}}\n";
+        let mut timeline = parse(text).unwrap();
+        assert_eq!(names(timeline.due(0)), ["1 steps"]);
+        assert!(timeline.due(0).is_none());
+        assert_eq!(names(timeline.due(1)), ["seed"]);
+        assert_eq!(names(timeline.due(1)), ["9 steps"]);
+        assert_eq!(names(timeline.due(9)), ["3 steps"]);
+    }
+
+    #[test]
+    fn a_line_says_one_thing_and_prompts_are_checked() {
+        for (line, path) in [
+            ("{\"frame\": 0}", "line 1"),
+            ("{\"frame\": 0, \"params\": {}, \"keyframe\": \"snow\"}", "line 1"),
+            ("{\"frame\": 0, \"params\": {}, \"temporal_interpolation_method\": \"slerp\"}", "line 1"),
+            ("{\"frame\": 0, \"transition\": {\"num_steps\": 3}}", "line 1"),
+            ("{\"frame\": 0, \"keyframe\": []}", "line 1: prompt"),
+            ("{\"frame\": 0, \"transition\": {\"target_prompts\": [[\"snow\", -1]]}}", "line 1: prompt[0][1]"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.violations()[0].path, path, "{line}");
+        }
+    }
+
     #[test]
     fn patches_are_due_before_their_frame_and_in_order() {
         let text = "{\"frame\": 2, \"params\": {\"delta\": 0.5}}\n\n{\"frame\": 2, \"params\": {\"seed\": 1}}\n\
                     {\"frame\": 9, \"params\": {\"prompt\": \"snow\"}}\n";
         let mut timeline = parse(text).unwrap();
         assert!(timeline.due(1).is_none());
-        assert_eq!(timeline.due(2).unwrap().names().collect::<Vec<_>>(), ["delta"]);
-        assert_eq!(timeline.due(2).unwrap().names().collect::<Vec<_>>(), ["seed"]);
+        assert_eq!(names(timeline.due(2)), ["delta"]);
+        assert_eq!(names(timeline.due(2)), ["seed"]);
         assert!(timeline.due(2).is_none());
         assert_eq!(timeline.left(), 1);
     }

@@ -56,7 +56,7 @@ pub(super) fn components(checkpoint: &Checkpoint) -> Vec<ComponentReport> {
                 class: String::new(),
                 parameters: None,
                 check: WeightCheck::default(),
-                problem: Some(Error::new(ErrorKind::NotFound, "model_index.json does not name it")),
+                problem: Some(Error::new(ErrorKind::NotFound, "the checkpoint does not have it")),
             });
         }
     }

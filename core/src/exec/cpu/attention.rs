@@ -5,6 +5,7 @@
 
 use super::kernel::{HIDDEN, Kernels, Scale, Softmax, Tile};
 use super::network::Run;
+use super::past::PastAt;
 use super::span::{LINE, Number, Span};
 use crate::net::Shape;
 
@@ -85,9 +86,9 @@ impl KeyLayout {
         (0..len).step_by(panel).map(move |first| (first, panel.min(len - first)))
     }
 
-    /// Where a head lies.
-    fn head(&self, packed: Span, row: usize, head: usize) -> *mut u8 {
-        packed.ptr().wrapping_add((row * self.heads + head) * self.head_len() * self.size)
+    /// Where a head lies in keys and values laid out from `packed` on.
+    fn head(&self, packed: *mut u8, row: usize, head: usize) -> *mut u8 {
+        packed.wrapping_add((row * self.heads + head) * self.head_len() * self.size)
     }
 
     /// Lays out keys and values: of each head and row some keys at a time.
@@ -97,7 +98,7 @@ impl KeyLayout {
         run.pieces(self.rows * self.heads * blocks, &|piece, _| {
             let (row, head, block) = (piece / (self.heads * blocks), piece / blocks % self.heads, piece % blocks);
             let keys = block * KEYS..(block * KEYS + KEYS).min(self.keys);
-            let block = KeyBlock { layout: self, k, v, to: self.head(packed, row, head), row, head, keys };
+            let block = KeyBlock { layout: self, k, v, to: self.head(packed.ptr(), row, head), row, head, keys };
             // SAFETY: these keys of this head of this row are this piece's, `head_len` is what the plan made room for, and
             // nobody writes keys and values in this step.
             unsafe {
@@ -193,15 +194,25 @@ pub(super) struct Attention {
     pub(super) keys: KeyLayout,
     pub(super) causal: bool,
     pub(super) kv_row: Vec<usize>,
+    /// Where it looks back: the first number of its keys and values in the memory of each frame.
+    pub(super) past: Option<usize>,
+}
+
+/// A block of keys and their values.
+#[derive(Clone, Copy)]
+struct Block {
+    /// Keys and values of the head.
+    head: *const u8,
+    /// The block's first key.
+    first: usize,
+    /// Whether nothing has been gathered before it.
+    fresh: bool,
 }
 
 /// Some queries of one head.
 struct Piece<'a> {
     run: &'a Run<'a>,
     layout: &'a KeyLayout,
-    /// Keys and values of the head.
-    keys: *const u8,
-    values: *const u8,
     scores: *mut f32,
     gathered: *mut f32,
     largest: *mut f32,
@@ -218,17 +229,15 @@ impl Attention {
         let layout = &self.keys;
         let tokens = q.shape.pixels();
         let blocks = tokens.div_ceil(QUERIES);
+        let past = self.past.map_or(PastAt::NONE, |first| run.past.layer(first * layout.size));
         run.pieces(q.shape.n * layout.heads * blocks, &|piece, thread| {
             let (row, head, block) = (piece / (layout.heads * blocks), piece / blocks % layout.heads, piece % blocks);
             let scores = run.scratch.of(thread);
             let largest = scores.wrapping_add(TALLEST * KEYS);
             let sums = largest.wrapping_add((QUERIES + TALLEST).next_multiple_of(LINE));
-            let keys = layout.head(packed, self.kv_row[row], head).cast_const();
             let piece = Piece {
                 run,
                 layout,
-                keys,
-                values: keys.wrapping_add(layout.keys_len() * layout.size),
                 scores,
                 gathered: sums.wrapping_add((QUERIES + TALLEST).next_multiple_of(LINE)),
                 largest,
@@ -236,10 +245,21 @@ impl Attention {
             };
             let first = block * QUERIES;
             let count = QUERIES.min(tokens - first);
+            let whole = std::iter::once(packed.ptr()).chain(past.frames().iter().copied());
+            let heads = whole.map(|keys| layout.head(keys, self.kv_row[row], head).cast_const());
             // SAFETY: the pieces divide rows, heads and queries among themselves; `scratch` has room for what
-            // `thread_scratch` says.
-            unsafe { piece.run([q, out], row * tokens, head, first..first + count, self.causal) }
+            // `thread_scratch` says; nobody writes keys and values meanwhile.
+            unsafe { piece.run([q, out], row * tokens, [head, first, count], heads, self.causal) }
         });
+        if let Some(to) = past.keep() {
+            let to = Span::new(to, layout.size, packed.ld, packed.shape);
+            let len = layout.head_len() * layout.size;
+            run.pieces(layout.rows * layout.heads, &|piece, _| {
+                let (from, to) = (packed.ptr().wrapping_add(piece * len), to.ptr().wrapping_add(piece * len));
+                // SAFETY: both have room for all heads, of which this one is the piece's own; no query is left that reads.
+                unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
+            });
+        }
     }
 }
 
@@ -247,8 +267,15 @@ impl Piece<'_> {
     /// # Safety
     ///
     /// The addresses of the piece hold what they are named for, and nobody else uses these queries of `out`.
-    unsafe fn run(&self, [q, out]: [Span; 2], row: usize, head: usize, queries: std::ops::Range<usize>, causal: bool) {
-        let (layout, kernels) = (self.layout, self.run.kernels);
+    unsafe fn run(
+        &self,
+        [q, out]: [Span; 2],
+        row: usize,
+        [head, first, count]: [usize; 3],
+        keys: impl Iterator<Item = *const u8>,
+        causal: bool,
+    ) {
+        let (layout, kernels, queries) = (self.layout, self.run.kernels, first..first + count);
         let height = kernels.attend[0].rows;
         let wide = layout.padded_values();
         for i in 0..QUERIES {
@@ -258,7 +285,9 @@ impl Piece<'_> {
                 *self.sums.add(i) = 0.0;
             }
         }
-        for first_key in (0..layout.keys).step_by(KEYS) {
+        let blocks = keys.flat_map(|head| (0..layout.keys).step_by(KEYS).map(move |first| (head, first)));
+        for (i, (of, first_key)) in blocks.enumerate() {
+            let block = Block { head: of, first: first_key, fresh: i == 0 };
             for (tile, query) in queries.clone().step_by(height).enumerate() {
                 let count = height.min(queries.end - query);
                 if causal && first_key > query + count - 1 {
@@ -269,7 +298,7 @@ impl Piece<'_> {
                     *address = q.channel(row + query + i.min(count - 1), head * layout.width);
                 }
                 // SAFETY: the caller's promise; `rows` are addresses of the head's channels of queries.
-                unsafe { self.block(&rows, first_key, [tile * height, count], causal.then_some(query)) };
+                unsafe { self.block(&rows, block, [tile * height, count], causal.then_some(query)) };
             }
         }
         for (i, query) in queries.enumerate() {
@@ -287,14 +316,9 @@ impl Piece<'_> {
     /// # Safety
     ///
     /// As `run`; `rows` are addresses of `width` numbers for all rows of a tile.
-    unsafe fn block(
-        &self,
-        rows: &[*const u8; TALLEST],
-        first_key: usize,
-        [at, count]: [usize; 2],
-        causal: Option<usize>,
-    ) {
-        let (layout, kernels) = (self.layout, self.run.kernels);
+    unsafe fn block(&self, rows: &[*const u8; TALLEST], block: Block, [at, count]: [usize; 2], causal: Option<usize>) {
+        let (layout, kernels, first_key) = (self.layout, self.run.kernels, block.first);
+        let block_values = block.head.wrapping_add(layout.keys_len() * layout.size);
         let padded = KEYS.min(layout.padded_keys() - first_key);
         let keys = KEYS.min(layout.keys - first_key);
         let wide = layout.padded_values();
@@ -304,7 +328,7 @@ impl Piece<'_> {
         // SAFETY: the caller's promise; the layout of keys and values is `layout`'s.
         unsafe {
             for (first, width) in layout.panels(padded) {
-                let panel = self.keys.add((first_key + first) * wide_keys * layout.size);
+                let panel = block.head.add((first_key + first) * wide_keys * layout.size);
                 let sums = self.scores.add(first);
                 let (rows, len) = (rows.as_ptr(), layout.width);
                 let tile = Tile {
@@ -346,8 +370,8 @@ impl Piece<'_> {
                 *address = self.scores.add(i * KEYS).cast();
             }
             for (first, width) in layout.panels(wide) {
-                let panel = self.values.add((first * layout.grouped_keys() + first_key * width) * layout.size);
-                let start = if first_key == 0 { zeros } else { std::ptr::null() };
+                let panel = block_values.add((first * layout.grouped_keys() + first_key * width) * layout.size);
+                let start = if block.fresh { zeros } else { std::ptr::null() };
                 let (rows, sums) = (weights.as_ptr(), gathered.add(first));
                 let tile = Tile {
                     rows,

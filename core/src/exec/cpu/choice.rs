@@ -32,6 +32,7 @@ impl Choice {
     pub(super) fn form(self, geometry: &Geometry, c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
         let possible = geometry.kernel == 3
             && geometry.stride == 1
+            && geometry.dilation == 1
             && geometry.padding == Padding::all(1)
             && !geometry.geglu
             && geometry.bytes.is_none();

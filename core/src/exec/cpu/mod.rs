@@ -3,10 +3,12 @@
 mod attention;
 mod choice;
 mod elementwise;
+mod image;
 mod kernel;
 mod network;
 mod norm;
 mod pack;
+mod past;
 mod pool;
 mod product;
 mod profile;

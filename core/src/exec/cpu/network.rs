@@ -11,12 +11,13 @@ use super::choice::Choice;
 use super::elementwise;
 use super::kernel::Kernels;
 use super::pack;
+use super::past::{self, PastAt, Shelf};
 use super::pool::Pool;
 use super::profile;
 use super::span::{Aligned, LINE, Scratch, Span};
 use super::step::{Loader, Ready, Rooms};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, Network, StepTime};
+use crate::exec::{Arena, Constants, FrameKeys, Network, Past, StepTime};
 use crate::net::plan::{Plan, Space};
 use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
@@ -31,6 +32,7 @@ pub(super) struct Run<'a> {
     pub(super) scratch: Scratch,
     /// As many zeros as a line of the widest kernel sees numbers, and at least a tile's width; of any type.
     pub(super) zeros: *const f32,
+    pub(super) past: PastAt,
 }
 
 // SAFETY: `zeros` is an address that is only read.
@@ -61,6 +63,7 @@ pub(super) struct CpuNetwork {
     constant: Vec<Ready>,
     frame: Vec<Ready>,
     thread_scratch: usize,
+    shelf: Shelf,
     zeros: Aligned,
     kernels: &'static Kernels,
     pool: Arc<Pool>,
@@ -98,6 +101,7 @@ impl CpuNetwork {
             kernels,
             winograd,
             keys: Vec::new(),
+            shelf: Shelf::default(),
             widest_kernel: 1,
         };
         weights.load(&pack::layout(kernels), &|count, piece| pool.run(count, &|i, _| piece(i)));
@@ -107,6 +111,7 @@ impl CpuNetwork {
         };
         let constant = ready(&mut loader, std::mem::take(&mut plan.constant))?;
         let frame = ready(&mut loader, std::mem::take(&mut plan.frame))?;
+        let shelf = std::mem::take(&mut loader.shelf);
         let thread_scratch = loader.thread_scratch(&constant).max(loader.thread_scratch(&frame)).next_multiple_of(LINE);
         let widest = plan.values.iter().map(|value| value.shape.c).max().unwrap_or(0);
         let zeros = Aligned::zeros::<f32>((widest * loader.widest_kernel).max(kernels.lanes * kernels.tiles.len()))
@@ -118,6 +123,7 @@ impl CpuNetwork {
             constant,
             frame,
             thread_scratch,
+            shelf,
             zeros,
             kernels,
             pool: Arc::clone(pool),
@@ -201,6 +207,7 @@ impl CpuNetwork {
         arena: &mut Arena,
         inputs: &[&[f32]],
         outputs: &mut [&mut [f32]],
+        past: PastAt,
         times: Option<&mut Vec<StepTime>>,
     ) -> Result<()> {
         self.check_inputs(Rate::Frame, inputs)?;
@@ -210,7 +217,7 @@ impl CpuNetwork {
         arena.reserve(self.arena_len())?;
         let arena = arena.numbers().as_mut_ptr();
         let scratch = Scratch::new(arena.wrapping_add(self.room(self.plan.arena_len)), self.thread_scratch);
-        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: self.zeros.ptr().cast() };
+        let run = Run { kernels: self.kernels, pool: Some(&self.pool), scratch, zeros: self.zeros.ptr().cast(), past };
         // Nothing in a frame writes to what is kept.
         let kept = kept.numbers.ptr().cast_mut();
         let memory = Memory { arena: arena.cast(), kept, inputs, outputs: outputs.as_mut_ptr() };
@@ -260,7 +267,7 @@ impl Network for CpuNetwork {
         // Alone: the threads belong to the frames that run beside.
         let scratch = Scratch::new(arena.cast::<f32>().wrapping_add(arena_len), self.thread_scratch);
         let zeros = self.zeros.ptr().cast();
-        let run = Run { kernels: self.kernels, pool: None, scratch, zeros };
+        let run = Run { kernels: self.kernels, pool: None, scratch, zeros, past: PastAt::NONE };
         for &(input, value) in &self.plan.kept_inputs {
             let to = self.span(&memory, value);
             let from = Span::of_f32(inputs[input].as_ptr().cast_mut(), to.shape);
@@ -277,7 +284,27 @@ impl Network for CpuNetwork {
         inputs: &[&[f32]],
         outputs: &mut [&mut [f32]],
     ) -> Result<()> {
-        self.frame(constants, arena, inputs, outputs, None)
+        self.frame(constants, arena, inputs, outputs, PastAt::NONE, None)
+    }
+
+    fn frame_keys_bytes(&self) -> usize {
+        self.shelf.bytes(self.kernels.size)
+    }
+
+    fn frame_keys(&self) -> Result<FrameKeys> {
+        past::room(self.frame_keys_bytes(), self.id)
+    }
+
+    fn run_with_past(
+        &self,
+        constants: &Constants,
+        arena: &mut Arena,
+        past: &mut Past<'_>,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<()> {
+        let past = PastAt::new(past, self.id).map_err(|error| error.within(self.program.name()))?;
+        self.frame(constants, arena, inputs, outputs, past, None)
     }
 
     fn profile(
@@ -291,6 +318,6 @@ impl Network for CpuNetwork {
         if times.len() != self.frame.len() {
             *times = self.frame.iter().map(|ready| profile::describe(ready, &self.plan.values)).collect();
         }
-        self.frame(constants, arena, inputs, outputs, Some(times))
+        self.frame(constants, arena, inputs, outputs, PastAt::NONE, Some(times))
     }
 }

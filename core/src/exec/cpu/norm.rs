@@ -181,7 +181,7 @@ pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
 /// # Safety
 ///
 /// Nobody else uses these pixels of `out`.
-unsafe fn finish_in_place(run: &Run<'_>, out: Span, first: usize, count: usize, posts: &[PostAt]) {
+pub(super) unsafe fn finish_in_place(run: &Run<'_>, out: Span, first: usize, count: usize, posts: &[PostAt]) {
     if !posts.is_empty() {
         // SAFETY: the caller's promise.
         unsafe { finish_from(run, out, out, first, count, posts) };

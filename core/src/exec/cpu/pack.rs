@@ -180,9 +180,10 @@ impl Source<'_> {
             None => "panels".to_owned(),
         };
         let bytes = if self.bytes.is_some() { "bytes." } else { "" };
-        let key = format!("{}+{}#{bytes}{form}", self.weight, self.bias.unwrap_or(""));
+        // Where there is no bias, the key says so.
+        let names = [self.weight, self.bias.unwrap_or_default()];
         let restore = |memories| self.restore(memories, kernels);
-        weights.kept(&layout(kernels), &key, restore, || {
+        weights.kept(&layout(kernels), &names, &format!("{bytes}{form}"), restore, || {
             let bias = match self.bias {
                 Some(name) => Some(read(weights, name, &[self.c_out])?),
                 None => None,

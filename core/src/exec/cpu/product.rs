@@ -59,7 +59,8 @@ impl Block {
 impl Product {
     /// Whether it is better done as four convolutions, see [`Product`].
     pub(super) fn in_phases(geometry: &Geometry) -> bool {
-        geometry.upsample && geometry.kernel == 3 && geometry.stride == 1 && geometry.padding == Padding::all(1)
+        let plain = geometry.kernel == 3 && geometry.stride == 1 && geometry.dilation == 1;
+        geometry.upsample && plain && geometry.padding == Padding::all(1)
     }
 
     pub(super) fn new(

@@ -10,13 +10,19 @@ pub(super) fn describe(ready: &Ready, values: &[PlanValue]) -> StepTime {
     let (x, out) = (values[step.inputs[0]].shape, values[step.output].shape);
     let image = format!("{}x{}x{}", out.n, out.h, out.w);
     let (what, operations) = match step.kind {
-        StepKind::Product(Product { kernel, stride, upsample, geglu, bytes, .. }) => {
+        StepKind::Product(Product { kernel, stride, dilation, upsample, geglu, bytes, .. }) => {
             let c_out = if geglu { 2 * out.c } else { out.c };
             let mut what = match kernel {
                 1 => "linear".to_owned(),
                 _ => format!("conv{kernel}x{kernel}"),
             };
-            for (is, word) in [(stride > 1, "/2"), (upsample, " up"), (geglu, " geglu"), (bytes.is_some(), " int8")] {
+            for (is, word) in [
+                (stride > 1, "/2"),
+                (dilation > 1, " dilated"),
+                (upsample, " up"),
+                (geglu, " geglu"),
+                (bytes.is_some(), " int8"),
+            ] {
                 what.push_str(if is { word } else { "" });
             }
             let sums = (out.n * out.pixels() * c_out * x.c) as f64;
@@ -26,6 +32,8 @@ pub(super) fn describe(ready: &Ready, values: &[PlanValue]) -> StepTime {
             let operations = 4.0 * (out.n * x.pixels() * keys * x.c) as f64;
             (format!("attention {heads} heads, {}x{} tokens, {} channels", x.pixels(), keys, x.c), operations)
         }
+        StepKind::Depthwise(_) => (format!("depthwise {} @{image}", out.c), 0.0),
+        StepKind::Image(_) => (format!("image {} @{image}", out.c), 0.0),
         StepKind::GroupNorm { .. } => (format!("group norm {} @{image}", out.c), 0.0),
         StepKind::LayerNorm { .. } => (format!("layer norm {} @{image}", out.c), 0.0),
         StepKind::PackKeys { heads } => (format!("keys of {heads} heads, {} tokens", x.pixels()), 0.0),

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::attention::{Attention, KeyLayout};
 use super::choice::Choice;
 use super::elementwise;
+use super::image;
 use super::kernel::{Kernels, PostAt};
 use super::network::Run;
 use super::norm::{self, Norm};
 use super::pack::Source;
+use super::past::Shelf;
 use super::pool::Pool;
 use super::product::Product;
 use super::span::{Aligned, Span};
@@ -17,8 +19,8 @@ use super::winograd::{self, Winograd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::ByteScale;
 use crate::net::plan::{Layout, Place, Planned, Space};
-use crate::net::steps::{MAX_POSTS, PlanValue, Post, Product as Geometry, Repeat, Slot, Step, StepKind};
-use crate::net::{Program, Shape, WeightId, Weights};
+use crate::net::steps::{Depthwise, MAX_POSTS, PlanValue, Post, Product as Geometry, Repeat, Slot, Step, StepKind};
+use crate::net::{ImageOp, Program, Shape, WeightId, Weights};
 
 /// What a step needs to run, beside addresses.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct Ready {
 enum Work {
     Product(Product),
     Winograd(Winograd),
+    Depthwise(Depthwise, Arc<Aligned>),
+    Image(ImageOp),
     GroupNorm(Norm, usize),
     LayerNorm(Norm),
     PackKeys(KeyLayout),
@@ -78,7 +82,9 @@ impl Layout for Rooms<'_> {
                 .winograd
                 .form(geometry, input.c, output, self.kernels)
                 .map_or(0, |form| stored(winograd::scratch(form, input.c, output, self.kernels))),
-            StepKind::LayerNorm { .. }
+            StepKind::Depthwise(_)
+            | StepKind::Image(_)
+            | StepKind::LayerNorm { .. }
             | StepKind::PackKeys { .. }
             | StepKind::Attention { .. }
             | StepKind::Pointwise
@@ -104,6 +110,8 @@ pub(super) struct Loader<'a> {
     pub(super) winograd: Choice,
     /// The layout of each packed value so far.
     pub(super) keys: Vec<(Slot, KeyLayout)>,
+    /// What each frame keeps for later ones, so far.
+    pub(super) shelf: Shelf,
     /// The longest side of a kernel so far.
     pub(super) widest_kernel: usize,
 }
@@ -124,6 +132,8 @@ impl Loader<'_> {
                     None => Work::Product(Product::new(packed, geometry, input, self.kernels)?),
                 }
             }
+            StepKind::Depthwise(depthwise) => Work::Depthwise(depthwise, self.taps(depthwise)?),
+            StepKind::Image(op) => Work::Image(op),
             StepKind::GroupNorm { groups, eps, weight, bias } => Work::GroupNorm(self.norm(weight, bias, eps)?, groups),
             StepKind::LayerNorm { eps, weight, bias } => Work::LayerNorm(self.norm(weight, bias, eps)?),
             StepKind::PackKeys { heads } => {
@@ -131,10 +141,11 @@ impl Loader<'_> {
                 self.keys.push((output, layout));
                 Work::PackKeys(layout)
             }
-            StepKind::Attention { causal, ref kv_row, .. } => {
+            StepKind::Attention { causal, ref kv_row, looks_back, .. } => {
                 let keys = self.keys.iter().find(|(packed, _)| *packed == inputs[1]).map(|(_, layout)| *layout);
                 let keys = keys.ok_or_else(|| Error::new(ErrorKind::Internal, "attention before its keys"))?;
-                Work::Attention(Attention { keys, causal, kv_row: kv_row.clone() })
+                let past = looks_back.map(|_| self.shelf.add(&keys));
+                Work::Attention(Attention { keys, causal, kv_row: kv_row.clone(), past })
             }
             StepKind::Pointwise => Work::Pointwise,
             StepKind::Geglu => Work::Geglu,
@@ -199,6 +210,16 @@ impl Loader<'_> {
         tables::plain(self.weights, &spec.name, &spec.shape, self.kernels)
     }
 
+    fn taps(&self, depthwise: Depthwise) -> Result<Arc<Aligned>> {
+        if !image::fits(depthwise.kernel) {
+            let text = format!("a depthwise kernel of side {} is too large", depthwise.kernel);
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let spec = self.program.weight(depthwise.weight);
+        let bias = depthwise.bias.map(|bias| self.program.weight(bias).name.as_str());
+        tables::taps(self.weights, &spec.name, bias, &spec.shape, self.kernels)
+    }
+
     /// What names things must come as it was given: a narrower number could not tell them apart.
     fn check_names(&self, value: Slot) -> Result<()> {
         if self.kernels.stores_f32() || matches!(self.places[value].space, Space::Input(_)) {
@@ -219,7 +240,9 @@ impl Loader<'_> {
             Work::Product(product) => product.thread_scratch(self.kernels),
             Work::Winograd(winograd) => winograd.thread_scratch(),
             Work::Attention(attention) => attention.thread_scratch(),
-            Work::GroupNorm(..)
+            Work::Depthwise(..)
+            | Work::Image(_)
+            | Work::GroupNorm(..)
             | Work::LayerNorm(_)
             | Work::PackKeys(_)
             | Work::Pointwise
@@ -250,6 +273,8 @@ impl Ready {
         match &self.work {
             Work::Product(product) => product.run(run, x, out, posts),
             Work::Winograd(winograd) => winograd.run(run, x, out, posts, scratch),
+            Work::Depthwise(depthwise, table) => image::depthwise(run, *depthwise, table, [x, out], posts),
+            Work::Image(op) => image::image(run, *op, [x, out], posts),
             Work::GroupNorm(norm, groups) => norm::group_norm(run, norm, *groups, [x, out], scratch, posts),
             Work::LayerNorm(norm) => norm::layer_norm(run, norm, [x, out], posts),
             Work::PackKeys(layout) => layout.pack(run, x, second(), out),

@@ -20,7 +20,7 @@ pub(super) fn table(
     }
     let len = shape.iter().product::<usize>() * kernels.size;
     let restore = |memories| only(memories, len);
-    weights.kept(&layout(kernels), &format!("{name}#table"), restore, || {
+    weights.kept(&layout(kernels), &[name], "table", restore, || {
         let numbers = read(weights, name, shape)?;
         let table = if kernels.stores_f32() { convert::<f32>(&numbers) } else { convert::<u16>(&numbers) };
         table.ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no room for {name}")))
@@ -36,12 +36,39 @@ pub(super) fn plain(
 ) -> Result<std::sync::Arc<Aligned>> {
     let len = shape.iter().product::<usize>() * size_of::<f32>();
     let restore = |memories| only(memories, len);
-    weights.kept(&layout(kernels), &format!("{name}#plain"), restore, || {
+    weights.kept(&layout(kernels), &[name], "plain", restore, || {
         let numbers = read(weights, name, shape)?;
         let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {name}"));
         let mut plain = Aligned::zeros::<f32>(numbers.len()).ok_or_else(no_room)?;
         plain.numbers_mut().copy_from_slice(&numbers);
         Ok(plain)
+    })
+}
+
+/// The biases of a depthwise convolution (zeros where it has none), then, tap after tap, its weights, in `f32`.
+pub(super) fn taps(
+    weights: &Weights,
+    name: &str,
+    bias: Option<&str>,
+    shape: &[usize],
+    kernels: &Kernels,
+) -> Result<std::sync::Arc<Aligned>> {
+    let (channels, taps) = (shape[0], shape[1..].iter().product::<usize>());
+    let len = channels * (taps + 1);
+    let restore = |memories| only(memories, len * size_of::<f32>());
+    let names: Vec<&str> = [Some(name), bias].into_iter().flatten().collect();
+    weights.kept(&layout(kernels), &names, "taps", restore, || {
+        let numbers = read(weights, name, shape)?;
+        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {name}"));
+        let mut table = Aligned::zeros::<f32>(len).ok_or_else(no_room)?;
+        let (first, rest) = table.numbers_mut::<f32>().split_at_mut(channels);
+        if let Some(bias) = bias {
+            first.copy_from_slice(&read(weights, bias, &[channels])?);
+        }
+        for (tap, row) in rest.chunks_exact_mut(channels).enumerate() {
+            row.iter_mut().enumerate().for_each(|(channel, to)| *to = numbers[channel * taps + tap]);
+        }
+        Ok(table)
     })
 }
 

@@ -21,7 +21,8 @@ pub(super) struct Walk {
 impl Walk {
     /// Whether pixels that the kernel sees side by side also lie side by side, with nothing between.
     pub(super) fn has_lines(&self) -> bool {
-        self.geometry.kernel > 1 && !self.geometry.upsample && self.x.ld == self.x.shape.c
+        let Geometry { kernel, dilation, upsample, .. } = self.geometry;
+        kernel > 1 && dilation == 1 && !upsample && self.x.ld == self.x.shape.c
     }
 
     /// Writes, for each line of taps and each of `height` rows of a tile, the address of the pixels that it sees, which
@@ -79,7 +80,8 @@ impl Walk {
         taps: Range<usize>,
         table: *mut *const u8,
     ) {
-        let Geometry { kernel, stride, padding, upsample, .. } = self.geometry;
+        let Geometry { kernel, stride, dilation, padding, upsample, .. } = self.geometry;
+        let reach = (kernel - 1) * dilation + 1;
         if kernel == 1 && stride == 1 && !upsample && padding.top + padding.left + padding.bottom + padding.right == 0 {
             for i in 0..height {
                 // SAFETY: one tap, `height` addresses.
@@ -105,15 +107,15 @@ impl Walk {
             }
             let (top, left) =
                 ((y * stride) as isize - padding.top as isize, (x * stride) as isize - padding.left as isize);
-            let inside = top >= 0 && left >= 0 && top as usize + kernel <= tall && left as usize + kernel <= wide;
+            let inside = top >= 0 && left >= 0 && top as usize + reach <= tall && left as usize + reach <= wide;
             let image = row * h * w;
             let (mut ty, mut tx) = (taps.start / kernel, taps.start % kernel);
             let base = image as isize + top * w as isize + left;
             for tap in 0..taps.len() {
                 let seen = if inside && !upsample {
-                    self.x.pixel((base + (ty * w + tx) as isize) as usize).cast_const()
+                    self.x.pixel((base + ((ty * w + tx) * dilation) as isize) as usize).cast_const()
                 } else {
-                    let (sy, sx) = (top + ty as isize, left + tx as isize);
+                    let (sy, sx) = (top + (ty * dilation) as isize, left + (tx * dilation) as isize);
                     if sy < 0 || sx < 0 || sy as usize >= tall || sx as usize >= wide {
                         self.zeros
                     } else {

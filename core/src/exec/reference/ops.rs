@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{D, DType, Result as CandleResult, Tensor};
 
-use crate::net::{Activation, OpKind, Padding, Shape, WeightId};
+use crate::net::{Activation, ImageOp, OpKind, Padding, Shape, WeightId, bilinear};
 
 /// Why an operation could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +28,13 @@ pub(super) fn apply(
     let bias = |id: Option<WeightId>| id.map(weight);
     let x = inputs[0];
     let result = match kind {
-        OpKind::Conv2d { weight: w, bias: b, stride, padding, upsample, kernel: _ } => {
-            conv2d(x, weight(*w), bias(*b), *stride, *padding, *upsample)
+        OpKind::Conv2d { weight: w, bias: b, stride, dilation, padding, upsample, kernel: _ } => {
+            conv2d(x, weight(*w), bias(*b), [*stride, *dilation, 1], *padding, *upsample)
         }
+        OpKind::Depthwise { weight: w, bias: b, stride, padding, kernel: _ } => {
+            conv2d(x, weight(*w), bias(*b), [*stride, 1, shape.c], *padding, false)
+        }
+        OpKind::Image(op) => image(x, *op, shape),
         OpKind::Linear { weight: w, bias: b } => linear(x, weight(*w), bias(*b)),
         OpKind::GroupNorm { groups, eps, weight: w, bias: b } => {
             let grouped = x.reshape((shape.n, shape.pixels(), *groups, shape.c / groups))?;
@@ -39,7 +43,7 @@ pub(super) fn apply(
         OpKind::LayerNorm { eps, weight: w, bias: b } => {
             scale_shift(&normalise(x, &[3], *eps)?, weight(*w), weight(*b))
         }
-        OpKind::Attention { heads, causal, kv_row } => attention(inputs, *heads, *causal, kv_row, shape),
+        OpKind::Attention { heads, causal, kv_row, looks_back: _ } => attention(inputs, *heads, *causal, kv_row, shape),
         OpKind::Activate(activation) => activate(x, *activation),
         OpKind::Geglu => &x.narrow(3, 0, shape.c)? * x.narrow(3, shape.c, shape.c)?.contiguous()?.gelu_erf()?,
         OpKind::Add => x.broadcast_add(inputs[1]),
@@ -80,7 +84,7 @@ fn conv2d(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
-    stride: usize,
+    [stride, dilation, groups]: [usize; 3],
     padding: Padding,
     upsample: bool,
 ) -> CandleResult<Tensor> {
@@ -90,10 +94,55 @@ fn conv2d(
         x = x.upsample_nearest2d(h * 2, w * 2)?;
     }
     x = x.pad_with_zeros(2, padding.top, padding.bottom)?.pad_with_zeros(3, padding.left, padding.right)?;
-    let y = from_nchw(&x.conv2d(weight, 0, stride, 1, 1)?)?;
+    let y = from_nchw(&x.conv2d(weight, 0, stride, dilation, groups)?)?;
     match bias {
         Some(bias) => y.broadcast_add(bias),
         None => Ok(y),
+    }
+}
+
+fn image(x: &Tensor, op: ImageOp, shape: Shape) -> CandleResult<Tensor> {
+    let (n, h, w, c) = x.dims4()?;
+    match op {
+        ImageOp::MaxPool => {
+            // What is mirrored at an odd edge is in the window already.
+            let even = to_nchw(x)?.pad_with_same(2, 0, h % 2)?.pad_with_same(3, 0, w % 2)?;
+            from_nchw(&even.max_pool2d(2)?)
+        }
+        ImageOp::Resize { align_corners } => {
+            // Interpolation is a matrix for each direction.
+            let matrix = |from: usize, to: usize| {
+                let mut numbers = vec![0.0; from * to];
+                for at in 0..to {
+                    let (first, second) = bilinear(at, from, to, align_corners);
+                    numbers[at * from + first] += 1.0 - second;
+                    numbers[at * from + (first + 1).min(from - 1)] += second;
+                }
+                Tensor::from_vec(numbers, (to, from), x.device())
+            };
+            let tall = matrix(h, shape.h)?.broadcast_matmul(&x.reshape((n, h, w * c))?)?;
+            let wide = matrix(w, shape.w)?.broadcast_matmul(&tall.reshape((n * shape.h, w, c))?)?;
+            wide.reshape((n, shape.h, shape.w, c))
+        }
+        ImageOp::DepthToSpace { side } => {
+            let parts = x.reshape(vec![n, h, w, side, side, shape.c])?;
+            parts.permute(vec![0, 1, 3, 2, 4, 5])?.contiguous()?.reshape((n, shape.h, shape.w, shape.c))
+        }
+        ImageOp::Refold => {
+            let pixels = x.reshape((n, h * w, c))?;
+            let missing = shape.pixels().saturating_sub(h * w);
+            let all = pixels.pad_with_zeros(1, 0, missing)?.narrow(1, 0, shape.pixels())?;
+            all.contiguous()?.reshape((n, shape.h, shape.w, c))
+        }
+        ImageOp::Reflect { border } => {
+            let mirrored = |len: usize| {
+                let last = len as i64 - 1;
+                let places =
+                    (-(border as i64)..len as i64 + border as i64).map(|at| (last - (last - at.abs()).abs()) as u32);
+                Tensor::from_iter(places, x.device())
+            };
+            x.index_select(&mirrored(h)?, 1)?.index_select(&mirrored(w)?, 2)
+        }
     }
 }
 
@@ -126,6 +175,8 @@ fn activate(x: &Tensor, activation: Activation) -> CandleResult<Tensor> {
         Activation::Gelu => x.gelu_erf(),
         Activation::QuickGelu => x * (x.affine(-1.702, 0.0)?.exp()? + 1.0)?.recip()?,
         Activation::Relu => x.relu(),
+        Activation::ReluUpTo { limit } => x.clamp(0.0, limit),
+        Activation::LeakyRelu { slope } => x.maximum(&x.affine(f64::from(slope), 0.0)?),
         Activation::SoftClamp { limit } => x.affine(1.0 / f64::from(limit), 0.0)?.tanh()?.affine(f64::from(limit), 0.0),
     }
 }

@@ -50,6 +50,24 @@ fn a_convolution_sees_zeros_where_its_padding_says() {
 }
 
 #[test]
+fn pixels_are_mixed_and_moved_as_the_names_say() {
+    let shape = Shape::new(1, 2, 3, 1);
+    let numbers = [1.0, 5.0, 3.0, 4.0, 2.0, 6.0];
+    assert_eq!(one_op(shape, &numbers, |b, x| b.max_pool(x)), [5.0, 6.0]);
+    assert_eq!(one_op(shape, &numbers, |b, x| b.resize(x, 1, 5, true)), [1.0, 3.0, 5.0, 4.0, 3.0]);
+    assert_eq!(one_op(shape, &numbers, |b, x| b.resize(x, 1, 3, false)), [2.5, 3.5, 4.5]);
+    assert_eq!(one_op(shape, &numbers, |b, x| b.reflect(x, 1))[..5], [2.0, 4.0, 2.0, 6.0, 2.0]);
+    let deep = Shape::new(1, 1, 2, 4);
+    let numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+    assert_eq!(one_op(deep, &numbers, |b, x| b.depth_to_space(x, 2)), [1.0, 2.0, 5.0, 6.0, 3.0, 4.0, 7.0, 8.0]);
+    // Kernel of ones and zeros: 0 to 8 eighths, each channel its own; two pixels apart.
+    let y = one_op(Shape::new(1, 3, 3, 1), &[1.0; 9], |b, x| b.dilated3x3("w", x, 1, 2));
+    assert_eq!((y[0], y[4]), ((4.0 + 5.0 + 7.0 + 8.0) / 8.0, 4.0 / 8.0));
+    let y = one_op(Shape::vector(1, 2), &[1.0, 1.0], |b, x| b.depthwise("w", x, 1, 1, Padding::all(0), true));
+    assert_eq!(y, [0.0, 0.25]);
+}
+
+#[test]
 fn channels_lie_innermost() {
     let shape = Shape::new(1, 1, 2, 2);
     let numbers = [1.0, 2.0, 3.0, 4.0];
@@ -82,6 +100,8 @@ fn activations_are_what_their_names_say() {
         (Activation::Gelu, 1.954_499_7),
         (Activation::QuickGelu, 1.935_653_4),
         (Activation::Relu, 2.0),
+        (Activation::ReluUpTo { limit: 1.5 }, 1.5),
+        (Activation::LeakyRelu { slope: 0.2 }, 2.0),
         (Activation::SoftClamp { limit: 3.0 }, 1.748_352),
     ] {
         assert!((at(activation) - expected).abs() < 1e-5, "{activation:?}: {}", at(activation));

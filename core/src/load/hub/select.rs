@@ -2,13 +2,12 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::layout::WEIGHT_NAMES;
+use crate::load::lora;
 
 /// Parts of a pipeline that are read.
 const PARTS: [&str; 7] = ["unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"];
 /// The half-precision copy first: it is the one that the model was published to be run in, and half the wait.
 const VARIANTS: [&str; 3] = [".fp16", ".bf16", ""];
-/// Weights of a LoRA, as diffusers calls them.
-const LORA: &str = "pytorch_lora_weights.safetensors";
 
 /// The files to fetch, out of all that a repository has.
 pub(super) fn needed(files: &[String]) -> Result<Vec<&str>> {
@@ -46,7 +45,9 @@ fn choose<'a>(files: &'a [String], folder: &str, chosen: &mut Vec<&'a str>) -> R
             }
         }
     }
-    if let Some((file, _)) = inside.iter().find(|(_, name)| *name == LORA) {
+    let lora = lora::NAMES.iter().find_map(|lora| inside.iter().find(|(_, name)| name == lora));
+    let mut alone = inside.iter().filter(|(_, name)| folder.is_empty() && name.ends_with(".safetensors"));
+    if let Some((file, _)) = lora.or_else(|| alone.next().filter(|_| alone.next().is_none())) {
         chosen.push(file);
         return Ok(());
     }
@@ -144,7 +145,10 @@ mod tests {
 
     #[test]
     fn a_lora_is_fetched_and_a_pickle_is_not() {
-        assert_eq!(needed(&files(&["README.md", LORA])).unwrap(), [LORA]);
+        for name in ["pytorch_lora_weights.safetensors", "adapter_model.safetensors", "my-style.safetensors"] {
+            assert_eq!(needed(&files(&["README.md", name])).unwrap(), [name]);
+        }
+        assert_eq!(needed(&files(&["one.safetensors", "two.safetensors"])).unwrap(), [""; 0]);
         let error = needed(&files(&["config.json", "diffusion_pytorch_model.bin"])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }

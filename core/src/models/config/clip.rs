@@ -50,11 +50,7 @@ impl ClipTextConfig {
         if hidden_size % heads != 0 {
             return Err(reader.bad("num_attention_heads", format!("must divide hidden_size, {hidden_size}")));
         }
-        let activation = match reader.value("hidden_act").map(Value::as_str) {
-            None | Some(Some("quick_gelu")) => Activation::QuickGelu,
-            Some(Some("gelu")) => Activation::Gelu,
-            Some(_) => return Err(reader.unsupported("hidden_act")),
-        };
+        let activation = activation(&reader)?;
         let classes = reader.names("architectures", &["CLIPTextModel"])?;
         if let Some(other) = classes.iter().find(|name| !name.starts_with("CLIPTextModel")) {
             return Err(reader.bad("architectures", format!("must be a CLIPTextModel, not {other:?}")));
@@ -83,6 +79,15 @@ impl ClipTextConfig {
         const OLD: u32 = 2;
         let end = if self.eos_token_id == OLD { ids.iter().copied().max() } else { Some(self.eos_token_id) };
         ids.iter().position(|&id| Some(id) == end).unwrap_or(0)
+    }
+}
+
+/// Between the feed-forward layers of a CLIP encoder.
+pub(super) fn activation(reader: &Reader) -> Result<Activation> {
+    match reader.value("hidden_act").map(Value::as_str) {
+        None | Some(Some("quick_gelu")) => Ok(Activation::QuickGelu),
+        Some(Some("gelu")) => Ok(Activation::Gelu),
+        Some(_) => Err(reader.unsupported("hidden_act")),
     }
 }
 

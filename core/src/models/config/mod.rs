@@ -5,11 +5,15 @@
 
 mod autoencoder;
 mod clip;
+mod clip_vision;
+mod controlnet;
 mod reader;
 mod unet;
 
 pub use autoencoder::{AutoencoderKlConfig, TinyAutoencoderConfig};
 pub use clip::ClipTextConfig;
+pub use clip_vision::ClipVisionConfig;
+pub use controlnet::ControlNetModelConfig;
 pub use unet::{AddedConfig, AttentionConfig, BlockConfig, TimeConfig, UnetConfig};
 
 /// Most channels a layer may have; published UNets stay below 2,048.

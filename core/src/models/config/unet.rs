@@ -23,7 +23,7 @@ pub struct UnetConfig {
     pub down: Vec<BlockConfig>,
     /// The block at the coarsest resolution, if there is one; its attention stands between its resnets.
     pub mid: Option<BlockConfig>,
-    /// Blocks from the coarsest resolution to the finest; all but the last double the resolution.
+    /// Blocks from the coarsest resolution to the finest; all but the last double the resolution. A ControlNet has none.
     pub up: Vec<BlockConfig>,
     /// Zeros around a halving convolution: 1, or 0 for one below and one right.
     pub downsample_padding: usize,
@@ -104,17 +104,21 @@ impl UnetConfig {
     /// `BadModel` for what is no config, or has a number out of its bounds; `Unsupported` for an option that is not
     /// built here.
     pub fn from_json(text: &str) -> Result<Self> {
-        let reader = Reader::new("UNet", text)?;
-        refuse_unsupported(&reader)?;
+        Self::read(&Reader::new("UNet", text)?, true)
+    }
+
+    /// Reads the config of a network that is a UNet, or without a `way_up` the first half of one: a ControlNet.
+    pub(super) fn read(reader: &Reader, way_up: bool) -> Result<Self> {
+        refuse_unsupported(reader)?;
         let channels = reader.list("block_out_channels", &[320, 640, 1280, 1280], 1..=MAX_BLOCKS, 4..=MAX_CHANNELS)?;
         let norm_groups = reader.size("norm_num_groups", 32, 1..=MAX_CHANNELS)?;
         if let Some(odd) = channels.iter().find(|&&channels| channels % norm_groups != 0) {
             return Err(reader.bad("norm_num_groups", format!("must divide block_out_channels' {odd}")));
         }
-        let (down, mid, up) = blocks(&reader, &channels)?;
+        let (down, mid, up) = blocks(reader, &channels, way_up)?;
         let added = match reader.value("addition_embed_type") {
             None => None,
-            Some(_) => Some(added(&reader)?),
+            Some(_) => Some(added(reader)?),
         };
         let time = TimeConfig {
             input_dim: channels[0],
@@ -126,8 +130,8 @@ impl UnetConfig {
         Ok(Self {
             in_channels: reader.size("in_channels", 4, 1..=64)?,
             out_channels: reader.size("out_channels", 4, 1..=64)?,
-            conv_in_kernel: kernel(&reader, "conv_in_kernel")?,
-            conv_out_kernel: kernel(&reader, "conv_out_kernel")?,
+            conv_in_kernel: kernel(reader, "conv_in_kernel")?,
+            conv_out_kernel: kernel(reader, "conv_out_kernel")?,
             down,
             mid,
             up,
@@ -135,7 +139,7 @@ impl UnetConfig {
             norm_groups,
             norm_eps: reader.float("norm_eps", 1e-5, 0.0..=1.0)?,
             linear_projection: reader.flag("use_linear_projection", false)?,
-            text_dim: text_dim(&reader, channels.len())?,
+            text_dim: text_dim(reader, channels.len())?,
             time,
             added,
         })
@@ -215,8 +219,8 @@ fn added(reader: &Reader) -> Result<AddedConfig> {
 
 type Blocks = (Vec<BlockConfig>, Option<BlockConfig>, Vec<BlockConfig>);
 
-/// The blocks on the way down, in the middle and on the way up.
-fn blocks(reader: &Reader, channels: &[usize]) -> Result<Blocks> {
+/// The blocks on the way down, in the middle and, if there is one, on the way up.
+fn blocks(reader: &Reader, channels: &[usize], way_up: bool) -> Result<Blocks> {
     let count = channels.len();
     let resnets = reader.sizes("layers_per_block", 2, count, 1..=MAX_RESNETS)?;
     // What the files call the width of a head has always been the number of heads.
@@ -227,7 +231,10 @@ fn blocks(reader: &Reader, channels: &[usize]) -> Result<Blocks> {
     let layers = TransformerLayers::read(reader, &resnets)?;
     let down_has =
         has_attention(reader, "down_block_types", &DOWN_TYPES, "CrossAttnDownBlock2D", "DownBlock2D", count)?;
-    let up_has = has_attention(reader, "up_block_types", &UP_TYPES, "CrossAttnUpBlock2D", "UpBlock2D", count)?;
+    let up_has = match way_up {
+        true => has_attention(reader, "up_block_types", &UP_TYPES, "CrossAttnUpBlock2D", "UpBlock2D", count)?,
+        false => Vec::new(),
+    };
     let attention = |i: usize, layers: &[usize], only_cross: bool| {
         if !channels[i].is_multiple_of(heads[i]) {
             return Err(reader.bad(heads_field, format!("heads must divide the {} channels of block {i}", channels[i])));
@@ -239,8 +246,8 @@ fn blocks(reader: &Reader, channels: &[usize]) -> Result<Blocks> {
         let attended = down_has[i].then(|| attention(i, &layers.down[i], only_cross[i])).transpose()?;
         down.push(BlockConfig { channels: channels[i], resnets: resnets[i], attention: attended });
     }
-    for (i, from) in (0..count).rev().enumerate() {
-        let attended = up_has[i].then(|| attention(from, &layers.up[i], only_cross[from])).transpose()?;
+    for (i, (from, has)) in (0..count).rev().zip(up_has).enumerate() {
+        let attended = has.then(|| attention(from, &layers.up[i], only_cross[from])).transpose()?;
         up.push(BlockConfig { channels: channels[from], resnets: resnets[from] + 1, attention: attended });
     }
     let last = count - 1;

@@ -74,7 +74,7 @@ fn ask(shelf: &Shelf, version: u32, keys: &[&str]) -> (usize, Vec<String>) {
     for key in keys {
         let restore = |mut parts: Vec<AlignedBytes>| Some(Form(parts.pop()?.to_vec())).filter(|form| form.0.len() == 4);
         let make = || Ok(Form(weights.source().read(key, &[1])?[0].to_le_bytes().to_vec()));
-        let form = weights.kept(&layout, key, restore, make).unwrap();
+        let form = weights.kept(&layout, &[key], "form", restore, make).unwrap();
         assert_eq!(form.0, 7_f32.to_le_bytes());
     }
     (source.0.load(Ordering::Relaxed), weights.save())
@@ -99,13 +99,13 @@ fn a_new_form_joins_those_that_are_kept_even_if_nothing_asked_for_them() {
     let shelf = Shelf::default();
     ask(&shelf, 1, &["a", "b"]);
     assert_eq!(ask(&shelf, 1, &["c"]), (1, vec!["saved".into()]));
-    assert_eq!(shelf.keys(), ["a", "b", "c"]);
+    assert_eq!(shelf.keys(), ["a#form", "b#form", "c#form"]);
 }
 
 #[test]
 fn memories_that_do_not_fit_are_made_anew_and_saved() {
     let shelf = Shelf::default();
-    shelf.0.lock().unwrap().insert(layout(1), vec![("a".into(), vec![1, 2, 3])]);
+    shelf.0.lock().unwrap().insert(layout(1), vec![("a#form".into(), vec![1, 2, 3])]);
     assert_eq!(ask(&shelf, 1, &["a"]), (1, vec!["saved".into()]));
     assert_eq!(ask(&shelf, 1, &["a"]), (0, vec![]));
 }
@@ -117,7 +117,65 @@ fn without_a_store_a_form_is_made_once() {
     weights.load(&layout(1), &serial);
     for _ in 0..2 {
         let make = || Ok(Form(vec![weights.source().read("a", &[1])?[0] as u8]));
-        weights.kept(&layout(1), "a", |_| None, make).unwrap();
+        weights.kept(&layout(1), &["a"], "form", |_| None, make).unwrap();
     }
     assert_eq!((source.0.load(Ordering::Relaxed), weights.save()), (1, vec![]));
+}
+
+/// The form of a weight, and how often the source was read for it.
+fn form(weights: &Weights, names: &[&str]) -> Arc<Form> {
+    weights.load(&layout(1), &serial);
+    let make = || Ok(Form(weights.source().read(names[0], &[1, 1])?[0].to_le_bytes().to_vec()));
+    weights.kept(&layout(1), names, "form", |_| None, make).unwrap()
+}
+
+fn change(by: f32) -> Arc<LowRank> {
+    Arc::new(LowRank::new(vec![1, 1], 1, vec![by], vec![1.0], 1.0).unwrap())
+}
+
+#[test]
+fn merged_weights_share_the_forms_of_all_that_stays_the_same() {
+    let source = Arc::new(Counting::default());
+    let base = Arc::new(Weights::new(source.clone()));
+    let merge =
+        |scale: f32| Weights::merged(&base, [("a".to_owned(), scale, change(2.0)), ("b".to_owned(), 0.0, change(1.0))]);
+    let (one, two) = (merge(1.0), merge(0.5));
+    assert!(Arc::ptr_eq(&form(&one, &["b", "c"]), &form(&base, &["b", "c"])));
+    assert!(Arc::ptr_eq(&form(&one, &["b", "c"]), &form(&two, &["b", "c"])));
+    assert_eq!(source.0.load(Ordering::Relaxed), 1);
+    // A form of several weights is another one where any of them changes.
+    for names in [["a", "c"], ["c", "a"]] {
+        let forms = [&base, &one, &two].map(|weights| form(weights, &names));
+        assert!(!Arc::ptr_eq(&forms[0], &forms[1]) && !Arc::ptr_eq(&forms[1], &forms[2]));
+    }
+    let number = |weights: &Weights| f32::from_le_bytes(form(weights, &["a"]).0.clone().try_into().unwrap());
+    assert_eq!([&base, &one, &two].map(|weights| number(weights)), [7.0, 9.0, 8.0]);
+    assert!(Arc::ptr_eq(&merge(0.0), &base));
+}
+
+#[test]
+fn forms_of_merged_weights_are_never_stored() {
+    let shelf = Shelf::default();
+    let base = Weights::new(Arc::new(Counting::default())).with_store(Some(Box::new(shelf.clone())));
+    let merged = Weights::merged(&Arc::new(base), [("a".to_owned(), 1.0, change(2.0))]);
+    form(&merged, &["a"]);
+    form(&merged, &["b"]);
+    assert_eq!(merged.save(), ["nothing there", "saved"]);
+    assert_eq!(shelf.keys(), ["b#form"]);
+}
+
+#[test]
+fn merged_layers_are_not_done_in_eight_bits() {
+    let scale = crate::net::bytes::ByteScale::new(0.5, 3).unwrap();
+    let scales = ["a", "b"].map(|name| (name.to_owned(), scale)).into_iter().collect();
+    let base = Arc::new(Weights::new(Arc::new(Counting::default())).with_byte_scales(scales));
+    let merged = Weights::merged(&base, [("a".to_owned(), 1.0, change(2.0))]);
+    assert_eq!((merged.byte_scales().get("a"), merged.byte_scales().get("b")), (None, Some(scale)));
+    assert_eq!(base.byte_scales().len(), 2);
+}
+
+#[test]
+fn a_linear_layer_may_be_saved_as_a_convolution() {
+    assert!(same_layout(&[4, 3], &[4, 3, 1, 1]) && same_layout(&[], &[1]));
+    assert!(!same_layout(&[4, 3], &[3, 4]) && !same_layout(&[4, 3], &[4, 3, 3, 3]));
 }

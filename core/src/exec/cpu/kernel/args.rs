@@ -141,6 +141,26 @@ pub(in crate::exec::cpu) struct Scale {
     pub(in crate::exec::cpu) factor: f32,
 }
 
+/// `out[c]`: what becomes of the numbers that some pixels have in a channel.
+pub(in crate::exec::cpu) struct Gather<'a> {
+    /// Pixels of `channels` numbers each.
+    pub(in crate::exec::cpu) pixels: &'a [*const u8],
+    pub(in crate::exec::cpu) how: How,
+    pub(in crate::exec::cpu) out: *mut u8,
+    pub(in crate::exec::cpu) channels: usize,
+}
+
+/// See [`Gather`].
+#[derive(Debug, Clone, Copy)]
+pub(in crate::exec::cpu) enum How {
+    /// The largest.
+    Largest,
+    /// The sum of each pixel times its number.
+    Weighted(*const f32),
+    /// The first `channels` of these numbers, and for each pixel the product with the next ones.
+    ByChannel(*const f32),
+}
+
 /// For each channel the sum of `x - shift` over some pixels, and that of its square.
 pub(in crate::exec::cpu) struct Moments {
     pub(in crate::exec::cpu) x: *const u8,

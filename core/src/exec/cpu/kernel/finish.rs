@@ -142,6 +142,10 @@ mod each {
                         PostAt::Activate(Activation::QuickGelu) => sigmoid_times::<S>(v, 1.702),
                         PostAt::Activate(Activation::Gelu) => gelu::<S>(v),
                         PostAt::Activate(Activation::Relu) => S::max(S::splat(0.0), v),
+                        PostAt::Activate(Activation::ReluUpTo { limit }) => {
+                            S::min(S::splat(limit), S::max(S::splat(0.0), v))
+                        }
+                        PostAt::Activate(Activation::LeakyRelu { slope }) => S::max(S::mul(v, S::splat(slope)), v),
                         PostAt::Activate(Activation::SoftClamp { limit }) => soft_clamp::<S>(v, limit),
                         PostAt::Affine { mul, add } => S::fma(v, S::splat(mul), S::splat(add)),
                     }

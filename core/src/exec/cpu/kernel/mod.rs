@@ -14,6 +14,7 @@ mod avx512;
 mod bf16;
 mod bytes;
 mod finish;
+mod gather;
 #[cfg(target_arch = "x86_64")]
 mod int8;
 mod isa;
@@ -30,8 +31,8 @@ mod winograd;
 use std::fmt;
 
 pub(super) use self::args::{
-    Convert, Finish, FromPoints, Geglu, HIDDEN, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax, Tile,
-    TileKernel, ToBytes, ToPoints,
+    Convert, Finish, FromPoints, Gather, Geglu, HIDDEN, How, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax,
+    Tile, TileKernel, ToBytes, ToPoints,
 };
 pub(super) use self::bytes::ByteKernels;
 use self::bytes::byte_kernels;
@@ -67,6 +68,7 @@ pub(super) struct Kernels {
     pub(super) moments: unsafe fn(&Moments),
     pub(super) normalise: unsafe fn(&Normalise),
     pub(super) layer_norm: unsafe fn(&LayerNorm),
+    pub(super) gather: unsafe fn(&Gather<'_>),
     /// Stores `f32`s as values are.
     pub(super) store: unsafe fn(&Convert),
     /// Makes `f32`s of stored numbers.
@@ -150,6 +152,11 @@ macro_rules! kernels {
                 unsafe { norm::layer_norm::<$simd, $storage>(args) }
             }
             $(#[$features])*
+            unsafe fn gather(args: &Gather<'_>) {
+                // SAFETY: the caller's promise, see `Kernels`.
+                unsafe { gather::gather::<$simd, $storage>(args) }
+            }
+            $(#[$features])*
             unsafe fn store(args: &Convert) {
                 // SAFETY: the caller's promise, see `Kernels`.
                 unsafe { finish::store::<$simd, $storage>(args) }
@@ -195,6 +202,7 @@ macro_rules! kernels {
                 moments,
                 normalise,
                 layer_norm,
+                gather,
                 store,
                 load,
                 to_points: [to_points::<4>, to_points::<6>],

@@ -4,8 +4,10 @@
 
 mod bytes;
 mod contract;
+mod images;
 mod kept;
 mod naive;
+mod past;
 mod random;
 mod winograd;
 
@@ -197,6 +199,8 @@ fn what_follows_a_layer_is_done_in_its_store() {
         Activation::Gelu,
         Activation::QuickGelu,
         Activation::Relu,
+        Activation::ReluUpTo { limit: 1.5 },
+        Activation::LeakyRelu { slope: 0.2 },
         Activation::SoftClamp { limit: 3.0 },
     ] {
         check_one(Shape::new(2, 5, 5, 9), |b, x| {

@@ -1,7 +1,7 @@
 //! Every operation as its definition says, one number at a time, in `f64`.
 
 use crate::error::Result;
-use crate::net::{Activation, Op, OpKind, Padding, Program, Rate, Shape, WeightId, WeightSource};
+use crate::net::{Activation, ImageOp, Op, OpKind, Padding, Program, Rate, Shape, WeightId, WeightSource};
 
 /// Weights that depend on their names alone.
 pub(super) struct Made;
@@ -122,11 +122,27 @@ impl Naive<'_> {
         let out = self.program.shape(op.output);
         let a = inputs[0];
         match op.kind {
-            OpKind::Conv2d { weight, bias, kernel, stride, padding, upsample } => {
-                self.conv(a, out, [weight, bias.unwrap_or(weight)], bias.is_some(), [kernel, stride], padding, upsample)
+            OpKind::Conv2d { weight, bias, kernel, stride, dilation, padding, upsample } => {
+                let sides = [kernel, stride, dilation];
+                self.conv(a, out, [weight, bias.unwrap_or(weight)], bias.is_some(), sides, padding, upsample)
             }
+            OpKind::Depthwise { weight, bias, kernel, stride, padding } => {
+                let (weight, bias) = (self.weight(weight), bias.map(|bias| self.weight(bias)));
+                each(out, |n, y, x, c| {
+                    let mut sum = bias.as_ref().map_or(0.0, |bias| bias[c]);
+                    for tap in 0..kernel * kernel {
+                        let (sy, sx) = (y * stride + tap / kernel, x * stride + tap % kernel);
+                        let inside = sy >= padding.top && sx >= padding.left;
+                        if inside && sy - padding.top < a.shape.h && sx - padding.left < a.shape.w {
+                            sum += weight[c * kernel * kernel + tap] * a.at(n, sy - padding.top, sx - padding.left, c);
+                        }
+                    }
+                    sum
+                })
+            }
+            OpKind::Image(op) => image(a, op, out),
             OpKind::Linear { weight, bias } => {
-                self.conv(a, out, [weight, bias.unwrap_or(weight)], bias.is_some(), [1, 1], Padding::all(0), false)
+                self.conv(a, out, [weight, bias.unwrap_or(weight)], bias.is_some(), [1, 1, 1], Padding::all(0), false)
             }
             OpKind::GroupNorm { groups, eps, weight, bias } => {
                 let (weight, bias, wide) = (self.weight(weight), self.weight(bias), a.shape.c / groups);
@@ -144,7 +160,7 @@ impl Naive<'_> {
                     normal(a.at(n, y, x, c), &numbers, eps) * weight[c] + bias[c]
                 })
             }
-            OpKind::Attention { heads, causal, ref kv_row } => {
+            OpKind::Attention { heads, causal, ref kv_row, looks_back: _ } => {
                 attention(a, inputs[1], inputs[2], out, heads, causal, kv_row)
             }
             OpKind::Activate(activation) => each(out, |n, y, x, c| activate(a.at(n, y, x, c), activation)),
@@ -188,7 +204,7 @@ impl Naive<'_> {
         out: Shape,
         [weight, bias]: [WeightId; 2],
         biased: bool,
-        [kernel, stride]: [usize; 2],
+        [kernel, stride, dilation]: [usize; 3],
         padding: Padding,
         upsample: bool,
     ) -> Vec<f64> {
@@ -197,8 +213,10 @@ impl Naive<'_> {
             let mut sum = if biased { bias[o] } else { 0.0 };
             for ky in 0..kernel {
                 for kx in 0..kernel {
-                    let (iy, ix) =
-                        ((y * stride + ky) as i64 - padding.top as i64, (x * stride + kx) as i64 - padding.left as i64);
+                    let (iy, ix) = (
+                        (y * stride + ky * dilation) as i64 - padding.top as i64,
+                        (x * stride + kx * dilation) as i64 - padding.left as i64,
+                    );
                     if iy < 0 || ix < 0 || iy >= (a.shape.h * grow) as i64 || ix >= (a.shape.w * grow) as i64 {
                         continue;
                     }
@@ -210,6 +228,45 @@ impl Naive<'_> {
             }
             sum
         })
+    }
+}
+
+fn image(a: Value<'_>, op: ImageOp, out: Shape) -> Vec<f64> {
+    let (h, w) = (a.shape.h, a.shape.w);
+    match op {
+        ImageOp::MaxPool => each(out, |n, y, x, c| {
+            let seen = (0..4).map(|i| (2 * y + i / 2, 2 * x + i % 2)).filter(|&(y, x)| y < h && x < w);
+            seen.map(|(y, x)| a.at(n, y, x, c)).fold(f64::NEG_INFINITY, f64::max)
+        }),
+        ImageOp::Resize { align_corners } => {
+            // A pixel counts by how near it is.
+            let weight = |at: usize, from: usize, to: usize, seen: usize| {
+                let (at, from, to) = (at as f64, from as f64, to as f64);
+                let place = match align_corners {
+                    true => at * (from - 1.0) / (to - 1.0).max(1.0),
+                    false => ((at + 0.5) * from / to - 0.5).clamp(0.0, from - 1.0),
+                };
+                (1.0 - (place - seen as f64).abs()).max(0.0)
+            };
+            each(out, |n, y, x, c| {
+                let all = (0..h * w).map(|p| (p / w, p % w));
+                all.map(|(sy, sx)| weight(y, h, out.h, sy) * weight(x, w, out.w, sx) * a.at(n, sy, sx, c)).sum()
+            })
+        }
+        ImageOp::DepthToSpace { side } => {
+            each(out, |n, y, x, c| a.at(n, y / side, x / side, (y % side * side + x % side) * out.c + c))
+        }
+        ImageOp::Refold => each(out, |n, y, x, c| {
+            let pixel = y * out.w + x;
+            if pixel < h * w { a.token(n, pixel, c) } else { 0.0 }
+        }),
+        ImageOp::Reflect { border } => {
+            let back = |at: usize, len: usize| {
+                let at = (at as i64 - border as i64).unsigned_abs() as usize;
+                if at < len { at } else { 2 * len - 2 - at }
+            };
+            each(out, |n, y, x, c| a.at(n, back(y, h), back(x, w), c))
+        }
     }
 }
 
@@ -251,6 +308,14 @@ fn activate(x: f64, activation: Activation) -> f64 {
         Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
         Activation::Gelu => x * 0.5 * erfc(-x / std::f64::consts::SQRT_2),
         Activation::Relu => x.max(0.0),
+        Activation::ReluUpTo { limit } => x.clamp(0.0, f64::from(limit)),
+        Activation::LeakyRelu { slope } => {
+            if x > 0.0 {
+                x
+            } else {
+                x * f64::from(slope)
+            }
+        }
         Activation::SoftClamp { limit } => f64::from(limit) * (x / f64::from(limit)).tanh(),
     }
 }

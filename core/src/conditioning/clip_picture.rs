@@ -1,0 +1,183 @@
+//! Pictures as CLIP takes them.
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Largest square that an encoder is given.
+const MAX_SIDE: usize = 4096;
+/// Lobes of the widest filter on either side.
+const REACH: f64 = 3.0;
+/// Mean and deviation of red, green and blue in 0..1 that CLIP was trained with.
+const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+
+/// The filter that pictures are scaled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClipFilter {
+    /// What CLIP was trained with: Pillow's bicubic.
+    Bicubic,
+    /// What style images are scaled with.
+    Lanczos,
+}
+
+/// Makes what CLIP's image encoder takes out of pictures, one after the other; keeps its memory.
+#[derive(Debug)]
+pub struct ClipPictures {
+    filter: ClipFilter,
+    resizer: Resizer,
+    /// As wide as the square, as high as the picture.
+    narrow: Vec<u8>,
+    square: Vec<u8>,
+}
+
+impl ClipPictures {
+    /// With no memory yet.
+    pub fn new(filter: ClipFilter) -> Self {
+        Self { filter, resizer: Resizer::new(), narrow: Vec::new(), square: Vec::new() }
+    }
+
+    /// Makes `out` the middle of a picture of `width` x `height` pixels, a byte for each of red, green and blue: the shorter
+    /// side scaled to `side`, `side` pixels cut from the middle of the longer one, and then, once, to 0..1 and by CLIP's
+    /// mean and deviation. `[side, side, 3]`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a side of 0 or above 4096, or pixels that are not the size.
+    pub fn make(&mut self, pixels: &[u8], size: (u32, u32), side: usize, out: &mut Vec<f32>) -> Result<()> {
+        let (width, height) = size;
+        let refuse = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
+        if side == 0 || side > MAX_SIDE {
+            return refuse(format!("a picture of {side} pixels a side, but it must be 1 to {MAX_SIDE}"));
+        }
+        let len = (width as usize).checked_mul(height as usize).and_then(|area| area.checked_mul(3));
+        if len != Some(pixels.len()) || pixels.is_empty() {
+            return refuse(format!("{} bytes are not a picture of {width}x{height}", pixels.len()));
+        }
+        self.middle(pixels, size, side as u32)?;
+        let normalised = |(i, &byte): (usize, &u8)| (f32::from(byte) / 255.0 - MEAN[i % 3]) / DEVIATION[i % 3];
+        out.clear();
+        out.extend(self.square.iter().enumerate().map(normalised));
+        Ok(())
+    }
+
+    /// Fills the square: first the lines are scaled, then the columns, with bytes between, as Pillow does it. The filter
+    /// overshoots at edges and is cut there, so the order counts.
+    fn middle(&mut self, pixels: &[u8], (width, height): (u32, u32), side: u32) -> Result<()> {
+        let (short, scaled) = (width.min(height), Span { start: 0.0, len: f64::from(side) });
+        let (across, down) = (Span::middle(width, short, side), Span::middle(height, short, side));
+        // The lines that the filter reaches.
+        let reach = REACH * (down.len / scaled.len).max(1.0) + 1.0;
+        let first = (down.start - reach).floor().max(0.0) as u32;
+        let last = ((down.start + down.len + reach).ceil() as u32).min(height);
+        let line = width as usize * 3;
+        let lines = pixels.get(first as usize * line..last as usize * line).unwrap_or_default();
+        let (tall, all) = (last - first, Span { start: 0.0, len: f64::from(last - first) });
+        let filter = match self.filter {
+            ClipFilter::Bicubic => FilterType::CatmullRom,
+            ClipFilter::Lanczos => FilterType::Lanczos3,
+        };
+        let Self { resizer, narrow, square, .. } = self;
+        scale(resizer, filter, (lines, (width, tall)), [across, all], (narrow, (side, tall)))?;
+        let down = Span { start: down.start - f64::from(first), ..down };
+        scale(resizer, filter, (narrow, (side, tall)), [scaled, down], (square, (side, side)))
+    }
+}
+
+/// A part of a line or a column, in pixels.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: f64,
+    len: f64,
+}
+
+impl Span {
+    /// What of a side of `length` is left where the `short` side becomes `side`, and as much is cut from the middle of this
+    /// one: rounded down to whole pixels of the scaled image, as the reference does it.
+    fn middle(length: u32, short: u32, side: u32) -> Self {
+        let scaled = u64::from(length) * u64::from(side) / u64::from(short);
+        let before = (scaled - u64::from(side)) / 2;
+        let unscaled = |pixels: u64| pixels as f64 * f64::from(length) / scaled as f64;
+        Self { start: unscaled(before), len: unscaled(side.into()) }
+    }
+}
+
+/// Scales the part of an image that spans so much across and down; an image is its pixels and its width and height.
+fn scale(
+    resizer: &mut Resizer,
+    filter: FilterType,
+    (pixels, from): (&[u8], (u32, u32)),
+    [across, down]: [Span; 2],
+    (out, to): (&mut Vec<u8>, (u32, u32)),
+) -> Result<()> {
+    let failed = |error: &dyn std::error::Error| {
+        Error::new(ErrorKind::Internal, format!("the resize library refused a checked image: {error}"))
+    };
+    out.resize(to.0 as usize * to.1 as usize * 3, 0);
+    let source = TypedImageRef::<U8x3>::from_buffer(from.0, from.1, pixels).map_err(|error| failed(&error))?;
+    let mut target = TypedImage::<U8x3>::from_buffer(to.0, to.1, out).map_err(|error| failed(&error))?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(
+        across.start,
+        down.start,
+        across.len,
+        down.len,
+    );
+    resizer.resize_typed(&source, &mut target, &options).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(pixels: &[u8], size: (u32, u32), side: usize) -> Vec<f32> {
+        let mut out = Vec::new();
+        ClipPictures::new(ClipFilter::Lanczos).make(pixels, size, side, &mut out).unwrap();
+        out
+    }
+
+    fn normalised(byte: u8, channel: usize) -> f32 {
+        (f32::from(byte) / 255.0 - MEAN[channel]) / DEVIATION[channel]
+    }
+
+    #[test]
+    fn bright_and_dark_images_are_divided_once() {
+        // The original divides dark images a second time, and crushes the dark half of others.
+        for byte in [0, 1, 2, 127, 255] {
+            let clip = made(&[byte; 40 * 30 * 3], (40, 30), 8);
+            assert_eq!(clip.len(), 8 * 8 * 3);
+            for (i, number) in clip.into_iter().enumerate() {
+                assert!((number - normalised(byte, i % 3)).abs() < 1e-6, "{byte}: {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longer_side_is_cut_to_its_middle() {
+        // Black, white, black: what is left is white.
+        let line: Vec<u8> = (0..90).flat_map(|x| [if (30..60).contains(&x) { 255 } else { 0 }; 3]).collect();
+        let white: Vec<f32> = (0..30 * 30 * 3).map(|i| normalised(255, i % 3)).collect();
+        assert_eq!(made(&line.repeat(30), (90, 30), 30), white);
+    }
+
+    #[test]
+    fn slivers_are_scaled_as_well() {
+        for size in [(1, 9000), (9000, 1), (1, 1)] {
+            let sliver = made(&[10, 20, 30].repeat((size.0 * size.1) as usize), size, 4);
+            assert_eq!(
+                sliver,
+                [10, 20, 30].repeat(16).iter().enumerate().map(|(i, &b)| normalised(b, i % 3)).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_picture_is_refused() {
+        let mut pictures = ClipPictures::new(ClipFilter::Bicubic);
+        for (len, size, side) in [(12, (2, 2), 0), (12, (2, 2), 1 << 20), (11, (2, 2), 4), (0, (0, 7), 4)] {
+            let refused = pictures.make(&vec![0; len], size, side, &mut Vec::new()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Style images: from what a parameter or a host gives to the pixels that an image encoder takes.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::base64;
+use super::clip_picture::{ClipFilter, ClipPictures};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Most bytes of a style image.
+pub const MAX_STYLE_BYTES: usize = 16 << 20;
+/// Most pixels of it.
+const MAX_PIXELS: u64 = 64 << 20;
+/// Most memory that reading it takes: as many pixels with four bytes each.
+const MAX_MEMORY: u64 = MAX_PIXELS * 4;
+/// What the text of a style image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StyleText<'a> {
+    /// An address; whoever runs the engine fetches what is there.
+    Url(&'a str),
+    /// The bytes of an image file.
+    Bytes(Vec<u8>),
+}
+
+/// Reads the text of a style image: an http(s) URL, a data URI with base64, or bare base64.
+///
+/// # Errors
+///
+/// `InvalidArgument` for what is none of these, or too long.
+pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
+    let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
+    let after = |scheme: &str| {
+        let (head, rest) = (text.get(..scheme.len())?, text.get(scheme.len()..)?);
+        head.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    if after("http://").or_else(|| after("https://")).is_some() {
+        return Ok(StyleText::Url(text));
+    }
+    let digits = match after("data:") {
+        Some(rest) => {
+            let (kind, digits) = rest.split_once(',').unwrap_or((rest, ""));
+            if !kind.to_ascii_lowercase().ends_with(";base64") {
+                return Err(refuse("is a data URI, but must be one with base64".into()));
+            }
+            digits
+        }
+        None => text,
+    };
+    if digits.len() / 4 * 3 > MAX_STYLE_BYTES {
+        return Err(refuse(format!("has {} bytes, but must have at most {MAX_STYLE_BYTES}", digits.len() / 4 * 3)));
+    }
+    let bytes = base64::decode(digits)
+        .ok_or_else(|| refuse("is no base64 (nor an http(s) URL), but must be an image in base64".into()))?;
+    Ok(StyleText::Bytes(bytes))
+}
+
+/// Writes the bytes of an image file (PNG, JPEG, WebP) as a style image that parameters can hold: a data URI.
+///
+/// # Errors
+///
+/// `InvalidArgument` for another format, or too many bytes. The image itself is not read.
+pub fn style_data_uri(bytes: &[u8]) -> Result<String> {
+    let format = format_of(bytes)?;
+    Ok(format!("data:{};base64,{}", format.to_mime_type(), base64::encode(bytes)))
+}
+
+/// The format of an image file, if it is one that is read here and not too long.
+fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
+    let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
+    if bytes.len() > MAX_STYLE_BYTES {
+        return Err(refuse(format!("has {} bytes, but must have at most {MAX_STYLE_BYTES}", bytes.len())));
+    }
+    let known = image::guess_format(bytes).ok();
+    known
+        .filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP))
+        .ok_or_else(|| refuse("is no image, but must be a PNG, JPEG or WebP".into()))
+}
+
+/// An image without alpha, a byte for each of red, green and blue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StyleImage {
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+}
+
+impl StyleImage {
+    /// Decodes a PNG, JPEG or WebP. Alpha is left out, not laid over anything.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for what is no such image, is broken, or has too many bytes or pixels; nothing of that size has
+    /// been allocated then.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
+        let broken = |error: image::ImageError| refuse("is an image that cannot be read".into()).with_source(error);
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(MAX_MEMORY);
+        let mut decoder =
+            ImageReader::with_format(Cursor::new(bytes), format_of(bytes)?).into_decoder().map_err(broken)?;
+        let (width, height) = decoder.dimensions();
+        if width == 0 || height == 0 || u64::from(width) * u64::from(height) > MAX_PIXELS {
+            return Err(refuse(format!("is an image of {width}x{height}, but must have 1 to {MAX_PIXELS} pixels")));
+        }
+        decoder.set_limits(limits).map_err(broken)?;
+        let pixels = DynamicImage::from_decoder(decoder).map_err(broken)?.into_rgb8().into_raw();
+        Ok(Self { width, height, pixels })
+    }
+
+    /// The middle of the image as CLIP takes it, scaled with a Lanczos filter: see [`ClipPictures::make`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClipPictures::make`].
+    pub fn for_clip(&self, side: usize) -> Result<Vec<f32>> {
+        let mut out = Vec::new();
+        ClipPictures::new(ClipFilter::Lanczos).make(&self.pixels, (self.width, self.height), side, &mut out)?;
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::RgbImage;
+
+    use super::*;
+
+    fn png(image: &DynamicImage) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        bytes
+    }
+
+    fn plain(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
+        png(&RgbImage::from_pixel(width, height, image::Rgb(colour)).into())
+    }
+
+    #[test]
+    fn texts_are_urls_data_uris_or_base64() {
+        let bytes = plain(3, 2, [1, 2, 3]);
+        let uri = style_data_uri(&bytes).unwrap();
+        assert!(uri.starts_with("data:image/png;base64,iVBOR"), "{uri}");
+        let bare = uri.split_once(',').unwrap().1;
+        for text in [&*uri, bare, &uri.replacen("data:image/png", "DATA:image/jpeg", 1)] {
+            assert_eq!(read_style_text(text).unwrap(), StyleText::Bytes(bytes.clone()), "{text}");
+        }
+        assert_eq!(read_style_text("HTTPS://a/b").unwrap(), StyleText::Url("HTTPS://a/b"));
+        for (text, part) in [
+            ("data:image/png,abc", "one with base64"),
+            ("data:", "one with base64"),
+            ("file:///etc/passwd", "no base64"),
+            ("data:image/png;base64,A", "no base64"),
+        ] {
+            let refused = read_style_text(text).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+            assert!(refused.to_string().contains(part), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_or_a_bomb_is_refused_before_it_is_unpacked() {
+        let whole = plain(64, 64, [9, 8, 7]);
+        let mut huge = whole.clone();
+        // 1,000,000 x 1,000,000 pixels, as the header says.
+        huge[16..24].copy_from_slice(&[0, 15, 66, 64, 0, 15, 66, 64]);
+        let crc = crc32fast::hash(&huge[12..29]);
+        huge[29..33].copy_from_slice(&crc.to_be_bytes());
+        for (bytes, part) in [
+            (&b"no image"[..], "is no image"),
+            (b"BM\0\0", "is no image"),
+            (&[], "is no image"),
+            (&whole[..whole.len() / 2], "cannot be read"),
+            (&huge, "1000000x1000000"),
+            (&vec![0; MAX_STYLE_BYTES + 1], "at most 16777216"),
+        ] {
+            let refused = StyleImage::decode(bytes).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+            assert!(refused.to_string().contains(part), "{refused}");
+        }
+        assert!(StyleImage::decode(&whole).unwrap().for_clip(0).is_err());
+    }
+}

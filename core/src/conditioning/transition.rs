@@ -1,0 +1,184 @@
+//! Prompts that change little by little, over so many pictures.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::blend::blend;
+use crate::Result;
+use crate::params::{Interpolation, Weighted};
+
+/// Asks for another prompt, reached over several pictures. It starts where the picture is: a transition that comes while
+/// another is under way goes on from between.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transition {
+    /// Says what the pictures shall look like in the end; becomes the parameter `prompt` at once.
+    pub target_prompts: Weighted<String>,
+    /// Counts the pictures on the way, the last of which is all the target's; 0 and 1 change the prompt at once.
+    #[serde(default = "usual_steps")]
+    pub num_steps: u32,
+    /// Chooses how the embeddings on the way are mixed.
+    #[serde(default = "usual_method")]
+    pub temporal_interpolation_method: Interpolation,
+}
+
+fn usual_steps() -> u32 {
+    4
+}
+
+fn usual_method() -> Interpolation {
+    Interpolation::Linear
+}
+
+/// Holds a prompt that is reached at a frame of a film.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keyframe {
+    /// The frame whose picture is all this prompt's.
+    pub frame: u64,
+    /// The prompt.
+    pub prompt: Weighted<String>,
+    /// How it is mixed with the one before on the way.
+    pub method: Interpolation,
+}
+
+/// Turns `keyframes`, in the order of their frames, into transitions, each with the frame before which it is asked for:
+/// the prompt before the first one is what leads to it, from frame 0 on.
+pub fn travel(keyframes: &[Keyframe]) -> Vec<(u64, Transition)> {
+    let mut last = None;
+    let leg = |keyframe: &Keyframe| {
+        // The picture of the keyframe before is all that one's; the way begins after it.
+        let first = last.map_or(0, |frame: u64| frame.saturating_add(1)).min(keyframe.frame);
+        last = Some(keyframe.frame);
+        let transition = Transition {
+            target_prompts: keyframe.prompt.clone(),
+            num_steps: u32::try_from(keyframe.frame - first + 1).unwrap_or(u32::MAX),
+            temporal_interpolation_method: keyframe.method,
+        };
+        (first, transition)
+    };
+    keyframes.iter().map(leg).collect()
+}
+
+/// A transition under way from `T`, which stands for embeddings.
+#[derive(Debug)]
+pub struct Way<T> {
+    from: Arc<T>,
+    method: Interpolation,
+    step: u32,
+    steps: u32,
+}
+
+impl<T> Way<T> {
+    /// Starts at `from`, before the first picture; `None` where the first picture is the target's.
+    pub fn new(from: Arc<T>, transition: &Transition) -> Option<Self> {
+        let Transition { num_steps: steps, temporal_interpolation_method: method, .. } = *transition;
+        (steps > 1).then_some(Self { from, method, step: 0, steps })
+    }
+
+    /// Gives what counts for the next picture; `None` at the target.
+    pub fn next(&self) -> Option<Self> {
+        (self.step + 1 < self.steps).then(|| Self { step: self.step + 1, ..self.clone() })
+    }
+
+    /// What it started at.
+    pub fn from(&self) -> &T {
+        &self.from
+    }
+
+    /// How many pictures of how many are done.
+    pub fn progress(&self) -> (u32, u32) {
+        (self.step, self.steps)
+    }
+
+    /// Mixes numbers of where it comes from with those of where it goes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`blend`].
+    pub fn mix(&self, from: &[f32], to: &[f32]) -> Result<Vec<f32>> {
+        let share = f64::from(self.step) / f64::from(self.steps);
+        blend(&[from, to], &[(1.0 - share) as f32, share as f32], self.method, false)
+    }
+}
+
+impl<T> Clone for Way<T> {
+    fn clone(&self) -> Self {
+        Self { from: self.from.clone(), ..*self }
+    }
+}
+
+/// Two are equal at the same step between the very same embeddings.
+impl<T> PartialEq for Way<T> {
+    fn eq(&self, other: &Self) -> bool {
+        let facts = |way: &Self| (way.method, way.step, way.steps);
+        Arc::ptr_eq(&self.from, &other.from) && facts(self) == facts(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn transition(num_steps: u32, method: Interpolation) -> Transition {
+        Transition { target_prompts: "snow".into(), num_steps, temporal_interpolation_method: method }
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        let read: Transition = serde_json::from_str(r#"{"target_prompts": "snow"}"#).unwrap();
+        assert_eq!(read, transition(4, Interpolation::Linear));
+        let read: Transition =
+            serde_json::from_str(r#"{"target_prompts": [["snow", 1.0], ["fog", 0.5]], "num_steps": 0}"#).unwrap();
+        assert_eq!((read.target_prompts.len(), read.num_steps), (2, 0));
+        assert!(serde_json::from_str::<Transition>(r#"{"target_prompts": "snow", "steps": 4}"#).is_err());
+    }
+
+    #[test]
+    fn a_keyframe_is_reached_at_its_frame() {
+        let keyframe = |frame, prompt: &str| Keyframe { frame, prompt: prompt.into(), method: Interpolation::Slerp };
+        let legs = |frames: &[u64]| {
+            let keyframes: Vec<_> = frames.iter().map(|&frame| keyframe(frame, "snow")).collect();
+            travel(&keyframes).iter().map(|(frame, leg)| (*frame, leg.num_steps)).collect::<Vec<_>>()
+        };
+        assert_eq!(legs(&[0, 24, 25]), [(0, 1), (1, 24), (25, 1)]);
+        // From what was there before.
+        assert_eq!(legs(&[10]), [(0, 11)]);
+        assert_eq!(legs(&[5, 5]), [(0, 6), (5, 1)]);
+        assert_eq!(legs(&[0, u64::MAX]), [(0, 1), (1, u32::MAX)]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_picture_is_nearer_to_the_target(
+            numbers in prop::collection::vec((-3.0_f32..3.0, -3.0_f32..3.0), 2..20),
+            steps in 0_u32..40,
+            slerp: bool,
+        ) {
+            let (from, to): (Vec<f32>, Vec<f32>) = numbers.into_iter().unzip();
+            let apart = |numbers: &[f32]| {
+                numbers.iter().zip(&to).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+            };
+            prop_assume!(apart(&from) > 0.1);
+            let lengths = |a: &[f32]| a.iter().map(|x| x * x).sum::<f32>().sqrt();
+            // An arc between lengths that differ much, or half around, may lead away at first.
+            prop_assume!(!slerp || (lengths(&from) / lengths(&to)).ln().abs() < 0.1);
+            let method = if slerp { Interpolation::Slerp } else { Interpolation::Linear };
+            let mut way = Way::new(Arc::new(()), &transition(steps, method));
+            let mut pictures = 0;
+            let mut before = apart(&from);
+            if let Some(start) = &way {
+                prop_assert_eq!(&start.mix(&from, &to).unwrap(), &from);
+            }
+            while let Some(next) = way.as_ref().and_then(Way::next) {
+                let now = apart(&next.mix(&from, &to).unwrap());
+                prop_assert!(now < before, "{now} after {before}");
+                (before, way, pictures) = (now, Some(next), pictures + 1);
+            }
+            // The last picture is the target's own.
+            prop_assert_eq!(pictures + 1, steps.max(1));
+        }
+    }
+}

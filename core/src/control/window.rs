@@ -1,0 +1,65 @@
+//! From which stage to which a ControlNet counts.
+
+/// The share of the denoising stages for which a ControlNet counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// The first share that is inside, 0 to 1.
+    pub start: f64,
+    /// The first share that is past it, 0 to 1; no stage is past 1.
+    pub end: f64,
+}
+
+impl Window {
+    /// Tells whether `stage` of `stages`, the noisiest being 0, is inside.
+    pub fn covers(self, stage: usize, stages: usize) -> bool {
+        let share = stage as f64 / stages as f64;
+        self.start <= share && share < self.end
+    }
+
+    /// Gives for each row of a UNet call, by the stage that it is at, how much the ControlNet counts there: `scale`
+    /// inside, 0 outside. Empty where it counts for none.
+    pub fn weights(self, scale: f32, row_stages: impl Iterator<Item = usize>, stages: usize) -> Vec<f32> {
+        let weights: Vec<f32> = row_stages.map(|stage| if self.covers(stage, stages) { scale } else { 0.0 }).collect();
+        if weights.iter().all(|&weight| weight == 0.0) { Vec::new() } else { weights }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covered(start: f64, end: f64, stages: usize) -> Vec<usize> {
+        (0..stages).filter(|&stage| Window { start, end }.covers(stage, stages)).collect()
+    }
+
+    #[test]
+    fn the_whole_window_covers_every_stage() {
+        assert_eq!(covered(0.0, 1.0, 4), [0, 1, 2, 3]);
+        assert_eq!(covered(0.0, 1.0, 1), [0]);
+    }
+
+    #[test]
+    fn the_start_is_inside_and_the_end_is_not() {
+        assert_eq!(covered(0.25, 0.75, 4), [1, 2]);
+        assert_eq!(covered(0.0, 0.5, 4), [0, 1]);
+        assert_eq!(covered(0.75, 1.0, 4), [3]);
+        assert_eq!(covered(0.26, 1.0, 4), [2, 3]);
+    }
+
+    #[test]
+    fn an_empty_window_covers_none() {
+        for at in [0.0, 0.5, 1.0] {
+            assert!(covered(at, at, 4).is_empty());
+        }
+        // Past the last stage of four.
+        assert!(covered(0.8, 1.0, 4).is_empty());
+    }
+
+    #[test]
+    fn rows_weigh_by_their_stage_and_nothing_is_told_by_none() {
+        let window = Window { start: 0.5, end: 1.0 };
+        assert_eq!(window.weights(0.7, [0, 0, 1].into_iter(), 2), [0.0, 0.0, 0.7]);
+        assert!(window.weights(0.7, [0, 0].into_iter(), 2).is_empty());
+        assert!(window.weights(0.0, [0, 1].into_iter(), 2).is_empty());
+    }
+}

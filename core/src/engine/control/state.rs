@@ -1,0 +1,207 @@
+//! What ControlNets keep from frame to frame: preprocessors, embedded images, sums.
+
+use super::images::goes_on;
+use super::{Control, Controls};
+use crate::control::{History, Residuals};
+use crate::engine::chains::to_unit;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Arena;
+use crate::preprocess::{Chain, ChainKind, ChainUpdate, Context, Image};
+use crate::telemetry::Work;
+
+/// What the ControlNets of an engine keep from frame to frame.
+#[derive(Debug, Default)]
+pub(crate) struct ControlState {
+    /// What makes each control image.
+    images: Vec<Chain>,
+    pub(super) nets: Vec<NetState>,
+    pub(super) residuals: Residuals,
+    /// The embedded images of the rows of a call, one after the other, where each row has its own.
+    pub(super) gathered: Vec<f32>,
+    /// The frame, in 0..1.
+    frame: Image,
+    /// The picture before, in 0..1.
+    previous: Image,
+}
+
+#[derive(Debug)]
+pub(super) struct NetState {
+    pub(super) history: History,
+}
+
+/// A state for other ControlNets, which takes over what goes on.
+#[derive(Debug)]
+pub(crate) struct ControlUpdate {
+    state: ControlState,
+    /// For each image the old one whose processors go on, and with what.
+    images: Vec<Option<(usize, ChainUpdate)>>,
+    /// For each network its place before.
+    nets: Vec<Option<usize>>,
+    keeps_residuals: bool,
+    keeps_buffers: bool,
+    /// Whether frames in flight go on.
+    continues: bool,
+}
+
+impl ControlState {
+    /// What `controls` need at the start.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    pub(crate) fn new(controls: &Controls) -> Result<Self> {
+        let mut state = Self::default();
+        state.swap(&mut ControlUpdate::new(controls, None, false)?);
+        Ok(state)
+    }
+
+    /// Takes what was prepared, and leaves there what is not needed any more.
+    pub(crate) fn swap(&mut self, update: &mut ControlUpdate) {
+        let state = &mut update.state;
+        for (chain, from) in state.images.iter_mut().zip(&mut update.images) {
+            if let Some((place, next)) = from
+                && let Some(old) = self.images.get_mut(*place)
+            {
+                std::mem::swap(chain, old);
+                chain.update(next);
+                if !update.continues {
+                    chain.reset();
+                }
+            }
+        }
+        for (net, from) in state.nets.iter_mut().zip(&update.nets) {
+            if let Some(old) = from.and_then(|place| self.nets.get_mut(place)) {
+                net.history.take_over(&mut old.history);
+            }
+        }
+        if update.keeps_residuals {
+            std::mem::swap(&mut state.residuals, &mut self.residuals);
+        }
+        if update.keeps_buffers {
+            std::mem::swap(&mut state.gathered, &mut self.gathered);
+            std::mem::swap(&mut state.frame, &mut self.frame);
+            std::mem::swap(&mut state.previous, &mut self.previous);
+        }
+        std::mem::swap(self, state);
+    }
+
+    /// Makes the control images of a frame and embeds them, for the networks that count. `frame` and `previous`, the
+    /// picture before, are in -1..1.
+    ///
+    /// # Errors
+    ///
+    /// What preprocessors and the device report, and `Unsupported` for an image of other channels than a network takes.
+    pub(crate) fn observe(
+        &mut self,
+        controls: &Controls,
+        frame: &Image,
+        previous: Option<&Image>,
+        arena: &mut Arena,
+        work: &mut Work,
+    ) -> Result<()> {
+        if !controls.any_counts() {
+            return Ok(());
+        }
+        let size = controls.size;
+        to_unit(frame, &mut self.frame);
+        let previous = previous.filter(|_| controls.images.iter().any(Option::is_some)).map(|previous| {
+            to_unit(previous, &mut self.previous);
+            &self.previous
+        });
+        let context = Context { previous, size };
+        for (place, chain) in self.images.iter_mut().enumerate() {
+            let wants = |(control, _): &(&Control, &mut NetState)| control.image == place && control.counts();
+            let mut users = controls.nets.iter().zip(&mut self.nets).filter(wants).peekable();
+            if users.peek().is_none() {
+                continue;
+            }
+            let image = chain.run(&self.frame, &context)?;
+            work.control_images += 1;
+            for (control, state) in users {
+                let channels = control.net.get().channels;
+                if image.channels() != channels {
+                    let text = format!(
+                        "the control image has {} channels, but its ControlNet takes {channels}",
+                        image.channels()
+                    );
+                    return Err(Error::new(ErrorKind::Unsupported, text));
+                }
+                control.networks.get().embed(image.pixels(), arena, state.history.newest())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves every frame in flight one stage on, after a step of the stream.
+    pub(crate) fn advance(&mut self, controls: &Controls) {
+        for (control, state) in controls.nets.iter().zip(&mut self.nets) {
+            if control.counts() {
+                state.history.advance();
+            } else {
+                // It has not seen this frame.
+                state.history.reset();
+            }
+        }
+    }
+}
+
+impl ControlUpdate {
+    /// Makes what `new` needs and a state for `old` does not have, or has otherwise. Where frames in flight do not go on,
+    /// neither do their images.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    pub(crate) fn new(new: &Controls, old: Option<&Controls>, continues: bool) -> Result<Self> {
+        let nothing = Controls::default();
+        let old = old.unwrap_or(&nothing);
+        let images: Vec<Option<(usize, ChainUpdate)>> = goes_on(&old.images, &new.images)
+            .into_iter()
+            .zip(&new.images)
+            .map(|(from, image)| {
+                let place = from?;
+                let before = old.images.get(place)?.as_slice();
+                Some((place, ChainUpdate::prepare(before, image.as_slice())))
+            })
+            .collect();
+        let chains = new.images.iter().zip(&images).map(|(image, from)| match from {
+            Some(_) => Chain::new(ChainKind::Control),
+            None => Chain::start(ChainKind::Control, image.as_slice()),
+        });
+        let place = |control: &Control| old.nets.iter().position(|other| other.net.key() == control.net.key());
+        let nets: Vec<Option<usize>> = new.nets.iter().map(|control| place(control).filter(|_| continues)).collect();
+        let shape =
+            |controls: &Controls, control: &Control| (control.networks.get().embedding_len, controls.kept_images);
+        let histories = new.nets.iter().zip(&nets).map(|(control, from)| {
+            let before = from.and_then(|place| old.nets.get(place)).map(|before| shape(old, before));
+            let (len, stages) = shape(new, control);
+            // What stays as it is takes no memory, however often a number changes.
+            let history = match before == Some((len, stages)) {
+                true => History::default(),
+                false => History::with_room(len, stages)?,
+            };
+            Ok(NetState { history })
+        });
+        let room = |controls: &Controls| (controls.residual_lens.clone(), controls.rows, controls.nets.len() > 1);
+        let keeps_residuals = room(old) == room(new);
+        let residuals = match keeps_residuals {
+            true => Residuals::default(),
+            false => Residuals::with_room(new.residual_lens.clone(), new.rows, new.nets.len())?,
+        };
+        let mut state = ControlState {
+            images: chains.collect(),
+            nets: histories.collect::<Result<_>>()?,
+            residuals,
+            ..ControlState::default()
+        };
+        let keeps_buffers = (old.size, old.gathered_len()) == (new.size, new.gathered_len());
+        if !keeps_buffers {
+            let (width, height) = new.size;
+            state.gathered = vec![0.0; new.gathered_len()];
+            state.frame.resize(width, height, 3);
+            state.previous.resize(width, height, 3);
+        }
+        let update = Self { state, images, nets, keeps_residuals, keeps_buffers, continues };
+        Ok(update)
+    }
+}

@@ -1,0 +1,113 @@
+//! Steps that make each pixel of an image out of a few others: depthwise convolutions, pooling, resizing, mirroring.
+
+#![allow(unsafe_code, reason = "reads and writes values that threads share")]
+
+use super::kernel::{Gather, How, PostAt};
+use super::network::Run;
+use super::norm::finish_in_place;
+use super::span::{Aligned, Span};
+use crate::net::steps::Depthwise;
+use crate::net::{ImageOp, bilinear};
+
+/// Most pixels that one is made of: those of a kernel of side 7.
+const MOST: usize = 49;
+
+/// Whether a kernel of this side has room.
+pub(super) fn fits(kernel: usize) -> bool {
+    kernel * kernel <= MOST
+}
+
+/// Convolves each channel by itself. `table` has the biases and then, tap after tap, the weights of all channels.
+pub(super) fn depthwise(
+    run: &Run<'_>,
+    Depthwise { kernel, stride, padding, .. }: Depthwise,
+    table: &Aligned,
+    [x, out]: [Span; 2],
+    posts: &[PostAt],
+) {
+    lines(run, out, posts, |row, y, column, to| {
+        let mut pixels = [run.zeros.cast::<u8>(); MOST];
+        let taps = &mut pixels[..kernel * kernel];
+        for (tap, seen) in taps.iter_mut().enumerate() {
+            let (sy, sx) = (y * stride + tap / kernel, column * stride + tap % kernel);
+            let (sy, sx) = (sy.wrapping_sub(padding.top), sx.wrapping_sub(padding.left));
+            if sy < x.shape.h && sx < x.shape.w {
+                *seen = x.pixel((row * x.shape.h + sy) * x.shape.w + sx).cast_const();
+            }
+        }
+        let how = How::ByChannel(table.numbers::<f32>().as_ptr());
+        // SAFETY: zeros and pixels of `x` have all its channels, and the table too.
+        unsafe { (run.kernels.gather)(&Gather { pixels: taps, how, out: to, channels: x.shape.c }) }
+    });
+}
+
+/// Moves or mixes pixels.
+pub(super) fn image(run: &Run<'_>, op: ImageOp, [x, out]: [Span; 2], posts: &[PostAt]) {
+    let (h, w) = (x.shape.h, x.shape.w);
+    let at = |row: usize, y: usize, column: usize| x.pixel((row * h + y) * w + column).cast_const();
+    lines(run, out, posts, |row, y, column, to| match op {
+        ImageOp::MaxPool => {
+            let (y, column) = (2 * y, 2 * column);
+            let (below, beside) = ((y + 1).min(h - 1), (column + 1).min(w - 1));
+            let pixels = [at(row, y, column), at(row, y, beside), at(row, below, column), at(row, below, beside)];
+            let gather = Gather { pixels: &pixels, how: How::Largest, out: to, channels: x.shape.c };
+            // SAFETY: pixels of `x` have all its channels.
+            unsafe { (run.kernels.gather)(&gather) }
+        }
+        ImageOp::Resize { align_corners } => {
+            let (top, low) = bilinear(y, h, out.shape.h, align_corners);
+            let (left, right) = bilinear(column, w, out.shape.w, align_corners);
+            let (below, beside) = ((top + 1).min(h - 1), (left + 1).min(w - 1));
+            let pixels = [at(row, top, left), at(row, top, beside), at(row, below, left), at(row, below, beside)];
+            let weights = [(1.0 - low) * (1.0 - right), (1.0 - low) * right, low * (1.0 - right), low * right];
+            let how = How::Weighted(weights.as_ptr());
+            // SAFETY: pixels of `x` have all its channels, and there are as many weights.
+            unsafe { (run.kernels.gather)(&Gather { pixels: &pixels, how, out: to, channels: x.shape.c }) }
+        }
+        ImageOp::DepthToSpace { side } => {
+            let part = (y % side * side + column % side) * out.shape.c;
+            // SAFETY: `x` has as many channels as all its parts.
+            unsafe { copy(x.channel((row * h + y / side) * w + column / side, part), to, out) }
+        }
+        ImageOp::Refold => {
+            let pixel = y * out.shape.w + column;
+            let inside = pixel < x.shape.pixels();
+            let from = if inside { x.pixel(row * x.shape.pixels() + pixel).cast_const() } else { run.zeros.cast() };
+            // SAFETY: `out` has the channels of `x`, and there are as many zeros.
+            unsafe { copy(from, to, out) }
+        }
+        ImageOp::Reflect { border } => {
+            let (y, column) = (mirrored(y, border, h), mirrored(column, border, w));
+            // SAFETY: `out` has the channels of `x`.
+            unsafe { copy(at(row, y, column), to, out) }
+        }
+    });
+}
+
+/// Where the pixel at `at` of a line with a mirrored border comes from.
+fn mirrored(at: usize, border: usize, len: usize) -> usize {
+    let inside = at.abs_diff(border);
+    if inside < len { inside } else { 2 * (len - 1) - inside }
+}
+
+/// Copies the channels of a pixel of `out`.
+///
+/// # Safety
+///
+/// There are as many at `from`, and nobody else uses `to`.
+unsafe fn copy(from: *const u8, to: *mut u8, out: Span) {
+    // SAFETY: the caller's promise; an output never lies over an input of these steps.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, out.shape.c * out.size()) }
+}
+
+/// Calls `pixel(row, line, column, address)` for each pixel of `out`, and does the posts line by line.
+fn lines(run: &Run<'_>, out: Span, posts: &[PostAt], pixel: impl Fn(usize, usize, usize, *mut u8) + Sync) {
+    let (h, w) = (out.shape.h, out.shape.w);
+    run.pieces(out.shape.n * h, &|line, _| {
+        for column in 0..w {
+            pixel(line / h, line % h, column, out.pixel(line * w + column));
+        }
+        // SAFETY: lines divide the pixels among themselves.
+        unsafe { finish_in_place(run, out, line * w, w, posts) }
+    });
+}

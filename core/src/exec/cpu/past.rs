@@ -1,0 +1,87 @@
+//! Keys and values of earlier frames, as attention lays them out.
+
+#![allow(unsafe_code, reason = "hands addresses of these to threads")]
+
+use super::attention::KeyLayout;
+use super::span::Aligned;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Past};
+
+/// The keys and values of one frame: those of each layer that looks back, one after the other.
+pub(super) struct KeptKeys {
+    /// Which network made it.
+    network: u64,
+    numbers: Aligned,
+}
+
+/// The memory of all frames that a run looks back to, by address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PastAt {
+    frames: [*mut u8; MOST_PAST_FRAMES],
+    filled: usize,
+    keep: Option<usize>,
+}
+
+// SAFETY: addresses, as `Span`s are.
+unsafe impl Sync for PastAt {}
+
+impl PastAt {
+    /// Nothing to look back to, nothing to keep.
+    pub(super) const NONE: Self = Self { frames: [std::ptr::null_mut(); MOST_PAST_FRAMES], filled: 0, keep: None };
+
+    /// Finds the frames of `past`, which `network` must have made.
+    pub(super) fn new(past: &mut Past<'_>, network: u64) -> Result<Self> {
+        past.check()?;
+        let mut at = Self { filled: past.filled, keep: past.keep, ..Self::NONE };
+        for (place, frame) in at.frames.iter_mut().zip(past.frames.iter_mut()) {
+            let frame = frame.get_mut::<KeptKeys>().filter(|frame| frame.network == network);
+            let another = || Error::new(ErrorKind::InvalidArgument, "the frames to look back to are another network's");
+            *place = frame.ok_or_else(another)?.numbers.ptr_mut();
+        }
+        Ok(at)
+    }
+
+    /// The same, of a layer whose keys and values begin `bytes` after the frame's first.
+    pub(super) fn layer(self, bytes: usize) -> Self {
+        Self { frames: self.frames.map(|frame| frame.wrapping_add(bytes)), ..self }
+    }
+
+    /// The frames to look at.
+    pub(super) fn frames(&self) -> &[*mut u8] {
+        self.frames.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Where the run's own keys and values go.
+    pub(super) fn keep(&self) -> Option<*mut u8> {
+        self.frames.get(self.keep?).copied()
+    }
+}
+
+/// Where each layer's keys and values lie in the memory of a frame.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    len: usize,
+}
+
+impl Shelf {
+    /// The first number of one layer more.
+    pub(super) fn add(&mut self, layout: &KeyLayout) -> usize {
+        let first = self.len;
+        self.len += layout.len();
+        first
+    }
+
+    /// Bytes of a frame, whose numbers take `size` each.
+    pub(super) fn bytes(&self, size: usize) -> usize {
+        self.len * size
+    }
+}
+
+/// Room for a frame of `bytes`.
+pub(super) fn room(bytes: usize, network: u64) -> Result<FrameKeys> {
+    let numbers = Aligned::room(bytes).ok_or_else(|| {
+        let text = format!("keys and values of a frame need {bytes} bytes of memory, which the system refuses");
+        Error::new(ErrorKind::OutOfMemory, text)
+    })?;
+    Ok(FrameKeys::new(KeptKeys { network, numbers }))
+}

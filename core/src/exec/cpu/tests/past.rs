@@ -1,0 +1,125 @@
+//! Attention that looks back, against keys and values put one after the other.
+
+use std::sync::Arc;
+
+use super::super::Isa;
+use super::naive::{Made, noise};
+use super::{bits, error, executor};
+use crate::error::{ErrorKind, Result};
+use crate::exec::reference::ReferenceExecutor;
+use crate::exec::{Arena, Dtype, Executor, FrameKeys, Network, Past};
+use crate::net::{Program, ProgramBuilder, Rate, Shape, Weights};
+
+/// Two layers that look back, the second at what the first made; `width` channels a head.
+fn program(shape: Shape, heads: usize) -> Arc<Program> {
+    let mut builder = ProgramBuilder::new("past");
+    let b = &mut builder;
+    let mut x = b.input("x", shape, Rate::Frame);
+    for layer in ["one", "two"] {
+        x = b.scope(layer, |b| {
+            let [q, k, v] = ["q", "k", "v"].map(|name| b.linear(name, x, shape.c, false));
+            b.attention_to_past([q, k, v], heads)
+        });
+    }
+    b.output("y", x);
+    Arc::new(builder.finish())
+}
+
+fn compile(executor: &dyn Executor, program: &Arc<Program>) -> Arc<dyn Network> {
+    executor.compile(program, &Weights::new(Arc::new(Made))).unwrap()
+}
+
+fn keys(network: &dyn Network, count: usize) -> Vec<FrameKeys> {
+    (0..count).map(|_| network.frame_keys().unwrap()).collect()
+}
+
+/// Runs frame number `number` over one dirty arena.
+fn frame(network: &dyn Network, number: u64, past: &mut Past<'_>) -> Result<Vec<f32>> {
+    let shape = network.program().shape(network.program().inputs()[0].value);
+    let constants = network.constants(&[]).unwrap();
+    let mut arena = Arena::with_room(network.arena_len()).unwrap();
+    arena.numbers().fill(f32::NAN);
+    let mut output = vec![f32::NAN; shape.len()];
+    network.run_with_past(&constants, &mut arena, past, &[&noise(number, shape.len())], &mut [&mut output])?;
+    Ok(output)
+}
+
+/// Six frames of a ring of `room` places.
+fn film(network: &dyn Network, room: usize) -> Vec<Vec<f32>> {
+    let mut frames = keys(network, room);
+    let run = |number: usize| {
+        let mut past = Past { frames: &mut frames, filled: number.min(room), keep: Some(number % room) };
+        frame(network, number as u64, &mut past).unwrap()
+    };
+    (0..6).map(run).collect()
+}
+
+#[test]
+fn each_row_attends_to_what_it_kept() {
+    for (rows, tokens, heads, width) in [(1, 5, 1, 8), (3, 20, 2, 12), (2, 300, 1, 40)] {
+        let program = program(Shape::new(rows, tokens, 1, heads * width), heads);
+        let expected = |room| film(&*compile(&ReferenceExecutor, &program), room);
+        let expected = [1, 3].map(expected);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+            let bound = if isa.dtype() == Dtype::F32 { 1e-5 } else { 5e-2 };
+            for (room, expected) in [1, 3].into_iter().zip(&expected) {
+                let got = film(&*compile(&executor(isa, 1), &program), room);
+                for (number, (got, expected)) in got.iter().zip(expected).enumerate() {
+                    let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+                    let error = error(&expected, got.iter().map(|&x| f64::from(x)));
+                    assert!(error < bound, "{isa:?} frame {number} of {room}, {tokens} tokens: {error:e}");
+                }
+                assert_eq!(bits(&got), bits(&film(&*compile(&executor(isa, 2), &program), room)), "{isa:?} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_counts_and_what_is_not_filled_does_not() {
+    let program = program(Shape::new(2, 9, 1, 8), 2);
+    let executors = Isa::ALL.into_iter().filter(|isa| isa.available()).map(|isa| Box::new(executor(isa, 2)) as _);
+    for executor in executors.chain([Box::new(ReferenceExecutor) as Box<dyn Executor>]) {
+        let network = compile(&*executor, &program);
+        let mut frames = keys(&*network, 2);
+        let mut run =
+            |number, filled, keep| frame(&*network, number, &mut Past { frames: &mut frames, filled, keep }).unwrap();
+        let plain = run(1, 0, None);
+        assert_eq!(plain, run(1, 0, Some(0)));
+        let with_itself = run(1, 1, Some(1));
+        // The same keys twice weigh as once.
+        let apart = plain.iter().zip(&with_itself).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 2e-2, "{apart}");
+        let other = run(2, 0, None);
+        assert_ne!(other, run(2, 1, None));
+        assert_eq!(other, run(2, 0, None));
+        let constants = network.constants(&[]).unwrap();
+        let mut output = vec![0.0; other.len()];
+        let input = noise(2, other.len());
+        network.run(&constants, &mut Arena::new(), &[&input], &mut [&mut output]).unwrap();
+        assert_eq!(other, output);
+    }
+}
+
+#[test]
+fn a_past_that_is_not_the_networks_is_refused() {
+    let program = program(Shape::new(1, 4, 1, 8), 1);
+    let executors: [Box<dyn Executor>; 2] =
+        [Box::new(executor(Isa::best(Dtype::F32).unwrap(), 1)), Box::new(ReferenceExecutor)];
+    for executor in executors {
+        let [network, other] = [0, 1].map(|_| compile(&*executor, &program));
+        assert!(network.frame_keys_bytes() >= 2 * 2 * 4 * 8 * size_of::<f32>());
+        for (count, filled, keep, part) in [
+            (5, 0, None, "5 frames to look back to"),
+            (2, 3, None, "3 frames are said to be kept"),
+            (2, 0, Some(2), "frame 2 is to be overwritten"),
+        ] {
+            let mut frames = keys(&*network, count);
+            let refused = frame(&*network, 1, &mut Past { frames: &mut frames, filled, keep }).unwrap_err();
+            assert!(refused.kind() == ErrorKind::InvalidArgument && refused.to_string().contains(part), "{refused}");
+        }
+        let mut frames = keys(&*other, 1);
+        let refused = frame(&*network, 1, &mut Past { frames: &mut frames, filled: 0, keep: None }).unwrap_err();
+        assert!(refused.to_string().contains("another network's"), "{refused}");
+    }
+}

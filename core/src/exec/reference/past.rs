@@ -1,0 +1,71 @@
+//! Keys and values of earlier frames, as tensors.
+
+use std::sync::Arc;
+
+use candle_core::{Result as CandleResult, Tensor};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Past;
+use crate::net::{Op, OpKind};
+
+/// The keys and values of a frame, layer by layer; none before the first frame.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Whose they are.
+    network: Arc<()>,
+    layers: Vec<[Tensor; 2]>,
+}
+
+impl Seen {
+    pub(super) fn none(network: Arc<()>) -> Self {
+        Self { network, layers: Vec::new() }
+    }
+}
+
+/// What a run sees of earlier frames, and what it will leave.
+#[derive(Debug, Default)]
+pub(super) struct LookBack {
+    past: Vec<Vec<[Tensor; 2]>>,
+    own: Vec<[Tensor; 2]>,
+}
+
+impl LookBack {
+    pub(super) fn new(past: &Past<'_>, network: &Arc<()>) -> Result<Self> {
+        past.check()?;
+        let refused = |text: &str| Error::new(ErrorKind::InvalidArgument, text);
+        let mut seen = Vec::new();
+        for (i, frame) in past.frames.iter().enumerate() {
+            let frame = frame.get::<Seen>().filter(|seen| Arc::ptr_eq(&seen.network, network));
+            let frame = frame.ok_or_else(|| refused("the frames to look back to are another network's"))?;
+            if i < past.filled {
+                seen.push(frame.layers.clone());
+            }
+        }
+        Ok(Self { past: seen, own: Vec::new() })
+    }
+
+    /// The keys and values of a layer, with those of all frames that are kept.
+    pub(super) fn look(&mut self, layer: usize, own: [&Tensor; 2]) -> CandleResult<[Tensor; 2]> {
+        let past = || self.past.iter().filter_map(|frame| frame.get(layer));
+        let all = |which: usize| {
+            let parts: Vec<&Tensor> = std::iter::once(own[which]).chain(past().map(|frame| &frame[which])).collect();
+            Tensor::cat(&parts, 1)
+        };
+        let both = [all(0)?, all(1)?];
+        self.own.push(own.map(Tensor::clone));
+        Ok(both)
+    }
+
+    /// Leaves what was looked at where `past` wants it.
+    pub(super) fn keep(self, past: &mut Past<'_>) -> Result<()> {
+        let Some(keep) = past.keep else { return Ok(()) };
+        let place = past.frames.get_mut(keep).and_then(|frame| frame.get_mut::<Seen>());
+        place.ok_or_else(|| Error::new(ErrorKind::Internal, "a checked frame is not there"))?.layers = self.own;
+        Ok(())
+    }
+}
+
+/// The place of a layer among those that look back.
+pub(super) fn looks_back(op: &Op) -> Option<usize> {
+    if let OpKind::Attention { looks_back, .. } = op.kind { looks_back } else { None }
+}

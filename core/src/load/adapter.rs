@@ -1,0 +1,201 @@
+//! Where an IP-Adapter and its image encoder lie: in the published repositories, or alone in a folder.
+//!
+//! | repository | base model | adapter | image encoder |
+//! |---|---|---|---|
+//! | `h94/IP-Adapter` | Stable Diffusion 1.5 | `models/ip-adapter_sd15.safetensors` | `models/image_encoder` |
+//! | `h94/IP-Adapter` | SDXL | `sdxl_models/ip-adapter_sdxl.safetensors` | `sdxl_models/image_encoder` |
+//! | `h94/IP-Adapter-FaceID` | either | `ip-adapter-faceid_sd15.safetensors`, `ip-adapter-faceid_sdxl.safetensors` | none |
+//!
+//! A folder of one's own has one `.safetensors` file, of whatever name and kind, beside the folder `image_encoder`.
+
+use std::path::{Path, PathBuf};
+
+use super::bytes::Bytes;
+use super::layout::{Component, PICKLED};
+use super::source::{ModelId, ModelSource};
+use super::weights::{WeightFiles, told};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Which adapter is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AdapterWanted {
+    /// Whether it is for SDXL; otherwise for Stable Diffusion 1.5.
+    pub sdxl: bool,
+    /// Whether it is to read faces, not whole images.
+    pub face: bool,
+}
+
+impl AdapterWanted {
+    /// The published repository that has it.
+    fn repository(self) -> &'static str {
+        if self.face { "h94/IP-Adapter-FaceID" } else { "h94/IP-Adapter" }
+    }
+
+    /// Its file there, and the folder of its image encoder.
+    fn places(self) -> (&'static str, &'static str) {
+        match (self.face, self.sdxl) {
+            (false, false) => ("models/ip-adapter_sd15.safetensors", "models/image_encoder"),
+            (false, true) => ("sdxl_models/ip-adapter_sdxl.safetensors", "sdxl_models/image_encoder"),
+            (true, false) => ("ip-adapter-faceid_sd15.safetensors", ENCODER),
+            (true, true) => ("ip-adapter-faceid_sdxl.safetensors", ENCODER),
+        }
+    }
+}
+
+/// The folder of the image encoder in a folder of one's own.
+const ENCODER: &str = "image_encoder";
+
+/// An adapter's files, found; nothing but their headers is read.
+#[derive(Debug)]
+pub struct AdapterFiles {
+    /// The file of the adapter.
+    pub path: PathBuf,
+    /// Its tensors.
+    pub weights: WeightFiles,
+    /// The folder that its image encoder must be in, if it needs one.
+    pub encoder: PathBuf,
+}
+
+impl AdapterFiles {
+    /// Finds the adapter that is `wanted` in the folder that `id` names, or where none is named in the published
+    /// repository; and opens it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` listing where was looked, `Unsupported` where there is a pickled file alone, `BadModel` for a broken
+    /// file, `InvalidArgument` for a folder with several adapters.
+    pub fn find(source: &ModelSource, id: Option<&ModelId>, wanted: AdapterWanted) -> Result<Self> {
+        let folder = match id {
+            Some(id) => source.find(id)?,
+            None => source.find(&wanted.repository().parse()?)?,
+        };
+        let (file, encoder) = wanted.places();
+        let (path, encoder) = match in_folder(&folder, file)? {
+            Some(path) => (path, folder.join(encoder)),
+            None => (lone(&folder, file)?, folder.join(ENCODER)),
+        };
+        let weights = WeightFiles::single(path.display().to_string(), Bytes::open(&path)?)?;
+        Ok(Self { path, weights, encoder })
+    }
+
+    /// Opens the image encoder.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Component::folder`], naming the folder.
+    pub fn image_encoder(&self) -> Result<Component> {
+        Component::folder(&self.encoder).map_err(|error| error.within("the image encoder of the IP-Adapter"))
+    }
+}
+
+/// The published `file`, if `folder` is laid out so. One that is pickled is refused here, by its name.
+fn in_folder(folder: &Path, file: &str) -> Result<Option<PathBuf>> {
+    let path = folder.join(file);
+    if path.is_file() {
+        return Ok(Some(path));
+    }
+    let pickled =
+        PICKLED.iter().map(|end| path.with_extension(end.trim_start_matches('.'))).find(|path| path.is_file());
+    pickled.map_or(Ok(None), |path| Err(pickle(&path)))
+}
+
+/// The only adapter that lies in `folder` itself; `file` is what else was looked for.
+fn lone(folder: &Path, file: &str) -> Result<PathBuf> {
+    let entries = std::fs::read_dir(folder).map_err(|error| Error::io(folder, "list", error))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort_unstable();
+    let ends = |path: &PathBuf, end: &str| path.extension().is_some_and(|own| own == end.trim_start_matches('.'));
+    let found: Vec<&PathBuf> = files.iter().filter(|path| ends(path, ".safetensors")).collect();
+    match *found {
+        [path] => Ok(path.clone()),
+        [] => Err(match files.iter().find(|path| PICKLED.iter().any(|end| ends(path, end))) {
+            Some(path) => pickle(path),
+            None => {
+                let text =
+                    format!("{} has no IP-Adapter: neither {file} nor another .safetensors file", folder.display());
+                Error::new(ErrorKind::NotFound, text)
+            }
+        }),
+        _ => {
+            let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
+            let text = format!("one folder, one adapter; but there are {}, and none of them is {file}", told(&names));
+            Err(Error::new(ErrorKind::InvalidArgument, text))
+        }
+    }
+}
+
+fn pickle(path: &Path) -> Error {
+    let text = format!(
+        "{} is a pickled file, which can run code when it is read; bring the adapter as .safetensors",
+        path.display()
+    );
+    Error::new(ErrorKind::Unsupported, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const SD15: AdapterWanted = AdapterWanted { sdxl: false, face: false };
+
+    /// A safetensors file without tensors.
+    fn empty_file(path: &Path) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"\x02\0\0\0\0\0\0\0{}").unwrap();
+    }
+
+    #[test]
+    fn the_published_layout_is_found_and_the_type_chooses_the_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = ModelSource::folder(folder.path());
+        let [general, faces] = ["h94/IP-Adapter", "h94/IP-Adapter-FaceID"].map(|name| folder.path().join(name));
+        for (wanted, path, encoder) in [
+            (SD15, general.join("models/ip-adapter_sd15.safetensors"), general.join("models/image_encoder")),
+            (
+                AdapterWanted { sdxl: true, ..SD15 },
+                general.join("sdxl_models/ip-adapter_sdxl.safetensors"),
+                general.join("sdxl_models/image_encoder"),
+            ),
+            (
+                AdapterWanted { sdxl: true, face: true },
+                faces.join("ip-adapter-faceid_sdxl.safetensors"),
+                faces.join("image_encoder"),
+            ),
+        ] {
+            assert_eq!(AdapterFiles::find(&source, None, wanted).unwrap_err().kind(), ErrorKind::NotFound);
+            empty_file(&path);
+            let found = AdapterFiles::find(&source, None, wanted).unwrap();
+            assert_eq!((found.path, found.encoder), (path, encoder));
+        }
+    }
+
+    #[test]
+    fn a_folder_of_ones_own_has_one_adapter_of_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = ModelSource::folder(folder.path());
+        let id: ModelId = "mine".parse().unwrap();
+        let own = folder.path().join("mine");
+        empty_file(&own.join("ip-adapter-plus.safetensors"));
+        let found = AdapterFiles::find(&source, Some(&id), SD15).unwrap();
+        assert_eq!((found.path, found.encoder), (own.join("ip-adapter-plus.safetensors"), own.join("image_encoder")));
+        assert_eq!(found.weights.names().count(), 0);
+        empty_file(&own.join("another.safetensors"));
+        let refused = AdapterFiles::find(&source, Some(&id), SD15).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+        assert!(refused.to_string().contains("another.safetensors"), "{refused}");
+    }
+
+    #[test]
+    fn pickled_adapters_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = ModelSource::folder(folder.path());
+        for (id, file) in [("h94/IP-Adapter", "models/ip-adapter_sd15.bin"), ("mine", "adapter.bin")] {
+            empty_file(&folder.path().join(id).join(file));
+            let refused = AdapterFiles::find(&source, Some(&id.parse().unwrap()), SD15).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Unsupported);
+            assert!(refused.to_string().contains(file), "{refused}");
+        }
+    }
+}

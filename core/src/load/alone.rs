@@ -1,0 +1,30 @@
+//! A further network that is one file of weights, without a config beside it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::bytes::Bytes;
+use super::layout::{Component, PICKLED, pickled};
+use super::single;
+use super::weights::WeightFiles;
+use crate::error::Result;
+
+impl Component {
+    /// Opens the one safetensors file in a folder that has no `config.json`, as a network of `class`; its config is empty,
+    /// for its tensors to tell. `None` where there is a config, or no such file.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` where there are several, naming them, `Unsupported` for a pickled one, and what opening reports.
+    pub fn without_config(folder: &Path, class: &str) -> Result<Option<Self>> {
+        let Some(file) = single::lone_file(folder)? else { return Ok(None) };
+        let path = file.display().to_string();
+        if PICKLED.iter().any(|end| path.ends_with(end)) {
+            return Err(pickled(&path));
+        }
+        let weights = WeightFiles::single(path, Bytes::open(&file)?)?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let place = Some((folder.to_owned(), name));
+        Ok(Some(Self { class: class.to_owned(), config: String::new(), weights: Arc::new(weights), place }))
+    }
+}

@@ -1,0 +1,345 @@
+//! A checkpoint in one file, written as a diffusers folder: tensor by tensor, aside, and renamed when all is there.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use half::{bf16, f16};
+use serde_json::{Map, Value, json};
+
+use super::layout::{Checkpoint, Component, TokenizerFiles, WEIGHT_NAMES};
+use super::single::{SingleFile, is_unknown};
+use super::weights::WeightFiles;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::WeightSource as _;
+
+/// What marks a diffusers folder, and so what may be replaced.
+const INDEX: &str = "model_index.json";
+
+/// How the numbers of written weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredDtype {
+    /// IEEE half: 11 bits of precision, up to 65,504.
+    F16,
+    /// The upper half of a single: 8 bits of precision.
+    Bf16,
+    /// IEEE single.
+    F32,
+}
+
+/// How a checkpoint is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConvertOptions {
+    /// How numbers are stored; `None` for as they are in the file, and single where that is more.
+    pub dtype: Option<StoredDtype>,
+    /// Whether a diffusers folder that is there is replaced.
+    pub replace: bool,
+}
+
+/// How far the writing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvertProgress<'a> {
+    /// The component being written.
+    pub component: &'a str,
+    /// Bytes of weights written.
+    pub bytes: u64,
+    /// Bytes of weights in all.
+    pub total: u64,
+}
+
+impl StoredDtype {
+    /// Its name in a safetensors header.
+    fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::F32 => "F32",
+        }
+    }
+
+    fn bytes(self) -> u64 {
+        if self == Self::F32 { 4 } else { 2 }
+    }
+}
+
+impl Checkpoint {
+    /// Writes a checkpoint in one file as the diffusers folder `folder`: configs, weights, tokenizers, scheduler. One
+    /// tensor is in memory at a time. `progress` hears of every tensor and may break it off, which is then what is
+    /// returned. The folder is there when all of it is; a break or an error leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for what is no checkpoint in one file, `InvalidArgument` where `folder` is there and not to be
+    /// replaced or is no diffusers folder, `BadModel` for weights that cannot be read or do not fit the numbers that are
+    /// to be stored, `Io`.
+    pub fn convert(
+        &self,
+        folder: &Path,
+        options: ConvertOptions,
+        progress: &mut dyn FnMut(ConvertProgress<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let Some(single) = self.single() else {
+            let text = format!("{} is not a checkpoint in a single file: there is nothing to convert", self.location());
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        };
+        check_target(folder, options.replace)?;
+        let mut aside = Aside::create(folder)?;
+        let mut writer = Writer { dtype: options.dtype, bytes: 0, total: 0, progress };
+        let components: Vec<(&String, Component)> =
+            self.classes().keys().filter_map(|name| Some((name, single.component(name)?))).collect();
+        for (_, component) in &components {
+            writer.total += writer.layout(&component.weights)?.1;
+        }
+        for (name, component) in &components {
+            let place = aside.folder(name)?;
+            write_text(&place.join("config.json"), &component.config)?;
+            let file = if component.class.starts_with("CLIP") { WEIGHT_NAMES[1] } else { WEIGHT_NAMES[0] };
+            let path = place.join(format!("{file}.safetensors"));
+            if writer.write(&path, name, &component.weights)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        write_rest(self, single, &aside)?;
+        aside.commit(folder)?;
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Everything that has no weights.
+fn write_rest(checkpoint: &Checkpoint, single: &SingleFile, aside: &Aside) -> Result<()> {
+    for name in ["tokenizer", "tokenizer_2"].into_iter().filter(|name| checkpoint.class(name).is_some()) {
+        let place = aside.folder(name)?;
+        let TokenizerFiles { json: _, vocab, merges, config, special_tokens } = single.tokenizer(name)?;
+        for (file, text) in [
+            ("vocab.json", vocab),
+            ("merges.txt", merges),
+            ("tokenizer_config.json", config),
+            ("special_tokens_map.json", special_tokens),
+        ] {
+            text.map(|text| write_text(&place.join(file), &text)).transpose()?;
+        }
+    }
+    write_text(&aside.folder("scheduler")?.join("scheduler_config.json"), &single.scheduler_config())?;
+    write_text(&aside.path.join(INDEX), &single.index())
+}
+
+/// Only a diffusers folder is replaced, and only on request: anything else may be what somebody needs.
+fn check_target(folder: &Path, replace: bool) -> Result<()> {
+    if folder.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let rule = match (replace, folder.join(INDEX).is_file()) {
+        (true, true) => return Ok(()),
+        (false, _) => "is already there",
+        (true, false) => "is no diffusers folder, and only such a one is replaced",
+    };
+    Err(Error::new(ErrorKind::InvalidArgument, format!("{} {rule}", folder.display())))
+}
+
+fn write_text(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|error| Error::io(path, "write", error))
+}
+
+/// A folder under a temporary name beside its final one; removed when it is dropped before [`commit`](Self::commit).
+#[derive(Debug)]
+struct Aside {
+    path: PathBuf,
+    whole: bool,
+}
+
+impl Aside {
+    fn create(folder: &Path) -> Result<Self> {
+        let path = beside(folder, "part")?;
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent).map_err(|error| Error::io(parent, "create", error))?;
+        }
+        fs::create_dir(&path).map_err(|error| Error::io(&path, "create", error))?;
+        Ok(Self { path, whole: false })
+    }
+
+    /// The folder of a component, made where it is not there.
+    fn folder(&self, component: &str) -> Result<PathBuf> {
+        let path = self.path.join(component);
+        fs::create_dir_all(&path).map_err(|error| Error::io(&path, "create", error))?;
+        Ok(path)
+    }
+
+    /// Gives the folder its name; what has it now is taken away afterwards.
+    fn commit(&mut self, folder: &Path) -> Result<()> {
+        let failed = |error| Error::io(folder, "write", error);
+        let old = beside(folder, "old")?;
+        let replaces = folder.exists();
+        if replaces {
+            fs::rename(folder, &old).map_err(failed)?;
+        }
+        if let Err(error) = fs::rename(&self.path, folder) {
+            if replaces {
+                // The one that was there is better than none; the first error is the one to tell.
+                let _ = fs::rename(&old, folder);
+            }
+            return Err(failed(error));
+        }
+        self.whole = true;
+        if replaces {
+            fs::remove_dir_all(&old).map_err(|error| Error::io(&old, "remove", error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if !self.whole {
+            // There is nobody left to tell; what stays is hidden and named as a part.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// A hidden name beside `folder` that no other process takes.
+fn beside(folder: &Path, what: &str) -> Result<PathBuf> {
+    let Some(name) = folder.file_name() else {
+        let text = format!("{} is no name for a new folder", folder.display());
+        return Err(Error::new(ErrorKind::InvalidArgument, text));
+    };
+    Ok(folder.with_file_name(format!(".{}.{}.{what}", name.to_string_lossy(), process::id())))
+}
+
+/// Writes weights, and counts them.
+struct Writer<'a> {
+    dtype: Option<StoredDtype>,
+    bytes: u64,
+    total: u64,
+    progress: &'a mut dyn FnMut(ConvertProgress<'_>) -> ControlFlow<()>,
+}
+
+/// A tensor of a file to be written.
+struct Entry<'a> {
+    name: &'a str,
+    shape: Vec<usize>,
+    dtype: StoredDtype,
+}
+
+impl Writer<'_> {
+    /// The tensors that are written of `weights`, by name, and their bytes in all: those that a diffusers folder has.
+    fn layout<'w>(&self, weights: &'w WeightFiles) -> Result<(Vec<Entry<'w>>, u64)> {
+        let mut names: Vec<&str> = weights.names().filter(|name| !is_unknown(name)).collect();
+        names.sort_unstable();
+        let (mut entries, mut bytes) = (Vec::with_capacity(names.len()), 0);
+        for name in names {
+            let dtype = match self.dtype {
+                Some(dtype) => dtype,
+                None => weights.stored(name)?,
+            };
+            let shape = weights.shape(name).unwrap_or_default();
+            bytes += shape.iter().product::<usize>() as u64 * dtype.bytes();
+            entries.push(Entry { name, shape, dtype });
+        }
+        Ok((entries, bytes))
+    }
+
+    /// Writes `weights` into the new file `path`.
+    fn write(&mut self, path: &Path, component: &str, weights: &WeightFiles) -> Result<ControlFlow<()>> {
+        let failed = |error| Error::io(path, "write", error);
+        let (entries, _) = self.layout(weights)?;
+        let mut file = BufWriter::new(File::create_new(path).map_err(failed)?);
+        file.write_all(&header(&entries)).map_err(failed)?;
+        for Entry { name, shape, dtype } in entries {
+            let numbers = weights.read(name, &shape)?;
+            let stored = store(&numbers, dtype).ok_or_else(|| {
+                let text = format!(
+                    "{component}: tensor {name:?} has numbers beyond what f16 holds (65504): store it as bf16 or f32"
+                );
+                Error::new(ErrorKind::BadModel, text)
+            })?;
+            file.write_all(&stored).map_err(failed)?;
+            self.bytes += stored.len() as u64;
+            if (self.progress)(ConvertProgress { component, bytes: self.bytes, total: self.total }).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.sync_all().map_err(failed)?;
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The header of a file with these tensors, and its length before it.
+fn header(entries: &[Entry<'_>]) -> Vec<u8> {
+    // The metadata is what the Python libraries look for.
+    let mut fields = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
+    let mut start = 0;
+    for Entry { name, shape, dtype } in entries {
+        let end = start + shape.iter().product::<usize>() as u64 * dtype.bytes();
+        fields.insert((*name).to_owned(), json!({"dtype": dtype.name(), "shape": shape, "data_offsets": [start, end]}));
+        start = end;
+    }
+    let mut text = Value::Object(fields).to_string().into_bytes();
+    // Numbers begin at a multiple of eight.
+    text.resize(text.len().next_multiple_of(8), b' ');
+    [&(text.len() as u64).to_le_bytes()[..], &text].concat()
+}
+
+/// The bytes of `numbers`; `None` where one is too large for the type.
+fn store(numbers: &[f32], dtype: StoredDtype) -> Option<Vec<u8>> {
+    Some(match dtype {
+        StoredDtype::F32 => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
+        StoredDtype::Bf16 => {
+            let stored = |&number: &f32| Some(bf16::from_f32(number)).filter(|number| number.is_finite());
+            let stored: Option<Vec<bf16>> = numbers.iter().map(stored).collect();
+            stored?.into_iter().flat_map(bf16::to_le_bytes).collect()
+        }
+        StoredDtype::F16 => {
+            let stored = |&number: &f32| Some(f16::from_f32(number)).filter(|number| number.is_finite());
+            let stored: Option<Vec<f16>> = numbers.iter().map(stored).collect();
+            stored?.into_iter().flat_map(f16::to_le_bytes).collect()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_type_does_not_hold_is_found() {
+        assert!(store(&[65504.0], StoredDtype::F16).is_some());
+        assert!(store(&[65536.0], StoredDtype::F16).is_none());
+        assert_eq!(store(&[1.0, -2.0], StoredDtype::Bf16).unwrap(), [0x80, 0x3f, 0, 0xc0]);
+        assert_eq!(store(&[1.0], StoredDtype::F32).unwrap(), 1.0_f32.to_le_bytes());
+    }
+
+    #[test]
+    fn only_a_diffusers_folder_is_replaced_and_only_on_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("model");
+        check_target(&target, false).unwrap();
+        fs::create_dir(&target).unwrap();
+        for replace in [false, true] {
+            let error = check_target(&target, replace).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        }
+        fs::write(target.join(INDEX), "{}").unwrap();
+        assert!(check_target(&target, false).unwrap_err().to_string().contains("is already there"));
+        check_target(&target, true).unwrap();
+    }
+
+    #[test]
+    fn a_folder_aside_vanishes_unless_it_is_given_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("model");
+        for replaced in [false, true] {
+            drop(Aside::create(&target).unwrap());
+            assert_eq!(target.exists(), replaced);
+            let mut aside = Aside::create(&target).unwrap();
+            aside.folder("unet").unwrap();
+            aside.commit(&target).unwrap();
+            drop(aside);
+            assert!(target.join("unet").is_dir());
+            assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+        }
+        assert_eq!(beside(Path::new("/"), "part").unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+}

@@ -1,0 +1,231 @@
+//! LoRA files: what they add to the weights of a model, whichever trainer wrote them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::bytes::Bytes;
+use super::layout::PICKLED;
+use super::lora_alpha::Alphas;
+use super::lora_keys::{Role, layer_of, refuse_other_methods};
+use super::storage::Storage;
+use super::weights::{WeightFiles, told};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{LoraLayer, LowRank, WeightSource};
+
+/// What the file is called in a folder, the most telling first.
+pub(super) const NAMES: [&str; 4] = [
+    "pytorch_lora_weights.safetensors",
+    "adapter_model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "lora.safetensors",
+];
+/// PEFT's file of weights, and its config beside it.
+const PEFT: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
+/// Most taps of a kernel that is made of three.
+const MAX_TAPS: usize = 25;
+/// Longest config, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// The contents of a LoRA file, by the names that its trainer gave the layers.
+#[derive(Debug)]
+pub struct LoraFile {
+    /// Where it lies.
+    pub path: String,
+    /// What it changes.
+    pub layers: Vec<LoraLayer>,
+    /// Tensors that belong to no layer, sorted.
+    pub unknown: Vec<String>,
+}
+
+/// The names of a layer's tensors.
+#[derive(Debug, Default)]
+struct Keys {
+    down: Option<String>,
+    middle: Option<String>,
+    up: Option<String>,
+    alpha: Option<String>,
+}
+
+impl LoraFile {
+    /// Reads a LoRA: a `.safetensors` file, or a folder that has one.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is none, `BadModel` naming the tensor and what is wrong with it, `Unsupported` for pickled
+    /// files and other methods than LoRA.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = if path.is_dir() { file_in(path)? } else { path.to_owned() };
+        let name = file.display().to_string();
+        let weights = WeightFiles::single(name.clone(), Bytes::open(&file)?)?;
+        let [own, config] = PEFT;
+        let alphas = match file.parent().filter(|folder| file.ends_with(own) && folder.join(config).is_file()) {
+            Some(folder) => Alphas::of_config(&Storage::Folder(folder.to_owned()).read_text(config, MAX_CONFIG)?),
+            None => Alphas::of_header(&weights.metadata()?),
+        };
+        let alphas = alphas.map_err(|error| error.within(&name))?;
+        Reader { path: &name, weights: &weights, alphas }.read()
+    }
+
+    /// Reads a LoRA in memory; `name` stands for it in messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        let weights = WeightFiles::from_bytes(name, bytes)?;
+        let alphas = Alphas::of_header(&weights.metadata()?).map_err(|error| error.within(name))?;
+        Reader { path: name, weights: &weights, alphas }.read()
+    }
+}
+
+/// Where layers are read from.
+struct Reader<'a> {
+    path: &'a str,
+    weights: &'a WeightFiles,
+    alphas: Alphas,
+}
+
+impl Reader<'_> {
+    fn bad(&self, text: String) -> Error {
+        Error::new(ErrorKind::BadModel, text).within(self.path)
+    }
+
+    fn misfit(&self, parts: &[(&String, &Vec<usize>)]) -> Error {
+        let parts: Vec<String> = parts.iter().map(|(key, shape)| format!("{key:?} of shape {shape:?}")).collect();
+        self.bad(format!("tensors {} do not fit together as one layer", parts.join(" and ")))
+    }
+
+    fn read(&self) -> Result<LoraFile> {
+        let mut keys: Vec<&str> = self.weights.names().collect();
+        keys.sort_unstable();
+        refuse_other_methods(&keys).map_err(|error| error.within(self.path))?;
+        let mut found: BTreeMap<&str, Keys> = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for key in keys {
+            let Some((layer, role)) = layer_of(key) else {
+                unknown.push(key.to_owned());
+                continue;
+            };
+            let keys = found.entry(layer).or_default();
+            let place = match role {
+                Role::Down => &mut keys.down,
+                Role::Middle => &mut keys.middle,
+                Role::Up => &mut keys.up,
+                Role::Alpha => &mut keys.alpha,
+            };
+            if let Some(other) = place.replace(key.to_owned()) {
+                return Err(self.bad(format!("tensors {other:?} and {key:?} are the same part of one layer")));
+            }
+        }
+        let mut layers = Vec::new();
+        for (name, keys) in found {
+            match self.layer(name, &keys)? {
+                Some(layer) => layers.push(layer),
+                None => unknown.extend(keys.alpha),
+            }
+        }
+        unknown.sort_unstable();
+        if layers.is_empty() {
+            let text = format!("has no layer of a LoRA, but {} other tensors: {}", unknown.len(), told(&unknown));
+            return Err(self.bad(text));
+        }
+        Ok(LoraFile { path: self.path.to_owned(), layers, unknown })
+    }
+
+    fn tensor(&self, key: &str) -> Result<(Vec<f32>, Vec<usize>)> {
+        let shape = self.weights.shape(key).unwrap_or_default();
+        Ok((self.weights.read(key, &shape)?, shape))
+    }
+
+    /// Reads one layer; `None` where there is nothing but an alpha.
+    fn layer(&self, name: &str, keys: &Keys) -> Result<Option<LoraLayer>> {
+        let (down_key, up_key) = match (&keys.down, &keys.up) {
+            (Some(down), Some(up)) => (down, up),
+            (None, None) if keys.middle.is_none() => return Ok(None),
+            (down, up) => {
+                let there = down.as_ref().or(up.as_ref()).or(keys.middle.as_ref()).map_or("", String::as_str);
+                let lacks = if down.is_none() { "what comes before it" } else { "what comes after it" };
+                return Err(self.bad(format!("tensor {there:?} is there without {lacks}")));
+            }
+        };
+        let ((mut down, mut down_shape), (up, up_shape)) = (self.tensor(down_key)?, self.tensor(up_key)?);
+        if let Some(key) = &keys.middle {
+            let (middle, shape) = self.tensor(key)?;
+            let misfit = || self.misfit(&[(down_key, &down_shape), (key, &shape), (up_key, &up_shape)]);
+            (down, down_shape) = through(&middle, &shape, &down, &down_shape).ok_or_else(misfit)?;
+        }
+        let misfit = || self.misfit(&[(down_key, &down_shape), (up_key, &up_shape)]);
+        let (shape, rank) = weight_shape(&down_shape, &up_shape).ok_or_else(misfit)?;
+        let strength = match &keys.alpha {
+            Some(key) => match self.tensor(key)? {
+                (alpha, _) if alpha.len() == 1 => alpha.iter().sum::<f32>() / rank as f32,
+                (_, shape) => {
+                    return Err(self.bad(format!("tensor {key:?} has shape {shape:?}, but must be one number")));
+                }
+            },
+            None => self.alphas.strength(name, rank) as f32,
+        };
+        let change = LowRank::new(shape, rank, up, down, strength).ok_or_else(misfit)?;
+        Ok(Some(LoraLayer { name: name.to_owned(), key: down_key.clone(), change }))
+    }
+}
+
+/// The shape of the weight that factors of these shapes change, and their rank: `down` is `[rank, in, …]`, `up` is `[out, rank]` or the same
+/// as a 1x1 convolution.
+fn weight_shape(down: &[usize], up: &[usize]) -> Option<(Vec<usize>, usize)> {
+    let (&[rank, ref rest @ ..], &[out, up_rank, ref ones @ ..]) = (down, up) else { return None };
+    let fits = rank > 0 && rank == up_rank && !rest.is_empty() && ones.iter().all(|&one| one == 1);
+    fits.then(|| ([&[out], rest].concat(), rank))
+}
+
+/// A convolution `middle`, `[rank, rank, side, side]`, after a 1x1 one `down`, `[rank, in]`, as one: `[rank, in, side, side]`.
+fn through(
+    middle: &[f32],
+    middle_shape: &[usize],
+    down: &[f32],
+    down_shape: &[usize],
+) -> Option<(Vec<f32>, Vec<usize>)> {
+    let &[rank, inner, height, width] = middle_shape else { return None };
+    let &[down_inner, channels, ref ones @ ..] = down_shape else { return None };
+    let taps = height.checked_mul(width).filter(|taps| (1..=MAX_TAPS).contains(taps))?;
+    // As many channels in as out: with fewer, a small file could ask for much memory.
+    if rank != inner || inner != down_inner || rank == 0 || channels == 0 || ones.iter().any(|&one| one != 1) {
+        return None;
+    }
+    let mut whole = vec![0.0; rank.checked_mul(channels)?.checked_mul(taps)?];
+    for (whole, middle) in whole.chunks_exact_mut(channels * taps).zip(middle.chunks_exact(inner * taps)) {
+        for (taps_of, down) in middle.chunks_exact(taps).zip(down.chunks_exact(channels)) {
+            for (whole, &x) in whole.chunks_exact_mut(taps).zip(down) {
+                whole.iter_mut().zip(taps_of).for_each(|(sum, tap)| *sum += tap * x);
+            }
+        }
+    }
+    Some((whole, vec![rank, channels, height, width]))
+}
+
+/// The LoRA's file in a folder: one with a known name, or the only one there is.
+fn file_in(folder: &Path) -> Result<PathBuf> {
+    if let Some(known) = NAMES.iter().map(|name| folder.join(name)).find(|file| file.is_file()) {
+        return Ok(known);
+    }
+    let all = Storage::Folder(folder.to_owned()).list("");
+    let files: Vec<&str> = all.iter().map(String::as_str).filter(|name| name.ends_with(".safetensors")).collect();
+    let shown = folder.display();
+    let error = match *files {
+        [only] => return Ok(folder.join(only)),
+        [] => match all.iter().find(|file| PICKLED.iter().any(|end| file.ends_with(end))) {
+            Some(file) => Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "{shown}/{file} is a pickled file, which can run code when it is read; convert it to safetensors"
+                ),
+            ),
+            None => Error::new(ErrorKind::NotFound, format!("{shown} has no LoRA: looked for {}", NAMES.join(", "))),
+        },
+        _ => Error::new(
+            ErrorKind::BadModel,
+            format!("{shown} has several files: add the name of one to the id: {}", told(&files)),
+        ),
+    };
+    Err(error)
+}

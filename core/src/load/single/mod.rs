@@ -1,0 +1,254 @@
+//! Checkpoints in one file, with the names that Stable Diffusion was first published with.
+//!
+//! The header alone says what it is: family, configs and the diffusers name of every tensor are worked out from names and
+//! shapes. Each network is then a view of the same open file, read where a tensor lies.
+
+mod family;
+mod keys;
+mod text;
+mod tokenizer;
+mod unet;
+mod vae;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use self::family::Family;
+use super::bytes::Bytes;
+use super::calibration::Calibration;
+use super::header::{Tensor, read_header};
+use super::layout::{Component, PICKLED, TokenizerFiles, pickled};
+use super::weights::{WeightFiles, told};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What the names of each network begin with.
+const UNET: &str = "model.diffusion_model.";
+const VAE: &str = "first_stage_model.";
+const CLIP: &str = "cond_stage_model.transformer.";
+const OPEN_CLIP: &str = "cond_stage_model.model.";
+const CLIP_XL: &str = "conditioner.embedders.0.transformer.";
+const OPEN_CLIP_XL: &str = "conditioner.embedders.1.model.";
+/// The ending of files that are read.
+const ENDING: &str = "safetensors";
+
+/// A checkpoint in one file, told apart.
+#[derive(Debug, Clone)]
+pub(super) struct SingleFile {
+    path: PathBuf,
+    bytes: Arc<Bytes>,
+    family: Family,
+    parts: BTreeMap<&'static str, Arc<Part>>,
+}
+
+/// One network: its class, its config, and its tensors by their diffusers names.
+#[derive(Debug)]
+struct Part {
+    class: &'static str,
+    config: Value,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Family {
+    /// Sides of the pictures it was trained on first; diffusers notes it down.
+    fn picture_side(self) -> usize {
+        if self == Self::Xl { 1024 } else { 512 }
+    }
+}
+
+impl SingleFile {
+    /// Reads the header of `path` and tells what it is.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` naming what it is instead, `NotFound` for a missing network, `BadModel` for a broken file.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        if PICKLED.iter().any(|end| name.ends_with(end)) {
+            return Err(pickled(&name));
+        }
+        let bytes = Bytes::open(path)?;
+        let tensors = read_header(&bytes).map_err(|error| Error::from(error).within(&name))?;
+        let family = Family::of(&tensors).map_err(|error| error.within(&name))?;
+        let parts = parts(family, &tensors).map_err(|error| error.within(&name))?;
+        Ok(Self { path: path.to_owned(), bytes: Arc::new(bytes), family, parts })
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The classes of a pipeline of this family, by component.
+    pub(super) fn classes(&self) -> BTreeMap<String, String> {
+        let networks = self.parts.iter().map(|(&name, part)| (name, part.class));
+        let second = (self.family == Family::Xl).then_some(("tokenizer_2", "CLIPTokenizer"));
+        let rest = [("scheduler", self.scheduler()), ("tokenizer", "CLIPTokenizer")];
+        networks.chain(second).chain(rest).map(|(name, class)| (name.to_owned(), class.to_owned())).collect()
+    }
+
+    /// The network `name`, if the file has it.
+    pub(super) fn component(&self, name: &str) -> Option<Component> {
+        let part = self.parts.get(name)?;
+        let weights = WeightFiles::view(self.path.display().to_string(), self.bytes.clone(), part.tensors.clone());
+        // Several files in one folder keep what is made of them apart.
+        let place = self.path.parent().map(|folder| (folder.to_owned(), format!("{}.{name}", self.stem())));
+        let config = format!("{:#}\n", part.config);
+        Some(Component { class: part.class.to_owned(), config, weights: Arc::new(weights), place })
+    }
+
+    /// The text of a scheduler's config: the noise that the family was trained with.
+    pub(super) fn scheduler_config(&self) -> String {
+        let config = json!({
+            "_class_name": self.scheduler(),
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "beta_start": 0.00085,
+            "num_train_timesteps": 1000,
+            "prediction_type": "epsilon",
+            "set_alpha_to_one": false,
+            "skip_prk_steps": true,
+            "steps_offset": 1,
+            "timestep_spacing": "leading",
+        });
+        format!("{config:#}\n")
+    }
+
+    fn scheduler(&self) -> &'static str {
+        if self.family == Family::One { "PNDMScheduler" } else { "EulerDiscreteScheduler" }
+    }
+
+    /// The text of a `model_index.json` for it.
+    pub(super) fn index(&self) -> String {
+        let class = if self.family == Family::Xl { "StableDiffusionXLPipeline" } else { "StableDiffusionPipeline" };
+        let mut index = json!({"_class_name": class});
+        for (name, class) in self.classes() {
+            let library = if class.starts_with("CLIP") { "transformers" } else { "diffusers" };
+            index[name] = json!([library, class]);
+        }
+        if self.family == Family::Xl {
+            index["force_zeros_for_empty_prompt"] = true.into();
+        } else {
+            index["safety_checker"] = json!([null, null]);
+            index["requires_safety_checker"] = false.into();
+        }
+        for without in ["feature_extractor", "image_encoder"] {
+            index[without] = json!([null, null]);
+        }
+        format!("{index:#}\n")
+    }
+
+    /// The files of `tokenizer` or `tokenizer_2`.
+    pub(super) fn tokenizer(&self, name: &str) -> Result<TokenizerFiles> {
+        let clip = self.family == Family::One || (self.family == Family::Xl && name == "tokenizer");
+        tokenizer::clip(if clip { tokenizer::CLIP_PAD } else { tokenizer::OPEN_CLIP_PAD })
+    }
+
+    /// Where the file for eight bits lies: beside it, with its name.
+    pub(super) fn calibration_path(&self) -> PathBuf {
+        self.path.with_file_name(format!("{}.{}", self.stem(), Calibration::FILE))
+    }
+
+    /// What its user should know, because no tensor tells it.
+    pub(super) fn notice(&self) -> Option<String> {
+        (self.family == Family::Two).then(|| {
+            format!(
+                "{} does not say whether it predicts noise or velocity (v_prediction, as Stable Diffusion 2.x at 768 \
+                 pixels does): it is taken to predict noise",
+                self.path.display()
+            )
+        })
+    }
+
+    fn stem(&self) -> String {
+        self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// The networks of a file. The autoencoder may be missing: a stream can be given another.
+fn parts(family: Family, tensors: &HashMap<String, Tensor>) -> Result<BTreeMap<&'static str, Arc<Part>>> {
+    let mut parts = BTreeMap::new();
+    let mut pooled = None;
+    match family {
+        Family::One => {
+            parts.insert("text_encoder", Arc::new(text::clip(CLIP, tensors)?));
+        }
+        Family::Two => {
+            parts.insert("text_encoder", Arc::new(text::open_clip(OPEN_CLIP, family, tensors)?));
+        }
+        Family::Xl => {
+            parts.insert("text_encoder", Arc::new(text::clip(CLIP_XL, tensors)?));
+            let second = text::open_clip(OPEN_CLIP_XL, family, tensors)?;
+            pooled = second.config["projection_dim"].as_u64().and_then(|dim| usize::try_from(dim).ok());
+            parts.insert("text_encoder_2", Arc::new(second));
+        }
+    }
+    parts.insert("unet", Arc::new(unet::part(family, pooled, tensors)?));
+    if tensors.keys().any(|name| name.starts_with(VAE)) {
+        parts.insert("vae", Arc::new(vae::part(family, tensors)?));
+    }
+    Ok(parts)
+}
+
+/// The checkpoint in `path` that is one large file; `None` where it has the parts of a diffusers folder, or none.
+///
+/// # Errors
+///
+/// `InvalidArgument` where there are several, `Unsupported` where there are pickled ones alone.
+pub(super) fn lone_file(path: &Path) -> Result<Option<PathBuf>> {
+    if path.is_file() {
+        return Ok(Some(path.to_owned()));
+    }
+    if path.join("unet").is_dir() || path.join("config.json").is_file() {
+        return Ok(None);
+    }
+    match files(path, ENDING).as_slice() {
+        [] => Ok(files(path, "ckpt").into_iter().next()),
+        [file] => Ok(Some(file.clone())),
+        several => {
+            let names: Vec<String> = several.iter().map(|file| file.display().to_string()).collect();
+            let text = format!(
+                "{} holds {} checkpoints in single files, name one of them: {}",
+                path.display(),
+                several.len(),
+                told(&names)
+            );
+            Err(Error::new(ErrorKind::InvalidArgument, text))
+        }
+    }
+}
+
+/// Whether `name` is one that the file has and diffusers does not know: nothing reads such a tensor.
+pub(super) fn is_unknown(name: &str) -> bool {
+    [UNET, VAE, CLIP, OPEN_CLIP, CLIP_XL, OPEN_CLIP_XL].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether the folder `path` has one file of weights and no other folder.
+pub(super) fn is_alone(path: &Path) -> bool {
+    let folders = || std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    files(path, ENDING).len() == 1 && !folders().any(|path| path.is_dir() && !is_hidden(&path))
+}
+
+/// Whether `path` is a file, or a folder that holds checkpoints in files, be they pickled.
+pub(super) fn holds_any(path: &Path) -> bool {
+    path.is_file() || [ENDING, "ckpt"].iter().any(|ending| !files(path, ending).is_empty())
+}
+
+/// Whether a folder's name begins with a dot, as that of what this crate keeps beside a model.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// The files in the folder `path` whose names end in `ending`, sorted.
+fn files(path: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> =
+        entries.filter(|file| file.extension().is_some_and(|end| end == ending) && file.is_file()).collect();
+    files.sort_unstable();
+    files
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! CLIP's tokenizer, which files of weights do not bring: built in with the feature `clip-tokenizer`.
+
+use super::super::layout::TokenizerFiles;
+use crate::error::Result;
+
+/// What ends a text.
+const END: &str = "<|endoftext|>";
+/// Padding of CLIP, and of OpenCLIP, which pads with the token of id 0.
+pub(super) const CLIP_PAD: &str = END;
+pub(super) const OPEN_CLIP_PAD: &str = "!";
+
+#[cfg(feature = "clip-tokenizer")]
+pub(super) use built_in::clip;
+
+#[cfg(not(feature = "clip-tokenizer"))]
+pub(super) fn clip(_pad: &str) -> Result<TokenizerFiles> {
+    let text = "a checkpoint in one file brings no tokenizer, and CLIP's is not built in: build with the feature \
+                `clip-tokenizer`, or bring the model as a diffusers folder";
+    Err(crate::error::Error::new(crate::error::ErrorKind::Unsupported, text))
+}
+
+#[cfg(feature = "clip-tokenizer")]
+mod built_in {
+    use serde_json::json;
+
+    use super::{END, Result, TokenizerFiles};
+
+    /// What begins a text.
+    const START: &str = "<|startoftext|>";
+
+    /// The tokenizer that every encoder of these families was trained with; `pad` is its padding.
+    pub(in super::super) fn clip(pad: &str) -> Result<TokenizerFiles> {
+        const MERGES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/clip-tokenizer/merges.txt"));
+
+        Ok(TokenizerFiles {
+            json: None,
+            vocab: Some(vocabulary(MERGES)),
+            merges: Some(MERGES.to_owned()),
+            config: Some(pretty(&json!({
+                "add_prefix_space": false,
+                "bos_token": START,
+                "do_lower_case": true,
+                "eos_token": END,
+                "model_max_length": 77,
+                "pad_token": pad,
+                "tokenizer_class": "CLIPTokenizer",
+                "unk_token": END,
+            }))),
+            special_tokens: Some(pretty(&json!({
+                "bos_token": special(START),
+                "eos_token": special(END),
+                "pad_token": pad,
+                "unk_token": special(END),
+            }))),
+        })
+    }
+
+    fn special(text: &str) -> serde_json::Value {
+        json!({"content": text, "lstrip": false, "normalized": true, "rstrip": false, "single_word": false})
+    }
+
+    fn pretty(value: &serde_json::Value) -> String {
+        format!("{value:#}\n")
+    }
+
+    /// The vocabulary that `merges` make: a letter for every byte, the same at the end of a word, what each merge makes, and
+    /// the marks of start and end.
+    fn vocabulary(merges: &str) -> String {
+        // The bytes that are printable stand for themselves; the others for letters that no text has.
+        let printable = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+        let plain = (0..256).filter(printable);
+        let hidden = 256..256 + (0..256).filter(|byte| !printable(byte)).count() as u32;
+        let letters: Vec<String> = plain.chain(hidden).filter_map(char::from_u32).map(String::from).collect();
+        let ends = letters.iter().map(|letter| format!("{letter}</w>"));
+        let merged = merges.lines().skip(1).map(|pair| pair.replace(' ', ""));
+        let marks = [START, END].map(str::to_owned);
+        let tokens = letters.iter().cloned().chain(ends).chain(merged).chain(marks);
+        let entries: Vec<String> =
+            tokens.enumerate().map(|(id, token)| format!("{}:{id}", serde_json::Value::from(token))).collect();
+        format!("{{{}}}", entries.join(","))
+    }
+}
+
+#[cfg(all(test, feature = "clip-tokenizer"))]
+mod tests {
+    use super::*;
+    use crate::conditioning::tokenizer::Tokenizer;
+
+    #[test]
+    fn ids_are_those_that_clip_is_known_by() {
+        let ids = |pad: &str, text: &str| Tokenizer::new(&clip(pad).unwrap()).unwrap().encode(text).unwrap().ids;
+        let cat = ids(CLIP_PAD, "a photo of a cat");
+        assert_eq!(cat[..8], [49406, 320, 1125, 539, 320, 2368, 49407, 49407]);
+        assert_eq!(ids(OPEN_CLIP_PAD, "a photo of a cat")[5..8], [2368, 49407, 0]);
+        assert_eq!(Tokenizer::new(&clip(CLIP_PAD).unwrap()).unwrap().max_id(), 49407);
+    }
+}

@@ -1,0 +1,89 @@
+//! Weights that are worked out of those in a file.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::WeightSource;
+
+/// Makes the numbers of a weight of the given shape out of what a file has.
+type Rule = Box<dyn Fn(&dyn WeightSource, &[usize]) -> Result<Vec<f32>> + Send + Sync>;
+
+/// Weights of a file, some of them in another form. A form is worked out when it is asked for.
+pub struct Derived {
+    base: Arc<dyn WeightSource>,
+    rules: HashMap<String, Rule>,
+}
+
+impl Derived {
+    /// Starts with the weights of `base` as they are.
+    pub fn new(base: Arc<dyn WeightSource>) -> Self {
+        Self { base, rules: HashMap::new() }
+    }
+
+    /// Gives what `make` makes under `name`.
+    pub fn rule(
+        &mut self,
+        name: impl Into<String>,
+        make: impl Fn(&dyn WeightSource, &[usize]) -> Result<Vec<f32>> + Send + Sync + 'static,
+    ) {
+        self.rules.insert(name.into(), Box::new(make));
+    }
+
+    /// Gives the weight that the file calls `other` under `name`.
+    pub fn rename(&mut self, name: impl Into<String>, other: impl Into<String>) {
+        let other = other.into();
+        self.rule(name, move |file, shape| file.read(&other, shape));
+    }
+
+    /// Gives the same number everywhere under `name`.
+    pub fn constant(&mut self, name: impl Into<String>, number: f32) {
+        self.rule(name, move |_, shape| Ok(vec![number; shape.iter().product()]));
+    }
+}
+
+impl WeightSource for Derived {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        if self.rules.contains_key(name) { None } else { self.base.shape(name) }
+    }
+
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        match self.rules.get(name) {
+            Some(make) => make(&*self.base, shape),
+            None => self.base.read(name, shape),
+        }
+    }
+}
+
+impl fmt::Debug for Derived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Derived").field("rules", &self.rules.len()).finish_non_exhaustive()
+    }
+}
+
+/// A transposed convolution whose step is the side of its kernel, as a linear layer before
+/// [`depth_to_space`](crate::net::ProgramBuilder::depth_to_space): `[c_in, c_out, side, side]` becomes
+/// `[side * side * c_out, c_in]`.
+pub(super) fn unfolded(numbers: &[f32], [c_in, c_out, side]: [usize; 3]) -> Vec<f32> {
+    let mut out = vec![0.0; numbers.len()];
+    for (i, &x) in numbers.iter().enumerate() {
+        let (input, output, tap) = (i / (c_out * side * side), i / (side * side) % c_out, i % (side * side));
+        out[(tap * c_out + output) * c_in + input] = x;
+    }
+    out
+}
+
+/// The shape of the weight `name`, which must have `N` dimensions, none of them 0.
+///
+/// # Errors
+///
+/// `BadModel` where there is no such weight.
+pub(super) fn dimensions<const N: usize>(weights: &dyn WeightSource, name: &str) -> Result<[usize; N]> {
+    let bad = |text: String| Error::new(ErrorKind::BadModel, text);
+    let shape = weights.shape(name).ok_or_else(|| bad(format!("there is no tensor {name:?}")))?;
+    match <[usize; N]>::try_from(shape.as_slice()) {
+        Ok(shape) if !shape.contains(&0) => Ok(shape),
+        _ => Err(bad(format!("tensor {name:?} has shape {shape:?}, but must have {N} dimensions, none of them 0"))),
+    }
+}

@@ -1,0 +1,173 @@
+//! Processors one after the other.
+
+use super::resize::{Interpolation, Resizer};
+use super::{Context, Image, Preprocessor, Recipe};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a chain works on, and what may become of its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainKind {
+    /// A frame that becomes a control image: the stream's size, any number of channels.
+    Control,
+    /// A frame: the stream's size and three channels.
+    Frame,
+    /// A picture: three channels, and the stream's size times what its recipes [enlarge](Recipe::enlarged) it.
+    Picture,
+    /// A latent: its size and channels stay.
+    Latent,
+}
+
+impl ChainKind {
+    /// Gives the size, width and height, of what a chain of `recipes` makes of images of `size`.
+    pub fn output_size(self, recipes: &[Recipe], size: (usize, usize)) -> (usize, usize) {
+        recipes.iter().fold(size, |size, recipe| self.size_after(recipe, size))
+    }
+
+    /// The size of what `recipe` gives, for an input of `size`.
+    fn size_after(self, recipe: &Recipe, size: (usize, usize)) -> (usize, usize) {
+        match self {
+            Self::Picture => recipe.enlarged(size),
+            Self::Control | Self::Frame | Self::Latent => size,
+        }
+    }
+}
+
+/// Processors one after the other, in the order of a list, with what they remember.
+///
+/// Whatever size a processor gives is brought to the size that the chain's [kind](ChainKind) asks for.
+#[derive(Debug)]
+pub struct Chain {
+    kind: ChainKind,
+    entries: Vec<Entry>,
+    /// What the processors fill in turn.
+    images: [Image; 2],
+    resized: Image,
+    resizer: Resizer,
+}
+
+#[derive(Debug)]
+struct Entry {
+    recipe: Recipe,
+    processor: Source,
+}
+
+/// Where the processor of an entry is.
+#[derive(Debug)]
+enum Source {
+    Started(Box<dyn Preprocessor>),
+    /// In this place of the chain that is updated.
+    GoesOn(usize),
+}
+
+/// A chain's next processors: those that it does not have are started, the others go on.
+///
+/// After [`Chain::update`] it holds what is not needed any more, to be dropped where there is time.
+#[derive(Debug, Default)]
+pub struct ChainUpdate {
+    entries: Vec<Entry>,
+}
+
+impl ChainUpdate {
+    /// Starts what `new` needs and a chain of `old` does not have. The first processor of a kind in `new` goes on from the
+    /// first one of that kind in `old`, the second from the second, and so on.
+    pub fn prepare(old: &[Recipe], new: &[Recipe]) -> Self {
+        let mut taken = vec![false; old.len()];
+        let entry = |recipe: &Recipe| {
+            let place = (0..old.len()).find(|&place| !taken[place] && recipe.continues(&old[place]));
+            let processor = match place {
+                Some(place) => {
+                    taken[place] = true;
+                    Source::GoesOn(place)
+                }
+                None => Source::Started(recipe.start()),
+            };
+            Entry { recipe: recipe.clone(), processor }
+        };
+        Self { entries: new.iter().map(entry).collect() }
+    }
+}
+
+impl Chain {
+    /// Makes a chain of `kind` that gives its input.
+    pub fn new(kind: ChainKind) -> Self {
+        let images = [Image::new(), Image::new()];
+        Self { kind, entries: Vec::new(), images, resized: Image::new(), resizer: Resizer::default() }
+    }
+
+    /// Makes a chain of `kind` and starts `recipes`.
+    pub fn start(kind: ChainKind, recipes: &[Recipe]) -> Self {
+        let mut chain = Self::new(kind);
+        chain.update(&mut ChainUpdate::prepare(&[], recipes));
+        chain
+    }
+
+    /// Tells whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Takes the processors of `update`, and leaves in it those that are gone. Processors that go on keep what they
+    /// remember, and take their new settings.
+    pub fn update(&mut self, update: &mut ChainUpdate) {
+        for (next, entry) in update.entries.iter_mut().enumerate() {
+            let Source::GoesOn(place) = entry.processor else { continue };
+            let old = self.entries.get_mut(place).filter(|old| entry.recipe.continues(&old.recipe));
+            let old = old.map(|old| std::mem::replace(&mut old.processor, Source::GoesOn(next)));
+            let mut processor = match old {
+                Some(Source::Started(processor)) => processor,
+                // What the update was prepared for is not what is here any more.
+                Some(Source::GoesOn(_)) | None => entry.recipe.start(),
+            };
+            processor.configure(entry.recipe.settings());
+            entry.processor = Source::Started(processor);
+        }
+        std::mem::swap(&mut self.entries, &mut update.entries);
+    }
+
+    /// Makes every processor forget earlier frames.
+    pub fn reset(&mut self) {
+        for entry in &mut self.entries {
+            if let Source::Started(processor) = &mut entry.processor {
+                processor.reset();
+            }
+        }
+    }
+
+    /// Takes `input` through all processors; without any it is the result.
+    ///
+    /// # Errors
+    ///
+    /// What a processor reports, and `Unsupported` for a result whose channels do not fit; each names the processor.
+    pub fn run<'a>(&'a mut self, input: &'a Image, context: &Context<'_>) -> Result<&'a Image> {
+        let Self { kind, entries, images: [from, to], resized, resizer } = self;
+        let mut size = context.size;
+        let last = entries.len().saturating_sub(1);
+        for (place, Entry { recipe, processor }) in entries.iter_mut().enumerate() {
+            let Source::Started(processor) = processor else { continue };
+            let input = if place == 0 { input } else { &*from };
+            let run = processor.run(input, &Context { size, ..*context }, to);
+            run.map_err(|error| error.within(format_args!("processor {:?}", recipe.name().name())))?;
+            let free = *kind == ChainKind::Control && place == last;
+            if !free && to.channels() != input.channels() {
+                let text = format!(
+                    "processor {:?} gives {} channels, but must give {} here",
+                    recipe.name().name(),
+                    to.channels(),
+                    input.channels()
+                );
+                return Err(Error::new(ErrorKind::Unsupported, text));
+            }
+            size = kind.size_after(recipe, size);
+            if (to.width(), to.height()) != size {
+                resizer.resize(Interpolation::Bilinear, to, size, resized);
+                std::mem::swap(to, resized);
+            }
+            std::mem::swap(from, to);
+        }
+        Ok(if entries.is_empty() { input } else { from })
+    }
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

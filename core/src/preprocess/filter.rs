@@ -1,0 +1,216 @@
+//! Convolutions of images with kernels that are columns times rows.
+
+/// What lies outside of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Border {
+    /// Zeros.
+    Zero,
+    /// The image, mirrored at the middle of its outermost pixels.
+    Reflect,
+}
+
+impl Border {
+    /// The place inside of `0..len` that `place` stands for, if any.
+    fn inside(self, place: isize, len: usize) -> Option<usize> {
+        let last = len as isize - 1;
+        if (0..=last).contains(&place) {
+            return Some(place as usize);
+        }
+        match self {
+            Self::Zero => None,
+            Self::Reflect if last <= 0 => Some(0),
+            Self::Reflect => {
+                let turned = place.rem_euclid(2 * last);
+                Some(turned.min(2 * last - turned) as usize)
+            }
+        }
+    }
+}
+
+/// The size of an image whose numbers are elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) channels: usize,
+}
+
+/// Convolves images, and keeps its memory from call to call.
+#[derive(Debug, Default)]
+pub(super) struct Filter {
+    /// A row with what lies outside on both sides.
+    padded: Vec<f32>,
+    /// The image after its rows were convolved.
+    rows: Vec<f32>,
+    /// Where the rows begin that a row of the result is made of, with their weights.
+    taps: Vec<(usize, f32)>,
+}
+
+/// How many numbers are worked on at a time.
+const BLOCK: usize = 16;
+
+impl Filter {
+    /// Writes into `to` what `from` is, convolved with `kernel` in both directions.
+    pub(super) fn blur(&mut self, from: &[f32], size: Size, kernel: &[f32], border: Border, to: &mut [f32]) {
+        to.fill(0.0);
+        self.add(from, size, (kernel, kernel), border, to);
+    }
+
+    /// Adds to `to` what `from` is, correlated with `row` along its rows and `column` along its columns, both of odd
+    /// length.
+    pub(super) fn add(&mut self, from: &[f32], size: Size, kernel: (&[f32], &[f32]), border: Border, to: &mut [f32]) {
+        let (row, column) = kernel;
+        let len = size.width * size.channels;
+        if len == 0 || from.len() != size.height * len || to.len() != from.len() {
+            return;
+        }
+        self.rows.resize(from.len(), 0.0);
+        for (from, to) in from.chunks_exact(len).zip(self.rows.chunks_exact_mut(len)) {
+            pad(from, size, row.len() / 2, border, &mut self.padded);
+            correlate(&self.padded, row, size.channels, to);
+        }
+        let reach = (column.len() / 2) as isize;
+        for (y, to) in to.chunks_exact_mut(len).enumerate() {
+            self.taps.clear();
+            for (offset, &weight) in (-reach..).zip(column) {
+                if let Some(row) = border.inside(y as isize + offset, size.height).filter(|_| weight != 0.0) {
+                    self.taps.push((row * len, weight));
+                }
+            }
+            sum_rows(&self.rows, &self.taps, to);
+        }
+    }
+}
+
+/// Writes into `padded` a row with `reach` pixels more on both sides.
+fn pad(row: &[f32], size: Size, reach: usize, border: Border, padded: &mut Vec<f32>) {
+    let channels = size.channels;
+    padded.resize((size.width + 2 * reach) * channels, 0.0);
+    for (place, pixel) in padded.chunks_exact_mut(channels).enumerate() {
+        let outside = !(reach..reach + size.width).contains(&place);
+        if outside {
+            match border.inside(place as isize - reach as isize, size.width) {
+                Some(inside) => pixel.copy_from_slice(&row[inside * channels..][..channels]),
+                None => pixel.fill(0.0),
+            }
+        }
+    }
+    padded[reach * channels..][..row.len()].copy_from_slice(row);
+}
+
+/// Writes into `to` the sums of the numbers of `padded`, `stride` apart, times `kernel`.
+fn correlate(padded: &[f32], kernel: &[f32], stride: usize, to: &mut [f32]) {
+    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+    let done = blocks.len() * BLOCK;
+    for (block, to) in blocks.iter_mut().enumerate() {
+        let mut sums = [0.0; BLOCK];
+        for (tap, weight) in kernel.iter().enumerate() {
+            let from = &padded[block * BLOCK + tap * stride..][..BLOCK];
+            for (sum, from) in sums.iter_mut().zip(from) {
+                *sum += weight * from;
+            }
+        }
+        *to = sums;
+    }
+    for (place, to) in rest.iter_mut().enumerate() {
+        let from = &padded[done + place..];
+        *to = kernel.iter().enumerate().map(|(tap, weight)| weight * from[tap * stride]).sum();
+    }
+}
+
+/// Adds to `to` the rows of `from` that begin at `taps`, times their weights.
+fn sum_rows(from: &[f32], taps: &[(usize, f32)], to: &mut [f32]) {
+    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+    let done = blocks.len() * BLOCK;
+    for (block, to) in blocks.iter_mut().enumerate() {
+        let mut sums = [0.0; BLOCK];
+        for &(row, weight) in taps {
+            for (sum, from) in sums.iter_mut().zip(&from[row + block * BLOCK..][..BLOCK]) {
+                *sum += weight * from;
+            }
+        }
+        for (to, sum) in to.iter_mut().zip(sums) {
+            *to += sum;
+        }
+    }
+    for (place, to) in rest.iter_mut().enumerate() {
+        *to += taps.iter().map(|&(row, weight)| weight * from[row + done + place]).sum::<f32>();
+    }
+}
+
+/// Writes into `kernel` a Gaussian of `side` numbers (odd) that add up to one, `step` apart.
+pub(super) fn gaussian(sigma: f64, side: usize, step: f64, kernel: &mut Vec<f32>) {
+    let middle = (side / 2) as f64;
+    let weight = |place: usize| {
+        let x = (place as f64 - middle) * step;
+        if x == 0.0 { 1.0 } else { (-x * x / (2.0 * sigma * sigma)).exp() }
+    };
+    let sum: f64 = (0..side).map(weight).sum();
+    kernel.clear();
+    kernel.extend((0..side).map(|place| (weight(place) / sum) as f32));
+}
+
+/// Writes into `luma` how bright each pixel of `rgb` is.
+pub(super) fn luma(rgb: &[f32], luma: &mut Vec<f32>) {
+    let pixels = rgb.as_chunks::<3>().0;
+    luma.resize(pixels.len(), 0.0);
+    for (luma, [red, green, blue]) in luma.iter_mut().zip(pixels) {
+        *luma = 0.299 * red + 0.587 * green + 0.114 * blue;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The correlation as it is defined, one number at a time.
+    fn plain(from: &[f32], size: Size, (row, column): (&[f32], &[f32]), border: Border) -> Vec<f32> {
+        let Size { width, height, channels } = size;
+        let at = |y: isize, x: isize, channel: usize| match (border.inside(y, height), border.inside(x, width)) {
+            (Some(y), Some(x)) => from[(y * width + x) * channels + channel],
+            _ => 0.0,
+        };
+        let mut out = Vec::new();
+        for (y, x, channel) in
+            (0..height).flat_map(|y| (0..width).flat_map(move |x| (0..channels).map(move |channel| (y, x, channel))))
+        {
+            let mut sum = 0.0;
+            for (dy, a) in (-(column.len() as isize / 2)..).zip(column) {
+                for (dx, b) in (-(row.len() as isize / 2)..).zip(row) {
+                    sum += a * b * at(y as isize + dy, x as isize + dx, channel);
+                }
+            }
+            out.push(sum);
+        }
+        out
+    }
+
+    #[test]
+    fn every_size_and_kernel_gives_what_the_definition_gives() {
+        let mut filter = Filter::default();
+        let kernels: [(&[f32], &[f32]); 3] =
+            [(&[-1.0, 0.0, 1.0], &[1.0, 2.0, 1.0]), (&[0.5, 0.2, 0.0, 0.1, 0.3], &[2.0]), (&[0.1; 9], &[0.2; 7])];
+        for (width, height, channels) in [(1, 1, 3), (2, 3, 1), (5, 4, 3), (19, 7, 1), (17, 6, 4)] {
+            let size = Size { width, height, channels };
+            let from: Vec<f32> = (0..width * height * channels).map(|i| ((i * 37 + 11) % 101) as f32 / 101.0).collect();
+            for kernel in kernels {
+                for border in [Border::Zero, Border::Reflect] {
+                    let mut got = vec![1.0; from.len()];
+                    filter.add(&from, size, kernel, border, &mut got);
+                    for (got, expected) in got.iter().zip(plain(&from, size, kernel, border)) {
+                        assert!((got - 1.0 - expected).abs() < 1e-5, "{size:?} {kernel:?} {border:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_gaussian_adds_up_to_one_even_where_it_is_a_point() {
+        for sigma in [0.0, 1e-200, 0.3, 6.0, 100.0] {
+            let mut kernel = Vec::new();
+            gaussian(sigma, 15, 1.0, &mut kernel);
+            assert!((kernel.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{sigma}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Networks that give one number for each pixel: edges, lines, depth.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::places::{ANNOTATORS, Place, Places};
+use super::running::{Loaded, Running};
+use crate::error::Result;
+use crate::exec::Executor;
+use crate::models::annotators::{
+    DepthConfig, PATCH, depth_program, depth_weights, hed_mean, hed_program, lineart_program, lineart_weights,
+};
+use crate::preprocess::resize::{Interpolation, Resizer};
+use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
+
+/// The shorter side at which HED looks at most.
+const HED_SIDE: usize = 512;
+/// The shorter side at which TIN looks at most: it was trained at 256, and each pixel is dear.
+#[cfg(feature = "edges")]
+const TIN_SIDE: usize = 384;
+/// What ImageNet's pictures have on average, and by how much they differ.
+const IMAGENET: [([f32; 3], [f32; 3]); 1] = [([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])];
+/// Where Depth Anything V2 is looked for, where nothing else is asked for.
+const DEPTH: [Place<'_>; 2] = [
+    ("depth-anything/Depth-Anything-V2-Small-hf", "model.safetensors"),
+    ("depth-anything/Depth-Anything-V2-Small", "depth_anything_v2_vits.safetensors"),
+];
+
+/// Starts processors that run such a network.
+#[derive(Debug)]
+pub(super) struct Maps {
+    loaded: Arc<Loaded>,
+    /// Width and height at which the network looks.
+    size: (usize, usize),
+    /// What red, green and blue are multiplied by, and what is then added.
+    input: [[f32; 3]; 2],
+    shown: Shown,
+}
+
+/// What a number becomes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shown {
+    /// A logit: the more probable, the brighter.
+    Probability,
+    /// The same, but darker.
+    Improbability,
+    /// The smallest is black, the largest white; all are black where they hardly differ.
+    Range,
+}
+
+impl Maps {
+    /// HED where its weights are, else TIN.
+    pub(super) fn edges(places: &Places, executor: &dyn Executor, size: (usize, usize)) -> Result<Self> {
+        let hed = [(ANNOTATORS, "ControlNetHED.safetensors")];
+        let Some(weights) = places.find(&hed)? else { return Self::tin(places, executor, size, &hed) };
+        let (mean, channels) = hed_mean(&*weights)?;
+        let (width, height) = at_most(size, HED_SIDE, 16);
+        let loaded = Arc::new(Loaded::new(executor, hed_program(channels, height, width), weights)?);
+        let input = [[255.0; 3], mean.map(|mean| -mean)];
+        Ok(Self { loaded, size: (width, height), input, shown: Shown::Probability })
+    }
+
+    #[cfg(feature = "edges")]
+    fn tin(_: &Places, executor: &dyn Executor, size: (usize, usize), _: &[Place<'_>]) -> Result<Self> {
+        use crate::load::WeightFiles;
+        use crate::models::annotators::tin_program;
+
+        static WEIGHTS: &[u8] =
+            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/edges/model.safetensors"));
+        let (width, height) = at_most(size, TIN_SIDE, 2);
+        let weights = Arc::new(WeightFiles::embedded("edges:model.safetensors", WEIGHTS)?);
+        let loaded = Arc::new(Loaded::new(executor, tin_program(height, width), weights)?);
+        Ok(Self { loaded, size: (width, height), input: [[1.0; 3], [0.0; 3]], shown: Shown::Probability })
+    }
+
+    #[cfg(not(feature = "edges"))]
+    fn tin(places: &Places, _: &dyn Executor, _: (usize, usize), needed: &[Place<'_>]) -> Result<Self> {
+        places.require(needed)?;
+        let text = "the small edge network is not built in: build with the feature `edges`";
+        Err(crate::error::Error::new(crate::error::ErrorKind::NotFound, text))
+    }
+
+    pub(super) fn lineart(
+        places: &Places,
+        executor: &dyn Executor,
+        size: (usize, usize),
+        coarse: bool,
+        detect: usize,
+    ) -> Result<Self> {
+        let file = if coarse { "sk_model2.safetensors" } else { "sk_model.safetensors" };
+        let (weights, channels) = lineart_weights(places.require(&[(ANNOTATORS, file)])?)?;
+        let (width, height) = at_most(size, detect, 8);
+        let loaded = Arc::new(Loaded::new(executor, lineart_program(channels, height, width), Arc::new(weights))?);
+        Ok(Self { loaded, size: (width, height), input: [[1.0; 3], [0.0; 3]], shown: Shown::Improbability })
+    }
+
+    /// Pictures are normalised as the network was trained, which the service's engine leaves out.
+    pub(super) fn depth(
+        places: &Places,
+        executor: &dyn Executor,
+        size: (usize, usize),
+        model: Option<&str>,
+        detect: usize,
+    ) -> Result<Self> {
+        let asked: Vec<Place<'_>> = match model {
+            Some(model) => vec![(model, DEPTH[0].1), (model, DEPTH[1].1)],
+            None => DEPTH.to_vec(),
+        };
+        let file = places.require(&asked)?;
+        let config = DepthConfig::of(&*file)?;
+        let (width, height) = scaled_to(size, detect, PATCH);
+        let (columns, rows) = (width / PATCH, height / PATCH);
+        let weights = depth_weights(file, &config, positions(&config, rows, columns));
+        let loaded = Arc::new(Loaded::new(executor, depth_program(&config, rows, columns), Arc::new(weights))?);
+        let [(mean, deviation)] = IMAGENET;
+        let input = [deviation.map(|x| 1.0 / x), [0, 1, 2].map(|i| -mean[i] / deviation[i])];
+        Ok(Self { loaded, size: (width, height), input, shown: Shown::Range })
+    }
+}
+
+/// Brings positions of patches that the network was trained on to `rows` x `columns`.
+fn positions(config: &DepthConfig, rows: usize, columns: usize) -> impl Fn(Vec<f32>) -> Vec<f32> + Send + Sync + use<> {
+    let (side, width) = (config.side, config.width);
+    move |trained| {
+        let Ok(trained) = Image::from_pixels(side, side, width, trained) else { return Vec::new() };
+        let mut resized = Image::new();
+        Resizer::default().resize(Interpolation::Bicubic, &trained, (columns, rows), &mut resized);
+        resized.pixels().to_vec()
+    }
+}
+
+/// `size` with a shorter side of at most `shorter`, both sides a multiple of `step`; nothing is enlarged but to the next one.
+fn at_most(size: (usize, usize), shorter: usize, step: usize) -> (usize, usize) {
+    scaled_to(size, shorter.min(size.0.min(size.1)), step)
+}
+
+/// `size` with a shorter side of about `shorter`, both sides a multiple of `step`.
+fn scaled_to((width, height): (usize, usize), shorter: usize, step: usize) -> (usize, usize) {
+    let scale = shorter as f64 / width.min(height).max(1) as f64;
+    let side = |side: usize| ((side as f64 * scale / step as f64).round() as usize).max(1) * step;
+    (side(width), side(height))
+}
+
+impl Factory for Maps {
+    fn start(&self, _: &Map<String, Value>) -> Box<dyn Preprocessor> {
+        Box::new(MapProcessor {
+            running: Running::new(self.loaded.clone()),
+            size: self.size,
+            input: self.input,
+            shown: self.shown,
+            resizer: Resizer::default(),
+            resized: Image::new(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct MapProcessor {
+    running: Running,
+    size: (usize, usize),
+    input: [[f32; 3]; 2],
+    shown: Shown,
+    resizer: Resizer,
+    resized: Image,
+}
+
+impl Preprocessor for MapProcessor {
+    fn run(&mut self, input: &Image, _: &Context<'_>, output: &mut Image) -> Result<()> {
+        rgb(input)?;
+        self.resizer.resize(Interpolation::Bilinear, input, self.size, &mut self.resized);
+        let [factors, summands] = self.input;
+        for pixel in self.resized.pixels_mut().as_chunks_mut::<3>().0 {
+            for (x, (factor, summand)) in pixel.iter_mut().zip(factors.iter().zip(summands)) {
+                *x = *x * factor + summand;
+            }
+        }
+        let map = self.running.run(self.resized.pixels())?.first().map_or(&[] as &[f32], Vec::as_slice);
+        output.resize(self.size.0, self.size.1, 3);
+        let (factor, summand) = self.shown.range(map);
+        for (pixel, &x) in output.pixels_mut().as_chunks_mut::<3>().0.iter_mut().zip(map) {
+            *pixel = [self.shown.show(x, factor, summand); 3];
+        }
+        Ok(())
+    }
+
+    fn configure(&mut self, _: &Map<String, Value>) {}
+}
+
+impl Shown {
+    /// What [`Range`](Self::Range) multiplies numbers by and then adds.
+    fn range(self, map: &[f32]) -> (f32, f32) {
+        /// What counts as no difference.
+        const LEAST: f32 = 1e-6;
+        if self != Self::Range {
+            return (1.0, 0.0);
+        }
+        let (least, largest) = map.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
+        let range = largest - least;
+        if range.is_finite() && range > LEAST { (1.0 / range, -least / range) } else { (0.0, 0.0) }
+    }
+
+    fn show(self, x: f32, factor: f32, summand: f32) -> f32 {
+        match self {
+            Self::Probability => 1.0 / (1.0 + (-x).exp()),
+            Self::Improbability => 1.0 / (1.0 + x.exp()),
+            Self::Range => (x * factor + summand).clamp(0.0, 1.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_are_multiples_near_the_shape_of_the_stream() {
+        assert_eq!(at_most((512, 512), 512, 16), (512, 512));
+        assert_eq!(at_most((1024, 768), 512, 16), (688, 512));
+        assert_eq!(at_most((100, 60), 512, 16), (96, 64));
+        assert_eq!(scaled_to((512, 512), 512, 14), (518, 518));
+        assert_eq!(scaled_to((640, 384), 518, 14), (868, 518));
+        assert_eq!(scaled_to((1, 4000), 16, 14), (14, 63_994));
+    }
+
+    #[test]
+    fn depth_without_depth_is_black_and_never_not_a_number() {
+        for map in [&[2.0_f32; 4][..], &[0.0, 1e-9], &[f32::NAN, f32::INFINITY], &[]] {
+            let (factor, summand) = Shown::Range.range(map);
+            assert_eq!((factor, summand), (0.0, 0.0), "{map:?}");
+        }
+        let (factor, summand) = Shown::Range.range(&[1.0, 3.0, 2.0]);
+        let shown = [1.0, 2.0, 3.0].map(|x| Shown::Range.show(x, factor, summand));
+        assert_eq!(shown, [0.0, 0.5, 1.0]);
+    }
+}

@@ -1,0 +1,260 @@
+//! Networks of processors: where their weights are looked for, and what runs them.
+//!
+//! Weights come out of the engine's [`ModelSource`], as safetensors, in the layouts that are published:
+//!
+//! | processor | looked for as |
+//! |---|---|
+//! | `hed` | `lllyasviel/Annotators`, file `ControlNetHED.safetensors`; where that is not, the small network TIN in the binary (feature `edges`) |
+//! | `lineart` | `lllyasviel/Annotators`, file `sk_model2.safetensors` for coarse lines, otherwise `sk_model.safetensors` |
+//! | `depth`, `depth_tensorrt` | Depth Anything V2: the id that `model` names, or `depth-anything/Depth-Anything-V2-Small-hf` (`model.safetensors`), then `depth-anything/Depth-Anything-V2-Small` (`depth_anything_v2_vits.safetensors`) |
+//! | `openpose`, `mediapipe_pose`, `pose_tensorrt` | in the binary: MoveNet (feature `pose`) |
+//! | `temporal_net_tensorrt` | none: the optical flow needs no weights |
+//! | `realesrgan_trt` | `xinntao/Real-ESRGAN` or `lllyasviel/Annotators`, file `RealESRGAN_x2plus.safetensors` |
+//!
+//! An id is a folder as [`ModelSource::find`] looks for it: `organisation/name` or `name` in a directory of models, or in
+//! the Hugging Face cache.
+
+mod maps;
+mod places;
+pub(super) mod running;
+mod upscaler;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde_json::{Map, Value};
+
+use self::maps::Maps;
+use self::places::Places;
+use self::upscaler::Enlarging;
+use super::flow::FlowFactory;
+use super::pose::{PoseFactory, PoseStyle};
+use super::{Factory, Networks};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Executor;
+use crate::load::ModelSource;
+use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, ProcessorName};
+
+/// The size that is meant where none is told.
+const USUAL: (usize, usize) = (512, 512);
+
+/// Loads the networks of processors, and keeps them as long as anybody uses them.
+pub struct ModelNetworks {
+    places: Places,
+    executor: Arc<dyn Executor>,
+    loaded: Mutex<HashMap<Key, Weak<dyn Factory>>>,
+}
+
+/// What a factory is made for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    network: Network,
+    size: (usize, usize),
+}
+
+/// A network, and what of its settings decides how it is laid out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Network {
+    Edges,
+    Lineart { coarse: bool, detect: usize },
+    Depth { model: Option<String>, detect: usize },
+    Pose(PoseStyle),
+    Flow,
+    Enlarging,
+}
+
+impl ModelNetworks {
+    /// Makes networks out of `source`, to be run by `executor`. Loads nothing yet.
+    pub fn new(source: ModelSource, executor: Arc<dyn Executor>) -> Self {
+        Self { places: Places::new(source), executor, loaded: Mutex::default() }
+    }
+
+    fn load_for(
+        &self,
+        name: ProcessorName,
+        settings: &Map<String, Value>,
+        size: (usize, usize),
+    ) -> Result<Arc<dyn Factory>> {
+        let network = network(name, settings)?;
+        // Only what depends on the stream's size is laid out for it.
+        let size = match network {
+            Network::Pose(_) | Network::Flow => USUAL,
+            Network::Edges | Network::Lineart { .. } | Network::Depth { .. } | Network::Enlarging => size,
+        };
+        self.factory(&Key { network, size })
+    }
+
+    fn factory(&self, key: &Key) -> Result<Arc<dyn Factory>> {
+        let find = || {
+            let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            loaded.get(key).and_then(Weak::upgrade)
+        };
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        // Made without the lock, so that two loads run side by side; whoever is second takes what the first one made.
+        let made = self.make(key)?;
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|_, factory| factory.strong_count() > 0);
+        loaded.insert(key.clone(), Arc::downgrade(&made));
+        Ok(made)
+    }
+
+    fn make(&self, key: &Key) -> Result<Arc<dyn Factory>> {
+        let (places, executor) = (&self.places, &*self.executor);
+        Ok(match key.network {
+            Network::Edges => Arc::new(Maps::edges(places, executor, key.size)?),
+            Network::Lineart { coarse, detect } => Arc::new(Maps::lineart(places, executor, key.size, coarse, detect)?),
+            Network::Depth { ref model, detect } => {
+                Arc::new(Maps::depth(places, executor, key.size, model.as_deref(), detect)?)
+            }
+            Network::Pose(style) => Arc::new(PoseFactory::load(executor, style)?),
+            Network::Flow => Arc::new(FlowFactory),
+            Network::Enlarging => Arc::new(Enlarging::load(places, executor, key.size)?),
+        })
+    }
+}
+
+impl fmt::Debug for ModelNetworks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModelNetworks").field("places", &self.places).finish_non_exhaustive()
+    }
+}
+
+/// Laid out for the size that models were trained at; images of any size are brought to what a network is laid out for.
+impl Networks for ModelNetworks {
+    fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>> {
+        self.load_for(name, settings, USUAL)
+    }
+
+    fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks> {
+        Arc::new(Sized { all: self, size })
+    }
+}
+
+/// Networks for images of one size.
+#[derive(Debug)]
+struct Sized {
+    all: Arc<ModelNetworks>,
+    size: (usize, usize),
+}
+
+impl Networks for Sized {
+    fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>> {
+        self.all.load_for(name, settings, self.size)
+    }
+
+    fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks> {
+        self.all.clone().sized(size)
+    }
+}
+
+/// The network of the processor `name`.
+fn network(name: ProcessorName, settings: &Map<String, Value>) -> Result<Network> {
+    let unsupported = |text: &str| Err(Error::new(ErrorKind::Unsupported, text));
+    Ok(match name {
+        ProcessorName::Hed => Network::Edges,
+        ProcessorName::Lineart => {
+            let LineartSettings { detect_resolution, coarse, anime_style } = LineartSettings::read(settings);
+            if anime_style {
+                return unsupported("anime_style needs a network that is not built in; set it to false");
+            }
+            Network::Lineart { coarse, detect: detect_resolution as usize }
+        }
+        ProcessorName::Depth => {
+            let DepthSettings { model, detect_resolution } = DepthSettings::read(settings);
+            let model = (model != DepthSettings::default().model).then_some(model);
+            Network::Depth { model, detect: detect_resolution as usize }
+        }
+        ProcessorName::DepthTensorrt => {
+            let DepthTensorrtSettings { detect_resolution } = DepthTensorrtSettings::read(settings);
+            Network::Depth { model: None, detect: detect_resolution as usize }
+        }
+        ProcessorName::Openpose => Network::Pose(PoseStyle::Openpose),
+        ProcessorName::MediapipePose => Network::Pose(PoseStyle::Mediapipe),
+        ProcessorName::PoseTensorrt => Network::Pose(PoseStyle::Service),
+        ProcessorName::TemporalNetTensorrt => Network::Flow,
+        ProcessorName::RealesrganTrt => Network::Enlarging,
+        ProcessorName::MediapipeSegmentation => {
+            return unsupported("the network of person masks is not built in");
+        }
+        ProcessorName::Blur
+        | ProcessorName::Canny
+        | ProcessorName::External
+        | ProcessorName::Feedback
+        | ProcessorName::LatentFeedback
+        | ProcessorName::Passthrough
+        | ProcessorName::Sharpen
+        | ProcessorName::SoftEdge
+        | ProcessorName::StandardLineart
+        | ProcessorName::Upscale => return unsupported("a processor without a network"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use safetensors::tensor::{Dtype, TensorView};
+
+    use super::*;
+    use crate::exec::reference::ReferenceExecutor;
+
+    /// Writes a file of zeros, by name and shape.
+    fn write(path: &Path, tensors: &[(&str, &[usize])]) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let zeros = vec![0_u8; tensors.iter().map(|(_, shape)| shape.iter().product::<usize>() * 4).max().unwrap_or(0)];
+        let view = |shape: &[usize]| {
+            TensorView::new(Dtype::F32, shape.to_vec(), &zeros[..shape.iter().product::<usize>() * 4]).unwrap()
+        };
+        let views = tensors.iter().map(|&(name, shape)| (name, view(shape)));
+        std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+
+    fn refused(folder: &Path, name: ProcessorName) -> (ErrorKind, String) {
+        let networks = ModelNetworks::new(ModelSource::folder(folder), Arc::new(ReferenceExecutor));
+        let error = networks.load(name, &Map::new()).unwrap_err();
+        (error.kind(), error.to_string())
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_refused_with_their_names() {
+        type Tensors<'a> = &'a [(&'a str, &'a [usize])];
+        let hed = "lllyasviel/Annotators/ControlNetHED.safetensors";
+        let lineart = "Annotators/sk_model2.safetensors";
+        let depth = "depth-anything--Depth-Anything-V2-Small/depth_anything_v2_vits.safetensors";
+        let larger = "xinntao/Real-ESRGAN/RealESRGAN_x2plus.safetensors";
+        let cases: [(&str, ProcessorName, Tensors<'_>, &str); 8] = [
+            (hed, ProcessorName::Hed, &[], "\"norm\""),
+            (hed, ProcessorName::Hed, &[("norm", &[1, 3, 1, 1])], "\"block1.convs.0.weight\""),
+            (hed, ProcessorName::Hed, &[("norm", &[3]), ("block1.convs.0.weight", &[4, 3, 3, 3])], "[1, 3, 1, 1]"),
+            (lineart, ProcessorName::Lineart, &[("model0.1.weight", &[4, 3])], "[4, 3]"),
+            (lineart, ProcessorName::Lineart, &[("model0.1.weight", &[4, 3, 7, 7])], "model0.1.bias"),
+            (depth, ProcessorName::Depth, &[("pretrained.patch_embed.proj.weight", &[16, 3, 16, 16])], "side 16"),
+            (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[64, 3, 3, 3])], "3 channels"),
+            (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[0, 12, 3, 3])], "none of them 0"),
+        ];
+        for (file, name, tensors, words) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            write(&folder.path().join(file), tensors);
+            let (kind, text) = refused(folder.path(), name);
+            assert!(matches!(kind, ErrorKind::BadModel | ErrorKind::Unsupported), "{text}");
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pickled_file_is_not_passed_over_for_another_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let annotators = folder.path().join("lllyasviel/Annotators");
+        std::fs::create_dir_all(&annotators).unwrap();
+        std::fs::write(annotators.join("ControlNetHED.pth"), b"pickle").unwrap();
+        let (kind, text) = refused(folder.path(), ProcessorName::Hed);
+        assert_eq!(kind, ErrorKind::Unsupported, "{text}");
+        assert!(text.contains("ControlNetHED.pth") && text.contains("safetensors"), "{text}");
+    }
+}

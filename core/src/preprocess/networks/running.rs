@@ -1,0 +1,87 @@
+//! A program with its weights, and the memory that a processor runs it in.
+
+use std::array;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{Arena, Constants, Executor, Network, memory};
+use crate::net::{Program, WeightSource, Weights};
+
+/// Most outputs of a program.
+const MOST_OUTPUTS: usize = 4;
+
+/// A program, ready to run on every frame; shared.
+#[derive(Debug)]
+pub(in crate::preprocess) struct Loaded {
+    network: Arc<dyn Network>,
+    constants: Constants,
+}
+
+impl Loaded {
+    /// Lays out `program`, which has at most four outputs and no constant inputs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executor::compile`], and `OutOfMemory` where a frame would need more memory than there is.
+    pub(in crate::preprocess) fn new(
+        executor: &dyn Executor,
+        program: Program,
+        weights: Arc<dyn WeightSource>,
+    ) -> Result<Self> {
+        if program.outputs().len() > MOST_OUTPUTS {
+            let text = format!("{}: more than {MOST_OUTPUTS} outputs", program.name());
+            return Err(Error::new(ErrorKind::Internal, text));
+        }
+        memory::require(executor.least_arena_bytes(&program), program.name())?;
+        let network = executor.compile(&Arc::new(program), &Weights::new(weights))?;
+        Ok(Self { constants: network.constants(&[])?, network })
+    }
+}
+
+/// A program and the memory of one processor.
+#[derive(Debug)]
+pub(in crate::preprocess) struct Running {
+    loaded: Arc<Loaded>,
+    arena: Arena,
+    outputs: Vec<Vec<f32>>,
+}
+
+impl Running {
+    /// Runs `loaded`; memory is taken with the first frame.
+    pub(in crate::preprocess) fn new(loaded: Arc<Loaded>) -> Self {
+        Self { loaded, arena: Arena::new(), outputs: Vec::new() }
+    }
+
+    /// Runs on one input, and gives the outputs in order.
+    ///
+    /// # Errors
+    ///
+    /// What the executor reports.
+    pub(in crate::preprocess) fn run(&mut self, input: &[f32]) -> Result<&[Vec<f32>]> {
+        let Loaded { network, constants } = &*self.loaded;
+        let program = network.program();
+        if self.outputs.is_empty() {
+            self.arena.reserve(network.arena_len())?;
+            self.outputs.extend(program.outputs().iter().map(|out| vec![0.0; program.shape(out.value).len()]));
+        }
+        let count = self.outputs.len();
+        let mut outputs = self.outputs.iter_mut();
+        let mut rooms: [&mut [f32]; MOST_OUTPUTS] =
+            array::from_fn(|_| outputs.next().map_or_else(Default::default, Vec::as_mut_slice));
+        network.run(constants, &mut self.arena, &[input], &mut rooms[..count])?;
+        Ok(&self.outputs)
+    }
+}
+
+#[cfg(test)]
+pub(in crate::preprocess) mod tests {
+    use super::*;
+    use crate::exec::reference::ReferenceExecutor;
+    use crate::load::RandomWeights;
+
+    /// A program with random weights.
+    pub(in crate::preprocess) fn random(program: Program) -> Arc<Loaded> {
+        let weights = Arc::new(RandomWeights::new(1, program.weights()));
+        Arc::new(Loaded::new(&ReferenceExecutor, program, weights).unwrap())
+    }
+}

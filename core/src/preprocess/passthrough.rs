@@ -1,0 +1,48 @@
+//! The frame itself: `passthrough` as it is, `external` as the caller made it.
+
+use serde_json::{Map, Value};
+
+use super::{Context, Image, Preprocessor};
+use crate::error::{Error, ErrorKind, Result};
+use crate::params::ExternalSettings;
+
+/// Gives its input.
+#[derive(Debug)]
+pub(super) struct Passthrough;
+
+impl Preprocessor for Passthrough {
+    fn run(&mut self, input: &Image, _: &Context<'_>, output: &mut Image) -> Result<()> {
+        output.copy_from(input);
+        Ok(())
+    }
+
+    fn configure(&mut self, _: &Map<String, Value>) {}
+}
+
+/// Gives its input, a finished control image, and checks that it is one.
+#[derive(Debug)]
+pub(super) struct External {
+    settings: ExternalSettings,
+}
+
+impl External {
+    pub(super) fn new(settings: &Map<String, Value>) -> Self {
+        Self { settings: ExternalSettings::read(settings) }
+    }
+}
+
+impl Preprocessor for External {
+    fn run(&mut self, input: &Image, context: &Context<'_>, output: &mut Image) -> Result<()> {
+        let (width, height) = context.size;
+        if self.settings.validate_input && (input.width(), input.height()) != (width, height) {
+            let text = format!("the image is {}x{}, but must be {width}x{height}", input.width(), input.height());
+            return Err(Error::new(ErrorKind::InvalidFrame, text));
+        }
+        output.copy_from(input);
+        Ok(())
+    }
+
+    fn configure(&mut self, settings: &Map<String, Value>) {
+        self.settings = ExternalSettings::read(settings);
+    }
+}

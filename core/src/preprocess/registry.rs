@@ -1,0 +1,261 @@
+//! Names of processors, and what starts each of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::Preprocessor;
+use super::blur::Blur;
+use super::canny::Canny;
+use super::feedback::{Feedback, LatentFeedback};
+use super::passthrough::{External, Passthrough};
+use super::sharpen::Sharpen;
+use super::soft_edge::SoftEdge;
+use super::standard_lineart::StandardLineart;
+use super::upscale::{Upscale, enlarged};
+use crate::error::{Error, ErrorKind, Result};
+use crate::params::{ProcessorName, UpscaleSettings};
+
+/// How many times larger `realesrgan_trt` makes a picture.
+const REALESRGAN_SCALE: f64 = 2.0;
+
+/// Starts processors: what a network is loaded into, or what a host brings of its own.
+pub trait Factory: Send + Sync + fmt::Debug {
+    /// Starts a processor with `settings`, which are checked against what its name allows. Loads nothing.
+    fn start(&self, settings: &Map<String, Value>) -> Box<dyn Preprocessor>;
+}
+
+/// Brings the networks of processors that have weights.
+pub trait Networks: Send + Sync + fmt::Debug {
+    /// Loads what the processor `name` needs for `settings`. Slow; gives the same factory again for what is loaded
+    /// already, because a processor goes on (with what it remembers) as long as its factory stays.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where weights are missing, `BadModel`, `Unsupported`, `OutOfMemory`.
+    fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>>;
+
+    /// Gives the same, laid out for images of `size`, width and height; loads nothing.
+    fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks>;
+}
+
+/// Knows every processor by its name.
+///
+/// Where a name has a factory of the host's own, that one runs; otherwise what the library has.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    own: BTreeMap<ProcessorName, Arc<dyn Factory>>,
+    networks: Option<Arc<dyn Networks>>,
+}
+
+impl Registry {
+    /// Makes a registry of the processors that need no weights.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says where processors with weights get their networks.
+    #[must_use]
+    pub fn with_networks(mut self, networks: Arc<dyn Networks>) -> Self {
+        self.networks = Some(networks);
+        self
+    }
+
+    /// Takes `networks` where nobody else brings any.
+    pub(crate) fn or_networks(mut self, networks: Arc<dyn Networks>) -> Self {
+        self.networks.get_or_insert(networks);
+        self
+    }
+
+    /// Gives the same with networks that are laid out for a stream of `size`, width and height.
+    #[must_use]
+    pub fn sized(&self, size: (usize, usize)) -> Self {
+        Self { own: self.own.clone(), networks: self.networks.clone().map(|networks| networks.sized(size)) }
+    }
+
+    /// Runs a host's own processor under `name`, in place of the library's.
+    #[must_use]
+    pub fn with(mut self, name: ProcessorName, factory: Arc<dyn Factory>) -> Self {
+        self.own.insert(name, factory);
+        self
+    }
+
+    /// Makes the recipe of the processor `name` with `settings`; what is left out has its default. Slow where a network
+    /// is loaded.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` for settings that the name does not allow, `Unsupported` for a processor whose networks nobody
+    /// brings, and what [`Networks::load`] reports; each names the processor.
+    pub fn recipe(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Recipe> {
+        name.check(settings)?;
+        let factory = match self.own.get(&name) {
+            Some(own) => Some(own.clone()),
+            None if name.has_weights() => {
+                let networks = self.networks.as_ref().ok_or_else(|| {
+                    let text = format!("processor {:?} needs a network, and there are none here", name.name());
+                    Error::new(ErrorKind::Unsupported, text)
+                })?;
+                let within = |error: Error| error.within(format_args!("processor {:?}", name.name()));
+                Some(networks.load(name, settings).map_err(within)?)
+            }
+            None => None,
+        };
+        Ok(Recipe { name, settings: settings.clone(), factory })
+    }
+}
+
+/// A processor with its settings, and what it needs loaded: never changes, and may be shared.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    name: ProcessorName,
+    settings: Map<String, Value>,
+    /// What starts it; the library's own processors without weights need none.
+    factory: Option<Arc<dyn Factory>>,
+}
+
+impl Recipe {
+    /// Gives the name that was asked for.
+    pub fn name(&self) -> ProcessorName {
+        self.name
+    }
+
+    /// Gives the settings that were asked for.
+    pub fn settings(&self) -> &Map<String, Value> {
+        &self.settings
+    }
+
+    /// Starts a processor, which remembers nothing yet. Loads nothing.
+    pub fn start(&self) -> Box<dyn Preprocessor> {
+        match &self.factory {
+            Some(factory) => factory.start(&self.settings),
+            None => native(self.name, &self.settings),
+        }
+    }
+
+    /// Gives the size, width and height, that the result has where a processor may change it: in `image_postprocessing`.
+    pub fn enlarged(&self, (width, height): (usize, usize)) -> (usize, usize) {
+        let factor = match self.name {
+            ProcessorName::Upscale => UpscaleSettings::read(&self.settings).scale_factor,
+            ProcessorName::RealesrganTrt => REALESRGAN_SCALE,
+            ProcessorName::Blur
+            | ProcessorName::Canny
+            | ProcessorName::Depth
+            | ProcessorName::DepthTensorrt
+            | ProcessorName::External
+            | ProcessorName::Feedback
+            | ProcessorName::Hed
+            | ProcessorName::LatentFeedback
+            | ProcessorName::Lineart
+            | ProcessorName::MediapipePose
+            | ProcessorName::MediapipeSegmentation
+            | ProcessorName::Openpose
+            | ProcessorName::Passthrough
+            | ProcessorName::PoseTensorrt
+            | ProcessorName::Sharpen
+            | ProcessorName::SoftEdge
+            | ProcessorName::StandardLineart
+            | ProcessorName::TemporalNetTensorrt => return (width, height),
+        };
+        enlarged((width, height), factor)
+    }
+
+    /// Tells whether a processor that `other` started can go on as this one: all it needs is to be configured.
+    pub fn continues(&self, other: &Self) -> bool {
+        self.name.plain() == other.name.plain()
+            && match (&self.factory, &other.factory) {
+                (Some(factory), Some(other)) => Arc::ptr_eq(factory, other),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            }
+    }
+}
+
+/// Equal recipes give equal images for equal frames.
+impl PartialEq for Recipe {
+    fn eq(&self, other: &Self) -> bool {
+        self.continues(other) && self.settings == other.settings
+    }
+}
+
+/// Starts one of the library's own processors.
+fn native(name: ProcessorName, settings: &Map<String, Value>) -> Box<dyn Preprocessor> {
+    match name {
+        ProcessorName::Blur => Box::new(Blur::new(settings)),
+        ProcessorName::Canny => Box::new(Canny::new(settings)),
+        ProcessorName::External => Box::new(External::new(settings)),
+        ProcessorName::Feedback => Box::new(Feedback::new(settings)),
+        ProcessorName::LatentFeedback => Box::new(LatentFeedback::new(settings)),
+        ProcessorName::Sharpen => Box::new(Sharpen::new(settings)),
+        ProcessorName::SoftEdge => Box::new(SoftEdge::default()),
+        ProcessorName::StandardLineart => Box::new(StandardLineart::new(settings)),
+        ProcessorName::Upscale => Box::new(Upscale::new(settings)),
+        ProcessorName::Passthrough
+        // Those with weights have a factory.
+        | ProcessorName::Depth
+        | ProcessorName::DepthTensorrt
+        | ProcessorName::Hed
+        | ProcessorName::Lineart
+        | ProcessorName::MediapipePose
+        | ProcessorName::MediapipeSegmentation
+        | ProcessorName::Openpose
+        | ProcessorName::PoseTensorrt
+        | ProcessorName::RealesrganTrt
+        | ProcessorName::TemporalNetTensorrt => Box::new(Passthrough),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(name: &str, value: impl Into<Value>) -> Map<String, Value> {
+        [(name.to_owned(), value.into())].into_iter().collect()
+    }
+
+    #[test]
+    fn every_name_runs_or_is_refused_by_name() {
+        for &name in ProcessorName::ALL {
+            match Registry::new().recipe(name, &Map::new()) {
+                Ok(recipe) => assert!(!name.has_weights() && !format!("{:?}", recipe.start()).is_empty()),
+                Err(error) => {
+                    assert!(name.has_weights());
+                    assert_eq!(error.kind(), ErrorKind::Unsupported);
+                    assert!(error.to_string().contains(name.name()), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn settings_are_checked_and_named() {
+        let refused = Registry::new().recipe(ProcessorName::Canny, &settings("low_threshold", 3000)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidParams);
+        assert_eq!(refused.violations()[0].path, "canny.low_threshold");
+        assert!(Registry::new().recipe(ProcessorName::Canny, &settings("unknown", 3000)).is_ok());
+    }
+
+    #[test]
+    fn a_processor_goes_on_under_other_settings_but_not_under_another_name_or_factory() {
+        #[derive(Debug)]
+        struct Own;
+        impl Factory for Own {
+            fn start(&self, _: &Map<String, Value>) -> Box<dyn Preprocessor> {
+                Box::new(Passthrough)
+            }
+        }
+        let own = Registry::new().with(ProcessorName::Hed, Arc::new(Own));
+        let recipe = |registry: &Registry, name, settings| registry.recipe(name, &settings).unwrap();
+        let hed = recipe(&own, ProcessorName::Hed, Map::new());
+        assert!(hed.continues(&recipe(&own, ProcessorName::Hed, settings("safe", false))));
+        assert!(hed != recipe(&own, ProcessorName::Hed, settings("safe", false)));
+        assert!(hed == recipe(&own, ProcessorName::Hed, Map::new()));
+        let other = Registry::new().with(ProcessorName::Hed, Arc::new(Own));
+        assert!(!hed.continues(&recipe(&other, ProcessorName::Hed, Map::new())));
+        let blur = recipe(&own, ProcessorName::Blur, Map::new());
+        assert!(blur.continues(&recipe(&other, ProcessorName::Blur, settings("blur_intensity", 1.0))));
+        assert!(!blur.continues(&recipe(&own, ProcessorName::Sharpen, Map::new())));
+    }
+}

@@ -1,0 +1,192 @@
+//! Images brought to another size, by the definitions of torch's `interpolate` without aligned corners.
+
+use super::Image;
+
+/// How pixels in between are worked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interpolation {
+    /// The pixel whose place, scaled, is the next lower one.
+    Nearest,
+    /// From two pixels in each direction; nothing is averaged where the image shrinks.
+    Bilinear,
+    /// From four pixels in each direction, by the cubic with -0.75; nothing is averaged where the image shrinks.
+    Bicubic,
+    /// The mean of all pixels that a pixel of the result touches.
+    Area,
+}
+
+/// Brings images to another size, and keeps its tables and memory from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct Resizer {
+    columns: Taps,
+    rows: Taps,
+    /// The image with its rows resized, but not its columns.
+    wide: Vec<f32>,
+}
+
+impl Resizer {
+    /// Makes `output` of `from`, `width` x `height` pixels with the channels of `from`.
+    pub(crate) fn resize(&mut self, how: Interpolation, from: &Image, size: (usize, usize), output: &mut Image) {
+        let (width, height) = size;
+        let channels = from.channels();
+        output.resize(width, height, channels);
+        if (from.width(), from.height()) == size {
+            output.pixels_mut().copy_from_slice(from.pixels());
+            return;
+        }
+        if from.pixels().is_empty() || output.pixels().is_empty() {
+            output.pixels_mut().fill(0.0);
+            return;
+        }
+        self.columns.prepare(how, from.width(), width);
+        self.rows.prepare(how, from.height(), height);
+        let row = width * channels;
+        self.wide.resize(from.height() * row, 0.0);
+        let lines = from.pixels().chunks_exact(from.width() * channels);
+        for (line, wide) in lines.zip(self.wide.chunks_exact_mut(row)) {
+            match channels {
+                3 => self.columns.along::<3>(line, wide),
+                4 => self.columns.along::<4>(line, wide),
+                _ => {
+                    for channel in 0..channels {
+                        self.columns.along_channel(line, wide, channel, channels);
+                    }
+                }
+            }
+        }
+        for (taps, line) in self.rows.each().zip(output.pixels_mut().chunks_exact_mut(row)) {
+            line.fill(0.0);
+            for &(index, weight) in taps {
+                for (to, from) in line.iter_mut().zip(&self.wide[index * row..]) {
+                    *to += weight * from;
+                }
+            }
+        }
+    }
+}
+
+/// What each place of the result is made of, in one direction.
+#[derive(Debug, Default)]
+struct Taps {
+    made_for: Option<(Interpolation, usize, usize)>,
+    /// Where the taps of each place end.
+    ends: Vec<usize>,
+    taps: Vec<(usize, f32)>,
+}
+
+impl Taps {
+    /// Makes the table for `from` places that become `to`, unless it is there.
+    fn prepare(&mut self, how: Interpolation, from: usize, to: usize) {
+        if self.made_for == Some((how, from, to)) {
+            return;
+        }
+        self.made_for = Some((how, from, to));
+        self.ends.clear();
+        self.taps.clear();
+        let scale = from as f32 / to as f32;
+        let last = from - 1;
+        for place in 0..to {
+            match how {
+                Interpolation::Nearest => self.taps.push((((place as f32 * scale) as usize).min(last), 1.0)),
+                Interpolation::Bilinear => {
+                    let source = ((place as f32 + 0.5) * scale - 0.5).max(0.0);
+                    let first = (source as usize).min(last);
+                    let weight = (source - first as f32).clamp(0.0, 1.0);
+                    self.taps.extend([(first, 1.0 - weight), ((first + 1).min(last), weight)]);
+                }
+                Interpolation::Bicubic => {
+                    let source = (place as f32 + 0.5) * scale - 0.5;
+                    let first = source.floor();
+                    for (offset, weight) in (-1..=2).zip(cubic(source - first)) {
+                        let index = (first as isize + offset).clamp(0, last as isize);
+                        self.taps.push((index as usize, weight));
+                    }
+                }
+                Interpolation::Area => self.push_area(place, from, to),
+            }
+            self.ends.push(self.taps.len());
+        }
+    }
+
+    /// The pixels of `from` that `place` touches, alike.
+    fn push_area(&mut self, place: usize, from: usize, to: usize) {
+        let (begin, end) = (place * from / to, ((place + 1) * from).div_ceil(to));
+        let share = 1.0 / (end - begin) as f32;
+        self.taps.extend((begin..end).map(|index| (index, share)));
+    }
+
+    /// The taps of each place, in order.
+    fn each(&self) -> impl Iterator<Item = &[(usize, f32)]> {
+        let mut begin = 0;
+        self.ends.iter().map(move |&end| {
+            let taps = &self.taps[begin..end];
+            begin = end;
+            taps
+        })
+    }
+
+    /// Makes `to` of `from`, pixels with `N` channels.
+    fn along<const N: usize>(&self, from: &[f32], to: &mut [f32]) {
+        let from = from.as_chunks::<N>().0;
+        for (taps, to) in self.each().zip(to.as_chunks_mut::<N>().0) {
+            *to = [0.0; N];
+            for &(index, weight) in taps {
+                for (to, from) in to.iter_mut().zip(&from[index]) {
+                    *to += weight * from;
+                }
+            }
+        }
+    }
+
+    /// Makes one channel of `to`.
+    fn along_channel(&self, from: &[f32], to: &mut [f32], channel: usize, channels: usize) {
+        for (place, taps) in self.each().enumerate() {
+            to[place * channels + channel] =
+                taps.iter().map(|&(index, weight)| weight * from[index * channels + channel]).sum();
+        }
+    }
+}
+
+/// The weights of the four pixels around a place, `t` behind the second one.
+fn cubic(t: f32) -> [f32; 4] {
+    const A: f32 = -0.75;
+    let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
+    let far = |x: f32| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
+    [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Interpolation; 4] =
+        [Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic, Interpolation::Area];
+
+    #[test]
+    fn a_constant_image_stays_constant_at_every_size() {
+        for how in ALL {
+            for channels in [1, 3, 4] {
+                let mut resizer = Resizer::default();
+                let mut output = Image::new();
+                for (from, to) in [((1, 1), (5, 3)), ((7, 5), (3, 11)), ((5, 4), (1, 1)), ((640, 3), (641, 2))] {
+                    let pixels = vec![0.25; from.0 * from.1 * channels];
+                    let image = Image::from_pixels(from.0, from.1, channels, pixels).unwrap();
+                    resizer.resize(how, &image, to, &mut output);
+                    assert_eq!((output.width(), output.height(), output.channels()), (to.0, to.1, channels));
+                    assert!(output.pixels().iter().all(|value| (value - 0.25).abs() < 1e-5), "{how:?} {from:?} {to:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn twice_the_size_and_the_mean_over_the_area_give_the_image_back() {
+        let pixels: Vec<f32> = (0..5 * 4 * 3).map(|i| (i * 7 % 31) as f32 / 31.0).collect();
+        let image = Image::from_pixels(5, 4, 3, pixels).unwrap();
+        let (mut large, mut small) = (Image::new(), Image::new());
+        Resizer::default().resize(Interpolation::Nearest, &image, (10, 8), &mut large);
+        Resizer::default().resize(Interpolation::Area, &large, (5, 4), &mut small);
+        let apart = image.pixels().iter().zip(small.pixels()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-6, "{apart}");
+    }
+}

@@ -1,0 +1,136 @@
+//! `dreamframe models convert`: writes a checkpoint in one file as a diffusers folder.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use dreamframe::load::{Checkpoint, ConvertOptions, ConvertProgress, StoredDtype};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::exit::{Failure, Result};
+use super::interrupt::Interrupt;
+use super::models;
+use super::output::Output;
+use super::verify;
+
+/// Writes a checkpoint in one .safetensors file (Stable Diffusion 1.x, 2.x, XL) as a diffusers folder, and checks the
+/// result as `models verify` does
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "LoRAs, ControlNets and autoencoders are used as they are and need no conversion. Pickled files \
+                        (.ckpt, .pt, .bin) can run code when they are read: convert them to safetensors elsewhere."
+)]
+pub(super) struct Args {
+    /// The checkpoint
+    file: PathBuf,
+    /// The diffusers folder to be
+    folder: PathBuf,
+    /// How numbers are stored [default: as they are in the file]
+    #[arg(long, value_enum, value_name = "NAME")]
+    dtype: Option<DtypeName>,
+    /// Replace a diffusers folder that is there
+    #[arg(long)]
+    force: bool,
+    /// Print JSON lines instead of a bar and a table: events notice, progress (component, bytes, total), done (family,
+    /// path), then one object a component; error
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How numbers are stored.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DtypeName {
+    /// IEEE half
+    F16,
+    /// The upper half of a single
+    Bf16,
+    /// IEEE single
+    F32,
+}
+
+impl From<DtypeName> for StoredDtype {
+    fn from(name: DtypeName) -> Self {
+        match name {
+            DtypeName::F16 => Self::F16,
+            DtypeName::Bf16 => Self::Bf16,
+            DtypeName::F32 => Self::F32,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result {
+    let interrupt = Interrupt::listen()?;
+    let checkpoint = Checkpoint::folder(&args.file)?;
+    // What does not fit its family is told before anything is written.
+    for report in verify::components(&checkpoint) {
+        if let Some(problem) = report.problem {
+            return Err(Failure::from(problem.within(report.name).within(checkpoint.location())));
+        }
+    }
+    let options = ConvertOptions { dtype: args.dtype.map(StoredDtype::from), replace: args.force };
+    let mut output = Output::new();
+    if let Some(notice) = checkpoint.notice() {
+        if args.json {
+            output.line(&json!({"event": "notice", "text": notice}))?;
+        } else {
+            eprintln!("dreamframe: note: {notice}");
+        }
+    }
+    let bar = if args.json { ProgressBar::hidden() } else { bar() };
+    let mut failure = None;
+    let mut last = 0;
+    let flow = checkpoint.convert(&args.folder, options, &mut |progress| {
+        let told = interrupt.check().and_then(|()| {
+            bar.set_length(progress.total);
+            bar.set_position(progress.bytes);
+            if bar.message() != progress.component {
+                bar.set_message(progress.component.to_owned());
+            }
+            if args.json { tell(&mut output, &mut last, progress) } else { Ok(()) }
+        });
+        match told {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    });
+    bar.finish_and_clear();
+    if flow?.is_break() {
+        return Err(failure.unwrap_or(Failure::Interrupted));
+    }
+    finish(args, &mut output)
+}
+
+/// Says what the result is, and whether it is whole.
+fn finish(args: &Args, output: &mut Output) -> Result {
+    let checkpoint = Checkpoint::folder(&args.folder)?;
+    let family = format!("{:?}", verify::family(&checkpoint)?).to_lowercase();
+    let path = checkpoint.location();
+    if args.json {
+        output.line(&json!({"event": "done", "family": family, "path": path}))?;
+    } else {
+        output.text(&format!("{path}: a diffusers folder of the family {family}"))?;
+    }
+    models::report(&checkpoint, args.json)
+}
+
+/// One event for each hundredth of the way.
+fn tell(output: &mut Output, last: &mut u64, progress: ConvertProgress<'_>) -> Result {
+    let ConvertProgress { component, bytes, total } = progress;
+    let part = bytes.saturating_mul(100) / total.max(1);
+    if part == *last {
+        return Ok(());
+    }
+    *last = part;
+    output.line(&json!({"event": "progress", "component": component, "bytes": bytes, "total": total}))
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    let template = "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}";
+    // A template that does not parse would be a bug; the plain bar does as well.
+    if let Ok(style) = ProgressStyle::with_template(template) { bar.with_style(style) } else { bar }
+}

@@ -1,0 +1,93 @@
+//! `models convert`, and checkpoints in one file in `models list` and `verify`, as a shell sees them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use dreamframe_tests::Single;
+use serde_json::Value;
+
+fn models(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
+    command.current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG").env("HF_HUB_CACHE", folder.join("cache"));
+    command.arg("models").args(arguments).output().unwrap()
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    text(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_file_is_listed_checked_converted_and_the_folder_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    Single::of_words("sdxl", 64).write_file(&folder.path().join("model.safetensors"));
+    let listed = lines(&models(folder.path(), &["list", "--models", ".", "--json"]));
+    let file = listed.iter().find(|model| model["id"] == "model").unwrap();
+    assert!(file["from"] == "file" && file["kind"] == "sdxl" && file["bytes"].as_u64() > Some(1 << 16), "{file}");
+    let verified = models(folder.path(), &["verify", "model.safetensors"]);
+    assert!(verified.status.success(), "{}", text(&verified));
+    // Nothing but the first encoder's last layer, which SDXL does not look at.
+    let unused = text(&verified).lines().filter(|line| line.contains("unused:")).map(str::to_owned).collect::<Vec<_>>();
+    assert!(unused.iter().all(|line| line.starts_with("text_encoder: unused: text_model.")), "{unused:?}");
+
+    let converted = models(folder.path(), &["convert", "model.safetensors", "out", "--json"]);
+    assert_eq!(converted.status.code(), Some(0), "{}", words(&converted));
+    let events = lines(&converted);
+    let told = |event: &str| events.iter().filter(|line| line["event"] == event).count();
+    assert!(told("progress") > 10 && told("done") == 1);
+    let done = events.iter().find(|line| line["event"] == "done").unwrap();
+    assert!(done["family"] == "sdxl" && done["path"] == "out", "{done}");
+    let parts: Vec<&str> = events.iter().filter_map(|line| line["component"].as_str()).collect();
+    for component in ["scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae"] {
+        assert!(parts.contains(&component), "{component}");
+        assert!(folder.path().join("out").join(component).is_dir(), "{component}");
+    }
+    assert!(events.iter().all(|line| line["problem"].is_null()));
+
+    let again = models(folder.path(), &["convert", "model.safetensors", "out"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(words(&again).contains("out is already there"), "{}", words(&again));
+    let forced = models(folder.path(), &["convert", "model.safetensors", "out", "--force", "--dtype", "bf16"]);
+    assert!(forced.status.success() && text(&forced).contains("of the family sdxl"), "{}", words(&forced));
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn what_cannot_be_converted_is_told_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("old.ckpt"), b"PK\x03\x04").unwrap();
+    let mut single = Single::of_words("sd15", 64);
+    single.file.remove("model.diffusion_model.middle_block.0.in_layers.0.bias");
+    single.write_file(&folder.path().join("broken.safetensors"));
+    for (name, part) in [
+        ("old.ckpt", "convert it to safetensors"),
+        ("broken.safetensors", "mid_block.resnets.0.norm1.bias"),
+        ("missing.safetensors", "missing.safetensors"),
+        ("demo", "demo"),
+    ] {
+        let refused = models(folder.path(), &["convert", name, "out", "--json"]);
+        assert_eq!(refused.status.code(), Some(1), "{name}");
+        assert!(words(&refused).contains(part), "{name}: {}", words(&refused));
+        assert_eq!(lines(&refused).last().unwrap()["event"], "error");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn what_no_tensor_tells_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    Single::of_words("sd21", 64).write_file(&folder.path().join("model.safetensors"));
+    let converted = models(folder.path(), &["convert", "model.safetensors", "out"]);
+    assert!(converted.status.success() && words(&converted).contains("v_prediction"), "{}", words(&converted));
+    let converted = models(folder.path(), &["convert", "model.safetensors", "other", "--json"]);
+    assert_eq!(lines(&converted)[0]["event"], "notice");
+}

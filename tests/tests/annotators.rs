@@ -1,0 +1,137 @@
+//! Processors that are networks against torch, on every executor: at most 2e-3 of a colour apart, which leaves room for
+//! a map that is stretched to its range, and 0.1 where values are kept in bf16.
+
+use std::sync::Arc;
+
+use dreamframe::exec::{Dtype, Executor};
+use dreamframe::load::ModelSource;
+use dreamframe::params::ProcessorName;
+use dreamframe::preprocess::networks::ModelNetworks;
+use dreamframe::preprocess::{Context, Image, Registry};
+use dreamframe::{Error, ErrorKind};
+use dreamframe_tests::{Golden, executors};
+use serde_json::{Value, json};
+
+fn folder(part: &str) -> String {
+    format!("{}/golden/annotators/{part}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn image(golden: &Golden, name: &str) -> Image {
+    let &[height, width, channels] = golden.shape(name) else { panic!("{name} is no picture") };
+    Image::from_pixels(width, height, channels, golden.numbers(name)).unwrap()
+}
+
+fn registry(source: ModelSource, executor: Arc<dyn Executor>, size: (usize, usize)) -> Registry {
+    Registry::new().with_networks(Arc::new(ModelNetworks::new(source, executor))).sized(size)
+}
+
+/// What the processor `name` makes of `picture` on one executor.
+fn run(
+    source: ModelSource,
+    executor: &Arc<dyn Executor>,
+    name: ProcessorName,
+    settings: &Value,
+    picture: &Image,
+) -> Result<Image, Error> {
+    let size = (picture.width(), picture.height());
+    let recipe = registry(source, executor.clone(), size).recipe(name, settings.as_object().unwrap())?;
+    let (mut processor, mut output) = (recipe.start(), Image::new());
+    // The second time over memory that is not new.
+    for _ in 0..2 {
+        processor.run(picture, &Context { previous: None, size }, &mut output)?;
+    }
+    Ok(output)
+}
+
+fn all() -> Vec<(String, Arc<dyn Executor>)> {
+    executors().into_iter().map(|(name, executor)| (name, Arc::from(executor))).collect()
+}
+
+/// Checks a processor against the golden `expected`, a map or a picture, on every executor.
+fn check(name: ProcessorName, settings: Value, picture: &str, expected: &str) {
+    let golden = Golden::folder(folder(""));
+    let (picture, expected) = (image(&golden, picture), image(&golden, expected));
+    for (which, executor) in all() {
+        let source = ModelSource::folder(folder("models"));
+        let found = run(source, &executor, name, &settings, &picture).unwrap();
+        assert_eq!((found.width(), found.height(), found.channels()), (expected.width(), expected.height(), 3));
+        let of = |i: usize| expected.pixels()[if expected.channels() == 1 { i / 3 } else { i }];
+        let apart = found.pixels().iter().enumerate().map(|(i, x)| (x - of(i)).abs());
+        let (worst, bound) = (apart.fold(0.0, f32::max), if executor.dtype() == Dtype::F32 { 2e-3 } else { 0.1 });
+        assert!(worst <= bound, "{name} on {which}: {worst} apart");
+    }
+}
+
+#[test]
+fn soft_edges_are_those_of_hed_where_its_weights_are() {
+    check(ProcessorName::Hed, json!({}), "hed.picture", "hed.map");
+}
+
+#[test]
+fn lines_are_coarse_or_fine() {
+    check(ProcessorName::Lineart, json!({"detect_resolution": 32}), "lineart.picture", "lineart.coarse");
+    check(ProcessorName::Lineart, json!({"detect_resolution": 32, "coarse": false}), "lineart.picture", "lineart.fine");
+}
+
+#[test]
+fn depth_is_the_same_from_both_layouts_of_its_weights() {
+    let settings = json!({"detect_resolution": 28});
+    check(ProcessorName::Depth, settings.clone(), "depth.picture", "depth.map");
+    check(ProcessorName::DepthTensorrt, settings, "depth.picture", "depth.map");
+    let authors = json!({"model": "authors/depth", "detect_resolution": 28});
+    check(ProcessorName::Depth, authors, "depth.picture", "depth.map");
+}
+
+#[test]
+fn pictures_are_enlarged_twofold() {
+    check(ProcessorName::RealesrganTrt, json!({}), "upscaler.picture", "upscaler.enlarged");
+}
+
+#[test]
+fn soft_edges_need_no_file() {
+    let golden = Golden::folder(folder(""));
+    let (picture, expected) = (image(&golden, "edges.picture"), golden.numbers("edges.map"));
+    for (which, executor) in all() {
+        let found = run(ModelSource::Demo, &executor, ProcessorName::Hed, &json!({}), &picture).unwrap();
+        let apart = found.pixels().iter().step_by(3).zip(&expected).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(apart <= if executor.dtype() == Dtype::F32 { 2e-3 } else { 0.1 }, "{which}: {apart}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_told_with_where_it_was_looked_for() {
+    let picture = Image::from_pixels(16, 16, 3, vec![0.5; 16 * 16 * 3]).unwrap();
+    let (_, executor) = all().swap_remove(0);
+    let refused = |source: ModelSource, name: ProcessorName, settings: Value| {
+        let error = run(source, &executor, name, &settings, &picture).unwrap_err();
+        (error.kind(), error.to_string())
+    };
+    for (name, settings, kind, words) in [
+        (ProcessorName::Lineart, json!({}), ErrorKind::NotFound, "lllyasviel/Annotators/sk_model2.safetensors"),
+        (ProcessorName::Lineart, json!({"anime_style": true}), ErrorKind::Unsupported, "anime_style"),
+        (ProcessorName::Depth, json!({}), ErrorKind::NotFound, "depth-anything/Depth-Anything-V2-Small-hf"),
+        (ProcessorName::Depth, json!({"model": "my/own"}), ErrorKind::NotFound, "my/own"),
+        (ProcessorName::Depth, json!({"model": "../x"}), ErrorKind::InvalidArgument, "not a model id"),
+        (ProcessorName::RealesrganTrt, json!({}), ErrorKind::NotFound, "RealESRGAN_x2plus.safetensors"),
+        (ProcessorName::MediapipeSegmentation, json!({}), ErrorKind::Unsupported, "person masks"),
+    ] {
+        let (found, text) = refused(ModelSource::Demo, name, settings);
+        assert_eq!(found, kind, "{text}");
+        assert!(text.contains(words) && text.contains(name.name()), "{text}");
+    }
+    // A file of another network.
+    let wrong = json!({"model": "xinntao/Real-ESRGAN"});
+    let (kind, text) = refused(ModelSource::folder(folder("models")), ProcessorName::Depth, wrong);
+    assert_eq!(kind, ErrorKind::NotFound, "{text}");
+}
+
+#[test]
+fn a_network_is_loaded_once_for_all_that_use_it() {
+    let (_, executor) = all().swap_remove(0);
+    let networks = Arc::new(ModelNetworks::new(ModelSource::folder(folder("models")), executor));
+    let registry = |size| Registry::new().with_networks(networks.clone()).sized(size);
+    let settings = json!({"detect_resolution": 32});
+    let recipe = |size| registry(size).recipe(ProcessorName::Lineart, settings.as_object().unwrap()).unwrap();
+    let (one, same, other) = (recipe((32, 32)), recipe((32, 32)), recipe((64, 32)));
+    assert!(one.continues(&same) && !one.continues(&other));
+}

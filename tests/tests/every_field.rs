@@ -1,0 +1,151 @@
+//! Every parameter changes mid-stream: at the cost that its row declares, without a frame lost, and counts from the first
+//! frame after it was applied. A value that is not allowed changes nothing.
+
+use std::time::{Duration, Instant};
+
+use dreamframe::params::{Allowed, Cost, FIELDS, Field, ParamsPatch};
+use dreamframe::{ErrorKind, FrameView, Outcome, Picture, PixelFormat, SessionHandle, SessionOptions};
+use dreamframe_tests::frames::moving_disc;
+use dreamframe_tests::kit::{Kit, SIDE};
+use serde_json::{Value, json};
+
+/// How long anything may take before the test fails.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// The picture that comes out with a new frame.
+fn picture(handle: &SessionHandle, index: usize) -> Picture {
+    let pixels = moving_disc(index % 8, SIDE, SIDE);
+    let id = handle.submit(&FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap()).unwrap();
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let picture = handle.wait(deadline.saturating_duration_since(Instant::now())).expect("a picture in time");
+        if picture.id == id {
+            return picture;
+        }
+    }
+}
+
+/// The value at the path of a field; of lists, the first item's.
+fn at<'a>(root: &'a mut Value, path: &str) -> &'a mut Value {
+    let pointer = format!("/{}", path.replace("[]", "/0").replace('.', "/"));
+    root.pointer_mut(&pointer).unwrap_or_else(|| panic!("{path}"))
+}
+
+/// A patch of the root field that `path` is in.
+fn patch(root: &Value, path: &str) -> Value {
+    let name = path.split(['.', '[']).next().unwrap();
+    json!({ name: root[name] })
+}
+
+/// Another value for a field.
+#[allow(clippy::wildcard_enum_match_arm, reason = "kinds of values that a field may have are many, and few need care")]
+fn another(field: &Field, old: &Value) -> Value {
+    match (field.path, &field.allowed) {
+        ("model_id", _) => "second-demo".into(),
+        ("width" | "height", _) => 96.into(),
+        ("t_index_list", _) => json!([38, 43, 47]),
+        ("num_inference_steps", _) => 60.into(),
+        ("lora_dict", _) => json!({"lora-a": 0.25, "lora-b": 1.0}),
+        ("ip_adapter_style_image_url", _) => Kit::other_style().into(),
+        ("controlnets", _) => json!([old[0], {"model_id": "net-c"}]),
+        ("controlnets[].model_id", _) => "net-c".into(),
+        ("controlnets[].preprocessor" | "image_preprocessing.processors[].type", _) => "soft_edge".into(),
+        ("image_postprocessing.processors[].type", _) => "blur".into(),
+        // The only processor of latents: what can change is whether there is another one.
+        ("latent_preprocessing.processors[].type" | "latent_postprocessing.processors[].type", _) => old.clone(),
+        ("controlnets[].preprocessor_params", _) => json!({"low_threshold": 70}),
+        ("controlnets[].conditioning_channels", _) => 3.into(),
+        ("image_preprocessing.processors[].params", _) => json!({"blur_intensity": 1.5}),
+        ("image_postprocessing.processors[].params", _) => json!({"sharpen_intensity": 0.9}),
+        (_, Allowed::Items { .. }) => json!([old[0], old[0]]),
+        (_, Allowed::Settings) => json!({"feedback_strength": 0.3}),
+        (_, Allowed::Flag) => (!old.as_bool().unwrap()).into(),
+        (_, Allowed::Integer { max, .. }) => {
+            (old.as_u64().map_or(1, |old| if old < *max { old + 1 } else { old - 1 })).into()
+        }
+        (_, Allowed::Number { max, .. }) => {
+            // On the same side of 1, where a guidance scale changes what it costs.
+            let old = old.as_f64().unwrap();
+            (if old + 0.05 <= *max { old + 0.05 } else { old - 0.05 }).into()
+        }
+        (_, Allowed::Choice(names)) => (*names.iter().find(|name| **name != old.as_str().unwrap()).unwrap()).into(),
+        (_, Allowed::Weighted(inner)) => match **inner {
+            Allowed::Text { .. } => "a red brick wall".into(),
+            _ => 12345.into(),
+        },
+        (_, Allowed::Text { .. } | Allowed::Nullable(_)) => "another/one".into(),
+        (_, Allowed::List { .. } | Allowed::Named { .. }) => unreachable!("{} has a value of its own", field.path),
+        (_, _) => unreachable!("{} is of a new kind", field.path),
+    }
+}
+
+/// A value that no field like this takes.
+#[allow(clippy::wildcard_enum_match_arm, reason = "kinds of values that a field may have are many, and few need care")]
+fn forbidden(field: &Field) -> Value {
+    match field.allowed {
+        Allowed::Integer { max, .. } => (max + 1).into(),
+        Allowed::Number { max, .. } => (max + 1.0).into(),
+        Allowed::Choice(_) => "no such name".into(),
+        _ => json!({"x": {"y": []}}),
+    }
+}
+
+#[test]
+fn every_field_changes_while_frames_go_on() {
+    let kit = Kit::new(env!("CARGO_TARGET_TMPDIR"), "every-field");
+    let base = Kit::params();
+    let session = kit.engine(base.clone(), |_| ()).unwrap().start(SessionOptions::default()).unwrap();
+    let handle = session.handle();
+    let mut frames = 0;
+    let mut next = |handle: &SessionHandle| {
+        frames += 1;
+        picture(handle, frames)
+    };
+    // Applies a patch with frames going on all the while; gives what it cost.
+    let mut apply = |handle: &SessionHandle, patch: &Value| -> Option<Cost> {
+        let ticket = handle.update(&ParamsPatch::from_json(&patch.to_string()).unwrap()).unwrap();
+        let deadline = Instant::now() + LIMIT;
+        while handle.active_version() < ticket.version {
+            assert!(next(handle).version <= ticket.version && Instant::now() < deadline, "{patch}");
+            if let Ok(Outcome::Rejected(error)) = handle.wait_for(&ticket, Duration::ZERO) {
+                panic!("{patch}: {error}");
+            }
+        }
+        assert_eq!(next(handle).version, ticket.version, "{patch} counts from the first frame on");
+        ticket.cost
+    };
+    for field in FIELDS {
+        let mut wanted = base.to_value();
+        let place = at(&mut wanted, field.path);
+        let old = place.clone();
+        *place = another(field, &old);
+        if *place != old {
+            let cost = apply(&handle, &patch(&wanted, field.path));
+            assert_eq!(cost, Some(field.cost), "{}: {old} to {}", field.path, at(&mut wanted, field.path));
+            let mut now = handle.params().to_value();
+            assert_eq!(at(&mut now, field.path), at(&mut wanted, field.path), "{}", field.path);
+        }
+
+        let (before, version) = (handle.params(), handle.active_version());
+        *at(&mut wanted, field.path) = forbidden(field);
+        let bad = patch(&wanted, field.path).to_string();
+        let refused = ParamsPatch::from_json(&bad).and_then(|patch| handle.update(&patch)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidParams, "{}: {refused}", field.path);
+        let name = field.path.rsplit('.').next().unwrap().trim_end_matches("[]");
+        assert!(refused.to_string().contains(name), "{}: {refused}", field.path);
+        assert_eq!((handle.params(), handle.active_version()), (before, version));
+
+        // Back again, with whatever came along.
+        let now = handle.params().to_value();
+        let back: serde_json::Map<String, Value> = base.to_value().as_object().unwrap().clone();
+        let back: serde_json::Map<String, Value> =
+            back.into_iter().filter(|(name, value)| now[name] != *value).collect();
+        if !back.is_empty() {
+            apply(&handle, &Value::Object(back));
+        }
+        assert_eq!(handle.params(), base, "{}", field.path);
+    }
+    let stats = handle.stats();
+    assert_eq!((stats.failed.total, stats.dropped.total), (0, 0));
+    assert_eq!(stats.submitted.total, stats.computed.total + stats.passed.total + stats.skipped.total);
+}
