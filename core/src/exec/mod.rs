@@ -28,7 +28,7 @@ pub enum Dtype {
     F32,
     /// The upper 16 bits of `F32`; sums and statistics stay `F32`.
     Bf16,
-    /// Layers that weights have [byte scales](Weights::byte_scales) for in 8 bits, the rest in `Bf16`.
+    /// Layers that weights have byte scales for in 8 bits, the rest in `Bf16`.
     Int8,
 }
 
