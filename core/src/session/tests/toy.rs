@@ -118,7 +118,7 @@ impl Bench for ToyBench {
 #[derive(Debug)]
 enum Active {
     Ready(Arc<Pipeline>),
-    Released(StreamDiffusionParams),
+    Released(Box<StreamDiffusionParams>),
 }
 
 #[derive(Debug)]
@@ -213,6 +213,6 @@ impl Machine for Toy {
     }
 
     fn release(&mut self) {
-        self.active = Active::Released(self.params().clone());
+        self.active = Active::Released(Box::new(self.params().clone()));
     }
 }
