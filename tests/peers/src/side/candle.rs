@@ -13,7 +13,7 @@ use dreamframe::net::{Shape, WeightSource};
 
 use super::{Warm, ours};
 use crate::Result;
-use crate::case::{Case, TOKENS};
+use crate::case::Case;
 
 /// Width of a text's states.
 const TEXT: usize = 1024;
@@ -64,12 +64,12 @@ impl Candle {
         let [program] = programs.as_slice() else { return Err("candle has a UNet alone".into()) };
         let side = case.size / 8;
         let sample = ours::input("sample", Shape::new(1, side, side, 4))?;
-        let text = ours::input("encoder_hidden_states", Shape::tokens(1, TOKENS, TEXT))?;
+        let text = ours::input("encoder_hidden_states", Shape::tokens(1, TEXT_TOKENS, TEXT))?;
         let sample = Tensor::from_vec(sample, (1, side, side, 4), &Device::Cpu)?;
         Ok(Self {
             unet: unet(Shared(Arc::new(ours::weights(program))))?,
             sample: sample.permute((0, 3, 1, 2))?.contiguous()?,
-            text: Tensor::from_vec(text, (1, TOKENS, TEXT), &Device::Cpu)?,
+            text: Tensor::from_vec(text, (1, TEXT_TOKENS, TEXT), &Device::Cpu)?,
             output: None,
         })
     }

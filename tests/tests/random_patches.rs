@@ -1,0 +1,165 @@
+//! Patches at random, valid and not, while frames flow: nothing stops, nothing is lost, memory stays flat, and what is left
+//! is what the parameters say.
+//!
+//! `DREAMFRAME_PATCHES` says how many (few, if not told: a test has to end).
+
+use std::time::{Duration, Instant};
+
+use dreamframe::{FrameView, ParamsPatch, PixelFormat, SessionHandle, SessionOptions, Ticket};
+use dreamframe_tests::frames::{moving_disc, pictures};
+use dreamframe_tests::kit::{Kit, SIDE};
+use serde_json::{Value, json};
+
+/// How long anything may take before the test fails.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Patches between two frames.
+const BURST: usize = 4;
+
+/// A sequence that looks random and is the same every time.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+
+    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len())]
+    }
+
+    fn unit(&mut self) -> f64 {
+        self.below(1001) as f64 / 1000.0
+    }
+}
+
+/// A patch of one or two fields; some are refused at once, some when they are made.
+fn patch(draw: &mut Draw) -> Value {
+    let mut patch = json!({});
+    for _ in 0..1 + draw.below(2) {
+        let (name, value) = change(draw);
+        patch[name] = value;
+    }
+    patch
+}
+
+fn change(draw: &mut Draw) -> (&'static str, Value) {
+    match draw.below(24) {
+        0 => ("prompt", json!(draw.of(&["a mosaic", "moonlit night", "a photo", ""]))),
+        1 => ("prompt", json!([[draw.of(&["snow", "fog"]), draw.unit() + 0.1], ["a mosaic", draw.unit()]])),
+        2 => ("guidance_scale", json!(draw.unit() * 3.0)),
+        3 => ("delta", json!(draw.unit() * 2.0)),
+        4 => ("t_index_list", draw.of(&[json!([45]), json!([41, 46]), json!([38, 43, 47]), json!([50])]).clone()),
+        5 => ("seed", json!(draw.below(1000))),
+        6 => ("controlnets", nets(draw)),
+        7 => (
+            "lora_dict",
+            draw.of(&[json!({}), json!({"lora-a": 0.5}), json!({"lora-a": 1, "lora-b": -0.5}), json!({"none": 1})])
+                .clone(),
+        ),
+        8 => ("ip_adapter", json!({"enabled": draw.below(2) == 0, "scale": draw.unit()})),
+        9 => ("ip_adapter", json!({"weight_type": draw.of(&["linear", "ease in", "style transfer", "none such"])})),
+        10 => ("cached_attention", json!({"enabled": draw.below(2) == 0, "max_frames": 1 + draw.below(5)})),
+        11 => ("image_preprocessing", chain(draw, &["blur", "canny", "feedback", "sharpen", "depth"])),
+        12 => ("image_postprocessing", chain(draw, &["blur", "soft_edge", "sharpen", "passthrough"])),
+        13 => ("latent_preprocessing", chain(draw, &["latent_feedback"])),
+        14 => ("latent_postprocessing", chain(draw, &["latent_feedback", "blur"])),
+        15 => ("width", json!(draw.of(&[64, 96, 65, 128]))),
+        16 => ("model_id", json!(draw.of(&["first-demo", "second-demo", "third"]))),
+        17 => ("use_denoising_batch", json!(draw.below(2) == 0)),
+        18 => ("do_add_noise", json!(draw.below(2) == 0)),
+        19 => ("skip_diffusion", json!(draw.below(4) == 0)),
+        20 => ("use_safety_checker", json!(draw.below(2) == 0)),
+        21 => ("enable_similar_image_filter", json!(draw.below(2) == 0)),
+        22 => ("num_inference_steps", json!(draw.of(&[50, 30, 60, 0, 101]))),
+        _ => (*draw.of(&["negative_prompt", "no_such_field", "acceleration"]), json!("tensorrt")),
+    }
+}
+
+fn nets(draw: &mut Draw) -> Value {
+    let mut list = Vec::new();
+    for id in ["net-a", "net-b", "net-c", "net-none"] {
+        if draw.below(3) == 0 {
+            let preprocessor = draw.of(&[Value::Null, json!("canny"), json!("soft_edge")]).clone();
+            let scale = *draw.of(&[0.0, 0.3, 1.0, 1.5]);
+            list.push(json!({"model_id": id, "preprocessor": preprocessor, "conditioning_scale": scale}));
+        }
+    }
+    if draw.below(2) == 0 {
+        list.reverse();
+    }
+    Value::Array(list)
+}
+
+fn chain(draw: &mut Draw, kinds: &[&str]) -> Value {
+    let count = draw.below(3);
+    let processors: Vec<Value> =
+        (0..count).map(|_| json!({"type": draw.of(kinds), "enabled": draw.below(4) != 0})).collect();
+    json!({ "processors": processors })
+}
+
+/// Hands a frame over and waits for its picture.
+fn frame(handle: &SessionHandle, index: usize) {
+    let pixels = moving_disc(index % 8, SIDE, SIDE);
+    let id = handle.submit(&FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap()).unwrap();
+    let deadline = Instant::now() + LIMIT;
+    while handle.wait(deadline.saturating_duration_since(Instant::now())).expect("a picture in time").id != id {}
+}
+
+fn settle(handle: &SessionHandle, tickets: &mut Vec<Ticket>) {
+    for ticket in tickets.drain(..) {
+        handle.wait_for(&ticket, LIMIT).unwrap_or_else(|error| panic!("{error}: {:?}", ticket.changes));
+    }
+}
+
+#[test]
+fn patches_at_random_never_stop_the_picture_and_leave_what_the_parameters_say() {
+    let count = std::env::var("DREAMFRAME_PATCHES").ok().map_or(400, |count| count.parse().expect("a number"));
+    let kit = Kit::new(env!("CARGO_TARGET_TMPDIR"), "random-patches");
+    let session = kit.engine(Kit::params(), |_| ()).unwrap().start(SessionOptions::default()).unwrap();
+    let handle = session.handle();
+    let (mut draw, mut tickets, mut refused) = (Draw(7), Vec::new(), 0);
+    let mut resident = None;
+    for index in 0..count {
+        let patch = patch(&mut draw).to_string();
+        match ParamsPatch::from_json(&patch).and_then(|patch| handle.update(&patch)) {
+            Ok(ticket) => tickets.push(ticket),
+            Err(_) => refused += 1,
+        }
+        if index % BURST == 0 {
+            frame(&handle, index);
+        }
+        if index % 100 == 99 {
+            settle(&handle, &mut tickets);
+        }
+        if index == count / 2 {
+            resident = resident_mib();
+        }
+    }
+    settle(&handle, &mut tickets);
+    assert!(0 < refused && refused < count, "{refused} of {count} were refused at once");
+    if let (Some(half), Some(end)) = (resident, resident_mib()) {
+        assert!(end < half * 1.25 + 64.0, "resident memory rose from {half:.0} to {end:.0} MiB");
+    }
+    let stats = handle.stats();
+    assert_eq!((stats.failed.total, stats.dropped.total), (0, 0));
+
+    // Another model makes everything anew that frames leave behind; then only the parameters count.
+    let other = if handle.params().model_id == "first-demo" { "second-demo" } else { "first-demo" };
+    let last = json!({"model_id": other, "enable_similar_image_filter": false, "skip_diffusion": false, "seed": 5});
+    let ticket = handle.update(&ParamsPatch::from_json(&last.to_string()).unwrap()).unwrap();
+    settle(&handle, &mut vec![ticket]);
+    let mut engine = session.stop(LIMIT).unwrap();
+    let mut fresh = kit.engine(engine.params().clone(), |_| ()).unwrap();
+    let (ours, theirs) = (pictures(&mut engine, 6), pictures(&mut fresh, 6));
+    for (index, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        assert!(ours == theirs, "picture {index} differs from a fresh engine's: {}", engine.params().to_json());
+    }
+}
+
+/// The memory that this process has, in MiB.
+fn resident_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)
+}
