@@ -9,6 +9,7 @@ use candle_transformers::models::stable_diffusion::unet_2d::{
     BlockConfig, UNet2DConditionModel, UNet2DConditionModelConfig,
 };
 use dreamframe::load::RandomWeights;
+use dreamframe::models::TEXT_TOKENS;
 use dreamframe::net::{Shape, WeightSource};
 
 use super::{Warm, ours};
