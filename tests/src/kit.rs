@@ -48,7 +48,7 @@ impl Kit {
         for model in ["first-demo", "second-demo"] {
             copy(Path::new(DEMO), &folder.path().join(model));
         }
-        for (seed, name) in ["net-a", "net-b", "net-c"].into_iter().enumerate() {
+        for (seed, name) in ["net-a", "net-b", "net-c", "net-d", "net-e"].into_iter().enumerate() {
             folder.controlnet(name, seed as u64);
         }
         for (seed, name) in ["lora-a", "lora-b"].into_iter().enumerate() {

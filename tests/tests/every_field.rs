@@ -47,7 +47,11 @@ fn another(field: &Field, old: &Value) -> Value {
         ("num_inference_steps", _) => 60.into(),
         ("lora_dict", _) => json!({"lora-a": 0.25, "lora-b": 1.0}),
         ("ip_adapter_style_image_url", _) => Kit::other_style().into(),
-        ("controlnets", _) => json!([old[0], {"model_id": "net-c"}]),
+        ("controlnets", _) => {
+            let mut another = old[1].clone();
+            another["model_id"] = "net-c".into();
+            json!([old[0], another])
+        }
         ("controlnets[].model_id", _) => "net-c".into(),
         ("controlnets[].preprocessor" | "image_preprocessing.processors[].type", _) => "soft_edge".into(),
         ("image_postprocessing.processors[].type", _) => "blur".into(),

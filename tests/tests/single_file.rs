@@ -214,7 +214,7 @@ fn a_file_is_found_by_its_path_its_folder_and_its_name() {
     assert!(!found(folder.path(), "org/my-model").contains("is not looked for"));
     let error = ModelSource::folder(folder.path()).base(&id("org/other")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.to_string().contains(&folder.path().join("other.safetensors").display().to_string()), "{error}");
+    assert!(error.to_string().contains("other.safetensors"), "{error}");
     fs::copy(&file, folder.path().join("second.safetensors")).unwrap();
     let error = Checkpoint::folder(folder.path()).unwrap_err();
     assert!(error.to_string().contains("holds 2 checkpoints in single files, name one of them"), "{error}");

@@ -11,6 +11,7 @@ mod checks;
 mod codec;
 mod conditioning;
 mod control;
+mod facts;
 mod frame;
 mod ip_adapter;
 #[cfg(all(test, feature = "demo-model"))]
@@ -328,68 +329,6 @@ impl Engine {
         })?;
         let pieces = &self.snapshot()?.0.pieces;
         bytes::calibrate(pieces.models(), &pieces.weights().unet, observer, self.next_id as usize)
-    }
-
-    /// The parameters in use.
-    pub fn params(&self) -> &StreamDiffusionParams {
-        match &self.active {
-            Active::Ready(pipeline) => &pipeline.params,
-            Active::Released(params) => params,
-        }
-    }
-
-    /// What was fixed when the engine was built.
-    pub fn options(&self) -> &EngineOptions {
-        &self.workshop.options
-    }
-
-    /// What was accepted at the start and means something else here.
-    pub fn notices(&self) -> &[Notice] {
-        &self.notices
-    }
-
-    /// The size of pictures in pixels: width, height. It is that of the parameters, times what processors of
-    /// `image_postprocessing` enlarge pictures by.
-    pub fn size(&self) -> (u32, u32) {
-        // No side is longer than a frame's may be.
-        (self.buffers.result.width() as u32, self.buffers.result.height() as u32)
-    }
-
-    /// How many frames later than its frame a picture leaves.
-    pub fn delay(&self) -> usize {
-        self.stream.delay()
-    }
-
-    /// UNet rows that one frame costs; 0 for an engine that [was released](Self::release).
-    pub fn evaluations_per_frame(&self) -> usize {
-        self.pieces().map_or(0, |pieces| pieces.unet().evaluations())
-    }
-
-    /// Counts what frames took, since the engine was built.
-    pub fn work(&self) -> Work {
-        self.work
-    }
-
-    /// The base model in use: where it was found; empty for an engine that [was released](Self::release).
-    pub fn model(&self) -> &str {
-        self.pieces().map_or("", |pieces| &pieces.models().location)
-    }
-
-    fn pieces(&self) -> Option<&pipeline::Pieces> {
-        match &self.active {
-            Active::Ready(pipeline) => Some(&pipeline.pieces),
-            Active::Released(_) => None,
-        }
-    }
-
-    /// What runs the networks and what it uses of this machine, in words.
-    pub fn device(&self) -> String {
-        self.workshop.executor.describe()
-    }
-
-    /// How many threads work on a frame.
-    pub fn threads(&self) -> usize {
-        self.workshop.executor.threads()
     }
 }
 
