@@ -209,12 +209,18 @@ fn a_file_is_found_by_its_path_its_folder_and_its_name() {
     // What lies there may also be another model's LoRA: the embedded one does not look at it.
     let found_demo = ModelSource::folder(folder.path()).base(&id("demo")).unwrap();
     assert_eq!(found_demo.checkpoint.location(), "demo");
+    let other = tempfile::tempdir().unwrap();
+    let mut lora = small("sd21");
+    rename(&mut lora, "model.diffusion_model.", "lora_unet_");
+    lora.write_file(&other.path().join("style.safetensors"));
+    let error = ModelSource::folder(other.path()).base(&id("org/other")).unwrap_err();
+    assert!(error.to_string().contains("style.safetensors: is a LoRA"), "{error}");
     // Beside other models, it goes by its name.
     fs::create_dir(folder.path().join("another")).unwrap();
     assert!(!found(folder.path(), "org/my-model").contains("is not looked for"));
     let error = ModelSource::folder(folder.path()).base(&id("org/other")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(error.to_string().contains("other.safetensors"), "{error}");
+    assert!(error.to_string().contains(&folder.path().join("org/other.safetensors").display().to_string()), "{error}");
     fs::copy(&file, folder.path().join("second.safetensors")).unwrap();
     let error = Checkpoint::folder(folder.path()).unwrap_err();
     assert!(error.to_string().contains("holds 2 checkpoints in single files, name one of them"), "{error}");
