@@ -267,6 +267,16 @@ impl RandomText {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "demo-model")]
+    #[test]
+    fn a_text_is_encoded_once() {
+        let engine = super::super::Engine::builder().build().unwrap();
+        let text = &engine.pieces().unwrap().models().text;
+        let first = text.encode("a red brick wall").unwrap();
+        text.encode("another").unwrap();
+        assert!(Arc::ptr_eq(&first, &text.encode("a red brick wall").unwrap()));
+    }
+
     #[test]
     fn states_of_two_encoders_stand_side_by_side_in_each_token() {
         let part = |value: f32, width: usize, pooled: f32| Encoding {
