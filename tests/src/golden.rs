@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dreamframe::exec::{Dtype, Executor};
 use dreamframe::net::Weights;
 
 use crate::Tensors;
@@ -87,6 +88,23 @@ impl Golden {
 
 fn golden_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// Checks what a network gave on `executor`: at most 1e-4 of the largest number apart, which is what `f32` leaves after
+/// sums in another order. Where values are kept in bf16, at most 4e-2 by the mean square: torch's own bf16 is up to 3.8e-2
+/// off on the same checkpoints, whose few channels average little out.
+///
+/// # Panics
+///
+/// Where it is further apart; as [`relative_error`].
+#[track_caller]
+pub fn assert_close(executor: &dyn Executor, what: &str, got: &[f32], expected: &[f32]) {
+    let (error, bound) = if executor.dtype() == Dtype::F32 {
+        (relative_error(got, expected), 1e-4)
+    } else {
+        (mean_error(got, expected), 4e-2)
+    };
+    assert!(error <= bound, "{what}: error {error:e}");
 }
 
 /// The largest difference, relative to the largest number expected.

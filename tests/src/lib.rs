@@ -1,5 +1,6 @@
 //! What the tests of this crate share: where their data lies, and how numbers are compared.
 
+pub mod adapters;
 pub mod controlnets;
 pub mod frames;
 pub mod kit;
@@ -11,7 +12,7 @@ mod single;
 mod tensors;
 
 pub use bytes::Bytes;
-pub use golden::{Golden, mean_error, relative_error};
+pub use golden::{Golden, assert_close, mean_error, relative_error};
 pub use networks::{executors, run, run_unet, run_unet_over};
 pub use single::{File, Single, Stored};
 pub use tensors::Tensors;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use dreamframe::exec::{Arena, Dtype, Executor, Past};
+use dreamframe::exec::{Arena, Executor, Past};
 use dreamframe::models::{UnetConfig, UnetShape, timestep_embedding, unet_program};
-use dreamframe_tests::{Golden, executors, mean_error, relative_error};
+use dreamframe_tests::{Golden, assert_close, executors, relative_error};
 
 /// Frames that are kept, every how many are, rows: as the script that made the golden has them.
 const CASES: [[usize; 3]; 7] = [[1, 1, 2], [1, 2, 3], [2, 1, 3], [2, 2, 1], [3, 1, 1], [3, 2, 2], [3, 1, 3]];
@@ -51,12 +51,8 @@ fn a_unet_that_looks_back_predicts_what_the_plain_form_predicts() {
             let expected = cached.numbers(&format!("{most}_{interval}_{rows}"));
             let got = film(&golden, &*executor, &cached.numbers("frames"), case);
             for (number, (got, expected)) in got.iter().zip(expected.chunks_exact(got[0].len())).enumerate() {
-                let (error, bound) = if executor.dtype() == Dtype::F32 {
-                    (relative_error(got, expected), 1e-4)
-                } else {
-                    (mean_error(got, expected), 4e-2)
-                };
-                assert!(error <= bound, "{name}, {most} frames, every {interval}, frame {number}: {error:e}");
+                let what = format!("{name}, {most} frames, every {interval}, frame {number}");
+                assert_close(&*executor, &what, got, expected);
             }
         }
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use dreamframe::Result;
 use dreamframe::control::Residuals;
-use dreamframe::exec::{Dtype, Executor};
+use dreamframe::exec::Executor;
 use dreamframe::models::{
     ControlNetModelConfig, ControlNetShape, UnetConfig, UnetShape, controlnet_embedding_program, controlnet_program,
     residual_shapes, time_ids_embedding, timestep_embedding, unet_program,
 };
 use dreamframe::net::{WeightSource, Weights};
-use dreamframe_tests::{Golden, Tensors, executors, mean_error, relative_error, run};
+use dreamframe_tests::{Golden, Tensors, assert_close, executors, relative_error, run};
 
 /// The weights of a ControlNet that has its UNet's where it has none of its own.
 struct Shared(Tensors, Tensors);
@@ -129,16 +129,6 @@ impl Case {
     fn image(&self, folder: &str) -> Vec<f32> {
         self.control.numbers(&format!("{folder}.image"))
     }
-}
-
-#[track_caller]
-fn assert_close(executor: &dyn Executor, what: &str, got: &[f32], expected: &[f32]) {
-    let (error, bound) = if executor.dtype() == Dtype::F32 {
-        (relative_error(got, expected), 1e-4)
-    } else {
-        (mean_error(got, expected), 4e-2)
-    };
-    assert!(error <= bound, "{what}: error {error:e}");
 }
 
 /// Calls `body` with every executor and every family.

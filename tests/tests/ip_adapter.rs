@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dreamframe::conditioning::style::StyleImage;
-use dreamframe::exec::{Dtype, Executor};
+use dreamframe::exec::Executor;
 use dreamframe::load::WeightFiles;
 use dreamframe::models::ip_adapter::{
     AdapterConfig, AdapterKind, Place, cross_attentions, keys_program, tokens_program,
@@ -15,7 +15,7 @@ use dreamframe::models::{
     time_ids_embedding, timestep_embedding, unet_program,
 };
 use dreamframe::net::{Program, Rate, WeightSource, Weights};
-use dreamframe_tests::{Golden, executors, mean_error, relative_error, run};
+use dreamframe_tests::{Golden, assert_close, executors, relative_error, run};
 
 const CASES: [(&str, AdapterKind); 4] = [
     ("sd15_regular", AdapterKind::Regular),
@@ -26,16 +26,6 @@ const CASES: [(&str, AdapterKind); 4] = [
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/ip_adapter")
-}
-
-#[track_caller]
-fn assert_close(executor: &dyn Executor, what: &str, got: &[f32], expected: &[f32]) {
-    let (error, bound) = if executor.dtype() == Dtype::F32 {
-        (relative_error(got, expected), 1e-4)
-    } else {
-        (mean_error(got, expected), 4e-2)
-    };
-    assert!(error <= bound, "{what}: error {error:e}");
 }
 
 /// An adapter, and the goldens of the UNet that it is for.

@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dreamframe::exec::{Dtype, Executor};
+use dreamframe::exec::Executor;
 use dreamframe::load::{LoraFile, WeightFiles};
 use dreamframe::models::{
     ClipTextConfig, LoraChanges, LoraNames, LoraTarget, TextStates, UnetConfig, UnetShape, clip_program, unet_program,
 };
 use dreamframe::net::{Program, Weights};
-use dreamframe_tests::{Golden, Tensors, executors, mean_error, relative_error, run, run_unet_over};
+use dreamframe_tests::{Golden, Tensors, assert_close, executors, run, run_unet_over};
 
 const TEXT_ENCODERS: [(&str, LoraTarget); 2] =
     [("text_encoder", LoraTarget::TextEncoder), ("text_encoder_2", LoraTarget::TextEncoder2)];
@@ -59,16 +59,6 @@ fn merged(base: &Arc<Weights>, target: LoraTarget, loras: &[(&LoraChanges, f32)]
 
 fn base(golden: &Golden, component: &str) -> Arc<Weights> {
     Arc::new(golden.weights(component))
-}
-
-#[track_caller]
-fn assert_close(executor: &dyn Executor, what: &str, got: &[f32], expected: &[f32]) {
-    let (error, bound) = if executor.dtype() == Dtype::F32 {
-        (relative_error(got, expected), 1e-4)
-    } else {
-        (mean_error(got, expected), 4e-2)
-    };
-    assert!(error <= bound, "{what}: error {error:e}");
 }
 
 /// Compares all networks of `family` with `loras` merged with the outputs of `case`.

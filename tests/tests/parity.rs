@@ -1,24 +1,12 @@
-//! Every network against the reference libraries, on every executor: at most 1e-4 of the largest number apart, which is
-//! what `f32` leaves after sums in another order. Where values are kept in bf16, at most 4e-2 by the mean square: torch's
-//! own bf16 is up to 3.8e-2 off on the same checkpoints, whose few channels average little out.
+//! Every network against the reference libraries, on every executor.
 
-use dreamframe::exec::{Dtype, Executor};
+use dreamframe::exec::Executor;
 use dreamframe::models::{
     Autoencoder, ClipTextConfig, TextStates, UnetConfig, UnetShape, clip_program, timestep_embedding, unet_program,
 };
-use dreamframe_tests::{Golden, executors, mean_error, relative_error, run, run_unet};
+use dreamframe_tests::{Golden, assert_close, executors, relative_error, run, run_unet};
 
 const FAMILIES: [&str; 6] = ["sd15", "sd21", "sdxl", "lcm", "bk-sdm", "uneven"];
-
-#[track_caller]
-fn assert_close(executor: &dyn Executor, what: &str, got: &[f32], expected: &[f32]) {
-    let (error, bound) = if executor.dtype() == Dtype::F32 {
-        (relative_error(got, expected), 1e-4)
-    } else {
-        (mean_error(got, expected), 4e-2)
-    };
-    assert!(error <= bound, "{what}: error {error:e}");
-}
 
 /// Calls `body` with every executor and every family that has `component`, and with the demo model.
 fn everywhere(component: &str, body: impl Fn(&Golden, &dyn Executor, &str)) {

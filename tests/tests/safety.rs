@@ -9,7 +9,7 @@ use dreamframe::load::WeightFiles;
 use dreamframe::models::safety::{SafetyConcepts, SafetyWeights, safety_config};
 use dreamframe::models::{VisionStates, clip_patches, clip_vision_program};
 use dreamframe::net::Weights;
-use dreamframe_tests::{Golden, executors, mean_error, relative_error, run};
+use dreamframe_tests::{Golden, assert_close, executors, run};
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/safety_checker")
@@ -27,7 +27,6 @@ fn pictures_are_judged_as_diffusers_judges_them() {
     let (scores, flagged) = (golden.numbers("scores"), golden.numbers("flagged"));
     assert!(flagged.contains(&0.0) && flagged.contains(&1.0));
     for (name, executor) in executors() {
-        let exact = executor.dtype() == Dtype::F32;
         for (i, picture) in clip.chunks(clip.len() / scores.len()).enumerate() {
             let what = format!("picture {i} on {name}");
             let mut patches = Vec::new();
@@ -35,10 +34,8 @@ fn pictures_are_judged_as_diffusers_judges_them() {
             let program = clip_vision_program(&config, 1, VisionStates::Projected).unwrap();
             let got = run(&*executor, program, &weights, &[], &[&patches, &[0.0]]).remove(0);
             let expected = &embeds[i * config.projection_dim..(i + 1) * config.projection_dim];
-            let (error, bound) =
-                if exact { (relative_error(&got, expected), 1e-4) } else { (mean_error(&got, expected), 4e-2) };
-            assert!(error <= bound, "{what}: {error:e}");
-            if exact {
+            assert_close(&*executor, &what, &got, expected);
+            if executor.dtype() == Dtype::F32 {
                 let score = concepts.score(&got);
                 assert!((score - (0.5 + scores[i] - 0.0005)).abs() < 1e-4, "{what}: {score} {}", scores[i]);
                 assert_eq!(score >= 0.5, flagged[i] == 1.0, "{what}: {score}");

@@ -85,7 +85,8 @@ impl Recipes {
         self.0[stage as usize].get()
     }
 
-    fn has_image_chain(&self) -> bool {
+    /// Whether any processor works on images.
+    pub(super) fn has_image_chain(&self) -> bool {
         !self.of(Stage::Frame).is_empty() || !self.of(Stage::Picture).is_empty()
     }
 
@@ -145,7 +146,7 @@ pub(super) struct Chains {
     chains: [Chain; 4],
     /// What an image chain begins with.
     image: Image,
-    /// The last picture, for processors that look back.
+    /// The last picture, for processors that look back; without pixels where none does, or before the first.
     previous: Image,
     /// What a latent chain begins with.
     latent: Image,
@@ -168,14 +169,14 @@ impl ChainsUpdate {
         let recipes = new.pieces.recipes();
         let before = |stage| old.map_or(&[][..], |old| old.pieces.recipes().of(stage));
         let same_size = old.is_some_and(|old| old.memory.same_sizes(&new.memory));
-        let has_memory = same_size && old.is_some_and(|old| old.pieces.recipes().has_image_chain());
+        let has_memory = same_size && old.is_some_and(|old| old.pieces.looks_back());
         let image = |(width, height)| {
             let mut image = Image::new();
             image.resize(width, height, 3);
             image
         };
         let images =
-            (recipes.has_image_chain() && !has_memory).then(|| [new.memory.frame, new.memory.picture].map(image));
+            (new.pieces.looks_back() && !has_memory).then(|| [new.memory.frame, new.memory.picture].map(image));
         let updates = Stage::ALL.map(|stage| ChainUpdate::prepare(before(stage), recipes.of(stage)));
         Self { updates, images, resets: !same_size }
     }
@@ -212,13 +213,17 @@ impl Chains {
         self.chains[stage as usize].is_empty()
     }
 
-    /// Keeps the last picture, in -1..1, for this frame's processors; none before the first.
+    /// Keeps the last picture, in -1..1, for this frame's processors, or none.
     pub(super) fn remember(&mut self, last: Option<&Image>) {
-        let looks_back = !self.is_empty(Stage::Frame) || !self.is_empty(Stage::Picture);
-        match last.filter(|_| looks_back) {
+        match last {
             Some(last) => to_unit(last, &mut self.previous),
             None => self.previous.resize(0, 0, 0),
         }
+    }
+
+    /// The last picture, in 0..1, if there is one and anything looks back.
+    pub(super) fn previous(&self) -> Option<&Image> {
+        Some(&self.previous).filter(|previous| !previous.pixels().is_empty())
     }
 
     /// Takes the frame, in -1..1, through its chain.
@@ -244,9 +249,10 @@ impl Chains {
 
     /// Takes `self.image` through the chain of `stage` to `result`, in -1..1.
     fn image(&mut self, stage: Stage, result: &mut Image) -> Result<()> {
-        let previous = Some(&self.previous).filter(|previous| !previous.pixels().is_empty());
-        let context = Context { previous, size: (self.image.width(), self.image.height()) };
-        to_signed(self.chains[stage as usize].run(&self.image, &context)?, result);
+        let Self { chains, image, previous, .. } = self;
+        let previous = Some(&*previous).filter(|previous| !previous.pixels().is_empty());
+        let context = Context { previous, size: (image.width(), image.height()) };
+        to_signed(chains[stage as usize].run(image, &context)?, result);
         Ok(())
     }
 

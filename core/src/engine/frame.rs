@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::chains::Stage;
 use super::control::ControlCalls;
-use super::pipeline::Pipeline;
+use super::pipeline::{Pieces, Pipeline};
 use super::safety::Judge;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
@@ -81,9 +81,11 @@ impl Engine {
     /// Takes the frame's pixels through `image_preprocessing`.
     fn read(&mut self, frame: &FrameView<'_>) -> Result<()> {
         let (width, height) = (self.params().width, self.params().height);
+        let looks_back = self.pieces().is_some_and(Pieces::looks_back);
+        let last = self.last_source.filter(|_| looks_back);
         let Self { converter, buffers, chains, .. } = self;
         converter.to_signed(frame, self.workshop.options.fit, width, height, buffers.image.pixels_mut())?;
-        chains.remember(self.last_source.map(|_| &buffers.result));
+        chains.remember(last.map(|_| &buffers.result));
         chains.frame(&mut buffers.image)
     }
 
@@ -124,8 +126,7 @@ impl Engine {
         let Self { chains, buffers, stream, arena, control, work, .. } = self;
         let pieces = &pipeline.pieces;
         let before = Instant::now();
-        let previous = self.last_source.map(|_| &buffers.result);
-        control.observe(&pieces.controls, &buffers.image, previous, arena, work)?;
+        control.observe(&pieces.controls, &buffers.image, chains.previous(), arena, work)?;
         let observed = before.elapsed();
         let before = Instant::now();
         let last = self.has_latent.then_some(&buffers.clean);

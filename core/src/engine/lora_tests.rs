@@ -1,11 +1,12 @@
 //! LoRAs on an engine: merged while frames go on, read once, and never in the way of what they do not change.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::packed_tests::demo_folder;
 use super::{Engine, EngineOptions};
 use crate::error::{ErrorKind, Result};
 use crate::frame::{FrameView, PixelFormat};
@@ -31,7 +32,7 @@ impl Models {
             ["turbo", "lcm", "demo"].iter().any(|mark| path.contains(mark))
         };
         let folder = std::iter::repeat_with(|| tempfile::tempdir().unwrap()).find(|folder| !named(folder)).unwrap();
-        copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny")), &folder.path().join("base"));
+        demo_folder(&folder.path().join("base"));
         Self { folder }
     }
 
@@ -71,15 +72,6 @@ impl Models {
     fn engine(&self, loras: &[(&str, f64)]) -> Engine {
         self.build(|params, _| params.lora_dict = loras.iter().map(|&(id, scale)| (id.to_owned(), scale)).collect())
             .unwrap()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(fs::copy(entry.path(), to).is_ok()) }
     }
 }
 

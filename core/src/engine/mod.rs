@@ -14,8 +14,6 @@ mod control;
 mod facts;
 mod frame;
 mod ip_adapter;
-#[cfg(all(test, feature = "demo-model"))]
-mod ip_adapter_tests;
 mod keys;
 mod lora;
 #[cfg(test)]

@@ -10,8 +10,8 @@ use crate::params::StreamDiffusionParams;
 
 const SIDE: u32 = 64;
 
-/// The demo model as a folder.
-fn model(folder: &Path) -> PathBuf {
+/// Writes the demo model as a folder.
+pub(super) fn demo_folder(folder: &Path) {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
@@ -20,8 +20,13 @@ fn model(folder: &Path) -> PathBuf {
             if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(fs::copy(entry.path(), to).is_ok()) }
         }
     }
+    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny")), folder);
+}
+
+/// The demo model, in a folder of its own in `folder`.
+fn model(folder: &Path) -> PathBuf {
     let model = folder.join("demo");
-    copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny")), &model);
+    demo_folder(&model);
     model
 }
 

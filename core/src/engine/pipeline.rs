@@ -154,6 +154,11 @@ impl Pieces {
         self.conditioning.get()
     }
 
+    /// Whether any processor may look at the last picture.
+    pub(super) fn looks_back(&self) -> bool {
+        self.recipes().has_image_chain() || self.controls.has_preprocessor()
+    }
+
     /// What judges pictures, if anything does.
     pub(crate) fn safety_checker(&self) -> Option<&dyn SafetyChecker> {
         self.safety.get().as_deref()

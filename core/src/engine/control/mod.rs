@@ -214,7 +214,7 @@ impl Controls {
         Residuals::room(&self.residual_lens, self.rows, self.nets.len())
             .saturating_add(embeddings.saturating_mul(self.kept_images))
             .saturating_add(self.gathered_len())
-            .saturating_add(width * height * 6)
+            .saturating_add(width * height * 3)
     }
 
     /// Numbers of the embeddings of all rows of a call, where each row has its own.
@@ -224,6 +224,11 @@ impl Controls {
         }
         let largest = self.nets.iter().map(|control| control.networks.get().embedding_len).max().unwrap_or(0);
         largest.saturating_mul(self.rows)
+    }
+
+    /// Whether any control image is made by a preprocessor.
+    pub(super) fn has_preprocessor(&self) -> bool {
+        self.images.iter().any(Option::is_some)
     }
 
     /// Whether any of them runs.

@@ -20,8 +20,6 @@ pub(crate) struct ControlState {
     pub(super) gathered: Vec<f32>,
     /// The frame, in 0..1.
     frame: Image,
-    /// The picture before, in 0..1.
-    previous: Image,
 }
 
 #[derive(Debug)]
@@ -80,13 +78,12 @@ impl ControlState {
         if update.keeps_buffers {
             std::mem::swap(&mut state.gathered, &mut self.gathered);
             std::mem::swap(&mut state.frame, &mut self.frame);
-            std::mem::swap(&mut state.previous, &mut self.previous);
         }
         std::mem::swap(self, state);
     }
 
-    /// Makes the control images of a frame and embeds them, for the networks that count. `frame` and `previous`, the
-    /// picture before, are in -1..1.
+    /// Makes the control images of a frame and embeds them, for the networks that count. `frame` is in -1..1, `previous`,
+    /// the picture before, in 0..1.
     ///
     /// # Errors
     ///
@@ -102,13 +99,8 @@ impl ControlState {
         if !controls.any_counts() {
             return Ok(());
         }
-        let size = controls.size;
         to_unit(frame, &mut self.frame);
-        let previous = previous.filter(|_| controls.images.iter().any(Option::is_some)).map(|previous| {
-            to_unit(previous, &mut self.previous);
-            &self.previous
-        });
-        let context = Context { previous, size };
+        let context = Context { previous, size: controls.size };
         for (place, chain) in self.images.iter_mut().enumerate() {
             let wants = |(control, _): &(&Control, &mut NetState)| control.image == place && control.counts();
             let mut users = controls.nets.iter().zip(&mut self.nets).filter(wants).peekable();
@@ -199,7 +191,6 @@ impl ControlUpdate {
             let (width, height) = new.size;
             state.gathered = vec![0.0; new.gathered_len()];
             state.frame.resize(width, height, 3);
-            state.previous.resize(width, height, 3);
         }
         let update = Self { state, images, nets, keeps_residuals, keeps_buffers, continues };
         Ok(update)

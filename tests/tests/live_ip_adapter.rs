@@ -5,112 +5,27 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use safetensors::tensor::{Dtype as TensorDtype, TensorView};
-
-use super::{Engine, EngineOptions, StyleImages, Update};
-use crate::conditioning::style::style_data_uri;
-use crate::error::{Error, ErrorKind, Result};
-use crate::frame::{FrameView, PixelFormat};
-use crate::load::{ModelSource, PackedCache, RandomWeights};
-use crate::models::ip_adapter::{AdapterKind, Place, cross_attentions};
-use crate::models::{ClipVisionConfig, UnetConfig, VisionStates, clip_vision_program};
-use crate::net::{WeightSource, WeightSpec};
-use crate::params::{Cost, IPAdapterType, StreamDiffusionParams, WeightType};
+use dreamframe::models::ip_adapter::AdapterKind;
+use dreamframe::params::{Cost, IPAdapterConfig, IPAdapterType, WeightType};
+use dreamframe::{
+    CfgType, Engine, EngineOptions, Error, ErrorKind, FrameView, ModelSource, PackedCache, PixelFormat, Result,
+    StreamDiffusionParams, StyleImages, Update, style_data_uri,
+};
+use dreamframe_tests::adapters::{DEMO, adapter, copy_folder, demo_unet, encoder, png, spec, write_random};
 
 const SIDE: u32 = 64;
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/dreamframe-tiny");
-const ENCODER: &str = r#"{"architectures": ["CLIPVisionModelWithProjection"], "hidden_size": 32, "intermediate_size": 48,
-    "num_attention_heads": 4, "num_hidden_layers": 2, "image_size": 16, "patch_size": 4, "projection_dim": 24,
-    "hidden_act": "gelu"}"#;
 const PATH: &str = "h94/IP-Adapter/models";
-
-fn unet() -> UnetConfig {
-    UnetConfig::from_json(&fs::read_to_string(Path::new(MODEL).join("unet/config.json")).unwrap()).unwrap()
-}
-
-fn write(path: &Path, specs: &[WeightSpec], seed: u64) {
-    let weights = RandomWeights::new(seed, specs);
-    // Loud enough to be seen in the pictures.
-    let bytes = |spec: &WeightSpec| -> Vec<u8> {
-        let numbers = weights.read(&spec.name, &spec.shape).unwrap();
-        numbers.iter().flat_map(|number| (number * 2.0).to_le_bytes()).collect()
-    };
-    let all: Vec<Vec<u8>> = specs.iter().map(bytes).collect();
-    let views = specs
-        .iter()
-        .zip(&all)
-        .map(|(spec, bytes)| (&*spec.name, TensorView::new(TensorDtype::F32, spec.shape.clone(), bytes).unwrap()));
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    safetensors::serialize_to_file(views, None, path).unwrap();
-}
-
-fn spec(name: impl Into<String>, shape: &[usize]) -> WeightSpec {
-    WeightSpec { name: name.into(), shape: shape.to_vec() }
-}
-
-/// An adapter of `kind` for tokens of `text_dim` numbers, which reads vectors of `features`.
-fn adapter(path: &Path, kind: AdapterKind, text_dim: usize, features: usize) {
-    let mut tensors: Vec<(&str, Vec<usize>)> = match kind {
-        AdapterKind::Regular => {
-            vec![("proj.weight", vec![4 * text_dim, features]), ("proj.bias", vec![4 * text_dim])]
-        }
-        AdapterKind::Face => vec![
-            ("proj.0.weight", vec![64, features]),
-            ("proj.0.bias", vec![64]),
-            ("proj.2.weight", vec![4 * text_dim, 64]),
-            ("proj.2.bias", vec![4 * text_dim]),
-        ],
-        AdapterKind::Plus => vec![
-            ("latents", vec![1, 8, 16]),
-            ("proj_in.weight", vec![16, features]),
-            ("proj_in.bias", vec![16]),
-            ("proj_out.weight", vec![text_dim, 16]),
-            ("proj_out.bias", vec![text_dim]),
-            ("layers.0.0.norm1.weight", vec![16]),
-            ("layers.0.0.norm1.bias", vec![16]),
-            ("layers.0.0.norm2.weight", vec![16]),
-            ("layers.0.0.norm2.bias", vec![16]),
-            ("layers.0.0.to_q.weight", vec![64, 16]),
-            ("layers.0.0.to_kv.weight", vec![128, 16]),
-            ("layers.0.0.to_out.weight", vec![16, 64]),
-            ("layers.0.1.0.weight", vec![16]),
-            ("layers.0.1.0.bias", vec![16]),
-            ("layers.0.1.1.weight", vec![64, 16]),
-            ("layers.0.1.3.weight", vec![16, 64]),
-        ],
-    };
-    let norm =
-        if kind == AdapterKind::Plus { ["norm_out.weight", "norm_out.bias"] } else { ["norm.weight", "norm.bias"] };
-    tensors.extend(norm.map(|name| (name, vec![text_dim])));
-    let mut specs: Vec<WeightSpec> =
-        tensors.iter().map(|(name, shape)| spec(format!("image_proj.{name}"), shape)).collect();
-    let (middle, others): (Vec<_>, Vec<_>) =
-        cross_attentions(&unet()).into_iter().partition(|site| site.place == Place::Mid);
-    for (i, site) in others.iter().chain(&middle).enumerate() {
-        for part in ["to_k_ip", "to_v_ip"] {
-            specs.push(spec(format!("ip_adapter.{}.{part}.weight", 2 * i + 1), &[site.channels, text_dim]));
-        }
-    }
-    write(path, &specs, 5);
-}
-
-fn encoder(folder: &Path) {
-    let config = ClipVisionConfig::from_json(ENCODER).unwrap();
-    let program = clip_vision_program(&config, 1, VisionStates::Projected).unwrap();
-    let mut specs = program.weights().to_vec();
-    for spec in specs.iter_mut().filter(|spec| spec.name.contains("patch_embedding")) {
-        spec.shape = vec![config.hidden_size, 3, config.patch_size, config.patch_size];
-    }
-    specs.push(spec("vision_model.embeddings.class_embedding", &[config.hidden_size]));
-    write(&folder.join("model.safetensors"), &specs, 6);
-    fs::write(folder.join("config.json"), ENCODER).unwrap();
-}
 
 /// A directory of models: the demo model as `tiny`, and an adapter with its encoder where the published one lies.
 fn models() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(MODEL, folder.path().join("tiny")).unwrap();
-    adapter(&folder.path().join(PATH).join("ip-adapter_sd15.safetensors"), AdapterKind::Regular, unet().text_dim, 24);
+    copy_folder(Path::new(DEMO), &folder.path().join("tiny"));
+    adapter(
+        &folder.path().join(PATH).join("ip-adapter_sd15.safetensors"),
+        AdapterKind::Regular,
+        demo_unet().text_dim,
+        24,
+    );
     encoder(&folder.path().join(PATH).join("image_encoder"));
     folder
 }
@@ -132,24 +47,13 @@ impl StyleImages for Host {
     }
 }
 
-fn png(colour: [u8; 3]) -> Vec<u8> {
-    let image = image::RgbImage::from_fn(20, 30, |x, y| image::Rgb(colour.map(|c| c.wrapping_add((x * y) as u8))));
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-    bytes.into_inner()
-}
-
 fn uri(colour: [u8; 3]) -> String {
     style_data_uri(&png(colour)).unwrap()
 }
 
 fn engine_with(folder: &Path, change: impl FnOnce(&mut StreamDiffusionParams, &mut EngineOptions)) -> Result<Engine> {
-    let mut options = EngineOptions {
-        allow_any_size: true,
-        threads: Some(2),
-        packed_cache: PackedCache::Off,
-        ..EngineOptions::default()
-    };
+    let mut options = EngineOptions::default();
+    (options.allow_any_size, options.threads, options.packed_cache) = (true, Some(2), PackedCache::Off);
     let mut params = StreamDiffusionParams::demo();
     params.model_id = "tiny".into();
     (params.width, params.height) = (SIDE, SIDE);
@@ -231,7 +135,7 @@ fn style_image_scale_and_type_change_live_and_nothing_is_loaded() {
         changes(&mut engine, Cost::Hot, &|params| params.ip_adapter.weight_type = kind);
     }
     edit(&mut engine, |params| {
-        params.ip_adapter = crate::params::IPAdapterConfig { enabled: true, ..Default::default() };
+        params.ip_adapter = IPAdapterConfig { enabled: true, ..Default::default() };
         params.ip_adapter_style_image_url = uri([20, 40, 200]);
     });
     assert_eq!(picture(&mut engine), blue);
@@ -255,11 +159,11 @@ fn scale_zero_and_no_style_image_are_as_no_adapter() {
 #[test]
 fn every_guidance_and_size_works_with_an_adapter() {
     let folder = models();
-    for cfg_type in [crate::CfgType::Full, crate::CfgType::Initialize, crate::CfgType::SelfNegative] {
+    for cfg_type in [CfgType::Full, CfgType::Initialize, CfgType::SelfNegative] {
         let mut engine = engine_with(folder.path(), |params, options| {
             options.cfg_type = cfg_type;
             params.guidance_scale = 1.6;
-            params.cached_attention.enabled = cfg_type == crate::CfgType::Full;
+            params.cached_attention.enabled = cfg_type == CfgType::Full;
             params.ip_adapter.enabled = true;
             params.ip_adapter_style_image_url = uri([20, 40, 200]);
         })
@@ -277,11 +181,11 @@ fn every_guidance_and_size_works_with_an_adapter() {
 fn an_adapter_that_reads_all_tokens_serves_as_a_regular_one() {
     let folder = models();
     let own = folder.path().join("plus");
-    adapter(&own.join("any.safetensors"), AdapterKind::Plus, unet().text_dim, 32);
+    adapter(&own.join("any.safetensors"), AdapterKind::Plus, demo_unet().text_dim, 32);
     encoder(&own.join("image_encoder"));
     let with = |colour: [u8; 3]| {
         let engine = engine_with(folder.path(), |params, options| {
-            options.cfg_type = crate::CfgType::Full;
+            options.cfg_type = CfgType::Full;
             options.ip_adapter = Some("plus".into());
             params.guidance_scale = 1.6;
             params.ip_adapter.enabled = true;
@@ -297,7 +201,7 @@ fn an_adapter_that_reads_all_tokens_serves_as_a_regular_one() {
 fn faces_come_from_the_host() {
     let folder = models();
     let own = folder.path().join("faces");
-    adapter(&own.join("any.safetensors"), AdapterKind::Face, unet().text_dim, 16);
+    adapter(&own.join("any.safetensors"), AdapterKind::Face, demo_unet().text_dim, 16);
     let mut engine = engine_with(folder.path(), |params, options| {
         options.ip_adapter = Some("faces".into());
         params.ip_adapter.enabled = true;
@@ -357,9 +261,9 @@ fn adapters_that_do_not_fit_are_refused_and_frames_go_on() {
     };
     adapter(&file, AdapterKind::Regular, 2048, 24);
     refused(ErrorKind::BadModel, "2048 numbers, but the UNet attends to 128");
-    adapter(&file, AdapterKind::Regular, unet().text_dim, 1024);
+    adapter(&file, AdapterKind::Regular, demo_unet().text_dim, 1024);
     refused(ErrorKind::BadModel, "gives 24 numbers a feature, but the adapter reads 1024");
-    write(&file, &[spec("unet.conv_in.weight", &[3, 3])], 1);
+    write_random(&file, &[spec("unet.conv_in.weight", &[3, 3])], 1);
     refused(ErrorKind::BadModel, "not an IP-Adapter");
     fs::rename(&file, file.with_extension("bin")).unwrap();
     refused(ErrorKind::Unsupported, "ip-adapter_sd15.bin is a pickled file");
