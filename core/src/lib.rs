@@ -60,6 +60,7 @@ mod stream;
 
 mod engine;
 mod session;
+mod simd;
 
 pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, travel};

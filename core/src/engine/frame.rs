@@ -106,7 +106,7 @@ impl Engine {
             return Ok((PictureKind::Passed, id));
         }
         if pipeline.params.enable_similar_image_filter
-            && self.filter.check(buffers.image.pixels()) == Decision::Skip
+            && self.filter.check(&buffers.image) == Decision::Skip
             && let Some(source) = self.last_source
         {
             return Ok((PictureKind::Repeated, source));
@@ -159,9 +159,12 @@ impl Engine {
         source: FrameId,
         timings: &mut Timings,
     ) -> Result<(PictureKind, FrameId)> {
-        let Self { chains, buffers, arena, .. } = self;
+        let Self { chains, buffers, arena, filter, .. } = self;
         let codec = pipeline.pieces.codec();
         let before = Instant::now();
+        if pipeline.params.enable_similar_image_filter {
+            filter.keep(&mut buffers.image);
+        }
         // Where this fails, there is no last picture any more.
         self.last_source = None;
         let plain = chains.is_empty(Stage::Picture);

@@ -1,5 +1,7 @@
 //! The stochastic similar-image filter: the more alike two frames are, the likelier the second is skipped.
 
+use crate::preprocess::Image;
+use crate::simd;
 use crate::stream::noise::NoiseSource;
 
 /// What to do with a frame.
@@ -19,8 +21,11 @@ pub struct SimilarFilter {
     threshold: f32,
     max_skip: u32,
     random: NoiseSource,
-    /// The last frame computed; empty before the first.
-    last: Vec<f32>,
+    /// The last frame computed, and the sum of its squares; none before the first.
+    last: Option<f64>,
+    kept: Vec<f32>,
+    /// The sum of the squares of the image that was asked about last.
+    asked: f64,
     skipped: u32,
 }
 
@@ -28,7 +33,15 @@ impl SimilarFilter {
     /// Makes a filter that skips frames whose cosine with the last one computed is above `threshold`, 0 to 1 (at 1,
     /// none), at most `max_skip` in succession.
     pub fn new(threshold: f32, max_skip: u32, seed: u64) -> Self {
-        Self { threshold, max_skip, random: NoiseSource::new(seed), last: Vec::new(), skipped: 0 }
+        Self {
+            threshold,
+            max_skip,
+            random: NoiseSource::new(seed),
+            last: None,
+            kept: Vec::new(),
+            asked: 0.0,
+            skipped: 0,
+        }
     }
 
     /// Changes both bounds from the next frame on, and keeps the frame to compare with.
@@ -38,26 +51,40 @@ impl SimilarFilter {
 
     /// Forgets the last frame, so that the next one is computed: after a change of parameters, or a failed frame.
     pub fn reset(&mut self) {
-        self.last.clear();
+        self.last = None;
         self.skipped = 0;
     }
 
-    /// Decides about `image`, of values in [-1, 1]; remembers it where the answer is [`Decision::Compute`].
-    ///
-    /// Allocates only when an image is larger than any before.
-    pub fn check(&mut self, image: &[f32]) -> Decision {
-        if image.len() == self.last.len() && self.skipped < self.max_skip {
-            let probability = skip_probability(cosine(&self.last, image), self.threshold);
+    /// Decides about `image`, of values in [-1, 1]. Where the answer is [`Decision::Compute`], [`keep`](Self::keep) follows
+    /// once nothing reads the image any more.
+    pub fn check(&mut self, image: &Image) -> Decision {
+        let image = image.pixels();
+        let last = self.last.filter(|_| self.kept.len() == image.len());
+        let (dot, squares) = match last {
+            Some(_) => simd::widest(|| dot_and_squares(&self.kept, image)),
+            None => simd::widest(|| dot_and_squares(image, image)),
+        };
+        self.asked = squares;
+        if let Some(last) = last.filter(|_| self.skipped < self.max_skip) {
+            let probability = skip_probability(cosine(dot, last, squares), self.threshold);
             // The number drawn is never 0, so a probability of 0 skips nothing.
             if self.random.uniform() <= probability {
                 self.skipped += 1;
                 return Decision::Skip;
             }
         }
-        self.last.clear();
-        self.last.extend_from_slice(image);
+        self.last = None;
         self.skipped = 0;
         Decision::Compute
+    }
+
+    /// Takes the pixels of the image asked about last, to compare the next ones with, and leaves it others of the same
+    /// number, so that no frame is copied.
+    ///
+    /// Allocates only when an image is larger than any before.
+    pub fn keep(&mut self, image: &mut Image) {
+        image.exchange(&mut self.kept);
+        self.last = Some(self.asked);
     }
 }
 
@@ -70,36 +97,47 @@ fn skip_probability(cosine: f32, threshold: f32) -> f32 {
     (1.0 - (1.0 - cosine) / (1.0 - threshold)).max(0.0)
 }
 
-/// The cosine of the angle between `a` and `b`, of the same length; 0 where one of them is all zeros.
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
+/// The cosine of an angle, out of the dot product of two images and the sums of their squares; 0 where one of them is all
+/// zeros.
+fn cosine(dot: f64, squares_a: f64, squares_b: f64) -> f32 {
     const EPSILON: f64 = 1e-6;
-    const BLOCK: usize = 4096;
 
-    let (mut dot, mut norm_a, mut norm_b) = (0.0, 0.0, 0.0);
-    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
-        dot += block_dot(a, b);
-        norm_a += block_dot(a, a);
-        norm_b += block_dot(b, b);
-    }
-    (dot / (norm_a.sqrt().max(EPSILON) * norm_b.sqrt().max(EPSILON))) as f32
+    (dot / (squares_a.sqrt().max(EPSILON) * squares_b.sqrt().max(EPSILON))) as f32
 }
 
-/// A dot product in `f32`, in lanes that the compiler can keep in one register.
-fn block_dot(a: &[f32], b: &[f32]) -> f64 {
+/// The dot product of `a` and `b`, of the same length, and that of `b` with itself.
+#[inline(always)]
+fn dot_and_squares(a: &[f32], b: &[f32]) -> (f64, f64) {
+    const BLOCK: usize = 4096;
+
+    let (mut dot, mut squares) = (0.0, 0.0);
+    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+        let sums = block(a, b);
+        (dot, squares) = (dot + sums.0, squares + sums.1);
+    }
+    (dot, squares)
+}
+
+/// As [`dot_and_squares`], in `f32`, in lanes that the compiler can keep in registers.
+#[inline(always)]
+fn block(a: &[f32], b: &[f32]) -> (f64, f64) {
     const LANES: usize = 16;
 
-    let mut lanes = [0.0_f32; LANES];
+    let (mut dots, mut squares) = ([0.0_f32; LANES], [0.0_f32; LANES]);
     let (wide_a, rest_a) = a.as_chunks::<LANES>();
     let (wide_b, rest_b) = b.as_chunks::<LANES>();
     for (a, b) in wide_a.iter().zip(wide_b) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
+        for i in 0..LANES {
+            dots[i] += a[i] * b[i];
+            squares[i] += b[i] * b[i];
         }
     }
-    for ((lane, a), b) in lanes.iter_mut().zip(rest_a).zip(rest_b) {
-        *lane += a * b;
+    for (i, (a, b)) in rest_a.iter().zip(rest_b).enumerate() {
+        dots[i] += a * b;
+        squares[i] += b * b;
     }
-    lanes.iter().map(|&lane| f64::from(lane)).sum()
+    let sum = |lanes: [f32; LANES]| lanes.iter().map(|&lane| f64::from(lane)).sum();
+    (sum(dots), sum(squares))
 }
 
 #[cfg(test)]
@@ -108,8 +146,21 @@ mod tests {
 
     use super::*;
 
+    impl SimilarFilter {
+        /// Decides about an image, and keeps it where it is computed.
+        fn see(&mut self, pixels: &[f32]) -> Decision {
+            let mut image = Image::from_pixels(pixels.len(), 1, 1, pixels.to_vec()).unwrap();
+            let decision = self.check(&image);
+            if decision == Decision::Compute {
+                self.keep(&mut image);
+            }
+            assert_eq!(image.pixels().len(), pixels.len());
+            decision
+        }
+    }
+
     fn decisions(filter: &mut SimilarFilter, image: &[f32], count: usize) -> Vec<bool> {
-        (0..count).map(|_| filter.check(image) == Decision::Skip).collect()
+        (0..count).map(|_| filter.see(image) == Decision::Skip).collect()
     }
 
     /// A unit vector whose cosine with `[1, 0]` is `cosine`.
@@ -154,8 +205,7 @@ mod tests {
     #[test]
     fn half_of_the_frames_half_way_are_skipped() {
         let mut filter = SimilarFilter::new(0.98, u32::MAX, 7);
-        let skipped =
-            (0..4000).filter(|k| filter.check(&turned(if k % 2 == 0 { 1.0 } else { 0.99 })) == Decision::Skip);
+        let skipped = (0..4000).filter(|k| filter.see(&turned(if k % 2 == 0 { 1.0 } else { 0.99 })) == Decision::Skip);
         // A frame is compared with the last one computed, which is as often the same as the other one: two in three.
         let share = skipped.count() as f64 / 4000.0;
         assert!((share - 2.0 / 3.0).abs() < 0.05, "{share}");
@@ -165,7 +215,7 @@ mod tests {
     fn the_seed_alone_decides() {
         let run = |seed| {
             let mut filter = SimilarFilter::new(0.98, 10, seed);
-            (0..64).map(|k| filter.check(&turned(1.0 - 0.0005 * k as f32))).collect::<Vec<_>>()
+            (0..64).map(|k| filter.see(&turned(1.0 - 0.0005 * k as f32))).collect::<Vec<_>>()
         };
         assert_eq!(run(1), run(1));
         assert_ne!(run(1), run(2));
@@ -175,10 +225,10 @@ mod tests {
     fn another_size_or_a_reset_is_computed() {
         let mut filter = SimilarFilter::new(0.0, 10, 7);
         assert_eq!(decisions(&mut filter, &[1.0, 1.0], 2), [false, true]);
-        assert_eq!(filter.check(&[1.0; 3]), Decision::Compute);
-        assert_eq!(filter.check(&[1.0; 3]), Decision::Skip);
+        assert_eq!(filter.see(&[1.0; 3]), Decision::Compute);
+        assert_eq!(filter.see(&[1.0; 3]), Decision::Skip);
         filter.reset();
-        assert_eq!(filter.check(&[1.0; 3]), Decision::Compute);
+        assert_eq!(filter.see(&[1.0; 3]), Decision::Compute);
     }
 
     #[test]
@@ -195,7 +245,8 @@ mod tests {
             let b: Vec<f32> = a.iter().rev().map(|x| x + shift).collect();
             let plain = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
             let expected = plain(&a, &b) / (plain(&a, &a).sqrt().max(1e-6) * plain(&b, &b).sqrt().max(1e-6));
-            prop_assert!((f64::from(cosine(&a, &b)) - expected).abs() < 1e-5);
+            let ((dot, b_squares), (_, a_squares)) = (dot_and_squares(&a, &b), dot_and_squares(&a, &a));
+            prop_assert!((f64::from(cosine(dot, a_squares, b_squares)) - expected).abs() < 1e-5);
         }
 
         #[test]
@@ -205,7 +256,7 @@ mod tests {
             let mut filter = SimilarFilter::new(threshold, max_skip, 3);
             let mut row = 0;
             for cosine in images {
-                row = if filter.check(&turned(cosine)) == Decision::Skip { row + 1 } else { 0 };
+                row = if filter.see(&turned(cosine)) == Decision::Skip { row + 1 } else { 0 };
                 prop_assert!(row <= max_skip);
             }
         }

@@ -6,6 +6,7 @@
 use fast_image_resize::pixels::{F32x3, U8x3, U8x4};
 use half::f16;
 
+use super::pixels::{self, Channels};
 use super::pool::grow;
 use super::resize::{Placement, Rect, Scaler};
 use super::span::Span;
@@ -30,14 +31,6 @@ pub struct FrameConverter {
     // The same two for half-precision frames.
     floats: Vec<F32x3>,
     scaled_floats: Vec<F32x3>,
-}
-
-/// How a pixel of packed bytes is made up.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Channels {
-    Rgb,
-    Rgba,
-    Bgra,
 }
 
 /// Where the pixels of one frame go: its size, its placement, and in which order its rows lie.
@@ -125,7 +118,7 @@ impl FrameConverter {
             place = place.bottom_up(size.1);
         }
         if (place.target.width, place.target.height) != image {
-            out.fill(span.table()[0]);
+            out.fill(span.of_byte(0));
         }
         let job = Job { size, place, bottom_up, image_width: image.0 as usize, span };
         match view.format() {
@@ -168,15 +161,19 @@ impl FrameConverter {
             }
         }
         let Rect { width: to_width, height: to_height, .. } = job.place.target;
-        let store = |from: &F32x3, to: &mut [f32; 3]| *to = from.0.map(|value| job.span.of_unit(value));
+        let store = |from: &[F32x3], to: &mut [[f32; 3]]| {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = from.0.map(|value| job.span.of_unit(value));
+            }
+        };
         if job.place.keeps_size() {
-            store_rows(&self.floats, job.size.0, job.place.source, job, out, store);
+            store_rows(&self.floats, 1, job.size.0, job.place.source, job, out, store);
             return Ok(());
         }
         let scaled = grow(&mut self.scaled_floats, to_width as usize * to_height as usize)?;
         self.scaler.scale(&self.floats, job.size, job.place.source, scaled, (to_width, to_height))?;
         let whole = Rect { left: 0, top: 0, ..job.place.target };
-        store_rows(scaled, to_width, whole, job, out, store);
+        store_rows(scaled, 1, to_width, whole, job, out, store);
         Ok(())
     }
 
@@ -189,28 +186,20 @@ impl FrameConverter {
         }
         let bottom_up = view.head().bottom_up();
         let rows = rgb.chunks_exact(image.0 as usize * 3);
-        let byte = |value| span.to_byte(value);
+        let mut packed = |channels, view: &mut FrameViewMut<'_>| {
+            pair_rows(rows.clone(), view.rows_mut(0), bottom_up, |from, to| pixels::write(channels, span, from, to));
+        };
         match view.format() {
-            PixelFormat::Rgb8 => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
-                for (to, &from) in to.iter_mut().zip(from) {
-                    *to = byte(from);
-                }
-            }),
-            PixelFormat::Rgba8 => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
-                each_pixel(from, to, |rgb| opaque(rgb.map(byte)));
-            }),
-            PixelFormat::Bgra8 => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
-                each_pixel(from, to, |[r, g, b]| opaque([b, g, r].map(byte)));
-            }),
-            PixelFormat::Rgba16F => pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| {
-                each_pixel(from, to, |rgb| half_pixel(rgb.map(|value| span.to_unit(value))));
-            }),
+            PixelFormat::Rgb8 => packed(Channels::Rgb, view),
+            PixelFormat::Rgba8 => packed(Channels::Rgba, view),
+            PixelFormat::Bgra8 => packed(Channels::Bgra, view),
+            PixelFormat::Rgba16F => {
+                pair_rows(rows, view.rows_mut(0), bottom_up, |from, to| pixels::write_halves(span, from, to));
+            }
             PixelFormat::Nv12 | PixelFormat::I420 => {
                 let packed = grow(&mut self.packed, rgb.len())?;
                 pair_rows(rows, packed.chunks_exact_mut(image.0 as usize * 3), bottom_up, |from, to| {
-                    for (to, &from) in to.iter_mut().zip(from) {
-                        *to = byte(from);
-                    }
+                    pixels::write(Channels::Rgb, span, from, to);
                 });
                 if view.as_view().is_packed() {
                     return yuv::from_rgb(packed, view);
@@ -269,36 +258,28 @@ fn place_bytes(
 
 /// Writes a part of packed bytes as numbers.
 fn store_bytes(bytes: &[u8], channels: Channels, row: u32, part: Rect, job: &Job, out: &mut [f32]) {
-    let table = job.span.table();
-    let number = |byte: u8| table[usize::from(byte)];
-    match channels {
-        Channels::Rgb => {
-            let pixels = bytes.as_chunks::<3>().0;
-            store_rows(pixels, row, part, job, out, |from: &[u8; 3], to| *to = from.map(number));
-        }
-        Channels::Rgba => {
-            let pixels = bytes.as_chunks::<4>().0;
-            store_rows(pixels, row, part, job, out, |&[r, g, b, _]: &[u8; 4], to| *to = [r, g, b].map(number));
-        }
-        Channels::Bgra => {
-            let pixels = bytes.as_chunks::<4>().0;
-            store_rows(pixels, row, part, job, out, |&[b, g, r, _]: &[u8; 4], to| *to = [r, g, b].map(number));
-        }
-    }
+    store_rows(bytes, channels.count(), row, part, job, out, |from, to| pixels::read(channels, job.span, from, to));
 }
 
-/// Writes the rectangle `part` of packed pixels, `row` of them in a row, to the target of the job.
-fn store_rows<P>(pixels: &[P], row: u32, part: Rect, job: &Job, out: &mut [f32], store: impl Fn(&P, &mut [f32; 3])) {
+/// Writes the rectangle `part` of packed pixels, `row` of them in a row and each of `count` items, to the target of the job.
+fn store_rows<P>(
+    items: &[P],
+    count: usize,
+    row: u32,
+    part: Rect,
+    job: &Job,
+    out: &mut [f32],
+    store: impl Fn(&[P], &mut [[f32; 3]]),
+) {
     let target = job.place.target;
     let [left, top, width, height] = [part.left, part.top, part.width, part.height].map(|side| side as usize);
-    let rows = pixels.chunks_exact(row as usize).skip(top).take(height);
+    let rows = items.chunks_exact(row as usize * count).skip(top).take(height);
     let image = out.as_chunks_mut::<3>().0;
     let image_rows = image.chunks_exact_mut(job.image_width).skip(target.top as usize).take(height);
     pair_rows(rows, image_rows, job.bottom_up, |from, to| {
-        let to = to.iter_mut().skip(target.left as usize);
-        for (from, to) in from.iter().skip(left).take(width).zip(to) {
-            store(from, to);
-        }
+        let from = from.get(left * count..(left + width) * count).unwrap_or_default();
+        let to = to.get_mut(target.left as usize..target.left as usize + width).unwrap_or_default();
+        store(from, to);
     });
 }
 
@@ -314,23 +295,4 @@ fn pair_rows<A, B>(
     } else {
         rows.zip(others).for_each(|(a, b)| each(a, b));
     }
-}
-
-/// Walks over the pixels of a row, `N` bytes each.
-fn each_pixel<const N: usize>(from: &[f32], to: &mut [u8], pixel: impl Fn([f32; 3]) -> [u8; N]) {
-    for (to, from) in to.as_chunks_mut::<N>().0.iter_mut().zip(from.as_chunks::<3>().0) {
-        *to = pixel(*from);
-    }
-}
-
-/// An opaque pixel, put together as one number: compilers make vector instructions of that.
-fn opaque(colour: [u8; 3]) -> [u8; 4] {
-    let [a, b, c] = colour.map(u32::from);
-    (a | b << 8 | c << 16 | 255 << 24).to_le_bytes()
-}
-
-/// An opaque half-precision pixel.
-fn half_pixel([r, g, b]: [f32; 3]) -> [u8; 8] {
-    let [r, g, b, a] = [r, g, b, 1.0].map(|value| f16::from_f32(value).to_ne_bytes());
-    [r[0], r[1], g[0], g[1], b[0], b[1], a[0], a[1]]
 }

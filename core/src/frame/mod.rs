@@ -6,6 +6,7 @@
 
 mod convert;
 mod format;
+mod pixels;
 mod pool;
 mod resize;
 mod span;

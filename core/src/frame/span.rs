@@ -9,32 +9,19 @@ pub(super) enum Span {
     Unit,
 }
 
-// Exactly x / 127.5 - 1 and x / 255, the same on every machine; as quick as working it out.
-static SIGNED: [f32; 256] = byte_table(Span::Signed);
-static UNIT: [f32; 256] = byte_table(Span::Unit);
-
-const fn byte_table(span: Span) -> [f32; 256] {
-    let mut table = [0.0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = match span {
-            Span::Signed => byte as f32 / 127.5 - 1.0,
-            Span::Unit => byte as f32 / 255.0,
-        };
-        byte += 1;
-    }
-    table
-}
-
+// Always inlined, so that loops over them are compiled for the vectors that their surroundings are compiled for.
 impl Span {
-    pub(super) fn table(self) -> &'static [f32; 256] {
+    /// A byte as a number of this span: the same bits on every machine.
+    #[inline(always)]
+    pub(super) fn of_byte(self, byte: u8) -> f32 {
         match self {
-            Self::Signed => &SIGNED,
-            Self::Unit => &UNIT,
+            Self::Signed => f32::from(byte) / 127.5 - 1.0,
+            Self::Unit => f32::from(byte) / 255.0,
         }
     }
 
     /// A number of 0..=1 in this span; what lies outside is clamped, not-a-number is 0.
+    #[inline(always)]
     pub(super) fn of_unit(self, value: f32) -> f32 {
         let value = clamped(value);
         match self {
@@ -44,6 +31,7 @@ impl Span {
     }
 
     /// A number of this span as 0..=1; what lies outside is clamped, not-a-number is 0.
+    #[inline(always)]
     pub(super) fn to_unit(self, value: f32) -> f32 {
         let value = match self {
             Self::Signed => value * 0.5 + 0.5,
@@ -53,6 +41,7 @@ impl Span {
     }
 
     /// A number of this span as a byte, to the nearest.
+    #[inline(always)]
     pub(super) fn to_byte(self, value: f32) -> u8 {
         truncated(self.to_unit(value) * 255.0 + 0.5)
     }
@@ -60,6 +49,7 @@ impl Span {
 
 /// `value as u8` for 0..256, in a form that compilers turn into vector instructions, which they do not with a cast that
 /// saturates: numbers from 2^23 to 2^24 have no fraction, and their lowest bits are an integer.
+#[inline(always)]
 fn truncated(value: f32) -> u8 {
     const WHOLE: f32 = 8_388_608.0;
 
@@ -69,6 +59,7 @@ fn truncated(value: f32) -> u8 {
 }
 
 /// Clamps to 0..=1; not-a-number is 0, which `f32::clamp` would let through.
+#[inline(always)]
 fn clamped(value: f32) -> f32 {
     let value = if value > 0.0 { value } else { 0.0 };
     if value < 1.0 { value } else { 1.0 }
@@ -95,7 +86,7 @@ mod tests {
     fn every_byte_comes_back_and_what_lies_outside_is_clamped() {
         for span in [Span::Signed, Span::Unit] {
             for byte in 0..=255 {
-                assert_eq!(span.to_byte(span.table()[usize::from(byte)]), byte);
+                assert_eq!(span.to_byte(span.of_byte(byte)), byte);
             }
             let outside = [f32::NAN, f32::NEG_INFINITY, -2.0, 2.0, f32::INFINITY];
             assert_eq!(outside.map(|value| span.to_byte(value)), [0, 0, 0, 255, 255]);

@@ -1,0 +1,113 @@
+//! Rows of pixels as numbers, and back: the loops that every pixel goes through, compiled for wide vectors.
+
+use half::f16;
+
+use super::span::Span;
+use crate::simd;
+
+/// How the bytes of a pixel lie.
+#[derive(Clone, Copy)]
+pub(super) enum Channels {
+    Rgb,
+    Rgba,
+    Bgra,
+}
+
+impl Channels {
+    /// Bytes of a pixel.
+    pub(super) fn count(self) -> usize {
+        match self {
+            Self::Rgb => 3,
+            Self::Rgba | Self::Bgra => 4,
+        }
+    }
+}
+
+/// Writes a row of bytes as numbers of `span`, without alpha.
+pub(super) fn read(channels: Channels, span: Span, from: &[u8], to: &mut [[f32; 3]]) {
+    // The span is chosen outside of the loops.
+    match span {
+        Span::Signed => read_with(channels, from, to, |byte| Span::Signed.of_byte(byte)),
+        Span::Unit => read_with(channels, from, to, |byte| Span::Unit.of_byte(byte)),
+    }
+}
+
+#[inline(always)]
+fn read_with(channels: Channels, from: &[u8], to: &mut [[f32; 3]], number: impl Fn(u8) -> f32) {
+    match channels {
+        Channels::Rgb => simd::widest(|| read_numbers(from, to.as_flattened_mut(), number)),
+        Channels::Rgba => simd::widest(|| read_pixels(from, to, |[r, g, b, _]| [r, g, b], number)),
+        Channels::Bgra => simd::widest(|| read_pixels(from, to, |[b, g, r, _]| [r, g, b], number)),
+    }
+}
+
+/// Bytes are brought together first: compilers then convert them in whole vectors.
+#[inline(always)]
+fn read_pixels(from: &[u8], to: &mut [[f32; 3]], colour: impl Fn([u8; 4]) -> [u8; 3], number: impl Fn(u8) -> f32) {
+    const BLOCK: usize = 128;
+
+    let mut bytes = [[0; 3]; BLOCK];
+    for (to, from) in to.chunks_mut(BLOCK).zip(from.as_chunks::<4>().0.chunks(BLOCK)) {
+        for (to, from) in bytes.iter_mut().zip(from) {
+            *to = colour(*from);
+        }
+        read_numbers(bytes[..from.len()].as_flattened(), to.as_flattened_mut(), &number);
+    }
+}
+
+#[inline(always)]
+fn read_numbers(from: &[u8], to: &mut [f32], number: impl Fn(u8) -> f32) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = number(*from);
+    }
+}
+
+/// Writes a row of numbers of `span` as bytes to the nearest; alpha is opaque.
+pub(super) fn write(channels: Channels, span: Span, from: &[f32], to: &mut [u8]) {
+    match span {
+        Span::Signed => write_with(channels, from, to, |number| Span::Signed.to_byte(number)),
+        Span::Unit => write_with(channels, from, to, |number| Span::Unit.to_byte(number)),
+    }
+}
+
+#[inline(always)]
+fn write_with(channels: Channels, from: &[f32], to: &mut [u8], byte: impl Fn(f32) -> u8) {
+    let (pixels, colours) = (from.as_chunks::<3>().0, from);
+    match channels {
+        Channels::Rgb => simd::widest(|| {
+            for (to, from) in to.iter_mut().zip(colours) {
+                *to = byte(*from);
+            }
+        }),
+        Channels::Rgba => simd::widest(|| {
+            for (to, &[r, g, b]) in to.as_chunks_mut().0.iter_mut().zip(pixels) {
+                *to = opaque([byte(r), byte(g), byte(b)]);
+            }
+        }),
+        Channels::Bgra => simd::widest(|| {
+            for (to, &[r, g, b]) in to.as_chunks_mut().0.iter_mut().zip(pixels) {
+                *to = opaque([byte(b), byte(g), byte(r)]);
+            }
+        }),
+    }
+}
+
+/// An opaque pixel, put together as one number: compilers make vector instructions of that.
+#[inline(always)]
+fn opaque(colour: [u8; 3]) -> [u8; 4] {
+    let [a, b, c] = colour.map(u32::from);
+    (a | b << 8 | c << 16 | 255 << 24).to_le_bytes()
+}
+
+/// Writes a row of numbers of `span` as half-precision pixels of 0..=1, opaque.
+pub(super) fn write_halves(span: Span, from: &[f32], to: &mut [u8]) {
+    for (to, from) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<3>().0) {
+        *to = half_pixel(from.map(|value| span.to_unit(value)));
+    }
+}
+
+/// An opaque half-precision pixel.
+fn half_pixel([r, g, b]: [f32; 3]) -> [u8; 8] {
+    let [r, g, b, a] = [r, g, b, 1.0].map(|value| f16::from_f32(value).to_ne_bytes());
+    [r[0], r[1], g[0], g[1], b[0], b[1], a[0], a[1]]
+}
