@@ -186,7 +186,7 @@ impl FrameConverter {
         }
         let bottom_up = view.head().bottom_up();
         let rows = rgb.chunks_exact(image.0 as usize * 3);
-        let mut packed = |channels, view: &mut FrameViewMut<'_>| {
+        let packed = |channels, view: &mut FrameViewMut<'_>| {
             pair_rows(rows.clone(), view.rows_mut(0), bottom_up, |from, to| pixels::write(channels, span, from, to));
         };
         match view.format() {
