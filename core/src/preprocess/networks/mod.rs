@@ -5,10 +5,10 @@
 //! | processor | looked for as |
 //! |---|---|
 //! | `hed` | `lllyasviel/Annotators`, file `ControlNetHED.safetensors`; where that is not, the small network TIN in the binary (feature `edges`) |
-//! | `lineart` | `lllyasviel/Annotators`, file `sk_model2.safetensors` for coarse lines, otherwise `sk_model.safetensors` |
+//! | `lineart` | `lllyasviel/Annotators`, file `sk_model2.safetensors` for coarse lines, otherwise `sk_model.safetensors`; with `anime_style` `netG.safetensors` |
 //! | `depth`, `depth_tensorrt` | Depth Anything V2: the id that `model` names, or `depth-anything/Depth-Anything-V2-Small-hf` (`model.safetensors`), then `depth-anything/Depth-Anything-V2-Small` (`depth_anything_v2_vits.safetensors`) |
 //! | `openpose`, `mediapipe_pose`, `pose_tensorrt` | in the binary: MoveNet (feature `pose`) |
-//! | `temporal_net_tensorrt` | none: the optical flow needs no weights |
+//! | `temporal_net_tensorrt` | RAFT-small: `torchvision/raft_small` or `lllyasviel/Annotators`, file `raft_small_C_T_V2-01064c6d.safetensors`; where that is not, flow without weights |
 //! | `realesrgan_trt` | `xinntao/Real-ESRGAN` or `lllyasviel/Annotators`, file `RealESRGAN_x2plus.safetensors` |
 //!
 //! An id is a folder as [`ModelSource::find`] looks for it: `organisation/name` or `name` in a directory of models, or in
@@ -26,18 +26,24 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use serde_json::{Map, Value};
 
 use self::maps::Maps;
-use self::places::Places;
+use self::places::{ANNOTATORS, Place, Places};
 use self::upscaler::Enlarging;
-use super::flow::FlowFactory;
+use super::flow::{FlowFactory, Raft};
 use super::pose::{PoseFactory, PoseStyle};
 use super::{Factory, Networks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::load::ModelSource;
-use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, ProcessorName};
+use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, ProcessorName, TemporalNetSettings};
 
 /// The size that is meant where none is told.
 const USUAL: (usize, usize) = (512, 512);
+
+/// Where RAFT-small is looked for.
+const RAFT: [Place<'_>; 2] = [
+    ("torchvision/raft_small", "raft_small_C_T_V2-01064c6d.safetensors"),
+    (ANNOTATORS, "raft_small_C_T_V2-01064c6d.safetensors"),
+];
 
 /// Loads the networks of processors, and keeps them as long as anybody uses them.
 pub struct ModelNetworks {
@@ -58,9 +64,11 @@ struct Key {
 enum Network {
     Edges,
     Lineart { coarse: bool, detect: usize },
+    Anime { detect: usize },
     Depth { model: Option<String>, detect: usize },
     Pose(PoseStyle),
-    Flow,
+    /// At its own size.
+    Flow((usize, usize)),
     Enlarging,
 }
 
@@ -79,8 +87,12 @@ impl ModelNetworks {
         let network = network(name, settings)?;
         // Only what depends on the stream's size is laid out for it.
         let size = match network {
-            Network::Pose(_) | Network::Flow => USUAL,
-            Network::Edges | Network::Lineart { .. } | Network::Depth { .. } | Network::Enlarging => size,
+            Network::Pose(_) | Network::Flow(_) => USUAL,
+            Network::Edges
+            | Network::Lineart { .. }
+            | Network::Anime { .. }
+            | Network::Depth { .. }
+            | Network::Enlarging => size,
         };
         self.factory(&Key { network, size })
     }
@@ -109,11 +121,16 @@ impl ModelNetworks {
         Ok(match key.network {
             Network::Edges => Arc::new(Maps::edges(places, executor, key.size)?),
             Network::Lineart { coarse, detect } => Arc::new(Maps::lineart(places, executor, key.size, coarse, detect)?),
+            Network::Anime { detect } => Arc::new(Maps::anime(places, executor, key.size, detect)?),
             Network::Depth { ref model, detect } => {
                 Arc::new(Maps::depth(places, executor, key.size, model.as_deref(), detect)?)
             }
             Network::Pose(style) => Arc::new(PoseFactory::load(executor, style)?),
-            Network::Flow => Arc::new(FlowFactory),
+            Network::Flow(size) => {
+                let weights = places.find(&RAFT)?;
+                let raft = weights.map(|weights| Raft::new(executor, weights, size)).transpose()?;
+                Arc::new(FlowFactory { raft })
+            }
             Network::Enlarging => Arc::new(Enlarging::load(places, executor, key.size)?),
         })
     }
@@ -160,10 +177,8 @@ fn network(name: ProcessorName, settings: &Map<String, Value>) -> Result<Network
         ProcessorName::Hed => Network::Edges,
         ProcessorName::Lineart => {
             let LineartSettings { detect_resolution, coarse, anime_style } = LineartSettings::read(settings);
-            if anime_style {
-                return unsupported("anime_style needs a network that is not built in; set it to false");
-            }
-            Network::Lineart { coarse, detect: detect_resolution as usize }
+            let detect = detect_resolution as usize;
+            if anime_style { Network::Anime { detect } } else { Network::Lineart { coarse, detect } }
         }
         ProcessorName::Depth => {
             let DepthSettings { model, detect_resolution } = DepthSettings::read(settings);
@@ -177,7 +192,10 @@ fn network(name: ProcessorName, settings: &Map<String, Value>) -> Result<Network
         ProcessorName::Openpose => Network::Pose(PoseStyle::Openpose),
         ProcessorName::MediapipePose => Network::Pose(PoseStyle::Mediapipe),
         ProcessorName::PoseTensorrt => Network::Pose(PoseStyle::Service),
-        ProcessorName::TemporalNetTensorrt => Network::Flow,
+        ProcessorName::TemporalNetTensorrt => {
+            let TemporalNetSettings { width, height, .. } = TemporalNetSettings::read(settings);
+            Network::Flow(Raft::size((width as usize, height as usize)))
+        }
         ProcessorName::RealesrganTrt => Network::Enlarging,
         ProcessorName::MediapipeSegmentation => {
             return unsupported("the network of person masks is not built in");
