@@ -89,7 +89,11 @@ fn a_frame_takes_one_evaluation_with_batching_and_one_a_step_without() {
                 let evaluations = if batched { 1 } else { n };
                 let what = format!("{:?} at {}, {n} steps, batched: {batched}", mode.0, mode.1);
                 assert_eq!(work, plain((evaluations, mode.2(n))), "{what}");
-                assert_eq!(work.unet_rows, engine.evaluations_per_frame() as u64, "{what}: the engine tells what it does");
+                assert_eq!(
+                    work.unet_rows,
+                    engine.evaluations_per_frame() as u64,
+                    "{what}: the engine tells what it does"
+                );
             }
         }
     }
@@ -187,6 +191,26 @@ fn networks_of_processors_are_counted_in_chains_and_for_control_images_alike() {
     let chain = json!({"image_postprocessing": {"processors": [{"type": "blur"}, {"type": "hed"}]}, "controlnets": []});
     engine.update(&dreamframe::ParamsPatch::from_json(&chain.to_string()).unwrap()).unwrap();
     assert_eq!(taken(&mut engine, 2).processor_evaluations, 1);
+}
+
+#[test]
+fn optical_flow_looks_at_each_frame_once_and_moves_on_in_twelve_rounds() {
+    let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "work-flow");
+    folder.changed_controlnet("moved", 1, &json!({"conditioning_channels": 6}));
+    let settings = json!({"width": 128, "height": 128});
+    let net = json!({"model_id": "moved", "preprocessor": "temporal_net_tensorrt", "preprocessor_params": settings});
+    let list = controlnets(json!([net]));
+    let mut without = folder.engine(SIDE, |_, _| {});
+    folder.flow();
+    let mut engine = folder.engine(SIDE, |_, _| {});
+    without.update(&list).unwrap();
+    engine.update(&list).unwrap();
+    assert_eq!(taken(&mut engine, 0).processor_evaluations, 0, "the first frame has none before it");
+    // Features of both frames and what surrounds the motion; later the last frame's features are known.
+    assert_eq!(taken(&mut engine, 1).processor_evaluations, 3 + 3 * 12);
+    assert_eq!(taken(&mut engine, 2).processor_evaluations, 2 + 3 * 12);
+    (0..3).for_each(|index| drop(picture(&mut without, index)));
+    assert_eq!(without.work().processor_evaluations, 0, "without weights there is no network");
 }
 
 /// Judges every picture to be harmless.

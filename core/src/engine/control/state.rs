@@ -178,7 +178,8 @@ impl ControlUpdate {
         let shape =
             |controls: &Controls, control: &Control| (control.networks.get().embedding_len, controls.kept_images);
         let histories = new.nets.iter().zip(&nets).map(|(control, from)| {
-            let before = from.filter(|_| continues).and_then(|place| old.nets.get(place)).map(|before| shape(old, before));
+            let before =
+                from.filter(|_| continues).and_then(|place| old.nets.get(place)).map(|before| shape(old, before));
             let (len, stages) = shape(new, control);
             // What stays as it is takes no memory, however often a number changes.
             let history = match before == Some((len, stages)) {

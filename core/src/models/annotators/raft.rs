@@ -197,11 +197,9 @@ fn encoder(b: &mut ProgramBuilder, x: ValueId, channels: [usize; 5], normed: boo
 fn bottleneck(b: &mut ProgramBuilder, x: ValueId, channels: usize, stride: usize, normed: bool) -> ValueId {
     let narrow = channels / 4;
     let mut h = x;
-    for (name, channels, kernel) in [
-        ("convnormrelu1", narrow, [1, 1]),
-        ("convnormrelu2", narrow, [3, stride]),
-        ("convnormrelu3", channels, [1, 1]),
-    ] {
+    for (name, channels, kernel) in
+        [("convnormrelu1", narrow, [1, 1]), ("convnormrelu2", narrow, [3, stride]), ("convnormrelu3", channels, [1, 1])]
+    {
         h = convolution(b, name, h, channels, kernel, normed);
         h = b.activate(h, Activation::Relu);
     }

@@ -9,7 +9,8 @@ use super::running::{Loaded, Running};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::models::annotators::{
-    DepthConfig, PATCH, anime_program, anime_weights, depth_program, depth_weights, hed_mean, hed_program, lineart_program, lineart_weights,
+    DepthConfig, PATCH, anime_program, anime_weights, depth_program, depth_weights, hed_mean, hed_program,
+    lineart_program, lineart_weights,
 };
 use crate::preprocess::resize::{Interpolation, Resizer};
 use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
@@ -97,12 +98,7 @@ impl Maps {
         Ok(Self { loaded, size: (width, height), input: [[1.0; 3], [0.0; 3]], shown: Shown::Improbability })
     }
 
-    pub(super) fn anime(
-        places: &Places,
-        executor: &dyn Executor,
-        size: (usize, usize),
-        detect: usize,
-    ) -> Result<Self> {
+    pub(super) fn anime(places: &Places, executor: &dyn Executor, size: (usize, usize), detect: usize) -> Result<Self> {
         let (weights, config) = anime_weights(places.require(&[(ANNOTATORS, "netG.safetensors")])?)?;
         let (width, height) = enlarged_to(at_most(size, detect, 1), config.step());
         let loaded = Arc::new(Loaded::new(executor, anime_program(&config, height, width), Arc::new(weights))?);

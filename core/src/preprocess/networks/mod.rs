@@ -63,9 +63,17 @@ struct Key {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Network {
     Edges,
-    Lineart { coarse: bool, detect: usize },
-    Anime { detect: usize },
-    Depth { model: Option<String>, detect: usize },
+    Lineart {
+        coarse: bool,
+        detect: usize,
+    },
+    Anime {
+        detect: usize,
+    },
+    Depth {
+        model: Option<String>,
+        detect: usize,
+    },
     Pose(PoseStyle),
     /// At its own size.
     Flow((usize, usize)),
@@ -246,7 +254,9 @@ mod tests {
         let lineart = "Annotators/sk_model2.safetensors";
         let depth = "depth-anything--Depth-Anything-V2-Small/depth_anything_v2_vits.safetensors";
         let larger = "xinntao/Real-ESRGAN/RealESRGAN_x2plus.safetensors";
-        let cases: [(&str, ProcessorName, Tensors<'_>, &str); 8] = [
+        let flow = "torchvision/raft_small/raft_small_C_T_V2-01064c6d.safetensors";
+        let alike = "update_block.motion_encoder.convcorr1.0.weight";
+        let cases: [(&str, ProcessorName, Tensors<'_>, &str); 10] = [
             (hed, ProcessorName::Hed, &[], "\"norm\""),
             (hed, ProcessorName::Hed, &[("norm", &[1, 3, 1, 1])], "\"block1.convs.0.weight\""),
             (hed, ProcessorName::Hed, &[("norm", &[3]), ("block1.convs.0.weight", &[4, 3, 3, 3])], "[1, 3, 1, 1]"),
@@ -255,6 +265,8 @@ mod tests {
             (depth, ProcessorName::Depth, &[("pretrained.patch_embed.proj.weight", &[16, 3, 16, 16])], "side 16"),
             (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[64, 3, 3, 3])], "3 channels"),
             (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[0, 12, 3, 3])], "none of them 0"),
+            (flow, ProcessorName::TemporalNetTensorrt, &[("x", &[1])], alike),
+            (flow, ProcessorName::TemporalNetTensorrt, &[(alike, &[256, 324, 1, 1])], "324"),
         ];
         for (file, name, tensors, words) in cases {
             let folder = tempfile::tempdir().unwrap();
@@ -262,6 +274,23 @@ mod tests {
             let (kind, text) = refused(folder.path(), name);
             assert!(matches!(kind, ErrorKind::BadModel | ErrorKind::Unsupported), "{text}");
             assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_of_another_network_than_anime_are_refused_with_what_is_wrong() {
+        type Tensors<'a> = &'a [(&'a str, &'a [usize])];
+        let first: (&str, &[usize]) = ("module.model.model.0.weight", &[2, 3, 4, 4]);
+        let second: (&str, &[usize]) = ("module.model.model.1.model.1.weight", &[2, 2, 4, 4]);
+        let cases: [(Tensors<'_>, &str); 3] =
+            [(&[], "model.model.0.weight"), (&[first], "1 sizes"), (&[first, second], "model.model.0.bias")];
+        for (tensors, words) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            write(&folder.path().join("Annotators/netG.safetensors"), tensors);
+            let networks = ModelNetworks::new(ModelSource::folder(folder.path()), Arc::new(ReferenceExecutor));
+            let settings = serde_json::json!({"anime_style": true});
+            let error = networks.load(ProcessorName::Lineart, settings.as_object().unwrap()).unwrap_err();
+            assert!(error.kind() == ErrorKind::BadModel && error.to_string().contains(words), "{error}");
         }
     }
 

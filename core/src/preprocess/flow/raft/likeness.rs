@@ -177,9 +177,17 @@ mod tests {
     }
 
     /// As torchvision has it: all pairs, then their means, then those in between.
-    fn by_table(older: &[f32], newer: &[f32], (w, h): (usize, usize), channels: usize, at: usize, flow: [f32; 2]) -> Vec<f32> {
+    fn by_table(
+        older: &[f32],
+        newer: &[f32],
+        (w, h): (usize, usize),
+        channels: usize,
+        at: usize,
+        flow: [f32; 2],
+    ) -> Vec<f32> {
         let older = &older[at * channels..][..channels];
-        let product = |other: &[f32]| older.iter().zip(other).map(|(a, b)| a * b).sum::<f32>() / (channels as f32).sqrt();
+        let product =
+            |other: &[f32]| older.iter().zip(other).map(|(a, b)| a * b).sum::<f32>() / (channels as f32).sqrt();
         let mut table: Vec<f32> = newer.chunks_exact(channels).map(product).collect();
         let (mut w_, mut h_) = (w, h);
         let mut numbers = Vec::new();
@@ -202,7 +210,8 @@ mod tests {
             let (w2, h2) = (w_ / 2, h_ / 2);
             let mean = |i: usize| {
                 let (x, y) = (i % w2 * 2, i / w2 * 2);
-                (table[y * w_ + x] + table[y * w_ + x + 1] + table[(y + 1) * w_ + x] + table[(y + 1) * w_ + x + 1]) / 4.0
+                (table[y * w_ + x] + table[y * w_ + x + 1] + table[(y + 1) * w_ + x] + table[(y + 1) * w_ + x + 1])
+                    / 4.0
             };
             table = (0..w2 * h2).map(mean).collect();
             (w_, h_) = (w2, h2);

@@ -213,7 +213,10 @@ impl FlowSource for RaftFlow {
     }
 
     fn evaluations(&self) -> u64 {
-        [&self.features, &self.context, &self.motion, &self.candidate, &self.head].map(Running::evaluations).iter().sum()
+        [&self.features, &self.context, &self.motion, &self.candidate, &self.head]
+            .map(Running::evaluations)
+            .iter()
+            .sum()
     }
 }
 
@@ -230,4 +233,70 @@ fn set(to: &mut Vec<f32>, from: &[f32]) {
 
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::reference::ReferenceExecutor;
+    use crate::load::ModelSource;
+
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/flow");
+
+    /// The golden network at the size of the golden.
+    fn raft() -> RaftFlow {
+        let source = ModelSource::folder(format!("{FOLDER}/models"));
+        let id = "torchvision/raft_small".parse().unwrap();
+        let weights = source.weights(&id, "raft_small_C_T_V2-01064c6d.safetensors").unwrap();
+        RaftFlow::new(&Raft::new(&ReferenceExecutor, Arc::new(weights), (136, 128)).unwrap())
+    }
+
+    /// Two frames of the golden at its size, and of every fourth pixel where it has moved.
+    fn golden() -> ([Image; 2], Vec<f32>) {
+        let bytes = std::fs::read(format!("{FOLDER}/golden.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let numbers = |name| -> Vec<f32> {
+            tensors.tensor(name).unwrap().data().as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect()
+        };
+        let frame = |name| {
+            let (small, mut large) = (Image::from_pixels(17, 16, 3, numbers(name)).unwrap(), Image::new());
+            Resizer::default().resize(Interpolation::Bilinear, &small, (136, 128), &mut large);
+            large
+        };
+        (["previous", "current"].map(frame), numbers("flow"))
+    }
+
+    #[test]
+    fn flow_is_that_of_torchvision_after_all_rounds() {
+        let (mut raft, ([previous, current], expected), mut flow) = (raft(), golden(), Image::new());
+        raft.flow(&previous, &current, &mut flow).unwrap();
+        assert_eq!((flow.width(), flow.height(), flow.channels()), (136, 128, 2));
+        let found = (0..32).flat_map(|y| (0..34).map(move |x| (y * 4 * 136 + x * 4) * 2));
+        let found: Vec<f32> = found.flat_map(|at| [flow.pixels()[at], flow.pixels()[at + 1]]).collect();
+        assert_eq!(found.len(), expected.len());
+        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let largest = expected.iter().map(|x| x.abs()).fold(0.0, f32::max);
+        assert!(largest > 5.0 && apart <= 1e-3 * largest, "{apart} of {largest}");
+    }
+
+    #[test]
+    fn what_is_known_of_the_last_frame_changes_nothing() {
+        let (mut known, ([a, b], _)) = (raft(), golden());
+        let [mut first, mut second, mut new] = [Image::new(), Image::new(), Image::new()];
+        known.flow(&a, &b, &mut first).unwrap();
+        known.flow(&b, &a, &mut second).unwrap();
+        raft().flow(&b, &a, &mut new).unwrap();
+        assert!(second == new && second != first);
+        // A frame that was not the last one is looked at.
+        known.flow(&b, &a, &mut second).unwrap();
+        assert!(second == new);
+        assert_eq!(known.evaluations(), (3 + 2 + 3) + 3 * 36);
+    }
+
+    #[test]
+    fn sides_are_whole_places_and_not_too_short() {
+        assert_eq!(Raft::size((512, 512)), (512, 512));
+        assert_eq!(Raft::size((16, 131)), (128, 128));
+        assert_eq!(Raft::size((4095, 132)), (4096, 136));
+    }
 }
