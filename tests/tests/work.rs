@@ -201,9 +201,9 @@ fn optical_flow_looks_at_each_frame_once_and_moves_on_in_twelve_rounds() {
     let net = json!({"model_id": "moved", "preprocessor": "temporal_net_tensorrt", "preprocessor_params": settings});
     let list = controlnets(json!([net]));
     let mut without = folder.engine(SIDE, |_, _| {});
+    without.update(&list).unwrap();
     folder.flow();
     let mut engine = folder.engine(SIDE, |_, _| {});
-    without.update(&list).unwrap();
     engine.update(&list).unwrap();
     assert_eq!(taken(&mut engine, 0).processor_evaluations, 0, "the first frame has none before it");
     // Features of both frames and what surrounds the motion; later the last frame's features are known.
