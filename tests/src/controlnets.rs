@@ -83,6 +83,19 @@ impl Folder {
         safetensors::serialize_to_file(views, None, &path).unwrap();
     }
 
+    /// Puts the golden weights of optical flow here.
+    ///
+    /// # Panics
+    ///
+    /// Where they cannot be copied.
+    pub fn flow(&self) {
+        const FILE: &str = "torchvision/raft_small/raft_small_C_T_V2-01064c6d.safetensors";
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/flow/models").join(FILE);
+        let to = self.0.join(FILE);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(from, to).unwrap();
+    }
+
     /// An engine of the demo model for small pictures, which finds what lies here.
     ///
     /// # Panics

@@ -15,7 +15,7 @@ use dreamframe_tests::{Golden, executors};
 use serde_json::{Value, json};
 
 fn folder(part: &str) -> String {
-    format!("{}/golden/annotators/{part}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/golden/{part}", env!("CARGO_MANIFEST_DIR"))
 }
 
 fn image(golden: &Golden, name: &str) -> Image {
@@ -51,15 +51,20 @@ fn all() -> Vec<(String, Arc<dyn Executor>)> {
 
 /// Checks a processor against the golden `expected`, a map or a picture, on every executor.
 fn check(name: ProcessorName, settings: Value, picture: &str, expected: &str) {
-    let golden = Golden::folder(folder(""));
+    check_in("annotators", 2e-3, name, settings, [picture, expected]);
+}
+
+/// The same with a golden in the folder `part`, and another bound where values are kept in single precision.
+fn check_in(part: &str, bound: f32, name: ProcessorName, settings: Value, [picture, expected]: [&str; 2]) {
+    let golden = Golden::folder(folder(part));
     let (picture, expected) = (image(&golden, picture), image(&golden, expected));
     for (which, executor) in all() {
-        let source = ModelSource::folder(folder("models"));
+        let source = ModelSource::folder(folder(&format!("{part}/models")));
         let found = run(source, &executor, name, &settings, &picture).unwrap();
         assert_eq!((found.width(), found.height(), found.channels()), (expected.width(), expected.height(), 3));
         let of = |i: usize| expected.pixels()[if expected.channels() == 1 { i / 3 } else { i }];
         let apart = found.pixels().iter().enumerate().map(|(i, x)| (x - of(i)).abs());
-        let (worst, bound) = (apart.fold(0.0, f32::max), if executor.dtype() == Dtype::F32 { 2e-3 } else { 0.1 });
+        let (worst, bound) = (apart.fold(0.0, f32::max), if executor.dtype() == Dtype::F32 { bound } else { 0.1 });
         assert!(worst <= bound, "{name} on {which}: {worst} apart");
     }
 }
@@ -73,6 +78,35 @@ fn soft_edges_are_those_of_hed_where_its_weights_are() {
 fn lines_are_coarse_or_fine() {
     check(ProcessorName::Lineart, json!({"detect_resolution": 32}), "lineart.picture", "lineart.coarse");
     check(ProcessorName::Lineart, json!({"detect_resolution": 32, "coarse": false}), "lineart.picture", "lineart.fine");
+}
+
+#[test]
+fn lines_are_those_of_anime_where_they_are_asked_for() {
+    let settings = json!({"anime_style": true, "detect_resolution": 32});
+    check_in("anime", 1e-4, ProcessorName::Lineart, settings, ["picture", "lines"]);
+}
+
+#[test]
+fn flow_is_that_of_raft_where_its_weights_are() {
+    let golden = Golden::folder(folder("flow"));
+    let [previous, current, shown] = ["previous", "current", "shown"].map(|name| image(&golden, name));
+    let (size, settings) = ((previous.width(), previous.height()), json!({"width": 136, "height": 128}));
+    for (which, executor) in all() {
+        let registry = registry(ModelSource::folder(folder("flow/models")), executor.clone(), size);
+        let recipe = registry.recipe(ProcessorName::TemporalNetTensorrt, settings.as_object().unwrap()).unwrap();
+        let (mut processor, mut output) = (recipe.start(), Image::new());
+        for frame in [&previous, &current] {
+            processor.run(frame, &Context { previous: None, size }, &mut output).unwrap();
+        }
+        let mut worst = 0.0_f32;
+        let pixels = output.pixels().as_chunks::<6>().0.iter().zip(previous.pixels().as_chunks::<3>().0);
+        for ((found, last), shown) in pixels.zip(shown.pixels().as_chunks::<3>().0) {
+            assert_eq!(found[..3], last[..]);
+            worst = found[3..].iter().zip(shown).map(|(found, shown)| (found - shown).abs()).fold(worst, f32::max);
+        }
+        // Colours are whole bytes, so a little may be a whole one.
+        assert!(worst <= if executor.dtype() == Dtype::F32 { 0.01 } else { 0.2 }, "{which}: {worst} apart");
+    }
 }
 
 #[test]
@@ -91,7 +125,7 @@ fn pictures_are_enlarged_twofold() {
 
 #[test]
 fn soft_edges_need_no_file() {
-    let golden = Golden::folder(folder(""));
+    let golden = Golden::folder(folder("annotators"));
     let (picture, expected) = (image(&golden, "edges.picture"), golden.numbers("edges.map"));
     for (which, executor) in all() {
         let found = run(ModelSource::Demo, &executor, ProcessorName::Hed, &json!({}), &picture).unwrap();
@@ -110,7 +144,7 @@ fn what_is_missing_is_told_with_where_it_was_looked_for() {
     };
     for (name, settings, kind, words) in [
         (ProcessorName::Lineart, json!({}), ErrorKind::NotFound, "lllyasviel/Annotators/sk_model2.safetensors"),
-        (ProcessorName::Lineart, json!({"anime_style": true}), ErrorKind::Unsupported, "anime_style"),
+        (ProcessorName::Lineart, json!({"anime_style": true}), ErrorKind::NotFound, "netG.safetensors"),
         (ProcessorName::Depth, json!({}), ErrorKind::NotFound, "depth-anything/Depth-Anything-V2-Small-hf"),
         (ProcessorName::Depth, json!({"model": "my/own"}), ErrorKind::NotFound, "my/own"),
         (ProcessorName::Depth, json!({"model": "../x"}), ErrorKind::InvalidArgument, "not a model id"),
@@ -123,14 +157,14 @@ fn what_is_missing_is_told_with_where_it_was_looked_for() {
     }
     // A file of another network.
     let wrong = json!({"model": "xinntao/Real-ESRGAN"});
-    let (kind, text) = refused(ModelSource::folder(folder("models")), ProcessorName::Depth, wrong);
+    let (kind, text) = refused(ModelSource::folder(folder("annotators/models")), ProcessorName::Depth, wrong);
     assert_eq!(kind, ErrorKind::NotFound, "{text}");
 }
 
 #[test]
 fn a_network_is_loaded_once_for_all_that_use_it() {
     let (_, executor) = all().swap_remove(0);
-    let networks = Arc::new(ModelNetworks::new(ModelSource::folder(folder("models")), executor));
+    let networks = Arc::new(ModelNetworks::new(ModelSource::folder(folder("annotators/models")), executor));
     let registry = |size| Registry::new().with_networks(networks.clone()).sized(size);
     let settings = json!({"detect_resolution": 32});
     let recipe = |size| registry(size).recipe(ProcessorName::Lineart, settings.as_object().unwrap()).unwrap();

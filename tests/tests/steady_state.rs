@@ -63,6 +63,9 @@ fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
     for images in [ControlImages::Newest, ControlImages::PerRow] {
         Loop::over(controlled(&folder, images)).count(30);
     }
+    folder.changed_controlnet("moved", 2, &json!({"conditioning_channels": 6}));
+    folder.flow();
+    Loop::over(with_flow(&folder)).count(30);
     let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
     let resident = resident_kib();
@@ -150,6 +153,16 @@ fn controlled(folder: &Folder, images: ControlImages) -> Engine {
         params.guidance_scale = 1.3;
         params.controlnets = vec![ControlNetConfig::new("net-0"), ControlNetConfig::new("net-1")];
         params.controlnets[1].preprocessor = Some(ProcessorName::Canny);
+    })
+}
+
+/// An engine with a ControlNet that sees optical flow by a network.
+fn with_flow(folder: &Folder) -> Engine {
+    folder.engine(SIDE, |params, _| {
+        let mut moved = ControlNetConfig::new("moved");
+        moved.preprocessor = Some(ProcessorName::TemporalNetTensorrt);
+        moved.preprocessor_params = json!({"width": 128, "height": 128}).as_object().unwrap().clone();
+        params.controlnets = vec![moved];
     })
 }
 

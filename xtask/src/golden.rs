@@ -9,11 +9,13 @@ use crate::tools;
 const FOLDER: &str = "tests/golden/generate";
 
 /// Those that need nothing but the tools. `demo.py` reads what the demo model's training left, and `full_size.py` writes
-/// gigabytes, which stay out of the repository; `annotators.py` reads a picture and a graph that are not kept.
-const SCRIPTS: [&str; 11] = [
+/// gigabytes, which stay out of the repository; `annotators.py` reads a picture and a graph that are not kept, and
+/// `anime.py` a package whose class it runs.
+const SCRIPTS: [&str; 12] = [
     "networks.py",
     "cached.py",
     "control.py",
+    "flow.py",
     "ip_adapter.py",
     "lora.py",
     "noise.py",

@@ -111,7 +111,9 @@ impl EngineBuilder {
         let observer = observing.then(Arc::default);
         let networks = ModelNetworks::new(source.clone(), executor.clone());
         let registry = registry.or_networks(Arc::new(networks));
-        let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
+        let text_encodings = Arc::default();
+        let workshop =
+            Workshop { source, options, executor, registry, observer, style_images, safety_checker, text_encodings };
         Engine::new(workshop, params, notices)
     }
 }

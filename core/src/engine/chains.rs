@@ -226,6 +226,11 @@ impl Chains {
         Some(&self.previous).filter(|previous| !previous.pixels().is_empty())
     }
 
+    /// Takes away the count of networks that ran.
+    pub(super) fn take_evaluations(&mut self) -> u64 {
+        self.chains.iter_mut().map(Chain::take_evaluations).sum()
+    }
+
     /// Takes the frame, in -1..1, through its chain.
     pub(super) fn frame(&mut self, frame: &mut Image) -> Result<()> {
         if self.is_empty(Stage::Frame) {

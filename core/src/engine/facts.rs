@@ -1,9 +1,11 @@
 //! What an engine tells of itself.
 
+use std::sync::atomic::Ordering;
+
 use super::pipeline::Pieces;
 use super::{Active, Engine, EngineOptions};
 use crate::params::{Notice, StreamDiffusionParams};
-use crate::telemetry::Work;
+use crate::telemetry::{ControlWork, Work};
 
 impl Engine {
     /// The parameters in use.
@@ -41,9 +43,15 @@ impl Engine {
         self.pieces().map_or(0, |pieces| pieces.unet().evaluations())
     }
 
-    /// Counts what frames took, since the engine was built.
+    /// Counts what frames took, and what updates did for texts, since the engine was built.
     pub fn work(&self) -> Work {
-        self.work
+        Work { text_encodings: self.workshop.text_encodings.load(Ordering::Relaxed), ..self.work }
+    }
+
+    /// Counts what frames took of the ControlNet at `index` of the parameters' `controlnets`, since it was loaded; nothing
+    /// where there is none, or it is not enabled.
+    pub fn control_work(&self, index: usize) -> ControlWork {
+        self.pieces().and_then(|pieces| self.control.work(&pieces.controls, index)).unwrap_or_default()
     }
 
     /// The base model in use: where it was found; empty for an engine that [was released](Self::release).

@@ -70,6 +70,7 @@ impl Engine {
         self.step()?;
         // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
         let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
+        self.work.processor_evaluations += self.chains.take_evaluations();
         let before = Instant::now();
         let (width, height) = self.size();
         self.converter.from_signed(self.buffers.result.pixels(), width, height, out)?;
@@ -91,7 +92,7 @@ impl Engine {
 
     /// Takes the image through filter, autoencoder, stream and the other chains to the result.
     fn restyle(&mut self, id: FrameId, timings: &mut Timings) -> Result<(PictureKind, FrameId)> {
-        let Self { chains, buffers, arena, .. } = self;
+        let Self { chains, buffers, arena, work, .. } = self;
         let Active::Ready(pipeline) = &self.active else {
             // Until there is a pipeline again, the last picture stays; without one, the frame itself.
             if let Some(source) = self.last_source {
@@ -116,6 +117,7 @@ impl Engine {
         let before = Instant::now();
         let image = buffers.image.pixels();
         codec.encoder.run(&codec.encoder_constants, arena, &[image], &mut [&mut buffers.latent])?;
+        work.encoder_evaluations += 1;
         timings.encode = Timings::micros(before.elapsed());
         let source = self.denoise(&pipeline, id, timings)?;
         self.decode(&pipeline, source, timings)
@@ -159,7 +161,7 @@ impl Engine {
         source: FrameId,
         timings: &mut Timings,
     ) -> Result<(PictureKind, FrameId)> {
-        let Self { chains, buffers, arena, filter, .. } = self;
+        let Self { chains, buffers, arena, filter, work, .. } = self;
         let codec = pipeline.pieces.codec();
         let before = Instant::now();
         if pipeline.params.enable_similar_image_filter {
@@ -171,6 +173,7 @@ impl Engine {
         let decoded = if plain { &mut buffers.result } else { &mut buffers.image };
         let clean = buffers.clean.pixels();
         codec.decoder.run(&codec.decoder_constants, arena, &[clean], &mut [decoded.pixels_mut()])?;
+        work.decoder_evaluations += 1;
         timings.decode = Timings::micros(before.elapsed());
         let before = Instant::now();
         if !plain {
@@ -181,6 +184,7 @@ impl Engine {
             threshold: pipeline.params.safety_checker_threshold as f32,
             instead: self.workshop.options.flagged,
         });
+        work.safety_evaluations += u64::from(judge.is_some());
         let result = buffers.result.pixels_mut();
         let flagged = judge.map(|judge| self.guard.check(&judge, result, source)).transpose()?.flatten();
         timings.postprocess = Timings::micros(before.elapsed());

@@ -81,6 +81,7 @@ fn engine(side: u32) -> Result<Engine> {
         observer: None,
         style_images: None,
         safety_checker: None,
+        text_encodings: Arc::default(),
     };
     Engine::new(workshop, params, Vec::new())
 }

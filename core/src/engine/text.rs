@@ -1,6 +1,7 @@
 //! Texts to what a UNet attends to: tokenised, encoded, joined.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::workshop::{Workshop, save_packed};
@@ -75,7 +76,7 @@ impl Text {
         executor: &dyn Executor,
         merge: &dyn Fn(LoraTarget, &Arc<Weights>) -> Arc<Weights>,
     ) -> Result<Arc<Self>> {
-        let Self::Encoders(TextEncoders { encoders, .. }) = &**self else { return Ok(self.clone()) };
+        let Self::Encoders(TextEncoders { encoders, runs, .. }) = &**self else { return Ok(self.clone()) };
         let over = |(encoder, target): (&Arc<TextEncoder>, LoraTarget)| {
             let weights = merge(target, &encoder.weights);
             if Arc::ptr_eq(&weights, &encoder.weights) {
@@ -87,7 +88,8 @@ impl Text {
         if made.iter().zip(encoders).all(|(made, encoder)| Arc::ptr_eq(made, encoder)) {
             return Ok(self.clone());
         }
-        Ok(Arc::new(Self::Encoders(TextEncoders { encoders: made, recent: Mutex::default() })))
+        let (recent, runs) = (Mutex::default(), runs.clone());
+        Ok(Arc::new(Self::Encoders(TextEncoders { encoders: made, recent, runs })))
     }
 }
 
@@ -96,6 +98,8 @@ impl Text {
 pub(crate) struct TextEncoders {
     encoders: Vec<Arc<TextEncoder>>,
     recent: Mutex<VecDeque<(String, Arc<Encoding>)>>,
+    /// How many texts were encoded, here and in what was made of this.
+    runs: Arc<AtomicU64>,
 }
 
 /// One text encoder with its tokenizer.
@@ -143,7 +147,7 @@ impl TextEncoder {
             let text = format!("the pooled text has {pooled} channels, but the UNet wants {}", added.pooled_dim);
             return Err(Error::new(ErrorKind::BadModel, text));
         }
-        Ok(TextEncoders { encoders, recent: Mutex::default() })
+        Ok(TextEncoders { encoders, recent: Mutex::default(), runs: workshop.text_encodings.clone() })
     }
 
     fn load(
@@ -214,6 +218,7 @@ impl TextEncoders {
             return Ok(encoding);
         }
         let parts = self.encoders.iter().map(|encoder| encoder.run(text)).collect::<Result<Vec<_>>>()?;
+        self.runs.fetch_add(1, Ordering::Relaxed);
         let encoding = Arc::new(join(parts));
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.push_front((text.to_owned(), encoding.clone()));

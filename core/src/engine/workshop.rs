@@ -1,6 +1,7 @@
 //! What every pipeline of an engine is made with.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::{EngineOptions, SafetyChecker, StyleImages};
 use crate::error::Result;
@@ -25,6 +26,8 @@ pub(crate) struct Workshop {
     pub(crate) style_images: Option<Arc<dyn StyleImages>>,
     /// The host's own judge of pictures, in the place of a loaded one.
     pub(crate) safety_checker: Option<Arc<dyn SafetyChecker>>,
+    /// How many texts were encoded.
+    pub(crate) text_encodings: Arc<AtomicU64>,
 }
 
 impl Workshop {

@@ -11,12 +11,13 @@ use crate::error::Result;
 #[derive(Debug, Clone)]
 pub struct Annotated {
     annotator: Arc<dyn Annotator>,
+    evaluations: u64,
 }
 
 impl Annotated {
     /// Makes processors of `annotator`.
     pub fn new(annotator: Arc<dyn Annotator>) -> Self {
-        Self { annotator }
+        Self { annotator, evaluations: 0 }
     }
 }
 
@@ -28,8 +29,13 @@ impl Factory for Annotated {
 
 impl Preprocessor for Annotated {
     fn run(&mut self, input: &Image, _: &Context<'_>, output: &mut Image) -> Result<()> {
+        self.evaluations += 1;
         self.annotator.run(input, output)
     }
 
     fn configure(&mut self, _: &Map<String, Value>) {}
+
+    fn evaluations(&self) -> u64 {
+        self.evaluations
+    }
 }

@@ -43,6 +43,8 @@ pub struct Chain {
     images: [Image; 2],
     resized: Image,
     resizer: Resizer,
+    /// Runs of networks that nobody has taken note of yet.
+    evaluations: u64,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl Chain {
     /// Makes a chain of `kind` that gives its input.
     pub fn new(kind: ChainKind) -> Self {
         let images = [Image::new(), Image::new()];
-        Self { kind, entries: Vec::new(), images, resized: Image::new(), resizer: Resizer::default() }
+        Self { kind, entries: Vec::new(), images, resized: Image::new(), resizer: Resizer::default(), evaluations: 0 }
     }
 
     /// Makes a chain of `kind` and starts `recipes`.
@@ -133,19 +135,26 @@ impl Chain {
         }
     }
 
+    /// Takes away the count of networks that ran.
+    pub(crate) fn take_evaluations(&mut self) -> u64 {
+        std::mem::take(&mut self.evaluations)
+    }
+
     /// Takes `input` through all processors; without any it is the result.
     ///
     /// # Errors
     ///
     /// What a processor reports, and `Unsupported` for a result whose channels do not fit; each names the processor.
     pub fn run<'a>(&'a mut self, input: &'a Image, context: &Context<'_>) -> Result<&'a Image> {
-        let Self { kind, entries, images: [from, to], resized, resizer } = self;
+        let Self { kind, entries, images: [from, to], resized, resizer, evaluations } = self;
         let mut size = context.size;
         let last = entries.len().saturating_sub(1);
         for (place, Entry { recipe, processor }) in entries.iter_mut().enumerate() {
             let Source::Started(processor) = processor else { continue };
             let input = if place == 0 { input } else { &*from };
+            let before = processor.evaluations();
             let run = processor.run(input, &Context { size, ..*context }, to);
+            *evaluations += processor.evaluations().saturating_sub(before);
             run.map_err(|error| error.within(format_args!("processor {:?}", recipe.name().name())))?;
             let free = *kind == ChainKind::Control && place == last;
             if !free && to.channels() != input.channels() {

@@ -54,6 +54,11 @@ pub trait Preprocessor: Send + fmt::Debug {
 
     /// Forgets earlier frames.
     fn reset(&mut self) {}
+
+    /// Tells how often networks ran for it, since it was started.
+    fn evaluations(&self) -> u64 {
+        0
+    }
 }
 
 /// What a processor may know besides its input.

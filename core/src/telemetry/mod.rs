@@ -9,4 +9,4 @@ pub(crate) use rate::Meter;
 pub use rate::Rate;
 pub use stats::{Samples, Summary};
 pub use timings::Timings;
-pub use work::Work;
+pub use work::{ControlWork, Work};

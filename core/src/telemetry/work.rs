@@ -2,18 +2,43 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Counts what frames took, since the engine was built.
+/// Counts what frames took, and what updates did for texts, since the engine was built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Work {
+    /// Texts that were encoded, once however many encoders the model has. They are encoded where an update is prepared,
+    /// whether or not it is applied, and kept for a while, so that a prompt that comes back costs nothing.
+    pub text_encodings: u64,
+    /// Runs of the autoencoder's first half, each on one frame.
+    pub encoder_evaluations: u64,
+    /// Runs of its second half, each for one picture.
+    pub decoder_evaluations: u64,
     /// Runs of the UNet.
     pub unet_evaluations: u64,
     /// Rows of all these runs.
     pub unet_rows: u64,
     /// Control images made; ControlNets with the same preprocessor and settings share one.
     pub control_images: u64,
+    /// Runs of what turns a control image into what a ControlNet sees.
+    pub control_embeddings: u64,
     /// Runs of ControlNets.
     pub control_evaluations: u64,
     /// Rows of all these runs.
     pub control_rows: u64,
+    /// Runs of the networks of processors, in the processing chains and for control images.
+    pub processor_evaluations: u64,
+    /// Pictures that the safety checker judged.
+    pub safety_evaluations: u64,
+}
+
+/// Counts what frames took of one ControlNet, since it was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ControlWork {
+    /// Runs of what turns its control image into what it sees.
+    pub embeddings: u64,
+    /// Runs of the ControlNet.
+    pub evaluations: u64,
+    /// Rows of all these runs.
+    pub rows: u64,
 }

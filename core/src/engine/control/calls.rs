@@ -53,6 +53,8 @@ impl<'a> ControlCalls<'a> {
             residuals.add(weights, |tensors| network.run(constants, arena, &[x, embedding], tensors))?;
             work.control_evaluations += 1;
             work.control_rows += rows as u64;
+            state.work.evaluations += 1;
+            state.work.rows += rows as u64;
         }
         let sum = residuals.finish(rows);
         self.spent += before.elapsed();

@@ -45,6 +45,8 @@ pub(crate) struct Controls {
 /// A ControlNet of a pipeline. What is loaded and worked out is shared between pipelines, numbers are its own.
 #[derive(Debug)]
 struct Control {
+    /// Its place in the list of the parameters.
+    index: usize,
     net: Piece<NetKey, ControlNet>,
     networks: Piece<NetworksKey, Networks>,
     constants: Piece<ConstantsKey, Vec<Constants>>,
@@ -164,7 +166,7 @@ impl<'a> Loaded<'a> {
             let weights = layout
                 .iter()
                 .map(|call| window.weights(config.conditioning_scale as f32, call.iter().map(|row| row.stage), stages));
-            made.push(Control { net, networks, constants, weights: weights.collect(), image: 0 });
+            made.push(Control { index, net, networks, constants, weights: weights.collect(), image: 0 });
         }
         let (images, places) = share_images(recipes);
         for (control, place) in made.iter_mut().zip(places) {

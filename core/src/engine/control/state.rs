@@ -7,7 +7,7 @@ use crate::engine::chains::to_unit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Arena;
 use crate::preprocess::{Chain, ChainKind, ChainUpdate, Context, Image};
-use crate::telemetry::Work;
+use crate::telemetry::{ControlWork, Work};
 
 /// What the ControlNets of an engine keep from frame to frame.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ pub(crate) struct ControlState {
 #[derive(Debug)]
 pub(super) struct NetState {
     pub(super) history: History,
+    pub(super) work: ControlWork,
 }
 
 /// A state for other ControlNets, which takes over what goes on.
@@ -69,7 +70,10 @@ impl ControlState {
         }
         for (net, from) in state.nets.iter_mut().zip(&update.nets) {
             if let Some(old) = from.and_then(|place| self.nets.get_mut(place)) {
-                net.history.take_over(&mut old.history);
+                net.work = old.work;
+                if update.continues {
+                    net.history.take_over(&mut old.history);
+                }
             }
         }
         if update.keeps_residuals {
@@ -119,9 +123,18 @@ impl ControlState {
                     return Err(Error::new(ErrorKind::Unsupported, text));
                 }
                 control.networks.get().embed(image.pixels(), arena, state.history.newest())?;
+                work.control_embeddings += 1;
+                state.work.embeddings += 1;
             }
+            work.processor_evaluations += chain.take_evaluations();
         }
         Ok(())
+    }
+
+    /// What the network at `index` of the parameters' list took.
+    pub(crate) fn work(&self, controls: &Controls, index: usize) -> Option<ControlWork> {
+        let place = controls.nets.iter().position(|control| control.index == index)?;
+        self.nets.get(place).map(|net| net.work)
     }
 
     /// Moves every frame in flight one stage on, after a step of the stream.
@@ -161,18 +174,19 @@ impl ControlUpdate {
             None => Chain::start(ChainKind::Control, image.as_slice()),
         });
         let place = |control: &Control| old.nets.iter().position(|other| other.net.key() == control.net.key());
-        let nets: Vec<Option<usize>> = new.nets.iter().map(|control| place(control).filter(|_| continues)).collect();
+        let nets: Vec<Option<usize>> = new.nets.iter().map(place).collect();
         let shape =
             |controls: &Controls, control: &Control| (control.networks.get().embedding_len, controls.kept_images);
         let histories = new.nets.iter().zip(&nets).map(|(control, from)| {
-            let before = from.and_then(|place| old.nets.get(place)).map(|before| shape(old, before));
+            let before =
+                from.filter(|_| continues).and_then(|place| old.nets.get(place)).map(|before| shape(old, before));
             let (len, stages) = shape(new, control);
             // What stays as it is takes no memory, however often a number changes.
             let history = match before == Some((len, stages)) {
                 true => History::default(),
                 false => History::with_room(len, stages)?,
             };
-            Ok(NetState { history })
+            Ok(NetState { history, work: ControlWork::default() })
         });
         let room = |controls: &Controls| (controls.residual_lens.clone(), controls.rows, controls.nets.len() > 1);
         let keeps_residuals = room(old) == room(new);

@@ -5,7 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::WeightSource;
+use crate::net::{Program, WeightSource};
+
+/// The last part of the names of norms that are not learned.
+const UNLEARNED: &str = "unlearned";
 
 /// Makes the numbers of a weight of the given shape out of what a file has.
 type Rule = Box<dyn Fn(&dyn WeightSource, &[usize]) -> Result<Vec<f32>> + Send + Sync>;
@@ -35,6 +38,22 @@ impl Derived {
     pub fn rename(&mut self, name: impl Into<String>, other: impl Into<String>) {
         let other = other.into();
         self.rule(name, move |file, shape| file.read(&other, shape));
+    }
+
+    /// What the norm after the convolution `name` is called in a program where its scale and shift are not learned.
+    pub fn unlearned(name: &str) -> String {
+        format!("{name}.{UNLEARNED}")
+    }
+
+    /// Scales by one and shifts by nothing in all such norms of `program`.
+    pub fn unlearned_norms(&mut self, program: &Program) {
+        for spec in program.weights() {
+            for (end, number) in [("weight", 1.0), ("bias", 0.0)] {
+                if spec.name.strip_suffix(end).is_some_and(|name| name.ends_with(&format!(".{UNLEARNED}."))) {
+                    self.constant(&spec.name, number);
+                }
+            }
+        }
     }
 
     /// Gives the same number everywhere under `name`.

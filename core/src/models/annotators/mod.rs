@@ -1,18 +1,26 @@
-//! Networks that processors use: what sees edges, lines, depth and poses, and what enlarges pictures.
+//! Networks that processors use: what sees edges, lines, depth, poses and motion, and what enlarges pictures.
 //!
 //! Each has a function that writes its program for images of one size, over weights by the names that published files
 //! have; where a program needs weights in another form, a function beside it wraps the file ([`Derived`]).
 
+mod anime;
 mod depth;
 mod derived;
 mod edges;
 mod lineart;
 mod movenet;
+mod raft;
 mod upscaler;
 
+pub use anime::{AnimeConfig, anime_program, anime_weights};
 pub use depth::{DepthConfig, PATCH, depth_program, depth_weights};
 pub use derived::Derived;
 pub use edges::{hed_mean, hed_program, tin_program};
 pub use lineart::{lineart_program, lineart_weights};
 pub use movenet::{GRID as POSE_GRID, JOINTS, SIDE as POSE_SIDE, movenet_program};
+pub use raft::{
+    LEVELS as RAFT_LEVELS, LIKENESS as RAFT_LIKENESS, RADIUS as RAFT_RADIUS, RaftConfig, STEP as RAFT_STEP,
+    WINDOW as RAFT_WINDOW, raft_candidate_program, raft_context_program, raft_features_program, raft_head_program,
+    raft_motion_program, raft_weights,
+};
 pub use upscaler::{UpscalerConfig, upscaler_program};

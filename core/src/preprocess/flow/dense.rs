@@ -96,7 +96,7 @@ fn build(pyramid: &mut Vec<Image>, resizer: &mut Resizer, image: &Image, colours
 }
 
 /// A flow brought to another size, and as much longer or shorter.
-fn scaled(resizer: &mut Resizer, from: &Image, size: (usize, usize), to: &mut Image) {
+pub(super) fn scaled(resizer: &mut Resizer, from: &Image, size: (usize, usize), to: &mut Image) {
     resizer.resize(Interpolation::Bilinear, from, size, to);
     let scale = [size.0 as f32 / from.width().max(1) as f32, size.1 as f32 / from.height().max(1) as f32];
     for [u, v] in to.pixels_mut().as_chunks_mut::<2>().0 {

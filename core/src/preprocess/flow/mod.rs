@@ -1,13 +1,16 @@
 //! `temporal_net_tensorrt`: the last frame, and how what it shows has moved since.
 
 mod dense;
+mod raft;
 mod wheel;
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-pub(super) use self::dense::DenseFlow;
+use self::dense::DenseFlow;
+pub(super) use self::raft::Raft;
+use self::raft::RaftFlow;
 use super::resize::{Interpolation, Resizer};
 use super::{Context, Factory, Image, Preprocessor, rgb};
 use crate::error::Result;
@@ -22,15 +25,26 @@ pub(super) trait FlowSource: Send + fmt::Debug {
     ///
     /// What kept it from working.
     fn flow(&mut self, previous: &Image, current: &Image, flow: &mut Image) -> Result<()>;
+
+    /// How often networks ran for it.
+    fn evaluations(&self) -> u64 {
+        0
+    }
 }
 
-/// Starts processors that show flow.
+/// Starts processors that show flow: by a network where there is one.
 #[derive(Debug)]
-pub(super) struct FlowFactory;
+pub(super) struct FlowFactory {
+    pub(super) raft: Option<Raft>,
+}
 
 impl Factory for FlowFactory {
     fn start(&self, settings: &Map<String, Value>) -> Box<dyn Preprocessor> {
-        Box::new(TemporalNet::new(Box::new(DenseFlow::default()), TemporalNetSettings::read(settings)))
+        let source: Box<dyn FlowSource> = match &self.raft {
+            Some(raft) => Box::new(RaftFlow::new(raft)),
+            None => Box::new(DenseFlow::default()),
+        };
+        Box::new(TemporalNet::new(source, TemporalNetSettings::read(settings)))
     }
 }
 
@@ -131,6 +145,10 @@ impl Preprocessor for TemporalNet {
     fn reset(&mut self) {
         self.last = None;
     }
+
+    fn evaluations(&self) -> u64 {
+        self.source.evaluations()
+    }
 }
 
 #[cfg(test)]
@@ -147,7 +165,7 @@ mod tests {
     }
 
     fn processor(settings: serde_json::Value) -> Box<dyn Preprocessor> {
-        FlowFactory.start(settings.as_object().unwrap())
+        FlowFactory { raft: None }.start(settings.as_object().unwrap())
     }
 
     fn run(processor: &mut dyn Preprocessor, image: &Image) -> Image {

@@ -9,7 +9,8 @@ use super::running::{Loaded, Running};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::models::annotators::{
-    DepthConfig, PATCH, depth_program, depth_weights, hed_mean, hed_program, lineart_program, lineart_weights,
+    DepthConfig, PATCH, anime_program, anime_weights, depth_program, depth_weights, hed_mean, hed_program,
+    lineart_program, lineart_weights,
 };
 use crate::preprocess::resize::{Interpolation, Resizer};
 use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
@@ -45,6 +46,8 @@ enum Shown {
     Probability,
     /// The same, but darker.
     Improbability,
+    /// From white at -1 to black at 1.
+    Darkness,
     /// The smallest is black, the largest white; all are black where they hardly differ.
     Range,
 }
@@ -95,6 +98,13 @@ impl Maps {
         Ok(Self { loaded, size: (width, height), input: [[1.0; 3], [0.0; 3]], shown: Shown::Improbability })
     }
 
+    pub(super) fn anime(places: &Places, executor: &dyn Executor, size: (usize, usize), detect: usize) -> Result<Self> {
+        let (weights, config) = anime_weights(places.require(&[(ANNOTATORS, "netG.safetensors")])?)?;
+        let (width, height) = enlarged_to(at_most(size, detect, 1), config.step());
+        let loaded = Arc::new(Loaded::new(executor, anime_program(&config, height, width), Arc::new(weights))?);
+        Ok(Self { loaded, size: (width, height), input: [[2.0; 3], [-1.0; 3]], shown: Shown::Darkness })
+    }
+
     /// Pictures are normalised as the network was trained, which the service's engine leaves out.
     pub(super) fn depth(
         places: &Places,
@@ -142,6 +152,11 @@ fn scaled_to((width, height): (usize, usize), shorter: usize, step: usize) -> (u
     (side(width), side(height))
 }
 
+/// `size`, enlarged so that both sides are a multiple of `step`.
+fn enlarged_to((width, height): (usize, usize), step: usize) -> (usize, usize) {
+    (width.next_multiple_of(step), height.next_multiple_of(step))
+}
+
 impl Factory for Maps {
     fn start(&self, _: &Map<String, Value>) -> Box<dyn Preprocessor> {
         Box::new(MapProcessor {
@@ -185,6 +200,10 @@ impl Preprocessor for MapProcessor {
     }
 
     fn configure(&mut self, _: &Map<String, Value>) {}
+
+    fn evaluations(&self) -> u64 {
+        self.running.evaluations()
+    }
 }
 
 impl Shown {
@@ -204,6 +223,7 @@ impl Shown {
         match self {
             Self::Probability => 1.0 / (1.0 + (-x).exp()),
             Self::Improbability => 1.0 / (1.0 + x.exp()),
+            Self::Darkness => (0.5 - 0.5 * x).clamp(0.0, 1.0),
             Self::Range => (x * factor + summand).clamp(0.0, 1.0),
         }
     }

@@ -5,10 +5,10 @@
 //! | processor | looked for as |
 //! |---|---|
 //! | `hed` | `lllyasviel/Annotators`, file `ControlNetHED.safetensors`; where that is not, the small network TIN in the binary (feature `edges`) |
-//! | `lineart` | `lllyasviel/Annotators`, file `sk_model2.safetensors` for coarse lines, otherwise `sk_model.safetensors` |
+//! | `lineart` | `lllyasviel/Annotators`, file `sk_model2.safetensors` for coarse lines, otherwise `sk_model.safetensors`; with `anime_style` `netG.safetensors` |
 //! | `depth`, `depth_tensorrt` | Depth Anything V2: the id that `model` names, or `depth-anything/Depth-Anything-V2-Small-hf` (`model.safetensors`), then `depth-anything/Depth-Anything-V2-Small` (`depth_anything_v2_vits.safetensors`) |
 //! | `openpose`, `mediapipe_pose`, `pose_tensorrt` | in the binary: MoveNet (feature `pose`) |
-//! | `temporal_net_tensorrt` | none: the optical flow needs no weights |
+//! | `temporal_net_tensorrt` | RAFT-small: `torchvision/raft_small` or `lllyasviel/Annotators`, file `raft_small_C_T_V2-01064c6d.safetensors`; where that is not, flow without weights |
 //! | `realesrgan_trt` | `xinntao/Real-ESRGAN` or `lllyasviel/Annotators`, file `RealESRGAN_x2plus.safetensors` |
 //!
 //! An id is a folder as [`ModelSource::find`] looks for it: `organisation/name` or `name` in a directory of models, or in
@@ -26,18 +26,24 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use serde_json::{Map, Value};
 
 use self::maps::Maps;
-use self::places::Places;
+use self::places::{ANNOTATORS, Place, Places};
 use self::upscaler::Enlarging;
-use super::flow::FlowFactory;
+use super::flow::{FlowFactory, Raft};
 use super::pose::{PoseFactory, PoseStyle};
 use super::{Factory, Networks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::load::ModelSource;
-use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, ProcessorName};
+use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, ProcessorName, TemporalNetSettings};
 
 /// The size that is meant where none is told.
 const USUAL: (usize, usize) = (512, 512);
+
+/// Where RAFT-small is looked for.
+const RAFT: [Place<'_>; 2] = [
+    ("torchvision/raft_small", "raft_small_C_T_V2-01064c6d.safetensors"),
+    (ANNOTATORS, "raft_small_C_T_V2-01064c6d.safetensors"),
+];
 
 /// Loads the networks of processors, and keeps them as long as anybody uses them.
 pub struct ModelNetworks {
@@ -57,10 +63,20 @@ struct Key {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Network {
     Edges,
-    Lineart { coarse: bool, detect: usize },
-    Depth { model: Option<String>, detect: usize },
+    Lineart {
+        coarse: bool,
+        detect: usize,
+    },
+    Anime {
+        detect: usize,
+    },
+    Depth {
+        model: Option<String>,
+        detect: usize,
+    },
     Pose(PoseStyle),
-    Flow,
+    /// At its own size.
+    Flow((usize, usize)),
     Enlarging,
 }
 
@@ -79,8 +95,12 @@ impl ModelNetworks {
         let network = network(name, settings)?;
         // Only what depends on the stream's size is laid out for it.
         let size = match network {
-            Network::Pose(_) | Network::Flow => USUAL,
-            Network::Edges | Network::Lineart { .. } | Network::Depth { .. } | Network::Enlarging => size,
+            Network::Pose(_) | Network::Flow(_) => USUAL,
+            Network::Edges
+            | Network::Lineart { .. }
+            | Network::Anime { .. }
+            | Network::Depth { .. }
+            | Network::Enlarging => size,
         };
         self.factory(&Key { network, size })
     }
@@ -109,11 +129,16 @@ impl ModelNetworks {
         Ok(match key.network {
             Network::Edges => Arc::new(Maps::edges(places, executor, key.size)?),
             Network::Lineart { coarse, detect } => Arc::new(Maps::lineart(places, executor, key.size, coarse, detect)?),
+            Network::Anime { detect } => Arc::new(Maps::anime(places, executor, key.size, detect)?),
             Network::Depth { ref model, detect } => {
                 Arc::new(Maps::depth(places, executor, key.size, model.as_deref(), detect)?)
             }
             Network::Pose(style) => Arc::new(PoseFactory::load(executor, style)?),
-            Network::Flow => Arc::new(FlowFactory),
+            Network::Flow(size) => {
+                let weights = places.find(&RAFT)?;
+                let raft = weights.map(|weights| Raft::new(executor, weights, size)).transpose()?;
+                Arc::new(FlowFactory { raft })
+            }
             Network::Enlarging => Arc::new(Enlarging::load(places, executor, key.size)?),
         })
     }
@@ -160,10 +185,8 @@ fn network(name: ProcessorName, settings: &Map<String, Value>) -> Result<Network
         ProcessorName::Hed => Network::Edges,
         ProcessorName::Lineart => {
             let LineartSettings { detect_resolution, coarse, anime_style } = LineartSettings::read(settings);
-            if anime_style {
-                return unsupported("anime_style needs a network that is not built in; set it to false");
-            }
-            Network::Lineart { coarse, detect: detect_resolution as usize }
+            let detect = detect_resolution as usize;
+            if anime_style { Network::Anime { detect } } else { Network::Lineart { coarse, detect } }
         }
         ProcessorName::Depth => {
             let DepthSettings { model, detect_resolution } = DepthSettings::read(settings);
@@ -177,7 +200,10 @@ fn network(name: ProcessorName, settings: &Map<String, Value>) -> Result<Network
         ProcessorName::Openpose => Network::Pose(PoseStyle::Openpose),
         ProcessorName::MediapipePose => Network::Pose(PoseStyle::Mediapipe),
         ProcessorName::PoseTensorrt => Network::Pose(PoseStyle::Service),
-        ProcessorName::TemporalNetTensorrt => Network::Flow,
+        ProcessorName::TemporalNetTensorrt => {
+            let TemporalNetSettings { width, height, .. } = TemporalNetSettings::read(settings);
+            Network::Flow(Raft::size((width as usize, height as usize)))
+        }
         ProcessorName::RealesrganTrt => Network::Enlarging,
         ProcessorName::MediapipeSegmentation => {
             return unsupported("the network of person masks is not built in");
@@ -228,7 +254,9 @@ mod tests {
         let lineart = "Annotators/sk_model2.safetensors";
         let depth = "depth-anything--Depth-Anything-V2-Small/depth_anything_v2_vits.safetensors";
         let larger = "xinntao/Real-ESRGAN/RealESRGAN_x2plus.safetensors";
-        let cases: [(&str, ProcessorName, Tensors<'_>, &str); 8] = [
+        let flow = "torchvision/raft_small/raft_small_C_T_V2-01064c6d.safetensors";
+        let alike = "update_block.motion_encoder.convcorr1.0.weight";
+        let cases: [(&str, ProcessorName, Tensors<'_>, &str); 10] = [
             (hed, ProcessorName::Hed, &[], "\"norm\""),
             (hed, ProcessorName::Hed, &[("norm", &[1, 3, 1, 1])], "\"block1.convs.0.weight\""),
             (hed, ProcessorName::Hed, &[("norm", &[3]), ("block1.convs.0.weight", &[4, 3, 3, 3])], "[1, 3, 1, 1]"),
@@ -237,6 +265,8 @@ mod tests {
             (depth, ProcessorName::Depth, &[("pretrained.patch_embed.proj.weight", &[16, 3, 16, 16])], "side 16"),
             (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[64, 3, 3, 3])], "3 channels"),
             (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[0, 12, 3, 3])], "none of them 0"),
+            (flow, ProcessorName::TemporalNetTensorrt, &[("x", &[1])], alike),
+            (flow, ProcessorName::TemporalNetTensorrt, &[(alike, &[256, 324, 1, 1])], "324"),
         ];
         for (file, name, tensors, words) in cases {
             let folder = tempfile::tempdir().unwrap();
@@ -244,6 +274,23 @@ mod tests {
             let (kind, text) = refused(folder.path(), name);
             assert!(matches!(kind, ErrorKind::BadModel | ErrorKind::Unsupported), "{text}");
             assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_of_another_network_than_anime_are_refused_with_what_is_wrong() {
+        type Tensors<'a> = &'a [(&'a str, &'a [usize])];
+        let first: (&str, &[usize]) = ("module.model.model.0.weight", &[2, 3, 4, 4]);
+        let second: (&str, &[usize]) = ("module.model.model.1.model.1.weight", &[2, 2, 4, 4]);
+        let cases: [(Tensors<'_>, &str); 3] =
+            [(&[], "model.model.0.weight"), (&[first], "1 sizes"), (&[first, second], "model.model.0.bias")];
+        for (tensors, words) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            write(&folder.path().join("Annotators/netG.safetensors"), tensors);
+            let networks = ModelNetworks::new(ModelSource::folder(folder.path()), Arc::new(ReferenceExecutor));
+            let settings = serde_json::json!({"anime_style": true});
+            let error = networks.load(ProcessorName::Lineart, settings.as_object().unwrap()).unwrap_err();
+            assert!(error.kind() == ErrorKind::BadModel && error.to_string().contains(words), "{error}");
         }
     }
 

@@ -44,12 +44,18 @@ pub(in crate::preprocess) struct Running {
     loaded: Arc<Loaded>,
     arena: Arena,
     outputs: Vec<Vec<f32>>,
+    evaluations: u64,
 }
 
 impl Running {
     /// Runs `loaded`; memory is taken with the first frame.
     pub(in crate::preprocess) fn new(loaded: Arc<Loaded>) -> Self {
-        Self { loaded, arena: Arena::new(), outputs: Vec::new() }
+        Self { loaded, arena: Arena::new(), outputs: Vec::new(), evaluations: 0 }
+    }
+
+    /// How often it ran.
+    pub(in crate::preprocess) fn evaluations(&self) -> u64 {
+        self.evaluations
     }
 
     /// Runs on one input, and gives the outputs in order.
@@ -58,6 +64,15 @@ impl Running {
     ///
     /// What the executor reports.
     pub(in crate::preprocess) fn run(&mut self, input: &[f32]) -> Result<&[Vec<f32>]> {
+        self.run_on(&[input])
+    }
+
+    /// Runs on `inputs`, in order, and gives the outputs in order.
+    ///
+    /// # Errors
+    ///
+    /// What the executor reports.
+    pub(in crate::preprocess) fn run_on(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
         let Loaded { network, constants } = &*self.loaded;
         let program = network.program();
         if self.outputs.is_empty() {
@@ -68,7 +83,8 @@ impl Running {
         let mut outputs = self.outputs.iter_mut();
         let mut rooms: [&mut [f32]; MOST_OUTPUTS] =
             array::from_fn(|_| outputs.next().map_or_else(Default::default, Vec::as_mut_slice));
-        network.run(constants, &mut self.arena, &[input], &mut rooms[..count])?;
+        network.run(constants, &mut self.arena, inputs, &mut rooms[..count])?;
+        self.evaluations += 1;
         Ok(&self.outputs)
     }
 }

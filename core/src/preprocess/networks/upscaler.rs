@@ -67,6 +67,10 @@ impl Preprocessor for EnlargingProcessor {
     }
 
     fn configure(&mut self, _: &Map<String, Value>) {}
+
+    fn evaluations(&self) -> u64 {
+        self.running.evaluations()
+    }
 }
 
 /// Two by two pixels as one with twelve channels: of each colour the upper left, the upper right, the lower ones.

@@ -195,6 +195,10 @@ impl Preprocessor for Pose {
     fn reset(&mut self) {
         self.last = None;
     }
+
+    fn evaluations(&self) -> u64 {
+        self.running.evaluations()
+    }
 }
 
 impl Pose {
