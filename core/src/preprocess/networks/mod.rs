@@ -15,6 +15,8 @@
 //! the Hugging Face cache.
 
 mod maps;
+#[cfg(feature = "safety")]
+mod nsfw;
 mod places;
 pub(super) mod running;
 mod upscaler;
@@ -26,6 +28,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use serde_json::{Map, Value};
 
 use self::maps::Maps;
+#[cfg(feature = "safety")]
+pub use self::nsfw::NsfwClassifier;
 use self::places::Places;
 use self::upscaler::Enlarging;
 use super::flow::FlowFactory;
