@@ -8,6 +8,7 @@
 //! | `lineart` | `lllyasviel/Annotators`, file `sk_model2.safetensors` for coarse lines, otherwise `sk_model.safetensors` |
 //! | `depth`, `depth_tensorrt` | Depth Anything V2: the id that `model` names, or `depth-anything/Depth-Anything-V2-Small-hf` (`model.safetensors`), then `depth-anything/Depth-Anything-V2-Small` (`depth_anything_v2_vits.safetensors`) |
 //! | `openpose`, `mediapipe_pose`, `pose_tensorrt` | in the binary: MoveNet (feature `pose`) |
+//! | `mediapipe_segmentation` | in the binary: MediaPipe's selfie segmentation (feature `segmentation`) |
 //! | `temporal_net_tensorrt` | none: the optical flow needs no weights |
 //! | `realesrgan_trt` | `xinntao/Real-ESRGAN` or `lllyasviel/Annotators`, file `RealESRGAN_x2plus.safetensors` |
 //!
@@ -34,10 +35,12 @@ use self::places::Places;
 use self::upscaler::Enlarging;
 use super::flow::FlowFactory;
 use super::pose::{PoseFactory, PoseStyle};
+use super::segmentation::{self, SegmentationFactory};
 use super::{Factory, Networks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::load::ModelSource;
+use crate::models::annotators::View;
 use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, ProcessorName};
 
 /// The size that is meant where none is told.
@@ -64,6 +67,7 @@ enum Network {
     Lineart { coarse: bool, detect: usize },
     Depth { model: Option<String>, detect: usize },
     Pose(PoseStyle),
+    Segmentation(View),
     Flow,
     Enlarging,
 }
@@ -83,7 +87,7 @@ impl ModelNetworks {
         let network = network(name, settings)?;
         // Only what depends on the stream's size is laid out for it.
         let size = match network {
-            Network::Pose(_) | Network::Flow => USUAL,
+            Network::Pose(_) | Network::Segmentation(_) | Network::Flow => USUAL,
             Network::Edges | Network::Lineart { .. } | Network::Depth { .. } | Network::Enlarging => size,
         };
         self.factory(&Key { network, size })
@@ -117,6 +121,7 @@ impl ModelNetworks {
                 Arc::new(Maps::depth(places, executor, key.size, model.as_deref(), detect)?)
             }
             Network::Pose(style) => Arc::new(PoseFactory::load(executor, style)?),
+            Network::Segmentation(view) => Arc::new(SegmentationFactory::load(executor, view)?),
             Network::Flow => Arc::new(FlowFactory),
             Network::Enlarging => Arc::new(Enlarging::load(places, executor, key.size)?),
         })
@@ -183,9 +188,7 @@ fn network(name: ProcessorName, settings: &Map<String, Value>) -> Result<Network
         ProcessorName::PoseTensorrt => Network::Pose(PoseStyle::Service),
         ProcessorName::TemporalNetTensorrt => Network::Flow,
         ProcessorName::RealesrganTrt => Network::Enlarging,
-        ProcessorName::MediapipeSegmentation => {
-            return unsupported("the network of person masks is not built in");
-        }
+        ProcessorName::MediapipeSegmentation => Network::Segmentation(segmentation::view(settings)),
         ProcessorName::Blur
         | ProcessorName::Canny
         | ProcessorName::External
