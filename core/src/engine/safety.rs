@@ -61,11 +61,11 @@ pub(super) fn load(workshop: &Workshop, id: &str, notices: &mut Vec<Notice>) -> 
 /// The classifier in the binary, for want of another checker.
 #[cfg(feature = "safety")]
 fn built_in(workshop: &Workshop, _: Error, notices: &mut Vec<Notice>) -> Result<Arc<dyn SafetyChecker>> {
+    const TOLD: &str = "the built-in classifier judges the pictures (MobileNetV2 of nsfwjs): neither the host nor the \
+                        model brings a checker";
+
     let classifier = NsfwClassifier::load(&*workshop.executor)?;
-    let message = "the built-in classifier judges the pictures (MobileNetV2 of nsfwjs): neither the host nor the model \
-                   brings a checker"
-        .to_owned();
-    notices.push(Notice { path: "use_safety_checker".into(), message });
+    notices.push(Notice { path: "use_safety_checker".into(), message: TOLD.to_owned() });
     Ok(Arc::new(BuiltIn(Mutex::new(classifier))))
 }
 

@@ -220,7 +220,9 @@ mod tests {
     fn what_is_inverted_is_the_rest_blurred_or_not() {
         for radius in [0, 5] {
             let settings = |invert: bool| {
-                json!({"detect_resolution": 32, "mask_threshold": SOMEWHERE, "blur_radius": radius, "invert_mask": invert})
+                let mut settings = json!({"detect_resolution": 32, "mask_threshold": SOMEWHERE});
+                (settings["blur_radius"], settings["invert_mask"]) = (json!(radius), json!(invert));
+                settings
             };
             let ((_, mask), (_, rest)) = (run(settings(false)), run(settings(true)));
             let sums = mask.pixels().iter().zip(rest.pixels()).map(|(a, b)| a + b);
@@ -233,7 +235,9 @@ mod tests {
     #[test]
     fn the_person_and_what_is_behind_add_up_to_the_frame() {
         let settings = |mode: &str| {
-            json!({"detect_resolution": 20, "mask_threshold": SOMEWHERE, "blur_radius": 3, "output_mode": mode})
+            let mut settings = json!({"detect_resolution": 20, "mask_threshold": SOMEWHERE, "blur_radius": 3});
+            settings["output_mode"] = json!(mode);
+            settings
         };
         let ((frame, person), (_, behind)) = (run(settings("alpha")), run(settings("background")));
         let (_, mask) = run(settings("binary"));
