@@ -27,7 +27,7 @@ def main():
             large = np.ascontiguousarray(picture.repeat(TIMES, 0).repeat(TIMES, 1))
             mask = network.process(large).segmentation_mask
         print(name, large.shape, mask.shape, mask.min(), mask.max(), mask.mean())
-        golden[f"{name}.picture"] = picture.astype(np.float16)
+        golden[f"{name}.picture"] = np.ascontiguousarray(picture, dtype=np.float16)
         golden[f"{name}.mask"] = np.ascontiguousarray(mask[::STEP, ::STEP, None]).astype(np.float32)
     folder = ROOT / "segmentation"
     folder.mkdir(exist_ok=True)
