@@ -57,17 +57,14 @@ fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
         Loop::new(dtype, looks_back).count(60);
     }
     Loop::new(Dtype::F32, with_every_processor).count(30);
-    // With the networks of processors that are built in.
-    Loop::new(Dtype::F32, |params| {
-        for kind in [ProcessorName::Hed, ProcessorName::Openpose, ProcessorName::MediapipeSegmentation] {
-            let settings = json!({ "detect_resolution": SIDE });
-            let settings = if kind == ProcessorName::Hed { json!({}) } else { settings };
-            let params_of = settings.as_object().unwrap().clone();
-            let processor = SingleProcessorConfig { kind, enabled: true, params: params_of };
-            params.image_preprocessing.processors.push(processor);
-        }
-    })
-    .count(30);
+    // With person masks, whose networks are built in.
+    let masked = |params: &mut StreamDiffusionParams| {
+        let kind = ProcessorName::MediapipeSegmentation;
+        let settings = json!({ "detect_resolution": SIDE, "blur_radius": 2, "output_mode": "alpha" });
+        let settings = settings.as_object().unwrap().clone();
+        params.image_preprocessing.processors.push(SingleProcessorConfig { kind, enabled: true, params: settings });
+    };
+    Loop::new(Dtype::F32, masked).count(30);
     // With the built-in classifier, to which every picture is harmless enough.
     let judged = |params: &mut StreamDiffusionParams| {
         (params.use_safety_checker, params.safety_checker_threshold) = (true, 1.0);
