@@ -12,4 +12,8 @@ pub const FEATURES: &[&str] = &[
     "hub",
     #[cfg(feature = "pose")]
     "pose",
+    #[cfg(feature = "safety")]
+    "safety",
+    #[cfg(feature = "segmentation")]
+    "segmentation",
 ];

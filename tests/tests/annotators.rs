@@ -149,7 +149,6 @@ fn what_is_missing_is_told_with_where_it_was_looked_for() {
         (ProcessorName::Depth, json!({"model": "my/own"}), ErrorKind::NotFound, "my/own"),
         (ProcessorName::Depth, json!({"model": "../x"}), ErrorKind::InvalidArgument, "not a model id"),
         (ProcessorName::RealesrganTrt, json!({}), ErrorKind::NotFound, "RealESRGAN_x2plus.safetensors"),
-        (ProcessorName::MediapipeSegmentation, json!({}), ErrorKind::Unsupported, "person masks"),
     ] {
         let (found, text) = refused(ModelSource::Demo, name, settings);
         assert_eq!(found, kind, "{text}");
@@ -177,7 +176,7 @@ fn controlnets_of_an_engine_see_what_networks_make() {
     let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "annotators");
     folder.controlnet("edges", 1);
     let mut seen = Vec::new();
-    for name in ["passthrough", "hed", "openpose", "mediapipe_pose", "pose_tensorrt"] {
+    for name in ["passthrough", "hed", "openpose", "mediapipe_pose", "pose_tensorrt", "mediapipe_segmentation"] {
         let list = || controlnets(json!([{"model_id": "edges", "preprocessor": name}]));
         let (mut engine, mut same) = (folder.engine(64, |_, _| {}), folder.engine(64, |_, _| {}));
         engine.update(&list()).unwrap();
@@ -191,9 +190,9 @@ fn controlnets_of_an_engine_see_what_networks_make() {
     }
     assert!(seen[1].1 != seen[0].1, "hed changes the picture");
     let mut engine = folder.engine(64, |_, _| {});
-    let missing = controlnets(json!([{"model_id": "edges", "preprocessor": "mediapipe_segmentation"}]));
+    let missing = controlnets(json!([{"model_id": "edges", "preprocessor": "depth"}]));
     let refused = engine.update(&missing).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unsupported);
-    assert!(refused.to_string().contains("mediapipe_segmentation"), "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::NotFound);
+    assert!(refused.to_string().contains("Depth-Anything"), "{refused}");
     picture(&mut engine, 0);
 }

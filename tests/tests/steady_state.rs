@@ -57,6 +57,19 @@ fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
         Loop::new(dtype, looks_back).count(60);
     }
     Loop::new(Dtype::F32, with_every_processor).count(30);
+    // With person masks, whose networks are built in.
+    let masked = |params: &mut StreamDiffusionParams| {
+        let kind = ProcessorName::MediapipeSegmentation;
+        let settings = json!({ "detect_resolution": SIDE, "blur_radius": 2, "output_mode": "alpha" });
+        let settings = settings.as_object().unwrap().clone();
+        params.image_preprocessing.processors.push(SingleProcessorConfig { kind, enabled: true, params: settings });
+    };
+    Loop::new(Dtype::F32, masked).count(30);
+    // With the built-in classifier, to which every picture is harmless enough.
+    let judged = |params: &mut StreamDiffusionParams| {
+        (params.use_safety_checker, params.safety_checker_threshold) = (true, 1.0);
+    };
+    Loop::new(Dtype::F32, judged).count(30);
     // With ControlNets, however their images are chosen.
     let folder = Folder::new(env!("CARGO_TARGET_TMPDIR"), "steady");
     (0..2).for_each(|i| folder.controlnet(&format!("net-{i}"), i));

@@ -12,7 +12,10 @@ const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_f
 const FEATURE_SETS: [(&str, &[&str]); 3] = [
     ("without features", &["--no-default-features"]),
     ("default features", &[]),
-    ("all features that need no GPU", &["--features", "clip-tokenizer,demo-model,edges,hub,internals,pose"]),
+    (
+        "all features that need no GPU",
+        &["--features", "clip-tokenizer,demo-model,edges,hub,internals,pose,safety,segmentation"],
+    ),
 ];
 
 pub(crate) fn all(report: &mut Report) {

@@ -9,8 +9,8 @@ use crate::tools;
 const FOLDER: &str = "tests/golden/generate";
 
 /// Those that need nothing but the tools. `demo.py` reads what the demo model's training left, and `full_size.py` writes
-/// gigabytes, which stay out of the repository; `annotators.py` reads a picture and a graph that are not kept, and
-/// `anime.py` a package whose class it runs.
+/// gigabytes, which stay out of the repository; `annotators.py`, `nsfw.py` and `segmentation.py` read files that are not
+/// kept or need MediaPipe, and `anime.py` a package whose class it runs.
 const SCRIPTS: [&str; 12] = [
     "networks.py",
     "cached.py",

@@ -80,8 +80,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Gives what judges pictures where `use_safety_checker` is on; the model's own checker, or the published one, if not
-    /// told.
+    /// Gives what judges pictures where `use_safety_checker` is on; if not told, the model's own checker, the published one
+    /// or the built-in classifier.
     pub fn safety_checker(mut self, checker: Arc<dyn SafetyChecker>) -> Self {
         self.safety_checker = Some(checker);
         self

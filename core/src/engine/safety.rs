@@ -19,6 +19,8 @@ use crate::models::safety::{SafetyConcepts, SafetyWeights, safety_config};
 use crate::models::{VisionStates, clip_patches, clip_vision_program};
 use crate::params::Notice;
 use crate::preprocess::Image;
+#[cfg(feature = "safety")]
+use crate::preprocess::networks::NsfwClassifier;
 
 /// Judges pictures, one after the other, on the frame path.
 pub trait SafetyChecker: Send + Sync + fmt::Debug {
@@ -39,7 +41,7 @@ const PUBLISHED: &str = "CompVis/stable-diffusion-safety-checker";
 /// What models call theirs.
 const COMPONENT: &str = "safety_checker";
 
-/// Loads the checker for the model with `id`: the host's, or the model's own, or the published one.
+/// Loads the checker for the model with `id`: the host's, or the model's own, or the published one, or what is built in.
 ///
 /// # Errors
 ///
@@ -48,9 +50,40 @@ pub(super) fn load(workshop: &Workshop, id: &str, notices: &mut Vec<Notice>) -> 
     if let Some(given) = &workshop.safety_checker {
         return Ok(given.clone());
     }
-    let component = component(&workshop.source, id);
-    let checker = component.and_then(|component| ClipSafetyChecker::load(workshop, &component, notices));
-    Ok(Arc::new(checker.map_err(|error| error.within(COMPONENT))?))
+    let checker = match component(&workshop.source, id) {
+        Ok(component) => ClipSafetyChecker::load(workshop, &component, notices).map(|checker| Arc::new(checker) as _),
+        Err(error) if error.kind() == ErrorKind::NotFound => built_in(workshop, error, notices),
+        Err(error) => Err(error),
+    };
+    checker.map_err(|error| error.within(COMPONENT))
+}
+
+/// The classifier in the binary, for want of another checker.
+#[cfg(feature = "safety")]
+fn built_in(workshop: &Workshop, _: Error, notices: &mut Vec<Notice>) -> Result<Arc<dyn SafetyChecker>> {
+    const TOLD: &str = "the built-in classifier judges the pictures (MobileNetV2 of nsfwjs): neither the host nor the \
+                        model brings a checker";
+
+    let classifier = NsfwClassifier::load(&*workshop.executor)?;
+    notices.push(Notice { path: "use_safety_checker".into(), message: TOLD.to_owned() });
+    Ok(Arc::new(BuiltIn(Mutex::new(classifier))))
+}
+
+#[cfg(not(feature = "safety"))]
+fn built_in(_: &Workshop, missing: Error, _: &mut Vec<Notice>) -> Result<Arc<dyn SafetyChecker>> {
+    Err(missing.within("no classifier is built in (feature `safety`)"))
+}
+
+/// The classifier in the binary; only frames use it, one after the other.
+#[cfg(feature = "safety")]
+#[derive(Debug)]
+struct BuiltIn(Mutex<NsfwClassifier>);
+
+#[cfg(feature = "safety")]
+impl SafetyChecker for BuiltIn {
+    fn score(&self, image: &Image) -> Result<f32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).score(image)
+    }
 }
 
 /// The checker that the model brings, or the published one.

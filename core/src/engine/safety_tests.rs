@@ -103,26 +103,66 @@ fn a_picture_that_could_not_be_judged_is_not_shown_later() {
     assert_eq!(picture.kind, PictureKind::Passed);
 }
 
-#[test]
-fn a_checker_that_is_nowhere_is_refused_and_one_beside_the_models_is_found() {
-    let folder = tempfile::tempdir().unwrap();
+/// An engine over a folder with the demo model as `tiny`, which brings no checker.
+fn bare(folder: &std::path::Path) -> Engine {
     let root = env!("CARGO_MANIFEST_DIR");
-    std::os::unix::fs::symlink(format!("{root}/../models/dreamframe-tiny"), folder.path().join("tiny")).unwrap();
+    std::os::unix::fs::symlink(format!("{root}/../models/dreamframe-tiny"), folder.join("tiny")).unwrap();
     let options =
         EngineOptions { allow_any_size: true, threads: Some(2), packed_cache: PackedCache::Off, ..Default::default() };
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height, params.model_id) = (SIDE, SIDE, "tiny".into());
-    let builder = Engine::builder().models(ModelSource::folder(folder.path())).params(params).options(options);
-    let mut engine = builder.build().unwrap();
-    let refused = engine.edit(|params| params.use_safety_checker = true).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::NotFound);
-    assert!(refused.to_string().contains("stable-diffusion-safety-checker"), "{refused}");
+    let builder = Engine::builder().models(ModelSource::folder(folder)).params(params).options(options);
+    builder.build().unwrap()
+}
+
+#[test]
+fn a_checker_beside_the_models_is_found() {
+    let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("CompVis")).unwrap();
     let published = folder.path().join("CompVis/stable-diffusion-safety-checker");
-    std::os::unix::fs::symlink(format!("{root}/../tests/golden/safety_checker"), published).unwrap();
-    engine.edit(|params| params.use_safety_checker = true).unwrap();
+    let checker = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/safety_checker");
+    std::os::unix::fs::symlink(checker, published).unwrap();
+    let mut engine = bare(folder.path());
+    let update = engine.edit(|params| params.use_safety_checker = true).unwrap();
+    assert!(!update.notices.iter().any(|notice| notice.path == "use_safety_checker"), "{:?}", update.notices);
     engine.edit(|params| params.safety_checker_threshold = 0.0).unwrap();
     for _ in 0..3 {
         assert_eq!(picture(&mut engine, 100).0, PictureKind::Flagged);
     }
+}
+
+#[cfg(not(feature = "safety"))]
+#[test]
+fn a_checker_that_is_nowhere_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = bare(folder.path()).edit(|params| params.use_safety_checker = true).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotFound);
+    assert!(refused.to_string().contains("stable-diffusion-safety-checker"), "{refused}");
+}
+
+#[cfg(feature = "safety")]
+#[test]
+fn without_another_checker_the_built_in_one_judges_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = bare(folder.path());
+    let (_, _, plain) = picture(&mut engine, 100);
+    let rgb = plain.chunks(4).flat_map(|pixel| &pixel[..3]).map(|&byte| f32::from(byte) / 255.0).collect();
+    let shown = Image::from_pixels(SIDE as usize, SIDE as usize, 3, rgb).unwrap();
+    let executor = crate::exec::reference::ReferenceExecutor;
+    let score = crate::preprocess::networks::NsfwClassifier::load(&executor).unwrap().score(&shown).unwrap();
+    assert!(score > 1e-3 && score < 0.5, "{score}");
+    // The picture was rounded to bytes since it was judged.
+    let [below, above] = [0.8, 1.2].map(|times| f64::from(score * times));
+    let update = engine.edit(|params| (params.use_safety_checker, params.safety_checker_threshold) = (true, above));
+    let update = update.unwrap();
+    assert_eq!(update.cost, Some(Cost::Load));
+    let told = update.notices.iter().find(|notice| notice.path == "use_safety_checker");
+    assert!(told.is_some_and(|notice| notice.message.contains("nsfwjs")), "{:?}", update.notices);
+    assert_eq!(picture(&mut engine, 100).0, PictureKind::New);
+    let update = engine.edit(|params| params.safety_checker_threshold = below).unwrap();
+    assert_eq!((update.cost, update.notices.len()), (Some(Cost::Hot), 0));
+    assert_eq!(picture(&mut engine, 100).0, PictureKind::Flagged);
+    let update = engine.edit(|params| params.use_safety_checker = false).unwrap();
+    assert_eq!((update.cost, update.notices.len()), (Some(Cost::Load), 0));
+    assert_eq!(picture(&mut engine, 100).0, PictureKind::New);
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) enum Bytes {
     /// Part of the binary.
-    #[cfg(any(feature = "demo-model", feature = "edges", feature = "pose"))]
+    #[allow(dead_code, reason = "a build may have nothing built in")]
     Static(&'static [u8]),
     /// In memory.
     Owned(Vec<u8>),
@@ -36,7 +36,6 @@ impl Bytes {
     /// How many there are.
     pub(crate) fn len(&self) -> u64 {
         match self {
-            #[cfg(any(feature = "demo-model", feature = "edges", feature = "pose"))]
             Self::Static(bytes) => bytes.len() as u64,
             Self::Owned(bytes) => bytes.len() as u64,
             Self::File(_, len) => *len,
@@ -46,7 +45,6 @@ impl Bytes {
     /// The length and the time of the last change that a file has now; `None` where that is not known, or no file.
     pub(crate) fn stamp(&self) -> Option<(u64, SystemTime)> {
         match self {
-            #[cfg(any(feature = "demo-model", feature = "edges", feature = "pose"))]
             Self::Static(_) => None,
             Self::Owned(_) => None,
             Self::File(file, _) => {
@@ -65,7 +63,6 @@ impl Bytes {
             Ok(())
         };
         match self {
-            #[cfg(any(feature = "demo-model", feature = "edges", feature = "pose"))]
             Self::Static(bytes) => from_slice(bytes, buffer),
             Self::Owned(bytes) => from_slice(bytes, buffer),
             Self::File(file, _) => read_file_at(file, offset, buffer),

@@ -14,6 +14,8 @@ mod calibration;
 mod convert;
 #[cfg(feature = "demo-model")]
 mod demo;
+#[cfg(any(feature = "safety", test))]
+mod eight_bit;
 mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -42,6 +44,8 @@ pub use adapter::{AdapterFiles, AdapterWanted};
 pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
 pub use convert::{ConvertOptions, ConvertProgress, StoredDtype};
+#[cfg(feature = "safety")]
+pub(crate) use eight_bit::EightBit;
 pub use layout::{Checkpoint, Component, TokenizerFiles};
 pub use lora::LoraFile;
 pub use packed::PackedCache;

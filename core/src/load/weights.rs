@@ -73,7 +73,7 @@ impl WeightFiles {
     /// # Errors
     ///
     /// Those of [`from_bytes`](Self::from_bytes).
-    #[cfg(any(feature = "edges", feature = "pose"))]
+    #[cfg(any(feature = "edges", feature = "pose", feature = "safety", feature = "segmentation"))]
     pub(crate) fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
         Self::single(name.to_owned(), Bytes::Static(bytes))
     }
@@ -207,6 +207,27 @@ impl WeightFiles {
             self.names().filter(|name| !used.contains(name) && !is_harmless(name)).map(str::to_owned).collect();
         check.unused.sort_unstable();
         check
+    }
+
+    /// Reads a tensor of bytes.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` where there is none, or it has another shape or type.
+    #[cfg(any(feature = "safety", test))]
+    pub(super) fn read_bytes(&self, name: &str, shape: &[usize]) -> Result<Vec<u8>> {
+        let (_, shard, tensor) = self.find(name).ok_or_else(|| self.missing(name))?;
+        let bad = |text: String| Error::new(ErrorKind::BadModel, text).within(&shard.path);
+        if tensor.shape != shape {
+            return Err(bad(misshapen(name, &tensor.shape, shape)));
+        }
+        if tensor.dtype != Dtype::Other("U8", 1) {
+            return Err(bad(format!("tensor {name:?} must be bytes")));
+        }
+        let mut bytes = vec![0; shape.iter().product()];
+        let read = shard.bytes.read_at(tensor.start, &mut bytes);
+        read.map_err(|error| Error::new(ErrorKind::Io, "cannot be read").with_source(error).within(&shard.path))?;
+        Ok(bytes)
     }
 
     /// The tensor that `name` or one of its older names stands for, with its name in the file.

@@ -17,6 +17,9 @@ const LAYER_NORM_EPS: f32 = 1e-5;
 /// Epsilon of the group norm before a transformer.
 const TRANSFORMER_NORM_EPS: f32 = 1e-6;
 
+/// Channels of a head where attention makes a mean.
+const MEAN_HEAD: usize = 64;
+
 /// A group norm, then SiLU, then a 3x3 convolution to `c_out` channels.
 pub(super) fn norm_silu_conv(
     b: &mut ProgramBuilder,
@@ -48,6 +51,15 @@ pub(super) fn downsample(b: &mut ProgramBuilder, x: ValueId, padding: usize) -> 
     let c = b.shape(x).c;
     let padding = if padding == 0 { Padding { top: 0, left: 0, bottom: 1, right: 1 } } else { Padding::all(padding) };
     b.scope("downsamplers.0", |b| b.conv2d("conv", x, c, 3, 2, padding, false, true))
+}
+
+/// The mean of each channel over the pixels of its row, `[n, 1, 1, c]`: attention that asks for nothing sees all alike.
+pub(super) fn mean(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
+    let shape = b.shape(x);
+    let first = b.refold(x, 1, 1);
+    let nothing = b.affine(first, 0.0, 0.0);
+    let heads = if shape.c.is_multiple_of(MEAN_HEAD) { shape.c / MEAN_HEAD } else { 1 };
+    b.attention([nothing, x, x], heads, false, (0..shape.n).collect())
 }
 
 /// A convolution over the twofold enlarged image.

@@ -17,6 +17,8 @@ pub mod known;
 mod layers;
 mod lora;
 mod lora_names;
+mod mobilenet;
+mod nsfw;
 pub mod safety;
 mod taesd;
 mod unet;
@@ -31,4 +33,5 @@ pub use controlnet::{ControlNetShape, controlnet_embedding_program, controlnet_p
 pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
 pub use family::ModelFamily;
 pub use lora::{LoraChanges, LoraNames, LoraTarget};
+pub use nsfw::{CLASSES as NSFW_CLASSES, SIDE as NSFW_SIDE, nsfw_program};
 pub use unet::{TEXT_TOKENS, UnetShape, residual_shapes, unet_program};

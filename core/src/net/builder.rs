@@ -235,6 +235,14 @@ impl ProgramBuilder {
         self.op(OpKind::Add, &[a, b], sa)
     }
 
+    /// The product; `b` is repeated over pixels where it has one.
+    pub fn mul(&mut self, a: ValueId, b: ValueId) -> ValueId {
+        let (sa, sb) = (self.shape(a), self.shape(b));
+        let fits = (sa.n, sa.c) == (sb.n, sb.c) && ((sb.h, sb.w) == (sa.h, sa.w) || sb.pixels() == 1);
+        assert!(fits, "{sa:?} * {sb:?}");
+        self.op(OpKind::Mul, &[a, b], sa)
+    }
+
     /// `x * mul + add`.
     pub fn affine(&mut self, x: ValueId, mul: f32, add: f32) -> ValueId {
         let shape = self.shape(x);

@@ -54,6 +54,7 @@ pub fn candidates(program: &Program) -> Vec<Candidate> {
             | OpKind::Activate(_)
             | OpKind::Affine { .. }
             | OpKind::Add
+            | OpKind::Mul
             | OpKind::Geglu
             | OpKind::Concat
             | OpKind::Upsample

@@ -92,6 +92,7 @@ impl Fuser<'_> {
             OpKind::Activate(activation) => self.follow(x, Post::Activate(activation), out),
             OpKind::Affine { mul, add } => self.follow(x, Post::Affine { mul, add }, out),
             OpKind::Add => self.add(x, ins[1], out),
+            OpKind::Mul => self.push(StepKind::Mul, ins, out),
             OpKind::Geglu => self.geglu(x, out),
             OpKind::Concat => self.push(StepKind::Concat, ins, out),
             OpKind::Upsample => self.push(StepKind::Upsample, ins, out),
@@ -143,6 +144,7 @@ impl Fuser<'_> {
                     StepKind::GroupNorm { .. }
                     | StepKind::LayerNorm { .. }
                     | StepKind::Pointwise
+                    | StepKind::Mul
                     | StepKind::Depthwise(_)
                     | StepKind::Image(_) => true,
                     StepKind::PackKeys { .. }

@@ -95,6 +95,8 @@ pub enum OpKind {
     Geglu,
     /// `[a, b]`: the sum. `b` may have one pixel, or one row, or both, and is then repeated.
     Add,
+    /// `[a, b]`: the product. `b` may have one pixel in each row, and is then repeated.
+    Mul,
     /// `[x]`: `x * mul + add`.
     Affine {
         /// Factor.

@@ -319,6 +319,7 @@ fn overwritable(step: &Step) -> impl Iterator<Item = Slot> {
         | StepKind::Image(_)
         | StepKind::PackKeys { .. }
         | StepKind::Attention { .. }
+        | StepKind::Mul
         | StepKind::Geglu
         | StepKind::Concat
         | StepKind::Upsample

@@ -76,6 +76,7 @@ fn kinds(steps: &[Planned]) -> Vec<(&'static str, usize)> {
         StepKind::PackKeys { .. } => "keys",
         StepKind::Attention { .. } => "attention",
         StepKind::Pointwise => "pointwise",
+        StepKind::Mul => "product of two",
         StepKind::Geglu => "geglu",
         StepKind::Depthwise(_) => "depthwise",
         StepKind::Image(_) => "image",

@@ -78,6 +78,8 @@ pub enum StepKind {
     },
     /// `[x]`: `x` itself; the posts do the work.
     Pointwise,
+    /// `[a, b]`: as the operation.
+    Mul,
     /// `[x]`: as the operation.
     Geglu,
     /// `[a, b]`: as the operation; a part that is made in its place is not copied.

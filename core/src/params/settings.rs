@@ -27,7 +27,7 @@ named_enum! {
         Binary = "binary",
         /// The person before black.
         Alpha = "alpha",
-        /// What is not the person.
+        /// What is not the person, before black.
         Background = "background",
     }
 }
@@ -206,15 +206,15 @@ settings! {
 
     /// Settings of `mediapipe_segmentation`.
     MediapipeSegmentationSettings {
-        /// The side in pixels at which the network looks.
+        /// The shorter side of the mask, in pixels.
         detect_resolution: u32 = 512,
-        /// The network: 0 for any picture, 1 for landscapes.
+        /// The network: 0 for any picture, 1 for wide ones.
         model_selection: u32 = 1,
         /// From which value on a pixel is part of the person.
         mask_threshold: f64 = 0.5,
-        /// How far the mask is blurred, in pixels.
+        /// How far the edges of the mask are blurred, in pixels.
         blur_radius: u32 = 0,
-        /// Gives the background in place of the person.
+        /// Makes the mask that of the background.
         invert_mask: bool = false,
         /// What is given.
         output_mode: MaskOutput = MaskOutput::Binary,

@@ -23,6 +23,7 @@ mod passthrough;
 mod pose;
 mod registry;
 mod resize;
+mod segmentation;
 mod sharpen;
 mod soft_edge;
 mod standard_lineart;

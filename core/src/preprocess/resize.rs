@@ -65,6 +65,13 @@ impl Resizer {
     }
 }
 
+/// The size with its shorter side as long as `side`, and the longer one at most eight times as long.
+pub(super) fn with_shorter_side((width, height): (usize, usize), side: usize) -> (usize, usize) {
+    let scale = side as f64 / width.min(height).max(1) as f64;
+    let scaled = |x: usize| ((x as f64 * scale).round() as usize).clamp(1, 8 * side.max(1));
+    (scaled(width), scaled(height))
+}
+
 /// What each place of the result is made of, in one direction.
 #[derive(Debug, Default)]
 struct Taps {

@@ -1,4 +1,5 @@
-//! Steps that make each pixel of an image out of a few others: depthwise convolutions, pooling, resizing, mirroring.
+//! Steps that make each pixel of an image out of a few others: depthwise convolutions, products, pooling, resizing,
+//! mirroring.
 
 #![allow(unsafe_code, reason = "reads and writes values that threads share")]
 
@@ -38,6 +39,17 @@ pub(super) fn depthwise(
         let how = How::ByChannel(table.numbers::<f32>().as_ptr());
         // SAFETY: zeros and pixels of `x` have all its channels, and the table too.
         unsafe { (run.kernels.gather)(&Gather { pixels: taps, how, out: to, channels: x.shape.c }) }
+    });
+}
+
+/// Multiplies pixels by those of another image, or by the one of each row.
+pub(super) fn mul(run: &Run<'_>, [a, b, out]: [Span; 3], posts: &[PostAt]) {
+    let one = b.shape.pixels() == 1;
+    lines(run, out, posts, |row, y, column, to| {
+        let at = (row * out.shape.h + y) * out.shape.w + column;
+        let pixels = [a.pixel(at).cast_const(), b.pixel(if one { row } else { at }).cast_const()];
+        // SAFETY: pixels of `a` and `b` have all its channels.
+        unsafe { (run.kernels.gather)(&Gather { pixels: &pixels, how: How::Product, out: to, channels: out.shape.c }) }
     });
 }
 

@@ -38,6 +38,7 @@ pub(super) fn describe(ready: &Ready, values: &[PlanValue]) -> StepTime {
         StepKind::LayerNorm { .. } => (format!("layer norm {} @{image}", out.c), 0.0),
         StepKind::PackKeys { heads } => (format!("keys of {heads} heads, {} tokens", x.pixels()), 0.0),
         StepKind::Pointwise => (format!("pointwise {} @{image}", out.c), 0.0),
+        StepKind::Mul => (format!("product of two {} @{image}", out.c), 0.0),
         StepKind::Geglu => (format!("geglu {} @{image}", out.c), 0.0),
         StepKind::Concat => (format!("concat {} @{image}", out.c), 0.0),
         StepKind::Upsample => (format!("upsample {} @{image}", out.c), 0.0),

@@ -40,6 +40,7 @@ enum Work {
     PackKeys(KeyLayout),
     Attention(Attention),
     Pointwise,
+    Mul,
     Geglu,
     Concat,
     Upsample,
@@ -88,6 +89,7 @@ impl Layout for Rooms<'_> {
             | StepKind::PackKeys { .. }
             | StepKind::Attention { .. }
             | StepKind::Pointwise
+            | StepKind::Mul
             | StepKind::Geglu
             | StepKind::Concat
             | StepKind::Upsample
@@ -148,6 +150,7 @@ impl Loader<'_> {
                 Work::Attention(Attention { keys, causal, kv_row: kv_row.clone(), past })
             }
             StepKind::Pointwise => Work::Pointwise,
+            StepKind::Mul => Work::Mul,
             StepKind::Geglu => Work::Geglu,
             StepKind::Concat => Work::Concat,
             StepKind::Upsample => Work::Upsample,
@@ -246,6 +249,7 @@ impl Loader<'_> {
             | Work::LayerNorm(_)
             | Work::PackKeys(_)
             | Work::Pointwise
+            | Work::Mul
             | Work::Geglu
             | Work::Concat
             | Work::Upsample
@@ -280,6 +284,7 @@ impl Ready {
             Work::PackKeys(layout) => layout.pack(run, x, second(), out),
             Work::Attention(attention) => attention.run(run, x, second(), out),
             Work::Pointwise => norm::pointwise(run, x, out, posts),
+            Work::Mul => image::mul(run, [x, second(), out], posts),
             Work::Geglu => elementwise::geglu(run, x, out),
             Work::Concat => {
                 let mut start = 0;

@@ -47,6 +47,7 @@ pub(super) fn apply(
         OpKind::Activate(activation) => activate(x, *activation),
         OpKind::Geglu => &x.narrow(3, 0, shape.c)? * x.narrow(3, shape.c, shape.c)?.contiguous()?.gelu_erf()?,
         OpKind::Add => x.broadcast_add(inputs[1]),
+        OpKind::Mul => x.broadcast_mul(inputs[1]),
         OpKind::Affine { mul, add } => x.affine(f64::from(*mul), f64::from(*add)),
         OpKind::Concat => Tensor::cat(&[x, inputs[1]], 3),
         OpKind::Upsample => from_nchw(&to_nchw(x)?.upsample_nearest2d(shape.h, shape.w)?),

@@ -68,6 +68,18 @@ fn pixels_are_mixed_and_moved_as_the_names_say() {
 }
 
 #[test]
+fn a_factor_with_one_pixel_is_repeated() {
+    let shape = Shape::new(1, 1, 2, 2);
+    let numbers = [1.0, 2.0, 3.0, 4.0];
+    assert_eq!(one_op(shape, &numbers, |b, x| b.mul(x, x)), [1.0, 4.0, 9.0, 16.0]);
+    let first = |b: &mut ProgramBuilder, x| {
+        let factor = b.refold(x, 1, 1);
+        b.mul(x, factor)
+    };
+    assert_eq!(one_op(shape, &numbers, first), [1.0, 4.0, 3.0, 8.0]);
+}
+
+#[test]
 fn channels_lie_innermost() {
     let shape = Shape::new(1, 1, 2, 2);
     let numbers = [1.0, 2.0, 3.0, 4.0];

@@ -1,4 +1,4 @@
-//! Networks that processors use: what sees edges, lines, depth, poses and motion, and what enlarges pictures.
+//! Networks that processors use: what sees edges, lines, depth, poses, people and motion, and what enlarges pictures.
 //!
 //! Each has a function that writes its program for images of one size, over weights by the names that published files
 //! have; where a program needs weights in another form, a function beside it wraps the file ([`Derived`]).
@@ -10,6 +10,7 @@ mod edges;
 mod lineart;
 mod movenet;
 mod raft;
+mod segmentation;
 mod upscaler;
 
 pub use anime::{AnimeConfig, anime_program, anime_weights};
@@ -23,4 +24,5 @@ pub use raft::{
     WINDOW as RAFT_WINDOW, raft_candidate_program, raft_context_program, raft_features_program, raft_head_program,
     raft_motion_program, raft_weights,
 };
+pub use segmentation::{View, segmentation_program};
 pub use upscaler::{UpscalerConfig, upscaler_program};

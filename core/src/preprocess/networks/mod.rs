@@ -8,6 +8,7 @@
 //! | `lineart` | `lllyasviel/Annotators`, file `sk_model2.safetensors` for coarse lines, otherwise `sk_model.safetensors`; with `anime_style` `netG.safetensors` |
 //! | `depth`, `depth_tensorrt` | Depth Anything V2: the id that `model` names, or `depth-anything/Depth-Anything-V2-Small-hf` (`model.safetensors`), then `depth-anything/Depth-Anything-V2-Small` (`depth_anything_v2_vits.safetensors`) |
 //! | `openpose`, `mediapipe_pose`, `pose_tensorrt` | in the binary: MoveNet (feature `pose`) |
+//! | `mediapipe_segmentation` | in the binary: MediaPipe's selfie segmentation (feature `segmentation`) |
 //! | `temporal_net_tensorrt` | RAFT-small: `torchvision/raft_small` or `lllyasviel/Annotators`, file `raft_small_C_T_V2-01064c6d.safetensors`; where that is not, flow without weights |
 //! | `realesrgan_trt` | `xinntao/Real-ESRGAN` or `lllyasviel/Annotators`, file `RealESRGAN_x2plus.safetensors` |
 //!
@@ -15,6 +16,8 @@
 //! the Hugging Face cache.
 
 mod maps;
+#[cfg(feature = "safety")]
+mod nsfw;
 mod places;
 pub(super) mod running;
 mod upscaler;
@@ -26,14 +29,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use serde_json::{Map, Value};
 
 use self::maps::Maps;
+#[cfg(feature = "safety")]
+pub use self::nsfw::NsfwClassifier;
 use self::places::{ANNOTATORS, Place, Places};
 use self::upscaler::Enlarging;
 use super::flow::{FlowFactory, Raft};
 use super::pose::{PoseFactory, PoseStyle};
+use super::segmentation::{self, SegmentationFactory};
 use super::{Factory, Networks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::load::ModelSource;
+use crate::models::annotators::View;
 use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, ProcessorName, TemporalNetSettings};
 
 /// The size that is meant where none is told.
@@ -77,6 +84,7 @@ enum Network {
     Pose(PoseStyle),
     /// At its own size.
     Flow((usize, usize)),
+    Segmentation(View),
     Enlarging,
 }
 
@@ -95,7 +103,7 @@ impl ModelNetworks {
         let network = network(name, settings)?;
         // Only what depends on the stream's size is laid out for it.
         let size = match network {
-            Network::Pose(_) | Network::Flow(_) => USUAL,
+            Network::Pose(_) | Network::Segmentation(_) | Network::Flow(_) => USUAL,
             Network::Edges
             | Network::Lineart { .. }
             | Network::Anime { .. }
@@ -139,6 +147,7 @@ impl ModelNetworks {
                 let raft = weights.map(|weights| Raft::new(executor, weights, size)).transpose()?;
                 Arc::new(FlowFactory { raft })
             }
+            Network::Segmentation(view) => Arc::new(SegmentationFactory::load(executor, view)?),
             Network::Enlarging => Arc::new(Enlarging::load(places, executor, key.size)?),
         })
     }
@@ -205,9 +214,7 @@ fn network(name: ProcessorName, settings: &Map<String, Value>) -> Result<Network
             Network::Flow(Raft::size((width as usize, height as usize)))
         }
         ProcessorName::RealesrganTrt => Network::Enlarging,
-        ProcessorName::MediapipeSegmentation => {
-            return unsupported("the network of person masks is not built in");
-        }
+        ProcessorName::MediapipeSegmentation => Network::Segmentation(segmentation::view(settings)),
         ProcessorName::Blur
         | ProcessorName::Canny
         | ProcessorName::External

@@ -58,6 +58,28 @@ impl Running {
         self.evaluations
     }
 
+    /// Runs `loaded`; memory is taken at once.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory`.
+    #[cfg(feature = "safety")]
+    pub(in crate::preprocess) fn ready(loaded: Arc<Loaded>) -> Result<Self> {
+        let mut running = Self::new(loaded);
+        running.reserve()?;
+        Ok(running)
+    }
+
+    fn reserve(&mut self) -> Result<()> {
+        let network = &self.loaded.network;
+        let program = network.program();
+        if self.outputs.is_empty() {
+            self.arena.reserve(network.arena_len())?;
+            self.outputs.extend(program.outputs().iter().map(|out| vec![0.0; program.shape(out.value).len()]));
+        }
+        Ok(())
+    }
+
     /// Runs on one input, and gives the outputs in order.
     ///
     /// # Errors
@@ -73,12 +95,8 @@ impl Running {
     ///
     /// What the executor reports.
     pub(in crate::preprocess) fn run_on(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
+        self.reserve()?;
         let Loaded { network, constants } = &*self.loaded;
-        let program = network.program();
-        if self.outputs.is_empty() {
-            self.arena.reserve(network.arena_len())?;
-            self.outputs.extend(program.outputs().iter().map(|out| vec![0.0; program.shape(out.value).len()]));
-        }
         let count = self.outputs.len();
         let mut outputs = self.outputs.iter_mut();
         let mut rooms: [&mut [f32]; MOST_OUTPUTS] =

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use self::decode::{Joint, Joints, decode};
 use self::draw::Canvas;
 use super::networks::running::{Loaded, Running};
-use super::resize::{Interpolation, Resizer};
+use super::resize::{Interpolation, Resizer, with_shorter_side};
 use super::{Context, Factory, Image, Preprocessor, rgb};
 use crate::error::Result;
 use crate::exec::Executor;
@@ -170,7 +170,7 @@ impl Preprocessor for Pose {
             Some(last) => smoothed(last, found, self.settings.smoothing),
             None => found,
         });
-        let size = scaled((input.width(), input.height()), self.settings.side);
+        let size = with_shorter_side((input.width(), input.height()), self.settings.side);
         self.canvas.clear(size);
         if let Some(joints) = &self.last {
             let Settings { threshold, limb, joint, .. } = self.settings;
@@ -239,13 +239,6 @@ fn smoothed(last: Joints, new: Joints, amount: f32) -> Joints {
 fn within((width, height): (usize, usize), side: usize) -> (usize, usize) {
     let scale = side as f64 / width.max(height).max(1) as f64;
     let scaled = |x: usize| ((x as f64 * scale).round() as usize).clamp(1, side);
-    (scaled(width), scaled(height))
-}
-
-/// The size with its shorter side as long as `side`, and the longer one at most eight times as long.
-fn scaled((width, height): (usize, usize), side: usize) -> (usize, usize) {
-    let scale = side as f64 / width.min(height).max(1) as f64;
-    let scaled = |x: usize| ((x as f64 * scale).round() as usize).clamp(1, 8 * side.max(1));
     (scaled(width), scaled(height))
 }
 

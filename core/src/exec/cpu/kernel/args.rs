@@ -155,6 +155,8 @@ pub(in crate::exec::cpu) struct Gather<'a> {
 pub(in crate::exec::cpu) enum How {
     /// The largest.
     Largest,
+    /// The product.
+    Product,
     /// The sum of each pixel times its number.
     Weighted(*const f32),
     /// The first `channels` of these numbers, and for each pixel the product with the next ones.

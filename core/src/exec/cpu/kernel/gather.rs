@@ -10,6 +10,7 @@ pub(super) unsafe fn gather<S: Simd, M: Storage<S>>(args: &Gather<'_>) {
     unsafe {
         match args.how {
             How::Largest => each::<S, M>(args, |_, _| None, |_, x, so_far, _, _| so_far.map_or(x, |y| S::max(x, y))),
+            How::Product => each::<S, M>(args, |_, _| None, |_, x, so_far, _, _| so_far.map_or(x, |y| S::mul(x, y))),
             How::Weighted(weights) => each::<S, M>(
                 args,
                 |_, _| None,

@@ -36,6 +36,20 @@ fn convolutions_of_single_channels_are_right() {
 }
 
 #[test]
+fn products_are_right_with_a_whole_image_and_with_one_pixel() {
+    for (h, w, c) in [(1, 1, 3), (7, 9, 24), (6, 5, 33), (12, 4, 96)] {
+        check_one(Shape::new(2, h, w, c), |b, x| {
+            let gate = b.activate(x, Activation::ReluUpTo { limit: 1.0 });
+            let y = b.mul(x, gate);
+            let y = b.affine(y, 0.5, 1.0);
+            let pixel = b.refold(x, 1, 1);
+            let y = b.mul(y, pixel);
+            b.add(y, x)
+        });
+    }
+}
+
+#[test]
 fn images_are_pooled_resized_unfolded_and_mirrored() {
     for (h, w, c) in [(2, 3, 4), (5, 4, 16), (7, 7, 36)] {
         let shape = Shape::new(2, h, w, c);

@@ -174,6 +174,11 @@ impl Naive<'_> {
                     a.at(n, y, x, c) + b.at(wrap(n, b.shape.n), wrap(y, b.shape.h), wrap(x, b.shape.w), c)
                 })
             }
+            OpKind::Mul => {
+                let b = inputs[1];
+                let wrap = |i: usize| if b.shape.pixels() == 1 { 0 } else { i };
+                each(out, |n, y, x, c| a.at(n, y, x, c) * b.at(n, wrap(y), wrap(x), c))
+            }
             OpKind::Affine { mul, add } => each(out, |n, y, x, c| a.at(n, y, x, c) * f64::from(mul) + f64::from(add)),
             OpKind::Concat => {
                 each(

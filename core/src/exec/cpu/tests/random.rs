@@ -31,7 +31,7 @@ fn program(seed: u64, len: usize) -> ProgramBuilder {
             5 => b.group_norm(&name, x, 2, 1e-3),
             6 => b.layer_norm(&name, x, 1e-3),
             7 => b.silu(x),
-            8 => image(&mut b, x, pick(5), &name),
+            8 => image(&mut b, x, pick(6), &name),
             9 => b.affine(x, 0.5, 0.25),
             10 if s.c.is_multiple_of(4) && s.c > 4 => b.geglu(x),
             11 if s.c > 4 => b.slice(x, 2, s.c / 4 * 2),
@@ -60,6 +60,10 @@ fn image(b: &mut ProgramBuilder, x: ValueId, which: usize, name: &str) -> ValueI
         1 if s.h > 1 && s.w > 1 && s.pixels() < 60 => b.reflect(x, 1),
         2 => b.depthwise(name, x, 3, 1, Padding::all(1), true),
         3 => b.resize(x, s.w, s.h, s.c > 8),
+        4 => {
+            let gate = b.activate(x, Activation::SoftClamp { limit: 1.0 });
+            b.mul(x, gate)
+        }
         _ => b.activate(x, Activation::Relu),
     }
 }
