@@ -26,7 +26,7 @@ impl Workbench {
     /// `InvalidParams` for prompts that the parameters refuse, and what encoding and memory report; nothing has changed
     /// then.
     pub fn transition(&self, base: &Snapshot, transition: &Transition) -> Result<Prepared> {
-        self.begin(base, transition, |way| Some(way))
+        self.begin(base, transition, Some)
     }
 
     /// As [`transition`](Self::transition), with the first step taken.
