@@ -8,10 +8,12 @@ mod fuzz;
 mod generate;
 mod golden;
 mod peers;
+mod python;
 mod report;
 mod rules;
 mod test;
 mod tools;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,8 @@ usage: cargo xtask TASK
   check                  formatting, lints, feature sets, docs, licences, repository rules, generated files
   generate               writes the generated files anew
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
+  wheel                  builds the Python package's wheel into target/wheels, and looks into it
+  python                 the wheel, its tests on the oldest and the newest Python here, types and lint
   golden                 re-runs the scripts of tests/golden/generate in a Python environment of their own
   peers [ARGUMENTS]      times our networks and other libraries' in turn; --help lists the arguments";
 
@@ -39,8 +43,11 @@ fn main() -> ExitCode {
         ["test"] => {
             check::all(&mut report);
             test::all(&mut report);
+            python::all(&mut report);
         }
         ["check"] => check::all(&mut report),
+        ["wheel"] => drop(wheel::all(&mut report)),
+        ["python"] => python::all(&mut report),
         ["generate"] => generate::run(&mut report),
         ["fuzz"] => fuzz::run(&mut report, 60),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {
