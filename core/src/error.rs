@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::ser::SerializeStruct as _;
+
 /// What a fallible call of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -53,6 +55,8 @@ pub enum ErrorKind {
     Closed,
     /// It took too long: wait longer, or go on.
     Timeout,
+    /// The host asked for it to stop, and nothing has changed.
+    Cancelled,
     /// Reading or writing failed: look at the path in the message.
     Io,
     /// A bug of this library: report it.
@@ -73,6 +77,7 @@ impl ErrorKind {
             Self::Device => "device",
             Self::Closed => "closed",
             Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
             Self::Io => "io",
             Self::Internal => "internal",
         }
@@ -158,6 +163,17 @@ impl fmt::Debug for Error {
     }
 }
 
+/// As an object: `kind` by its name, `message` with the causes, `violations`.
+impl serde::Serialize for Error {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Error", 3)?;
+        object.serialize_field("kind", self.kind().name())?;
+        object.serialize_field("message", &format!("{self:#}"))?;
+        object.serialize_field("violations", self.violations())?;
+        object.end()
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.inner.source.as_deref().map(|source| source as _)
@@ -177,6 +193,18 @@ mod tests {
             error.to_string(),
             "delta is 3, but must be less than 3; t_index_list[0] is 3, but must be less than 3"
         );
+    }
+
+    #[test]
+    fn it_is_written_as_an_object_with_its_violations() {
+        let violation = Violation { path: "delta".into(), message: "is 30, but must be between 0 and 10".into() };
+        let error = Error::invalid_params(vec![violation.clone()]);
+        let expected = serde_json::json!({
+            "kind": "invalid_params",
+            "message": "delta is 30, but must be between 0 and 10",
+            "violations": [violation],
+        });
+        assert_eq!(serde_json::to_value(&error).unwrap(), expected);
     }
 
     #[test]

@@ -65,11 +65,11 @@ pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, travel};
 pub use engine::{
     ControlImages, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, Picture, PictureInfo,
-    PictureKind, Plan, Prepared, SafetyChecker, Snapshot, StyleImages, Update, Workbench,
+    PictureKind, Plan, Prepared, Progress, SafetyChecker, Snapshot, StyleImages, Update, Workbench,
 };
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;
-pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, Timestamp};
+pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, Stamp, Timestamp};
 pub use load::{ModelSource, PackedCache};
 pub use params::{Cost, Notice, ParamsPatch, StreamDiffusionParams};
 pub use session::{

@@ -1,8 +1,10 @@
 //! Puts an engine together.
 
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::progress::{Progress, ProgressWatch};
 use super::workshop::Workshop;
 use super::{Engine, EngineOptions, ExecutorKind, SafetyChecker, StyleImages, check_dtype};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +27,7 @@ pub struct EngineBuilder {
     observing: bool,
     style_images: Option<Arc<dyn StyleImages>>,
     safety_checker: Option<Arc<dyn SafetyChecker>>,
+    progress: Option<ProgressWatch>,
     /// In the place of the one that the options name.
     executor: Option<Arc<dyn Executor>>,
 }
@@ -39,6 +42,7 @@ impl EngineBuilder {
             observing: false,
             style_images: None,
             safety_checker: None,
+            progress: None,
             executor: None,
         }
     }
@@ -87,6 +91,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Is told how loading goes, now and with later updates, on the threads that load: often, so that it must be quick.
+    /// Where it says `Break`, loading ends as [`Cancelled`](ErrorKind::Cancelled).
+    pub fn progress(mut self, callback: impl Fn(&Progress<'_>) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
+        self.progress = Some(ProgressWatch::new(callback));
+        self
+    }
+
     /// Runs networks with `executor`, whatever the options say.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
@@ -99,9 +110,10 @@ impl EngineBuilder {
     ///
     /// # Errors
     ///
-    /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`.
+    /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`, `Cancelled`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, registry, observing, executor, style_images, safety_checker } = self;
+        let Self { source, params, mut options, registry, observing, executor, style_images, safety_checker, progress } =
+            self;
         params.validate()?;
         check_dtype(&options)?;
         let executor = executor.map_or_else(|| new_executor(&options), Ok)?;
@@ -111,7 +123,8 @@ impl EngineBuilder {
         let observer = observing.then(Arc::default);
         let networks = ModelNetworks::new(source.clone(), executor.clone());
         let registry = registry.or_networks(Arc::new(networks));
-        let workshop = Workshop { source, options, executor, registry, observer, style_images, safety_checker };
+        let workshop =
+            Workshop { source, options, executor, registry, observer, style_images, progress, safety_checker };
         Engine::new(workshop, params, notices)
     }
 }

@@ -6,6 +6,7 @@ use super::chains::Stage;
 use super::control::ControlCalls;
 use super::pipeline::{Pieces, Pipeline};
 use super::safety::Judge;
+use super::source::Source;
 use super::unet::UnetCalls;
 use super::{Active, Engine, Picture, PictureInfo, PictureKind};
 use crate::error::Result;
@@ -44,14 +45,14 @@ impl Engine {
     ///
     /// `OutOfMemory`.
     pub(crate) fn repeat(&mut self, id: FrameId) -> Result<Option<Picture>> {
-        let Some(source_id) = self.last_source else { return Ok(None) };
+        let Some(Source { id: source_id, stamp }) = self.last_source else { return Ok(None) };
         let start = Instant::now();
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.workshop.options.output, width, height)?;
         self.converter.from_signed(self.buffers.result.pixels(), width, height, &mut picture.view_mut())?;
         let micros = Timings::micros(start.elapsed());
         let timings = Timings { postprocess: micros, total: micros, ..Timings::default() };
-        let info = PictureInfo { id, source_id, kind: PictureKind::Repeated, version: self.version, timings };
+        let info = PictureInfo { id, source_id, stamp, kind: PictureKind::Repeated, version: self.version, timings };
         Ok(Some(Picture::new(picture, info)))
     }
 
@@ -61,7 +62,7 @@ impl Engine {
     ///
     /// As [`process`](Self::process); on an error `out` may hold anything.
     pub fn process_into(&mut self, frame: &FrameView<'_>, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
-        let id = FrameId(self.next_id);
+        let own = Source { id: FrameId(self.next_id), stamp: frame.stamp() };
         self.next_id += 1;
         let start = Instant::now();
         let mut timings = Timings::default();
@@ -69,13 +70,15 @@ impl Engine {
         timings.preprocess = Timings::micros(start.elapsed());
         self.step()?;
         // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
-        let (kind, source_id) = self.restyle(id, &mut timings).inspect_err(|_| self.filter.reset())?;
+        self.sources.note(own);
+        let (kind, source) = self.restyle(own, &mut timings).inspect_err(|_| self.filter.reset())?;
         let before = Instant::now();
         let (width, height) = self.size();
         self.converter.from_signed(self.buffers.result.pixels(), width, height, out)?;
         timings.postprocess += Timings::micros(before.elapsed());
         timings.total = Timings::micros(start.elapsed());
-        Ok(PictureInfo { id, source_id, kind, version: self.version, timings })
+        let Source { id: source_id, stamp } = source;
+        Ok(PictureInfo { id: own.id, source_id, stamp, kind, version: self.version, timings })
     }
 
     /// Takes the frame's pixels through `image_preprocessing`.
@@ -90,7 +93,7 @@ impl Engine {
     }
 
     /// Takes the image through filter, autoencoder, stream and the other chains to the result.
-    fn restyle(&mut self, id: FrameId, timings: &mut Timings) -> Result<(PictureKind, FrameId)> {
+    fn restyle(&mut self, own: Source, timings: &mut Timings) -> Result<(PictureKind, Source)> {
         let Self { chains, buffers, arena, .. } = self;
         let Active::Ready(pipeline) = &self.active else {
             // Until there is a pipeline again, the last picture stays; without one, the frame itself.
@@ -98,12 +101,12 @@ impl Engine {
                 return Ok((PictureKind::Repeated, source));
             }
             chains.picture(&buffers.image, &mut buffers.result)?;
-            return Ok((PictureKind::Passed, id));
+            return Ok((PictureKind::Passed, own));
         };
         if pipeline.params.skip_diffusion {
             chains.picture(&buffers.image, &mut buffers.result)?;
-            self.last_source = Some(id);
-            return Ok((PictureKind::Passed, id));
+            self.last_source = Some(own);
+            return Ok((PictureKind::Passed, own));
         }
         if pipeline.params.enable_similar_image_filter
             && self.filter.check(buffers.image.pixels()) == Decision::Skip
@@ -117,12 +120,12 @@ impl Engine {
         let image = buffers.image.pixels();
         codec.encoder.run(&codec.encoder_constants, arena, &[image], &mut [&mut buffers.latent])?;
         timings.encode = Timings::micros(before.elapsed());
-        let source = self.denoise(&pipeline, id, timings)?;
+        let source = self.denoise(&pipeline, own.id, timings)?;
         self.decode(&pipeline, source, timings)
     }
 
     /// Takes the frame's latent through the stream to the clean latent of the frame that it gives the id of.
-    fn denoise(&mut self, pipeline: &Pipeline, id: FrameId, timings: &mut Timings) -> Result<FrameId> {
+    fn denoise(&mut self, pipeline: &Pipeline, id: FrameId, timings: &mut Timings) -> Result<Source> {
         let Self { chains, buffers, stream, arena, control, work, .. } = self;
         let pieces = &pipeline.pieces;
         let before = Instant::now();
@@ -141,7 +144,7 @@ impl Engine {
             control: ControlCalls { controls: &pieces.controls, state: control, spent: observed },
             work,
         };
-        let source = FrameId(stream.advance(&mut calls, buffers.next.pixels_mut())?);
+        let source = self.sources.find(FrameId(stream.advance(&mut calls, buffers.next.pixels_mut())?));
         let spent = calls.control.spent;
         control.advance(&pieces.controls);
         chains.clean(&mut buffers.next, last)?;
@@ -153,12 +156,7 @@ impl Engine {
     }
 
     /// Takes the clean latent, made from the frame `source`, to the result.
-    fn decode(
-        &mut self,
-        pipeline: &Pipeline,
-        source: FrameId,
-        timings: &mut Timings,
-    ) -> Result<(PictureKind, FrameId)> {
+    fn decode(&mut self, pipeline: &Pipeline, source: Source, timings: &mut Timings) -> Result<(PictureKind, Source)> {
         let Self { chains, buffers, arena, .. } = self;
         let codec = pipeline.pieces.codec();
         let before = Instant::now();

@@ -80,6 +80,7 @@ fn engine(side: u32) -> Result<Engine> {
         registry: Registry::new(),
         observer: None,
         style_images: None,
+        progress: None,
         safety_checker: None,
     };
     Engine::new(workshop, params, Vec::new())

@@ -29,10 +29,12 @@ mod past;
 mod picture;
 mod piece;
 mod pipeline;
+mod progress;
 mod room;
 mod safety;
 #[cfg(all(test, feature = "demo-model"))]
 mod safety_tests;
+mod source;
 mod style;
 mod text;
 mod transition;
@@ -50,8 +52,10 @@ pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
 use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::Pipeline;
+pub use self::progress::Progress;
 use self::safety::Guard;
 pub use self::safety::SafetyChecker;
+use self::source::{Source, Sources};
 pub use self::style::StyleImages;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
 use self::workshop::Workshop;
@@ -59,7 +63,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Arena;
 pub use crate::exec::Dtype;
 use crate::filter::SimilarFilter;
-use crate::frame::{FrameConverter, FrameId, FramePool};
+use crate::frame::{FrameConverter, FramePool};
 use crate::load::Calibration;
 use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};
 use crate::stream::StreamBatch;
@@ -88,7 +92,8 @@ pub struct Engine {
     control: ControlState,
     work: Work,
     /// The frame that the last picture was made from; none before the first.
-    last_source: Option<FrameId>,
+    last_source: Option<Source>,
+    sources: Sources,
     /// Whether there is a last clean latent.
     has_latent: bool,
     next_id: u64,
@@ -131,6 +136,7 @@ impl Engine {
             control: ControlState::new(&pipeline.pieces.controls)?,
             work: Work::default(),
             last_source: None,
+            sources: Sources::default(),
             has_latent: false,
             next_id: 0,
             steps: false,

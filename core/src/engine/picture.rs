@@ -1,12 +1,13 @@
 //! What leaves the engine.
 
-use crate::frame::{Frame, FrameId};
+use crate::frame::{Frame, FrameId, Stamp};
 use crate::telemetry::Timings;
 
 /// Pixels that leave the engine, and what they were made from.
 #[derive(Debug)]
 pub struct Picture {
-    /// The pixels; their buffer goes back to the engine's pool when this drops.
+    /// The pixels, with the stamp of the frame that they were made from; their buffer goes back to the engine's pool when
+    /// this drops.
     pub frame: Frame,
     /// The frame with which the picture came out.
     pub id: FrameId,
@@ -22,15 +23,16 @@ pub struct Picture {
 
 impl Picture {
     pub(super) fn new(mut frame: Frame, info: PictureInfo) -> Self {
-        let PictureInfo { id, source_id, kind, version, timings } = info;
+        let PictureInfo { id, source_id, stamp, kind, version, timings } = info;
         frame.set_id(id);
+        frame.set_stamp(stamp);
         Self { frame, id, source_id, kind, version, timings }
     }
 
     /// Gives all but the pixels.
     pub fn info(&self) -> PictureInfo {
         let &Self { id, source_id, kind, version, timings, .. } = self;
-        PictureInfo { id, source_id, kind, version, timings }
+        PictureInfo { id, source_id, stamp: self.frame.stamp(), kind, version, timings }
     }
 }
 
@@ -41,6 +43,8 @@ pub struct PictureInfo {
     pub id: FrameId,
     /// The frame that it was made from.
     pub source_id: FrameId,
+    /// What the host said of that frame.
+    pub stamp: Stamp,
     /// How it came about.
     pub kind: PictureKind,
     /// The version of the parameters that it was made with: the newest update applied, 0 before the first.

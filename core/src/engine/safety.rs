@@ -8,11 +8,11 @@ use super::memory::numbers;
 use super::options::Flagged;
 use super::piece::Piece;
 use super::pipeline::Pipeline;
+use super::source::Source;
 use super::workshop::{Compiler, Workshop, save_packed};
 use crate::conditioning::clip_picture::{ClipFilter, ClipPictures};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{Arena, Constants, Network};
-use crate::frame::FrameId;
 use crate::load::{Component, ModelSource};
 use crate::models::config::ClipVisionConfig;
 use crate::models::safety::{SafetyConcepts, SafetyWeights, safety_config};
@@ -136,7 +136,7 @@ pub(crate) struct Guard {
     image: Image,
     /// The last picture that was not flagged, as the networks see it, and the frame it was made from.
     good: Vec<f32>,
-    source: Option<FrameId>,
+    source: Option<Source>,
 }
 
 /// How pictures are judged.
@@ -174,7 +174,7 @@ impl Guard {
     /// # Errors
     ///
     /// What the checker reports; `result` then holds another picture as well.
-    pub(super) fn check(&mut self, judge: &Judge<'_>, result: &mut [f32], source: FrameId) -> Result<Option<FrameId>> {
+    pub(super) fn check(&mut self, judge: &Judge<'_>, result: &mut [f32], source: Source) -> Result<Option<Source>> {
         for (to, from) in self.image.pixels_mut().iter_mut().zip(&*result) {
             *to = (from * 0.5 + 0.5).clamp(0.0, 1.0);
         }
@@ -203,6 +203,7 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::FrameId;
 
     /// As unsafe as the picture is red.
     #[derive(Debug)]
@@ -232,7 +233,8 @@ mod tests {
             let mut guard = guard();
             let mut shown = |red: f32, id: u64| {
                 let mut result = vec![red; 6];
-                let source = guard.check(&judge, &mut result, FrameId(id));
+                let source = guard.check(&judge, &mut result, Source { id: FrameId(id), ..Source::default() });
+                let source = source.map(|source| source.map(|source| source.id));
                 (source.map_err(|error| error.kind()), result[0])
             };
             // Nothing good yet: black.

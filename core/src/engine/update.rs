@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::chains::ChainsUpdate;
 use super::checks::{check_model_size, check_service_size};
 use super::control::ControlUpdate;
@@ -18,7 +20,7 @@ use crate::params::{Change, Cost, Notice, StreamDiffusionParams, diff, total_cos
 use crate::stream::StreamBatch;
 
 /// What an update came to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Update {
     /// The dearest of the changes; none where nothing changed.
     pub cost: Option<Cost>,
@@ -121,6 +123,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Gives what it would come to.
+    pub fn update(&self) -> &Update {
+        &self.update
+    }
+
     /// Gives the dearest of the changes; none where nothing changes.
     pub fn cost(&self) -> Option<Cost> {
         self.update.cost

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::progress::ProgressWatch;
 use super::{EngineOptions, SafetyChecker, StyleImages};
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
@@ -23,6 +24,8 @@ pub(crate) struct Workshop {
     pub(crate) observer: Option<Arc<Observer>>,
     /// Who brings style images from elsewhere, if anybody.
     pub(crate) style_images: Option<Arc<dyn StyleImages>>,
+    /// Who is told how loading goes, if anybody.
+    pub(crate) progress: Option<ProgressWatch>,
     /// The host's own judge of pictures, in the place of a loaded one.
     pub(crate) safety_checker: Option<Arc<dyn SafetyChecker>>,
 }
@@ -44,7 +47,8 @@ impl Workshop {
     /// The same, read through `source`, which shapes them otherwise.
     pub(crate) fn weights_through(&self, component: &Component, source: Arc<dyn WeightSource>) -> Weights {
         let files = PackedFiles::of_component(component, &self.options.packed_cache);
-        Weights::new(source).with_store(files.map(|files| Box::new(files) as _))
+        let watch = self.progress.as_ref().map(|progress| progress.of(component));
+        Weights::new(source).with_store(files.map(|files| Box::new(files) as _)).with_watch(watch)
     }
 
     /// Bytes that so many weights take, as the executor stores them.

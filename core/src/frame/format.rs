@@ -66,6 +66,19 @@ impl PixelFormat {
         self.plane_sizes(width, height).iter().fold(0, |sum: usize, plane| sum.saturating_add(plane.packed()))
     }
 
+    /// Says how many bytes lie from the first pixel of plane `index` to its last where rows lie `stride` bytes apart.
+    ///
+    /// `None` for a plane that the format does not have, a stride shorter than a row, a side outside 1..=[`MAX_SIDE`], and
+    /// more bytes than the address space has.
+    pub fn plane_span(self, index: usize, width: u32, height: u32, stride: usize) -> Option<usize> {
+        let sides = 1..=MAX_SIDE;
+        if index >= self.planes() || !sides.contains(&width) || !sides.contains(&height) {
+            return None;
+        }
+        let size = *self.plane_sizes(width, height).get(index)?;
+        size.span(stride).filter(|&span| size.row_bytes <= stride && isize::try_from(span).is_ok())
+    }
+
     /// The size of every plane; those it does not have are empty.
     pub(crate) fn plane_sizes(self, width: u32, height: u32) -> [PlaneSize; 3] {
         let (w, h) = (width as usize, height as usize);
@@ -149,4 +162,26 @@ pub enum Fit {
     Fit,
     /// Fills the image with the whole frame, whatever that does to its proportions.
     Stretch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plane_spans_its_rows_without_the_last_padding() {
+        assert_eq!(PixelFormat::Rgba8.plane_span(0, 3, 2, 16), Some(28));
+        assert_eq!(PixelFormat::Nv12.plane_span(1, 5, 3, 6), Some(12));
+        assert_eq!(PixelFormat::I420.plane_span(2, 5, 3, 3), Some(6));
+    }
+
+    #[test]
+    fn a_plane_that_cannot_be_spans_nothing() {
+        let format = PixelFormat::Rgba8;
+        for (index, width, height, stride) in
+            [(1, 3, 2, 16), (0, 3, 2, 11), (0, 0, 2, 16), (0, 3, 8193, 16), (0, 3, 2, usize::MAX), (9, 3, 2, 16)]
+        {
+            assert_eq!(format.plane_span(index, width, height, stride), None);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! networks' numbers.
 
 mod convert;
+mod copy;
 mod format;
 mod pool;
 mod resize;
@@ -16,8 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
+use serde::Serialize;
 
 pub use convert::FrameConverter;
+pub use copy::FrameCopier;
 pub use format::{ColorSpace, Fit, MAX_SIDE, Origin, PixelFormat, YuvMatrix, YuvRange};
 pub use pool::FramePool;
 pub use view::{FrameView, FrameViewMut, Plane, PlaneMut};
@@ -26,7 +29,7 @@ use crate::Result;
 use view::Head;
 
 /// The number of a frame within its stream, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 pub struct FrameId(pub u64);
 
 /// When a frame was taken, in nanoseconds on the host's own clock.
@@ -40,6 +43,15 @@ impl Timestamp {
     }
 }
 
+/// What a host says of a frame besides its pixels; comes back with the picture made from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Stamp {
+    /// When the frame was taken.
+    pub timestamp: Timestamp,
+    /// Whatever the host marks the frame with.
+    pub tag: u64,
+}
+
 /// Pixels that the library owns: packed, on loan from a [`FramePool`] to which the buffer returns.
 #[derive(Debug)]
 pub struct Frame {
@@ -47,7 +59,7 @@ pub struct Frame {
     // Invariant: as long as the format says, to the byte.
     pixels: Vec<u8>,
     id: FrameId,
-    timestamp: Timestamp,
+    stamp: Stamp,
     home: Option<Arc<ArrayQueue<Vec<u8>>>>,
 }
 
@@ -64,12 +76,12 @@ impl Frame {
     }
 
     fn from_parts(head: Head, pixels: Vec<u8>, home: Option<Arc<ArrayQueue<Vec<u8>>>>) -> Self {
-        Self { head, pixels, id: FrameId::default(), timestamp: Timestamp::default(), home }
+        Self { head, pixels, id: FrameId::default(), stamp: Stamp::default(), home }
     }
 
     /// Looks at the pixels.
     pub fn view(&self) -> FrameView<'_> {
-        FrameView::split(self.head, &self.pixels)
+        FrameView::split(self.head, &self.pixels).with_stamp(self.stamp)
     }
 
     /// Opens the pixels for writing.
@@ -134,12 +146,22 @@ impl Frame {
 
     /// Says when it was taken.
     pub fn timestamp(&self) -> Timestamp {
-        self.timestamp
+        self.stamp.timestamp
     }
 
     /// Says when it was taken, for a frame that has just been filled.
     pub fn set_timestamp(&mut self, timestamp: Timestamp) {
-        self.timestamp = timestamp;
+        self.stamp.timestamp = timestamp;
+    }
+
+    /// Gives what the host said of it.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Says what there is to say of it besides its pixels.
+    pub fn set_stamp(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
     }
 }
 

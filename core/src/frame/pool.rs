@@ -38,7 +38,7 @@ impl FramePool {
         Ok(Frame::from_parts(head, pixels, Some(Arc::clone(&self.idle))))
     }
 
-    /// Copies pixels of a host into a frame: packed, with the same format, origin and colour space.
+    /// Copies pixels of a host into a frame: packed, with the same format, origin, colour space and stamp.
     ///
     /// # Errors
     ///
@@ -47,6 +47,7 @@ impl FramePool {
         let mut frame = self.frame(view.format(), view.width(), view.height())?;
         frame.set_origin(view.origin());
         frame.set_color(view.color());
+        frame.set_stamp(view.stamp());
         frame.view_mut().copy_rows(view);
         Ok(frame)
     }

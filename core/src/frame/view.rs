@@ -3,6 +3,7 @@
 //! The one idea: a constructor cuts every plane to exactly the bytes that hold pixels, so that cutting a plane into
 //! pieces of its stride gives its rows, and nothing after the constructor has to check again.
 
+use super::Stamp;
 use super::format::{ColorSpace, MAX_SIDE, Origin, PixelFormat, PlaneSize};
 use crate::{Error, ErrorKind, Result};
 
@@ -32,6 +33,7 @@ pub struct FrameView<'a> {
     planes: [&'a [u8]; 3],
     // Invariant: at least 1, and at least the row bytes.
     strides: [usize; 3],
+    stamp: Stamp,
 }
 
 /// Room for a picture in memory of a host, written where it lies.
@@ -127,7 +129,7 @@ impl<'a> FrameView<'a> {
     pub fn new(format: PixelFormat, width: u32, height: u32, planes: &[Plane<'a>]) -> Result<Self> {
         let head = Head::new(format, width, height)?;
         head.check_plane_count(planes.len())?;
-        let mut view = Self { head, planes: [&[]; 3], strides: [1; 3] };
+        let mut view = Self { head, planes: [&[]; 3], strides: [1; 3], stamp: Stamp::default() };
         let slots = view.planes.iter_mut().zip(&mut view.strides);
         for (index, (plane, (pixels, stride))) in planes.iter().zip(slots).enumerate() {
             let len = head.check_plane(index, plane.pixels.len(), plane.stride)?;
@@ -150,7 +152,7 @@ impl<'a> FrameView<'a> {
 
     /// Looks at packed pixels that are known to be long enough for `head`.
     pub(super) fn split(head: Head, pixels: &'a [u8]) -> Self {
-        let mut view = Self { head, planes: [&[]; 3], strides: [1; 3] };
+        let mut view = Self { head, planes: [&[]; 3], strides: [1; 3], stamp: Stamp::default() };
         let mut rest = pixels;
         for ((plane, stride), size) in view.planes.iter_mut().zip(&mut view.strides).zip(head.sizes) {
             let (first, after) = rest.split_at(size.packed().min(rest.len()));
@@ -171,6 +173,18 @@ impl<'a> FrameView<'a> {
     pub fn with_color(mut self, color: ColorSpace) -> Self {
         self.head.color = color;
         self
+    }
+
+    /// Says when the frame was taken, and what the host marks it with.
+    #[must_use]
+    pub fn with_stamp(mut self, stamp: Stamp) -> Self {
+        self.stamp = stamp;
+        self
+    }
+
+    /// Gives what the host said of it; zeros, if nothing.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// Gives plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.
@@ -264,7 +278,7 @@ impl<'a> FrameViewMut<'a> {
     /// Looks at the same pixels without writing.
     pub fn as_view(&self) -> FrameView<'_> {
         let [a, b, c] = &self.planes;
-        FrameView { head: self.head, planes: [a, b, c], strides: self.strides }
+        FrameView { head: self.head, planes: [a, b, c], strides: self.strides, stamp: Stamp::default() }
     }
 
     /// Gives plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.

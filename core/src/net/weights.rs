@@ -53,6 +53,16 @@ pub trait PackedForm: Any + Send + Sync {
     fn memories(&self) -> Vec<&[u8]>;
 }
 
+/// Is told how the loading of weights goes on.
+pub trait LoadWatch: Send + Sync + fmt::Debug {
+    /// `numbers` more weights are about to be made ready.
+    ///
+    /// # Errors
+    ///
+    /// `Cancelled` to stop here.
+    fn loading(&self, numbers: u64) -> Result<()>;
+}
+
 /// The weights of one network: their source, and their packed forms, shared by every plan made over them.
 pub struct Weights {
     source: Arc<dyn WeightSource>,
@@ -61,6 +71,7 @@ pub struct Weights {
     store: Option<Box<dyn PackedStore>>,
     kept: Mutex<Kept>,
     base: Option<Base>,
+    watch: Option<Arc<dyn LoadWatch>>,
 }
 
 /// The weights that merged ones were made from.
@@ -91,7 +102,7 @@ impl Weights {
     /// Weights out of `source`; nothing is read yet.
     pub fn new(source: Arc<dyn WeightSource>) -> Self {
         let (byte_scales, packed, kept) = (ByteScales::default(), Mutex::default(), Mutex::default());
-        Self { source, byte_scales, packed, store: None, kept, base: None }
+        Self { source, byte_scales, packed, store: None, kept, base: None, watch: None }
     }
 
     /// The weights of `base` with `changes` (a weight's name, a scale, the change) added; `base` itself where none counts.
@@ -104,8 +115,12 @@ impl Weights {
             return base.clone();
         }
         let byte_scales = base.byte_scales.without(&changed);
-        let base = Some(Base { weights: base.clone(), changed });
-        Arc::new(Self { byte_scales, base, ..Self::new(Arc::new(source)) })
+        Arc::new(Self {
+            byte_scales,
+            watch: base.watch.clone(),
+            base: Some(Base { weights: base.clone(), changed }),
+            ..Self::new(Arc::new(source))
+        })
     }
 
     /// Looks for packed forms in `store` before it makes them out of `source`.
@@ -113,6 +128,12 @@ impl Weights {
     pub fn with_store(mut self, store: Option<Box<dyn PackedStore>>) -> Self {
         self.store = store;
         self
+    }
+
+    /// Tells `watch` of all that is made ready from now on.
+    #[must_use]
+    pub fn with_watch(self, watch: Option<Arc<dyn LoadWatch>>) -> Self {
+        Self { watch, ..self }
     }
 
     /// The same with layers that an executor which computes in eight bits does so; others pass them over.
@@ -142,7 +163,7 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// Those of `make`.
+    /// Those of `make`; `Cancelled` by the watch.
     pub fn packed<T: Send + Sync + 'static>(
         &self,
         names: &[&str],
@@ -156,6 +177,7 @@ impl Weights {
         if let Some(found) = self.find(&key) {
             return Ok(found);
         }
+        self.tell(names)?;
         let made = Arc::new(make()?);
         self.insert(&key, made.clone());
         Ok(made)
@@ -166,7 +188,7 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// Those of `make`.
+    /// Those of `make`; `Cancelled` by the watch.
     pub fn kept<T: PackedForm>(
         &self,
         layout: &PackedLayout,
@@ -183,6 +205,7 @@ impl Weights {
         if let Some(found) = self.find(&full_key) {
             return Ok(found);
         }
+        self.tell(names)?;
         let loaded = self.kept_now().layouts.get_mut(layout).and_then(|kept| kept.loaded.remove(&key));
         let restored = loaded.and_then(restore);
         let changed = restored.is_none();
@@ -237,6 +260,12 @@ impl Weights {
             }
         }
         std::mem::take(notices)
+    }
+
+    fn tell(&self, names: &[&str]) -> Result<()> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        let shapes = names.iter().filter_map(|name| self.source.shape(name));
+        watch.loading(shapes.map(|shape| shape.iter().product::<usize>() as u64).sum())
     }
 
     fn find<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {

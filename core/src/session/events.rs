@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::reports::Reports;
 use crate::error::Error;
 use crate::frame::FrameId;
 use crate::params::Notice;
 
-/// Something that happened in a session.
-#[derive(Debug, Clone)]
+/// Something that happened in a session. Serialised, `type` names what: `update_applied`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// An update counts from the next picture on.

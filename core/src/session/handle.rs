@@ -143,7 +143,15 @@ impl SessionHandle {
     ///
     /// `Timeout`; `Closed` where the session ends first; `InvalidArgument` for an update so long ago that it was forgotten.
     pub fn wait_for(&self, ticket: &Ticket, timeout: Duration) -> Result<Outcome> {
-        let version = ticket.version;
+        self.wait_for_version(ticket.version, timeout)
+    }
+
+    /// As [`wait_for`](Self::wait_for), for a host that has kept no more than the ticket's version.
+    ///
+    /// # Errors
+    ///
+    /// Those of `wait_for`.
+    pub fn wait_for_version(&self, version: u64, timeout: Duration) -> Result<Outcome> {
         let reports = &self.gate.reports;
         let ended = || match reports.end(version) {
             Ok(None) if self.gate.phase() == Phase::Ended => Some(reports.end(version)),

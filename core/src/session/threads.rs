@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use tracing::dispatcher::{self, Dispatch};
+use tracing::subscriber::NoSubscriber;
+
 use super::bell::Bell;
 use super::gate::{Gate, Phase};
 use super::machine::Machine;
@@ -106,10 +109,14 @@ impl<M: Machine> Drop for Threads<M> {
     }
 }
 
+/// Starts a thread, whose events go where those of this thread go.
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    let dispatch = dispatcher::get_default(Dispatch::clone);
+    // Where there is nothing yet, there may be later.
+    let nowhere = dispatch.is::<NoSubscriber>();
     Builder::new()
         .name(name.to_owned())
-        .spawn(work)
+        .spawn(move || if nowhere { work() } else { dispatcher::with_default(&dispatch, work) })
         .map_err(|error| Error::new(ErrorKind::Device, format!("cannot start the thread {name}")).with_source(error))
 }
 

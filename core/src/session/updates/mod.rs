@@ -11,10 +11,12 @@ pub(crate) mod line;
 mod state;
 pub(crate) mod worker;
 
+use serde::Serialize;
+
 use crate::params::{Change, Cost, Notice};
 
 /// What became of an update when it was accepted: its number, and what it costs.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Ticket {
     /// Numbers the accepted updates, from 1; for one that changes nothing, the number of the last one before it.

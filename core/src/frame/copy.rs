@@ -1,0 +1,108 @@
+//! Frames of one format into frames of another, of the same size.
+
+use super::convert::FrameConverter;
+use super::pool::grow;
+use super::view::{FrameView, FrameViewMut};
+use super::{Fit, PixelFormat};
+use crate::{Error, ErrorKind, Result};
+
+/// Copies pixels into a host's memory, in the format, origin and colour space that the host wants.
+///
+/// It keeps its scratch memory from call to call.
+#[derive(Debug, Default)]
+pub struct FrameCopier {
+    converter: FrameConverter,
+    numbers: Vec<f32>,
+}
+
+impl FrameCopier {
+    /// Makes a copier without scratch memory, which only other formats need.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Copies `from` into `to`: the same bytes where the format is the same, in the other order of rows if need be.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame` where the sizes differ, `OutOfMemory`; `to` is then as it was.
+    pub fn copy(&mut self, from: &FrameView<'_>, to: &mut FrameViewMut<'_>) -> Result<()> {
+        let (width, height) = (from.width(), from.height());
+        if (to.width(), to.height()) != (width, height) {
+            let text = format!("frame is {}x{}, but the picture is {width}x{height}", to.width(), to.height());
+            return Err(Error::new(ErrorKind::InvalidFrame, text));
+        }
+        let coded = matches!(to.format(), PixelFormat::Nv12 | PixelFormat::I420);
+        if from.format() == to.format() && (!coded || from.color() == to.color()) {
+            copy_rows(from, to);
+            return Ok(());
+        }
+        let numbers = grow(&mut self.numbers, width as usize * height as usize * 3)?;
+        self.converter.to_unit(from, Fit::Stretch, width, height, numbers)?;
+        self.converter.from_unit(&self.numbers, width, height, to)
+    }
+}
+
+fn copy_rows(from: &FrameView<'_>, to: &mut FrameViewMut<'_>) {
+    let flipped = from.origin() != to.origin();
+    for plane in 0..from.format().planes() {
+        if flipped {
+            to.rows_mut(plane).rev().zip(from.rows(plane)).for_each(|(to, from)| to.copy_from_slice(from));
+        } else {
+            to.rows_mut(plane).zip(from.rows(plane)).for_each(|(to, from)| to.copy_from_slice(from));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Origin, Plane, PlaneMut};
+
+    fn pixels(width: usize, height: usize) -> Vec<u8> {
+        (0..width * height).flat_map(|i| [i as u8, (i * 7) as u8, (i * 13) as u8, 255]).collect()
+    }
+
+    #[test]
+    fn the_same_format_keeps_its_bytes_through_strides_and_a_flip() {
+        let from = pixels(3, 2);
+        let view = FrameView::packed(PixelFormat::Rgba8, 3, 2, &from).unwrap();
+        let mut flipped = vec![9; 16 + 12];
+        let plane = PlaneMut { pixels: &mut flipped, stride: 16 };
+        let mut to = FrameViewMut::new(PixelFormat::Rgba8, 3, 2, [plane]).unwrap().with_origin(Origin::BottomLeft);
+        FrameCopier::new().copy(&view, &mut to).unwrap();
+        assert_eq!((&flipped[..12], &flipped[16..]), (&from[12..], &from[..12]));
+        assert_eq!(flipped[12..16], [9; 4]);
+        let plane = Plane { pixels: &flipped, stride: 16 };
+        let view = FrameView::new(PixelFormat::Rgba8, 3, 2, &[plane]).unwrap().with_origin(Origin::BottomLeft);
+        let mut back = vec![0; from.len()];
+        let mut to = FrameViewMut::packed(PixelFormat::Rgba8, 3, 2, &mut back).unwrap();
+        FrameCopier::new().copy(&view, &mut to).unwrap();
+        assert_eq!(back, from);
+    }
+
+    #[test]
+    fn bytes_come_back_from_formats_that_lose_nothing() {
+        let from = pixels(5, 3);
+        let view = FrameView::packed(PixelFormat::Rgba8, 5, 3, &from).unwrap();
+        let mut copier = FrameCopier::new();
+        for format in [PixelFormat::Bgra8, PixelFormat::Rgb8, PixelFormat::Rgba16F] {
+            let mut other = vec![0; format.packed_len(5, 3)];
+            copier.copy(&view, &mut FrameViewMut::packed(format, 5, 3, &mut other).unwrap()).unwrap();
+            let mut back = vec![0; from.len()];
+            let mut to = FrameViewMut::packed(PixelFormat::Rgba8, 5, 3, &mut back).unwrap();
+            copier.copy(&FrameView::packed(format, 5, 3, &other).unwrap(), &mut to).unwrap();
+            assert_eq!(back, from, "{format}");
+        }
+    }
+
+    #[test]
+    fn another_size_is_refused() {
+        let from = pixels(3, 2);
+        let view = FrameView::packed(PixelFormat::Rgba8, 3, 2, &from).unwrap();
+        let mut to = vec![0; 24];
+        let mut to = FrameViewMut::packed(PixelFormat::Rgba8, 2, 3, &mut to).unwrap();
+        let refused = FrameCopier::new().copy(&view, &mut to).unwrap_err();
+        assert_eq!(refused.to_string(), "frame is 2x3, but the picture is 3x2");
+    }
+}
