@@ -9,8 +9,8 @@ from typing_extensions import Self, Unpack
 
 from ._edit import Edit
 from ._picture import Picture
-from ._types import Event, FrameLike, Plan, Stats, Ticket, Work
-from .params import Cost, Notice, ParamsPatch, StreamDiffusionParams
+from ._types import Event, FrameLike, Notice, Plan, Stats, Ticket, Work
+from .params import Cost, ParamsPatch, StreamDiffusionParams
 
 __version__: str
 

@@ -7,10 +7,14 @@ mod check;
 mod fuzz;
 mod generate;
 mod golden;
+mod install;
+mod notices;
+mod package;
 mod peers;
 mod python;
 mod report;
 mod rules;
+mod stubs;
 mod test;
 mod tools;
 mod wheel;
@@ -25,6 +29,9 @@ usage: cargo xtask TASK
   test                   every check and every test: what CI runs
   check                  formatting, lints, feature sets, docs, licences, repository rules, generated files
   generate               writes the generated files anew
+  install --prefix DIR   builds the C and C++ library and puts it under DIR, with all that a host's build needs
+  package                the same as an archive, looked into and tried: target/package
+  stubs                  writes the Python classes of the parameters anew
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
   wheel                  builds the Python package's wheel into target/wheels, and looks into it
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
@@ -34,6 +41,7 @@ usage: cargo xtask TASK
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let started_in = std::env::current_dir().unwrap_or_default();
     if let Err(error) = std::env::set_current_dir(tools::root()) {
         eprintln!("xtask: cannot enter {}: {error}", tools::root().display());
         return ExitCode::FAILURE;
@@ -49,6 +57,9 @@ fn main() -> ExitCode {
         ["wheel"] => drop(wheel::all(&mut report)),
         ["python"] => python::all(&mut report),
         ["generate"] => generate::run(&mut report),
+        ["stubs"] => report.step("Python parameters", stubs::write),
+        ["install", "--prefix", prefix] => install::run(&mut report, &started_in.join(prefix)),
+        ["package"] => package::run(&mut report),
         ["fuzz"] => fuzz::run(&mut report, 60),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::run(&mut report, seconds),
