@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::report::{Outcome, Report};
-use crate::tools::{self, cargo, output, succeed};
 use crate::notices;
+use crate::report::{Outcome, Report};
+use crate::tools::{self, cargo, succeed};
 
 /// This version, as all packages of the workspace have it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -50,16 +50,20 @@ fn main() -> ExitCode {
     match args.as_slice() {
         ["test"] => {
             check::all(&mut report);
-            test::all(&mut report);
+            let libraries = package::run(&mut report);
+            test::all(&mut report, libraries.as_deref());
             python::all(&mut report);
         }
-        ["check"] => check::all(&mut report),
+        ["check"] => {
+            check::all(&mut report);
+            package::run(&mut report);
+        }
         ["wheel"] => drop(wheel::all(&mut report)),
         ["python"] => python::all(&mut report),
         ["generate"] => generate::run(&mut report),
         ["stubs"] => report.step("Python parameters", stubs::write),
         ["install", "--prefix", prefix] => install::run(&mut report, &started_in.join(prefix)),
-        ["package"] => package::run(&mut report),
+        ["package"] => drop(package::run(&mut report)),
         ["fuzz"] => fuzz::run(&mut report, 60),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {
             Ok(seconds) => fuzz::run(&mut report, seconds),

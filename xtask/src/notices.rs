@@ -19,7 +19,8 @@ pub(crate) fn of(package: &str) -> Result<String, String> {
     tree.args(["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}|{l}|{r}"]);
     let tree = output(&mut tree)?;
     // A crate that comes a second time is marked with a star; our own lie in a folder, in brackets.
-    let crates: BTreeSet<&str> = tree.lines().map(|l| l.trim_end_matches(" (*)")).filter(|l| !l.contains(" (")).collect();
+    let crates: BTreeSet<&str> =
+        tree.lines().map(|l| l.trim_end_matches(" (*)")).filter(|l| !l.contains(" (")).collect();
     let mut list = String::from("dreamframe is built with these crates. Their licences follow.\n\n");
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in crates {
