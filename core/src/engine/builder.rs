@@ -91,7 +91,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Is told how loading goes, now and with later updates, on the threads that load: often, so that it must be quick.
+    /// Is told how loading goes, now and with later updates, on the thread that loads: often, so that it must be quick.
     /// Where it says `Break`, loading ends as [`Cancelled`](ErrorKind::Cancelled).
     pub fn progress(mut self, callback: impl Fn(&Progress<'_>) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
         self.progress = Some(ProgressWatch::new(callback));

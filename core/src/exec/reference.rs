@@ -35,10 +35,10 @@ impl Executor for ReferenceExecutor {
             let numbers = weights.source().read(name, shape)?;
             Tensor::from_vec(numbers, shape, &Device::Cpu).map_err(|error| failed(format!("weight {name}"), error))
         };
-        let weights = program
-            .weights()
-            .iter()
-            .map(|spec| weights.packed(&[&spec.name], "reference", || tensor(&spec.name, &spec.shape)));
+        let weights = program.weights().iter().map(|spec| {
+            weights.go_on()?;
+            weights.packed(&[&spec.name], "reference", || tensor(&spec.name, &spec.shape))
+        });
         let weights = weights.collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(ReferenceNetwork {
             program: program.clone(),

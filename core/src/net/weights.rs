@@ -55,12 +55,15 @@ pub trait PackedForm: Any + Send + Sync {
 
 /// Is told how the loading of weights goes on.
 pub trait LoadWatch: Send + Sync + fmt::Debug {
-    /// `numbers` more weights are about to be made ready.
+    /// So many more weights are about to be made ready, on whatever thread.
+    fn loading(&self, numbers: u64);
+
+    /// Asks whether to go on, on the thread that loads.
     ///
     /// # Errors
     ///
     /// `Cancelled` to stop here.
-    fn loading(&self, numbers: u64) -> Result<()>;
+    fn go_on(&self) -> Result<()>;
 }
 
 /// The weights of one network: their source, and their packed forms, shared by every plan made over them.
@@ -136,6 +139,15 @@ impl Weights {
         Self { watch, ..self }
     }
 
+    /// Asks the watch whether to go on: called now and then by who compiles, on its own thread.
+    ///
+    /// # Errors
+    ///
+    /// `Cancelled`.
+    pub fn go_on(&self) -> Result<()> {
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.go_on())
+    }
+
     /// The same with layers that an executor which computes in eight bits does so; others pass them over.
     #[must_use]
     pub fn with_byte_scales(self, byte_scales: ByteScales) -> Self {
@@ -163,7 +175,7 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// Those of `make`; `Cancelled` by the watch.
+    /// Those of `make`.
     pub fn packed<T: Send + Sync + 'static>(
         &self,
         names: &[&str],
@@ -177,7 +189,7 @@ impl Weights {
         if let Some(found) = self.find(&key) {
             return Ok(found);
         }
-        self.tell(names)?;
+        self.tell(names);
         let made = Arc::new(make()?);
         self.insert(&key, made.clone());
         Ok(made)
@@ -188,7 +200,7 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// Those of `make`; `Cancelled` by the watch.
+    /// Those of `make`.
     pub fn kept<T: PackedForm>(
         &self,
         layout: &PackedLayout,
@@ -205,7 +217,7 @@ impl Weights {
         if let Some(found) = self.find(&full_key) {
             return Ok(found);
         }
-        self.tell(names)?;
+        self.tell(names);
         let loaded = self.kept_now().layouts.get_mut(layout).and_then(|kept| kept.loaded.remove(&key));
         let restored = loaded.and_then(restore);
         let changed = restored.is_none();
@@ -262,10 +274,11 @@ impl Weights {
         std::mem::take(notices)
     }
 
-    fn tell(&self, names: &[&str]) -> Result<()> {
-        let Some(watch) = &self.watch else { return Ok(()) };
-        let shapes = names.iter().filter_map(|name| self.source.shape(name));
-        watch.loading(shapes.map(|shape| shape.iter().product::<usize>() as u64).sum())
+    fn tell(&self, names: &[&str]) {
+        if let Some(watch) = &self.watch {
+            let shapes = names.iter().filter_map(|name| self.source.shape(name));
+            watch.loading(shapes.map(|shape| shape.iter().product::<usize>() as u64).sum());
+        }
     }
 
     fn find<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {

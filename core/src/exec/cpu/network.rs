@@ -105,7 +105,7 @@ impl CpuNetwork {
             widest_kernel: 1,
         };
         weights.load(&pack::layout(kernels), &|count, piece| pool.run(count, &|i, _| piece(i)));
-        loader.pack_all(plan.constant.iter().chain(&plan.frame), pool);
+        loader.pack_all(plan.constant.iter().chain(&plan.frame), pool)?;
         let ready = |loader: &mut Loader<'_>, steps: Vec<_>| {
             steps.into_iter().map(|planned| loader.ready(planned)).collect::<Result<Vec<_>>>()
         };

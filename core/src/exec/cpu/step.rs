@@ -168,7 +168,7 @@ impl Loader<'_> {
 
     /// Packs what the products of `steps` need, the largest first, on all threads: a few at a time, so that frames of an
     /// engine that runs beside get the threads in between. What fails here fails again when a step is made ready.
-    pub(super) fn pack_all<'p>(&self, steps: impl Iterator<Item = &'p Planned>, pool: &Pool) {
+    pub(super) fn pack_all<'p>(&self, steps: impl Iterator<Item = &'p Planned>, pool: &Pool) -> Result<()> {
         let product = |planned: &Planned| {
             if let StepKind::Product(ref geometry) = planned.step.kind {
                 Some(self.source(&planned.step, geometry))
@@ -180,7 +180,9 @@ impl Loader<'_> {
         sources.sort_by_key(|source| std::cmp::Reverse(source.len()));
         for some in sources.chunks(2 * pool.threads()) {
             pool.run(some.len(), &|i, _| drop(some[i].pack(self.weights, self.kernels)));
+            self.weights.go_on()?;
         }
+        Ok(())
     }
 
     /// The weight of a product.
