@@ -1,6 +1,6 @@
 """One picture file in, one restyled picture file out.
 
-    python examples/python/hello.py in.png out.png "van gogh painting"
+$ python examples/python/hello.py in.png out.png "van gogh painting"
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Parameters that change while frames go on: each picture is written with the prompt that was asked for last.
 
-    python examples/python/hot_swap.py in.png out-folder
+$ python examples/python/hot_swap.py in.png out-folder
 """
 
 import sys

@@ -3,7 +3,7 @@
 A moving pattern goes in at 30 frames a second while the prompt changes; what comes out is written as one sheet, frames
 above their pictures.
 
-    python examples/python/session.py sheet.png
+    $ python examples/python/session.py sheet.png
 """
 
 import sys

@@ -28,8 +28,6 @@ For new programs, `dreamframe.StreamDiffusion` is the better door: updates with 
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 import os
 import random
@@ -39,6 +37,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ._compat import OutputType, configurations, given_out, pixels_of
 from ._dreamframe import StreamDiffusion
 from .errors import InvalidArgumentError, InvalidFrameError, UnsupportedError
 
@@ -46,7 +45,6 @@ __all__ = ["StreamDiffusionWrapper"]
 
 Prompt = str | Sequence[tuple[str, float]]
 Interpolation = Literal["linear", "slerp"]
-OutputType = Literal["pil", "pt", "np"]
 
 _log = logging.getLogger(__name__)
 
@@ -65,13 +63,6 @@ _HINTS = frozenset(
         "warmup",
     }
 )
-# Our field for each configuration of the fork.
-_CHAINS = {
-    "image_preprocessing_config": "image_preprocessing",
-    "image_postprocessing_config": "image_postprocessing",
-    "latent_preprocessing_config": "latent_preprocessing",
-    "latent_postprocessing_config": "latent_postprocessing",
-}
 # Seeds end where JavaScript's whole numbers do.
 _SEEDS = 1 << 53
 _GREY = 128
@@ -168,7 +159,7 @@ class StreamDiffusionWrapper:
         }
         if lcm_lora_id is not None:
             changes["lcm_lora_id"] = lcm_lora_id
-        changes |= _configurations(
+        changes |= configurations(
             controlnet_config=controlnet_config,
             ipadapter_config=ipadapter_config,
             image_preprocessing_config=image_preprocessing_config,
@@ -256,7 +247,7 @@ class StreamDiffusionWrapper:
         normalize_seed_weights: bool | None = None,
         use_safety_checker: bool | None = None,
         safety_checker_threshold: float | None = None,
-        **configurations: Any,
+        **forks: Any,
     ) -> None:
         """Changes what is not None, all of it before the next picture, or on an error nothing."""
         if guidance_scale is not None and self.cfg_type == "none":
@@ -279,7 +270,7 @@ class StreamDiffusionWrapper:
             "safety_checker_threshold": safety_checker_threshold,
         }
         changes = {name: value for name, value in values.items() if value is not None}
-        self._engine.update(changes | _configurations(**configurations))
+        self._engine.update(changes | configurations(**forks))
         if seeds is not None:
             self._seed, self._drawn = (seed if seed_list is None else None), 0
         if t_index_list is not None and self.use_denoising_batch:
@@ -295,7 +286,7 @@ class StreamDiffusionWrapper:
             self.update_prompt(prompt)
         if image is None:
             raise InvalidFrameError("img2img needs an image: a path, a PIL image, an array or a tensor")
-        return self.postprocess_image(self._engine(self._pixels(image)), self.output_type)
+        return self.postprocess_image(self._engine(pixels_of(image, self.width, self.height)), self.output_type)
 
     def txt2img(self, prompt: Prompt | None = None) -> Any:
         """Makes a picture of the prompt alone; a list of them where `frame_buffer_size` is above 1."""
@@ -306,19 +297,11 @@ class StreamDiffusionWrapper:
 
     def preprocess_image(self, image: object) -> NDArray[np.uint8]:
         """Brings an image to the stream's size: `uint8`, height x width x 3."""
-        return self._pixels(image)
+        return pixels_of(image, self.width, self.height)
 
     def postprocess_image(self, image_tensor: NDArray[np.uint8], output_type: OutputType = "pil") -> Any:
-        """Gives a picture as a PIL image, as an array of floats from 0 to 1, or as a tensor (channels first) of them."""
-        pixels = np.asarray(image_tensor)
-        if output_type == "pil":
-            return _pil().fromarray(pixels)
-        floats = pixels.astype(np.float32) / 255.0
-        if output_type == "np":
-            return floats
-        if output_type == "pt":
-            return _tensor(floats)
-        raise UnsupportedError(f"output_type is {output_type!r}, but must be one of: pil, np, pt")
+        """Gives a picture as a PIL image, as an array of floats from 0 to 1, or as a tensor, channels first."""
+        return given_out(np.asarray(image_tensor), output_type)
 
     def _text_to_image(self) -> Any:
         if self._seed is not None:
@@ -326,26 +309,6 @@ class StreamDiffusionWrapper:
             self._drawn += 1
         grey = np.full((self.height, self.width, 3), _GREY, np.uint8)
         return self.postprocess_image(self._engine(grey), self.output_type)
-
-    def _pixels(self, image: Any) -> NDArray[np.uint8]:
-        """Reads whatever the original takes for an image."""
-        if isinstance(image, (str, os.PathLike)):
-            image = _pil().open(os.fspath(image))
-        if hasattr(image, "convert") and hasattr(image, "resize"):
-            return np.asarray(image.convert("RGB").resize((self.width, self.height)))
-        if hasattr(image, "detach"):
-            image = image.detach().cpu()
-            image = image.float() if image.is_floating_point() else image
-        pixels = np.asarray(image)
-        if pixels.ndim == 4 and pixels.shape[0] == 1:
-            pixels = pixels[0]
-        if pixels.ndim == 3 and pixels.shape[0] in (3, 4) and pixels.shape[2] not in (3, 4):
-            pixels = pixels.transpose(1, 2, 0)
-        if pixels.dtype.kind == "f":
-            zero_to_one = pixels / 2 + 0.5 if pixels.size and pixels.min() < 0 else pixels
-            pixels = np.rint(zero_to_one * 255).clip(0, 255).astype(np.uint8)
-        # Whatever else is wrong with it, the engine says.
-        return np.ascontiguousarray(pixels)
 
 
 def _check_mode(mode: str, cfg_type: str, frame_buffer_size: int, scheduler: str, sampler: str) -> None:
@@ -368,55 +331,3 @@ def _locate(model: str, models: str | os.PathLike[str]) -> tuple[str, str]:
     if os.path.exists(model):
         return os.path.basename(os.path.abspath(model)), model
     return model, os.fspath(models)
-
-
-def _configurations(**configurations: Any) -> dict[str, Any]:
-    """Our fields out of the fork's configurations."""
-    changes: dict[str, Any] = {}
-    for name, value in configurations.items():
-        if value is None:
-            continue
-        if name == "controlnet_config":
-            changes["controlnets"] = [dict(value)] if isinstance(value, Mapping) else [dict(one) for one in value]
-        elif name == "ipadapter_config":
-            changes |= _ip_adapter(dict(value))
-        elif name in _CHAINS:
-            in_order = sorted(value, key=lambda processor: processor.get("order", 0))
-            processors = [{key: one[key] for key in one if key != "order"} for one in in_order]
-            changes[_CHAINS[name]] = {"enabled": True, "processors": processors}
-        else:
-            raise TypeError(f"update_stream_params() takes no argument {name!r}")
-    return changes
-
-
-def _ip_adapter(configuration: dict[str, Any]) -> dict[str, Any]:
-    """The fork's description of an image prompt, with the style image as a path or a PIL image."""
-    changes: dict[str, Any] = {}
-    style = configuration.pop("style_image", None)
-    if style is not None:
-        image = _pil().open(style) if isinstance(style, (str, os.PathLike)) else style
-        png = io.BytesIO()
-        image.convert("RGB").save(png, "PNG")
-        url = "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
-        changes["ip_adapter_style_image_url"] = url
-    if "ipadapter_model_path" in configuration:
-        configuration["ip_adapter_model_path"] = configuration.pop("ipadapter_model_path")
-    if configuration:
-        changes["ip_adapter"] = {"enabled": True} | configuration
-    return changes
-
-
-def _pil() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError("paths and PIL images need Pillow: pip install pillow") from error
-    return Image
-
-
-def _tensor(floats: NDArray[np.float32]) -> Any:
-    try:
-        import torch  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ImportError('output_type "pt" needs PyTorch: pip install torch, or ask for "np"') from error
-    return torch.from_numpy(np.ascontiguousarray(floats.transpose(2, 0, 1)))

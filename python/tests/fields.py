@@ -144,7 +144,7 @@ def refused(field: Field) -> Iterator[tuple[str, Any]]:
     yield "an object of another kind", object()
     if choices(node) is not None:
         yield "no such name", "no such name"
-        yield "wrong case", choices(node)[0].upper()  # pyright: ignore[reportOptionalSubscript]
+        yield "wrong case", choices(node)[0].upper()
         yield "a number for a name", 3
         return
     if "boolean" in types:

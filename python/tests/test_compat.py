@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SIDE, gradient
 from PIL import Image
 
 from dreamframe import InvalidArgumentError, InvalidParamsError, StreamDiffusion, UnsupportedError
 from dreamframe.compat import StreamDiffusionWrapper
+
+from conftest import SIDE, gradient
 
 # Written as scripts for the original are: every argument by its name, hints for its engines among them.
 SCRIPT = """
@@ -156,7 +157,7 @@ def test_output_types_are_those_of_the_original(monkeypatch: pytest.MonkeyPatch)
     assert (floats.dtype, floats.shape) == (np.float32, (SIDE, SIDE, 3))
     assert 0 <= floats.min() <= floats.max() <= 1
     assert np.array_equal(np.rint(floats * 255), np.asarray(pil))
-    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=Tensor))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=Tensor))
     tensor = wrapper(output_type="pt")(gradient())
     assert np.array_equal(tensor.values, floats.transpose(2, 0, 1))
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dreamframe import InvalidParamsError, StreamDiffusionParams
+
 from fields import FIELDS, SCHEMA, Field, another, base, get, put, refused
 
 each = pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)

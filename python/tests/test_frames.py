@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SIDE, gradient, small_stream
 from numpy.typing import NDArray
 from PIL import Image
 
 from dreamframe import InvalidFrameError, Picture, StreamDiffusion
+
+from conftest import SIDE, gradient, small_stream
 
 Pixels = NDArray[np.uint8]
 

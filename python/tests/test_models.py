@@ -37,12 +37,12 @@ EDITED = StreamDiffusionParams(
 
 def test_construction_takes_keywords_only() -> None:
     with pytest.raises(TypeError):
-        StreamDiffusionParams("a garden")  # type: ignore[misc]  # pyright: ignore
+        StreamDiffusionParams("a garden")
 
 
 def test_every_violation_is_told_at_once_with_its_path() -> None:
     with pytest.raises(InvalidParamsError) as error:
-        StreamDiffusionParams(promt="a", delta=-1, ip_adapter={"weight_types": "linear"})  # type: ignore[arg-type]  # pyright: ignore
+        StreamDiffusionParams(promt="a", delta=-1, ip_adapter={"weight_types": "linear"})
     assert {violation.path for violation in error.value.violations} == {"promt", "delta", "ip_adapter.weight_types"}
     assert isinstance(error.value, ValueError)
     assert error.value.kind == "invalid_params"
@@ -50,10 +50,10 @@ def test_every_violation_is_told_at_once_with_its_path() -> None:
 
 def test_numbers_of_numpy_are_numbers() -> None:
     params = StreamDiffusionParams(
-        guidance_scale=np.float32(1.5),  # type: ignore[arg-type]  # pyright: ignore
-        width=np.int64(640),  # type: ignore[arg-type]  # pyright: ignore
-        use_lcm_lora=np.bool_(False),  # type: ignore[arg-type]  # pyright: ignore
-        t_index_list=np.array([1, 2, 3]),  # type: ignore[arg-type]  # pyright: ignore
+        guidance_scale=np.float32(1.5),
+        width=np.int64(640),
+        use_lcm_lora=np.bool_(False),
+        t_index_list=np.array([1, 2, 3]),
     )
     assert (params.guidance_scale, params.width, params.use_lcm_lora) == (1.5, 640, False)
     assert [type(value) for value in (params.guidance_scale, params.width, params.use_lcm_lora)] == [float, int, bool]
@@ -61,7 +61,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 
 def test_tuples_are_lists_and_integers_are_floats() -> None:
-    params = StreamDiffusionParams(t_index_list=(1, 2), delta=1, prompt=(("a", 1),))  # type: ignore[arg-type]  # pyright: ignore
+    params = StreamDiffusionParams(t_index_list=(1, 2), delta=1, prompt=(("a", 1),))
     assert params.t_index_list == [1, 2]
     assert params.prompt == [("a", 1.0)]
     assert isinstance(params.delta, float)
@@ -109,7 +109,7 @@ def test_repr_shows_what_differs_from_the_defaults() -> None:
 
 
 def test_dumps_leave_out_what_they_are_told() -> None:
-    params = StreamDiffusionParams(delta=0.5, seed=789, controlnets=[{"model_id": "a/b"}])  # type: ignore[list-item]  # pyright: ignore
+    params = StreamDiffusionParams(delta=0.5, seed=789, controlnets=[{"model_id": "a/b"}])
     assert params.model_dump(exclude_unset=True) == {
         "delta": 0.5,
         "seed": 789,
@@ -168,9 +168,9 @@ def test_fields_that_belong_together_can_be_set_one_after_the_other() -> None:
 def test_a_misspelt_attribute_is_no_attribute() -> None:
     params = StreamDiffusionParams()
     with pytest.raises((AttributeError, InvalidParamsError), match="guidance_scale"):
-        params.guidence_scale = 1.0  # type: ignore[attr-defined]  # pyright: ignore
+        params.guidence_scale = 1.0
     with pytest.raises(AttributeError):
-        _ = params.guidence_scale  # type: ignore[attr-defined]  # pyright: ignore
+        _ = params.guidence_scale
     with pytest.raises(AttributeError):
         del params.delta
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import ROOT
 from nbclient import NotebookClient
+
+from conftest import ROOT
 
 PATH = ROOT / "examples" / "notebook" / "dreamframe.ipynb"
 

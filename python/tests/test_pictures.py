@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SIDE, gradient, small_stream
 from PIL import Image
 
 from dreamframe import Picture, StreamDiffusion
+
+from conftest import SIDE, gradient, small_stream
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SIDE, gradient, small_stream
 
 import dreamframe
 from dreamframe import (
@@ -20,6 +19,8 @@ from dreamframe import (
     Session,
     StreamDiffusion,
 )
+
+from conftest import SIDE, gradient, small_stream
 
 LIMIT = 60.0
 

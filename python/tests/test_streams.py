@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SIDE, gradient, small_stream
 
 import dreamframe
 from dreamframe import (
     ClosedError,
     Cost,
     DreamframeError,
-    InvalidArgumentError,
     InvalidParamsError,
     StreamDiffusion,
     StreamDiffusionParams,
 )
+
+from conftest import SIDE, gradient, small_stream
 
 SMALL: dict[str, Any] = {**StreamDiffusionParams.demo().model_dump(), "width": SIDE, "height": SIDE}
 
