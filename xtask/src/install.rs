@@ -58,12 +58,10 @@ pub(crate) fn to(prefix: &Path) -> Result<(), String> {
     if !cfg!(target_os = "linux") {
         return Err("written for Linux only so far".into());
     }
-    let abi = abi_version()?;
-    let built = build(&abi)?;
-    libraries(&built, &prefix.join("lib"), &abi)?;
+    libraries(&build()?, &prefix.join("lib"))?;
     for (template, folder) in TEMPLATES {
         let text = fs::read_to_string(format!("cmake/{template}.in")).map_err(|e| format!("{template}: {e}"))?;
-        write(&prefix.join(folder).join(template), &filled(&text, &abi))?;
+        write(&prefix.join(folder).join(template), &filled(&text))?;
     }
     for (file, folder) in FILES {
         copy(Path::new(file), &prefix.join(folder))?;
@@ -77,47 +75,50 @@ pub(crate) fn to(prefix: &Path) -> Result<(), String> {
     write(&prefix.join("share/doc/dreamframe/THIRD-PARTY.txt"), &notices::of("dreamframe-ffi")?)
 }
 
-/// The number of the binary interface, as the header says it.
-fn abi_version() -> Result<String, String> {
-    let path = "include/dreamframe.h";
-    let header = fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
-    let number = header.lines().find_map(|line| line.strip_prefix("#define DREAMFRAME_ABI_VERSION "));
-    number.map(|number| number.trim().to_owned()).ok_or_else(|| format!("{path} has no DREAMFRAME_ABI_VERSION"))
+/// What a program that was linked with one version asks for at run time: versions of the same binary interface share it.
+/// Below 1.0 each minor version has its own.
+fn soname() -> String {
+    let (major, minor) = major_minor();
+    if major == "0" { format!("libdreamframe.so.0.{minor}") } else { format!("libdreamframe.so.{major}") }
+}
+
+fn major_minor() -> (&'static str, &'static str) {
+    let mut parts = VERSION.split('.');
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
 /// The one release build, of both libraries; gives their folder.
-fn build(abi: &str) -> Result<PathBuf, String> {
+fn build() -> Result<PathBuf, String> {
     let mut build = cargo();
     build.args(["rustc", "--release", "--quiet", "--package", "dreamframe-ffi", "--lib", "--"]);
-    build.args(["-C", &format!("link-arg=-Wl,-soname,libdreamframe.so.{abi}"), "-C", "strip=symbols"]);
+    build.args(["-C", &format!("link-arg=-Wl,-soname,{}", soname()), "-C", "strip=symbols"]);
     succeed(&mut build)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from);
     Ok(target.join("release"))
 }
 
 /// Both libraries, and the names by which linkers and programs look for the shared one.
-fn libraries(built: &Path, lib: &Path, abi: &str) -> Result<(), String> {
+fn libraries(built: &Path, lib: &Path) -> Result<(), String> {
     copy(&built.join("libdreamframe.a"), lib)?;
     // Rust's own library comes with debug information, which is most of the file.
     succeed(Command::new("strip").arg("--strip-debug").arg(lib.join("libdreamframe.a")))?;
     let shared = format!("libdreamframe.so.{VERSION}");
     copy_as(&built.join("libdreamframe.so"), &lib.join(&shared))?;
-    for name in [format!("libdreamframe.so.{abi}"), "libdreamframe.so".to_owned()] {
+    for name in [soname(), "libdreamframe.so".to_owned()] {
         link(&shared, &lib.join(name))?;
     }
     Ok(())
 }
 
 /// `template` with its values.
-fn filled(template: &str, abi: &str) -> String {
-    let mut parts = VERSION.split('.');
-    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+fn filled(template: &str) -> String {
+    let (major, minor) = major_minor();
     let flags: Vec<String> = SYSTEM_LIBRARIES.iter().map(|name| format!("-l{name}")).collect();
     template
         .replace("@VERSION@", VERSION)
         .replace("@MAJOR@", major)
         .replace("@MINOR@", minor)
-        .replace("@ABI@", abi)
+        .replace("@SONAME@", &soname())
         .replace("@SYSTEM_LIBRARIES@", &flags.join(" "))
         .replace("@SYSTEM_LIBRARIES_CMAKE@", &SYSTEM_LIBRARIES.join(";"))
 }
