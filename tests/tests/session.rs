@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dreamframe::{
     Cost, ErrorKind, Event, FrameId, FrameView, Outcome, ParamsPatch, Picture, PictureKind, PixelFormat, Session,
-    SessionHandle, SessionOptions, Ticket,
+    SessionHandle, SessionOptions, Ticket, Transition,
 };
 use dreamframe_tests::frames::{demo_engine, moving_disc, pictures};
 
@@ -210,4 +210,54 @@ fn a_handle_outlives_its_session_and_says_that_it_is_closed() {
     }
     let stopped = handle.events().try_iter().find(|event| matches!(event, Event::Stopped { error: None }));
     assert!(stopped.is_some());
+}
+
+#[test]
+fn a_transition_takes_a_step_for_each_picture_as_the_engines_does() {
+    let way: Transition = serde_json::from_str(r#"{"target_prompts": "moonlit night", "num_steps": 4}"#).unwrap();
+    let engine = || {
+        demo_engine(SIDE, |params, _| {
+            params.t_index_list = vec![30];
+            params.prompt = "flowers".into();
+        })
+    };
+    let mut alone = engine();
+    alone.transition(&way).unwrap();
+    let expected = pictures(&mut alone, 5);
+
+    let session = engine().start(SessionOptions::default()).unwrap();
+    let handle = session.handle();
+    let ticket = handle.transition(&way).unwrap();
+    assert!(matches!(handle.wait_for(&ticket, LIMIT).unwrap(), Outcome::Applied));
+    let mut shown = Vec::new();
+    for (index, steps) in [Some((1, 4)), Some((2, 4)), Some((3, 4)), None, None].into_iter().enumerate() {
+        // The step is made beside the frame before; a host that does not wait for it may see a step twice.
+        let deadline = Instant::now() + LIMIT;
+        while handle.stats().transition != steps {
+            assert!(Instant::now() < deadline, "waited for step {steps:?}");
+            std::thread::yield_now();
+        }
+        shown.push(picture(&handle, index).frame.pixels().to_vec());
+    }
+    assert!(shown == expected);
+    assert_eq!(handle.params().prompt, "moonlit night".into());
+}
+
+#[test]
+fn an_engine_takes_the_rest_of_its_transition_along_into_a_session_and_out_of_it() {
+    let way: Transition = serde_json::from_str(r#"{"target_prompts": "moonlit night", "num_steps": 200}"#).unwrap();
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    engine.transition(&way).unwrap();
+    pictures(&mut engine, 2);
+    let session = engine.start(SessionOptions::default()).unwrap();
+    let handle = session.handle();
+    let deadline = Instant::now() + LIMIT;
+    while handle.stats().transition.is_some_and(|(step, _)| step < 5) {
+        assert!(Instant::now() < deadline);
+        picture(&handle, 0);
+    }
+    let mut engine = session.stop(LIMIT).unwrap();
+    let before = engine.snapshot().unwrap().transition().expect("it is on its way");
+    pictures(&mut engine, 3);
+    assert_eq!(engine.snapshot().unwrap().transition(), Some((before.0 + 3, 200)));
 }

@@ -26,11 +26,25 @@ impl Workbench {
     /// `InvalidParams` for prompts that the parameters refuse, and what encoding and memory report; nothing has changed
     /// then.
     pub fn transition(&self, base: &Snapshot, transition: &Transition) -> Result<Prepared> {
+        self.begin(base, transition, |way| Some(way))
+    }
+
+    /// As [`transition`](Self::transition), with the first step taken.
+    pub(crate) fn first_step(&self, base: &Snapshot, transition: &Transition) -> Result<Prepared> {
+        self.begin(base, transition, |way| way.next())
+    }
+
+    fn begin(
+        &self,
+        base: &Snapshot,
+        transition: &Transition,
+        first: impl FnOnce(Way<Conditioning>) -> Option<Way<Conditioning>>,
+    ) -> Result<Prepared> {
         let params = StreamDiffusionParams { prompt: transition.target_prompts.clone(), ..base.params().clone() };
         params.validate()?;
         let changes = diff(base.params(), &params);
         let way = Way::new(base.0.pieces.conditioning().clone(), transition);
-        self.on(base, params, way, changes)
+        self.on(base, params, way.and_then(first), changes)
     }
 
     /// Makes what the next picture of a transition needs in the place of `base`; `None` where the prompt is reached.
@@ -64,7 +78,8 @@ impl Workbench {
 
 impl Engine {
     /// Changes the prompt little by little: each of the next frames takes a step before it is worked on, which costs it
-    /// what a change of the prompt does. See [`Workbench::transition`], which leaves the steps to the caller.
+    /// what a change of the prompt does. See [`Workbench::transition`], which leaves the steps to the caller, and
+    /// [`SessionHandle::transition`](crate::SessionHandle::transition), which takes them beside the frames.
     ///
     /// # Errors
     ///
@@ -74,6 +89,11 @@ impl Engine {
         let update = self.apply(prepared)?;
         self.steps = true;
         Ok(update)
+    }
+
+    /// Leaves the steps of a transition under way to who applies updates, or takes them itself again.
+    pub(crate) fn take_steps(&mut self, itself: bool) {
+        self.steps = itself;
     }
 
     /// Takes the next step of a transition that this engine was asked for.

@@ -41,6 +41,12 @@ pub enum Event {
         /// Why.
         error: Arc<Error>,
     },
+    /// A step of a transition of the prompt could not be made: pictures stay where they are between the two prompts, until
+    /// another is asked for.
+    TransitionFailed {
+        /// Why.
+        error: Arc<Error>,
+    },
     /// Several frames in a row have failed, or there is nothing left to make pictures with; the session still tries.
     Degraded {
         /// The last cause.

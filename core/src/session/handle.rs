@@ -9,6 +9,7 @@ use super::reports::{End, Forgotten};
 use super::stats::Stats;
 use super::updates::Ticket;
 use super::updates::desk::Desk;
+use crate::conditioning::transition::Transition;
 use crate::engine::{Picture, Plan, Workbench};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, FrameId, FrameView};
@@ -108,6 +109,21 @@ impl SessionHandle {
         })
     }
 
+    /// Changes the prompt little by little: the first picture after the update is applied has the first step, and each of
+    /// the next takes one more. Steps are made beside the frames; one that is late leaves its picture where the one before
+    /// was. The parameter `prompt` is the target from now on, by the same rules as [`update`](Self::update); another
+    /// prompt ends the transition at once, and another transition goes on from where it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of `update`.
+    pub fn transition(&self, transition: &Transition) -> Result<Ticket> {
+        self.desk.transition(transition, |params| {
+            params.validate()?;
+            self.check(params)
+        })
+    }
+
     fn check(&self, params: &StreamDiffusionParams) -> Result<()> {
         self.bench.check(self.desk.planned().snapshot.as_ref(), params)
     }
@@ -194,6 +210,7 @@ impl SessionHandle {
             waiting_frames: usize::from(!self.gate.inbox.is_empty()),
             waiting_updates,
             waiting_loads,
+            transition: self.desk.progress(),
             desired_version: self.desk.desired().0,
             active_version: self.active_version(),
             lost_events: self.gate.reports.lost_events(),

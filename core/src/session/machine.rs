@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::conditioning::transition::Transition;
 use crate::engine::{Engine, Picture, Prepared, Snapshot, Workbench};
 use crate::error::Result;
 use crate::frame::{Frame, FrameId};
@@ -48,6 +49,15 @@ pub(crate) trait Bench: Clone + Send + Sync + 'static {
         base: Option<&Self::Snapshot>,
         others: &[&Self::Snapshot],
     ) -> Result<Self::Prepared>;
+
+    /// Makes the first picture of a transition of the prompt, in the place of `base`.
+    fn transition(&self, base: &Self::Snapshot, transition: &Transition) -> Result<Self::Prepared>;
+
+    /// Makes the next picture of the transition of `base`; `None` where its prompt is reached.
+    fn step(&self, base: &Self::Snapshot) -> Result<Option<Self::Prepared>>;
+
+    /// How many pictures of how many the transition of `snapshot` has behind it; `None` where its prompt is reached.
+    fn progress(snapshot: &Self::Snapshot) -> Option<(u32, u32)>;
 
     /// What is in use once `prepared` is applied.
     fn snapshot(prepared: &Self::Prepared) -> Self::Snapshot;
@@ -104,6 +114,18 @@ impl Bench for Workbench {
         others: &[&Snapshot],
     ) -> Result<Prepared> {
         crate::exec::background(|| self.prepare(params.clone(), base, others))
+    }
+
+    fn transition(&self, base: &Snapshot, transition: &Transition) -> Result<Prepared> {
+        crate::exec::background(|| self.first_step(base, transition))
+    }
+
+    fn step(&self, base: &Snapshot) -> Result<Option<Prepared>> {
+        crate::exec::background(|| self.step(base))
+    }
+
+    fn progress(snapshot: &Snapshot) -> Option<(u32, u32)> {
+        snapshot.transition()
     }
 
     fn snapshot(prepared: &Prepared) -> Snapshot {

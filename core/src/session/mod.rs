@@ -60,7 +60,9 @@ impl Session {
     /// `Timeout` where the frames take longer than `timeout`: the session then ends by itself, with its engine.
     /// `Internal` where the engine panicked. `InvalidArgument` on the session's own thread, which cannot wait for itself.
     pub fn stop(self, timeout: Duration) -> Result<Engine> {
-        self.threads.stop(timeout)
+        let mut engine = self.threads.stop(timeout)?;
+        engine.take_steps(true);
+        Ok(engine)
     }
 }
 
@@ -71,7 +73,8 @@ impl Engine {
     ///
     /// `Device` where the system gives no more threads; `InvalidArgument` for an engine that
     /// [was released](Self::release).
-    pub fn start(self, options: SessionOptions) -> Result<Session> {
+    pub fn start(mut self, options: SessionOptions) -> Result<Session> {
+        self.take_steps(false);
         let bench = self.workbench();
         let SessionOptions { on_picture, failed_frame } = options;
         let threads = Threads::start(self, failed_frame, |gate, desk| {

@@ -39,6 +39,8 @@ pub struct Stats {
     pub waiting_updates: usize,
     /// Updates that load something, and wait or are being prepared.
     pub waiting_loads: usize,
+    /// How many pictures of how many a transition of the prompt has behind it; none where its target is reached.
+    pub transition: Option<(u32, u32)>,
     /// The version of the parameters last accepted.
     pub desired_version: u64,
     /// The newest version applied.

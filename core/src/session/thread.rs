@@ -134,6 +134,7 @@ impl<M: Machine> Runner<M> {
 
     fn work_on(&mut self, frame: Frame) {
         let (id, released) = (frame.id(), self.released);
+        self.desk.line.say_framed(self.applied);
         let made = self.machine.process(&frame);
         // Back to the pool before anybody hears of the picture and submits the next.
         drop(frame);

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::bell::Bell;
 use super::machine::Bench;
 use super::reports::{End, Reports};
+use super::updates::Ticket;
 use super::updates::desk::Desk;
 use super::updates::job::Lane;
 use super::updates::line::{Command, Delivery, Failure, Line};
 use super::updates::worker;
+use crate::conditioning::transition::Transition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::params::{ControlNetConfig, StreamDiffusionParams};
+use crate::params::{ControlNetConfig, Interpolation, StreamDiffusionParams};
 use shuttle::thread;
 
 type Params = StreamDiffusionParams;
@@ -23,40 +25,69 @@ const UNFIT: f64 = 9.0;
 #[derive(Debug, Clone)]
 struct Model;
 
+/// Parameters, and how many steps of a transition are left.
+#[derive(Debug)]
+struct Pipeline {
+    params: Params,
+    left: u32,
+}
+
 #[derive(Debug)]
 struct Prepared {
-    base: Option<Arc<Params>>,
-    params: Arc<Params>,
+    base: Option<Arc<Pipeline>>,
+    pipeline: Arc<Pipeline>,
+}
+
+impl Prepared {
+    fn new(base: Option<&Arc<Pipeline>>, params: Params, left: u32) -> Self {
+        Self { base: base.cloned(), pipeline: Arc::new(Pipeline { params, left }) }
+    }
 }
 
 impl Bench for Model {
     type Prepared = Prepared;
-    type Snapshot = Arc<Params>;
+    type Snapshot = Arc<Pipeline>;
 
-    fn prepare(&self, params: &Params, base: Option<&Arc<Params>>, _: &[&Arc<Params>]) -> Result<Prepared> {
+    fn prepare(&self, params: &Params, base: Option<&Arc<Pipeline>>, _: &[&Arc<Pipeline>]) -> Result<Prepared> {
         thread::yield_now();
         params.validate()?;
         let missing = params.controlnets.iter().any(|net| net.model_id == "missing");
-        let beside = base.is_some_and(|base| base.model_id != params.model_id);
+        let beside = base.is_some_and(|base| base.params.model_id != params.model_id);
         if missing || (params.model_id == "huge" && beside) {
             let kind = if missing { ErrorKind::NotFound } else { ErrorKind::OutOfMemory };
             return Err(Error::new(kind, "not made"));
         }
-        Ok(Prepared { base: base.cloned(), params: Arc::new(params.clone()) })
+        let left = base.filter(|base| base.params.prompt == params.prompt).map_or(0, |base| base.left);
+        Ok(Prepared::new(base, params.clone(), left))
     }
 
-    fn snapshot(prepared: &Prepared) -> Arc<Params> {
-        prepared.params.clone()
+    fn transition(&self, base: &Arc<Pipeline>, transition: &Transition) -> Result<Prepared> {
+        thread::yield_now();
+        let params = Params { prompt: transition.target_prompts.clone(), ..base.params.clone() };
+        Ok(Prepared::new(Some(base), params, transition.num_steps.saturating_sub(1)))
     }
 
-    fn is_short(&self, _: &Arc<Params>, _: &Params) -> bool {
+    fn step(&self, base: &Arc<Pipeline>) -> Result<Option<Prepared>> {
+        thread::yield_now();
+        Ok((base.left > 0).then(|| Prepared::new(Some(base), base.params.clone(), base.left - 1)))
+    }
+
+    fn progress(pipeline: &Arc<Pipeline>) -> Option<(u32, u32)> {
+        (pipeline.left > 0).then_some((0, pipeline.left))
+    }
+
+    fn snapshot(prepared: &Prepared) -> Arc<Pipeline> {
+        prepared.pipeline.clone()
+    }
+
+    fn is_short(&self, _: &Arc<Pipeline>, _: &Params) -> bool {
         false
     }
 }
 
 /// The session's thread without frames: what is in use, and its place in the order.
 struct Session {
-    active: Option<Arc<Params>>,
+    active: Option<Arc<Pipeline>>,
     applied: u64,
 }
 
@@ -75,27 +106,60 @@ impl Session {
                     (None, Some(_)) | (Some(_), None) => false,
                 };
                 assert!(same, "made onto something that is not in use");
-                if prepared.params.delta == UNFIT {
+                if prepared.pipeline.params.delta == UNFIT {
                     let (snapshot, error) = (self.active.clone(), Error::new(ErrorKind::OutOfMemory, "not applied"));
-                    let params = snapshot.as_deref().cloned().unwrap_or_else(Params::demo);
+                    let params = snapshot.as_deref().map_or_else(Params::demo, |active| active.params.clone());
                     line.say_failed(Failure { seq, error, params, snapshot }, prepared);
                     return;
                 }
-                (self.active, self.applied) = (Some(prepared.params.clone()), seq);
+                (self.active, self.applied) = (Some(prepared.pipeline.clone()), seq);
                 line.say_applied(seq, prepared);
+                // A frame follows each update.
+                line.say_framed(seq);
                 version.into_iter().for_each(|version| reports.applied(version, Vec::new()));
             }
         }
     }
 }
 
+/// What a host asks for.
+#[derive(Clone, Copy)]
+enum Ask {
+    Edit(fn(&mut Params)),
+    /// A transition to this prompt, in so many steps.
+    Way(&'static str, u32),
+}
+
+fn ask(desk: &Desk<Model>, ask: Ask) -> Result<Ticket> {
+    match ask {
+        Ask::Edit(update) => desk.update(|desired| {
+            let mut params = desired.clone();
+            update(&mut params);
+            params.validate()?;
+            Ok((params, Vec::new()))
+        }),
+        Ask::Way(prompt, num_steps) => {
+            let way = Transition {
+                target_prompts: prompt.into(),
+                num_steps,
+                temporal_interpolation_method: Interpolation::Linear,
+            };
+            desk.transition(&way, Params::validate)
+        }
+    }
+}
+
 /// Lets hosts make `updates`, each list on a thread of its own, and gives how each ended and what is in use then.
 fn play(updates: Vec<Vec<fn(&mut Params)>>) -> (Vec<End>, Params) {
+    play_all(updates.into_iter().map(|host| host.into_iter().map(Ask::Edit).collect()).collect())
+}
+
+fn play_all(asks: Vec<Vec<Ask>>) -> (Vec<End>, Params) {
     let (reports, doorbell) = (Arc::new(Reports::new()), Arc::new(Bell::new()));
     let line = Arc::new(Line::new(doorbell.clone()));
-    let start = Arc::new(Params::demo());
+    let start = Arc::new(Pipeline { params: Params::demo(), left: 0 });
     let desk: Arc<Desk<Model>> =
-        Arc::new(Desk::new((*start).clone(), Some(start.clone()), line.clone(), reports.clone()));
+        Arc::new(Desk::new(start.params.clone(), Some(start.clone()), line.clone(), reports.clone()));
     let workers: Vec<_> = [Lane::Quick, Lane::Load]
         .into_iter()
         .map(|lane| {
@@ -116,20 +180,12 @@ fn play(updates: Vec<Vec<fn(&mut Params)>>) -> (Vec<End>, Params) {
             }
         })
     };
-    let hosts: Vec<_> = updates
+    let hosts: Vec<_> = asks
         .into_iter()
-        .map(|updates| {
+        .map(|asks| {
             let desk = desk.clone();
             thread::spawn(move || {
-                let make = |update: fn(&mut Params)| {
-                    desk.update(|desired| {
-                        let mut params = desired.clone();
-                        update(&mut params);
-                        params.validate()?;
-                        Ok((params, Vec::new()))
-                    })
-                };
-                let tickets = updates.into_iter().map(make);
+                let tickets = asks.into_iter().map(|wanted| ask(&desk, wanted));
                 tickets.filter(|ticket| ticket.as_ref().is_ok_and(|ticket| ticket.cost.is_some())).count()
             })
         })
@@ -138,13 +194,15 @@ fn play(updates: Vec<Vec<fn(&mut Params)>>) -> (Vec<End>, Params) {
     let end = |version| reports.news.wait_until(None, || reports.end(version).unwrap()).unwrap();
     let ends = (1..=accepted as u64).map(end).collect();
     let desired = desk.desired().1;
+    // All steps are taken.
+    desk.line.work.wait_until(None, || desk.progress().is_none().then_some(()));
     desk.close();
     desk.line.doorbell.ring();
     let active = session.join().unwrap();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
     let active = active.expect("something is in use");
-    assert_eq!(active, desired, "what is in use is what is desired");
-    (ends, (*active).clone())
+    assert_eq!(active.params, *desired, "what is in use is what is desired");
+    (ends, active.params.clone())
 }
 
 fn add(params: &mut Params, name: &str) {
@@ -213,5 +271,42 @@ fn a_model_without_room_comes_while_two_hosts_move_sliders() {
         },
         SCHEDULES,
         3,
+    );
+}
+
+#[test]
+fn a_transition_reaches_its_target_while_sliders_move_and_a_model_comes() {
+    shuttle::check_random(
+        || {
+            let one = vec![Ask::Way("snow", 4), Ask::Edit(|params| params.delta = 0.9)];
+            let two = vec![
+                Ask::Edit(|params| params.model_id = "other".into()),
+                Ask::Edit(|params| params.guidance_scale = 1.5),
+            ];
+            let (ends, params) = play_all(vec![one, two]);
+            assert_eq!(ends, [End::Applied; 4]);
+            assert_eq!((params.prompt, params.delta), ("snow".into(), 0.9));
+            assert_eq!((params.model_id.as_str(), params.guidance_scale), ("other", 1.5));
+        },
+        SCHEDULES,
+    );
+}
+
+#[test]
+fn the_last_of_several_prompts_counts_however_it_is_reached() {
+    shuttle::check_random(
+        || {
+            let asks = vec![
+                Ask::Way("snow", 3),
+                Ask::Edit(|params| params.model_id = "huge".into()),
+                Ask::Way("fog", 2),
+                Ask::Edit(|params| params.prompt = "rain".into()),
+                Ask::Way("night", 3),
+            ];
+            let (ends, params) = play_all(vec![asks]);
+            assert!(!ends.contains(&End::Rejected), "{ends:?}");
+            assert_eq!((params.prompt, params.model_id.as_str()), ("night".into(), "huge"));
+        },
+        SCHEDULES,
     );
 }

@@ -4,6 +4,7 @@ mod frames;
 mod parts;
 mod stress;
 mod toy;
+mod transitions;
 mod updates;
 
 use std::sync::Arc;
@@ -59,6 +60,11 @@ impl Running {
     fn update(&self, patch: &str) -> Result<Ticket> {
         let patch = ParamsPatch::from_json(patch)?;
         self.threads.desk.update(|desired| patch.merge(desired))
+    }
+
+    fn transition(&self, prompt: &str, num_steps: u32) -> Result<Ticket> {
+        let target = serde_json::json!({"target_prompts": prompt, "num_steps": num_steps});
+        self.threads.desk.transition(&serde_json::from_value(target).unwrap(), StreamDiffusionParams::validate)
     }
 
     fn end(&self, ticket: &Ticket) -> End {

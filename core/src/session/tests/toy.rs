@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::super::machine::{Bench, Machine};
 use super::LIMIT;
+use crate::conditioning::transition::Transition;
 use crate::engine::{Picture, PictureKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, FrameId, FramePool, PixelFormat};
@@ -19,6 +20,8 @@ pub(super) const WAITS: u8 = 7;
 pub(super) const UNFIT: f64 = 9.0;
 /// A prompt that only goes with a ControlNet.
 pub(super) const NEEDS_NET: &str = "needs a net";
+/// A prompt whose transition cannot go on.
+pub(super) const HAS_NO_WAY: &str = "has no way";
 
 /// Doors that are closed until somebody opens them, and what was made.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ impl Script {
 pub(super) struct Pipeline {
     pub(super) params: StreamDiffusionParams,
     pieces: BTreeSet<String>,
+    /// Steps of a transition: taken, of.
+    way: Option<(u32, u32)>,
 }
 
 #[derive(Debug, Clone)]
@@ -101,8 +106,28 @@ impl Bench for ToyBench {
         if params.prompt.iter().any(|(text, _)| text == NEEDS_NET) && params.controlnets.is_empty() {
             return Err(error(ErrorKind::InvalidParams, "prompt needs a net"));
         }
-        let pipeline = Arc::new(Pipeline { params: params.clone(), pieces });
+        let way = base.filter(|base| base.params.prompt == params.prompt).and_then(|base| base.way);
+        let pipeline = Arc::new(Pipeline { params: params.clone(), pieces, way });
         Ok(ToyPrepared { pipeline, base: base.cloned() })
+    }
+
+    fn transition(&self, base: &Arc<Pipeline>, transition: &Transition) -> Result<ToyPrepared> {
+        let params = StreamDiffusionParams { prompt: transition.target_prompts.clone(), ..base.params.clone() };
+        let prepared = self.prepare(&params, Some(base), &[])?;
+        let way = (transition.num_steps > 1).then_some((1, transition.num_steps));
+        Ok(on_its_way(prepared.pipeline, way, base))
+    }
+
+    fn step(&self, base: &Arc<Pipeline>) -> Result<Option<ToyPrepared>> {
+        let Some((step, steps)) = base.way else { return Ok(None) };
+        if base.params.prompt.iter().any(|(text, _)| text == HAS_NO_WAY) {
+            return Err(error(ErrorKind::OutOfMemory, "no step"));
+        }
+        Ok(Some(on_its_way(base.clone(), (step + 1 < steps).then_some((step + 1, steps)), base)))
+    }
+
+    fn progress(pipeline: &Arc<Pipeline>) -> Option<(u32, u32)> {
+        pipeline.way
     }
 
     fn snapshot(prepared: &ToyPrepared) -> Arc<Pipeline> {
@@ -112,6 +137,11 @@ impl Bench for ToyBench {
     fn is_short(&self, _base: &Arc<Pipeline>, params: &StreamDiffusionParams) -> bool {
         params.model_id.starts_with("short/")
     }
+}
+
+fn on_its_way(pipeline: Arc<Pipeline>, way: Option<(u32, u32)>, base: &Arc<Pipeline>) -> ToyPrepared {
+    let (params, pieces) = (pipeline.params.clone(), pipeline.pieces.clone());
+    ToyPrepared { pipeline: Arc::new(Pipeline { params, pieces, way }), base: Some(base.clone()) }
 }
 
 /// What is in use, or what was before it went.
@@ -135,16 +165,20 @@ impl Toy {
         let script = Arc::new(Script::default());
         let params = StreamDiffusionParams::demo();
         let pieces = BTreeSet::from([params.model_id.clone()]);
-        let active = Active::Ready(Arc::new(Pipeline { params, pieces }));
+        let active = Active::Ready(Arc::new(Pipeline { params, pieces, way: None }));
         (Self { script: script.clone(), active, version: 0, last: None, pool: FramePool::new(4) }, script)
     }
 
-    /// Shows the scale of guidance and `delta`, both times ten.
+    /// Shows the scale of guidance and `delta`, both times ten, and the step of a transition.
     fn picture(&self, id: FrameId, source_id: FrameId, kind: PictureKind) -> Result<Picture> {
         let mut frame = self.pool.frame(PixelFormat::Rgba8, 1, 1)?;
         let params = self.params();
         let shown = [params.guidance_scale * 10.0, params.delta * 10.0].map(|value| value.round() as u8);
-        frame.pixels_mut().copy_from_slice(&[shown[0], shown[1], 0, 255]);
+        let step = match &self.active {
+            Active::Ready(pipeline) => pipeline.way.map_or(0, |(step, _)| step as u8),
+            Active::Released(_) => 0,
+        };
+        frame.pixels_mut().copy_from_slice(&[shown[0], shown[1], step, 255]);
         let version = self.version;
         Ok(Picture {
             frame,

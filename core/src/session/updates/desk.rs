@@ -35,6 +35,13 @@ pub(crate) struct Task<B: Bench> {
     pub(crate) planned: Planned<B::Snapshot>,
 }
 
+/// What a worker does next.
+pub(crate) enum Turn<B: Bench> {
+    Job(Task<B>),
+    /// The next step of the transition under way.
+    Step(Planned<B::Snapshot>),
+}
+
 impl<B: Bench> Desk<B> {
     /// A desk for an engine that has `snapshot` in use, for `params`.
     pub(crate) fn new(
@@ -47,7 +54,7 @@ impl<B: Bench> Desk<B> {
         Self { state: Mutex::new(State::new(planned)), line, reports }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<B::Snapshot>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<B::Snapshot>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,28 +102,38 @@ impl<B: Bench> Desk<B> {
             let Some(cost) = total_cost(&changes) else {
                 return Ok(Ticket { version, cost: None, changes, notices });
             };
-            let mut job = Job::new(before.clone(), after.clone(), cost);
-            let mut state = self.lock();
-            if state.closed {
-                return Err(Error::new(ErrorKind::Closed, "the session was stopped, and takes no updates"));
+            if let Some(version) = self.accept(&before, Job::new(before.clone(), after, cost))? {
+                return Ok(Ticket { version, cost: Some(cost), changes, notices });
             }
-            if !Arc::ptr_eq(&state.desired, &before) {
-                continue;
-            }
-            state.version += 1;
-            job.version = state.version;
-            state.desired = after;
-            let skipped = state.enqueue(Arc::new(job));
-            let version = state.version;
-            drop(state);
-            skipped.into_iter().for_each(|version| self.reports.superseded(version));
-            self.line.work.ring();
-            return Ok(Ticket { version, cost: Some(cost), changes, notices });
         }
     }
 
-    /// Waits for the next job of `lane`; nothing once the desk is closed.
-    pub(crate) fn next(&self, lane: Lane) -> Option<Task<B>> {
+    /// Accepts `job`, and gives its version; nothing where the desired parameters are not what it was made from any more.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub(super) fn accept(&self, before: &Arc<StreamDiffusionParams>, mut job: Job) -> Result<Option<u64>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::new(ErrorKind::Closed, "the session was stopped, and takes no updates"));
+        }
+        if !Arc::ptr_eq(&state.desired, before) {
+            return Ok(None);
+        }
+        state.version += 1;
+        let version = state.version;
+        job.version = version;
+        state.desired = job.after.clone();
+        let skipped = state.enqueue(Arc::new(job));
+        drop(state);
+        skipped.into_iter().for_each(|version| self.reports.superseded(version));
+        self.line.work.ring();
+        Ok(Some(version))
+    }
+
+    /// Waits for what the worker of `lane` does next; nothing once the desk is closed.
+    pub(crate) fn next(&self, lane: Lane) -> Option<Turn<B>> {
         self.line.work.wait_until(None, || {
             self.line.free_replaced();
             let mut state = self.lock();
@@ -126,6 +143,12 @@ impl<B: Bench> Desk<B> {
             self.settle(&mut state);
             if state.sent.len() >= MOST_SENT || (lane == Lane::Quick && state.held) {
                 return None;
+            }
+            // A step belongs to the next frame; jobs may come without end.
+            if lane == Lane::Quick
+                && let Some(planned) = self.step_due(&mut state)
+            {
+                return Some(Some(Turn::Step(planned)));
             }
             loop {
                 let job = state.queue(lane).waiting.pop_front()?;
@@ -137,7 +160,7 @@ impl<B: Bench> Desk<B> {
                 }
                 let planned = state.planned.clone();
                 state.queue(lane).start(&job);
-                return Some(Some(Task { job, planned }));
+                return Some(Some(Turn::Job(Task { job, planned })));
             }
         })?
     }
@@ -166,6 +189,9 @@ impl<B: Bench> Desk<B> {
         // Only a job that is older and still on its way would ask.
         let oldest = state.quick.pending().chain(state.load.pending()).map(|job| job.version).min();
         stamps.retain(|_, version| oldest.is_some_and(|oldest| oldest < *version));
+        if job.way_to(&params).is_some() {
+            state.stepped = state.last_seq + 1;
+        }
         self.send(&mut state, Some(job.clone()), (params, stamps), prepared);
         None
     }
@@ -179,7 +205,7 @@ impl<B: Bench> Desk<B> {
         }
     }
 
-    fn send(
+    pub(super) fn send(
         &self,
         state: &mut State<B::Snapshot>,
         job: Option<Arc<Job>>,
@@ -252,7 +278,7 @@ impl<B: Bench> Desk<B> {
         self.lock().held = true;
         self.line.work.wait_until(None, || {
             let state = self.lock();
-            (state.closed || state.quick.busy.is_none()).then_some(())
+            (state.closed || !state.is_busy(Lane::Quick)).then_some(())
         });
     }
 
@@ -294,14 +320,14 @@ impl<B: Bench> Desk<B> {
         state.closed = true;
         state.quick.waiting.clear();
         state.load.waiting.clear();
-        let busy = [(Lane::Quick, state.quick.busy.is_some()), (Lane::Load, state.load.busy.is_some())];
+        let busy = [Lane::Quick, Lane::Load].map(|lane| (lane, state.is_busy(lane)));
         drop(state);
         self.line.work.ring();
         busy
     }
 
     /// Takes note of what was applied, and of what could not be.
-    fn settle(&self, state: &mut State<B::Snapshot>) {
+    pub(super) fn settle(&self, state: &mut State<B::Snapshot>) {
         while let Some(failure) = self.line.failure() {
             let failed = state.sent.iter().position(|(seq, _)| *seq == failure.seq);
             let mut undone = state.sent.split_off(failed.unwrap_or(state.sent.len()));
@@ -312,6 +338,7 @@ impl<B: Bench> Desk<B> {
             stamps.retain(|_, version| !gone(*version));
             let (params, seq) = (Arc::new(failure.params), self.line.applied());
             state.planned = Planned { params, snapshot: failure.snapshot, seq, stamps: Arc::new(stamps) };
+            state.stepped = state.stepped.min(seq);
             // What came after was made onto it, and is made anew.
             for job in undone.into_iter().filter_map(|(_, job)| job) {
                 state.queue(job.lane).insert(job);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::conditioning::transition::Transition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::{Cost, StreamDiffusionParams, covers, rebase_where, touched};
 
@@ -21,15 +22,33 @@ pub(crate) struct Job {
     pub(crate) version: u64,
     pub(crate) lane: Lane,
     pub(crate) places: BTreeSet<String>,
+    /// How the prompt gets there, where that is not at once.
+    transition: Option<Transition>,
     before: Arc<StreamDiffusionParams>,
-    after: Arc<StreamDiffusionParams>,
+    pub(crate) after: Arc<StreamDiffusionParams>,
 }
 
 impl Job {
     /// The change from `before` to `after`; its version is given when it is accepted.
     pub(crate) fn new(before: Arc<StreamDiffusionParams>, after: Arc<StreamDiffusionParams>, cost: Cost) -> Self {
         let lane = if cost <= Cost::Recompute { Lane::Quick } else { Lane::Load };
-        Self { version: 0, lane, places: touched(&before, &after), before, after }
+        Self { version: 0, lane, places: touched(&before, &after), transition: None, before, after }
+    }
+
+    /// The way from `before` to `after`, which differ in the prompt alone, if at all.
+    pub(crate) fn transition(
+        before: Arc<StreamDiffusionParams>,
+        after: Arc<StreamDiffusionParams>,
+        transition: Transition,
+    ) -> Self {
+        // Also where it leads to the prompt that is desired already: it may get there another way.
+        let places = BTreeSet::from(["prompt".to_owned()]);
+        Self { version: 0, lane: Lane::Quick, places, transition: Some(transition), before, after }
+    }
+
+    /// The transition that leads to `params`; nothing where a later update has chosen another prompt.
+    pub(crate) fn way_to(&self, params: &StreamDiffusionParams) -> Option<&Transition> {
+        self.transition.as_ref().filter(|transition| transition.target_prompts == params.prompt)
     }
 
     /// What it makes of `planned`, without what later updates have changed already.

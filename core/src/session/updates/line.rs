@@ -41,6 +41,7 @@ pub(crate) struct Failure<B: Bench> {
 pub(crate) struct Line<B: Bench> {
     commands: SegQueue<Command<B>>,
     applied: AtomicU64,
+    framed: AtomicU64,
     released: AtomicBool,
     failures: SegQueue<Failure<B>>,
     replaced: SegQueue<B::Prepared>,
@@ -56,6 +57,7 @@ impl<B: Bench> Line<B> {
         Self {
             commands: SegQueue::new(),
             applied: AtomicU64::new(0),
+            framed: AtomicU64::new(0),
             released: AtomicBool::new(false),
             failures: SegQueue::new(),
             replaced: SegQueue::new(),
@@ -73,6 +75,11 @@ impl<B: Bench> Line<B> {
     /// Worker: the newest place in the order that was applied.
     pub(super) fn applied(&self) -> u64 {
         self.applied.load(Ordering::Acquire)
+    }
+
+    /// Worker: the place in the order of what the newest frame is worked on with.
+    pub(super) fn framed(&self) -> u64 {
+        self.framed.load(Ordering::Acquire)
     }
 
     /// Worker: whether the session's thread holds nothing.
@@ -108,6 +115,15 @@ impl<B: Bench> Line<B> {
         self.released.store(false, Ordering::Release);
         self.applied.store(seq, Ordering::Release);
         self.work.ring();
+    }
+
+    /// Session: says that a frame is worked on with `seq`.
+    pub(crate) fn say_framed(&self, seq: u64) {
+        // Most frames have what the one before had, which wakes nobody.
+        if self.framed.load(Ordering::Relaxed) != seq {
+            self.framed.store(seq, Ordering::Release);
+            self.work.ring();
+        }
     }
 
     /// Session: says that nothing is in use.

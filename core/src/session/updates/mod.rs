@@ -9,6 +9,7 @@ pub(crate) mod desk;
 pub(crate) mod job;
 pub(crate) mod line;
 mod state;
+mod steps;
 pub(crate) mod worker;
 
 use serde::Serialize;

@@ -18,6 +18,10 @@ pub(super) struct State<S> {
     /// What was sent and not yet applied; nothing for parameters that are brought back.
     pub(super) sent: VecDeque<(u64, Option<Arc<Job>>)>,
     pub(super) refusals: VecDeque<(u64, Arc<Error>)>,
+    /// The place in the order from which on a frame must be worked on before the transition under way takes a step.
+    pub(super) stepped: u64,
+    /// The worker of the quick lane makes a step.
+    pub(super) stepping: bool,
     /// The quick lane takes no job.
     pub(super) held: bool,
     pub(super) closed: bool,
@@ -44,6 +48,8 @@ impl<S> State<S> {
             load: Queue::default(),
             sent: VecDeque::new(),
             refusals: VecDeque::new(),
+            stepped: 0,
+            stepping: false,
             held: false,
             closed: false,
         }
@@ -62,6 +68,14 @@ impl<S> State<S> {
         [&mut self.quick, &mut self.load]
             .into_iter()
             .find(|queue| queue.busy.as_ref().is_some_and(|busy| Arc::ptr_eq(busy, job)))
+    }
+
+    /// Whether the worker of `lane` is at work.
+    pub(super) fn is_busy(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Quick => self.stepping || self.quick.busy.is_some(),
+            Lane::Load => self.load.busy.is_some(),
+        }
     }
 
     /// Whether nobody waits for `job` any more; its worker is free then.

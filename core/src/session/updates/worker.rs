@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::super::machine::Bench;
-use super::desk::{Desk, Task};
+use super::desk::{Desk, Task, Turn};
 use super::job::{Job, Lane, Planned};
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::{Cost, StreamDiffusionParams, diff, total_cost};
@@ -15,10 +15,11 @@ const TRIES: usize = 3;
 
 /// Does the jobs of `lane` until the desk closes.
 pub(crate) fn run<B: Bench>(desk: &Desk<B>, bench: &B, lane: Lane) {
-    while let Some(task) = desk.next(lane) {
-        match lane {
-            Lane::Quick => quick(desk, bench, task),
-            Lane::Load => {
+    while let Some(turn) = desk.next(lane) {
+        match (turn, lane) {
+            (Turn::Step(planned), _) => step(desk, bench, &planned),
+            (Turn::Job(task), Lane::Quick) => quick(desk, bench, task),
+            (Turn::Job(task), Lane::Load) => {
                 load(desk, bench, task);
                 desk.unhold();
             }
@@ -32,15 +33,37 @@ pub(crate) fn panic_error(doing: &str, panic: &(dyn Any + Send)) -> Error {
     Error::new(ErrorKind::Internal, format!("{doing} panicked: {}", text.unwrap_or("without a text")))
 }
 
+/// What a panic leaves behind is dropped: pieces are made whole or not at all.
+fn guarded<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| Err(panic_error("preparing an update", &*panic)))
+}
+
 fn prepare<B: Bench>(
     bench: &B,
     params: &StreamDiffusionParams,
     base: Option<&B::Snapshot>,
     others: &[&B::Snapshot],
 ) -> Result<B::Prepared> {
-    // What a panic leaves behind is dropped: pieces are made whole or not at all.
-    catch_unwind(AssertUnwindSafe(|| bench.prepare(params, base, others)))
-        .unwrap_or_else(|panic| Err(panic_error("preparing an update", &*panic)))
+    guarded(|| bench.prepare(params, base, others))
+}
+
+/// What `job` needs for `params`, which it was put onto.
+fn make<B: Bench>(
+    bench: &B,
+    job: &Job,
+    params: &StreamDiffusionParams,
+    base: Option<&B::Snapshot>,
+    others: &[&B::Snapshot],
+) -> Result<B::Prepared> {
+    match (job.way_to(params), base) {
+        (Some(transition), Some(base)) => guarded(|| bench.transition(base, transition)),
+        _ => prepare(bench, params, base, others),
+    }
+}
+
+fn step<B: Bench>(desk: &Desk<B>, bench: &B, planned: &Planned<B::Snapshot>) {
+    let made = planned.snapshot.as_ref().map_or(Ok(None), |base| guarded(|| bench.step(base)));
+    desk.commit_step(planned.seq, made);
 }
 
 fn quick<B: Bench>(desk: &Desk<B>, bench: &B, task: Task<B>) {
@@ -51,7 +74,7 @@ fn quick<B: Bench>(desk: &Desk<B>, bench: &B, task: Task<B>) {
             return;
         };
         let made = job.onto(&planned).and_then(|params| {
-            let prepared = prepare(bench, &params, Some(base), &[])?;
+            let prepared = make(bench, &job, &params, Some(base), &[])?;
             Ok((params, prepared))
         });
         let newer = match made {
@@ -92,7 +115,7 @@ fn load<B: Bench>(desk: &Desk<B>, bench: &B, task: Task<B>) {
             return free_first(desk, bench, &job);
         }
         let others: Vec<_> = built.iter().collect();
-        let newer = match prepare(bench, &params, base, &others) {
+        let newer = match make(bench, &job, &params, base, &others) {
             Ok(prepared) => {
                 built = Some(B::snapshot(&prepared));
                 desk.commit(&job, planned.seq, params, prepared)
