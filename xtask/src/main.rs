@@ -7,6 +7,7 @@ mod check;
 mod fuzz;
 mod generate;
 mod golden;
+mod header;
 mod install;
 mod notices;
 mod package;
@@ -29,9 +30,10 @@ usage: cargo xtask TASK
   test                   every check and every test: what CI runs
   check                  formatting, lints, feature sets, docs, licences, repository rules, generated files
   generate               writes the generated files anew
+  header                 writes include/dreamframe.h anew
   install --prefix DIR   builds the C and C++ library and puts it under DIR, with all that a host's build needs
   package                the same as an archive, looked into and tried: target/package
-  stubs                  writes the Python classes of the parameters anew
+  stubs                  writes the Python module's stub and the classes of the parameters anew
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
   wheel                  builds the Python package's wheel into target/wheels, and looks into it
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
@@ -60,8 +62,12 @@ fn main() -> ExitCode {
         }
         ["wheel"] => drop(wheel::all(&mut report)),
         ["python"] => python::all(&mut report),
-        ["generate"] => generate::run(&mut report),
-        ["stubs"] => report.step("Python parameters", stubs::write),
+        ["generate"] => {
+            generate::run(&mut report);
+            header::run(&mut report);
+        }
+        ["header"] => header::run(&mut report),
+        ["stubs"] => report.step("Python stubs", stubs::write),
         ["install", "--prefix", prefix] => install::run(&mut report, &started_in.join(prefix)),
         ["package"] => drop(package::run(&mut report)),
         ["fuzz"] => fuzz::run(&mut report, 60),
