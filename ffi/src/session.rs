@@ -159,9 +159,7 @@ impl SessionCell {
     }
 
     fn end(&self, ended: Result<Engine>) -> Result<()> {
-        if let Some(gate) = &self.shared.on_picture {
-            gate.close();
-        }
+        self.close();
         let (engine, result) = match ended {
             Ok(engine) => (Some(engine), Ok(())),
             Err(error) => (None, Err(error)),
@@ -170,11 +168,20 @@ impl SessionCell {
         result
     }
 
+    fn close(&self) {
+        if let Some(gate) = &self.shared.on_picture {
+            gate.close();
+        }
+    }
+
     fn free(&self) {
-        if let Some(session) = self.session() {
-            self.engine.hooks.within(|| drop(session));
-            // What came of it, the host did not want to know.
-            let _ = self.end(Err(Error::new(ErrorKind::Closed, "the session was freed")));
+        match self.session() {
+            Some(session) => {
+                self.engine.hooks.within(|| drop(session));
+                // What came of it, the host did not want to know.
+                let _ = self.end(Err(Error::new(ErrorKind::Closed, "the session was freed")));
+            }
+            None => self.close(),
         }
     }
 }
