@@ -1,7 +1,7 @@
 """Plain data that calls take and give."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
 
 from .errors import DreamframeError
@@ -86,6 +86,7 @@ class Ticket:
     """What changes."""
     notices: list[Notice]
     """What was accepted and means something else here, or was changed along with it."""
+    _accepted: Any = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class Event:
         "update_rejected",
         "update_superseded",
         "frame_failed",
+        "transition_failed",
         "degraded",
         "recovered",
         "callback_failed",
@@ -150,6 +152,7 @@ class Stats(TypedDict):
     waiting_frames: int
     waiting_updates: int
     waiting_loads: int
+    transition: list[int] | None
     desired_version: int
     active_version: int
     lost_events: int

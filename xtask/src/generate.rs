@@ -20,11 +20,11 @@ pub(crate) fn run(report: &mut Report) {
             }
         });
     }
-    report.step("Python parameters", stubs::write);
+    report.step("Python stubs", stubs::write);
 }
 
 /// Compares them. A test does it: it finds the program already built with the features of the other tests.
 pub(crate) fn check(report: &mut Report) {
     report.command("generated files", cargo().args(["test", "--workspace", "--quiet", "--test", "generated"]));
-    report.step("Python parameters", stubs::check);
+    report.step("Python stubs", stubs::check);
 }

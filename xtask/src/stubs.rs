@@ -1,7 +1,9 @@
-//! The Python classes of the parameters, written from the committed JSON Schema and the table of parameters.
+//! What is written for Python: the classes of the parameters, and the stub of the native module.
 //!
-//! Both of these are generated from the Rust structs, and compared with them by a test; so is what is written here with
-//! them, and no fact about a parameter is kept by hand.
+//! The classes come from the committed JSON Schema and the table of parameters, which are generated from the Rust structs
+//! and compared with them by a test: no fact about a parameter is kept by hand.
+
+mod native;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,6 +17,10 @@ const SCHEMA: &str = "docs/parameters.schema.json";
 const TABLE: &str = "docs/parameters.md";
 /// What is written.
 const PARAMS: &str = "python/dreamframe/params.py";
+const NATIVE: &str = "python/dreamframe/_dreamframe.pyi";
+/// What the native module is made of, in the order of its stub.
+const SOURCES: [&str; 4] =
+    ["python/src/stream.rs", "python/src/session.rs", "python/src/params.rs", "python/src/foreign.rs"];
 
 /// Where each class stands among the parameters; those that others hold come first.
 const CLASSES: [(&str, &str); 6] = [
@@ -38,27 +44,36 @@ const NAMES: [(&str, &str); 5] = [
 /// No line is longer, where it can be helped.
 const WIDTH: usize = 120;
 
-/// Writes the file anew.
+/// Writes the files anew.
 pub(crate) fn write() -> Outcome {
-    match text().and_then(|text| fs::write(PARAMS, text).map_err(|error| format!("{PARAMS}: {error}"))) {
+    let write = |(path, text): (&str, String)| fs::write(path, text).map_err(|error| format!("{path}: {error}"));
+    match texts().and_then(|texts| texts.into_iter().try_for_each(write)) {
         Ok(()) => Outcome::Passed,
         Err(why) => Outcome::Failed(why),
     }
 }
 
-/// Compares the file.
+/// Compares the files.
 pub(crate) fn check() -> Outcome {
-    match text() {
-        Ok(text) if fs::read_to_string(PARAMS).is_ok_and(|committed| committed == text) => Outcome::Passed,
-        Ok(_) => Outcome::Failed(format!("{PARAMS} differs; write it with: cargo xtask stubs")),
-        Err(why) => Outcome::Failed(why),
+    let texts = match texts() {
+        Ok(texts) => texts,
+        Err(why) => return Outcome::Failed(why),
+    };
+    let is_committed = |path: &str, text: &str| fs::read_to_string(path).is_ok_and(|committed| committed == text);
+    let others: Vec<&str> =
+        texts.iter().filter(|(path, text)| !is_committed(path, text)).map(|(path, _)| *path).collect();
+    if others.is_empty() {
+        return Outcome::Passed;
     }
+    Outcome::Failed(format!("{} differ; write them with: cargo xtask stubs", others.join(", ")))
 }
 
-fn text() -> Result<String, String> {
+/// Each file, with what shall be in it.
+fn texts() -> Result<[(&'static str, String); 2], String> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     let schema: Value = serde_json::from_str(&read(SCHEMA)?).map_err(|error| format!("{SCHEMA}: {error}"))?;
-    module(&schema, &read(TABLE)?)
+    let sources = SOURCES.map(read).into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok([(PARAMS, module(&schema, &read(TABLE)?)?), (NATIVE, native::stub(&sources))])
 }
 
 /// The whole module.
