@@ -342,7 +342,7 @@ struct Update {
 /** The number of an update, by which it is waited for. */
 struct Ticket {
   std::uint64_t version;
-  /** Version, cost, changes and notices as JSON; empty where a single value was set. */
+  /** Version, cost, changes and notices as JSON; empty where a single value was set, and for a transition. */
   std::string report;
 };
 
@@ -406,6 +406,13 @@ public:
     } else {
       detail::check(dreamframe_session_set_text(get(), name.c_str(), std::string(value).c_str(), &ticket.version));
     }
+    return ticket;
+  }
+
+  /** Changes the prompt little by little, over so many of the next pictures. */
+  Ticket transition(const std::string &transition_json) {
+    Ticket ticket{};
+    detail::check(dreamframe_session_transition(get(), transition_json.c_str(), &ticket.version));
     return ticket;
   }
 
@@ -608,6 +615,12 @@ inline std::string params_schema() { return detail::text(dreamframe_params_schem
 /** Checks parameters without an engine; gives them with every field, and notices, as JSON. */
 inline std::string check_params(const std::string &params_json) {
   return detail::text([&](char **report) { return dreamframe_params_check(params_json.c_str(), report); });
+}
+
+/** Puts `patch_json` over `base_json`, or over the parameters of the demo model if that is empty; as JSON with every field. */
+inline std::string merge_params(const std::string &base_json, const std::string &patch_json) {
+  const char *base = detail::or_null(base_json);
+  return detail::text([&](char **json) { return dreamframe_params_merge(base, patch_json.c_str(), json); });
 }
 
 /** Writes the bytes of an image file as a text for the parameter `ip_adapter_style_image_url`. */

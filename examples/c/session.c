@@ -60,11 +60,14 @@ int main(int argc, char **argv) {
   }
   const unsigned frames = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 30;
 
+  char *params = NULL;
+  check(dreamframe_params_merge(NULL, "{\"width\": 256, \"height\": 256}", &params));
   dreamframe_options_t options = DREAMFRAME_OPTIONS_INIT;
+  options.params_json = params;
   options.allow_any_size = true;
   dreamframe_engine_t *engine = NULL;
   check(dreamframe_engine_create(&options, &engine));
-  check(dreamframe_engine_update(engine, "{\"width\": 256, \"height\": 256}", NULL, NULL));
+  dreamframe_string_free(params);
   dreamframe_session_t *session = NULL;
   check(dreamframe_session_start(engine, NULL, &session));
 

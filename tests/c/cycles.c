@@ -24,7 +24,7 @@ static void cycle(unsigned index) {
   static uint8_t in[SIDE * SIDE * 4], out[SIDE * SIDE * 4];
   memset(in, (int)index, sizeof in);
   const dreamframe_frame_t frame = rgba(in, SIDE), room = rgba(out, SIDE);
-  dreamframe_engine_t *engine = engine_new(SIDE, 1);
+  dreamframe_engine_t *engine = engine_on(1, SIDE);
   REFUSED(INVALID_PARAMS, dreamframe_engine_update(engine, "{\"delta\": -1}", NULL, NULL));
   if (index % 10 == 0) {
     dreamframe_session_t *session = NULL;

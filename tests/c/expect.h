@@ -27,16 +27,23 @@
   } while (0)
 
 /* An engine of the demo model for pictures of `side` x `side`. */
-static inline dreamframe_engine_t *engine_new(uint32_t side, uint32_t threads) {
-  dreamframe_options_t options = DREAMFRAME_OPTIONS_INIT;
+static inline dreamframe_engine_t *engine_new(dreamframe_options_t options, uint32_t side) {
+  char patch[64], *params = NULL;
+  snprintf(patch, sizeof patch, "{\"width\": %u, \"height\": %u}", side, side);
+  OK(dreamframe_params_merge(NULL, patch, &params));
+  options.params_json = params;
   options.allow_any_size = true;
-  options.threads = threads;
   dreamframe_engine_t *engine = NULL;
   OK(dreamframe_engine_create(&options, &engine));
-  char patch[64];
-  snprintf(patch, sizeof patch, "{\"width\": %u, \"height\": %u}", side, side);
-  OK(dreamframe_engine_update(engine, patch, NULL, NULL));
+  dreamframe_string_free(params);
   return engine;
+}
+
+/* The same, on so many threads. */
+static inline dreamframe_engine_t *engine_on(uint32_t threads, uint32_t side) {
+  dreamframe_options_t options = DREAMFRAME_OPTIONS_INIT;
+  options.threads = threads;
+  return engine_new(options, side);
 }
 
 /* `side` x `side` RGBA pixels at `pixels`. */

@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
   uint8_t *in = malloc(len), *out = malloc(len);
   EXPECT(frames != NULL && pictures != NULL && in != NULL && out != NULL);
 
-  dreamframe_engine_t *engine = engine_new(side, 2);
+  dreamframe_engine_t *engine = engine_on(2, side);
   dreamframe_session_t *session = NULL;
   if (threaded) {
     OK(dreamframe_session_start(engine, NULL, &session));

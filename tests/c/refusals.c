@@ -54,6 +54,7 @@ static void no_session(dreamframe_session_t *session) {
   REFUSED(INVALID_ARGUMENT, dreamframe_session_set_i64(session, "seed", 5, &LONG));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_set_bool(session, "skip_diffusion", true, &LONG));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_set_text(session, "prompt", "snow", &LONG));
+  REFUSED(INVALID_ARGUMENT, dreamframe_session_transition(session, "{\"target_prompts\": \"snow\"}", &LONG));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_params(session, &TEXT));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_plan(session, "{}", &NUMBER, &TEXT));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_wait_for(session, 1, 1, &NUMBER));
@@ -92,6 +93,7 @@ static void null(dreamframe_engine_t *engine, dreamframe_session_t *session) {
   REFUSED(INVALID_ARGUMENT, dreamframe_session_set_bool(session, NULL, true, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_set_text(session, NULL, "snow", NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_set_text(session, "prompt", NULL, NULL));
+  REFUSED(INVALID_ARGUMENT, dreamframe_session_transition(session, NULL, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_params(session, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_plan(session, NULL, NULL, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_next_event(session, 0, NULL));
@@ -103,6 +105,8 @@ static void null(dreamframe_engine_t *engine, dreamframe_session_t *session) {
   REFUSED(INVALID_ARGUMENT, dreamframe_params_demo(NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_params_schema(NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_params_check(NULL, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_params_merge(NULL, NULL, &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_params_merge(NULL, "{}", NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_style_data_uri(NULL, 1, &TEXT));
   REFUSED(INVALID_ARGUMENT, dreamframe_style_data_uri(IN, sizeof IN, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_reply_bytes(NULL, IN, 1));
@@ -226,14 +230,17 @@ static void options(void) {
   BAD_OPTION(flagged, 99);
   BAD_OPTION(control_images, 99);
   BAD_OPTION(log_level, 99);
-  BAD_OPTION(models, "no such folder");
   BAD_OPTION(models, "\xff\xfe");
   BAD_OPTION(params_json, "");
   BAD_OPTION(params_json, "[]");
   BAD_OPTION(params_json, "{\"no_such_field\": 1}");
-  BAD_OPTION(params_json, "{\"model_id\": \"no/such-model\"}");
   BAD_OPTION(vae, "no/such-model");
   BAD_OPTION(calibration, "no such file");
+  dreamframe_options_t options = DREAMFRAME_OPTIONS_INIT;
+  options.models = "no such folder";
+  options.params_json = "{\"model_id\": \"no/such-model\"}";
+  REFUSED(NOT_FOUND, dreamframe_engine_create(&options, &engine));
+  EXPECT(engine == NULL);
 }
 
 static void parameters(dreamframe_engine_t *engine, dreamframe_session_t *session) {
@@ -244,9 +251,12 @@ static void parameters(dreamframe_engine_t *engine, dreamframe_session_t *sessio
     REFUSED(INVALID_PARAMS, dreamframe_session_update(session, patches[index], &LONG, &TEXT));
     REFUSED(INVALID_PARAMS, dreamframe_session_plan(session, patches[index], &NUMBER, &TEXT));
     REFUSED(INVALID_PARAMS, dreamframe_params_check(patches[index], &TEXT));
+    REFUSED(INVALID_PARAMS, dreamframe_params_merge(NULL, patches[index], &TEXT));
+    REFUSED(INVALID_PARAMS, dreamframe_params_merge(patches[index], "{}", &TEXT));
   }
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_update(engine, "\xff", NULL, NULL));
   REFUSED(INVALID_ARGUMENT, dreamframe_engine_transition(engine, "[]", &TEXT));
+  REFUSED(INVALID_ARGUMENT, dreamframe_session_transition(session, "[]", &LONG));
   REFUSED(INVALID_PARAMS, dreamframe_session_set_f32(session, "delta", -1.0f, &LONG));
   REFUSED(INVALID_ARGUMENT, dreamframe_session_set_f32(session, "delta", NAN, &LONG));
   REFUSED(INVALID_PARAMS, dreamframe_session_set_f32(session, "no_such_field", 1.0f, &LONG));
@@ -282,7 +292,7 @@ int main(void) {
   EXPECT(strcmp(dreamframe_last_error(), "") == 0 && strcmp(dreamframe_last_error_json(), "") == 0);
   names();
   options();
-  dreamframe_engine_t *engine = engine_new(SIDE, 1), *lent = engine_new(SIDE, 1);
+  dreamframe_engine_t *engine = engine_on(1, SIDE), *lent = engine_on(1, SIDE);
   dreamframe_session_t *session = NULL;
   OK(dreamframe_session_start(lent, NULL, &session));
   null(engine, session);

@@ -37,9 +37,9 @@ void work(bool threaded, std::uint32_t side, const char *frames_path, const char
   dreamframe::EngineOptions options;
   options.allow_any_size = true;
   options.threads = 2;
-  dreamframe::Engine engine(options);
   const std::string text = std::to_string(side);
-  engine.update("{\"width\": " + text + ", \"height\": " + text + "}");
+  options.params_json = dreamframe::merge_params("", "{\"width\": " + text + ", \"height\": " + text + "}");
+  dreamframe::Engine engine(options);
 
   std::vector<char> in(std::size_t{4} * side * side), out(in.size());
   const dreamframe::FrameView frame(dreamframe::PixelFormat::Rgba8, side, side, in);

@@ -202,8 +202,11 @@ fn valgrind_finds_no_error_and_no_leak() {
     let folder = folder("valgrind");
     let valgrind = |built: &Path, arguments: &[&str]| {
         let mut valgrind = program("valgrind");
-        valgrind.args(["--quiet", "--leak-check=full", "--show-leak-kinds=definite,indirect,possible"]);
-        valgrind.args(["--errors-for-leak-kinds=definite,indirect,possible", "--error-exitcode=99"]);
+        // Rust's hash tables are pointed to in their middle, which valgrind calls possibly lost; AddressSanitizer knows better.
+        valgrind.args(["--quiet", "--leak-check=full", "--show-leak-kinds=definite,indirect"]);
+        valgrind.args(["--errors-for-leak-kinds=definite,indirect", "--error-exitcode=99", "--fair-sched=try"]);
+        // Optimised Rust looks at values before it knows that they count; what is never set, its compiler refuses.
+        valgrind.arg("--undef-value-errors=no");
         valgrind.arg(built).args(arguments);
         valgrind
     };
