@@ -53,7 +53,7 @@
 /**
  * How guidance is worked out where `guidance_scale` is above 1.
  */
-typedef enum dreamframe_cfg_type_t {
+typedef enum {
   /**
    * Not at all.
    */
@@ -75,7 +75,7 @@ typedef enum dreamframe_cfg_type_t {
 /**
  * Whose control image each row of the stream is given.
  */
-typedef enum dreamframe_control_images_t {
+typedef enum {
   /**
    * The newest frame's.
    */
@@ -89,7 +89,7 @@ typedef enum dreamframe_control_images_t {
 /**
  * What a change of parameters costs; a larger number is dearer.
  */
-typedef enum dreamframe_cost_t {
+typedef enum {
   /**
    * Numbers are swapped between two frames.
    */
@@ -111,7 +111,7 @@ typedef enum dreamframe_cost_t {
 /**
  * The number format of weights and activations.
  */
-typedef enum dreamframe_dtype_t {
+typedef enum {
   /**
    * 32 bits.
    */
@@ -129,7 +129,7 @@ typedef enum dreamframe_dtype_t {
 /**
  * What runs the networks.
  */
-typedef enum dreamframe_executor_t {
+typedef enum {
   /**
    * The library's own kernels.
    */
@@ -143,7 +143,7 @@ typedef enum dreamframe_executor_t {
 /**
  * What becomes of a frame that fails, besides the event that tells of it.
  */
-typedef enum dreamframe_failed_frame_t {
+typedef enum {
   /**
    * The last picture comes again, so that pictures keep the pace of frames.
    */
@@ -157,7 +157,7 @@ typedef enum dreamframe_failed_frame_t {
 /**
  * How a frame of another shape is brought to the stream's size.
  */
-typedef enum dreamframe_fit_t {
+typedef enum {
   /**
    * Fills the image and cuts off what stands over.
    */
@@ -175,7 +175,7 @@ typedef enum dreamframe_fit_t {
 /**
  * What is shown in the place of a picture that the safety checker flags.
  */
-typedef enum dreamframe_flagged_t {
+typedef enum {
   /**
    * The last picture that was not flagged; black, where there is none.
    */
@@ -189,7 +189,7 @@ typedef enum dreamframe_flagged_t {
 /**
  * How much a line of the log matters.
  */
-typedef enum dreamframe_log_level_t {
+typedef enum {
   /**
    * A session ends.
    */
@@ -215,7 +215,7 @@ typedef enum dreamframe_log_level_t {
 /**
  * What turns seeds into noise.
  */
-typedef enum dreamframe_noise_t {
+typedef enum {
   /**
    * Counter-based; what torch does on a GPU.
    */
@@ -229,7 +229,7 @@ typedef enum dreamframe_noise_t {
 /**
  * Which row of a frame comes first in memory.
  */
-typedef enum dreamframe_origin_t {
+typedef enum {
   /**
    * The top row, as in files and cameras.
    */
@@ -243,7 +243,7 @@ typedef enum dreamframe_origin_t {
 /**
  * How an update ended that was not rejected.
  */
-typedef enum dreamframe_outcome_t {
+typedef enum {
   /**
    * It counts.
    */
@@ -257,7 +257,7 @@ typedef enum dreamframe_outcome_t {
 /**
  * How a picture came about.
  */
-typedef enum dreamframe_picture_kind_t {
+typedef enum {
   /**
    * Restyled.
    */
@@ -279,7 +279,7 @@ typedef enum dreamframe_picture_kind_t {
 /**
  * How the pixels of a `dreamframe_frame_t` lie in memory. Zero is no format, so that a zeroed frame is refused.
  */
-typedef enum dreamframe_pixel_format_t {
+typedef enum {
   /**
    * Four bytes a pixel: red, green, blue, alpha; alpha is not premultiplied, ignored going in and 255 coming out.
    */
@@ -309,7 +309,7 @@ typedef enum dreamframe_pixel_format_t {
 /**
  * What a style callback is asked for.
  */
-typedef enum dreamframe_style_t {
+typedef enum {
   /**
    * The bytes of the image file (PNG, JPEG, WebP) at the URL: `dreamframe_reply_bytes()`.
    */
@@ -323,7 +323,7 @@ typedef enum dreamframe_style_t {
 /**
  * The weights of red, green and blue in the luma of NV12 and I420.
  */
-typedef enum dreamframe_yuv_matrix_t {
+typedef enum {
   /**
    * ITU-R BT.601: standard definition, JPEG, most webcams.
    */
@@ -337,7 +337,7 @@ typedef enum dreamframe_yuv_matrix_t {
 /**
  * Which byte values NV12 and I420 use.
  */
-typedef enum dreamframe_yuv_range_t {
+typedef enum {
   /**
    * Luma 16 to 235, chroma 16 to 240: video.
    */
@@ -420,7 +420,7 @@ typedef int32_t (*dreamframe_progress_callback_t)(void *user_data, const char *c
 typedef void (*dreamframe_style_callback_t)(void *user_data,
                                             uint32_t wanted,
                                             const char *source,
-                                            struct dreamframe_reply_t *reply);
+                                            dreamframe_reply_t *reply);
 
 /**
  * What a host chooses once, when it creates an engine. Begin with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are defaults.
@@ -428,7 +428,7 @@ typedef void (*dreamframe_style_callback_t)(void *user_data,
  * Texts are UTF-8 and only read during `dreamframe_engine_create()`. The callbacks may be called until
  * `dreamframe_engine_free()` returns, and that of each session of the engine.
  */
-typedef struct dreamframe_options_t {
+typedef struct {
   /**
    * The size of this struct in bytes.
    */
@@ -529,7 +529,7 @@ typedef struct dreamframe_options_t {
  *
  * Begin with `DREAMFRAME_FRAME_INIT`: it sets `struct_size`, by which the library knows which fields this header had.
  */
-typedef struct dreamframe_frame_t {
+typedef struct {
   /**
    * The size of this struct in bytes.
    */
@@ -584,7 +584,7 @@ typedef struct dreamframe_frame_t {
 /**
  * What there is to say of a picture besides its pixels. Begin with `DREAMFRAME_PICTURE_INFO_INIT`.
  */
-typedef struct dreamframe_picture_info_t {
+typedef struct {
   /**
    * The size of this struct in bytes.
    */
@@ -672,13 +672,13 @@ typedef struct dreamframe_picture_info_t {
  * @param info       what there is to say of the picture
  */
 typedef void (*dreamframe_picture_callback_t)(void *user_data,
-                                              const struct dreamframe_frame_t *picture,
-                                              const struct dreamframe_picture_info_t *info);
+                                              const dreamframe_frame_t *picture,
+                                              const dreamframe_picture_info_t *info);
 
 /**
  * What a host chooses when it starts a session. Begin with `DREAMFRAME_SESSION_OPTIONS_INIT`.
  */
-typedef struct dreamframe_session_options_t {
+typedef struct {
   /**
    * The size of this struct in bytes.
    */
@@ -709,7 +709,7 @@ typedef struct dreamframe_session_options_t {
 /**
  * What a session has done so far, and does now. Begin with `DREAMFRAME_STATS_INIT`.
  */
-typedef struct dreamframe_stats_t {
+typedef struct {
   /**
    * The size of this struct in bytes.
    */
@@ -889,8 +889,8 @@ extern "C" {
  * @param[in]  options     begun with `DREAMFRAME_OPTIONS_INIT`; NULL for the defaults
  * @param[out] out_engine  the new engine
  */
-dreamframe_status_t dreamframe_engine_create(const struct dreamframe_options_t *options,
-                                             struct dreamframe_engine_t **out_engine);
+dreamframe_status_t dreamframe_engine_create(const dreamframe_options_t *options,
+                                             dreamframe_engine_t **out_engine);
 
 /**
  * Frees an engine. NULL is fine; one that was freed is left alone. A session that has it goes on until it is freed itself.
@@ -898,7 +898,7 @@ dreamframe_status_t dreamframe_engine_create(const struct dreamframe_options_t *
  * - Threads: any thread, but not while another call uses the engine: that call then ends first.
  * - Ownership: the engine is gone. When the call returns, its callbacks are called no more, but for those of its session.
  */
-void dreamframe_engine_free(struct dreamframe_engine_t *engine);
+void dreamframe_engine_free(dreamframe_engine_t *engine);
 
 /**
  * Works on one frame and writes the picture of the frame `delay` calls ago into the host's memory.
@@ -914,10 +914,10 @@ void dreamframe_engine_free(struct dreamframe_engine_t *engine);
  * @param[in]  room      where the picture goes: of `dreamframe_engine_size()`, in any format
  * @param[out] out_info  what there is to say of the picture; may be NULL
  */
-dreamframe_status_t dreamframe_engine_process(struct dreamframe_engine_t *engine,
-                                              const struct dreamframe_frame_t *frame,
-                                              const struct dreamframe_frame_t *room,
-                                              struct dreamframe_picture_info_t *out_info);
+dreamframe_status_t dreamframe_engine_process(dreamframe_engine_t *engine,
+                                              const dreamframe_frame_t *frame,
+                                              const dreamframe_frame_t *room,
+                                              dreamframe_picture_info_t *out_info);
 
 /**
  * Changes parameters before the next frame: whole, or on an error not at all. Slow where something is loaded.
@@ -932,7 +932,7 @@ dreamframe_status_t dreamframe_engine_process(struct dreamframe_engine_t *engine
  * @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changed; may be NULL
  * @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
  */
-dreamframe_status_t dreamframe_engine_update(struct dreamframe_engine_t *engine,
+dreamframe_status_t dreamframe_engine_update(dreamframe_engine_t *engine,
                                              const char *patch_json,
                                              uint32_t *out_cost,
                                              char **out_report);
@@ -949,7 +949,7 @@ dreamframe_status_t dreamframe_engine_update(struct dreamframe_engine_t *engine,
  * @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changes; may be NULL
  * @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
  */
-dreamframe_status_t dreamframe_engine_plan(struct dreamframe_engine_t *engine,
+dreamframe_status_t dreamframe_engine_plan(dreamframe_engine_t *engine,
                                            const char *patch_json,
                                            uint32_t *out_cost,
                                            char **out_report);
@@ -967,7 +967,7 @@ dreamframe_status_t dreamframe_engine_plan(struct dreamframe_engine_t *engine,
  *                              of which the first is needed; prompts as the parameter `prompt` has them
  * @param[out] out_report       `{"cost": "recompute", "changes": […], "notices": […]}`; may be NULL
  */
-dreamframe_status_t dreamframe_engine_transition(struct dreamframe_engine_t *engine,
+dreamframe_status_t dreamframe_engine_transition(dreamframe_engine_t *engine,
                                                  const char *transition_json,
                                                  char **out_report);
 
@@ -981,7 +981,7 @@ dreamframe_status_t dreamframe_engine_transition(struct dreamframe_engine_t *eng
  * @param[in]  engine    from `dreamframe_engine_create()`
  * @param[out] out_json  the parameters
  */
-dreamframe_status_t dreamframe_engine_params(struct dreamframe_engine_t *engine, char **out_json);
+dreamframe_status_t dreamframe_engine_params(dreamframe_engine_t *engine, char **out_json);
 
 /**
  * Gives the size of the next picture, in pixels: that of the parameters, times what processors enlarge pictures by.
@@ -993,9 +993,7 @@ dreamframe_status_t dreamframe_engine_params(struct dreamframe_engine_t *engine,
  * @param[out] out_width   pixels in a row
  * @param[out] out_height  rows
  */
-dreamframe_status_t dreamframe_engine_size(struct dreamframe_engine_t *engine,
-                                           uint32_t *out_width,
-                                           uint32_t *out_height);
+dreamframe_status_t dreamframe_engine_size(dreamframe_engine_t *engine, uint32_t *out_width, uint32_t *out_height);
 
 /**
  * Gives how many frames later than its frame a picture comes out.
@@ -1006,7 +1004,7 @@ dreamframe_status_t dreamframe_engine_size(struct dreamframe_engine_t *engine,
  * @param[in]  engine     from `dreamframe_engine_create()`
  * @param[out] out_delay  in frames
  */
-dreamframe_status_t dreamframe_engine_delay(struct dreamframe_engine_t *engine, uint32_t *out_delay);
+dreamframe_status_t dreamframe_engine_delay(dreamframe_engine_t *engine, uint32_t *out_delay);
 
 /**
  * Tells what the engine is made of, as JSON: `model`, `device`, `executor`, `dtype`, `threads`, `evaluations_per_frame`,
@@ -1019,7 +1017,7 @@ dreamframe_status_t dreamframe_engine_delay(struct dreamframe_engine_t *engine, 
  * @param[in]  engine    from `dreamframe_engine_create()`
  * @param[out] out_json  one object
  */
-dreamframe_status_t dreamframe_engine_info(struct dreamframe_engine_t *engine,
+dreamframe_status_t dreamframe_engine_info(dreamframe_engine_t *engine,
                                            char **out_json);
 
 /**
@@ -1043,7 +1041,7 @@ dreamframe_status_t dreamframe_frame_packed(uint32_t format,
                                             uint32_t height,
                                             uint8_t *pixels,
                                             size_t len,
-                                            struct dreamframe_frame_t *out_frame);
+                                            dreamframe_frame_t *out_frame);
 
 /**
  * Tells what the last failed call of this thread died of, with the value and the bound: one line without a full stop.
@@ -1134,9 +1132,9 @@ dreamframe_status_t dreamframe_params_merge(const char *base_json, const char *p
  * @param[in]  options      begun with `DREAMFRAME_SESSION_OPTIONS_INIT`; NULL for the defaults
  * @param[out] out_session  the new session
  */
-dreamframe_status_t dreamframe_session_start(struct dreamframe_engine_t *engine,
-                                             const struct dreamframe_session_options_t *options,
-                                             struct dreamframe_session_t **out_session);
+dreamframe_status_t dreamframe_session_start(dreamframe_engine_t *engine,
+                                             const dreamframe_session_options_t *options,
+                                             dreamframe_session_t **out_session);
 
 /**
  * Stops a session and gives the engine back. The frame that waits is still worked on, and updates that are ready are
@@ -1151,7 +1149,7 @@ dreamframe_status_t dreamframe_session_start(struct dreamframe_engine_t *engine,
  * @param[in]  session     from `dreamframe_session_start()`
  * @param[in]  timeout_ms  how long to wait at most, in milliseconds
  */
-dreamframe_status_t dreamframe_session_stop(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_stop(dreamframe_session_t *session,
                                             uint64_t timeout_ms);
 
 /**
@@ -1161,7 +1159,7 @@ dreamframe_status_t dreamframe_session_stop(struct dreamframe_session_t *session
  * - Threads: any thread, but not while another call uses the session: that call then ends by itself.
  * - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls.
  */
-void dreamframe_session_free(struct dreamframe_session_t *session);
+void dreamframe_session_free(dreamframe_session_t *session);
 
 /**
  * Hands a frame to the session. Returns at once: a frame that still waits is replaced.
@@ -1175,8 +1173,8 @@ void dreamframe_session_free(struct dreamframe_session_t *session);
  * @param[in]  frame    the frame, of any size and format
  * @param[out] out_id   the number by which a picture will name this frame as its source; may be NULL
  */
-dreamframe_status_t dreamframe_session_submit(struct dreamframe_session_t *session,
-                                              const struct dreamframe_frame_t *frame,
+dreamframe_status_t dreamframe_session_submit(dreamframe_session_t *session,
+                                              const dreamframe_frame_t *frame,
                                               uint64_t *out_id);
 
 /**
@@ -1194,9 +1192,9 @@ dreamframe_status_t dreamframe_session_submit(struct dreamframe_session_t *sessi
  * @param[in]  room      where the picture goes, in any format
  * @param[out] out_info  what there is to say of the picture; may be NULL
  */
-dreamframe_status_t dreamframe_session_poll(struct dreamframe_session_t *session,
-                                            const struct dreamframe_frame_t *room,
-                                            struct dreamframe_picture_info_t *out_info);
+dreamframe_status_t dreamframe_session_poll(dreamframe_session_t *session,
+                                            const dreamframe_frame_t *room,
+                                            dreamframe_picture_info_t *out_info);
 
 /**
  * As `dreamframe_session_poll()`, but waits for a picture. For sessions without `on_picture`.
@@ -1212,10 +1210,10 @@ dreamframe_status_t dreamframe_session_poll(struct dreamframe_session_t *session
  * @param[in]  room        where the picture goes, in any format
  * @param[out] out_info    what there is to say of the picture; may be NULL
  */
-dreamframe_status_t dreamframe_session_wait(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_wait(dreamframe_session_t *session,
                                             uint64_t timeout_ms,
-                                            const struct dreamframe_frame_t *room,
-                                            struct dreamframe_picture_info_t *out_info);
+                                            const dreamframe_frame_t *room,
+                                            dreamframe_picture_info_t *out_info);
 
 /**
  * Gives the size of the picture that the next poll takes, in pixels; where none waits, that of the last one, and of the
@@ -1228,9 +1226,7 @@ dreamframe_status_t dreamframe_session_wait(struct dreamframe_session_t *session
  * @param[out] out_width   pixels in a row
  * @param[out] out_height  rows
  */
-dreamframe_status_t dreamframe_session_size(struct dreamframe_session_t *session,
-                                            uint32_t *out_width,
-                                            uint32_t *out_height);
+dreamframe_status_t dreamframe_session_size(dreamframe_session_t *session, uint32_t *out_width, uint32_t *out_height);
 
 /**
  * Tells whether the session takes frames.
@@ -1241,7 +1237,7 @@ dreamframe_status_t dreamframe_session_size(struct dreamframe_session_t *session
  * @param[in]  session      from `dreamframe_session_start()`
  * @param[out] out_running  false once it was stopped or has ended by itself
  */
-dreamframe_status_t dreamframe_session_is_running(struct dreamframe_session_t *session, bool *out_running);
+dreamframe_status_t dreamframe_session_is_running(dreamframe_session_t *session, bool *out_running);
 
 /**
  * Changes parameters while frames go on: checked now and as a whole, made ready beside the frames, and applied between two
@@ -1257,7 +1253,7 @@ dreamframe_status_t dreamframe_session_is_running(struct dreamframe_session_t *s
  * @param[out] out_version  numbers the update; pictures made since have at least this version; may be NULL
  * @param[out] out_report   `{"version": 1, "cost": "hot", "changes": […], "notices": […]}`; may be NULL
  */
-dreamframe_status_t dreamframe_session_update(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_update(dreamframe_session_t *session,
                                               const char *patch_json,
                                               uint64_t *out_version,
                                               char **out_report);
@@ -1275,7 +1271,7 @@ dreamframe_status_t dreamframe_session_update(struct dreamframe_session_t *sessi
  * @param[in]  value        the new value
  * @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
  */
-dreamframe_status_t dreamframe_session_set_f32(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_set_f32(dreamframe_session_t *session,
                                                const char *name,
                                                float value,
                                                uint64_t *out_version);
@@ -1291,7 +1287,7 @@ dreamframe_status_t dreamframe_session_set_f32(struct dreamframe_session_t *sess
  * @param[in]  value        the new value
  * @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
  */
-dreamframe_status_t dreamframe_session_set_i64(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_set_i64(dreamframe_session_t *session,
                                                const char *name,
                                                int64_t value,
                                                uint64_t *out_version);
@@ -1307,7 +1303,7 @@ dreamframe_status_t dreamframe_session_set_i64(struct dreamframe_session_t *sess
  * @param[in]  value        the new value
  * @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
  */
-dreamframe_status_t dreamframe_session_set_bool(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_set_bool(dreamframe_session_t *session,
                                                 const char *name,
                                                 bool value,
                                                 uint64_t *out_version);
@@ -1324,7 +1320,7 @@ dreamframe_status_t dreamframe_session_set_bool(struct dreamframe_session_t *ses
  * @param[in]  value        the new value
  * @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
  */
-dreamframe_status_t dreamframe_session_set_text(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_set_text(dreamframe_session_t *session,
                                                 const char *name,
                                                 const char *value,
                                                 uint64_t *out_version);
@@ -1341,7 +1337,7 @@ dreamframe_status_t dreamframe_session_set_text(struct dreamframe_session_t *ses
  * @param[in]  transition_json  as for `dreamframe_engine_transition()`
  * @param[out] out_version      numbers the update that begins it; may be NULL
  */
-dreamframe_status_t dreamframe_session_transition(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_transition(dreamframe_session_t *session,
                                                   const char *transition_json,
                                                   uint64_t *out_version);
 
@@ -1355,7 +1351,7 @@ dreamframe_status_t dreamframe_session_transition(struct dreamframe_session_t *s
  * @param[in]  session   from `dreamframe_session_start()`
  * @param[out] out_json  the parameters
  */
-dreamframe_status_t dreamframe_session_params(struct dreamframe_session_t *session, char **out_json);
+dreamframe_status_t dreamframe_session_params(dreamframe_session_t *session, char **out_json);
 
 /**
  * Says what `dreamframe_session_update()` would change and what that costs; nothing has changed. Quick.
@@ -1370,7 +1366,7 @@ dreamframe_status_t dreamframe_session_params(struct dreamframe_session_t *sessi
  * @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changes; may be NULL
  * @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
  */
-dreamframe_status_t dreamframe_session_plan(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_plan(dreamframe_session_t *session,
                                             const char *patch_json,
                                             uint32_t *out_cost,
                                             char **out_report);
@@ -1387,7 +1383,7 @@ dreamframe_status_t dreamframe_session_plan(struct dreamframe_session_t *session
  * @param[in]  timeout_ms   how long to wait at most, in milliseconds
  * @param[out] out_outcome  a `dreamframe_outcome_t`; may be NULL
  */
-dreamframe_status_t dreamframe_session_wait_for(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_wait_for(dreamframe_session_t *session,
                                                 uint64_t version,
                                                 uint64_t timeout_ms,
                                                 uint32_t *out_outcome);
@@ -1407,7 +1403,7 @@ dreamframe_status_t dreamframe_session_wait_for(struct dreamframe_session_t *ses
  * @param[in]  timeout_ms  how long to wait at most, in milliseconds; 0 not to wait
  * @param[out] out_json    one object
  */
-dreamframe_status_t dreamframe_session_next_event(struct dreamframe_session_t *session,
+dreamframe_status_t dreamframe_session_next_event(dreamframe_session_t *session,
                                                   uint64_t timeout_ms,
                                                   char **out_json);
 
@@ -1420,8 +1416,7 @@ dreamframe_status_t dreamframe_session_next_event(struct dreamframe_session_t *s
  * @param[in]  session    from `dreamframe_session_start()`
  * @param[out] out_stats  begun with `DREAMFRAME_STATS_INIT`
  */
-dreamframe_status_t dreamframe_session_stats(struct dreamframe_session_t *session,
-                                             struct dreamframe_stats_t *out_stats);
+dreamframe_status_t dreamframe_session_stats(dreamframe_session_t *session, dreamframe_stats_t *out_stats);
 
 /**
  * Says the same and more as JSON: also every rate, and the times of each stage.
@@ -1433,7 +1428,7 @@ dreamframe_status_t dreamframe_session_stats(struct dreamframe_session_t *sessio
  * @param[in]  session   from `dreamframe_session_start()`
  * @param[out] out_json  one object
  */
-dreamframe_status_t dreamframe_session_stats_json(struct dreamframe_session_t *session, char **out_json);
+dreamframe_status_t dreamframe_session_stats_json(dreamframe_session_t *session, char **out_json);
 
 /**
  * Names a status: `"ok"`, `"not_ready"`, `"invalid_params"`; `"unknown"` for a number that is none.
@@ -1454,7 +1449,7 @@ const char *dreamframe_status_name(dreamframe_status_t status);
  * @param[in]  data   the first byte
  * @param[in]  len    how many there are
  */
-dreamframe_status_t dreamframe_reply_bytes(struct dreamframe_reply_t *reply, const uint8_t *data, size_t len);
+dreamframe_status_t dreamframe_reply_bytes(dreamframe_reply_t *reply, const uint8_t *data, size_t len);
 
 /**
  * Answers with numbers.
@@ -1467,7 +1462,7 @@ dreamframe_status_t dreamframe_reply_bytes(struct dreamframe_reply_t *reply, con
  * @param[in]  data   the first number
  * @param[in]  len    how many there are
  */
-dreamframe_status_t dreamframe_reply_floats(struct dreamframe_reply_t *reply, const float *data, size_t len);
+dreamframe_status_t dreamframe_reply_floats(dreamframe_reply_t *reply, const float *data, size_t len);
 
 /**
  * Answers that there is nothing, and why; the update is then refused with that text.
@@ -1479,7 +1474,7 @@ dreamframe_status_t dreamframe_reply_floats(struct dreamframe_reply_t *reply, co
  * @param[in]  reply    what the answer goes to
  * @param[in]  message  why
  */
-dreamframe_status_t dreamframe_reply_error(struct dreamframe_reply_t *reply, const char *message);
+dreamframe_status_t dreamframe_reply_error(dreamframe_reply_t *reply, const char *message);
 
 /**
  * Writes the bytes of an image file (PNG, JPEG, WebP) as a text for the parameter `ip_adapter_style_image_url`.

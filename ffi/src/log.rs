@@ -2,10 +2,11 @@
 
 use std::ffi::{c_char, c_void};
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dreamframe::{Error, ErrorKind, Result};
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
@@ -72,6 +73,10 @@ pub(crate) fn dispatch(
     gate: Arc<Gate>,
 ) -> Option<Dispatch> {
     let callback = callback?;
+    // While there is only one subscriber, tracing takes the one of the thread that first comes by a line for the only one
+    // there is; and that thread may be of an engine without a log.
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(Silent));
     Some(Dispatch::new(HostLog { callback, user_data, level, gate }))
 }
 
@@ -85,6 +90,10 @@ struct HostLog {
 impl Subscriber for HostLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level.into())
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -106,6 +115,33 @@ impl Subscriber for HostLog {
             unsafe { (self.callback)(self.user_data.0, number, target.as_ptr(), line.as_ptr()) };
         });
     }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// Takes nothing.
+struct Silent;
+
+impl Subscriber for Silent {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        false
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::OFF)
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {}
 
     fn enter(&self, _: &Id) {}
 

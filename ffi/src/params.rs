@@ -42,10 +42,8 @@ pub(crate) fn cost_of(cost: Option<Cost>) -> u32 {
 ///
 /// `InvalidArgument` for a text that is none.
 pub(crate) fn transition_of(text: &str) -> Result<Transition> {
-    serde_json::from_str(text).map_err(|error| {
-        let text = format!("transition_json is no transition: {error}");
-        Error::new(ErrorKind::InvalidArgument, text).with_source(error)
-    })
+    serde_json::from_str(text)
+        .map_err(|error| Error::new(ErrorKind::InvalidArgument, "transition_json is no transition").with_source(error))
 }
 
 /// Gives Daydream's default parameters, as JSON with every field.

@@ -111,7 +111,7 @@ pub unsafe extern "C" fn dreamframe_session_poll(
         let (room, out) = unsafe { (pointer::read(room)?, OutStruct::optional(out_info)?) };
         let cell = handle::get(session.cast_const())?;
         // SAFETY: likewise.
-        drop(unsafe { room.view_mut(None) }?);
+        unsafe { room.view_mut(None) }?;
         match cell.shared.take(&cell.handle) {
             // SAFETY: likewise.
             Some(picture) => unsafe { cell.give(picture, &room, out) },
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn dreamframe_session_wait(
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         // SAFETY: likewise.
-        drop(unsafe { room.view_mut(None) }?);
+        unsafe { room.view_mut(None) }?;
         let picture = match cell.shared.take(&cell.handle) {
             None => cell.handle.wait(Duration::from_millis(timeout_ms)),
             picture => picture,

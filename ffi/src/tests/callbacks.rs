@@ -178,11 +178,11 @@ unsafe extern "C" fn style(_: *mut c_void, wanted: u32, source: *const c_char, r
     unsafe {
         match CStr::from_ptr(source).to_str().unwrap() {
             "nothing" => {}
-            "reason" => drop(dreamframe_reply_error(reply, c"it is gone".as_ptr())),
+            "reason" => _ = dreamframe_reply_error(reply, c"it is gone".as_ptr()),
             _ if wanted == dreamframe_style_t::DREAMFRAME_STYLE_FACE as u32 => {
-                drop(dreamframe_reply_floats(reply, [0.5, 0.25].as_ptr(), 2));
+                _ = dreamframe_reply_floats(reply, [0.5, 0.25].as_ptr(), 2);
             }
-            _ => drop(dreamframe_reply_bytes(reply, b"abc".as_ptr(), 3)),
+            _ => _ = dreamframe_reply_bytes(reply, b"abc".as_ptr(), 3),
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::style::*;
 
 /// Calls that may be made with NULL, by name: what they give.
 pub(super) type Call = (&'static str, fn() -> i32);
+/// Calls of one object, by name: what they give.
+pub(super) type CallOf<T> = (&'static str, fn(*mut T) -> i32);
 
 /// Functions that give a status, with NULL for every pointer that there must be.
 pub(super) const NULLS: &[Call] = &[
@@ -63,7 +65,7 @@ pub(super) const NULLS: &[Call] = &[
 ];
 
 /// Functions of an engine that give a status, with all else right.
-pub(super) const ENGINE: &[(&str, fn(*mut dreamframe_engine_t) -> i32)] = &[
+pub(super) const ENGINE: &[CallOf<dreamframe_engine_t>] = &[
     ("dreamframe_engine_process", |engine| {
         let (frame, room, mut info) = (Pixels::grey(9), Pixels::grey(0), empty_info());
         unsafe { dreamframe_engine_process(engine, &raw const frame.frame, &raw const room.frame, &raw mut info) }
@@ -90,7 +92,7 @@ pub(super) const ENGINE: &[(&str, fn(*mut dreamframe_engine_t) -> i32)] = &[
 ];
 
 /// Functions of a session that give a status, with all else right.
-pub(super) const SESSION: &[(&str, fn(*mut dreamframe_session_t) -> i32)] = &[
+pub(super) const SESSION: &[CallOf<dreamframe_session_t>] = &[
     ("dreamframe_session_submit", |session| {
         let frame = Pixels::grey(9);
         unsafe { dreamframe_session_submit(session, &raw const frame.frame, &mut 0) }
@@ -139,7 +141,7 @@ pub(super) const SESSION: &[(&str, fn(*mut dreamframe_session_t) -> i32)] = &[
 ];
 
 /// Functions of a reply that give a status, with all else right.
-pub(super) const REPLY: &[(&str, fn(*mut dreamframe_reply_t) -> i32)] = &[
+pub(super) const REPLY: &[CallOf<dreamframe_reply_t>] = &[
     ("dreamframe_reply_bytes", |reply| unsafe { dreamframe_reply_bytes(reply, [1_u8].as_ptr(), 1) }),
     ("dreamframe_reply_floats", |reply| unsafe { dreamframe_reply_floats(reply, [1.0_f32].as_ptr(), 1) }),
     ("dreamframe_reply_error", |reply| unsafe { dreamframe_reply_error(reply, c"none".as_ptr()) }),

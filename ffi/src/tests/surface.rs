@@ -28,7 +28,8 @@ fn declarations() -> Vec<String> {
         rest = after.split_once("*/").map_or("", |(_, after)| after);
     }
     code.push_str(rest);
-    code.split(';').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    let code: Vec<&str> = code.lines().filter(|line| !line.starts_with('#')).collect();
+    code.join("\n").split(';').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 /// The functions that the header declares, with what they take.
