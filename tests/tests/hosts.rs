@@ -83,7 +83,8 @@ fn plug_ins_show_the_defaults_of_the_demo_model() {
         let shown = defaults(host);
         assert!(shown.len() >= 10, "{shown:?}");
         for (name, value) in shown {
-            let value: Value = serde_json::from_str(&value).unwrap_or_else(|error| panic!("{name} is {value}: {error}"));
+            let value: Value =
+                serde_json::from_str(&value).unwrap_or_else(|error| panic!("{name} is {value}: {error}"));
             let expected = &demo[&name];
             assert!(same(&value, expected), "{name} is {value}, but {expected} in the library");
         }
