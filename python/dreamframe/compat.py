@@ -15,8 +15,8 @@ What differs from the original:
   `torch.manual_seed`, so a seed means the same picture.
 - An update is applied whole or not at all, and a value out of range raises `InvalidParamsError`; the original clips or
   ignores some.
-- Text to image works on a grey frame, with the noise of another seed for each picture. With `t_index_list=[0]` this is
-  all noise; the original adds no frame at all.
+- Text to image works on a grey frame, with the noise of another seed for each picture, and takes all steps in one call.
+  With `t_index_list=[0]` this is all noise; the original adds no frame at all.
 - One frame a call: in img2img mode `frame_buffer_size` must be 1. Latents are not given out.
 - `device="cuda"` asks for the fastest device that this build has, and a warning tells if that is the processor. Weights
   are `f32` whatever float type is named, but for `bf16`.
@@ -146,7 +146,8 @@ class StreamDiffusionWrapper:
             "use_lcm_lora": use_lcm_lora is None or use_lcm_lora,
             "acceleration": acceleration,
             "do_add_noise": do_add_noise,
-            "use_denoising_batch": use_denoising_batch,
+            # A text has no frames on the way: each picture takes all its steps in one call.
+            "use_denoising_batch": use_denoising_batch and mode == "img2img",
             "enable_similar_image_filter": enable_similar_image_filter,
             "similar_image_filter_threshold": similar_image_filter_threshold,
             "similar_image_filter_max_skip_frame": similar_image_filter_max_skip_frame,

@@ -48,6 +48,9 @@ def test_another_value_is_taken_by_every_door_and_comes_back_the_same(field: Fie
     old = get(dump, field.path)
     new = another(field, old)
     top = put(dump, field.path, new)
+    if field.name == "num_inference_steps":
+        # Alone, the number of steps would rescale the list.
+        top["t_index_list"] = dump["t_index_list"]
     assigned = base()
     assign(assigned, field, new)
     doors = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import ctypes
 import gc
 import subprocess
 import sys
@@ -40,7 +39,6 @@ FORMS: dict[str, Callable[[Pixels], Any]] = {
     "buffer of bytes with a shape": lambda frame: memoryview(frame.tobytes()).cast("B", frame.shape),
     "bytearray with a shape": lambda frame: memoryview(bytearray(frame.tobytes())).cast("B", frame.shape),
     "array with a shape": lambda frame: memoryview(array.array("B", frame.tobytes())).cast("B", frame.shape),
-    "C array": lambda frame: c_array(frame),
     "PIL RGB": lambda frame: Image.fromarray(frame[..., :3]),
     "PIL RGBA": lambda frame: Image.fromarray(frame),
     "array interface alone": lambda frame: Interface(frame),
@@ -61,11 +59,6 @@ def read_only(frame: Pixels) -> Pixels:
     frame = frame.copy()
     frame.flags.writeable = False
     return frame
-
-
-def c_array(frame: Pixels) -> Any:
-    height, width, channels = frame.shape
-    return (ctypes.c_uint8 * channels * width * height).from_buffer_copy(frame.tobytes())
 
 
 def unaligned(frame: Pixels) -> Pixels:
@@ -210,7 +203,7 @@ VIEWS: dict[str, Callable[[Pixels], Any]] = {
     "columns from the right": lambda frame: frame[:, ::-1],
 }
 
-# How much the most memory that the process ever had grows while a stream reads a frame of 48 million bytes.
+# How much the most memory that the process ever had grows while a stream reads a frame of 192 million bytes.
 GROWTH = """
 import resource, sys
 import numpy as np
@@ -220,7 +213,7 @@ from test_frames import VIEWS
 def most() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-frame = VIEWS[sys.argv[1]](np.full((4000, 3000, 4), 100, np.uint8))
+frame = VIEWS[sys.argv[1]](np.full((8000, 6000, 4), 100, np.uint8))
 with small_stream() as stream:
     stream(np.zeros((64, 64, 3), np.uint8))
     before = most()
@@ -237,11 +230,11 @@ def growth(form: str) -> int:
 
 @pytest.mark.parametrize("form", [form for form in VIEWS if form != "columns from the right"])
 def test_frames_whose_rows_lie_together_are_not_copied(form: str) -> None:
-    assert growth(form) < 12_000_000
+    assert growth(form) < 60_000_000
 
 
 def test_the_measure_of_copies_sees_one_where_there_is_one() -> None:
-    assert growth("columns from the right") > 30_000_000
+    assert growth("columns from the right") > 120_000_000
 
 
 @pytest.mark.parametrize("form", ["C-contiguous", "without alpha", "rows further apart", "read-only"])
@@ -266,4 +259,4 @@ def test_pictures_go_in_again_as_frames(stream: StreamDiffusion) -> None:
     picture = stream(gradient())
     again = stream(picture)
     assert isinstance(again, Picture)
-    assert again.source_id == 1
+    assert again.id == 1

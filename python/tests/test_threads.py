@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamframe import StreamDiffusion
+from dreamframe import ClosedError, StreamDiffusion
 
 from conftest import gradient, small_stream
 
@@ -100,28 +100,32 @@ def test_calls_of_several_threads_take_their_turn() -> None:
         assert sorted(ids) == list(range(20))
 
 
-def test_closing_while_a_frame_is_worked_on_waits_for_it() -> None:
-    stream = small_stream(256, threads=1)
-    got: list[tuple[int, ...]] = []
-    begun = threading.Event()
+def test_closing_from_another_thread_gives_a_picture_or_an_error() -> None:
+    for _ in range(5):
+        stream = small_stream(256, threads=1)
+        came: list[object] = []
+        begun = threading.Event()
 
-    def work() -> None:
-        begun.set()
-        got.append(stream(gradient(256)).shape)
+        def work(stream: StreamDiffusion = stream, came: list[object] = came, begun: threading.Event = begun) -> None:
+            try:
+                while True:
+                    begun.set()
+                    came.append(stream(gradient(256)).shape)
+            except ClosedError as error:
+                came.append(error)
 
-    worker = threading.Thread(target=work)
-    worker.start()
-    begun.wait(LIMIT)
-    while not got and worker.is_alive():
-        pass
-    stream.close()
-    worker.join(LIMIT)
-    assert got == [(256, 256, 4)]
+        worker = threading.Thread(target=work)
+        worker.start()
+        begun.wait(LIMIT)
+        stream.close()
+        worker.join(LIMIT)
+        assert isinstance(came[-1], ClosedError)
+        assert set(came[:-1]) <= {(256, 256, 4)}
 
 
 # A program that Ctrl-C comes to while it is in a call: it prints how long the interrupt took to arrive.
 PROGRAM = """
-import os, signal, threading, time
+import itertools, os, signal, threading, time
 from conftest import gradient, small_stream
 from dreamframe import StreamDiffusion, StreamDiffusionParams
 
@@ -143,7 +147,7 @@ BIG = (
 )
 CALLS = {
     "a frame": (BIG, "while True: stream(frame)"),
-    "frames of an iterator": (BIG, "for _ in stream.frames(iter(lambda: frame, None)): pass"),
+    "frames of an iterator": (BIG, "for _ in stream.frames(itertools.repeat(frame)): pass"),
     "waiting for a picture": ("session = small_stream().start()", "session.wait()"),
     "waiting for a picture for long": ("session = small_stream().start()", "session.wait(30.0)"),
     "waiting for an event": ("session = small_stream().start()", "session.wait_event()"),
@@ -166,8 +170,8 @@ CALLS = {
 @pytest.mark.parametrize("what", CALLS)
 def test_ctrl_c_comes_through_within_200_milliseconds(what: str) -> None:
     setup, call = CALLS[what]
-    # Others may be at work on this machine too, so the best of some counts.
-    assert min(interrupted(setup, call, after) for after in (0.3, 0.45, 0.37)) < 0.2
+    # Others may be at work on this machine too, so one of some has to do.
+    assert any(interrupted(setup, call, after) < 0.2 for after in (0.3, 0.45, 0.37))
 
 
 def interrupted(setup: str, call: str, after: float) -> float:
