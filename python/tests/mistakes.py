@@ -274,7 +274,7 @@ MISTAKES = [
     Mistake(
         "held = stream.start(); stream(frame)",
         "InvalidArgumentError",
-        "",
+        "the stream runs in a session: give that the frames and changes, or stop it first",
     ),
     Mistake(
         "stream.close() or stream(frame)",
