@@ -207,9 +207,9 @@ void the_video_thread_waits_neither_for_the_model_nor_for_a_frame() {
 void filters_may_be_destroyed_while_they_load_and_while_they_work() {
   Module module(plugin_path.c_str());
   Frame frame(scene(160, 120), VIDEO_FORMAT_I420);
-  for (int frames = 0; frames < 12; ++frames) {
+  for (const int frames : {0, 1, 10, 50, 200, 500}) {
     auto filter = small_filter();
-    for (int i = 0; i < frames * frames * 10; ++i) pass(*filter, frame);
+    for (int i = 0; i < frames; ++i) pass(*filter, frame);
   }
   auto filter = small_filter();
   pass_to_picture(*filter, frame);

@@ -114,9 +114,7 @@ void pictures_are_the_librarys_own_the_right_way_up() {
     save(moving, folder + "/input" + std::to_string(frame) + ".ppm");
     save(image(*cooked.uploaded), folder + "/picture" + std::to_string(frame) + ".ppm");
     // All goes to the right by an eighth.
-    for (uint32_t y = 0; y < moving.height; ++y) {
-      std::rotate(&moving.at(0, y), &moving.at(0, y) + 140, &moving.at(0, y) + 160);
-    }
+    for (uint32_t y = 0; y < 120; ++y) std::rotate(&moving.at(0, y), &moving.at(0, y) + 140, &moving.at(0, y) + 160);
   }
 }
 
@@ -194,9 +192,9 @@ void nodes_may_be_destroyed_while_they_load_and_while_they_work() {
   const Texture input = texture(scene(160, 120), bgra8);
   {
     Plugin plugin(plugin_path.c_str());
-    for (int cooks = 0; cooks < 12; ++cooks) {
+    for (const int cooks : {0, 1, 10, 50, 200, 500}) {
       auto node = small_node(plugin);
-      for (int i = 0; i < cooks * cooks * 10; ++i) cook(*node, &input);
+      for (int i = 0; i < cooks; ++i) cook(*node, &input);
     }
     auto node = small_node(plugin);
     cook_to_picture(*node, &input);
@@ -221,8 +219,6 @@ void parameters_may_change_with_every_cook() {
     CHECK(is_picture(cooked), "the picture is gone");
     CHECK(cooked.error.empty() && cooked.warning.empty(), "%s%s", cooked.error.c_str(), cooked.warning.c_str());
   }
-  // The same pictures as those of an engine that was made with the last values, but for what the past left behind: so
-  // with a filter on that forgets nothing, only that they differ is shown here, and the library's tests show the rest.
   const auto settled = [](const Cooked &cooked) {
     return cooked.channels.at("active_version") == cooked.channels.at("desired_version");
   };
@@ -289,9 +285,6 @@ void a_model_that_is_missing_is_an_error_until_it_is_there() {
   const Cooked picture = cook_to_picture(*node, &input);
   std::filesystem::remove(place);
   CHECK(picture.error.empty(), "the error stays: %s", picture.error.c_str());
-  // Another folder needs no pulse.
-  node->set("Modelfolder", std::string());
-  CHECK(cook_to_picture(*node, &input).error.empty(), "no picture");
 }
 
 void switched_off_the_input_passes() {
