@@ -66,8 +66,8 @@ def test_the_frame_can_be_changed_as_soon_as_it_was_submitted(session: Session) 
 
 
 def test_submitting_does_not_wait_and_the_newest_frame_wins() -> None:
-    with small_stream(512, threads=1) as stream, stream.start() as session:
-        last = [session.submit(gradient(512)) for _ in range(20)][-1]
+    with small_stream(128, threads=1) as stream, stream.start() as session:
+        last = [session.submit(gradient(128)) for _ in range(20)][-1]
         seen: Picture | None = None
         while seen is None or seen.id != last:
             seen = session.wait(LIMIT)

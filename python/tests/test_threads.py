@@ -42,7 +42,7 @@ def test_python_goes_on_while_a_frame_is_worked_on() -> None:
 
 
 def test_two_streams_make_progress_at_once() -> None:
-    with small_stream(256, threads=1) as one, small_stream(256, threads=1) as two:
+    with small_stream(128, threads=1) as one, small_stream(128, threads=1) as two:
         inside: list[set[str]] = []
         working: set[str] = set()
         together = threading.Barrier(2)
@@ -52,7 +52,7 @@ def test_two_streams_make_progress_at_once() -> None:
             for _ in range(10):
                 working.add(name)
                 inside.append(set(working))
-                stream(gradient(256))
+                stream(gradient(128))
                 inside.append(set(working))
                 working.discard(name)
 
@@ -69,9 +69,7 @@ def test_two_streams_take_less_than_twice_as_long_as_one() -> None:
         pytest.skip("this machine has one processor")
 
     def seconds(streams: list[StreamDiffusion]) -> float:
-        threads = [
-            threading.Thread(target=lambda stream=stream: [stream(frame) for _ in range(12)]) for stream in streams
-        ]
+        threads = [threading.Thread(target=lambda one=one: [one(frame) for _ in range(6)]) for one in streams]
         start = time.perf_counter()
         for thread in threads:
             thread.start()
@@ -79,12 +77,11 @@ def test_two_streams_take_less_than_twice_as_long_as_one() -> None:
             thread.join(LIMIT)
         return time.perf_counter() - start
 
-    frame = gradient(256)
-    with small_stream(256, threads=1) as one, small_stream(256, threads=1) as two:
+    frame = gradient(128)
+    with small_stream(128, threads=1) as one, small_stream(128, threads=1) as two:
         seconds([one, two])
-        # Others may be at work on this machine too, so the best of some counts.
-        ratios = [seconds([one, two]) / seconds([one]) for _ in range(5)]
-    assert min(ratios) < 1.8, ratios
+        # Others may be at work on this machine too, so one of some has to do.
+        assert any(seconds([one, two]) < 1.8 * seconds([one]) for _ in range(8))
 
 
 def test_calls_of_several_threads_take_their_turn() -> None:
@@ -101,8 +98,8 @@ def test_calls_of_several_threads_take_their_turn() -> None:
 
 
 def test_closing_from_another_thread_gives_a_picture_or_an_error() -> None:
-    for _ in range(5):
-        stream = small_stream(256, threads=1)
+    for _ in range(3):
+        stream = small_stream(128, threads=1)
         came: list[object] = []
         begun = threading.Event()
 
@@ -110,7 +107,7 @@ def test_closing_from_another_thread_gives_a_picture_or_an_error() -> None:
             try:
                 while True:
                     begun.set()
-                    came.append(stream(gradient(256)).shape)
+                    came.append(stream(gradient(128)).shape)
             except ClosedError as error:
                 came.append(error)
 
@@ -120,7 +117,7 @@ def test_closing_from_another_thread_gives_a_picture_or_an_error() -> None:
         stream.close()
         worker.join(LIMIT)
         assert isinstance(came[-1], ClosedError)
-        assert set(came[:-1]) <= {(256, 256, 4)}
+        assert set(came[:-1]) <= {(128, 128, 4)}
 
 
 # A program that Ctrl-C comes to while it is in a call: it prints how long the interrupt took to arrive.
@@ -142,9 +139,7 @@ except KeyboardInterrupt:
     print("interrupted", time.monotonic() - sent[0], flush=True)
 """
 
-BIG = (
-    "stream = small_stream(1024, threads=1, t_index_list=[10, 20, 30, 40]); frame = gradient(1024); stream(frame[:64])"
-)
+BIG = "stream = small_stream(512, threads=1, t_index_list=[20, 40]); frame = gradient(512); stream(frame)"
 CALLS = {
     "a frame": (BIG, "while True: stream(frame)"),
     "frames of an iterator": (BIG, "for _ in stream.frames(itertools.repeat(frame)): pass"),
@@ -154,11 +149,11 @@ CALLS = {
     "iterating": ("session = small_stream().start()", "for _ in session: pass"),
     "loading models": (
         "params = StreamDiffusionParams.demo()",
-        "while True: StreamDiffusion(params.model_copy(update={'width': 1024, 'height': 1024}), threads=1)",
+        "while True: StreamDiffusion(params.model_copy(update={'width': 512, 'height': 512}), threads=1)",
     ),
     "a rebuild": (
         "stream = small_stream(threads=1)",
-        "while True: [stream.update(width=side) for side in (512, 1024, 768)]",
+        "while True: [stream.update(width=side) for side in (512, 640, 384)]",
     ),
     "another thread at work": (
         BIG + "; threading.Thread(target=lambda: [stream(frame) for _ in range(200)], daemon=True).start()",
@@ -186,9 +181,9 @@ def interrupted(setup: str, call: str, after: float) -> float:
 
 
 def test_after_ctrl_c_the_stream_can_be_called_again() -> None:
-    with small_stream(512, threads=1) as stream, small_stream(512, threads=1) as other:
-        frame = gradient(512)
-        timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with small_stream(256, threads=1) as stream, small_stream(256, threads=1) as other:
+        frame = gradient(256)
+        timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
         timer.start()
         calls = 0
         with pytest.raises(KeyboardInterrupt):
