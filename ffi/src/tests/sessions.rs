@@ -171,3 +171,26 @@ fn a_transition_takes_its_steps_with_the_pictures() {
     }
     one_picture(&session, 60);
 }
+
+#[test]
+fn who_waits_hears_when_the_session_is_freed() {
+    let engine = Engine::new();
+    let session = Session::new(&engine);
+    let address = session.0.addr();
+    let waits = std::thread::spawn(move || {
+        let room = Pixels::grey(0);
+        // SAFETY: handles are checked, and the room lives through the call.
+        unsafe {
+            dreamframe_session_wait(
+                std::ptr::without_provenance_mut(address),
+                10 * LIMIT_MS,
+                &raw const room.frame,
+                null_mut(),
+            )
+        }
+    });
+    drop(session);
+    // Whether it was first or last.
+    let status = waits.join().unwrap();
+    assert!([DREAMFRAME_ERROR_CLOSED, DREAMFRAME_ERROR_INVALID_ARGUMENT].contains(&status), "{status}");
+}
