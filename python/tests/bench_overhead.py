@@ -18,7 +18,7 @@ import numpy as np
 
 from dreamframe import Picture, StreamDiffusion, StreamDiffusionParams
 
-FRAMES = 300
+FRAMES = 100
 
 
 def measure(call: Callable[[], Picture]) -> list[float]:
