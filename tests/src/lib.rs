@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod controlnets;
 pub mod frames;
 pub mod kit;
+pub mod native;
 
 mod bytes;
 mod golden;

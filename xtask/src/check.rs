@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::report::{Outcome, Report, run};
 use crate::tools::{self, Tool, cargo};
-use crate::{generate, rules};
+use crate::{generate, header, rules};
 
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
 
@@ -39,6 +39,7 @@ pub(crate) fn all(report: &mut Report) {
     docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     report.command("docs", &mut docs);
     generate::check(report);
+    header::check(report);
 }
 
 /// Advisories are left out: their database comes over the network, and a new one must not break an old commit.

@@ -1,6 +1,7 @@
 //! Files that are generated and committed: the parameter table and the parameters' JSON Schema.
 
 use crate::report::{Outcome, Report};
+use crate::stubs;
 use crate::tools::{cargo, output};
 
 /// What the command line prints, and where it is kept.
@@ -19,9 +20,11 @@ pub(crate) fn run(report: &mut Report) {
             }
         });
     }
+    report.step("Python stubs", stubs::write);
 }
 
 /// Compares them. A test does it: it finds the program already built with the features of the other tests.
 pub(crate) fn check(report: &mut Report) {
     report.command("generated files", cargo().args(["test", "--workspace", "--quiet", "--test", "generated"]));
+    report.step("Python stubs", stubs::check);
 }

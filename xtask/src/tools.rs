@@ -97,7 +97,12 @@ pub(crate) fn python_environment(name: &str, requirements: &Path) -> Result<Path
     Ok(python)
 }
 
-fn succeed(command: &mut Command) -> Result<(), String> {
+/// Runs `command` to its end.
+///
+/// # Errors
+///
+/// Its command line, where it fails.
+pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     match run(command) {
         Outcome::Passed => Ok(()),
         Outcome::Failed(why) | Outcome::NotRun(why) => Err(why),

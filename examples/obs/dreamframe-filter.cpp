@@ -1,0 +1,239 @@
+// An OBS video filter that restyles the frames of asynchronous sources (cameras, media, capture cards) with dreamframe.
+//
+// OBS calls `filter_video` on its video thread, which must not wait: the filter hands the frame over, takes the newest
+// picture if there is one, and paints the last one over the frame otherwise. Loading and working are done on other
+// threads (see ../hosts/live.hpp). Until there is a first picture frames pass unchanged, and so do frames of formats that
+// the library does not know.
+
+#include <obs-module.h>
+
+#include <cmath>
+#include <exception>
+#include <string>
+
+#include "../hosts/fields.hpp"
+#include "../hosts/live.hpp"
+#include "paint.hpp"
+
+OBS_DECLARE_MODULE()
+
+namespace {
+
+// Names of settings besides those of `hosts::fields`.
+constexpr char folder_name[] = "model_folder";
+constexpr char model_name[] = "model";
+constexpr char json_name[] = "json";
+constexpr char status_name[] = "status";
+
+class Filter {
+ public:
+  // The whole frame is squeezed to the stream's size, and its picture stretched back: nothing is cut off.
+  Filter(obs_source_t *source, obs_data_t *settings) : source_(source), live_(dreamframe::Fit::Stretch) {
+    update(settings);
+    live_.step();  // begins to load
+  }
+
+  // May be called beside `work`.
+  void update(obs_data_t *settings) { live_.want(wishes(settings)); }
+
+  // Paints over `frame`, if there is a picture for it.
+  void work(obs_source_frame *frame) {
+    live_.step();
+    tell();
+    hosts::Layout layout;
+    if (!understood(*frame, layout)) return;
+    live_.submit(view(*frame, layout));
+    live_.poll(layout, picture_);
+    // A picture in another format is of before the source changed; the next one fits.
+    if (!picture_.pixels.empty() && picture_.layout == layout) painter_.paint(*picture_.view().raw(), view(*frame, layout));
+  }
+
+  hosts::Status status() const { return live_.status(); }
+
+ private:
+  static hosts::Wishes wishes(obs_data_t *settings) {
+    hosts::Wishes wishes;
+    for (size_t i = 0; i < hosts::fields.size(); ++i) {
+      const hosts::Field &field = hosts::fields[i];
+      double number = 0;
+      const char *text = "";
+      switch (field.kind) {
+        case hosts::Kind::text:
+        case hosts::Kind::integers: text = obs_data_get_string(settings, field.name); break;
+        case hosts::Kind::number: number = obs_data_get_double(settings, field.name); break;
+        case hosts::Kind::integer: number = static_cast<double>(obs_data_get_int(settings, field.name)); break;
+        case hosts::Kind::flag: number = obs_data_get_bool(settings, field.name) ? 1 : 0; break;
+      }
+      wishes.values[i] = hosts::json_value(field, number, text);
+    }
+    wishes.models = {obs_data_get_string(settings, folder_name), obs_data_get_string(settings, model_name)};
+    wishes.json = obs_data_get_string(settings, json_name);
+    return wishes;
+  }
+
+  // Says what the frame's numbers mean in the library's words; `false` for what it has no word for.
+  bool understood(const obs_source_frame &frame, hosts::Layout &layout) {
+    switch (frame.format) {
+      case VIDEO_FORMAT_I420: layout.format = dreamframe::PixelFormat::I420; break;
+      case VIDEO_FORMAT_NV12: layout.format = dreamframe::PixelFormat::Nv12; break;
+      case VIDEO_FORMAT_BGRA: layout.format = dreamframe::PixelFormat::Bgra8; break;
+      default: return refuse(frame, "its format");
+    }
+    layout.origin = frame.flip ? dreamframe::Origin::BottomLeft : dreamframe::Origin::TopLeft;
+    if (frame.format == VIDEO_FORMAT_BGRA) return true;
+    layout.range = frame.full_range ? dreamframe::YuvRange::Full : dreamframe::YuvRange::Limited;
+    // A frame has no name for its matrix, but the matrix: what Cr adds to red tells them apart. In limited range, that
+    // is larger by 255/224.
+    const double red_of_cr = frame.color_matrix[2] * (frame.full_range ? 1.0 : 224.0 / 255.0);
+    if (std::abs(red_of_cr - 1.5748) < 0.01 || red_of_cr == 0) {  // no matrix at all: the host's own default
+      layout.matrix = dreamframe::YuvMatrix::Bt709;
+    } else if (std::abs(red_of_cr - 1.402) < 0.01) {
+      layout.matrix = dreamframe::YuvMatrix::Bt601;
+    } else {
+      return refuse(frame, "its colour matrix");
+    }
+    return true;
+  }
+
+  // Says once for each format that frames of it pass unchanged.
+  bool refuse(const obs_source_frame &frame, const char *what) {
+    if (refused_ != frame.format) {
+      refused_ = frame.format;
+      log(LOG_WARNING, "frames pass unchanged: " + std::string(what) + " (format " + std::to_string(frame.format) +
+                           ") is not one of I420, NV12 and BGRA, in BT.601 or BT.709");
+    }
+    return false;
+  }
+
+  static dreamframe_frame_t view(const obs_source_frame &frame, const hosts::Layout &layout) {
+    dreamframe_frame_t view = hosts::described(layout, frame.width, frame.height);
+    for (size_t plane = 0; plane < 3; ++plane) {
+      view.planes[plane] = frame.data[plane];
+      view.strides[plane] = frame.linesize[plane];
+    }
+    view.timestamp_ns = frame.timestamp;
+    return view;
+  }
+
+  // Logs what is new about the session.
+  void tell() {
+    const hosts::Status status = live_.status();
+    if (status.error != told_.error && !status.error.empty()) log(LOG_ERROR, status.error);
+    if (status.warning != told_.warning && !status.warning.empty()) log(LOG_WARNING, status.warning);
+    told_ = status;
+  }
+
+  void log(int level, const std::string &text) {
+    blog(level, "[dreamframe] %s: %s", obs_source_get_name(source_), text.c_str());
+  }
+
+  obs_source_t *source_;
+  hosts::Live live_;
+  hosts::Picture picture_;  // the last one
+  Painter painter_;
+  hosts::Status told_;
+  video_format refused_ = VIDEO_FORMAT_NONE;
+};
+
+// --- What the host calls. Nothing that is thrown may get through. ---
+
+const char *get_name(void *) { return "dreamframe"; }
+
+void *create(obs_data_t *settings, obs_source_t *source) {
+  try {
+    return new Filter(source, settings);
+  } catch (const std::exception &failure) {
+    blog(LOG_ERROR, "[dreamframe] cannot create the filter: %s", failure.what());
+    return nullptr;
+  }
+}
+
+void destroy(void *data) { delete static_cast<Filter *>(data); }
+
+void update(void *data, obs_data_t *settings) {
+  try {
+    static_cast<Filter *>(data)->update(settings);
+  } catch (const std::exception &failure) {
+    blog(LOG_ERROR, "[dreamframe] cannot change parameters: %s", failure.what());
+  }
+}
+
+obs_source_frame *filter_video(void *data, obs_source_frame *frame) {
+  try {
+    static_cast<Filter *>(data)->work(frame);
+  } catch (const std::exception &failure) {
+    blog(LOG_ERROR, "[dreamframe] cannot work on a frame: %s", failure.what());
+  }
+  return frame;
+}
+
+void get_defaults(obs_data_t *settings) {
+  for (const hosts::Field &field : hosts::fields) {
+    switch (field.kind) {
+      case hosts::Kind::text:
+      case hosts::Kind::integers: obs_data_set_default_string(settings, field.name, field.text); break;
+      case hosts::Kind::number: obs_data_set_default_double(settings, field.name, field.number); break;
+      case hosts::Kind::integer:
+        obs_data_set_default_int(settings, field.name, static_cast<long long>(field.number));
+        break;
+      case hosts::Kind::flag: obs_data_set_default_bool(settings, field.name, field.number != 0); break;
+    }
+  }
+  obs_data_set_default_string(settings, folder_name, "");
+  obs_data_set_default_string(settings, model_name, "");
+  obs_data_set_default_string(settings, json_name, "");
+}
+
+void add_property(obs_properties_t *properties, const hosts::Field &field) {
+  const int least = static_cast<int>(field.slider_min), most = static_cast<int>(field.slider_max);
+  switch (field.kind) {
+    case hosts::Kind::text:
+    case hosts::Kind::integers: obs_properties_add_text(properties, field.name, field.label, OBS_TEXT_DEFAULT); break;
+    case hosts::Kind::number:
+      obs_properties_add_float_slider(properties, field.name, field.label, least, most, 0.01);
+      break;
+    case hosts::Kind::integer: obs_properties_add_int(properties, field.name, field.label, least, most, 1); break;
+    case hosts::Kind::flag: obs_properties_add_bool(properties, field.name, field.label); break;
+  }
+}
+
+// `data` is null where the host asks for a filter that is not there yet.
+obs_properties_t *get_properties(void *data) {
+  obs_properties_t *properties = obs_properties_create();
+  for (const hosts::Field &field : hosts::fields) add_property(properties, field);
+  obs_property_t *json = obs_properties_add_text(properties, json_name, "More Parameters (JSON)", OBS_TEXT_MULTILINE);
+  obs_property_set_long_description(json, "An object with any of dreamframe's parameters, such as {\"delta\": 0.5}");
+  obs_properties_add_path(properties, folder_name, "Model Folder", OBS_PATH_DIRECTORY, nullptr, nullptr);
+  obs_properties_add_text(properties, model_name, "Model in the Folder", OBS_TEXT_DEFAULT);
+  if (data) {
+    const hosts::Status status = static_cast<Filter *>(data)->status();
+    obs_property_t *shown =
+        obs_properties_add_text(properties, status_name, status.summary().c_str(), OBS_TEXT_INFO);
+    if (!status.error.empty()) {
+      obs_property_text_set_info_type(shown, OBS_TEXT_INFO_ERROR);
+    } else if (!status.warning.empty()) {
+      obs_property_text_set_info_type(shown, OBS_TEXT_INFO_WARNING);
+    }
+  }
+  return properties;
+}
+
+}  // namespace
+
+MODULE_EXPORT const char *obs_module_description(void) { return "Restyles video with dreamframe"; }
+
+MODULE_EXPORT bool obs_module_load(void) {
+  obs_source_info info = {};
+  info.id = "dreamframe_filter";
+  info.type = OBS_SOURCE_TYPE_FILTER;
+  info.output_flags = OBS_SOURCE_ASYNC_VIDEO;
+  info.get_name = get_name;
+  info.create = create;
+  info.destroy = destroy;
+  info.update = update;
+  info.get_defaults = get_defaults;
+  info.get_properties = get_properties;
+  info.filter_video = filter_video;
+  obs_register_source(&info);
+  return true;
+}

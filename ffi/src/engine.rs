@@ -1,0 +1,318 @@
+//! Engines: a frame in, a picture out, on the thread that calls.
+
+use std::ffi::c_char;
+
+use dreamframe::{Engine, Error, ErrorKind, ParamsPatch, Result, Update};
+use serde_json::json;
+
+use crate::engine_cell::EngineCell;
+use crate::frame::dreamframe_frame_t;
+use crate::guard::guard;
+use crate::handle::{self, Handle};
+use crate::options::dreamframe_options_t;
+use crate::params::{cost_of, transition_of};
+use crate::picture::dreamframe_picture_info_t;
+use crate::pointer::{self, Out, OutStruct};
+use crate::status::dreamframe_status_t;
+use crate::text;
+
+/// An engine: parameters, models and the state of one stream. One call at a time; any thread may make it.
+#[derive(Debug)]
+pub struct dreamframe_engine_t {
+    _opaque: [u8; 0],
+}
+
+impl Handle for dreamframe_engine_t {
+    type Object = EngineCell;
+    const NAME: &'static str = "engine";
+}
+
+fn with<R>(engine: *mut dreamframe_engine_t, body: impl FnOnce(&mut Engine) -> Result<R>) -> Result<R> {
+    handle::get(engine.cast_const())?.with(body)
+}
+
+/// Creates an engine: loads the models and gets everything ready for the first frame. Slow; `progress` may stop it.
+///
+/// - Threads: any thread.
+/// - Ownership: nothing of `options` is kept but the callbacks and their `user_data`. The engine is the host's, who frees
+///   it with `dreamframe_engine_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size` or an option that cannot be;
+///   `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation; `DREAMFRAME_ERROR_NOT_FOUND`, `_BAD_MODEL`, `_UNSUPPORTED`,
+///   `_OUT_OF_MEMORY`, `_IO`, `_CANCELLED`.
+///
+/// @param[in]  options     begun with `DREAMFRAME_OPTIONS_INIT`; NULL for the defaults
+/// @param[out] out_engine  the new engine
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_create(
+    options: *const dreamframe_options_t,
+    out_engine: *mut *mut dreamframe_engine_t,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let out = unsafe { Out::required(out_engine, "out_engine") }?;
+        // SAFETY: likewise.
+        let options = if options.is_null() { dreamframe_options_t::none() } else { unsafe { pointer::read(options) }? };
+        // SAFETY: likewise.
+        let (engine, hooks) = unsafe { options.build() }?;
+        out.set(handle::insert(EngineCell::new(engine, hooks).into()));
+        Ok(())
+    })
+}
+
+/// Frees an engine. NULL is fine; one that was freed is left alone. A session that has it goes on until it is freed itself.
+///
+/// - Threads: any thread, but not while another call uses the engine: that call then ends first.
+/// - Ownership: the engine is gone. When the call returns, its callbacks are called no more, but for those of its session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_free(engine: *mut dreamframe_engine_t) {
+    guard(|| {
+        if let Some(cell) = handle::remove(engine)? {
+            cell.free();
+        }
+        Ok(())
+    });
+}
+
+/// Works on one frame and writes the picture of the frame `delay` calls ago into the host's memory.
+///
+/// - Threads: one call at a time per object.
+/// - Ownership: both frames stay the host's; the library keeps no pointer into them. They must not overlap.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
+///   `DREAMFRAME_ERROR_INVALID_FRAME` for what does not fit; what the device reports. The engine goes on with the next
+///   frame; the pixels of `room` may then hold anything.
+///
+/// @param[in]  engine    from `dreamframe_engine_create()`
+/// @param[in]  frame     the frame, of any size and format
+/// @param[in]  room      where the picture goes: of `dreamframe_engine_size()`, in any format
+/// @param[out] out_info  what there is to say of the picture; may be NULL
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_process(
+    engine: *mut dreamframe_engine_t,
+    frame: *const dreamframe_frame_t,
+    room: *const dreamframe_frame_t,
+    out_info: *mut dreamframe_picture_info_t,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let (frame, room, out) =
+            unsafe { (pointer::read(frame)?, pointer::read(room)?, OutStruct::optional(out_info)?) };
+        with(engine, |engine| {
+            // SAFETY: likewise.
+            let (view, mut picture) = unsafe { (frame.view()?, room.view_mut(Some(&frame))?) };
+            let size = engine.size();
+            if (room.width, room.height) != size {
+                let text =
+                    format!("the room is {}x{}, but the picture is {}x{}", room.width, room.height, size.0, size.1);
+                return Err(Error::new(ErrorKind::InvalidFrame, text));
+            }
+            let info = engine.process_into(&view, &mut picture)?;
+            if let Some(out) = out {
+                out.set(&dreamframe_picture_info_t::new(&info, size));
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Changes parameters before the next frame: whole, or on an error not at all. Slow where something is loaded.
+///
+/// - Threads: one call at a time per object.
+/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation;
+///   `DREAMFRAME_ERROR_NOT_FOUND`, `_BAD_MODEL`, `_UNSUPPORTED`, `_OUT_OF_MEMORY`, `_CANCELLED`. Nothing has changed then.
+///
+/// @param[in]  engine      from `dreamframe_engine_create()`
+/// @param[in]  patch_json  an object with the parameters to change
+/// @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changed; may be NULL
+/// @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_update(
+    engine: *mut dreamframe_engine_t,
+    patch_json: *const c_char,
+    out_cost: *mut u32,
+    out_report: *mut *mut c_char,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let (cost, report) = unsafe { reports(out_cost, out_report) }?;
+        // SAFETY: likewise.
+        let patch = unsafe { text::required(patch_json, "patch_json") }?;
+        let update = with(engine, |engine| engine.update(&ParamsPatch::from_json(patch)?))?;
+        tell(&update, cost, report)
+    })
+}
+
+/// Says what `dreamframe_engine_update()` would change and what that costs; nothing has changed. Quick.
+///
+/// - Threads: one call at a time per object.
+/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
+///
+/// @param[in]  engine      from `dreamframe_engine_create()`
+/// @param[in]  patch_json  an object with the parameters to change
+/// @param[out] out_cost    a `dreamframe_cost_t`, or 0 where nothing changes; may be NULL
+/// @param[out] out_report  `{"cost": "hot", "changes": […], "notices": […]}`; may be NULL
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_plan(
+    engine: *mut dreamframe_engine_t,
+    patch_json: *const c_char,
+    out_cost: *mut u32,
+    out_report: *mut *mut c_char,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let (cost, report) = unsafe { reports(out_cost, out_report) }?;
+        // SAFETY: likewise.
+        let patch = unsafe { text::required(patch_json, "patch_json") }?;
+        let plan = with(engine, |engine| engine.plan(&ParamsPatch::from_json(patch)?))?;
+        tell(plan.update(), cost, report)
+    })
+}
+
+/// Changes the prompt little by little, over so many of the next pictures.
+///
+/// - Threads: one call at a time per object.
+/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for a text that is no transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
+///   for prompts that cannot be. Nothing has changed then.
+///
+/// @param[in]  engine           from `dreamframe_engine_create()`
+/// @param[in]  transition_json  `{"target_prompts": "snow", "num_steps": 4, "temporal_interpolation_method": "linear"}`,
+///                              of which the first is needed; prompts as the parameter `prompt` has them
+/// @param[out] out_report       `{"cost": "recompute", "changes": […], "notices": […]}`; may be NULL
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_transition(
+    engine: *mut dreamframe_engine_t,
+    transition_json: *const c_char,
+    out_report: *mut *mut c_char,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let out = unsafe { Out::optional(out_report, "out_report") }?;
+        // SAFETY: likewise.
+        let transition = unsafe { text::required(transition_json, "transition_json") }?;
+        let transition = transition_of(transition)?;
+        let update = with(engine, |engine| engine.transition(&transition))?;
+        tell(&update, None, out)
+    })
+}
+
+type Reports = (Option<Out<u32>>, Option<Out<*mut c_char>>);
+
+/// # Safety
+///
+/// Both are NULL, or can be written until the call returns.
+unsafe fn reports(out_cost: *mut u32, out_report: *mut *mut c_char) -> Result<Reports> {
+    // SAFETY: the caller's promise.
+    unsafe { Ok((Out::optional(out_cost, "out_cost")?, Out::optional(out_report, "out_report")?)) }
+}
+
+fn tell(update: &Update, cost: Option<Out<u32>>, report: Option<Out<*mut c_char>>) -> Result<()> {
+    let text = report.is_some().then(|| text::json_of(update)).transpose()?;
+    if let (Some(report), Some(text)) = (report, text) {
+        report.set(text);
+    }
+    if let Some(cost) = cost {
+        cost.set(cost_of(update.cost));
+    }
+    Ok(())
+}
+
+/// Gives the parameters in use, as JSON with every field.
+///
+/// - Threads: one call at a time per object.
+/// - Ownership: free the text with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
+///
+/// @param[in]  engine    from `dreamframe_engine_create()`
+/// @param[out] out_json  the parameters
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_params(
+    engine: *mut dreamframe_engine_t,
+    out_json: *mut *mut c_char,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let out = unsafe { Out::required(out_json, "out_json") }?;
+        out.set(text::json_of(&with(engine, |engine| Ok(engine.params().to_value()))?)?);
+        Ok(())
+    })
+}
+
+/// Gives the size of the next picture, in pixels: that of the parameters, times what processors enlarge pictures by.
+///
+/// - Threads: one call at a time per object.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
+///
+/// @param[in]  engine      from `dreamframe_engine_create()`
+/// @param[out] out_width   pixels in a row
+/// @param[out] out_height  rows
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_size(
+    engine: *mut dreamframe_engine_t,
+    out_width: *mut u32,
+    out_height: *mut u32,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let (width, height) =
+            unsafe { (Out::required(out_width, "out_width")?, Out::required(out_height, "out_height")?) };
+        let size = with(engine, |engine| Ok(engine.size()))?;
+        width.set(size.0);
+        height.set(size.1);
+        Ok(())
+    })
+}
+
+/// Gives how many frames later than its frame a picture comes out.
+///
+/// - Threads: one call at a time per object.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
+///
+/// @param[in]  engine     from `dreamframe_engine_create()`
+/// @param[out] out_delay  in frames
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_delay(
+    engine: *mut dreamframe_engine_t,
+    out_delay: *mut u32,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let out = unsafe { Out::required(out_delay, "out_delay") }?;
+        out.set(u32::try_from(with(engine, |engine| Ok(engine.delay()))?).unwrap_or(u32::MAX));
+        Ok(())
+    })
+}
+
+/// Tells what the engine is made of, as JSON: `model`, `device`, `executor`, `dtype`, `threads`, `evaluations_per_frame`,
+/// and `notices` on what was accepted at the start and means something else here.
+///
+/// - Threads: one call at a time per object.
+/// - Ownership: free the text with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
+///
+/// @param[in]  engine    from `dreamframe_engine_create()`
+/// @param[out] out_json  one object
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_engine_info(
+    engine: *mut dreamframe_engine_t,
+    out_json: *mut *mut c_char,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let out = unsafe { Out::required(out_json, "out_json") }?;
+        let info = with(engine, |engine| {
+            Ok(json!({
+                "model": engine.model(),
+                "device": engine.device(),
+                "executor": engine.options().executor.name(),
+                "dtype": engine.options().dtype.name(),
+                "threads": engine.threads(),
+                "evaluations_per_frame": engine.evaluations_per_frame(),
+                "notices": engine.notices(),
+            }))
+        })?;
+        out.set(text::json_of(&info)?);
+        Ok(())
+    })
+}

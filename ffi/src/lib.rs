@@ -1,0 +1,31 @@
+//! The C interface: converts, calls the library, and lets no panic out. It decides nothing.
+//!
+//! The functions are documented for C, in `include/dreamframe.h`, which is generated from here by `cargo xtask header`.
+//! Each body runs inside [`guard`](mod@guard), which turns errors and panics into a status. Objects are handles that are
+//! looked up, never addresses, so that one that was freed is found out.
+
+#![expect(unsafe_code, reason = "C has nothing else")]
+#![expect(non_camel_case_types, reason = "types have their C names, so that header and code agree")]
+#![expect(clippy::missing_safety_doc, reason = "the lines on threads and ownership at each function say what is safe")]
+
+mod callback;
+pub mod engine;
+mod engine_cell;
+pub mod frame;
+pub mod guard;
+mod handle;
+pub mod log;
+pub mod options;
+pub mod params;
+pub mod picture;
+mod pointer;
+pub mod session;
+pub mod session_frames;
+pub mod session_updates;
+pub mod stats;
+pub mod status;
+pub mod style;
+#[cfg(test)]
+mod tests;
+pub mod text;
+pub mod version;

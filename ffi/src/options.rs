@@ -1,0 +1,314 @@
+//! What a host chooses once, when it creates an engine.
+
+use std::ffi::{c_char, c_void};
+use std::mem::offset_of;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use dreamframe::frame::Fit;
+use dreamframe::load::Calibration;
+use dreamframe::{
+    CfgType, ControlImages, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Flagged, Generator,
+    ModelSource, PackedCache, Result, StreamDiffusionParams,
+};
+use tracing::Dispatch;
+use tracing::dispatcher::with_default;
+
+use crate::callback::{Gate, UserData};
+use crate::frame::format_of;
+use crate::log::{self, dreamframe_log_callback_t};
+use crate::pointer::Versioned;
+use crate::style::{HostStyle, dreamframe_style_callback_t};
+use crate::text;
+
+/// What runs the networks.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_executor_t {
+    /// The library's own kernels.
+    DREAMFRAME_EXECUTOR_CPU = 1,
+    /// One operation at a time: slow, and obviously right.
+    DREAMFRAME_EXECUTOR_REFERENCE = 2,
+}
+
+/// The number format of weights and activations.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_dtype_t {
+    /// 32 bits.
+    DREAMFRAME_DTYPE_F32 = 1,
+    /// 16 bits with the range of 32; needs a processor that multiplies it.
+    DREAMFRAME_DTYPE_BF16 = 2,
+    /// Eight bits where a calibration lies beside the model.
+    DREAMFRAME_DTYPE_INT8 = 3,
+}
+
+/// How guidance is worked out where `guidance_scale` is above 1.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_cfg_type_t {
+    /// Not at all.
+    DREAMFRAME_CFG_TYPE_NONE = 1,
+    /// By residual guidance from the stream itself.
+    DREAMFRAME_CFG_TYPE_SELF = 2,
+    /// By running the negative prompt with every row.
+    DREAMFRAME_CFG_TYPE_FULL = 3,
+    /// By residual guidance that the negative prompt begins.
+    DREAMFRAME_CFG_TYPE_INITIALIZE = 4,
+}
+
+/// What turns seeds into noise.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_noise_t {
+    /// Counter-based; what torch does on a GPU.
+    DREAMFRAME_NOISE_PHILOX = 1,
+    /// What torch does on a processor.
+    DREAMFRAME_NOISE_TORCH_CPU = 2,
+}
+
+/// How a frame of another shape is brought to the stream's size.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_fit_t {
+    /// Fills the image and cuts off what stands over.
+    DREAMFRAME_FIT_COVER = 1,
+    /// Shows the whole frame, with black bars.
+    DREAMFRAME_FIT_FIT = 2,
+    /// Fills the image with the whole frame, whatever that does to its proportions.
+    DREAMFRAME_FIT_STRETCH = 3,
+}
+
+/// What is shown in the place of a picture that the safety checker flags.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_flagged_t {
+    /// The last picture that was not flagged; black, where there is none.
+    DREAMFRAME_FLAGGED_PREVIOUS = 1,
+    /// Black.
+    DREAMFRAME_FLAGGED_BLACK = 2,
+}
+
+/// Whose control image each row of the stream is given.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_control_images_t {
+    /// The newest frame's.
+    DREAMFRAME_CONTROL_IMAGES_NEWEST = 1,
+    /// That of the row's own frame.
+    DREAMFRAME_CONTROL_IMAGES_PER_ROW = 2,
+}
+
+/// Hears how loading goes, and may stop it.
+///
+/// - Threads: called on the thread that loads: that of `dreamframe_engine_create()` or `dreamframe_engine_update()`, or one
+///   of a session; never twice at a time for one engine.
+/// - Ownership: the text is valid during the call.
+///
+/// @param user_data  that of the options
+/// @param component  the network, such as `UNet2DConditionModel`
+/// @param done       how many of its weights are ready
+/// @param total      how many it has
+///
+/// Returns 0 to go on; anything else makes loading end with `DREAMFRAME_ERROR_CANCELLED`, and nothing has changed then.
+pub type dreamframe_progress_callback_t =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, component: *const c_char, done: u64, total: u64) -> i32>;
+
+/// What a host chooses once, when it creates an engine. Begin with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are defaults.
+///
+/// Texts are UTF-8 and only read during `dreamframe_engine_create()`. The callbacks may be called until
+/// `dreamframe_engine_free()` returns, and that of each session of the engine.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct dreamframe_options_t {
+    /// The size of this struct in bytes.
+    pub struct_size: usize,
+    /// Where models come from: a folder, or `"demo"` (and NULL) for the model in the library.
+    pub models: *const c_char,
+    /// The first parameters as JSON, with Daydream's defaults for what is missing; NULL for those of the demo model.
+    pub params_json: *const c_char,
+    /// A `dreamframe_executor_t`; 0 for the library's own kernels.
+    pub executor: u32,
+    /// A `dreamframe_dtype_t`; 0 for 32 bits.
+    pub dtype: u32,
+    /// A `dreamframe_cfg_type_t`; 0 for `self`.
+    pub cfg_type: u32,
+    /// A `dreamframe_noise_t`; 0 for Philox.
+    pub noise: u32,
+    /// Threads that work on a frame; 0 for all of the machine's.
+    pub threads: u32,
+    /// A `dreamframe_fit_t`; 0 for cover.
+    pub fit: u32,
+    /// The `dreamframe_pixel_format_t` of a session's pictures before they are copied out; 0 for RGBA8.
+    pub output: u32,
+    /// A `dreamframe_flagged_t`; 0 for the previous picture.
+    pub flagged: u32,
+    /// A `dreamframe_control_images_t`; 0 for the newest.
+    pub control_images: u32,
+    /// The `dreamframe_log_level_t` up to which lines are given to `log`; 0 for `info`.
+    pub log_level: u32,
+    /// 1 to take sizes outside the service's 384 to 1024 in steps of 64, as far as the model can.
+    pub allow_any_size: u32,
+    /// The id of an autoencoder in place of the model's own; NULL for none.
+    pub vae: *const c_char,
+    /// The id of an IP-Adapter in place of the published one; NULL for none.
+    pub ip_adapter: *const c_char,
+    /// Where packed weights are kept: `"beside"` the model (and NULL), `"off"`, or a folder.
+    pub packed_cache: *const c_char,
+    /// A file that says how layers become bytes, for `DREAMFRAME_DTYPE_INT8`; NULL for the one beside the model.
+    pub calibration: *const c_char,
+    /// Takes the log; NULL for nobody.
+    pub log: dreamframe_log_callback_t,
+    /// Hears how loading goes; NULL for nobody.
+    pub progress: dreamframe_progress_callback_t,
+    /// Brings style images; NULL for nobody.
+    pub style: dreamframe_style_callback_t,
+    /// Given back to each of these callbacks.
+    pub user_data: *mut c_void,
+}
+
+// SAFETY: `repr(C)`, begins with its size, and zeros are a value of each field: numbers, NULL, no function.
+unsafe impl Versioned for dreamframe_options_t {
+    const NAME: &'static str = "options";
+    const LEAST: usize = offset_of!(Self, user_data) + size_of::<*mut c_void>();
+}
+
+/// The host's functions that an engine and its sessions share.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    dispatch: Option<Dispatch>,
+    log: Arc<Gate>,
+    progress: Arc<Gate>,
+    style: Arc<Gate>,
+}
+
+impl Hooks {
+    /// Runs `body` with the host's log.
+    pub(crate) fn within<R>(&self, body: impl FnOnce() -> R) -> R {
+        match &self.dispatch {
+            Some(dispatch) => with_default(dispatch, body),
+            None => body(),
+        }
+    }
+
+    /// Calls none of them any more.
+    pub(crate) fn close(&self) {
+        [&self.style, &self.progress, &self.log].into_iter().for_each(|gate| gate.close());
+    }
+}
+
+impl dreamframe_options_t {
+    /// What nobody chose.
+    pub(crate) fn none() -> Self {
+        Self {
+            struct_size: size_of::<Self>(),
+            models: std::ptr::null(),
+            params_json: std::ptr::null(),
+            executor: 0,
+            dtype: 0,
+            cfg_type: 0,
+            noise: 0,
+            threads: 0,
+            fit: 0,
+            output: 0,
+            flagged: 0,
+            control_images: 0,
+            log_level: 0,
+            allow_any_size: 0,
+            vae: std::ptr::null(),
+            ip_adapter: std::ptr::null(),
+            packed_cache: std::ptr::null(),
+            calibration: std::ptr::null(),
+            log: None,
+            progress: None,
+            style: None,
+            user_data: std::ptr::null_mut(),
+        }
+    }
+
+    /// Builds the engine that they describe.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a number or text that cannot be, and those of building an engine.
+    ///
+    /// # Safety
+    ///
+    /// Texts and functions are the host's, as the header says.
+    pub(crate) unsafe fn build(&self) -> Result<(Engine, Hooks)> {
+        let user_data = UserData(self.user_data);
+        let mut hooks = Hooks::default();
+        hooks.dispatch = log::dispatch(self.log, user_data, log::level(self.log_level)?, hooks.log.clone());
+        // SAFETY: the caller's promise.
+        let (models, params) =
+            unsafe { (text::optional(self.models, "models")?, text::optional(self.params_json, "params_json")?) };
+        // SAFETY: likewise.
+        let mut builder = Engine::builder().options(unsafe { self.engine_options() }?);
+        if let Some(models) = models {
+            builder = builder.models(ModelSource::from(models));
+        }
+        if let Some(params) = params {
+            let (params, notices) = StreamDiffusionParams::from_json(params)?;
+            hooks.within(|| notices.iter().for_each(|notice| tracing::info!("{notice}")));
+            builder = builder.params(params);
+        }
+        if let Some(callback) = self.progress {
+            let gate = hooks.progress.clone();
+            builder = builder.progress(move |progress| {
+                let user_data = user_data;
+                let component = text::c_string(progress.component);
+                // SAFETY: the host's function, with a text that outlives the call.
+                let call = || unsafe { callback(user_data.0, component.as_ptr(), progress.done, progress.total) };
+                // Nobody is left who wants what is being loaded.
+                if gate.call(call) == Some(0) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+        }
+        if let Some(callback) = self.style {
+            builder = builder.style_images(Arc::new(HostStyle { callback, user_data, gate: hooks.style.clone() }));
+        }
+        let engine = hooks.within(|| builder.build())?;
+        Ok((engine, hooks))
+    }
+
+    /// # Safety
+    ///
+    /// Texts are the host's, as the header says.
+    unsafe fn engine_options(&self) -> Result<EngineOptions> {
+        let mut options = EngineOptions::default();
+        choose("executor", self.executor, [ExecutorKind::Cpu, ExecutorKind::Reference], &mut options.executor)?;
+        choose("dtype", self.dtype, [Dtype::F32, Dtype::Bf16, Dtype::Int8], &mut options.dtype)?;
+        let cfg_types = [CfgType::None, CfgType::SelfNegative, CfgType::Full, CfgType::Initialize];
+        choose("cfg_type", self.cfg_type, cfg_types, &mut options.cfg_type)?;
+        choose("noise", self.noise, [Generator::Philox, Generator::TorchCpu], &mut options.noise)?;
+        choose("fit", self.fit, [Fit::Cover, Fit::Fit, Fit::Stretch], &mut options.fit)?;
+        choose("flagged", self.flagged, [Flagged::Previous, Flagged::Black], &mut options.flagged)?;
+        let images = [ControlImages::Newest, ControlImages::PerRow];
+        choose("control_images", self.control_images, images, &mut options.control_images)?;
+        options.threads = (self.threads > 0).then_some(self.threads as usize);
+        options.allow_any_size = self.allow_any_size != 0;
+        if self.output != 0 {
+            options.output = format_of(self.output).map_err(|error| error.within("output"))?;
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            options.vae = text::optional(self.vae, "vae")?.map(str::to_owned);
+            options.ip_adapter = text::optional(self.ip_adapter, "ip_adapter")?.map(str::to_owned);
+            if let Some(place) = text::optional(self.packed_cache, "packed_cache")? {
+                options.packed_cache = PackedCache::from(place);
+            }
+            if let Some(path) = text::optional(self.calibration, "calibration")? {
+                options.calibration = Some(Calibration::read(Path::new(path))?.into());
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Puts the value of `number` (from 1 on, in the order of `all`) into `place`; 0 leaves it as it is.
+fn choose<T, const N: usize>(what: &str, number: u32, all: [T; N], place: &mut T) -> Result<()> {
+    let Some(index) = number.checked_sub(1) else { return Ok(()) };
+    let text = || format!("{what} is {number}, but must be 0 to {N}");
+    *place = all.into_iter().nth(index as usize).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text()))?;
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! Parameters as JSON, and what a change of them costs.
+
+use std::ffi::c_char;
+
+use dreamframe::params::{self, Cost};
+use dreamframe::{Error, ErrorKind, Result, StreamDiffusionParams, Transition};
+use serde_json::json;
+
+use crate::guard::guard;
+use crate::pointer::Out;
+use crate::status::dreamframe_status_t;
+use crate::text;
+
+/// What a change of parameters costs; a larger number is dearer.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_cost_t {
+    /// Numbers are swapped between two frames.
+    DREAMFRAME_COST_HOT = 1,
+    /// Loaded networks work something out first.
+    DREAMFRAME_COST_RECOMPUTE = 2,
+    /// A further network is brought in, while frames go on.
+    DREAMFRAME_COST_LOAD = 3,
+    /// A second pipeline is built beside the first, then they change places.
+    DREAMFRAME_COST_REBUILD = 4,
+}
+
+/// The number of a cost; 0 for none.
+pub(crate) fn cost_of(cost: Option<Cost>) -> u32 {
+    match cost {
+        None => 0,
+        Some(Cost::Hot) => dreamframe_cost_t::DREAMFRAME_COST_HOT as u32,
+        Some(Cost::Recompute) => dreamframe_cost_t::DREAMFRAME_COST_RECOMPUTE as u32,
+        Some(Cost::Load) => dreamframe_cost_t::DREAMFRAME_COST_LOAD as u32,
+        Some(Cost::Rebuild) => dreamframe_cost_t::DREAMFRAME_COST_REBUILD as u32,
+    }
+}
+
+/// Reads a transition of the prompt.
+///
+/// # Errors
+///
+/// `InvalidArgument` for a text that is none.
+pub(crate) fn transition_of(text: &str) -> Result<Transition> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::new(ErrorKind::InvalidArgument, "transition_json is no transition").with_source(error))
+}
+
+/// Gives Daydream's default parameters, as JSON with every field.
+///
+/// - Threads: any thread.
+/// - Ownership: free the text with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+///
+/// @param[out] out_json  the parameters
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_params_defaults(out_json: *mut *mut c_char) -> dreamframe_status_t {
+    // SAFETY: the host's promise, as the header says.
+    unsafe { give(out_json, || text::json_of(&StreamDiffusionParams::default().to_value())) }
+}
+
+/// Gives the parameters of the demo model, with which an engine starts that is told none, as JSON with every field.
+///
+/// - Threads: any thread.
+/// - Ownership: free the text with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+///
+/// @param[out] out_json  the parameters
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_params_demo(out_json: *mut *mut c_char) -> dreamframe_status_t {
+    // SAFETY: the host's promise, as the header says.
+    unsafe { give(out_json, || text::json_of(&StreamDiffusionParams::demo().to_value())) }
+}
+
+/// Gives the JSON Schema of the parameters: names, types, ranges, defaults, and what a change of each costs.
+///
+/// - Threads: any thread.
+/// - Ownership: free the text with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+///
+/// @param[out] out_json  the schema
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_params_schema(out_json: *mut *mut c_char) -> dreamframe_status_t {
+    // SAFETY: the host's promise, as the header says.
+    unsafe { give(out_json, || text::json_of(params::schema())) }
+}
+
+/// Checks parameters without an engine: a model may still refuse them.
+///
+/// - Threads: any thread.
+/// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
+///
+/// @param[in]  params_json  an object with some of the parameters; what is missing has Daydream's default
+/// @param[out] out_report   `{"params": {…}, "notices": […]}` with every field; may be NULL
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_params_check(
+    params_json: *const c_char,
+    out_report: *mut *mut c_char,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let (out, text) =
+            unsafe { (Out::optional(out_report, "out_report")?, text::required(params_json, "params_json")?) };
+        let (params, notices) = StreamDiffusionParams::from_json(text)?;
+        if let Some(out) = out {
+            out.set(text::json_of(&json!({"params": params.to_value(), "notices": notices}))?);
+        }
+        Ok(())
+    })
+}
+
+/// Puts a change onto parameters, without an engine: a model may still refuse them.
+///
+/// - Threads: any thread.
+/// - Ownership: the texts are only read; free the result with `dreamframe_string_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_INVALID_PARAMS` with every violation.
+///
+/// @param[in]  base_json   parameters, as `dreamframe_params_check()` takes them; NULL for those of the demo model
+/// @param[in]  patch_json  an object with the parameters to change
+/// @param[out] out_json    the parameters with every field
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_params_merge(
+    base_json: *const c_char,
+    patch_json: *const c_char,
+    out_json: *mut *mut c_char,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let (base, patch) =
+            unsafe { (text::optional(base_json, "base_json")?, text::required(patch_json, "patch_json")?) };
+        // SAFETY: likewise.
+        let out = unsafe { Out::required(out_json, "out_json") }?;
+        let base = match base {
+            Some(base) => StreamDiffusionParams::from_json(base)?.0,
+            None => StreamDiffusionParams::demo(),
+        };
+        out.set(text::json_of(&base.patched(patch)?.0.to_value())?);
+        Ok(())
+    })
+}
+
+/// # Safety
+///
+/// `out_json` is NULL, or can be written until the call returns.
+unsafe fn give(out_json: *mut *mut c_char, make: impl FnOnce() -> Result<*mut c_char>) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let out = unsafe { Out::required(out_json, "out_json") }?;
+        out.set(make()?);
+        Ok(())
+    })
+}

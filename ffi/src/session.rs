@@ -1,0 +1,311 @@
+//! Sessions: an engine on its own thread, that frames go to and pictures come from without waiting.
+
+use std::ffi::c_void;
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dreamframe::frame::FrameCopier;
+use dreamframe::{
+    Engine, Error, ErrorKind, FailedFrame, Picture, PictureInfo, Result, Session, SessionHandle, SessionOptions,
+};
+
+use crate::callback::{Gate, UserData};
+use crate::engine::dreamframe_engine_t;
+use crate::engine_cell::EngineCell;
+use crate::frame::dreamframe_frame_t;
+use crate::guard::guard;
+use crate::handle::{self, Handle};
+use crate::picture::dreamframe_picture_info_t;
+use crate::pointer::{self, Out, Versioned};
+use crate::status::dreamframe_status_t;
+
+/// A session. Its functions may be called from any thread, also at the same time, unless they say otherwise.
+#[derive(Debug)]
+pub struct dreamframe_session_t {
+    _opaque: [u8; 0],
+}
+
+impl Handle for dreamframe_session_t {
+    type Object = SessionCell;
+    const NAME: &'static str = "session";
+}
+
+/// What becomes of a frame that fails, besides the event that tells of it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum dreamframe_failed_frame_t {
+    /// The last picture comes again, so that pictures keep the pace of frames.
+    DREAMFRAME_FAILED_FRAME_REPEAT = 1,
+    /// No picture comes.
+    DREAMFRAME_FAILED_FRAME_SKIP = 2,
+}
+
+/// Takes a picture as soon as it is ready.
+///
+/// - Threads: called on the session's thread, one picture at a time. It must be quick, since the next frame waits for it,
+///   and must not call `dreamframe_session_stop()`; other functions of the session are fine.
+/// - Ownership: picture and info are valid during the call, and only read.
+///
+/// @param user_data  that of the session's options
+/// @param picture    the pixels; NULL where another thread has polled them already
+/// @param info       what there is to say of the picture
+pub type dreamframe_picture_callback_t = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        picture: *const dreamframe_frame_t,
+        info: *const dreamframe_picture_info_t,
+    ),
+>;
+
+/// What a host chooses when it starts a session. Begin with `DREAMFRAME_SESSION_OPTIONS_INIT`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct dreamframe_session_options_t {
+    /// The size of this struct in bytes.
+    pub struct_size: usize,
+    /// Takes pictures as soon as they are ready; NULL for a host that polls.
+    pub on_picture: dreamframe_picture_callback_t,
+    /// Given back to `on_picture`.
+    pub user_data: *mut c_void,
+    /// A `dreamframe_failed_frame_t`; 0 to repeat.
+    pub failed_frame: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+// SAFETY: `repr(C)`, begins with its size, and zeros are a value of each field: no function, NULL, numbers.
+unsafe impl Versioned for dreamframe_session_options_t {
+    const NAME: &'static str = "session_options";
+    const LEAST: usize = offset_of!(Self, reserved) + size_of::<u32>();
+}
+
+/// What stands behind a session's handle.
+pub(crate) struct SessionCell {
+    engine: Arc<EngineCell>,
+    /// None once it was stopped.
+    session: Mutex<Option<Session>>,
+    pub(crate) handle: SessionHandle,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) copier: Mutex<FrameCopier>,
+}
+
+/// What the session's thread and the host's threads share.
+pub(crate) struct Shared {
+    /// A picture that was seen, and that nobody has taken.
+    kept: Mutex<Option<Picture>>,
+    /// The size of the last picture that was seen: `width << 32 | height`.
+    size: AtomicU64,
+    pub(crate) on_picture: Option<Arc<Gate>>,
+}
+
+impl Shared {
+    fn kept(&self) -> MutexGuard<'_, Option<Picture>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the newest picture that nobody has taken.
+    pub(crate) fn take(&self, handle: &SessionHandle) -> Option<Picture> {
+        let mut kept = self.kept();
+        let picture = handle.poll().or_else(|| kept.take())?;
+        // One that is older than it will not be shown any more.
+        *kept = None;
+        drop(kept);
+        self.note_size(&picture);
+        Some(picture)
+    }
+
+    /// Notes the size of a picture that was seen.
+    pub(crate) fn note_size(&self, picture: &Picture) {
+        let (width, height) = (picture.frame.width(), picture.frame.height());
+        self.size.store(u64::from(width) << 32 | u64::from(height), Ordering::Release);
+    }
+
+    /// Puts back a picture that could not be given, unless a newer one is there.
+    pub(crate) fn put_back(&self, picture: Picture) {
+        self.kept().get_or_insert(picture);
+    }
+
+    /// The size of the picture that comes next, as far as that is known.
+    pub(crate) fn size(&self, handle: &SessionHandle) -> (u32, u32) {
+        if let Some(picture) = self.take(handle) {
+            self.put_back(picture);
+        }
+        let size = self.size.load(Ordering::Acquire);
+        ((size >> 32) as u32, size as u32)
+    }
+}
+
+impl SessionCell {
+    /// Runs `body` with the host's log.
+    pub(crate) fn within<R>(&self, body: impl FnOnce(&SessionHandle) -> R) -> R {
+        self.engine.hooks.within(|| body(&self.handle))
+    }
+
+    fn session(&self) -> Option<Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn stop(&self, timeout: Duration) -> Result<()> {
+        if self.shared.on_picture.as_ref().is_some_and(|gate| gate.is_inside()) {
+            let text = "a session cannot be stopped from its own callback";
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        }
+        let stopped = || Error::new(ErrorKind::Closed, "the session was stopped before");
+        let session = self.session().ok_or_else(stopped)?;
+        let ended = self.engine.hooks.within(|| session.stop(timeout));
+        self.end(ended)
+    }
+
+    fn end(&self, ended: Result<Engine>) -> Result<()> {
+        self.close();
+        let (engine, result) = match ended {
+            Ok(engine) => (Some(engine), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        self.engine.end_session(engine);
+        result
+    }
+
+    fn close(&self) {
+        if let Some(gate) = &self.shared.on_picture {
+            gate.close();
+        }
+    }
+
+    fn free(&self) {
+        match self.session() {
+            Some(session) => {
+                self.engine.hooks.within(|| drop(session));
+                // What came of it, the host did not want to know.
+                let _ = self.end(Err(Error::new(ErrorKind::Closed, "the session was freed")));
+            }
+            None => self.close(),
+        }
+    }
+}
+
+impl dreamframe_session_options_t {
+    fn options(&self, on_picture: Option<OnPicture>) -> Result<SessionOptions> {
+        let mut options = SessionOptions::default();
+        options.failed_frame = match self.failed_frame {
+            0 | 1 => FailedFrame::Repeat,
+            2 => FailedFrame::Skip,
+            other => {
+                let text = format!("failed_frame is {other}, but must be 0 to 2");
+                return Err(Error::new(ErrorKind::InvalidArgument, text));
+            }
+        };
+        if let Some(on_picture) = on_picture {
+            options.on_picture = Some(Box::new(move |handle, info| on_picture.call(handle, info)));
+        }
+        Ok(options)
+    }
+}
+
+/// The host's function for pictures.
+struct OnPicture {
+    callback: unsafe extern "C" fn(*mut c_void, *const dreamframe_frame_t, *const dreamframe_picture_info_t),
+    user_data: UserData,
+    gate: Arc<Gate>,
+    shared: Arc<Shared>,
+}
+
+impl OnPicture {
+    fn call(&self, handle: &SessionHandle, info: &PictureInfo) {
+        let picture = self.shared.take(handle);
+        let frame = picture.as_ref().map(|picture| dreamframe_frame_t::describe(&picture.frame.view()));
+        let info = picture.as_ref().map_or(*info, Picture::info);
+        let size = frame.map_or((0, 0), |frame| (frame.width, frame.height));
+        let info = dreamframe_picture_info_t::new(&info, size);
+        let frame = frame.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the host's function, with structs that outlive the call.
+        self.gate.call(|| unsafe { (self.callback)(self.user_data.0, frame, &raw const info) });
+        if let Some(picture) = picture {
+            self.shared.put_back(picture);
+        }
+    }
+}
+
+/// Starts a session: the engine goes on on a thread of its own, until `dreamframe_session_stop()` gives it back.
+///
+/// - Threads: one call at a time per object.
+/// - Ownership: the engine stays the host's, to be freed by it, but is in the session until that is stopped. The session is
+///   the host's, who frees it with `dreamframe_session_free()`.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
+///   `DREAMFRAME_ERROR_DEVICE` where the system gives no more threads: the engine is then gone.
+///
+/// @param[in]  engine       from `dreamframe_engine_create()`
+/// @param[in]  options      begun with `DREAMFRAME_SESSION_OPTIONS_INIT`; NULL for the defaults
+/// @param[out] out_session  the new session
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_session_start(
+    engine: *mut dreamframe_engine_t,
+    options: *const dreamframe_session_options_t,
+    out_session: *mut *mut dreamframe_session_t,
+) -> dreamframe_status_t {
+    guard(|| {
+        // SAFETY: the host's promise, as the header says.
+        let out = unsafe { Out::required(out_session, "out_session") }?;
+        let options = if options.is_null() {
+            let (user_data, on_picture) = (std::ptr::null_mut(), None);
+            dreamframe_session_options_t { struct_size: 0, on_picture, user_data, failed_frame: 0, reserved: 0 }
+        } else {
+            // SAFETY: likewise.
+            unsafe { pointer::read(options) }?
+        };
+        let cell = handle::get(engine.cast_const())?;
+        let size = cell.with(|engine| Ok(engine.size()))?;
+        let shared = Arc::new(Shared {
+            kept: Mutex::new(None),
+            size: AtomicU64::new(u64::from(size.0) << 32 | u64::from(size.1)),
+            on_picture: options.on_picture.map(|_| Arc::default()),
+        });
+        let on_picture = options.on_picture.zip(shared.on_picture.clone()).map(|(callback, gate)| {
+            let (user_data, shared) = (UserData(options.user_data), shared.clone());
+            OnPicture { callback, user_data, gate, shared }
+        });
+        let core_options = options.options(on_picture)?;
+        let session = cell.lend(|engine| engine.start(core_options))?;
+        let (handle, copier) = (session.handle(), Mutex::default());
+        out.set(handle::insert(
+            SessionCell { engine: cell, session: Mutex::new(Some(session)), handle, shared, copier }.into(),
+        ));
+        Ok(())
+    })
+}
+
+/// Stops a session and gives the engine back. The frame that waits is still worked on, and updates that are ready are
+/// applied. When the call returns, `on_picture` runs no more; pictures that nobody took can still be polled.
+///
+/// - Threads: any thread but the session's own: never from `on_picture`.
+/// - Ownership: the session is still to be freed. The engine can be used again.
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and from `on_picture`; `DREAMFRAME_ERROR_CLOSED` for a session that
+///   was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames take longer: the session then ends by itself, with its engine;
+///   `DREAMFRAME_ERROR_INTERNAL` where the engine panicked.
+///
+/// @param[in]  session     from `dreamframe_session_start()`
+/// @param[in]  timeout_ms  how long to wait at most, in milliseconds
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_session_stop(
+    session: *mut dreamframe_session_t,
+    timeout_ms: u64,
+) -> dreamframe_status_t {
+    guard(|| handle::get(session.cast_const())?.stop(Duration::from_millis(timeout_ms)))
+}
+
+/// Frees a session. NULL is fine; one that was freed is left alone. One that runs ends with the frame that it works on, and
+/// its engine goes with it; a model that is being loaded is not waited for.
+///
+/// - Threads: any thread, but not while another call uses the session: that call then ends by itself.
+/// - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dreamframe_session_free(session: *mut dreamframe_session_t) {
+    guard(|| {
+        if let Some(cell) = handle::remove(session)? {
+            cell.free();
+        }
+        Ok(())
+    });
+}

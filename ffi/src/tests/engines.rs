@@ -1,0 +1,160 @@
+//! Engines, as a host uses them.
+
+use std::ffi::CString;
+use std::ptr::{null, null_mut};
+
+use dreamframe::{EngineOptions, FrameView, PixelFormat, StreamDiffusionParams};
+
+use super::kit::{Engine, PARAMS, Pixels, SIDE, c, empty_info, json, last_error, last_error_json, options};
+use crate::engine::*;
+use crate::options::dreamframe_options_t;
+use crate::status::*;
+
+fn library_engine() -> dreamframe::Engine {
+    let mut options = EngineOptions::default();
+    (options.allow_any_size, options.threads) = (true, Some(1));
+    let (params, _) = StreamDiffusionParams::from_json(PARAMS.to_str().unwrap()).unwrap();
+    dreamframe::Engine::builder().options(options).params(params).build().unwrap()
+}
+
+#[test]
+fn pictures_are_the_librarys_to_the_byte() {
+    let (engine, mut library) = (Engine::new(), library_engine());
+    for (index, shade) in [10, 90, 200, 30, 140].into_iter().enumerate() {
+        let mut frame = Pixels::grey(shade);
+        (frame.frame.timestamp_ns, frame.frame.user_tag) = (index as u64 * 10, index as u64 + 1);
+        let (room, mut info) = (Pixels::grey(0), empty_info());
+        // SAFETY: all live through the call.
+        let status = unsafe {
+            dreamframe_engine_process(engine.0, &raw const frame.frame, &raw const room.frame, &raw mut info)
+        };
+        assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
+        let view = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &frame.bytes).unwrap();
+        let picture = library.process(&view).unwrap();
+        assert_eq!(room.bytes, picture.frame.pixels());
+        assert_eq!((info.id, info.source_id, info.kind), (picture.id.0, picture.source_id.0, 1));
+        assert_eq!((info.timestamp_ns, info.user_tag), (info.source_id * 10, info.source_id + 1));
+        assert_eq!((info.width, info.height, info.version), (SIDE, SIDE, 0));
+        assert!(info.total_us >= info.unet_us);
+    }
+}
+
+#[test]
+fn no_options_are_the_demo_model_as_it_is() {
+    let mut engine = null_mut();
+    // SAFETY: all live through the calls.
+    unsafe {
+        assert_eq!(dreamframe_engine_create(null(), &raw mut engine), DREAMFRAME_OK, "{}", last_error());
+        let engine = Engine(engine);
+        let params = json(|out| dreamframe_engine_params(engine.0, out));
+        assert_eq!(params, StreamDiffusionParams::demo().to_value());
+        let (mut width, mut height, mut delay) = (0, 0, 99);
+        assert_eq!(dreamframe_engine_size(engine.0, &raw mut width, &raw mut height), DREAMFRAME_OK);
+        assert_eq!((u64::from(width), u64::from(height)), (512, 512));
+        assert_eq!(dreamframe_engine_delay(engine.0, &raw mut delay), DREAMFRAME_OK);
+        assert_eq!(delay as usize + 1, params["t_index_list"].as_array().unwrap().len());
+        let info = json(|out| dreamframe_engine_info(engine.0, out));
+        assert_eq!((&info["executor"], &info["dtype"]), (&"cpu".into(), &"f32".into()));
+        assert!(info["model"].as_str().unwrap().contains("demo"), "{info}");
+        assert!(info["notices"].is_array());
+    }
+}
+
+#[test]
+fn an_update_says_what_it_cost_and_a_plan_changes_nothing() {
+    let engine = Engine::new();
+    let mut cost = 99;
+    let patch = c(r#"{"guidance_scale": 0.5, "seed": 5}"#);
+    // SAFETY: all live through the calls.
+    unsafe {
+        let plan = json(|out| dreamframe_engine_plan(engine.0, patch.as_ptr(), &raw mut cost, out));
+        assert_eq!((cost, &plan["cost"]), (2, &"recompute".into()));
+        assert_eq!(json(|out| dreamframe_engine_params(engine.0, out))["seed"], 789);
+        let update = json(|out| dreamframe_engine_update(engine.0, patch.as_ptr(), &raw mut cost, out));
+        assert_eq!((cost, update["changes"].as_array().unwrap().len()), (2, 2));
+        assert_eq!(json(|out| dreamframe_engine_params(engine.0, out))["seed"], 5);
+        assert_eq!(dreamframe_engine_update(engine.0, patch.as_ptr(), &raw mut cost, null_mut()), DREAMFRAME_OK);
+        assert_eq!(cost, 0);
+    }
+}
+
+#[test]
+fn a_refused_update_lists_its_violations_and_changes_nothing() {
+    let engine = Engine::new();
+    // SAFETY: all live through the calls.
+    unsafe {
+        let before = json(|out| dreamframe_engine_params(engine.0, out));
+        let patch = c(r#"{"delta": 99, "seed": 5, "guidance": 1}"#);
+        let status = dreamframe_engine_update(engine.0, patch.as_ptr(), null_mut(), null_mut());
+        assert_eq!(status, DREAMFRAME_ERROR_INVALID_PARAMS);
+        assert_eq!(last_error_json()["violations"].as_array().unwrap().len(), 2);
+        assert_eq!(json(|out| dreamframe_engine_params(engine.0, out)), before);
+    }
+}
+
+#[test]
+fn a_transition_leads_to_the_prompt() {
+    let engine = Engine::new();
+    // SAFETY: all live through the calls.
+    unsafe {
+        let text = c(r#"{"target_prompts": "snow", "num_steps": 2}"#);
+        let update = json(|out| dreamframe_engine_transition(engine.0, text.as_ptr(), out));
+        assert_eq!(update["changes"][0]["path"], "prompt");
+        assert_eq!(json(|out| dreamframe_engine_params(engine.0, out))["prompt"], "snow");
+        let wrong = c(r#"{"target": "snow"}"#);
+        let status = dreamframe_engine_transition(engine.0, wrong.as_ptr(), null_mut());
+        assert_eq!(status, DREAMFRAME_ERROR_INVALID_ARGUMENT);
+        assert!(last_error().contains("target"), "{}", last_error());
+    }
+}
+
+/// What `change` makes of good options: the status, and the message.
+fn refused(change: impl FnOnce(&mut dreamframe_options_t)) -> (i32, String) {
+    let mut options = options();
+    change(&mut options);
+    let mut engine = null_mut();
+    // SAFETY: all live through the call.
+    let status = unsafe { dreamframe_engine_create(&raw const options, &raw mut engine) };
+    assert!(engine.is_null(), "it was built");
+    (status, last_error())
+}
+
+#[test]
+fn options_that_cannot_be_are_refused_with_their_name() {
+    type Change = fn(&mut dreamframe_options_t);
+    let cases: [(&str, Change); 9] = [
+        ("executor is 3, but must be 0 to 2", |options| options.executor = 3),
+        ("dtype is 4, but must be 0 to 3", |options| options.dtype = 4),
+        ("cfg_type is 5, but must be 0 to 4", |options| options.cfg_type = 5),
+        ("noise is 3, but must be 0 to 2", |options| options.noise = 3),
+        ("fit is 4, but must be 0 to 3", |options| options.fit = 4),
+        ("flagged is 3, but must be 0 to 2", |options| options.flagged = 3),
+        ("control_images is 3, but must be 0 to 2", |options| options.control_images = 3),
+        ("log_level is 6, but must be 0 to 5", |options| options.log_level = 6),
+        ("models is not UTF-8", |options| options.models = c"\xff".as_ptr()),
+    ];
+    for (message, change) in cases {
+        let (status, text) = refused(change);
+        assert_eq!(status, DREAMFRAME_ERROR_INVALID_ARGUMENT, "{text}");
+        assert!(text.starts_with(message), "{text}");
+    }
+    let (status, message) = refused(|options| options.output = 7);
+    assert_eq!(status, DREAMFRAME_ERROR_INVALID_FRAME, "{message}");
+}
+
+#[test]
+fn what_an_engine_cannot_be_built_from_has_its_own_status() {
+    let folder = CString::new(concat!(env!("CARGO_MANIFEST_DIR"), "/no-such-folder")).unwrap();
+    let (status, message) = refused(|options| {
+        options.models = folder.as_ptr();
+        options.params_json = c"{\"model_id\": \"somebody/something\"}".as_ptr();
+    });
+    assert_eq!(status, DREAMFRAME_ERROR_NOT_FOUND, "{message}");
+    assert!(message.contains("somebody/something"), "{message}");
+    let (status, message) = refused(|options| options.params_json = c"{\"width\": 63}".as_ptr());
+    assert_eq!(status, DREAMFRAME_ERROR_INVALID_PARAMS, "{message}");
+    let (status, message) = refused(|options| (options.executor, options.dtype) = (2, 2));
+    assert_eq!(status, DREAMFRAME_ERROR_UNSUPPORTED, "{message}");
+    let (status, message) = refused(|options| options.calibration = folder.as_ptr());
+    assert_eq!(status, DREAMFRAME_ERROR_NOT_FOUND, "{message}");
+}

@@ -1,0 +1,167 @@
+//! What the tests share: small engines of the demo model, frames, and texts of the library.
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::{null, null_mut};
+
+use serde_json::Value;
+
+use crate::engine::{dreamframe_engine_create, dreamframe_engine_free, dreamframe_engine_t};
+use crate::frame::{dreamframe_frame_packed, dreamframe_frame_t};
+use crate::guard::{dreamframe_last_error, dreamframe_last_error_json};
+use crate::options::dreamframe_options_t;
+use crate::picture::dreamframe_picture_info_t;
+use crate::session::{
+    dreamframe_session_free, dreamframe_session_options_t, dreamframe_session_start, dreamframe_session_t,
+};
+use crate::status::DREAMFRAME_OK;
+use crate::text::dreamframe_string_free;
+
+/// Pixels on a side.
+pub(super) const SIDE: u32 = 64;
+/// RGBA8.
+pub(super) const RGBA8: u32 = 1;
+/// Longer than anything here takes, in milliseconds.
+pub(super) const LIMIT_MS: u64 = 60_000;
+/// Parameters of small pictures.
+pub(super) const PARAMS: &CStr = c"{\"width\": 64, \"height\": 64, \"model_id\": \"demo\", \"use_lcm_lora\": false}";
+
+/// Options of a small engine.
+pub(super) fn options() -> dreamframe_options_t {
+    dreamframe_options_t { params_json: PARAMS.as_ptr(), allow_any_size: 1, threads: 1, ..dreamframe_options_t::none() }
+}
+
+/// An engine, freed in the end.
+pub(super) struct Engine(pub(super) *mut dreamframe_engine_t);
+
+impl Engine {
+    pub(super) fn new() -> Self {
+        Self::with(&options())
+    }
+
+    pub(super) fn with(options: &dreamframe_options_t) -> Self {
+        let mut engine = null_mut();
+        // SAFETY: both live through the call.
+        let status = unsafe { dreamframe_engine_create(options, &raw mut engine) };
+        assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
+        assert!(!engine.is_null());
+        Self(engine)
+    }
+
+    /// Frees it now, and gives the handle that is none any more.
+    pub(super) fn freed(self) -> *mut dreamframe_engine_t {
+        let handle = self.0;
+        drop(self);
+        handle
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // SAFETY: handles are checked.
+        unsafe { dreamframe_engine_free(self.0) };
+    }
+}
+
+/// A session, freed in the end.
+pub(super) struct Session(pub(super) *mut dreamframe_session_t);
+
+impl Session {
+    pub(super) fn new(engine: &Engine) -> Self {
+        Self::start(engine, null())
+    }
+
+    pub(super) fn start(engine: &Engine, options: *const dreamframe_session_options_t) -> Self {
+        let mut session = null_mut();
+        // SAFETY: all live through the call.
+        let status = unsafe { dreamframe_session_start(engine.0, options, &raw mut session) };
+        assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
+        Self(session)
+    }
+
+    /// Frees it now, and gives the handle that is none any more.
+    pub(super) fn freed(self) -> *mut dreamframe_session_t {
+        let handle = self.0;
+        drop(self);
+        handle
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: handles are checked.
+        unsafe { dreamframe_session_free(self.0) };
+    }
+}
+
+/// Pixels, and the frame that points to them.
+pub(super) struct Pixels {
+    pub(super) bytes: Vec<u8>,
+    pub(super) frame: dreamframe_frame_t,
+}
+
+impl Pixels {
+    /// A frame of the stream's size, of one shade.
+    pub(super) fn grey(shade: u8) -> Self {
+        Self::of(RGBA8, SIDE, SIDE, shade)
+    }
+
+    pub(super) fn of(format: u32, width: u32, height: u32, shade: u8) -> Self {
+        let len = crate::frame::format_of(format).unwrap().packed_len(width, height);
+        let mut bytes = vec![shade; len];
+        let mut frame = empty_frame();
+        // SAFETY: the bytes live as long as the frame that points to them.
+        let status = unsafe { dreamframe_frame_packed(format, width, height, bytes.as_mut_ptr(), len, &raw mut frame) };
+        assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
+        Self { bytes, frame }
+    }
+}
+
+/// As `DREAMFRAME_FRAME_INIT`.
+pub(super) fn empty_frame() -> dreamframe_frame_t {
+    dreamframe_frame_t {
+        struct_size: size_of::<dreamframe_frame_t>(),
+        width: 0,
+        height: 0,
+        format: 0,
+        origin: 0,
+        matrix: 0,
+        range: 0,
+        planes: [null_mut(); 4],
+        strides: [0; 4],
+        timestamp_ns: 0,
+        user_tag: 0,
+    }
+}
+
+/// As `DREAMFRAME_PICTURE_INFO_INIT`.
+pub(super) fn empty_info() -> dreamframe_picture_info_t {
+    // SAFETY: zeros are a value of each field.
+    let info: dreamframe_picture_info_t = unsafe { std::mem::zeroed() };
+    dreamframe_picture_info_t { struct_size: size_of::<dreamframe_picture_info_t>(), ..info }
+}
+
+pub(super) fn last_error() -> String {
+    // SAFETY: valid until the next call that fails.
+    unsafe { CStr::from_ptr(dreamframe_last_error()) }.to_str().unwrap().to_owned()
+}
+
+pub(super) fn last_error_json() -> Value {
+    // SAFETY: valid until the next call that fails.
+    serde_json::from_str(unsafe { CStr::from_ptr(dreamframe_last_error_json()) }.to_str().unwrap()).unwrap()
+}
+
+/// What `call` writes to its `char **`.
+pub(super) fn json(call: impl FnOnce(*mut *mut c_char) -> i32) -> Value {
+    let mut text = null_mut();
+    let status = call(&raw mut text);
+    assert_eq!(status, DREAMFRAME_OK, "{}", last_error());
+    // SAFETY: the library gave it.
+    let value = serde_json::from_str(unsafe { CStr::from_ptr(text) }.to_str().unwrap()).unwrap();
+    // SAFETY: as above.
+    unsafe { dreamframe_string_free(text) };
+    value
+}
+
+pub(super) fn c(text: &str) -> CString {
+    CString::new(text).unwrap()
+}

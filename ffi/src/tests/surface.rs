@@ -1,0 +1,98 @@
+//! The header, the functions and the tables of these tests name the same.
+
+use std::collections::BTreeSet;
+
+use super::calls::{ENGINE, NULLS, REPLY, SESSION};
+
+const HEADER: &str = include_str!("../../../include/dreamframe.h");
+
+/// Functions that give no status, with the test that is theirs.
+const WITHOUT_STATUS: &[&str] = &[
+    "dreamframe_abi_version",
+    "dreamframe_build_info",
+    "dreamframe_engine_free",
+    "dreamframe_last_error",
+    "dreamframe_last_error_json",
+    "dreamframe_session_free",
+    "dreamframe_status_name",
+    "dreamframe_string_free",
+    "dreamframe_version",
+];
+
+/// The declarations of the header, without comments.
+fn declarations() -> Vec<String> {
+    let mut code = String::new();
+    let mut rest = HEADER;
+    while let Some((before, after)) = rest.split_once("/*") {
+        code.push_str(before);
+        rest = after.split_once("*/").map_or("", |(_, after)| after);
+    }
+    code.push_str(rest);
+    let code: Vec<&str> = code.lines().filter(|line| !line.starts_with('#')).collect();
+    code.join("\n").split(';').map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// The functions that the header declares, with what they take.
+fn functions() -> Vec<(String, String)> {
+    let function = |declaration: String| {
+        if declaration.contains("(*") {
+            return None;
+        }
+        let (head, arguments) = declaration.split_once('(')?;
+        let name = head.rsplit([' ', '*']).next()?;
+        name.starts_with("dreamframe_").then(|| (name.to_owned(), arguments.to_owned()))
+    };
+    declarations().into_iter().filter_map(function).collect()
+}
+
+fn names<T>(table: &[(&'static str, T)]) -> BTreeSet<String> {
+    table.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
+#[test]
+fn every_function_of_the_header_is_in_the_tables() {
+    let declared: BTreeSet<String> = functions().into_iter().map(|(name, _)| name).collect();
+    let mut tested = names(NULLS);
+    tested.extend(WITHOUT_STATUS.iter().map(|name| (*name).to_owned()));
+    assert_eq!(declared, tested);
+}
+
+#[test]
+fn every_function_of_an_object_is_tried_with_one_that_was_freed() {
+    for (object, table) in [
+        ("dreamframe_engine_t *engine", names(ENGINE)),
+        ("dreamframe_session_t *session", names(SESSION)),
+        ("dreamframe_reply_t *reply", names(REPLY)),
+    ] {
+        let takes = |arguments: &str| arguments.starts_with(object);
+        let declared = functions().into_iter().filter(|(_, arguments)| takes(arguments)).map(|(name, _)| name);
+        let declared: BTreeSet<String> = declared.filter(|name| !WITHOUT_STATUS.contains(&name.as_str())).collect();
+        assert_eq!(declared, table, "{object}");
+    }
+}
+
+#[test]
+fn every_function_says_on_which_threads_it_may_be_called() {
+    for (name, _) in functions() {
+        let at = HEADER.match_indices(&format!("{name}(")).find(|(at, _)| {
+            let line = HEADER[..*at].rsplit('\n').next().unwrap_or_default();
+            !line.trim_start().starts_with('*') && !line.trim_start().starts_with("/*")
+        });
+        let (at, _) = at.unwrap_or_else(|| panic!("{name} is not declared"));
+        let comment = HEADER[..at].rsplit("/**").next().unwrap_or_default();
+        let lines = [
+            "- Threads: any thread",
+            "- Threads: one call at a time per object",
+            "- Threads: only inside the callback",
+        ];
+        assert!(lines.iter().any(|line| comment.contains(line)), "{name}: {comment}");
+    }
+}
+
+#[test]
+fn every_struct_of_a_host_has_a_macro_to_begin_with() {
+    let structs: Vec<String> =
+        declarations().into_iter().filter(|declaration| declaration.contains("{ size_t struct_size")).collect();
+    assert_eq!(structs.len(), 5);
+    assert_eq!(HEADER.matches("_INIT {sizeof(").count(), structs.len());
+}

@@ -1,0 +1,54 @@
+//! Which library this is.
+
+use std::ffi::{CStr, c_char};
+use std::sync::OnceLock;
+
+use dreamframe::FEATURES;
+use serde_json::json;
+
+use crate::text;
+
+/// The version of the binary interface: it grows with each addition, and a host needs at least that of its header.
+pub const DREAMFRAME_ABI_VERSION: u32 = 1;
+
+/// Gives the version of the library, such as `"1.2.3"`; compare with `DREAMFRAME_VERSION`.
+///
+/// - Threads: any thread.
+/// - Ownership: the text is static; never free it.
+#[unsafe(no_mangle)]
+pub extern "C" fn dreamframe_version() -> *const c_char {
+    const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => c"",
+    };
+    VERSION.as_ptr()
+}
+
+/// Gives the version of the library's binary interface; a host that finds less than `DREAMFRAME_ABI_VERSION` must not go on.
+///
+/// - Threads: any thread.
+#[unsafe(no_mangle)]
+pub extern "C" fn dreamframe_abi_version() -> u32 {
+    DREAMFRAME_ABI_VERSION
+}
+
+/// Tells how the library was built, as JSON: `version`, `abi_version`, `features`, `debug`, `architecture`, `system`.
+///
+/// - Threads: any thread.
+/// - Ownership: the text is static; never free it.
+#[unsafe(no_mangle)]
+pub extern "C" fn dreamframe_build_info() -> *const c_char {
+    static INFO: OnceLock<std::ffi::CString> = OnceLock::new();
+    let info = INFO.get_or_init(|| {
+        let info = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "abi_version": DREAMFRAME_ABI_VERSION,
+            "features": FEATURES,
+            "debug": cfg!(debug_assertions),
+            "architecture": std::env::consts::ARCH,
+            "system": std::env::consts::OS,
+        });
+        text::c_string(info.to_string())
+    });
+    info.as_ptr()
+}

@@ -1,0 +1,343 @@
+"""The base of parameters: classes with the habits of pydantic's models, whose rules are the library's own.
+
+Nothing here knows a parameter: names and types are those of the classes in `params.py`, and all checks, bounds, defaults
+and descriptions come from the native module.
+"""
+
+import copy
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, dataclass_transform
+
+from . import _dreamframe
+
+Selection: TypeAlias = AbstractSet[str] | AbstractSet[int] | Mapping[str, Any] | Mapping[int, Any] | None
+"""Names to take or to leave out; a mapping goes on into what a name holds, `__all__` stands for each item of a list."""
+
+_Self = TypeVar("_Self", bound="Model")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldInfo:
+    """What is known of a field."""
+
+    annotation: Any
+    """Its type."""
+    default: Any
+    """What it is when it is not given; None for one that has to be given."""
+    description: str
+    """What it does."""
+    required: bool
+    """Whether it has to be given."""
+    allowed: str
+    """What it may be, in words that read after "must be"; empty for what has fields of its own."""
+    cost: str | None
+    """What changing it costs as a rule, by the name of a `Cost`; None for what has fields of its own."""
+
+    def is_required(self) -> bool:
+        """Tells whether the field has to be given."""
+        return self.required
+
+
+@dataclass_transform(kw_only_default=True, eq_default=True)
+class Model:
+    """Holds checked values in named fields, and does as models of pydantic do.
+
+    Where it differs from them:
+
+    - Checks are strict: a tuple counts as a list, an integer as a number and numpy's numbers as Python's, but no text
+      counts as a number and no flag as an integer.
+    - Setting an attribute checks its name, type and range, and leaves all as it was where they are wrong. Rules between
+      fields count when all are given together and when they are used, so that fields can be set one after the other.
+    - `model_copy` checks what it updates.
+    - `repr` shows only what differs from the defaults.
+    """
+
+    _part: ClassVar[str]
+    """Where the class stands among the parameters: a path in the table of fields."""
+    model_fields: ClassVar[dict[str, FieldInfo]]
+    """What is known of each field, in order."""
+
+    if not typing.TYPE_CHECKING:
+
+        def __init__(self, /, **values: Any) -> None:
+            self._fill(_dreamframe._check(self._part, values), values)
+
+    def __init_subclass__(cls) -> None:
+        if "_part" not in cls.__dict__:
+            return
+        annotations = {
+            name: annotation
+            for name, annotation in inspect.get_annotations(cls).items()
+            if typing.get_origin(annotation) is not ClassVar
+        }
+        known = _dreamframe._fields(cls._part)
+        if list(annotations) != list(known):
+            raise TypeError(f"{cls.__name__} has other fields than the library: run `cargo xtask stubs`")
+        cls._revivers = {name: _reviver(annotation) for name, annotation in annotations.items()}
+        cls.model_fields = {
+            name: FieldInfo(annotations[name], default=cls._revivers[name](facts.pop("default"), None), **facts)
+            for name, facts in known.items()
+        }
+        for name in annotations:
+            if name in cls.__dict__:
+                delattr(cls, name)
+        cls.__signature__ = inspect.Signature(
+            [
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=inspect.Parameter.empty if field.required else field.default,
+                    annotation=field.annotation,
+                )
+                for name, field in cls.model_fields.items()
+            ]
+        )
+
+    _revivers: ClassVar[dict[str, Callable[[Any, Any], Any]]]
+
+    def _fill(self, checked: dict[str, Any], given: Mapping[str, Any]) -> None:
+        revivers = self._revivers
+        values = {name: revivers[name](value, given.get(name)) for name, value in checked.items()}
+        object.__setattr__(self, "__dict__", values)
+        object.__setattr__(self, "_set", set(given))
+
+    __slots__ = ("__dict__", "__weakref__", "_set")
+    _set: set[str]
+
+    @classmethod
+    def _trusted(cls: type[_Self], values: dict[str, Any]) -> _Self:
+        """Makes one out of values that come from the library, which has checked them."""
+        model = object.__new__(cls)
+        model._fill(values, values)
+        return model
+
+    @property
+    def model_fields_set(self) -> set[str]:
+        """The names of the fields that were given or set, not left to their defaults."""
+        return self._set
+
+    @classmethod
+    def model_validate(cls: type[_Self], obj: Any) -> _Self:
+        """Makes one out of a mapping or another one, and checks every rule.
+
+        Raises:
+            InvalidParamsError: with every violation.
+        """
+        values = obj.__dict__ if isinstance(obj, Model) else obj
+        checked = _dreamframe._check(cls._part, values)
+        model = object.__new__(cls)
+        model._fill(checked, values if isinstance(values, Mapping) else checked)
+        if isinstance(obj, Model):
+            object.__setattr__(model, "_set", {*obj._set})
+        return model
+
+    @classmethod
+    def model_validate_json(cls: type[_Self], json_data: str | bytes | bytearray) -> _Self:
+        """Makes one out of JSON, and checks every rule.
+
+        Raises:
+            InvalidParamsError: with every violation, or with the place at which reading stopped.
+        """
+        checked, given = _dreamframe._check_json(cls._part, json_data)
+        model = object.__new__(cls)
+        model._fill(checked, given)
+        return model
+
+    @classmethod
+    def model_json_schema(cls) -> dict[str, Any]:
+        """Gives the JSON Schema (draft 2020-12), with bounds, defaults and descriptions."""
+        return _dreamframe._schema(cls._part)
+
+    def model_dump(
+        self,
+        *,
+        mode: Literal["python", "json"] = "python",
+        include: Selection = None,
+        exclude: Selection = None,
+        by_alias: bool = False,
+        exclude_unset: bool = False,
+        exclude_defaults: bool = False,
+        exclude_none: bool = False,
+    ) -> dict[str, Any]:
+        """Gives the values as a dict of plain data; with `mode="json"`, of what JSON has (lists in place of tuples).
+
+        `by_alias` changes nothing: no field has an alias.
+        """
+        del by_alias
+        without = _Without(mode == "json", exclude_unset, exclude_defaults, exclude_none)
+        return _dump(self, include, exclude, without)
+
+    def model_dump_json(
+        self,
+        *,
+        indent: int | None = None,
+        include: Selection = None,
+        exclude: Selection = None,
+        by_alias: bool = False,
+        exclude_unset: bool = False,
+        exclude_defaults: bool = False,
+        exclude_none: bool = False,
+    ) -> str:
+        """Gives the values as JSON, in one line or with `indent`."""
+        values = self.model_dump(
+            mode="json",
+            include=include,
+            exclude=exclude,
+            by_alias=by_alias,
+            exclude_unset=exclude_unset,
+            exclude_defaults=exclude_defaults,
+            exclude_none=exclude_none,
+        )
+        separators = (",", ":") if indent is None else None
+        return json.dumps(values, indent=indent, separators=separators, ensure_ascii=False)
+
+    def model_copy(self: _Self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> _Self:
+        """Gives a copy, changed as `StreamDiffusion.update` changes parameters, and checks every rule.
+
+        Raises:
+            InvalidParamsError: with every violation.
+        """
+        copied = copy.deepcopy(self) if deep else copy.copy(self)
+        if update is not None:
+            checked = _dreamframe._check(self._part, update, copied.__dict__)
+            touched = copied._set | set(update)
+            copied._fill(checked, {**copied.__dict__, **update})
+            object.__setattr__(copied, "_set", touched)
+        return copied
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        field = _dreamframe._check_field(self._part, name, value)
+        self.__dict__[name] = self._revivers[name](field, value)
+        self._set.add(name)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name} cannot be deleted: every {type(self).__name__} has it")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter(self.__dict__.items())
+
+    def __copy__(self: _Self) -> _Self:
+        other = object.__new__(type(self))
+        other.__setstate__(({**self.__dict__}, {*self._set}))
+        return other
+
+    def __getstate__(self) -> tuple[dict[str, Any], set[str]]:
+        return self.__dict__, self._set
+
+    def __setstate__(self, state: tuple[dict[str, Any], set[str]]) -> None:
+        values, touched = state
+        object.__setattr__(self, "__dict__", values)
+        object.__setattr__(self, "_set", touched)
+
+    def __repr__(self) -> str:
+        fields = self.model_fields
+        shown = (
+            f"{name}={value!r}" for name, value in self if fields[name].required or value != fields[name].default
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Without:
+    """What a dump leaves out, and how plain it is."""
+
+    json: bool
+    unset: bool
+    defaults: bool
+    none: bool
+
+
+def _dump(model: Model, include: Selection, exclude: Selection, without: _Without) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in model:
+        if (
+            _is_left_out(name, include, exclude)
+            or (without.unset and name not in model.model_fields_set)
+            or (without.none and value is None)
+            or (without.defaults and _is_default(model, name, value))
+        ):
+            continue
+        values[name] = _plain(value, _inside(include, name), _inside(exclude, name), without)
+    return values
+
+
+def _is_default(model: Model, name: str, value: Any) -> bool:
+    field = model.model_fields[name]
+    return not field.required and value == field.default
+
+
+def _plain(value: Any, include: Selection, exclude: Selection, without: _Without) -> Any:
+    if isinstance(value, Model):
+        return _dump(value, include, exclude, without)
+    if isinstance(value, dict):
+        return {key: _plain(item, None, None, without) for key, item in typing.cast("dict[str, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        items = [
+            _plain(item, _inside(include, place), _inside(exclude, place), without)
+            for place, item in enumerate(typing.cast("list[Any]", value))
+            if not _is_left_out(place, include, exclude)
+        ]
+        return tuple(items) if isinstance(value, tuple) and not without.json else items
+    return value
+
+
+def _entry(selection: Selection, key: str | int) -> Any:
+    """What a selection says of `key`: False for nothing, True for all of it, or a selection of what it holds."""
+    if selection is None:
+        return False
+    if isinstance(selection, Mapping):
+        entries = typing.cast("Mapping[Any, Any]", selection)
+        inside = entries.get(key, entries.get("__all__", False) if isinstance(key, int) else False)
+        return True if inside is ... else inside
+    return key in selection or (isinstance(key, int) and "__all__" in selection)
+
+
+def _is_left_out(key: str | int, include: Selection, exclude: Selection) -> bool:
+    return _entry(exclude, key) is True or (include is not None and _entry(include, key) is False)
+
+
+def _inside(selection: Selection, key: str | int) -> Selection:
+    entry = _entry(selection, key)
+    return None if isinstance(entry, bool) else entry
+
+
+def _reviver(annotation: Any) -> Callable[[Any, Any], Any]:
+    """What makes a field's value out of checked plain data and what was given for it."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return lambda value, given: _revived(annotation, value, given)
+    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    for option in options:
+        if typing.get_origin(option) is not list:
+            continue
+        (item,) = typing.get_args(option)
+        if isinstance(item, type) and issubclass(item, Model):
+            return lambda value, given: _revived_list(item, value, given)
+        if typing.get_origin(item) is tuple:
+            return lambda value, _: [tuple(pair) for pair in value] if isinstance(value, list) else value
+    return lambda value, _: value
+
+
+def _revived(kind: type[Model], value: Any, given: Any) -> Model:
+    if isinstance(given, kind):
+        return given
+    model = object.__new__(kind)
+    model._fill(value, given if isinstance(given, Mapping) else {})
+    return model
+
+
+def _revived_list(kind: type[Model], values: Any, given: Any) -> list[Model]:
+    items = given if isinstance(given, (list, tuple)) else [None] * len(values)
+    return [_revived(kind, value, item) for value, item in zip(values, items, strict=True)]

@@ -1,0 +1,118 @@
+"""Pictures: numpy arrays that know where they come from."""
+
+import struct
+import zlib
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ._types import Timings
+
+    _Base = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+else:
+    _Base = np.ndarray
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_RGB = 2
+
+
+class Picture(_Base):
+    """A picture that left the stream: a numpy array of uint8, height x width x 4 (or x 3), that owns its memory.
+
+    What is worked out from it is a plain array: `picture.mean()`, `picture / 255`.
+    """
+
+    id: int
+    """The number of the frame with which the picture came out."""
+    source_id: int
+    """The number of the frame that it was made from."""
+    kind: Literal["new", "repeated", "flagged", "passed"]
+    """How it came about: restyled, the last one again, another in the place of a flagged one, or the frame itself."""
+    version: int
+    """The version of the parameters that it was made with: the newest update applied, 0 before the first."""
+    timings: "Timings"
+    """Microseconds of each stage, in the order in which they ran; `frame` is all of it."""
+    order: Literal["rgba", "bgra", "rgb"]
+    """What the last axis holds."""
+
+    @property
+    def width(self) -> int:
+        """Pixels in a row."""
+        return self.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.shape[0]
+
+    def to_pil(self) -> "Image":
+        """Gives a copy as an image of PIL, in its mode RGB: no picture has holes.
+
+        Raises:
+            ImportError: Pillow is not installed.
+        """
+        from PIL import Image
+
+        return Image.fromarray(self._rgb())
+
+    def _rgb(self) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+        pixels = np.asarray(self)
+        channels = slice(2, None, -1) if self.order == "bgra" else slice(0, 3)
+        return np.ascontiguousarray(pixels[..., channels])
+
+    def _repr_png_(self) -> bytes | None:
+        """Shows the picture in a notebook; a part of one that is no picture itself is shown as numbers."""
+        if self.ndim != 3 or self.dtype != np.uint8 or self.shape[2] not in (3, 4) or self.size == 0:
+            return None
+        pixels = self._rgb()
+        height, width, _ = pixels.shape
+        # Each row is filtered by the one above, which photographs compress better with.
+        rows = np.empty((height, 1 + width * 3), np.uint8)
+        rows[:, 0] = 2
+        flat = pixels.reshape(height, width * 3)
+        rows[0, 1:] = flat[0]
+        rows[1:, 1:] = flat[1:] - flat[:-1]
+        header = struct.pack(">IIBBBBB", width, height, 8, _PNG_RGB, 0, 0, 0)
+        chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
+        return _PNG + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+
+    def _repr_html_(self) -> str | None:
+        """Shows the picture in a notebook, with what it was made from."""
+        png = self._repr_png_()
+        if png is None:
+            return None
+        micros = self.timings.get("frame", 0)
+        facts = f"{self.width}&times;{self.height}, {self.kind}, frame {self.source_id}, {micros / 1000:.1f} ms"
+        return f'<img src="data:image/png;base64,{b64encode(png).decode()}" alt="{facts}" title="{facts}">'
+
+    def __array_finalize__(self, source: Any, /) -> None:
+        if isinstance(source, Picture):
+            self.__dict__.update(source.__dict__)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False, /) -> Any:
+        plain = np.asarray(array)
+        return plain[()] if return_scalar or plain.ndim == 0 else plain
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (np.asarray(self), self.__dict__)
+
+    def __deepcopy__(self, memo: Any, /) -> "Picture":
+        return self.copy()
+
+
+def _empty(height: int, width: int, channels: int) -> Picture:
+    """Makes the room that a picture is written into."""
+    return np.ndarray.__new__(Picture, (height, width, channels), np.uint8)
+
+
+def _unpickled(pixels: "np.ndarray[Any, np.dtype[np.uint8]]", facts: dict[str, Any]) -> Picture:
+    picture = pixels.view(Picture)
+    picture.__dict__.update(facts)
+    return picture

@@ -1,0 +1,172 @@
+"""Plain data that calls take and give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
+
+from .errors import DreamframeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    from .params import Cost, StreamDiffusionParams
+
+
+class SupportsArrayInterface(Protocol):
+    """Pixels that numpy can look at: images of PIL among others."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+
+class SupportsDLPack(Protocol):
+    """Pixels in a tensor, such as torch's, in the memory of the CPU."""
+
+    def __dlpack__(self, *, stream: Any = None) -> Any: ...
+
+
+FrameLike: TypeAlias = "NDArray[np.uint8] | SupportsArrayInterface | SupportsDLPack | Buffer"
+"""Pixels of a frame: uint8, height x width x 3 (red, green, blue) or x 4 (and alpha, which is ignored)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Tells that a value was accepted, and what became of it."""
+
+    path: str
+    """Where: a path such as `controlnets[0].preprocessor`."""
+    message: str
+    """What became of the value; reads after the path."""
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One parameter that an update changes."""
+
+    path: str
+    """Where: a path such as `controlnets[1].conditioning_scale`."""
+    cost: "Cost"
+    """What this change costs."""
+    old: Any
+    """The value before; None for an item that comes in."""
+    new: Any
+    """The value after; None for an item that goes away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a change would come to."""
+
+    cost: "Cost | None"
+    """The dearest of the changes; None where nothing changes."""
+    changes: list[Change]
+    """What changes."""
+    notices: list[Notice]
+    """What is accepted and means something else here, or is changed along with it."""
+    params: "StreamDiffusionParams"
+    """The parameters after the change."""
+    frees_first: bool
+    """Whether there is too little memory for old and new side by side, so that the old goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """An update that a session has accepted."""
+
+    version: int
+    """Its number, from 1, by which events and pictures name it."""
+    cost: "Cost | None"
+    """The dearest of the changes; None where nothing changes."""
+    changes: list[Change]
+    """What changes."""
+    notices: list[Notice]
+    """What was accepted and means something else here, or was changed along with it."""
+    _accepted: Any = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a session."""
+
+    kind: Literal[
+        "update_applied",
+        "update_rejected",
+        "update_superseded",
+        "frame_failed",
+        "transition_failed",
+        "degraded",
+        "recovered",
+        "callback_failed",
+        "stopped",
+    ]
+    """What happened."""
+    version: int | None = None
+    """Of which update, for events of updates."""
+    id: int | None = None
+    """Which frame, for `frame_failed`."""
+    error: DreamframeError | None = None
+    """Why."""
+    notices: tuple[Notice, ...] = ()
+    """What turned out while an update was prepared."""
+
+
+class Rate(TypedDict):
+    """How often something has happened, and how often it happens now."""
+
+    total: int
+    per_second: float
+
+
+class Summary(TypedDict):
+    """What a number of measurements come to."""
+
+    median: float
+    p95: float
+    n: int
+
+
+class Stage(TypedDict):
+    """How long one stage of a frame takes, in microseconds."""
+
+    name: str
+    micros: Summary
+
+
+class Stats(TypedDict):
+    """What a session has done so far, and does now."""
+
+    submitted: Rate
+    dropped: Rate
+    computed: Rate
+    skipped: Rate
+    passed: Rate
+    repeated: Rate
+    failed: Rate
+    unseen: Rate
+    stages: list[Stage]
+    waiting_frames: int
+    waiting_updates: int
+    waiting_loads: int
+    transition: list[int] | None
+    desired_version: int
+    active_version: int
+    lost_events: int
+
+
+class Work(TypedDict):
+    """Counts what frames took, since the stream was made."""
+
+    unet_evaluations: int
+    unet_rows: int
+    control_images: int
+    control_evaluations: int
+    control_rows: int
+
+
+Timings: TypeAlias = Mapping[str, int]
+"""Microseconds of each stage of a frame, in the order in which they run; `frame` is all of it."""

@@ -1,0 +1,334 @@
+"""The verbs of the original StreamDiffusion wrapper: scripts that were written for it run with one changed import.
+
+>>> from dreamframe.compat import StreamDiffusionWrapper     # was: from utils.wrapper import StreamDiffusionWrapper
+>>> stream = StreamDiffusionWrapper("demo", t_index_list=[41, 46], cfg_type="none")
+>>> stream.prepare(prompt="van gogh painting")
+>>> picture = stream(image="in.png")
+
+What differs from the original:
+
+- Models are diffusers folders or single files below `models` or in the Hugging Face cache; nothing is downloaded.
+- `preprocess_image` gives a `uint8` array of height x width x 3, not a tensor. Arrays and tensors are taken wherever
+  the original takes tensors: `uint8`, or floats from 0 to 1, or from -1 to 1 where one is negative.
+- The first picture is whole: there is no need to call `batch_size` times before, and no harm in it.
+- `seed` counts; the original draws its noise from seed 2 once `prepare` is called. The noise is that of
+  `torch.manual_seed`, so a seed means the same picture.
+- An update is applied whole or not at all, and a value out of range raises `InvalidParamsError`; the original clips or
+  ignores some.
+- Text to image works on a grey frame, with the noise of another seed for each picture, and takes all steps in one call.
+  With `t_index_list=[0]` this is all noise; the original adds no frame at all.
+- One frame a call: in img2img mode `frame_buffer_size` must be 1. Latents are not given out.
+- `device="cuda"` asks for the fastest device that this build has, and a warning tells if that is the processor. Weights
+  are `f32` whatever float type is named, but for `bf16`.
+- What only concerns TensorRT or several GPUs (`warmup`, `engine_dir`, `device_ids` and the like) is taken and means
+  nothing here. The TensorRT engines' scheduler variants are not built: `scheduler` is "lcm", `sampler` "normal".
+
+For new programs, `dreamframe.StreamDiffusion` is the better door: updates with their costs, sessions, typed parameters.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._compat import OutputType, configurations, given_out, pixels_of
+from ._dreamframe import StreamDiffusion
+from .errors import InvalidArgumentError, InvalidFrameError, UnsupportedError
+
+__all__ = ["StreamDiffusionWrapper"]
+
+Prompt = str | Sequence[tuple[str, float]]
+Interpolation = Literal["linear", "slerp"]
+
+_log = logging.getLogger(__name__)
+
+# What speaks of TensorRT engines, several GPUs and warm-up runs only.
+_HINTS = frozenset(
+    {
+        "build_engines_if_missing",
+        "device_ids",
+        "engine_dir",
+        "max_batch_size",
+        "min_batch_size",
+        "use_controlnet",
+        "use_ipadapter",
+        "use_tiny_vae",
+        "vae_builder_opt_batch",
+        "warmup",
+    }
+)
+# Seeds end where JavaScript's whole numbers do.
+_SEEDS = 1 << 53
+_GREY = 128
+
+
+class StreamDiffusionWrapper:
+    """Makes pictures with the verbs of the original wrapper; the head of this module says what differs."""
+
+    def __init__(
+        self,
+        model_id_or_path: str,
+        t_index_list: Sequence[int],
+        *,
+        lora_dict: Mapping[str, float] | None = None,
+        mode: Literal["img2img", "txt2img"] = "img2img",
+        output_type: OutputType = "pil",
+        lcm_lora_id: str | None = None,
+        device: object = None,
+        dtype: object = None,
+        frame_buffer_size: int = 1,
+        width: int = 512,
+        height: int = 512,
+        acceleration: Literal["none", "xformers", "tensorrt"] = "tensorrt",
+        do_add_noise: bool = True,
+        use_lcm_lora: bool | None = None,
+        enable_similar_image_filter: bool = False,
+        similar_image_filter_threshold: float = 0.98,
+        similar_image_filter_max_skip_frame: int = 10,
+        use_denoising_batch: bool = True,
+        cfg_type: Literal["none", "full", "self", "initialize"] = "self",
+        seed: int = 2,
+        use_safety_checker: bool = False,
+        safety_checker_threshold: float = 0.5,
+        skip_diffusion: bool = False,
+        normalize_prompt_weights: bool = True,
+        normalize_seed_weights: bool = True,
+        scheduler: str = "lcm",
+        sampler: str = "normal",
+        controlnet_config: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        ipadapter_config: Mapping[str, Any] | None = None,
+        image_preprocessing_config: Sequence[Mapping[str, Any]] | None = None,
+        image_postprocessing_config: Sequence[Mapping[str, Any]] | None = None,
+        latent_preprocessing_config: Sequence[Mapping[str, Any]] | None = None,
+        latent_postprocessing_config: Sequence[Mapping[str, Any]] | None = None,
+        models: str | os.PathLike[str] = "models",
+        **hints: object,
+    ) -> None:
+        """Loads the model; until `prepare`, the prompt is empty.
+
+        `model_id_or_path` is a folder or file, "demo", or an id that is looked for below `models` and in the Hugging
+        Face cache. A negative `seed` is replaced by one drawn at random.
+        """
+        unknown = sorted(hints.keys() - _HINTS)
+        if unknown:
+            raise TypeError(f"StreamDiffusionWrapper() takes no argument {unknown[0]!r}")
+        for name, value in hints.items():
+            _log.info("%s=%r means nothing here", name, value)
+        _check_mode(mode, cfg_type, frame_buffer_size, scheduler, sampler)
+
+        self.mode = mode
+        self.output_type: OutputType = output_type
+        self.width = width
+        self.height = height
+        self.frame_buffer_size = frame_buffer_size
+        self.use_denoising_batch = use_denoising_batch
+        self.cfg_type = cfg_type
+        self.batch_size = len(t_index_list) * frame_buffer_size if use_denoising_batch else frame_buffer_size
+        self._seed: int | None = random.randrange(1_000_000) if seed < 0 else seed
+        self._drawn = 0
+        model, source = _locate(model_id_or_path, models)
+        changes: dict[str, Any] = {
+            "model_id": model,
+            "prompt": "",
+            "negative_prompt": "",
+            "guidance_scale": 1.0 if cfg_type == "none" else 1.1,
+            "delta": 1.0,
+            "t_index_list": list(t_index_list),
+            "width": width,
+            "height": height,
+            "lora_dict": dict(lora_dict) if lora_dict else None,
+            "use_lcm_lora": use_lcm_lora is None or use_lcm_lora,
+            "acceleration": acceleration,
+            "do_add_noise": do_add_noise,
+            # A text has no frames on the way: each picture takes all its steps in one call.
+            "use_denoising_batch": use_denoising_batch and mode == "img2img",
+            "enable_similar_image_filter": enable_similar_image_filter,
+            "similar_image_filter_threshold": similar_image_filter_threshold,
+            "similar_image_filter_max_skip_frame": similar_image_filter_max_skip_frame,
+            "seed": self._seed,
+            "use_safety_checker": use_safety_checker,
+            "safety_checker_threshold": safety_checker_threshold,
+            "skip_diffusion": skip_diffusion,
+            "normalize_prompt_weights": normalize_prompt_weights,
+            "normalize_seed_weights": normalize_seed_weights,
+        }
+        if lcm_lora_id is not None:
+            changes["lcm_lora_id"] = lcm_lora_id
+        changes |= configurations(
+            controlnet_config=controlnet_config,
+            ipadapter_config=ipadapter_config,
+            image_preprocessing_config=image_preprocessing_config,
+            image_postprocessing_config=image_postprocessing_config,
+            latent_preprocessing_config=latent_preprocessing_config,
+            latent_postprocessing_config=latent_postprocessing_config,
+        )
+        self._engine = StreamDiffusion(
+            changes,
+            models=source,
+            dtype="bf16" if "bf" in str(dtype) else "f32",
+            cfg_type=cfg_type,
+            noise="torch-cpu",
+            allow_any_size=True,
+            fit="stretch",
+            output="rgb",
+        )
+        if str(device).startswith("cuda") and "cuda" not in self._engine.device.lower():
+            _log.warning("device is %r, but this build runs on: %s", str(device), self._engine.device)
+
+    @property
+    def stream(self) -> StreamDiffusionWrapper:
+        """This object: `wrapper.stream.update_prompt(...)` is written in scripts too."""
+        return self
+
+    @property
+    def engine(self) -> StreamDiffusion:
+        """The stream that does the work, for all that the original has no verb for."""
+        return self._engine
+
+    def prepare(
+        self,
+        prompt: Prompt,
+        negative_prompt: str = "",
+        num_inference_steps: int = 50,
+        guidance_scale: float = 1.2,
+        delta: float = 1.0,
+        prompt_interpolation_method: Interpolation = "slerp",
+        seed_list: Sequence[tuple[int, float]] | None = None,
+        seed_interpolation_method: Interpolation = "linear",
+    ) -> None:
+        """Sets what pictures shall look like; `t_index_list` stays."""
+        self.update_stream_params(
+            num_inference_steps=num_inference_steps,
+            t_index_list=self._engine.params.t_index_list,
+            guidance_scale=guidance_scale,
+            delta=delta,
+            prompt_list=prompt,
+            negative_prompt=negative_prompt,
+            prompt_interpolation_method=prompt_interpolation_method,
+            seed_list=seed_list,
+            seed_interpolation_method=seed_interpolation_method,
+        )
+
+    def update_prompt(
+        self,
+        prompt: Prompt,
+        negative_prompt: str | None = None,
+        prompt_interpolation_method: Interpolation | None = None,
+        **hints: object,
+    ) -> None:
+        """Changes the prompt, or the list of prompts with weights, from the next picture on."""
+        unknown = sorted(hints.keys() - {"clear_blending", "warn_about_conflicts"})
+        if unknown:
+            raise TypeError(f"update_prompt() takes no argument {unknown[0]!r}")
+        self.update_stream_params(
+            prompt_list=prompt,
+            negative_prompt=negative_prompt,
+            prompt_interpolation_method=prompt_interpolation_method,
+        )
+
+    def update_stream_params(
+        self,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        delta: float | None = None,
+        t_index_list: Sequence[int] | None = None,
+        seed: int | None = None,
+        prompt_list: Prompt | None = None,
+        negative_prompt: str | None = None,
+        prompt_interpolation_method: Interpolation | None = None,
+        normalize_prompt_weights: bool | None = None,
+        seed_list: Sequence[tuple[int, float]] | None = None,
+        seed_interpolation_method: Interpolation | None = None,
+        normalize_seed_weights: bool | None = None,
+        use_safety_checker: bool | None = None,
+        safety_checker_threshold: float | None = None,
+        **forks: Any,
+    ) -> None:
+        """Changes what is not None, all of it before the next picture, or on an error nothing."""
+        if guidance_scale is not None and self.cfg_type == "none":
+            guidance_scale = 1.0
+        seeds = seed if seed_list is None else list(seed_list)
+        prompts = prompt_list if prompt_list is None or isinstance(prompt_list, str) else list(prompt_list)
+        values: dict[str, Any] = {
+            "num_inference_steps": num_inference_steps,
+            "t_index_list": None if t_index_list is None else list(t_index_list),
+            "guidance_scale": guidance_scale,
+            "delta": delta,
+            "seed": seeds,
+            "prompt": prompts,
+            "negative_prompt": negative_prompt,
+            "prompt_interpolation_method": prompt_interpolation_method,
+            "normalize_prompt_weights": normalize_prompt_weights,
+            "seed_interpolation_method": seed_interpolation_method,
+            "normalize_seed_weights": normalize_seed_weights,
+            "use_safety_checker": use_safety_checker,
+            "safety_checker_threshold": safety_checker_threshold,
+        }
+        changes = {name: value for name, value in values.items() if value is not None}
+        self._engine.update(changes | configurations(**forks))
+        if seeds is not None:
+            self._seed, self._drawn = (seed if seed_list is None else None), 0
+        if t_index_list is not None and self.use_denoising_batch:
+            self.batch_size = len(t_index_list) * self.frame_buffer_size
+
+    def __call__(self, image: object = None, prompt: Prompt | None = None) -> Any:
+        """Makes a picture, from `image` in the mode img2img, from noise in the mode txt2img."""
+        return self.txt2img(prompt) if self.mode == "txt2img" else self.img2img(image, prompt)
+
+    def img2img(self, image: object, prompt: Prompt | None = None) -> Any:
+        """Restyles `image`: a path, a PIL image, an array or a tensor."""
+        if prompt is not None:
+            self.update_prompt(prompt)
+        if image is None:
+            raise InvalidFrameError("img2img needs an image: a path, a PIL image, an array or a tensor")
+        return self.postprocess_image(self._engine(pixels_of(image, self.width, self.height)), self.output_type)
+
+    def txt2img(self, prompt: Prompt | None = None) -> Any:
+        """Makes a picture of the prompt alone; a list of them where `frame_buffer_size` is above 1."""
+        if prompt is not None:
+            self.update_prompt(prompt)
+        pictures = [self._text_to_image() for _ in range(self.frame_buffer_size)]
+        return pictures[0] if self.frame_buffer_size == 1 else pictures
+
+    def preprocess_image(self, image: object) -> NDArray[np.uint8]:
+        """Brings an image to the stream's size: `uint8`, height x width x 3."""
+        return pixels_of(image, self.width, self.height)
+
+    def postprocess_image(self, image_tensor: NDArray[np.uint8], output_type: OutputType = "pil") -> Any:
+        """Gives a picture as a PIL image, as an array of floats from 0 to 1, or as a tensor, channels first."""
+        return given_out(np.asarray(image_tensor), output_type)
+
+    def _text_to_image(self) -> Any:
+        if self._seed is not None:
+            self._engine.update(seed=(self._seed + self._drawn) % _SEEDS)
+            self._drawn += 1
+        grey = np.full((self.height, self.width, 3), _GREY, np.uint8)
+        return self.postprocess_image(self._engine(grey), self.output_type)
+
+
+def _check_mode(mode: str, cfg_type: str, frame_buffer_size: int, scheduler: str, sampler: str) -> None:
+    if mode not in ("img2img", "txt2img"):
+        raise InvalidArgumentError(f"mode is {mode!r}, but must be one of: img2img, txt2img")
+    if mode == "txt2img" and cfg_type != "none":
+        raise InvalidArgumentError(f"cfg_type is {cfg_type!r}, but must be 'none' where mode is 'txt2img'")
+    if frame_buffer_size < 1 or (mode == "img2img" and frame_buffer_size != 1):
+        raise UnsupportedError(f"frame_buffer_size is {frame_buffer_size}, but must be 1: a call takes one frame")
+    if scheduler != "lcm" or sampler != "normal":
+        raise UnsupportedError(
+            f"scheduler is {scheduler!r} and sampler {sampler!r}, but only 'lcm' with 'normal' is built"
+        )
+
+
+def _locate(model: str, models: str | os.PathLike[str]) -> tuple[str, str]:
+    """The id of a model and where to look for it."""
+    if model == "demo":
+        return model, "demo"
+    if os.path.exists(model):
+        return os.path.basename(os.path.abspath(model)), model
+    return model, os.fspath(models)

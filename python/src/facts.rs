@@ -1,0 +1,144 @@
+//! What calls give besides pictures: plans, tickets, events, numbers, as the classes of `_types.py`.
+
+use dreamframe::frame::Fit;
+use dreamframe::params::{Change, Cost, Notice};
+use dreamframe::{Error, Event, FailedFrame, Plan, Ticket};
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::errors::{exception, wrong_call};
+use crate::{params, plain};
+
+/// A class of `_types.py`.
+fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import(intern!(py, "dreamframe._types"))?.getattr(name)
+}
+
+/// What something is, as a dict.
+pub(crate) fn serialized<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
+    plain::to_python(py, &serde_json::to_value(value).unwrap_or(Value::Null))
+}
+
+/// The member of `Cost`.
+pub(crate) fn cost(py: Python<'_>, cost: Cost) -> PyResult<Py<PyAny>> {
+    let class = py.import(intern!(py, "dreamframe.params"))?.getattr(intern!(py, "Cost"))?;
+    Ok(class.call1((cost.name(),))?.unbind())
+}
+
+/// Notices, as a list of `Notice`.
+pub(crate) fn notices<'py>(py: Python<'py>, notices: &[Notice]) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let class = class(py, "Notice")?;
+    notices.iter().map(|notice| class.call1((&notice.path, &notice.message))).collect()
+}
+
+fn changes<'py>(py: Python<'py>, changes: &[Change]) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let class = class(py, "Change")?;
+    let value = |value: &Option<Value>| plain::to_python(py, value.as_ref().unwrap_or(&Value::Null));
+    let change =
+        |change: &Change| class.call1((&change.path, cost(py, change.cost)?, value(&change.old)?, value(&change.new)?));
+    changes.iter().map(change).collect()
+}
+
+/// A plan, as a `Plan`.
+pub(crate) fn plan(py: Python<'_>, plan: &Plan) -> PyResult<Py<PyAny>> {
+    let cost = plan.cost().map(|of| cost(py, of)).transpose()?;
+    let (changes, notices) = (changes(py, plan.changes())?, notices(py, plan.notices())?);
+    let params = params::to_python(py, plan.params())?;
+    Ok(class(py, "Plan")?.call1((cost, changes, notices, params, plan.frees_first()))?.unbind())
+}
+
+/// What a `Ticket` keeps of the library's own.
+#[pyclass(module = "dreamframe._dreamframe", frozen)]
+pub(crate) struct Accepted(pub(crate) Ticket);
+
+/// An accepted update, as a `Ticket`.
+pub(crate) fn ticket(py: Python<'_>, ticket: Ticket) -> PyResult<Py<PyAny>> {
+    let cost = ticket.cost.map(|of| cost(py, of)).transpose()?;
+    let (changes, notices) = (changes(py, &ticket.changes)?, notices(py, &ticket.notices)?);
+    let version = ticket.version;
+    Ok(class(py, "Ticket")?.call1((version, cost, changes, notices, Accepted(ticket)))?.unbind())
+}
+
+/// What a `Ticket` keeps.
+pub(crate) fn accepted<'py>(ticket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Accepted>> {
+    let accepted = ticket.getattr_opt(intern!(ticket.py(), "_accepted"))?;
+    let accepted = accepted.and_then(|accepted| accepted.cast_into::<Accepted>().ok());
+    accepted.ok_or_else(|| {
+        let name = plain::type_name(ticket);
+        PyTypeError::new_err(format!("ticket is a {name}, but must be the Ticket that update() gave"))
+    })
+}
+
+/// Something that happened, as an `Event`.
+pub(crate) fn event(py: Python<'_>, event: &Event) -> PyResult<Py<PyAny>> {
+    let facts = PyDict::new(py);
+    let error = |error: &Error| facts.set_item("error", exception(py, error).into_value(py));
+    let kind = match event {
+        Event::UpdateApplied { version, notices: told } => {
+            facts.set_item("version", version)?;
+            facts.set_item("notices", PyTuple::new(py, notices(py, told)?)?)?;
+            "update_applied"
+        }
+        Event::UpdateRejected { version, error: why } => {
+            facts.set_item("version", version)?;
+            error(why)?;
+            "update_rejected"
+        }
+        Event::UpdateSuperseded { version } => {
+            facts.set_item("version", version)?;
+            "update_superseded"
+        }
+        Event::FrameFailed { id, error: why } => {
+            facts.set_item("id", id.0)?;
+            error(why)?;
+            "frame_failed"
+        }
+        Event::TransitionFailed { error: why } => {
+            error(why)?;
+            "transition_failed"
+        }
+        Event::Degraded { error: why } => {
+            error(why)?;
+            "degraded"
+        }
+        Event::Recovered => "recovered",
+        Event::CallbackFailed { error: why } => {
+            error(why)?;
+            "callback_failed"
+        }
+        Event::Stopped { error: why } => {
+            why.iter().try_for_each(|why| error(why))?;
+            "stopped"
+        }
+        // Kinds that came with a later version of the library.
+        _ => "other",
+    };
+    Ok(class(py, "Event")?.call((kind,), Some(&facts))?.unbind())
+}
+
+/// A `with` block that changes parameters.
+pub(crate) fn edit<'py>(target: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    target.py().import("dreamframe._edit")?.getattr("Edit")?.call1((target,))
+}
+
+/// One of some names.
+fn named<T: Copy, const N: usize>(py: Python<'_>, what: &str, name: &str, known: [(&str, T); N]) -> PyResult<T> {
+    known.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or_else(|| {
+        let names = known.map(|(name, _)| name).join(", ");
+        wrong_call(py, format!("{what} is {name:?}, but must be one of: {names}"))
+    })
+}
+
+/// How a frame of another shape is brought to the stream's size.
+pub(crate) fn fit(py: Python<'_>, name: &str) -> PyResult<Fit> {
+    named(py, "fit", name, [("cover", Fit::Cover), ("fit", Fit::Fit), ("stretch", Fit::Stretch)])
+}
+
+/// What becomes of a frame that fails.
+pub(crate) fn failed_frame(py: Python<'_>, name: &str) -> PyResult<FailedFrame> {
+    named(py, "failed_frame", name, [("repeat", FailedFrame::Repeat), ("skip", FailedFrame::Skip)])
+}

@@ -1,0 +1,205 @@
+//! Pixels of Python objects as frames: looked at where they lie, where rows are whole, and copied where not.
+
+use std::slice;
+
+use dreamframe::frame::Plane;
+use dreamframe::{Error, ErrorKind, FrameView, PixelFormat};
+use pyo3::buffer::{ElementType, PyUntypedBuffer};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use crate::errors::exception;
+use crate::plain::type_name;
+
+/// The pixels of one frame, held for as long as anybody may look at them.
+#[derive(Debug)]
+pub(crate) struct Pixels {
+    memory: Memory,
+    format: PixelFormat,
+    width: u32,
+    height: u32,
+    stride: usize,
+}
+
+enum Memory {
+    /// Lent by a Python object, which neither moves nor frees it until the buffer is released.
+    Lent(PyUntypedBuffer),
+    Copied(Vec<u8>),
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Lent(_) => "Lent",
+            Self::Copied(_) => "Copied",
+        })
+    }
+}
+
+impl Pixels {
+    /// Looks at the pixels.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame`, for sides that no frame has.
+    pub(crate) fn view(&self) -> dreamframe::Result<FrameView<'_>> {
+        let pixels = match &self.memory {
+            Memory::Copied(pixels) => pixels.as_slice(),
+            Memory::Lent(buffer) => {
+                let row = self.format.packed_len(self.width, 1);
+                let len = (self.height as usize).saturating_sub(1).saturating_mul(self.stride).saturating_add(row);
+                // SAFETY: `lent` has checked that rows of `row` bytes lie `stride` bytes apart, from the buffer's
+                // address on; the object that lends it keeps it there until the buffer is released, when `self` drops.
+                // That nobody writes to it meanwhile is asked of callers, as of those of numpy's own functions.
+                unsafe { slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), len) }
+            }
+        };
+        FrameView::new(self.format, self.width, self.height, &[Plane { pixels, stride: self.stride }])
+    }
+}
+
+/// Takes a frame in whatever form Python has it.
+///
+/// # Errors
+///
+/// `InvalidFrameError`, with what to do about it.
+pub(crate) fn pixels(object: &Bound<'_, PyAny>) -> PyResult<Pixels> {
+    if let Ok(buffer) = PyUntypedBuffer::get(object) {
+        return lent(object, buffer);
+    }
+    let py = object.py();
+    if is_image(object)? {
+        return of_image(object);
+    }
+    let numpy = py.import(intern!(py, "numpy"))?;
+    let has = |name: &Bound<'_, PyString>| object.hasattr(name);
+    let array = if has(intern!(py, "__array_interface__"))? || has(intern!(py, "__array__"))? {
+        numpy.call_method1(intern!(py, "asarray"), (object,))
+    } else if has(intern!(py, "__dlpack__"))? {
+        numpy.call_method1(intern!(py, "from_dlpack"), (object,))
+    } else {
+        return Err(invalid(py, strange(object)?));
+    };
+    let array = array.map_err(|error| {
+        let text = format!(
+            "frame is a {} that numpy cannot look at ({}): bring it to the CPU's memory first",
+            type_name(object),
+            error.value(py)
+        );
+        let raised = invalid(py, text);
+        raised.set_cause(py, Some(error));
+        raised
+    })?;
+    match PyUntypedBuffer::get(&array) {
+        Ok(buffer) => lent(&array, buffer),
+        Err(_) => Err(invalid(py, format!("frame is a {}, which has no pixels in memory", type_name(object)))),
+    }
+}
+
+fn invalid(py: Python<'_>, text: impl Into<String>) -> PyErr {
+    exception(py, &Error::new(ErrorKind::InvalidFrame, text))
+}
+
+/// Checks what a buffer holds, and copies where its rows are not whole.
+fn lent(object: &Bound<'_, PyAny>, buffer: PyUntypedBuffer) -> PyResult<Pixels> {
+    let py = object.py();
+    let bytes = matches!(ElementType::from_format(buffer.format()), ElementType::UnsignedInteger { bytes: 1 });
+    let shape = buffer.shape();
+    let &[height, width, channels @ (3 | 4)] = shape else {
+        return Err(invalid(py, wrong_shape(object, shape)));
+    };
+    if !bytes || buffer.item_size() != 1 {
+        return Err(invalid(py, wrong_type(object, &buffer)));
+    }
+    let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+    let (width, height) = (side(width), side(height));
+    let format = if channels == 3 { PixelFormat::Rgb8 } else { PixelFormat::Rgba8 };
+    let row = format.packed_len(width, 1);
+    let whole = match buffer.strides() {
+        // A row that is alone may have any stride.
+        &[_, pixel, 1] if height <= 1 && is(pixel, channels) => Some(row),
+        &[stride, pixel, 1] if is(pixel, channels) => usize::try_from(stride).ok().filter(|stride| row <= *stride),
+        _ => None,
+    };
+    if let (Some(stride), None) = (whole, buffer.suboffsets()) {
+        return Ok(Pixels { memory: Memory::Lent(buffer), format, width, height, stride });
+    }
+    let copied = buffer.as_typed::<u8>()?.to_vec(py)?;
+    Ok(Pixels { memory: Memory::Copied(copied), format, width, height, stride: row })
+}
+
+fn is(stride: isize, channels: usize) -> bool {
+    usize::try_from(stride) == Ok(channels)
+}
+
+fn wrong_shape(object: &Bound<'_, PyAny>, shape: &[usize]) -> String {
+    let shown = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let comma = if shape.len() == 1 { "," } else { "" };
+    let head = format!(
+        "frame ({}) has the shape ({shown}{comma}), but must be (height, width, 3) or (height, width, 4)",
+        type_name(object)
+    );
+    let advice = match shape {
+        [_, _] | [_, _, 1] => "; of a grey one make three channels: numpy.dstack([frame] * 3)",
+        [3 | 4, _, _] => "; with channels last: frame.transpose(1, 2, 0)",
+        [1, _, _, _] => "; without the batch: frame[0]",
+        [_, _, _, _] => "; one frame at a time: stream.frames(batch)",
+        [_] => "; give the bytes a shape: numpy.frombuffer(frame, numpy.uint8).reshape(height, width, 3)",
+        _ => "",
+    };
+    format!("{head}{advice}")
+}
+
+fn wrong_type(object: &Bound<'_, PyAny>, buffer: &PyUntypedBuffer) -> String {
+    let name = object
+        .getattr("dtype")
+        .map_or_else(|_| format!("format {:?}", buffer.format().to_string_lossy()), |dtype| format!("dtype {dtype}"));
+    let advice = match ElementType::from_format(buffer.format()) {
+        ElementType::Float { .. } => "; of numbers from 0 to 1: (frame * 255).round().astype(numpy.uint8)",
+        ElementType::Bool => "; frame.astype(numpy.uint8) * 255",
+        ElementType::SignedInteger { .. } | ElementType::UnsignedInteger { .. } => {
+            "; of numbers from 0 to 255: frame.astype(numpy.uint8)"
+        }
+        ElementType::Unknown => "",
+    };
+    format!("frame has the {name}, but must be uint8{advice}")
+}
+
+/// What is no frame at all.
+fn strange(object: &Bound<'_, PyAny>) -> PyResult<String> {
+    let name = type_name(object);
+    let advice = if object.is_instance_of::<PyString>() || object.hasattr("__fspath__")? {
+        format!("; open the file: PIL.Image.open({})", object.repr()?)
+    } else if object.is_none() {
+        "; is the camera or the film at its end?".to_owned()
+    } else if object.hasattr("__next__")? || object.hasattr("__iter__")? {
+        "; for several frames: stream.frames(source)".to_owned()
+    } else {
+        String::new()
+    };
+    Ok(format!("frame is a {name}, but must be an array of uint8, an image of PIL, a buffer or a tensor{advice}"))
+}
+
+/// Whether it is an image of PIL, which is not imported for that.
+fn is_image(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = object.py();
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
+    let module = modules.call_method1(intern!(py, "get"), (intern!(py, "PIL.Image"),))?;
+    if module.is_none() { Ok(false) } else { object.is_instance(&module.getattr(intern!(py, "Image"))?) }
+}
+
+/// Copies the pixels of an image of PIL, whose own memory nobody else may look at.
+fn of_image(image: &Bound<'_, PyAny>) -> PyResult<Pixels> {
+    let py = image.py();
+    let mode: String = image.getattr(intern!(py, "mode"))?.extract()?;
+    let (image, format) = match mode.as_str() {
+        "RGB" => (image.clone(), PixelFormat::Rgb8),
+        "RGBA" | "RGBX" => (image.clone(), PixelFormat::Rgba8),
+        _ => (image.call_method1(intern!(py, "convert"), (intern!(py, "RGB"),))?, PixelFormat::Rgb8),
+    };
+    let (width, height): (u32, u32) = image.getattr(intern!(py, "size"))?.extract()?;
+    let bytes = image.call_method0(intern!(py, "tobytes"))?;
+    let copied = bytes.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes().to_vec();
+    Ok(Pixels { memory: Memory::Copied(copied), format, width, height, stride: format.packed_len(width, 1) })
+}

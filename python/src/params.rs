@@ -1,0 +1,295 @@
+//! Parameters and their parts: what `_model.py` asks of the library. Every rule and every fact is the library's own.
+
+use dreamframe::params::{
+    CachedAttentionConfig, ControlNetConfig, FIELDS, IPAdapterConfig, Notice, ProcessingConfig, SingleProcessorConfig,
+    schema,
+};
+use dreamframe::{Error, ErrorKind, ParamsPatch, StreamDiffusionParams, Transition, Violation};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::errors::{OrRaise, exception, wrong_params};
+use crate::plain;
+
+/// A class of parameters: where it stands among them, and one that is valid.
+struct Part {
+    path: &'static str,
+    sample: fn() -> Value,
+    /// Fills in what is missing.
+    complete: fn(Value) -> serde_json::Result<Value>,
+}
+
+const PARTS: [Part; 6] = [
+    Part { path: "", sample: || json!({}), complete: complete::<StreamDiffusionParams> },
+    Part { path: "controlnets[]", sample: || json!({"model_id": "-"}), complete: complete::<ControlNetConfig> },
+    Part { path: "ip_adapter", sample: || json!({}), complete: complete::<IPAdapterConfig> },
+    Part { path: "cached_attention", sample: || json!({}), complete: complete::<CachedAttentionConfig> },
+    Part { path: "image_preprocessing", sample: || json!({}), complete: complete::<ProcessingConfig> },
+    Part {
+        path: "image_preprocessing.processors[]",
+        sample: || json!({"type": "passthrough"}),
+        complete: complete::<SingleProcessorConfig>,
+    },
+];
+
+fn complete<T: Serialize + DeserializeOwned>(value: Value) -> serde_json::Result<Value> {
+    serde_json::to_value(serde_json::from_value::<T>(value)?)
+}
+
+impl Part {
+    fn at(path: &str) -> PyResult<&'static Self> {
+        let part = PARTS.iter().find(|part| part.path == path);
+        part.ok_or_else(|| PyValueError::new_err(format!("{path:?} is no part of the parameters")))
+    }
+
+    /// Parameters that hold nothing but this part.
+    fn within(&self, values: Map<String, Value>) -> Value {
+        self.path.rsplit('.').filter(|step| !step.is_empty()).fold(Value::Object(values), |inside, step| {
+            match step.strip_suffix("[]") {
+                Some(list) => json!({ list: [inside] }),
+                None => json!({ step: inside }),
+            }
+        })
+    }
+
+    /// A place in those parameters as one in this part.
+    fn own_path(&self, path: &str) -> String {
+        let prefix = self.path.replace("[]", "[0]");
+        path.strip_prefix(&prefix).unwrap_or(path).trim_start_matches('.').to_owned()
+    }
+
+    /// What is wrong with some values, by names, types and ranges.
+    fn violations(&self, values: Map<String, Value>) -> Vec<Violation> {
+        let refused = ParamsPatch::from_value(self.within(values)).err();
+        let violations = refused.iter().flat_map(Error::violations);
+        let own = |violation: &Violation| Violation {
+            path: self.own_path(&violation.path),
+            message: violation.message.clone(),
+        };
+        violations.map(own).collect()
+    }
+
+    /// Checks values and fills in the others.
+    fn check(&self, values: Map<String, Value>) -> dreamframe::Result<Value> {
+        if self.path.is_empty() {
+            let (params, notices) = StreamDiffusionParams::from_json(&Value::Object(values).to_string())?;
+            tell(&notices);
+            return Ok(params.to_value());
+        }
+        let violations = self.violations(values.clone());
+        if !violations.is_empty() {
+            return Err(Error::invalid_params(violations));
+        }
+        self.completed(values)
+    }
+
+    fn completed(&self, values: Map<String, Value>) -> dreamframe::Result<Value> {
+        // Names and types are right, so that this does not fail.
+        let wrong = |error: serde_json::Error| Error::new(ErrorKind::InvalidParams, error.to_string());
+        (self.complete)(Value::Object(values)).map_err(wrong)
+    }
+
+    /// The part's node in the schema.
+    fn schema(&self) -> Option<&'static Value> {
+        self.path.split('.').filter(|step| !step.is_empty()).try_fold(schema(), |node, step| {
+            match step.strip_suffix("[]") {
+                Some(list) => node.get("properties")?.get(list)?.get("items"),
+                None => node.get("properties")?.get(step),
+            }
+        })
+    }
+}
+
+/// Notices go to the log: there is no other place for them where parameters are only made.
+fn tell(notices: &[Notice]) {
+    for notice in notices {
+        tracing::info!("{notice}");
+    }
+}
+
+/// Checks the values of a part, alone or as a change of others, and fills in the rest.
+#[pyfunction]
+#[pyo3(signature = (part: "str", values: "object", base: "object | None" = None, /) -> "dict[str, typing.Any]")]
+pub(crate) fn _check<'py>(
+    part: &str,
+    values: &Bound<'py, PyAny>,
+    base: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = values.py();
+    let part = Part::at(part)?;
+    let values = plain::map_from_python(values)?;
+    let checked = match base.map(plain::map_from_python).transpose()? {
+        None => part.check(values),
+        Some(base) if part.path.is_empty() => changed(base, values),
+        Some(mut base) => {
+            base.extend(values);
+            part.check(base)
+        }
+    };
+    plain::to_python(py, &checked.or_raise(py)?)
+}
+
+/// Whole parameters after a change.
+fn changed(base: Map<String, Value>, values: Map<String, Value>) -> dreamframe::Result<Value> {
+    let (base, _) = StreamDiffusionParams::from_json(&Value::Object(base).to_string())?;
+    let (params, notices) = base.patched(&Value::Object(values).to_string())?;
+    tell(&notices);
+    Ok(params.to_value())
+}
+
+/// Checks one value of a part by itself, and completes it.
+#[pyfunction]
+#[pyo3(signature = (part: "str", name: "str", value: "object", /) -> "typing.Any")]
+pub(crate) fn _check_field<'py>(part: &str, name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = value.py();
+    let part = Part::at(part)?;
+    let named = PyDict::new(py);
+    named.set_item(name, value)?;
+    let given = plain::map_from_python(named.as_any())?;
+    let mut violations = part.violations(given.clone());
+    violations.retain(|violation| violation.path.split(['.', '[']).next() == Some(name));
+    if !violations.is_empty() {
+        return Err(exception(py, &Error::invalid_params(violations)));
+    }
+    let mut values = match (part.sample)() {
+        Value::Object(sample) => sample,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    };
+    values.extend(given);
+    let completed = part.completed(values).or_raise(py)?;
+    plain::to_python(py, completed.get(name).unwrap_or(&Value::Null))
+}
+
+/// Reads JSON: the checked values of a part, and those that were given.
+#[pyfunction]
+#[pyo3(signature = (
+    part: "str",
+    json: "str | bytes | bytearray",
+    /,
+) -> "tuple[dict[str, typing.Any], dict[str, typing.Any]]")]
+pub(crate) fn _check_json<'py>(
+    part: &str,
+    json: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let py = json.py();
+    let part = Part::at(part)?;
+    let text = text_of(json)?;
+    if part.path.is_empty() {
+        // The library's own reader refuses more than this one below.
+        let (params, notices) = StreamDiffusionParams::from_json(&text).or_raise(py)?;
+        tell(&notices);
+        let given = serde_json::from_str(&text).unwrap_or_default();
+        return Ok((plain::to_python(py, &params.to_value())?, plain::to_python(py, &given)?));
+    }
+    let given: Value = serde_json::from_str(&text)
+        .map_err(|error| wrong_params(py, "parameters", format!("cannot be read as JSON: {error}")))?;
+    let given = plain::to_python(py, &given)?;
+    let values = plain::map_from_python(&given)?;
+    Ok((plain::to_python(py, &part.check(values).or_raise(py)?)?, given))
+}
+
+fn text_of(json: &Bound<'_, PyAny>) -> PyResult<String> {
+    if let Ok(text) = json.cast::<PyString>() {
+        return Ok(text.to_str()?.to_owned());
+    }
+    let bytes: Vec<u8> = json.extract()?;
+    String::from_utf8(bytes).map_err(|error| wrong_params(json.py(), "parameters", format!("are no UTF-8: {error}")))
+}
+
+/// What is known of each field of a part, in order.
+#[pyfunction]
+#[pyo3(signature = (part: "str", /) -> "dict[str, dict[str, typing.Any]]")]
+pub(crate) fn _fields<'py>(py: Python<'py>, part: &str) -> PyResult<Bound<'py, PyDict>> {
+    let part = Part::at(part)?;
+    let fields = PyDict::new(py);
+    let node = part.schema().unwrap_or(&Value::Null);
+    let required = node["required"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (name, node) in node["properties"].as_object().into_iter().flatten() {
+        let path = if part.path.is_empty() { name.clone() } else { format!("{}.{name}", part.path) };
+        let row = FIELDS.iter().find(|field| field.path == path);
+        let facts = json!({
+            "description": node["description"].as_str().unwrap_or_default(),
+            "default": node["default"],
+            "required": required.contains(&Value::from(name.as_str())),
+            "allowed": row.map(|row| row.allowed.to_string()).unwrap_or_default(),
+            "cost": row.map(|row| row.cost.name()),
+        });
+        fields.set_item(name, plain::to_python(py, &facts)?)?;
+    }
+    Ok(fields)
+}
+
+/// The JSON Schema of a part.
+#[pyfunction]
+#[pyo3(signature = (part: "str", /) -> "dict[str, typing.Any]")]
+pub(crate) fn _schema<'py>(py: Python<'py>, part: &str) -> PyResult<Bound<'py, PyAny>> {
+    plain::to_python(py, Part::at(part)?.schema().unwrap_or(&Value::Null))
+}
+
+/// A whole set of parameters to start from.
+#[pyfunction]
+#[pyo3(signature = (name: "str", /) -> "dict[str, typing.Any]")]
+pub(crate) fn _preset<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let params = match name {
+        "demo" => StreamDiffusionParams::demo(),
+        "daydream" => StreamDiffusionParams::daydream(),
+        _ => return Err(PyValueError::new_err(format!("{name:?} is no preset"))),
+    };
+    plain::to_python(py, &params.to_value())
+}
+
+/// Takes whole parameters, given as a model or as plain data.
+pub(crate) fn whole(params: &Bound<'_, PyAny>) -> PyResult<StreamDiffusionParams> {
+    let py = params.py();
+    let values = plain::map_from_python(params)?;
+    let (params, notices) = StreamDiffusionParams::from_json(&Value::Object(values).to_string()).or_raise(py)?;
+    tell(&notices);
+    Ok(params)
+}
+
+/// Takes a change, given as a mapping, a model, keywords, or both; keywords count more.
+pub(crate) fn patch(
+    py: Python<'_>,
+    patch: Option<&Bound<'_, PyAny>>,
+    changes: Option<&Bound<'_, PyDict>>,
+) -> PyResult<ParamsPatch> {
+    let mut values = patch.map(plain::map_from_python).transpose()?.unwrap_or_default();
+    if let Some(changes) = changes {
+        values.extend(plain::map_from_python(changes.as_any())?);
+    }
+    ParamsPatch::from_value(Value::Object(values)).or_raise(py)
+}
+
+/// Takes a wanted transition of the prompt.
+pub(crate) fn transition(
+    target_prompts: &Bound<'_, PyAny>,
+    num_steps: Option<u32>,
+    temporal_interpolation_method: Option<&str>,
+) -> PyResult<Transition> {
+    let py = target_prompts.py();
+    let prompts = plain::from_python(target_prompts)?;
+    let method = temporal_interpolation_method.map(Value::from);
+    let mut checked = Map::from_iter([("prompt".to_owned(), prompts.clone())]);
+    checked.extend(method.clone().map(|method| ("prompt_interpolation_method".to_owned(), method)));
+    // By the rules of the parameters that hold the same.
+    ParamsPatch::from_value(Value::Object(checked)).or_raise(py)?;
+    let given = [
+        ("target_prompts", Some(prompts)),
+        ("num_steps", num_steps.map(Value::from)),
+        ("temporal_interpolation_method", method),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    serde_json::from_value(Value::Object(given.collect()))
+        .map_err(|error| wrong_params(py, "transition", error.to_string()))
+}
+
+/// Gives parameters to Python, as its class.
+pub(crate) fn to_python<'py>(py: Python<'py>, params: &StreamDiffusionParams) -> PyResult<Bound<'py, PyAny>> {
+    let class = py.import("dreamframe.params")?.getattr("StreamDiffusionParams")?;
+    let values = plain::to_python(py, &params.to_value())?;
+    class.call_method1("_trusted", (values,))
+}

@@ -1,0 +1,191 @@
+//! The thread that an engine lives on, so that whoever waits for it can still be interrupted.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use dreamframe::{Engine, Error, ErrorKind};
+use pyo3::prelude::*;
+
+use crate::errors::OrRaise;
+use crate::log;
+
+/// How long Ctrl-C may go unnoticed.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Where the engine is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// Here.
+    Here(Box<Engine>),
+    /// In a session, on whose end it comes back.
+    InSession,
+    /// Nowhere any more: closed, or lost to the error that the text tells of.
+    Gone(String),
+}
+
+impl Place {
+    /// The engine.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` while it is in a session, `Closed` where there is none.
+    pub(crate) fn engine(&mut self) -> dreamframe::Result<&mut Engine> {
+        match self {
+            Self::Here(engine) => Ok(engine),
+            Self::InSession => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "the stream runs in a session: give that the frames and changes, or stop it first",
+            )),
+            Self::Gone(why) => Err(Error::new(ErrorKind::Closed, why.as_str())),
+        }
+    }
+}
+
+type Work = Box<dyn FnOnce(&mut Place) + Send>;
+
+struct Job {
+    /// Set when nobody waits for it any more.
+    abandoned: Arc<AtomicBool>,
+    can_be_left_out: bool,
+    work: Work,
+}
+
+/// Sends work to the engine's thread, which ends when nobody has this any more.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    jobs: Sender<Job>,
+}
+
+/// What the engine's thread is at.
+#[derive(Debug, Default)]
+pub(crate) struct Current(Mutex<Arc<AtomicBool>>);
+
+impl Current {
+    /// Whether nobody waits any more for what the thread is at.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).load(Ordering::Relaxed)
+    }
+
+    fn set(&self, abandoned: &Arc<AtomicBool>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = abandoned.clone();
+    }
+}
+
+impl Worker {
+    /// Starts the thread, without an engine; `current` tells what it is at.
+    ///
+    /// # Errors
+    ///
+    /// `Device` where the system gives no more threads.
+    pub(crate) fn start(current: Arc<Current>) -> dreamframe::Result<Self> {
+        let (jobs, todo) = channel::<Job>();
+        let run = move || {
+            let mut place = Place::Gone("the stream is closed".into());
+            for Job { abandoned, can_be_left_out, work } in todo {
+                current.set(&abandoned);
+                if can_be_left_out && abandoned.load(Ordering::Relaxed) {
+                    continue;
+                }
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&mut place))) {
+                    let lost = format!("the stream was lost to a bug of this library: {}", text_of(&*panic));
+                    tracing::error!("{lost}");
+                    place = Place::Gone(lost);
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("dreamframe".into())
+            .spawn(run)
+            .map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread").with_source(error))?;
+        Ok(Self { jobs })
+    }
+
+    /// Has something done, and waits for it without the interpreter.
+    ///
+    /// # Errors
+    ///
+    /// What Python raises where it is interrupted, with Ctrl-C: what was not begun is then left out, and loading ends.
+    pub(crate) fn call<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Place) -> T + Send + 'static,
+    ) -> PyResult<T> {
+        self.ask(py, true, work)
+    }
+
+    /// As [`call`](Self::call), for what is done even where nobody waits for it any more.
+    pub(crate) fn call_anyway<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Place) -> T + Send + 'static,
+    ) -> PyResult<T> {
+        self.ask(py, false, work)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        can_be_left_out: bool,
+        work: impl FnOnce(&mut Place) -> T + Send + 'static,
+    ) -> PyResult<T> {
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let (done, result) = sync_channel(1);
+        // Nobody may be waiting any more.
+        let work: Work = Box::new(move |place| drop(done.send(work(place))));
+        // Where the thread is gone, the job drops here, and the result is as of one that was lost.
+        let _ = self.jobs.send(Job { abandoned: abandoned.clone(), can_be_left_out, work });
+        let result = wait(py, move || match result.recv_timeout(SLICE) {
+            Ok(value) => Some(Some(value)),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(None),
+        });
+        log::deliver(py);
+        match result {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => {
+                Err(Error::new(ErrorKind::Internal, "the stream was lost to a bug of this library; see the log"))
+                    .or_raise(py)
+            }
+            Err(interrupt) => {
+                abandoned.store(true, Ordering::Relaxed);
+                Err(interrupt)
+            }
+        }
+    }
+
+    /// Has something done, without waiting for it.
+    pub(crate) fn send(&self, work: impl FnOnce(&mut Place) + Send + 'static) {
+        // The thread lives as long as `self`.
+        let _ = self.jobs.send(Job { abandoned: Arc::default(), can_be_left_out: false, work: Box::new(work) });
+    }
+}
+
+/// Asks again and again, without the interpreter and a moment each time, until there is an answer.
+///
+/// # Errors
+///
+/// What Python raises where it is interrupted.
+pub(crate) fn wait<T: Send>(py: Python<'_>, mut poll: impl FnMut() -> Option<T> + Send) -> PyResult<T> {
+    loop {
+        if let Some(value) = py.detach(&mut poll) {
+            return Ok(value);
+        }
+        py.check_signals()?;
+    }
+}
+
+/// How long one question of [`wait`] may take, of what is left.
+pub(crate) fn slice(left: Option<Duration>) -> Duration {
+    left.map_or(SLICE, |left| left.min(SLICE))
+}
+
+/// What a panic said.
+pub(crate) fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
+}

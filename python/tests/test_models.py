@@ -1,0 +1,253 @@
+"""The parameters' habits: those of pydantic's models, and where they differ."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dreamframe
+from dreamframe import (
+    CachedAttentionConfig,
+    ControlNetConfig,
+    Cost,
+    InvalidParamsError,
+    IPAdapterConfig,
+    ProcessingConfig,
+    SingleProcessorConfig,
+    StreamDiffusionParams,
+)
+
+EDITED = StreamDiffusionParams(
+    prompt=[("a garden", 0.7), ("snow", 0.3)],
+    seed=[(1, 0.5), (2, 0.5)],
+    t_index_list=[12, 20, 32],
+    lora_dict={"a/lora": 0.5},
+    controlnets=[ControlNetConfig(model_id="a/b", conditioning_scale=0.25, preprocessor="canny")],
+    image_preprocessing=ProcessingConfig(processors=[SingleProcessorConfig(type="blur", params={"blur_intensity": 2})]),
+    ip_adapter=IPAdapterConfig(scale=0.5, weight_type="ease in-out"),
+    cached_attention=CachedAttentionConfig(max_frames=3),
+)
+
+
+def test_construction_takes_keywords_only() -> None:
+    with pytest.raises(TypeError):
+        StreamDiffusionParams("a garden")
+
+
+def test_every_violation_is_told_at_once_with_its_path() -> None:
+    with pytest.raises(InvalidParamsError) as error:
+        StreamDiffusionParams(promt="a", delta=-1, ip_adapter={"weight_types": "linear"})
+    assert {violation.path for violation in error.value.violations} == {"promt", "delta", "ip_adapter.weight_types"}
+    assert isinstance(error.value, ValueError)
+    assert error.value.kind == "invalid_params"
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    params = StreamDiffusionParams(
+        guidance_scale=np.float32(1.5),
+        width=np.int64(640),
+        use_lcm_lora=np.bool_(False),
+        t_index_list=np.array([1, 2, 3]),
+    )
+    assert (params.guidance_scale, params.width, params.use_lcm_lora) == (1.5, 640, False)
+    assert [type(value) for value in (params.guidance_scale, params.width, params.use_lcm_lora)] == [float, int, bool]
+    assert params.t_index_list == [1, 2, 3]
+
+
+def test_tuples_are_lists_and_integers_are_floats() -> None:
+    params = StreamDiffusionParams(t_index_list=(1, 2), delta=1, prompt=(("a", 1),))
+    assert params.t_index_list == [1, 2]
+    assert params.prompt == [("a", 1.0)]
+    assert isinstance(params.delta, float)
+
+
+@pytest.mark.parametrize("params", [StreamDiffusionParams(), StreamDiffusionParams.daydream(), EDITED])
+def test_every_way_out_leads_back_in(params: StreamDiffusionParams) -> None:
+    ways = {
+        "dump": StreamDiffusionParams(**params.model_dump()),
+        "validate": StreamDiffusionParams.model_validate(params.model_dump()),
+        "validate itself": StreamDiffusionParams.model_validate(params),
+        "json": StreamDiffusionParams.model_validate_json(params.model_dump_json()),
+        "indented json": StreamDiffusionParams.model_validate_json(params.model_dump_json(indent=2)),
+        "json bytes": StreamDiffusionParams.model_validate_json(params.model_dump_json().encode()),
+        "copy": params.model_copy(),
+        "deep copy": params.model_copy(deep=True),
+        "copy.copy": copy.copy(params),
+        "copy.deepcopy": copy.deepcopy(params),
+        "pickle": pickle.loads(pickle.dumps(params)),
+        "repr": eval(repr(params), vars(dreamframe)),
+        "dict": StreamDiffusionParams(**dict(params)),
+    }
+    for way, back in ways.items():
+        assert back == params, way
+        assert type(back) is StreamDiffusionParams, way
+    changed = params.model_copy(update={"delta": 0.123})
+    assert changed != params
+
+
+def test_they_are_no_keys() -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(StreamDiffusionParams())
+
+
+def test_equal_means_the_same_class_and_values() -> None:
+    assert StreamDiffusionParams(delta=0.5) == StreamDiffusionParams(delta=0.5)
+    assert IPAdapterConfig() != CachedAttentionConfig()
+    assert StreamDiffusionParams() != StreamDiffusionParams().model_dump()
+
+
+def test_repr_shows_what_differs_from_the_defaults() -> None:
+    assert repr(StreamDiffusionParams()) == "StreamDiffusionParams()"
+    assert repr(StreamDiffusionParams(delta=0.5)) == "StreamDiffusionParams(delta=0.5)"
+    assert repr(ControlNetConfig(model_id="a/b")) == "ControlNetConfig(model_id='a/b')"
+
+
+def test_dumps_leave_out_what_they_are_told() -> None:
+    params = StreamDiffusionParams(delta=0.5, seed=789, controlnets=[{"model_id": "a/b"}])
+    assert params.model_dump(exclude_unset=True) == {
+        "delta": 0.5,
+        "seed": 789,
+        "controlnets": [{"model_id": "a/b"}],
+    }
+    assert params.model_dump(exclude_defaults=True) == {"delta": 0.5, "controlnets": [{"model_id": "a/b"}]}
+    assert "lora_dict" not in params.model_dump(exclude_none=True)
+    assert params.model_dump(include={"delta", "seed"}) == {"delta": 0.5, "seed": 789}
+    assert "delta" not in params.model_dump(exclude={"delta"})
+    assert params.model_dump(include={"controlnets": {0: {"enabled"}}}) == {"controlnets": [{"enabled": True}]}
+    assert json.loads(params.model_dump_json(exclude_defaults=True)) == params.model_dump(exclude_defaults=True)
+
+
+def test_dumps_for_json_hold_what_json_has() -> None:
+    assert EDITED.model_dump()["prompt"] == [("a garden", 0.7), ("snow", 0.3)]
+    assert EDITED.model_dump(mode="json")["prompt"] == [["a garden", 0.7], ["snow", 0.3]]
+    assert json.loads(EDITED.model_dump_json()) == EDITED.model_dump(mode="json")
+
+
+def test_a_dump_shares_nothing_with_the_parameters() -> None:
+    params = EDITED.model_copy(deep=True)
+    dump = params.model_dump()
+    dump["t_index_list"].append(99)
+    dump["controlnets"][0]["enabled"] = False
+    assert params == EDITED
+
+
+def test_parts_are_the_objects_themselves() -> None:
+    adapter = IPAdapterConfig(scale=0.25)
+    params = StreamDiffusionParams(ip_adapter=adapter)
+    adapter.scale = 0.75
+    assert params.ip_adapter.scale == 0.75
+    params.cached_attention.max_frames = 4
+    assert params.model_dump()["cached_attention"]["max_frames"] == 4
+
+
+def test_a_bad_item_that_is_appended_is_found_when_the_parameters_are_used() -> None:
+    params = StreamDiffusionParams.demo()
+    params.t_index_list.append(99)
+    for use in (
+        lambda: StreamDiffusionParams.model_validate(params),
+        lambda: params.model_copy(update={"delta": 0.5}),
+        lambda: dreamframe.StreamDiffusion(params),
+    ):
+        with pytest.raises(InvalidParamsError, match=r"t_index_list\[2\] is 99"):
+            use()
+
+
+def test_fields_that_belong_together_can_be_set_one_after_the_other() -> None:
+    params = StreamDiffusionParams()
+    params.num_inference_steps = 10
+    params.t_index_list = [1, 5, 9]
+    assert StreamDiffusionParams.model_validate(params).t_index_list == [1, 5, 9]
+
+
+def test_a_misspelt_attribute_is_no_attribute() -> None:
+    params = StreamDiffusionParams()
+    with pytest.raises((AttributeError, InvalidParamsError), match="guidance_scale"):
+        params.guidence_scale = 1.0
+    with pytest.raises(AttributeError):
+        _ = params.guidence_scale
+    with pytest.raises(AttributeError):
+        del params.delta
+
+
+def test_a_copy_is_checked_and_touches_only_itself() -> None:
+    params = StreamDiffusionParams()
+    changed = params.model_copy(update={"delta": 0.5})
+    assert (params.delta, changed.delta) == (0.7, 0.5)
+    assert changed.model_fields_set == {"delta"}
+    with pytest.raises(InvalidParamsError):
+        params.model_copy(update={"nonsense": 1})
+
+
+def test_steps_alone_rescale_the_list() -> None:
+    assert StreamDiffusionParams(num_inference_steps=25).t_index_list == [6, 10, 16]
+    assert StreamDiffusionParams(num_inference_steps=25, t_index_list=[12, 20, 24]).t_index_list == [12, 20, 24]
+
+
+def test_presets_are_those_of_the_library() -> None:
+    assert StreamDiffusionParams.demo().model_id == "demo"
+    assert (StreamDiffusionParams.daydream().width, StreamDiffusionParams.daydream().height) == (704, 384)
+    assert len(StreamDiffusionParams.daydream().controlnets) == 5
+
+
+def test_the_schema_is_the_one_that_is_published() -> None:
+    schema = StreamDiffusionParams.model_json_schema()
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["num_inference_steps"]["maximum"] == 100
+    schema["properties"].clear()
+    assert StreamDiffusionParams.model_json_schema()["properties"], "each call gives one of its own"
+
+
+def test_fields_describe_themselves() -> None:
+    field = StreamDiffusionParams.model_fields["guidance_scale"]
+    assert (field.default, field.cost, field.is_required()) == (1.0, Cost.HOT, False)
+    assert "negative prompt" in field.description
+    assert ControlNetConfig.model_fields["model_id"].is_required()
+
+
+def test_editors_are_shown_every_field() -> None:
+    signature = inspect.signature(StreamDiffusionParams)
+    assert list(signature.parameters) == list(StreamDiffusionParams.model_fields)
+    assert signature.parameters["delta"].default == 0.7
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"delta": 0.5', "JSON"),
+        ('{"delta": 0.5, "delta": 0.6}', "delta"),
+        ('{"delta": NaN}', "delta"),
+        ("[1, 2]", "object"),
+        ("", "JSON"),
+        ("[" * 100, "nested"),
+    ],
+)
+def test_json_that_is_none_is_told_with_the_place(text: str, told: str) -> None:
+    with pytest.raises(InvalidParamsError, match=told):
+        StreamDiffusionParams.model_validate_json(text)
+
+
+@pytest.mark.parametrize("obj", [None, 1, "text", [1], ("a", "b")])
+def test_what_is_no_mapping_is_no_parameters(obj: Any) -> None:
+    with pytest.raises((InvalidParamsError, TypeError)):
+        StreamDiffusionParams.model_validate(obj)
+
+
+def test_text_of_any_script_comes_back() -> None:
+    for prompt in ("", "庭園 🌸", 'quotes " and \\ and \n', "\u0000", "\ud7ff"):
+        params = StreamDiffusionParams(prompt=prompt)
+        assert StreamDiffusionParams.model_validate_json(params.model_dump_json()).prompt == prompt
+    with pytest.raises(ValueError, match="surrogate"):
+        StreamDiffusionParams(prompt="half a \ud800 pair")
+
+
+def test_costs_have_an_order_and_are_text() -> None:
+    assert Cost.HOT < Cost.RECOMPUTE < Cost.LOAD < Cost.REBUILD
+    assert Cost.HOT == "hot"
+    assert max(Cost.HOT, Cost.LOAD) is Cost.LOAD
+    assert pickle.loads(pickle.dumps(Cost.LOAD)) is Cost.LOAD

@@ -1,0 +1,149 @@
+"""Pictures: arrays that own their memory, know where they come from, and show themselves in notebooks."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import io
+import pickle
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dreamframe import Picture, StreamDiffusion
+
+from conftest import SIDE, gradient, small_stream
+
+
+@pytest.fixture
+def picture(stream: StreamDiffusion) -> Picture:
+    return stream(gradient())
+
+
+def test_a_picture_is_an_array_that_owns_its_memory(picture: Picture) -> None:
+    assert isinstance(picture, np.ndarray)
+    assert (picture.shape, picture.dtype) == ((SIDE, SIDE, 4), np.uint8)
+    assert picture.flags.owndata
+    assert picture.flags.c_contiguous
+    assert picture.flags.writeable
+    assert (picture.width, picture.height) == (SIDE, SIDE)
+    assert (picture[..., 3] == 255).all()
+    assert picture[..., :3].std() > 10, "there is something to see"
+
+
+def test_pictures_do_not_share_memory(stream: StreamDiffusion) -> None:
+    first = stream(gradient())
+    kept = first.copy()
+    for _ in range(8):
+        assert not np.shares_memory(first, stream(gradient()[::-1]))
+    assert np.array_equal(first, kept)
+
+
+def test_a_picture_outlives_its_stream() -> None:
+    stream = small_stream()
+    picture = stream(gradient())
+    kept = picture.copy()
+    stream.close()
+    gone = weakref.ref(stream) if hasattr(stream, "__weakref__") else None
+    del stream
+    assert gone is None or gone() is None
+    assert np.array_equal(picture, kept)
+
+
+def test_pictures_are_numbered_and_name_their_source(stream: StreamDiffusion) -> None:
+    assert stream.delay == 1
+    pictures = [stream(gradient()) for _ in range(4)]
+    assert [picture.id for picture in pictures] == [0, 1, 2, 3]
+    assert [picture.source_id for picture in pictures] == [0, 0, 1, 2]
+    assert {picture.kind for picture in pictures} == {"new"}
+    assert {picture.version for picture in pictures} == {0}
+
+
+def test_the_times_of_stages_are_told_in_order(picture: Picture) -> None:
+    assert list(picture.timings) == ["preprocess", "encode", "control", "unet", "decode", "postprocess", "frame"]
+    *stages, whole = picture.timings.values()
+    assert 0 < sum(stages) <= whole
+
+
+def test_the_kind_says_how_a_picture_came_about() -> None:
+    with small_stream(enable_similar_image_filter=True, similar_image_filter_threshold=0.1) as stream:
+        kinds = [stream(gradient()).kind for _ in range(3)]
+        assert kinds[0] == "new"
+        assert "repeated" in kinds
+    with small_stream(skip_diffusion=True) as stream:
+        assert stream(gradient()).kind == "passed"
+
+
+@pytest.mark.parametrize("output", ["rgb", "rgba", "bgra"])
+def test_the_output_has_the_order_that_was_asked_for(output: str) -> None:
+    with small_stream() as stream, small_stream(output=output) as other:
+        rgba, picture = stream(gradient()), other(gradient())
+    channels = {"rgb": [0, 1, 2], "rgba": [0, 1, 2, 3], "bgra": [2, 1, 0, 3]}[output]
+    assert picture.shape == (SIDE, SIDE, len(channels))
+    assert np.array_equal(picture, rgba[..., channels])
+    assert np.array_equal(np.asarray(picture.to_pil()), rgba[..., :3])
+
+
+def test_pil_and_others_read_a_picture_as_any_array(picture: Picture) -> None:
+    assert np.array_equal(np.asarray(Image.fromarray(picture)), picture)
+    assert np.array_equal(np.asarray(memoryview(picture)), picture)
+    assert np.array_equal(np.from_dlpack(picture), picture)
+    assert np.shares_memory(np.from_dlpack(picture), picture)
+    image = picture.to_pil()
+    assert (image.mode, image.size) == ("RGB", (SIDE, SIDE))
+
+
+def test_what_is_worked_out_from_a_picture_is_plain(picture: Picture) -> None:
+    assert type(picture / 2) is np.ndarray
+    assert type(picture + picture) is np.ndarray
+    assert not isinstance(picture.mean(), Picture)
+    assert not isinstance(picture.max(axis=0), Picture)
+    assert type(np.asarray(picture)) is np.ndarray
+
+
+def test_notebooks_show_the_picture(picture: Picture) -> None:
+    png = picture._repr_png_()
+    assert png is not None
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), picture[..., :3])
+    html = picture._repr_html_()
+    assert html is not None
+    assert base64.b64encode(png).decode() in html
+    assert "<script" not in html
+
+
+@pytest.mark.parametrize("part", [np.s_[0], np.s_[..., 0], np.s_[:0], np.s_[:, :, :2]])
+def test_a_part_that_is_no_picture_is_shown_as_numbers(part: Any, picture: Picture) -> None:
+    piece: Any = picture[part]
+    assert piece._repr_png_() is None
+    assert piece._repr_html_() is None
+    assert repr(piece)
+
+
+def test_a_cut_of_a_picture_is_shown_as_one(picture: Picture) -> None:
+    piece: Any = picture[8:24, 4:60]
+    png = piece._repr_png_()
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), picture[8:24, 4:60, :3])
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda picture: pickle.loads(pickle.dumps(picture)), lambda picture: picture.copy()],
+    ids=["copy", "deepcopy", "pickle", "method"],
+)
+def test_copies_keep_pixels_and_facts(copied: Any, picture: Picture) -> None:
+    other = copied(picture)
+    assert isinstance(other, Picture)
+    assert np.array_equal(other, picture)
+    assert not np.shares_memory(other, picture)
+    assert (other.id, other.source_id, other.kind, other.version) == (0, 0, "new", 0)
+    assert other.timings == picture.timings
+
+
+def test_the_same_frames_give_the_same_pictures() -> None:
+    frames = [np.roll(gradient(), 5 * index, axis=1) for index in range(4)]
+    with small_stream(threads=1) as one, small_stream(threads=2) as two:
+        for frame in frames:
+            assert np.array_equal(one(frame), two(frame))

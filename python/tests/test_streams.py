@@ -1,0 +1,296 @@
+"""A stream on the caller's thread: how it is made, changed while frames go on, and closed."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import logging
+import pathlib
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dreamframe
+from dreamframe import (
+    ClosedError,
+    Cost,
+    DreamframeError,
+    InvalidParamsError,
+    StreamDiffusion,
+    StreamDiffusionParams,
+)
+
+from conftest import SIDE, gradient, small_stream
+
+SMALL: dict[str, Any] = {**StreamDiffusionParams.demo().model_dump(), "width": SIDE, "height": SIDE}
+
+
+def test_without_parameters_it_is_the_demo_models_own() -> None:
+    with StreamDiffusion() as stream:
+        assert stream.params == StreamDiffusionParams.demo()
+        assert (stream.size, stream.delay) == ((512, 512), 1)
+        assert stream.notices == []
+
+
+@pytest.mark.parametrize("params", [SMALL, StreamDiffusionParams(**SMALL)], ids=["dict", "model"])
+def test_parameters_are_a_model_or_a_mapping(params: Any) -> None:
+    with StreamDiffusion(params, allow_any_size=True) as stream:
+        assert stream.params == StreamDiffusionParams(**SMALL)
+
+
+def test_what_it_is_made_of_is_told() -> None:
+    with small_stream(threads=2) as stream:
+        assert stream.threads == 2
+        assert "cpu" in stream.device.lower()
+        assert "demo" in stream.model.lower()
+        assert str(SIDE) in repr(stream)
+
+
+def test_parameters_in_use_are_a_copy(stream: StreamDiffusion) -> None:
+    stream.params.delta = 0.123
+    assert stream.params.delta == 0.7
+
+
+@pytest.mark.parametrize(
+    ("changes", "cost"),
+    [
+        ({"delta": 0.5}, Cost.HOT),
+        ({"prompt": "moonlit night"}, Cost.RECOMPUTE),
+        ({"prompt": [("snow", 0.5), ("blueprint", 0.5)]}, Cost.RECOMPUTE),
+        ({"seed": 5, "t_index_list": [36, 41, 46]}, Cost.RECOMPUTE),
+        ({"guidance_scale": 1.5}, Cost.RECOMPUTE),
+        ({"width": 128}, Cost.REBUILD),
+        ({"delta": 0.7}, None),
+        ({}, None),
+    ],
+)
+def test_updates_say_what_they_cost(changes: dict[str, Any], cost: Cost | None, stream: StreamDiffusion) -> None:
+    plan = stream.plan(changes)
+    assert plan.cost == cost
+    assert {change.path.split("[")[0] for change in plan.changes} == (set(changes) if cost else set())
+    assert stream.params == StreamDiffusionParams(**SMALL), "a plan changes nothing"
+    assert stream.update(**changes) == cost
+    assert stream.params == plan.params
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        lambda stream: stream.update(delta=0.5),
+        lambda stream: stream.update({"delta": 0.5}),
+        lambda stream: stream.update(stream.params.model_copy(update={"delta": 0.5})),
+        lambda stream: edit(stream, "delta", 0.5),
+    ],
+    ids=["keywords", "mapping", "model", "edit"],
+)
+def test_there_are_four_ways_to_change_parameters(update: Any, stream: StreamDiffusion) -> None:
+    assert update(stream) == Cost.HOT
+    assert stream.params.delta == 0.5
+
+
+def edit(stream: StreamDiffusion, name: str, value: Any) -> Cost | None:
+    editing = stream.edit()
+    with editing as params:
+        setattr(params, name, value)
+    return editing.cost
+
+
+def test_an_edit_that_raises_changes_nothing(stream: StreamDiffusion) -> None:
+    with pytest.raises(KeyError), stream.edit() as params:
+        params.delta = 0.5
+        raise KeyError
+    assert stream.params.delta == 0.7
+
+
+def test_a_refused_update_changes_nothing_and_the_stream_goes_on(stream: StreamDiffusion) -> None:
+    stream(gradient())
+    with pytest.raises(InvalidParamsError) as error:
+        stream.update(delta=0.5, guidance_scale=-1.0, seed=-1)
+    assert [violation.path for violation in error.value.violations] == ["guidance_scale", "seed"]
+    assert stream.params.delta == 0.7
+    assert stream(gradient()).version == 0
+
+
+def test_an_update_counts_from_the_next_picture_on(stream: StreamDiffusion) -> None:
+    before = [stream(gradient()) for _ in range(3)][-1]
+    stream.update(prompt="blueprint")
+    after = [stream(gradient()) for _ in range(3)]
+    assert {picture.version for picture in after} == {1}
+    assert not np.array_equal(after[-1], before)
+
+
+def test_an_update_without_effect_on_size_keeps_the_shape_and_one_with_does_not(stream: StreamDiffusion) -> None:
+    assert stream(gradient()).shape == (SIDE, SIDE, 4)
+    stream.update(width=96, height=128)
+    assert stream.size == (96, 128)
+    assert stream(gradient()).shape == (128, 96, 4)
+
+
+def test_a_transition_takes_its_steps(stream: StreamDiffusion) -> None:
+    stream.transition("golden sunset", 3)
+    for _ in range(3):
+        stream(gradient())
+    assert "golden sunset" in str(stream.params.prompt)
+
+
+def test_frames_of_an_iterator_come_back_as_pictures(stream: StreamDiffusion) -> None:
+    taken: list[int] = []
+
+    def camera() -> Iterator[Any]:
+        for index in range(5):
+            taken.append(index)
+            yield gradient()
+
+    pictures = stream.frames(camera())
+    assert taken == [], "nothing is taken before it is asked for"
+    first = next(pictures)
+    assert (first.id, taken) == (0, [0])
+    assert [picture.id for picture in pictures] == [1, 2, 3, 4]
+    assert inspect.isgenerator(pictures) or iter(pictures) is pictures
+
+
+def test_an_error_of_the_iterator_comes_out(stream: StreamDiffusion) -> None:
+    def camera() -> Iterator[Any]:
+        yield gradient()
+        raise OSError("no camera")
+
+    pictures = stream.frames(camera())
+    next(pictures)
+    with pytest.raises(OSError, match="no camera"):
+        next(pictures)
+    assert stream(gradient()).id == 1
+
+
+def test_stats_count_what_frames_took(stream: StreamDiffusion) -> None:
+    stream(gradient())
+    before = stream.stats()
+    for _ in range(3):
+        stream(gradient())
+    after = stream.stats()
+    assert after["unet_evaluations"] - before["unet_evaluations"] == 3
+    assert after["unet_rows"] - before["unet_rows"] == 6
+
+
+def test_a_closed_stream_says_so() -> None:
+    stream = small_stream()
+    assert not stream.closed
+    stream.close()
+    stream.close()
+    assert stream.closed
+    for call in (
+        lambda: stream(gradient()),
+        lambda: stream.update(delta=0.5),
+        lambda: stream.start(),
+        lambda: stream.plan(delta=0.5),
+    ):
+        with pytest.raises(ClosedError):
+            call()
+    assert "closed" in repr(stream)
+
+
+def test_the_end_of_a_with_block_closes() -> None:
+    with pytest.raises(KeyError), small_stream() as stream:
+        raise KeyError
+    assert stream.closed
+
+
+def test_streams_that_are_let_go_give_their_memory_back() -> None:
+    def resident() -> int:
+        pages = pathlib.Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * 4096
+
+    for _ in range(3):
+        small_stream()(gradient())
+    gc.collect()
+    before = resident()
+    for _ in range(12):
+        small_stream()(gradient())
+    gc.collect()
+    assert resident() - before < 30_000_000
+
+
+def test_progress_is_told_while_models_load() -> None:
+    told: list[tuple[int, int, str]] = []
+    with StreamDiffusion(SMALL, allow_any_size=True, progress=lambda *step: told.append(step)):
+        pass
+    assert told, "there is progress"
+    assert all(0 <= done <= total and what for done, total, what in told)
+    for network in {what for _, _, what in told}:
+        steps = [(done, total) for done, total, what in told if what == network]
+        assert steps == sorted(steps)
+        # What a file has besides is not read.
+        assert 0 < steps[-1][0] <= steps[-1][1]
+
+
+def test_an_exception_in_progress_ends_the_load_and_comes_out() -> None:
+    class EnoughError(Exception):
+        pass
+
+    def progress(done: int, total: int, what: str) -> None:
+        raise EnoughError(what)
+
+    with pytest.raises(EnoughError):
+        StreamDiffusion(SMALL, allow_any_size=True, progress=progress)
+
+
+def test_options_are_checked_by_name_and_value() -> None:
+    for wrong in (
+        {"executor": "gpu"},
+        {"dtype": "f64"},
+        {"cfg_type": "selfish"},
+        {"noise": "mersenne"},
+        {"fit": "crop"},
+        {"output": "hsv"},
+        {"device": "tpu"},
+        {"threads": 0},
+        {"threads": "two"},
+        {"allow_any_size": "yes"},
+        {"progress": 3},
+        {"models": 3},
+        {"no_such_option": 1},
+    ):
+        (name,) = wrong
+        with pytest.raises((TypeError, ValueError, DreamframeError)) as error:
+            StreamDiffusion(SMALL, **{"allow_any_size": True, **wrong})
+        told = str(error.value)
+        words = {"cfg_type": "guidance type", "noise": "generator"}
+        assert name in told or words[name] in told, (name, told)
+
+
+def test_a_stream_is_not_pickled_by_mistake(stream: StreamDiffusion) -> None:
+    with pytest.raises(TypeError):
+        pickle.dumps(stream)
+
+
+def test_logs_go_to_logging(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="dreamframe")
+    with small_stream() as stream, stream.start() as session:
+        session.wait_for(session.update(prompt="a secret prompt"), 60.0)
+    records = [record for record in caplog.records if record.name.startswith("dreamframe")]
+    assert records, "something is told"
+    told = [record.getMessage() for record in records if record.levelno > logging.DEBUG]
+    assert not any("a secret prompt" in message for message in told), "prompts are for debug at most"
+
+
+def test_nothing_is_printed() -> None:
+    program = (
+        "from test_streams import SMALL, gradient, StreamDiffusion\n"
+        "with StreamDiffusion(SMALL, allow_any_size=True) as stream: stream(gradient())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_package_says_its_version_and_what_it_offers() -> None:
+    assert dreamframe.__version__.count(".") == 2
+    for name in dreamframe.__all__:
+        assert hasattr(dreamframe, name), name
+        offered = getattr(dreamframe, name)
+        assert not inspect.isclass(offered) or offered.__doc__, name

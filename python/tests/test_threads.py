@@ -1,0 +1,221 @@
+"""Threads: the GIL is let go while a frame is worked on, and Ctrl-C ends whatever waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dreamframe import ClosedError, StreamDiffusion
+
+from conftest import gradient, small_stream
+
+LIMIT = 60.0
+
+
+def test_python_goes_on_while_a_frame_is_worked_on() -> None:
+    with small_stream(512, threads=1) as stream:
+        stream(gradient(512))
+        done = threading.Event()
+        counted = 0
+
+        def work() -> None:
+            stream(gradient(512))
+            done.set()
+
+        worker = threading.Thread(target=work)
+        # With the GIL held, nobody else would be let in before the frame is done: not once.
+        interval = sys.getswitchinterval()
+        worker.start()
+        while not done.is_set():
+            counted += 1
+        worker.join()
+    assert interval < 1
+    assert counted > 10_000
+
+
+def test_two_streams_make_progress_at_once() -> None:
+    with small_stream(128, threads=1) as one, small_stream(128, threads=1) as two:
+        inside: list[set[str]] = []
+        working: set[str] = set()
+        together = threading.Barrier(2)
+
+        def run(name: str, stream: StreamDiffusion) -> None:
+            together.wait(LIMIT)
+            for _ in range(10):
+                working.add(name)
+                inside.append(set(working))
+                stream(gradient(128))
+                inside.append(set(working))
+                working.discard(name)
+
+        threads = [threading.Thread(target=run, args=pair) for pair in (("one", one), ("two", two))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT)
+    assert {"one", "two"} in inside, "while one is worked on, the other is too"
+
+
+def test_two_streams_take_less_than_twice_as_long_as_one() -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("this machine has one processor")
+
+    def seconds(streams: list[StreamDiffusion]) -> float:
+        threads = [threading.Thread(target=lambda one=one: [one(frame) for _ in range(6)]) for one in streams]
+        start = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT)
+        return time.perf_counter() - start
+
+    frame = gradient(128)
+    with small_stream(128, threads=1) as one, small_stream(128, threads=1) as two:
+        seconds([one, two])
+        # Others may be at work on this machine too, so one of some has to do.
+        assert any(seconds([one, two]) < 1.8 * seconds([one]) for _ in range(8))
+
+
+def test_calls_of_several_threads_take_their_turn() -> None:
+    with small_stream() as stream:
+        ids: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: ids.extend(stream(gradient()).id for _ in range(5))) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT)
+        assert sorted(ids) == list(range(20))
+
+
+def test_closing_from_another_thread_gives_a_picture_or_an_error() -> None:
+    for _ in range(3):
+        stream = small_stream(128, threads=1)
+        came: list[object] = []
+        begun = threading.Event()
+
+        def work(stream: StreamDiffusion = stream, came: list[object] = came, begun: threading.Event = begun) -> None:
+            try:
+                while True:
+                    begun.set()
+                    came.append(stream(gradient(128)).shape)
+            except ClosedError as error:
+                came.append(error)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        begun.wait(LIMIT)
+        stream.close()
+        worker.join(LIMIT)
+        assert isinstance(came[-1], ClosedError)
+        assert set(came[:-1]) <= {(128, 128, 4)}
+
+
+# A program that Ctrl-C comes to while it is in a call: it prints how long the interrupt took to arrive.
+PROGRAM = """
+import itertools, os, signal, threading, time
+from conftest import gradient, small_stream
+from dreamframe import StreamDiffusion, StreamDiffusionParams
+
+sent = []
+def interrupt():
+    sent.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+
+{setup}
+threading.Timer({after}, interrupt).start()
+try:
+    {call}
+except KeyboardInterrupt:
+    print("interrupted", time.monotonic() - sent[0], flush=True)
+"""
+
+BIG = "stream = small_stream(512, threads=1, t_index_list=[20, 40]); frame = gradient(512); stream(frame)"
+CALLS = {
+    "a frame": (BIG, "while True: stream(frame)"),
+    "frames of an iterator": (BIG, "for _ in stream.frames(itertools.repeat(frame)): pass"),
+    "waiting for a picture": ("session = small_stream().start()", "session.wait()"),
+    "waiting for a picture for long": ("session = small_stream().start()", "session.wait(30.0)"),
+    "waiting for an event": ("session = small_stream().start()", "session.wait_event()"),
+    "iterating": ("session = small_stream().start()", "for _ in session: pass"),
+    "loading models": (
+        "params = StreamDiffusionParams.demo()",
+        "while True: StreamDiffusion(params.model_copy(update={'width': 512, 'height': 512}), threads=1)",
+    ),
+    "a rebuild": (
+        "stream = small_stream(threads=1)",
+        "while True: [stream.update(width=side) for side in (512, 640, 384)]",
+    ),
+    "another thread at work": (
+        BIG + "; threading.Thread(target=lambda: [stream(frame) for _ in range(200)], daemon=True).start()",
+        "while True: stream(frame)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_ctrl_c_comes_through_within_200_milliseconds(what: str) -> None:
+    setup, call = CALLS[what]
+    # Others may be at work on this machine too, so one of some has to do.
+    assert any(interrupted(setup, call, after) < 0.2 for after in (0.3, 0.45, 0.37))
+
+
+def interrupted(setup: str, call: str, after: float) -> float:
+    """How long after the signal the call ended, in seconds."""
+    text = PROGRAM.format(setup=setup, call=call, after=after)
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=LIMIT
+    )
+    word, _, seconds = done.stdout.strip().partition(" ")
+    assert word == "interrupted", done.stdout + done.stderr
+    return float(seconds)
+
+
+def test_after_ctrl_c_the_stream_can_be_called_again() -> None:
+    with small_stream(256, threads=1) as stream, small_stream(256, threads=1) as other:
+        frame = gradient(256)
+        timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        calls = 0
+        with pytest.raises(KeyboardInterrupt):
+            while True:
+                stream(frame)
+                calls += 1
+        picture = stream(frame)
+        for _ in range(picture.id):
+            other(frame)
+        assert np.array_equal(picture, other(frame)), "nothing is half done"
+
+
+def test_a_program_ends_though_sessions_run() -> None:
+    text = "from conftest import *\nsession = small_stream().start()\nsession.submit(gradient())\nprint('end')"
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=LIMIT
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_a_fork_of_a_process_with_a_stream_ends() -> None:
+    text = (
+        "import os\nfrom conftest import *\nstream = small_stream()\nstream(gradient())\n"
+        "child = os.fork()\n"
+        "if child == 0: os._exit(0)\n"
+        "print(os.waitpid(child, 0)[1], stream(gradient()).id)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", text],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert (done.returncode, done.stdout) == (0, "0 1\n"), done.stderr

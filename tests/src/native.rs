@@ -1,0 +1,152 @@
+//! Programs in C and C++ that use the library as a host does: compiled, linked, run.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// Names the folder with the libraries to use, such as that of an installation; they are built where it is not set.
+const LIBRARY: &str = "DREAMFRAME_LIBRARY";
+
+/// Where it is set, as CI does, a tool that is missing fails the test instead of skipping it.
+const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
+
+/// Gives the repository's root.
+pub fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// Gives the folder in which `libdreamframe.so` and `libdreamframe.a` lie.
+///
+/// # Panics
+///
+/// If they cannot be built: then nothing else can be tested.
+pub fn library() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| std::env::var_os(LIBRARY).map_or_else(build, PathBuf::from))
+}
+
+/// Builds both libraries with the cargo that runs the tests; says where they are.
+fn build() -> PathBuf {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root()).args(["build", "--quiet", "--package", "dreamframe-ffi", "--lib"]);
+    run(&mut cargo);
+    // A test lies in the folder `deps` beside the libraries, and was built for the same profile.
+    let test = std::env::current_exe().expect("the system knows this program");
+    test.ancestors().nth(2).expect("a test lies in the build folder").to_path_buf()
+}
+
+/// Tells whether `program` runs here; says so where it does not, as that skips a check.
+///
+/// # Panics
+///
+/// If it does not, and the environment asks for every check (`DREAMFRAME_REQUIRE_TOOLS`).
+#[allow(clippy::print_stdout, reason = "what a test skips is for whoever reads its output")]
+pub fn has_tool(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let found = found.is_ok_and(|status| status.success());
+    assert!(found || std::env::var_os(REQUIRE_TOOLS).is_none(), "{program} is missing");
+    if !found {
+        println!("skipped: {program} is missing");
+    }
+    found
+}
+
+/// Which of the two libraries a program is linked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// The shared one; [`program`] finds it at run time.
+    Shared,
+    /// The static one, and the system's libraries that it needs.
+    Static,
+}
+
+/// A call of the C or C++ compiler. Every warning is an error.
+#[derive(Debug)]
+#[must_use]
+pub struct Compiler(Command);
+
+impl Compiler {
+    /// Compiles C11.
+    pub fn c() -> Self {
+        Self::new("cc", "-std=c11")
+    }
+
+    /// Compiles C++17.
+    pub fn cpp() -> Self {
+        Self::new("c++", "-std=c++17")
+    }
+
+    fn new(program: &str, standard: &str) -> Self {
+        let mut command = Command::new(program);
+        command.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-I"]).arg(root().join("include"));
+        Self(command)
+    }
+
+    /// Adds an argument: a source file, a flag.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.0.arg(argument);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.0.args(arguments);
+        self
+    }
+
+    /// Links the library; comes after the sources that use it.
+    pub fn link(mut self, link: Link) -> Self {
+        let folder = library();
+        match link {
+            Link::Shared => self.0.arg("-L").arg(folder).arg("-ldreamframe"),
+            Link::Static => self.0.arg(folder.join("libdreamframe.a")),
+        };
+        self.args(["-lpthread", "-ldl", "-lm"])
+    }
+
+    /// Compiles to `path`, and gives it back.
+    ///
+    /// # Panics
+    ///
+    /// If the compiler has anything to say.
+    pub fn output(mut self, path: impl Into<PathBuf>) -> PathBuf {
+        let path = path.into();
+        run(self.0.arg("-o").arg(&path));
+        path
+    }
+
+    /// Compiles without linking or writing anything.
+    ///
+    /// # Panics
+    ///
+    /// If the compiler has anything to say.
+    pub fn check(mut self) {
+        run(self.0.arg("-fsyntax-only"));
+    }
+}
+
+/// Starts a command line with `program`, which finds the shared library.
+pub fn program(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env("LD_LIBRARY_PATH", library());
+    command
+}
+
+/// Runs `command` to its end, and gives what it printed.
+///
+/// # Panics
+///
+/// If it cannot be started, or fails; with all that it printed.
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}

@@ -1,0 +1,236 @@
+//! The C and C++ interface, used as a host does: programs in `tests/c`, `tests/cpp` and `examples`, compiled, linked with
+//! either library, and run; also under valgrind and AddressSanitizer.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use dreamframe::{Engine, FrameView, ParamsPatch, PixelFormat};
+use dreamframe_tests::frames::{demo_engine, moving_disc};
+use dreamframe_tests::native::{Compiler, Link, has_tool, program, root, run};
+
+/// Pixels to a side in tests about bytes.
+const SIDE: u32 = 128;
+const LINKS: [(Link, &str); 2] = [(Link::Shared, "shared"), (Link::Static, "static")];
+
+/// A folder of one test's own, empty.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c_abi").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("the build folder can be written");
+    folder
+}
+
+/// Compiles a program of the repository, in the language that its name says.
+fn compile(source: &str, link: Link, flags: &[&str], out: PathBuf) -> PathBuf {
+    let compiler = if source.ends_with(".cpp") { Compiler::cpp() } else { Compiler::c().arg("-pthread") };
+    compiler.args(flags).arg(root().join(source)).link(link).output(out)
+}
+
+#[test]
+fn the_headers_compile_as_c11_and_cpp17_alone_and_twice() {
+    let folder = folder("headers");
+    let both = [("dreamframe.h", vec!["c", "cpp"]), ("dreamframe.hpp", vec!["cpp"])];
+    for (header, languages) in both {
+        for language in languages {
+            for times in [1, 2] {
+                let source = folder.join(format!("{times}.{language}"));
+                let text = format!("#include <{header}>\n").repeat(times) + "int main(void);\n";
+                std::fs::write(&source, text).unwrap();
+                let compiler = if language == "c" { Compiler::c() } else { Compiler::cpp() };
+                compiler.arg(source).check();
+            }
+        }
+    }
+    let units = ["tests/cpp/unit_a.cpp", "tests/cpp/unit_b.cpp"].map(|unit| root().join(unit));
+    let two = Compiler::cpp().args(units).link(Link::Shared).output(folder.join("two"));
+    run(&mut program(two));
+}
+
+#[test]
+fn the_hello_in_c_has_at_most_forty_lines() {
+    let text = std::fs::read_to_string(root().join("examples/c/hello.c")).unwrap();
+    assert!(text.lines().count() <= 40);
+}
+
+#[test]
+fn every_function_is_called_wrongly() {
+    let header = std::fs::read_to_string(root().join("include/dreamframe.h")).unwrap();
+    let refusals = std::fs::read_to_string(root().join("tests/c/refusals.c")).unwrap();
+    // These take nothing that could be wrong.
+    let harmless = ["dreamframe_last_error", "dreamframe_last_error_json"];
+    let names = header.match_indices("dreamframe_").map(|(at, _)| &header[at..]);
+    let functions = names.filter_map(|text| {
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+        // A declaration has types behind its bracket, a mention in the text has none.
+        (text[end..].starts_with('(') && !text[end..].starts_with("()")).then_some(&text[..end])
+    });
+    let absent: Vec<_> =
+        functions.filter(|name| !harmless.contains(name) && !refusals.contains(&format!("{name}("))).collect();
+    assert!(absent.is_empty(), "tests/c/refusals.c does not call {absent:?}");
+}
+
+/// A picture file for the examples, and its pixels as RGBA.
+fn input(folder: &Path) -> (PathBuf, image::RgbaImage) {
+    let picture = image::RgbImage::from_fn(96, 64, |x, y| image::Rgb([(x * 2) as u8, (y * 3) as u8, 90]));
+    let path = folder.join("in.ppm");
+    std::fs::write(&path, [b"P6\n96 64\n255\n".as_slice(), &picture].concat()).unwrap();
+    (path, image::DynamicImage::from(picture).to_rgba8())
+}
+
+/// The pixels of a PPM file of `width` x `height`.
+fn ppm(path: &Path, width: u32, height: u32) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap();
+    let header = format!("P6\n{width} {height}\n255\n");
+    let pixels = bytes.strip_prefix(header.as_bytes()).unwrap_or_else(|| panic!("{}: not {header:?}", path.display()));
+    assert_eq!(pixels.len(), (width * height * 3) as usize);
+    pixels.to_vec()
+}
+
+/// The picture that an engine makes of `frame` at the `calls`th call, as RGB.
+fn rgb(engine: &mut Engine, frame: &image::RgbaImage, calls: usize) -> Vec<u8> {
+    let view = FrameView::packed(PixelFormat::Rgba8, frame.width(), frame.height(), frame).unwrap();
+    (1..calls).for_each(|_| drop(engine.process(&view).unwrap()));
+    let picture = engine.process(&view).unwrap();
+    picture.frame.pixels().chunks_exact(4).flat_map(|pixel| &pixel[..3]).copied().collect()
+}
+
+#[test]
+fn the_examples_write_the_pictures_of_rust() {
+    let all = folder("examples");
+    let (frame_path, frame) = input(&all);
+    let mut engine = Engine::builder().build().unwrap();
+    let plain = rgb(&mut engine, &frame, 1);
+    let mut engine = Engine::builder().build().unwrap();
+    let patches = [
+        r#"{"prompt": "moonlit night"}"#,
+        r#"{"prompt": [["golden sunset", 0.5], ["blueprint", 0.5]]}"#,
+        r#"{"t_index_list": [36, 41, 46], "seed": 5}"#,
+    ];
+    let swapped = patches.map(|patch| {
+        engine.update(&ParamsPatch::from_json(patch).unwrap()).unwrap();
+        let calls = engine.delay() + 1;
+        rgb(&mut engine, &frame, calls)
+    });
+    for language in ["c", "cpp"] {
+        for (link, name) in LINKS {
+            let folder = all.join(language).join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            let build = |example: &str| {
+                let flags: &[&str] = if language == "cpp" { &["-O1"] } else { &[] };
+                compile(&format!("examples/{language}/{example}.{language}"), link, flags, folder.join(example))
+            };
+            let picture = folder.join("picture.ppm");
+            run(program(build("hello")).arg(&frame_path).arg(&picture));
+            assert!(ppm(&picture, 512, 512) == plain, "hello, {language}, {name}");
+            run(program(build("hot_swap")).arg(&frame_path).arg(&folder));
+            for (index, swapped) in swapped.iter().enumerate() {
+                let picture = ppm(&folder.join(format!("{index}.ppm")), 512, 512);
+                assert!(picture == *swapped, "hot_swap {index}, {language}, {name}");
+            }
+            let sheet = folder.join("sheet.ppm");
+            run(program(build("session")).arg(&sheet).arg("3"));
+            four_pictures_that_differ(&sheet);
+        }
+    }
+}
+
+/// The sheet of the session example has another picture in each column, below its frame.
+fn four_pictures_that_differ(sheet: &Path) {
+    let sheet = image::RgbImage::from_raw(1024, 512, ppm(sheet, 1024, 512)).unwrap();
+    let picture = |column: u32| image::imageops::crop_imm(&sheet, column * 256, 256, 256, 256).to_image();
+    assert!((1..4).all(|column| picture(column) != picture(0)), "each prompt counts");
+}
+
+#[test]
+fn pictures_through_c_and_cpp_are_those_of_rust() {
+    const FRAMES: usize = 6;
+    let folder = folder("pictures");
+    let frames: Vec<_> = (0..FRAMES).map(|index| moving_disc(index, SIDE, SIDE)).collect();
+    let frames_path = folder.join("frames.rgba");
+    std::fs::write(&frames_path, frames.concat()).unwrap();
+    let mut engine = demo_engine(SIDE, |_, _| ());
+    let mut expected = Vec::new();
+    for (index, pixels) in frames.iter().enumerate() {
+        if index == 3 {
+            engine.update(&ParamsPatch::from_json(r#"{"prompt": "moonlit night"}"#).unwrap()).unwrap();
+        }
+        let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, pixels).unwrap();
+        expected.extend_from_slice(engine.process(&frame).unwrap().frame.pixels());
+    }
+    for language in ["c", "cpp"] {
+        let pictures =
+            compile(&format!("tests/{language}/pictures.{language}"), Link::Shared, &[], folder.join(language));
+        for way in ["engine", "session"] {
+            let written = folder.join(format!("{language}-{way}.rgba"));
+            run(program(&pictures).arg(way).arg(SIDE.to_string()).arg(&frames_path).arg(&written));
+            assert!(std::fs::read(&written).unwrap() == expected, "{way}, {language}");
+        }
+    }
+}
+
+/// The programs whose calls are many or wrong, with their arguments for a tool that makes them slow.
+const HARSH: [(&str, &[&str]); 4] = [
+    ("tests/c/refusals.c", &[]),
+    ("tests/c/threads.c", &[]),
+    ("tests/c/cycles.c", &["5", "50"]),
+    ("tests/cpp/classes.cpp", &[]),
+];
+
+#[test]
+fn wrong_calls_and_calls_on_many_threads_are_borne() {
+    let folder = folder("harsh");
+    for (link, name) in LINKS {
+        for (source, arguments) in HARSH {
+            let stem = Path::new(source).file_stem().unwrap();
+            let harsh = compile(source, link, &[], folder.join(stem).with_extension(name));
+            run(program(harsh).args(arguments));
+        }
+    }
+}
+
+/// Five hundred engines, each of which loads the demo model, and ten thousand sessions, which share it.
+#[test]
+fn memory_stays_flat_over_ten_thousand_cycles() {
+    let cycles = compile("tests/c/cycles.c", Link::Shared, &["-O1"], folder("cycles").join("cycles"));
+    run(program(cycles).args(["500", "10000", "4096"]));
+}
+
+#[test]
+fn valgrind_finds_no_error_and_no_leak() {
+    if !has_tool("valgrind") {
+        return;
+    }
+    let folder = folder("valgrind");
+    let valgrind = |built: &Path, arguments: &[&str]| {
+        let mut valgrind = program("valgrind");
+        // Rust's hash tables are pointed to in their middle, which valgrind calls possibly lost; AddressSanitizer knows better.
+        valgrind.args(["--quiet", "--leak-check=full", "--show-leak-kinds=definite,indirect"]);
+        valgrind.args(["--errors-for-leak-kinds=definite,indirect", "--error-exitcode=99", "--fair-sched=try"]);
+        // Optimised Rust looks at values before it knows that they count; what is never set, its compiler refuses.
+        valgrind.arg("--undef-value-errors=no");
+        valgrind.arg(built).args(arguments);
+        valgrind
+    };
+    let leak = Compiler::c().arg(root().join("tests/c/leak.c")).output(folder.join("leak"));
+    assert_eq!(valgrind(&leak, &[]).output().unwrap().status.code(), Some(99), "valgrind finds leaks here");
+    for (source, arguments) in HARSH {
+        let built = compile(source, Link::Shared, &[], folder.join(Path::new(source).file_stem().unwrap()));
+        run(&mut valgrind(&built, arguments));
+    }
+}
+
+#[test]
+fn address_sanitizer_finds_no_error_and_no_leak() {
+    let folder = folder("asan");
+    let flags = ["-fsanitize=address", "-fno-omit-frame-pointer"];
+    let leak = Compiler::c().args(flags).arg(root().join("tests/c/leak.c")).output(folder.join("leak"));
+    let found = Command::new(leak).output().unwrap();
+    assert!(!found.status.success(), "AddressSanitizer finds leaks here");
+    for (link, name) in LINKS {
+        for (source, arguments) in HARSH {
+            let stem = Path::new(source).file_stem().unwrap();
+            let built = compile(source, link, &flags, folder.join(stem).with_extension(name));
+            run(program(built).args(arguments));
+        }
+    }
+}

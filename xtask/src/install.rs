@@ -1,0 +1,159 @@
+//! Puts the C and C++ library where a host's build finds it: libraries, headers, CMake package, pkg-config files,
+//! licences, examples.
+//!
+//! What lands under the prefix names no folder outside it, so that it can be moved.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::notices;
+use crate::report::{Outcome, Report};
+use crate::tools::{self, cargo, succeed};
+
+/// This version, as all packages of the workspace have it.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The system's libraries that a static link needs.
+pub(crate) const SYSTEM_LIBRARIES: [&str; 7] = ["gcc_s", "util", "rt", "pthread", "m", "dl", "c"];
+
+/// Templates in `cmake`, and where what they make goes.
+const TEMPLATES: [(&str, &str); 4] = [
+    ("dreamframeConfig.cmake", "lib/cmake/dreamframe"),
+    ("dreamframeConfigVersion.cmake", "lib/cmake/dreamframe"),
+    ("dreamframe.pc", "lib/pkgconfig"),
+    ("dreamframe-static.pc", "lib/pkgconfig"),
+];
+
+/// Files that are copied as they are.
+const FILES: [(&str, &str); 5] = [
+    ("include/dreamframe.h", "include"),
+    ("include/dreamframe.hpp", "include"),
+    ("LICENSE-MIT", "share/doc/dreamframe"),
+    ("LICENSE-APACHE", "share/doc/dreamframe"),
+    ("docs/parameters.md", "share/doc/dreamframe"),
+];
+
+/// Folders that are copied as they are.
+const FOLDERS: [(&str, &str); 3] = [
+    ("examples/c", "share/doc/dreamframe/examples/c"),
+    ("examples/cpp", "share/doc/dreamframe/examples/cpp"),
+    ("models/credits", "share/doc/dreamframe/models/credits"),
+];
+
+/// Installs under `prefix`.
+pub(crate) fn run(report: &mut Report, prefix: &Path) {
+    report.step("install", || match to(prefix) {
+        Ok(()) => Outcome::Passed,
+        Err(why) => Outcome::Failed(why),
+    });
+}
+
+/// Builds the libraries and puts everything under `prefix`.
+///
+/// # Errors
+///
+/// What could not be built or written.
+pub(crate) fn to(prefix: &Path) -> Result<(), String> {
+    if !cfg!(target_os = "linux") {
+        return Err("written for Linux only so far".into());
+    }
+    libraries(&build()?, &prefix.join("lib"))?;
+    for (template, folder) in TEMPLATES {
+        let text = fs::read_to_string(format!("cmake/{template}.in")).map_err(|e| format!("{template}: {e}"))?;
+        write(&prefix.join(folder).join(template), &filled(&text))?;
+    }
+    for (file, folder) in FILES {
+        copy(Path::new(file), &prefix.join(folder))?;
+    }
+    for (from, folder) in FOLDERS {
+        for file in tools::files()?.iter().filter(|file| file.starts_with(from)) {
+            copy(file, &prefix.join(folder))?;
+        }
+    }
+    copy(Path::new("models/CREDITS.md"), &prefix.join("share/doc/dreamframe/models"))?;
+    write(&prefix.join("share/doc/dreamframe/THIRD-PARTY.txt"), &notices::of("dreamframe-ffi")?)
+}
+
+/// What a program that was linked with one version asks for at run time: versions of the same binary interface share it.
+/// Below 1.0 each minor version has its own.
+fn soname() -> String {
+    let (major, minor) = major_minor();
+    if major == "0" { format!("libdreamframe.so.0.{minor}") } else { format!("libdreamframe.so.{major}") }
+}
+
+fn major_minor() -> (&'static str, &'static str) {
+    let mut parts = VERSION.split('.');
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
+/// The one release build, of both libraries; gives their folder.
+fn build() -> Result<PathBuf, String> {
+    let mut build = cargo();
+    build.args(["rustc", "--release", "--quiet", "--package", "dreamframe-ffi", "--lib", "--"]);
+    build.args(["-C", &format!("link-arg=-Wl,-soname,{}", soname()), "-C", "strip=symbols"]);
+    succeed(&mut build)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from);
+    Ok(target.join("release"))
+}
+
+/// Both libraries, and the names by which linkers and programs look for the shared one.
+fn libraries(built: &Path, lib: &Path) -> Result<(), String> {
+    copy(&built.join("libdreamframe.a"), lib)?;
+    // Rust's own library comes with debug information, which is most of the file.
+    succeed(Command::new("strip").arg("--strip-debug").arg(lib.join("libdreamframe.a")))?;
+    let shared = format!("libdreamframe.so.{VERSION}");
+    copy_as(&built.join("libdreamframe.so"), &lib.join(&shared))?;
+    for name in [soname(), "libdreamframe.so".to_owned()] {
+        link(&shared, &lib.join(name))?;
+    }
+    Ok(())
+}
+
+/// `template` with its values.
+fn filled(template: &str) -> String {
+    let (major, minor) = major_minor();
+    let flags: Vec<String> = SYSTEM_LIBRARIES.iter().map(|name| format!("-l{name}")).collect();
+    template
+        .replace("@VERSION@", VERSION)
+        .replace("@MAJOR@", major)
+        .replace("@MINOR@", minor)
+        .replace("@SONAME@", &soname())
+        .replace("@SYSTEM_LIBRARIES@", &flags.join(" "))
+        .replace("@SYSTEM_LIBRARIES_CMAKE@", &SYSTEM_LIBRARIES.join(";"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    parent(path)?;
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Copies `file` into `folder`, which is made.
+fn copy(file: &Path, folder: &Path) -> Result<(), String> {
+    let name = file.file_name().ok_or_else(|| format!("{} is no file", file.display()))?;
+    copy_as(file, &folder.join(name))
+}
+
+fn copy_as(from: &Path, to: &Path) -> Result<(), String> {
+    parent(to)?;
+    // A program that runs keeps the file that it was started with.
+    let _ = fs::remove_file(to);
+    let copied = fs::copy(from, to);
+    copied.map(drop).map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))
+}
+
+#[cfg(unix)]
+fn link(to: &str, path: &Path) -> Result<(), String> {
+    let _ = fs::remove_file(path);
+    std::os::unix::fs::symlink(to, path).map_err(|error| format!("cannot link {}: {error}", path.display()))
+}
+
+#[cfg(not(unix))]
+fn link(to: &str, path: &Path) -> Result<(), String> {
+    Err(format!("cannot link {} to {to}", path.display()))
+}
+
+fn parent(path: &Path) -> Result<(), String> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))
+}

@@ -1,0 +1,232 @@
+//! The archive with the C and C++ library: made, weighed, looked into, and used as somebody does who has nothing else.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::install::{self, VERSION};
+use crate::report::{Outcome, Report};
+use crate::tools::{output, succeed, works};
+
+/// What the stripped shared library may weigh, in bytes, with the demo model inside.
+const MAX_SHARED: u64 = 15_000_000;
+
+/// What the shared library may need of the system.
+const MAY_NEED: [&str; 4] = ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"];
+
+/// How every name begins that the libraries bring into a host.
+const PREFIX: &str = "dreamframe_";
+
+/// Where all of it happens.
+const FOLDER: &str = "target/package";
+
+/// Makes the archive and tries it; gives the folder of the libraries in it, where it has been made.
+pub(crate) fn run(report: &mut Report) -> Option<PathBuf> {
+    let name = format!("dreamframe-{VERSION}-{}-linux", std::env::consts::ARCH);
+    let archive = Path::new(FOLDER).join(format!("{name}.tar.gz"));
+    let folder = Path::new(FOLDER).join("unpacked").join(&name);
+    report.step("package: made and unpacked", || {
+        if !cfg!(target_os = "linux") {
+            return Outcome::NotRun("written for Linux only so far".into());
+        }
+        into_outcome(make(&name, &archive, &folder))
+    });
+    let folder = std::path::absolute(folder).ok()?;
+    let shared = libraries(&folder).join("libdreamframe.so");
+    if !shared.exists() {
+        return None;
+    }
+    report.step("package: size", || into_outcome(small_enough(&shared, &archive)));
+    report.step("package: what the shared library needs", || into_outcome(needs_little(&shared)));
+    report.step("package: exported names", || into_outcome(exports_the_header(&folder)));
+    report.step("package: examples, with CMake", || try_it("cmake", || with_cmake(&folder)));
+    report.step("package: examples, with pkg-config", || try_it("pkg-config", || with_pkg_config(&folder)));
+    Some(libraries(&folder))
+}
+
+fn libraries(folder: &Path) -> PathBuf {
+    folder.join("lib")
+}
+
+fn into_outcome(result: Result<(), String>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Passed,
+        Err(why) => Outcome::Failed(why),
+    }
+}
+
+fn try_it(tool: &str, check: impl FnOnce() -> Result<(), String>) -> Outcome {
+    if works(Command::new(tool).arg("--version")) {
+        into_outcome(check())
+    } else {
+        Outcome::NotRun(format!("no {tool}"))
+    }
+}
+
+/// Installs into a folder, packs it, and unpacks it elsewhere: what is tried later is the archive and nothing else.
+fn make(name: &str, archive: &Path, folder: &Path) -> Result<(), String> {
+    let _ = fs::remove_dir_all(FOLDER);
+    let packed = Path::new(FOLDER).join("packed");
+    install::to(&packed.join(name))?;
+    // The same files give the same bytes.
+    let mut pack = Command::new("tar");
+    pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-czf"]).arg(archive);
+    succeed(pack.arg("-C").arg(&packed).arg(name))?;
+    fs::remove_dir_all(&packed).map_err(|error| error.to_string())?;
+    let into = folder.parent().unwrap_or(folder);
+    fs::create_dir_all(into).map_err(|error| error.to_string())?;
+    succeed(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(into))
+}
+
+fn small_enough(shared: &Path, archive: &Path) -> Result<(), String> {
+    let size = |path: &Path| fs::metadata(path).map(|file| file.len()).map_err(|error| error.to_string());
+    let (shared, archive) = (size(shared)?, size(archive)?);
+    eprintln!("   shared library {shared} bytes, archive {archive} bytes");
+    if shared > MAX_SHARED {
+        return Err(format!("the shared library has {shared} bytes, but may have {MAX_SHARED}"));
+    }
+    Ok(())
+}
+
+/// Looks at the dynamic section: which libraries it needs, by which name it is known, and that its symbols are gone.
+fn needs_little(shared: &Path) -> Result<(), String> {
+    let dynamic = output(Command::new("readelf").arg("-dW").arg(shared))?;
+    let entries = |tag: &str| -> Vec<String> {
+        let lines = dynamic.lines().filter(|line| line.contains(tag));
+        lines.filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0.to_owned())).collect()
+    };
+    let needed = entries("(NEEDED)");
+    eprintln!("   needs {}", needed.join(", "));
+    let more: Vec<_> = needed.iter().filter(|name| !MAY_NEED.contains(&name.as_str())).cloned().collect();
+    if !more.is_empty() {
+        return Err(format!("it needs {}, but may need only {}", more.join(", "), MAY_NEED.join(", ")));
+    }
+    if !entries("(SONAME)").iter().any(|name| name.starts_with("libdreamframe.so.")) {
+        return Err("it has no SONAME with a version".into());
+    }
+    if output(Command::new("readelf").arg("-SW").arg(shared))?.contains(".symtab") {
+        return Err("it is not stripped".into());
+    }
+    eprintln!("   {}", newest_glibc(&output(Command::new("readelf").arg("-VW").arg(shared))?));
+    Ok(())
+}
+
+/// Which version of the C library it asks for: hosts with an older one cannot load it.
+fn newest_glibc(versions: &str) -> String {
+    let numbers = versions.split("Name: GLIBC_").skip(1).filter_map(|rest| rest.split_whitespace().next());
+    let of = |version: &&str| -> Vec<u32> { version.split('.').filter_map(|part| part.parse().ok()).collect() };
+    numbers.max_by_key(of).map_or_else(|| "asks for no version of glibc".into(), |v| format!("asks for glibc {v}"))
+}
+
+/// Both libraries bring the functions of the header into a host, and no other name.
+fn exports_the_header(folder: &Path) -> Result<(), String> {
+    let path = folder.join("include/dreamframe.h");
+    let header = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let declared = declared(&header);
+    let lib = libraries(folder);
+    let shared =
+        output(Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(lib.join("libdreamframe.so")))?;
+    let exported: BTreeSet<&str> = shared.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    if exported != declared.iter().map(String::as_str).collect() {
+        let others = exported.iter().filter(|name| !declared.contains(**name)).copied().collect::<Vec<_>>().join(", ");
+        let absent =
+            declared.iter().filter(|name| !exported.contains(name.as_str())).cloned().collect::<Vec<_>>().join(", ");
+        return Err(format!("exported and not in the header: [{others}]; in the header and not exported: [{absent}]"));
+    }
+    eprintln!("   {} functions", exported.len());
+    Ok(())
+}
+
+/// The functions that `header` declares: names with the prefix before an opening bracket, outside comments and macros.
+fn declared(header: &str) -> BTreeSet<String> {
+    let mut code = String::new();
+    let mut rest = header;
+    while let Some((before, comment)) = rest.split_once("/*") {
+        code.push_str(before);
+        rest = comment.split_once("*/").map_or("", |(_, after)| after);
+    }
+    code.push_str(rest);
+    let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let code = code.join("\n");
+    let before_brackets = code.match_indices('(').filter_map(|(at, _)| code.get(..at));
+    let names = before_brackets.filter_map(|text| text.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next());
+    names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned).collect()
+}
+
+/// The examples of the archive, built with CMake and run: C and C++, shared and static.
+fn with_cmake(folder: &Path) -> Result<(), String> {
+    for language in ["c", "cpp"] {
+        for link in ["shared", "static"] {
+            let build = Path::new(FOLDER).join(format!("cmake-{language}-{link}"));
+            let mut configure = Command::new("cmake");
+            configure.arg("-S").arg(examples(folder, language)).arg("-B").arg(&build);
+            configure.arg(format!("-DCMAKE_PREFIX_PATH={}", folder.display()));
+            configure.arg(format!("-DDREAMFRAME_STATIC={}", if link == "static" { "ON" } else { "OFF" }));
+            succeed(configure.arg("-DCMAKE_BUILD_TYPE=Release").stdout(Stdio::null()))?;
+            succeed(Command::new("cmake").arg("--build").arg(&build).stdout(Stdio::null()))?;
+            say_hello(&build.join("hello"), None)?;
+        }
+    }
+    Ok(())
+}
+
+/// One example of the archive, built by hand with what pkg-config says, in both languages and linked both ways.
+fn with_pkg_config(folder: &Path) -> Result<(), String> {
+    for (language, compiler, standard) in [("c", "cc", "-std=c11"), ("cpp", "c++", "-std=c++17")] {
+        for package in ["dreamframe", "dreamframe-static"] {
+            let mut ask = Command::new("pkg-config");
+            ask.args(["--cflags", "--libs", package]).env("PKG_CONFIG_PATH", libraries(folder).join("pkgconfig"));
+            let flags = output(&mut ask)?;
+            let program = Path::new(FOLDER).join(format!("{package}-{language}"));
+            let mut compile = Command::new(compiler);
+            compile.arg(standard).arg(examples(folder, language).join(format!("hello.{language}")));
+            succeed(compile.args(flags.split_whitespace()).arg("-o").arg(&program))?;
+            say_hello(&program, Some(&libraries(folder)))?;
+        }
+    }
+    Ok(())
+}
+
+fn examples(folder: &Path, language: &str) -> PathBuf {
+    folder.join("share/doc/dreamframe/examples").join(language)
+}
+
+/// Runs an example, which looks for the shared library in `libraries`; it must write a picture of the demo model's size.
+fn say_hello(program: &Path, libraries: Option<&Path>) -> Result<(), String> {
+    let (frame, picture) = (Path::new(FOLDER).join("frame.ppm"), Path::new(FOLDER).join("picture.ppm"));
+    let _ = fs::remove_file(&picture);
+    let pixels: Vec<u8> = (0..96 * 64 * 3u32).map(|index| (index / 73) as u8).collect();
+    fs::write(&frame, [b"P6\n96 64\n255\n".as_slice(), &pixels].concat()).map_err(|error| error.to_string())?;
+    // A path with a folder in it: no other place is searched.
+    let program = std::path::absolute(program).map_err(|error| error.to_string())?;
+    let mut hello = Command::new(program);
+    hello.arg(&frame).arg(&picture).env_remove("LD_LIBRARY_PATH");
+    if let Some(libraries) = libraries {
+        hello.env("LD_LIBRARY_PATH", libraries);
+    }
+    succeed(&mut hello)?;
+    let written = fs::read(&picture).map_err(|error| format!("{}: {error}", picture.display()))?;
+    if written.len() < 512 * 512 * 3 {
+        return Err(format!("the picture has {} bytes, but must have those of 512x512 pixels", written.len()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_found_in_a_header_and_comments_and_macros_are_not() {
+        let header = "#define DREAMFRAME_INIT(x) dreamframe_macro(x)\n/** see `dreamframe_comment()` */\n\
+                      int32_t dreamframe_one(void);\nvoid *dreamframe_two(\n  int a);\ntypedef void (*dreamframe_fn_t)(int);";
+        assert_eq!(declared(header), BTreeSet::from(["dreamframe_one".to_owned(), "dreamframe_two".to_owned()]));
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let text = "Name: GLIBC_2.9  Flags\n Name: GLIBC_2.34 Flags\n Name: GLIBC_2.2.5 Flags";
+        assert_eq!(newest_glibc(text), "asks for glibc 2.34");
+    }
+}

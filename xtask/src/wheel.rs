@@ -1,0 +1,143 @@
+//! The wheel of the Python package: built by one command, then looked into.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::report::{Outcome, Report, run};
+use crate::tools::{output, python_environment, works};
+
+const REQUIREMENTS: &str = "python/requirements/wheel.txt";
+/// Where it comes to lie.
+const FOLDER: &str = "target/wheels";
+/// No wheel may be larger, in bytes; the demo model is inside.
+const MAX_SIZE: u64 = 25_000_000;
+/// What every Linux has. Anything else would have to be installed beside the wheel.
+const SYSTEM_LIBRARIES: [&str; 8] =
+    ["libc.so", "libm.so", "libgcc_s.so", "libpthread.so", "libdl.so", "librt.so", "ld-linux", "libstdc++.so"];
+/// Without these the package is not what it says: types, their marker, the native module, a licence.
+const PARTS: [&str; 5] =
+    ["dreamframe/__init__.py", "dreamframe/_dreamframe.pyi", "dreamframe/py.typed", "dreamframe/compat.py", "LICENSE"];
+
+/// Builds the wheel and checks it, as steps; gives it where both went well.
+pub(crate) fn all(report: &mut Report) -> Option<PathBuf> {
+    let mut wheel = None;
+    report.step("Python: wheel", || match build() {
+        Ok(path) => {
+            wheel = Some(path);
+            Outcome::Passed
+        }
+        Err(why) => Outcome::Failed(why),
+    });
+    let path = wheel.as_deref()?;
+    report.step("Python: what is in the wheel", || contents(path));
+    wheel
+}
+
+fn build() -> Result<PathBuf, String> {
+    let python = python_environment("wheel", Path::new(REQUIREMENTS))?;
+    let _ = std::fs::remove_dir_all(FOLDER);
+    let mut maturin = Command::new(&python);
+    maturin.args(["-m", "maturin", "build", "--release", "--locked", "--quiet"]);
+    maturin.args(["--manifest-path", "python/Cargo.toml", "--out", FOLDER]);
+    match run(&mut maturin) {
+        Outcome::Passed => {}
+        Outcome::Failed(why) | Outcome::NotRun(why) => return Err(why),
+    }
+    let files = std::fs::read_dir(FOLDER).map_err(|error| format!("{FOLDER}: {error}"))?;
+    let wheels: Vec<PathBuf> = files.filter_map(|file| Some(file.ok()?.path())).collect();
+    match <[PathBuf; 1]>::try_from(wheels) {
+        Ok([wheel]) => Ok(wheel),
+        Err(wheels) => Err(format!("{FOLDER} should have one wheel, but has {wheels:?}")),
+    }
+}
+
+/// Size, name, files, and what the native module is linked to.
+fn contents(wheel: &Path) -> Outcome {
+    match problems(wheel) {
+        Ok(problems) if problems.is_empty() => Outcome::Passed,
+        Ok(problems) => Outcome::Failed(problems.join("\n   ")),
+        Err(why) => Outcome::Failed(why),
+    }
+}
+
+fn problems(wheel: &Path) -> Result<Vec<String>, String> {
+    let mut problems = Vec::new();
+    let name = wheel.file_name().unwrap_or_default().to_string_lossy();
+    let size = std::fs::metadata(wheel).map_err(|error| format!("{name}: {error}"))?.len();
+    eprintln!("   {name}: {size} bytes");
+    if size > MAX_SIZE {
+        problems.push(format!("{name} has {size} bytes, but at most {MAX_SIZE} are allowed"));
+    }
+    let tag = if cfg!(target_os = "linux") { "-abi3-manylinux" } else { "-abi3-" };
+    if !name.contains(tag) {
+        problems.push(format!("{name} should have {tag:?} in its name"));
+    }
+
+    let unpacked = wheel.with_extension("content");
+    let mut unzip = Command::new("python3");
+    unzip.args(["-m", "zipfile", "-e"]).args([wheel, &unpacked]);
+    output(&mut unzip)?;
+    let files = files_below(&unpacked).map_err(|error| format!("{}: {error}", unpacked.display()))?;
+    let inside = |file: &PathBuf| file.strip_prefix(&unpacked).unwrap_or(file).to_string_lossy().replace('\\', "/");
+    let names: Vec<String> = files.iter().map(inside).collect();
+    for part in PARTS {
+        if !names.iter().any(|name| name.contains(part)) {
+            problems.push(format!("no {part} in the wheel"));
+        }
+    }
+    let strays = names.iter().filter(|name| !name.starts_with("dreamframe/") && !name.contains(".dist-info/"));
+    problems.extend(strays.map(|name| format!("{name} has no place in the wheel")));
+    if cfg!(target_os = "linux") {
+        for library in files.iter().filter(|file| file.to_string_lossy().ends_with(".so")) {
+            problems.extend(foreign_libraries(library)?);
+        }
+    }
+    let _ = std::fs::remove_dir_all(unpacked);
+    Ok(problems)
+}
+
+fn files_below(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// What `library` needs beyond the system's libraries.
+fn foreign_libraries(library: &Path) -> Result<Vec<String>, String> {
+    if !works(Command::new("readelf").arg("--version")) {
+        return Err("no readelf, which tells what a library needs; the package binutils has it".into());
+    }
+    let dynamic = output(Command::new("readelf").args(["--dynamic", "--wide"]).arg(library))?;
+    let name = library.file_name().unwrap_or_default().to_string_lossy();
+    Ok(needed(&dynamic)
+        .inspect(|needed| eprintln!("   {name} needs {needed}"))
+        .filter(|needed| !SYSTEM_LIBRARIES.iter().any(|known| needed.starts_with(known)))
+        .map(|needed| format!("{name} needs {needed}, which is no library of the system"))
+        .collect())
+}
+
+/// The libraries that a dynamic section, as readelf prints it, lists.
+fn needed(dynamic: &str) -> impl Iterator<Item = &str> {
+    let lines = dynamic.lines().filter(|line| line.contains("(NEEDED)"));
+    lines.filter_map(|line| line.split_once('[')?.1.split_once(']')).map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_libraries_that_are_needed_are_read_from_the_dynamic_section() {
+        let dynamic = " 0x0000000000000001 (NEEDED)             Shared library: [libgcc_s.so.1]\n\
+            0x000000000000000e (SONAME)             Library soname: [lib_dreamframe.so]\n\
+            0x0000000000000001 (NEEDED)             Shared library: [libc.so.6]\n";
+        assert_eq!(needed(dynamic).collect::<Vec<_>>(), ["libgcc_s.so.1", "libc.so.6"]);
+    }
+}
