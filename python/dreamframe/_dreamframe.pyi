@@ -125,7 +125,8 @@ class StreamDiffusion:
     ) -> Session:
         """Goes on on a thread of its own, until the session is stopped; other calls of the stream raise till then.
 
-        `on_picture` is called with each picture, on a thread of its own; nothing is left for `poll` then.
+        `on_picture` is called with each picture, on a thread of its own; nothing is left for `poll` then. What it raises
+        goes to `sys.unraisablehook`, and pictures go on.
         `failed_frame` says what becomes of a frame that fails: the last picture again (`repeat`), or none (`skip`).
 
         Raises:
@@ -168,8 +169,8 @@ class StreamDiffusion:
         """Counts what frames took, since the stream was made."""
 
     def close(self) -> None:
-        """Ends a session that still runs, and lets go of the models. Further calls raise `ClosedError`; closing again does
-        nothing.
+        """Ends a session that still runs, and lets go of the models. Further calls raise `ClosedError`; closing once more
+        does nothing.
         """
 
     def __enter__(self) -> Self: ...
@@ -181,13 +182,6 @@ class StreamDiffusion:
         /,
     ) -> None: ...
     def __repr__(self) -> str: ...
-
-@typing.final
-class Frames:
-    """Works on frames as they are asked for."""
-
-    def __iter__(self) -> Self: ...
-    def __next__(self) -> Picture: ...
 
 @typing.final
 class Session:
@@ -263,9 +257,8 @@ class Session:
             InvalidParamsError: a value is out of range; `violations` lists every one.
         """
 
-    def wait_for(self, ticket: Ticket, timeout: float | None = None) -> typing.Literal['applied', 'superseded']:
-        """Waits until an update has ended, by its ticket: "applied", or "superseded" where later ones changed all that it
-        changed.
+    def wait_for(self, ticket: Ticket, timeout: float | None = None) -> typing.Literal["applied", "superseded"]:
+        """Waits until an update has ended, and says how: "applied", or "superseded" where later ones changed all of it.
 
         Raises:
             DreamframeError: what the update was rejected for.
@@ -295,8 +288,8 @@ class Session:
         """Whether the session takes frames."""
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Ends the session: the frame that waits is still worked on, and the stream can be called again. Stopping again
-        does nothing.
+        """Ends the session: the frame that waits is still worked on, and the stream can be called again. Stopping once
+        more does nothing.
 
         Raises:
             TimeoutError: what waits takes longer than `timeout` seconds; the session then ends by itself, and with it
@@ -312,6 +305,7 @@ class Session:
         /,
     ) -> None: ...
     def __repr__(self) -> str: ...
+
 def _check(part: str, values: object, base: object | None = None, /) -> dict[str, typing.Any]:
     """Checks the values of a part, alone or as a change of others, and fills in the rest."""
 
@@ -332,4 +326,3 @@ def _preset(name: str, /) -> dict[str, typing.Any]:
 
 def _at_exit() -> None:
     """Closes the gate; waits for those who are inside."""
-

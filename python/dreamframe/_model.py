@@ -1,7 +1,7 @@
 """The base of parameters: classes with the habits of pydantic's models, whose rules are the library's own.
 
-Nothing here knows a parameter: names and types are those of the classes in `params.py`, and all checks, bounds, defaults
-and descriptions come from the native module.
+Nothing here knows a parameter: names and types are those of the classes in `params.py`; all checks, bounds, defaults and
+descriptions come from the native module.
 """
 
 import copy
@@ -65,7 +65,10 @@ class Model:
 
     if not typing.TYPE_CHECKING:
 
-        def __init__(self, /, **values: Any) -> None:
+        def __init__(self, /, *args: Any, **values: Any) -> None:
+            if args:
+                name = type(self).__name__
+                raise TypeError(f"{name} takes its fields by name: {name}({next(iter(self.model_fields))}=...)")
             self._fill(_dreamframe._check(self._part, values), values)
 
     def __init_subclass__(cls) -> None:

@@ -10,12 +10,17 @@ mod errors;
 mod facts;
 mod foreign;
 mod frame;
+mod frames;
 mod log;
+mod options;
 mod params;
 mod picture;
 mod plain;
+mod running;
 mod session;
 mod stream;
+mod told;
+mod work;
 mod worker;
 
 use pyo3::prelude::*;
@@ -42,9 +47,8 @@ mod _dreamframe {
 
     #[pymodule_init]
     fn init() -> PyResult<()> {
-        Python::attach(|py| {
-            crate::log::start(py);
-            Ok(())
-        })
+        crate::foreign::settle();
+        Python::attach(crate::log::start);
+        Ok(())
     }
 }

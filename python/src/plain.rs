@@ -27,7 +27,7 @@ pub(crate) fn map_from_python(object: &Bound<'_, PyAny>) -> PyResult<Map<String,
     match from_python(object)? {
         Value::Object(map) => Ok(map),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            let shown = format!("are of the type {}, but must be a dict or a model", type_name(object));
+            let shown = format!("are of the type {}, but must be a StreamDiffusionParams or a dict", type_name(object));
             Err(wrong_params(object.py(), ROOT, shown))
         }
     }
@@ -61,7 +61,8 @@ fn read(object: &Bound<'_, PyAny>, steps: &mut Vec<Step>) -> PyResult<Value> {
     } else if let Ok(flag) = object.cast::<PyBool>() {
         Ok(flag.is_true().into())
     } else if let Ok(text) = object.cast::<PyString>() {
-        Ok(text.to_str()?.into())
+        let text = text.to_str();
+        text.map(Value::from).map_err(|error| wrong_params(py, path(steps), format!("is no Unicode text: {error}")))
     } else if object.is_instance_of::<PyInt>() {
         match (object.extract::<u64>(), object.extract::<i64>()) {
             (Ok(number), _) => Ok(number.into()),

@@ -1,25 +1,25 @@
 //! `StreamDiffusion`: an engine for Python.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use dreamframe::params::Notice;
-use dreamframe::telemetry::Work;
 use dreamframe::{
-    Engine, EngineOptions, Error, ErrorKind, ModelSource, ParamsPatch, PictureInfo, PixelFormat, SessionOptions,
-    StreamDiffusionParams, Transition, Update,
+    Engine, EngineOptions, Error, ErrorKind, ParamsPatch, PixelFormat, SessionOptions, Transition, Update,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyString};
+use pyo3::types::PyDict;
 
-use crate::errors::{OrRaise, exception, wrong_call};
-use crate::facts;
+use crate::errors::OrRaise;
+use crate::frames::Frames;
+use crate::options::{Models, check_callable, check_device, choose, count, text};
 use crate::picture::{self, Room};
-use crate::session::{Inner, Session};
+use crate::running::Running;
+use crate::session::Session;
+use crate::told::{Facts, Told, lock};
+use crate::work::{Processed, process, report};
 use crate::worker::{Current, Place, Worker};
-use crate::{foreign, frame, log, params, plain};
+use crate::{facts, frame, log, params};
 
 /// A real-time image-to-image stream.
 ///
@@ -35,58 +35,7 @@ pub(crate) struct StreamDiffusion {
     told: Arc<Told>,
     output: PixelFormat,
     closed: AtomicBool,
-    session: Mutex<Weak<Inner>>,
-}
-
-/// What the engine's thread tells the others.
-#[derive(Default)]
-pub(crate) struct Told {
-    facts: Mutex<Facts>,
-    /// What a progress callback raised.
-    raised: Mutex<Option<PyErr>>,
-}
-
-/// What can be said of the engine while it is at work.
-#[derive(Default, Clone)]
-struct Facts {
-    params: StreamDiffusionParams,
-    notices: Vec<Notice>,
-    size: (u32, u32),
-    delay: usize,
-    device: String,
-    threads: usize,
-    model: String,
-    work: Work,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Told {
-    /// Tells what may be another after an update.
-    pub(crate) fn update(&self, engine: &Engine) {
-        *lock(&self.facts) = Facts {
-            params: engine.params().clone(),
-            notices: engine.notices().to_vec(),
-            size: engine.size(),
-            delay: engine.delay(),
-            device: engine.device(),
-            threads: engine.threads(),
-            model: engine.model().to_owned(),
-            work: engine.work(),
-        };
-    }
-
-    fn facts(&self) -> Facts {
-        lock(&self.facts).clone()
-    }
-
-    /// An error of the library, or what a progress callback raised in its place.
-    fn error(&self, py: Python<'_>, error: &Error) -> PyErr {
-        let raised = lock(&self.raised).take();
-        raised.filter(|_| error.kind() == ErrorKind::Cancelled).unwrap_or_else(|| exception(py, error))
-    }
+    session: Mutex<Weak<Running>>,
 }
 
 #[pymethods]
@@ -125,30 +74,31 @@ impl StreamDiffusion {
         params: Option<&Bound<'_, PyAny>>,
         models: Models,
         device: &str,
-        executor: Option<&str>,
-        dtype: Option<&str>,
-        threads: Option<usize>,
-        cfg_type: Option<&str>,
-        noise: Option<&str>,
+        executor: Option<&Bound<'_, PyAny>>,
+        dtype: Option<&Bound<'_, PyAny>>,
+        threads: Option<&Bound<'_, PyAny>>,
+        cfg_type: Option<&Bound<'_, PyAny>>,
+        noise: Option<&Bound<'_, PyAny>>,
         allow_any_size: bool,
-        fit: Option<&str>,
-        output: Option<&str>,
+        fit: Option<&Bound<'_, PyAny>>,
+        output: Option<&Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         log::refresh(py);
         check_device(device).or_raise(py)?;
+        check_callable("progress", progress.as_ref().map(|progress| progress.bind(py)))?;
         let mut options = EngineOptions::default();
         options.allow_any_size = allow_any_size;
-        options.threads = threads;
-        choose(py, executor, &mut options.executor)?;
-        choose(py, dtype, &mut options.dtype)?;
-        choose(py, cfg_type, &mut options.cfg_type)?;
-        choose(py, noise, &mut options.noise)?;
+        options.threads = threads.map(count).transpose()?;
+        choose("executor", executor, &mut options.executor)?;
+        choose("dtype", dtype, &mut options.dtype)?;
+        choose("cfg_type", cfg_type, &mut options.cfg_type)?;
+        choose("noise", noise, &mut options.noise)?;
         if let Some(fit) = fit {
-            options.fit = facts::fit(py, fit)?;
+            options.fit = facts::fit(py, &text("fit", fit)?)?;
         }
         if let Some(output) = output {
-            options.output = picture::output(py, output)?;
+            options.output = picture::output(py, &text("output", output)?)?;
         }
         let output = options.output;
         let mut builder = Engine::builder().models(models.0).options(options);
@@ -182,7 +132,7 @@ impl StreamDiffusion {
     ///     InvalidFrameError: the frame has another type or shape; the text says what to do about it.
     ///     ClosedError: the stream was closed.
     #[pyo3(signature = (frame: "FrameLike", /) -> "Picture")]
-    fn __call__(&self, frame: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    pub(crate) fn __call__(&self, frame: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let py = frame.py();
         let mut pixels = frame::pixels(frame)?;
         loop {
@@ -281,7 +231,8 @@ impl StreamDiffusion {
 
     /// Goes on on a thread of its own, until the session is stopped; other calls of the stream raise till then.
     ///
-    /// `on_picture` is called with each picture, on a thread of its own; nothing is left for `poll` then.
+    /// `on_picture` is called with each picture, on a thread of its own; nothing is left for `poll` then. What it raises
+    /// goes to `sys.unraisablehook`, and pictures go on.
     /// `failed_frame` says what becomes of a frame that fails: the last picture again (`repeat`), or none (`skip`).
     ///
     /// Raises:
@@ -293,6 +244,7 @@ impl StreamDiffusion {
     ) -> "Session")]
     fn start(&self, py: Python<'_>, on_picture: Option<Py<PyAny>>, failed_frame: Option<&str>) -> PyResult<Session> {
         log::refresh(py);
+        check_callable("on_picture", on_picture.as_ref().map(|callback| callback.bind(py)))?;
         let mut options = SessionOptions::default();
         if let Some(name) = failed_frame {
             options.failed_frame = facts::failed_frame(py, name)?;
@@ -308,7 +260,7 @@ impl StreamDiffusion {
             Ok(session)
         })?;
         let session = Session::new(py, started.or_raise(py)?, self.worker.clone(), self.told.clone(), on_picture)?;
-        *lock(&self.session) = Arc::downgrade(session.inner());
+        *lock(&self.session) = Arc::downgrade(session.running());
         Ok(session)
     }
 
@@ -429,108 +381,5 @@ impl StreamDiffusion {
         }
         log::deliver(py);
         update.cost.map(|cost| facts::cost(py, cost)).transpose()
-    }
-}
-
-/// What became of a frame.
-enum Processed {
-    /// The picture is in the room, or there is none; the frame can be given back.
-    Picture(dreamframe::Result<PictureInfo>, frame::Pixels, Room),
-    /// Pictures have another size by now.
-    OtherSize(frame::Pixels),
-}
-
-fn process(place: &mut Place, told: &Told, pixels: frame::Pixels, mut room: Room) -> Processed {
-    let engine = match place.engine() {
-        Ok(engine) if engine.size() != room.size() => return Processed::OtherSize(pixels),
-        Ok(engine) => engine,
-        Err(error) => return Processed::Picture(Err(error), pixels, room),
-    };
-    let result = pixels.view().and_then(|frame| engine.process_into(&frame, &mut room.view()?));
-    let mut facts = lock(&told.facts);
-    (facts.work, facts.delay) = (engine.work(), engine.delay());
-    Processed::Picture(result, pixels, room)
-}
-
-/// Tells Python how loading goes.
-fn report(callback: &Py<PyAny>, loaded: &dreamframe::Progress<'_>, told: &Told) -> ControlFlow<()> {
-    let (done, total, what) = (loaded.done, loaded.total, loaded.component);
-    let called = foreign::attach(|py| callback.call1(py, (done, total, what)).map(drop));
-    match called {
-        Some(Ok(())) => ControlFlow::Continue(()),
-        Some(Err(error)) => {
-            *lock(&told.raised) = Some(error);
-            ControlFlow::Break(())
-        }
-        None => ControlFlow::Break(()),
-    }
-}
-
-/// Reads an option by its name, where it is given.
-fn choose<T: std::str::FromStr<Err = Error>>(py: Python<'_>, name: Option<&str>, option: &mut T) -> PyResult<()> {
-    if let Some(name) = name {
-        *option = name.parse::<T>().or_raise(py)?;
-    }
-    Ok(())
-}
-
-fn check_device(name: &str) -> dreamframe::Result<()> {
-    match name {
-        "auto" | "cpu" => Ok(()),
-        "cuda" | "metal" => {
-            let text = format!("device {name:?} is not built into this package; \"auto\" and \"cpu\" are");
-            Err(Error::new(ErrorKind::Unsupported, text))
-        }
-        _ => {
-            let text = format!("device is {name:?}, but must be one of: auto, cpu");
-            Err(Error::new(ErrorKind::InvalidArgument, text))
-        }
-    }
-}
-
-/// Where models come from, as Python says it.
-struct Models(ModelSource);
-
-impl Default for Models {
-    fn default() -> Self {
-        Self(ModelSource::Demo)
-    }
-}
-
-impl<'py> FromPyObject<'_, 'py> for Models {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(name) = object.cast::<PyString>() {
-            return Ok(Self(ModelSource::from(name.to_str()?)));
-        }
-        match object.extract::<PathBuf>() {
-            Ok(path) => Ok(Self(ModelSource::folder(path))),
-            Err(_) => Err(wrong_call(
-                object.py(),
-                format!("models is a {}, but must be \"demo\" or a folder", plain::type_name(&object)),
-            )),
-        }
-    }
-}
-
-// Works on frames as they are asked for.
-#[pyclass(module = "dreamframe._dreamframe", frozen)]
-pub(crate) struct Frames {
-    stream: Py<StreamDiffusion>,
-    source: Py<PyIterator>,
-}
-
-#[pymethods]
-impl Frames {
-    // -> "Self"
-    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    // -> "Picture"
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let frame = self.source.bind(py).clone().next().transpose()?;
-        frame.map(|frame| self.stream.get().__call__(&frame)).transpose()
     }
 }

@@ -12,7 +12,7 @@ use dreamframe::{Engine, Error, ErrorKind};
 use pyo3::prelude::*;
 
 use crate::errors::OrRaise;
-use crate::log;
+use crate::{foreign, log};
 
 /// How long Ctrl-C may go unnoticed.
 const SLICE: Duration = Duration::from_millis(50);
@@ -133,6 +133,7 @@ impl Worker {
         can_be_left_out: bool,
         work: impl FnOnce(&mut Place) -> T + Send + 'static,
     ) -> PyResult<T> {
+        foreign::check_home().or_raise(py)?;
         let abandoned = Arc::new(AtomicBool::new(false));
         let (done, result) = sync_channel(1);
         // Nobody may be waiting any more.

@@ -257,7 +257,7 @@ def test_options_are_checked_by_name_and_value() -> None:
         (name,) = wrong
         with pytest.raises((TypeError, ValueError, DreamframeError)) as error:
             StreamDiffusion(SMALL, **{"allow_any_size": True, **wrong})
-        told = str(error.value)
+        told = " ".join([str(error.value), *getattr(error.value, "__notes__", [])])
         words = {"cfg_type": "guidance type", "noise": "generator"}
         assert name in told or words[name] in told, (name, told)
 

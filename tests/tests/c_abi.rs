@@ -213,7 +213,8 @@ fn valgrind_finds_no_error_and_no_leak() {
     };
     let leak = Compiler::c().arg(root().join("tests/c/leak.c")).output(folder.join("leak"));
     assert_eq!(valgrind(&leak, &[]).output().unwrap().status.code(), Some(99), "valgrind finds leaks here");
-    for (source, arguments) in HARSH {
+    // A hundred times slower than without, and one thread at a time: many threads are AddressSanitizer's.
+    for (source, arguments) in [("tests/c/refusals.c", &[][..]), ("tests/c/cycles.c", &["1", "3"])] {
         let built = compile(source, Link::Shared, &[], folder.join(Path::new(source).file_stem().unwrap()));
         run(&mut valgrind(&built, arguments));
     }

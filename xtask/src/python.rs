@@ -92,7 +92,7 @@ impl Interpreter {
         let python = python.map_err(|error| error.to_string())?;
         install(&python, &[wheel])?;
         // With what it declares and nothing else, it imports, and makes a picture.
-        let first = "import dreamframe; dreamframe.StreamDiffusion()(bytes(512 * 512 * 4), width=512, height=512)";
+        let first = "import dreamframe, numpy; dreamframe.StreamDiffusion()(numpy.zeros((512, 512, 3), 'uint8'))";
         done(Command::new(&python).args(["-I", "-c", first]))?;
         install(&python, &[Path::new("--requirement"), &Path::new(REQUIREMENTS).join(format!("{purpose}.txt"))])?;
         Ok(python)

@@ -14,9 +14,9 @@ const MAX_SIZE: u64 = 25_000_000;
 /// What every Linux has. Anything else would have to be installed beside the wheel.
 const SYSTEM_LIBRARIES: [&str; 8] =
     ["libc.so", "libm.so", "libgcc_s.so", "libpthread.so", "libdl.so", "librt.so", "ld-linux", "libstdc++.so"];
-/// Without these the package is not what it says: types, their marker, the native module, a licence.
-const PARTS: [&str; 5] =
-    ["dreamframe/__init__.py", "dreamframe/_dreamframe.pyi", "dreamframe/py.typed", "dreamframe/compat.py", "LICENSE"];
+/// Without these the package is not what it says: types, their marker, the module for the original's scripts.
+const PARTS: [&str; 4] =
+    ["dreamframe/__init__.py", "dreamframe/_dreamframe.pyi", "dreamframe/py.typed", "dreamframe/compat.py"];
 
 /// Builds the wheel and checks it, as steps; gives it where both went well.
 pub(crate) fn all(report: &mut Report) -> Option<PathBuf> {

@@ -1,0 +1,87 @@
+//! What a host chooses when it makes a stream, as Python says it.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use dreamframe::{Error, ErrorKind, ModelSource};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::errors::{OrRaise, wrong_call};
+use crate::plain;
+
+/// Reads an option by its name, where it is given.
+pub(crate) fn choose<T: FromStr<Err = Error>>(
+    name: &str,
+    value: Option<&Bound<'_, PyAny>>,
+    option: &mut T,
+) -> PyResult<()> {
+    if let Some(value) = value {
+        *option = text(name, value)?.parse::<T>().or_raise(value.py())?;
+    }
+    Ok(())
+}
+
+/// Reads text, and says whose it is where it is none.
+pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    value.extract().map_err(|_| wrong_type(name, value, "text"))
+}
+
+/// Reads how many threads there shall be.
+pub(crate) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    value.extract().map_err(|_| wrong_type("threads", value, "an integer from 1 on, or None"))
+}
+
+fn wrong_type(name: &str, value: &Bound<'_, PyAny>, expected: &str) -> PyErr {
+    PyTypeError::new_err(format!("{name} is {value:?}, but must be {expected}"))
+}
+
+/// Checks that something can be called, where it is given.
+pub(crate) fn check_callable(name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    match value {
+        Some(value) if !value.is_callable() => Err(wrong_type(name, value, "something that can be called")),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that networks can run where they shall.
+pub(crate) fn check_device(name: &str) -> dreamframe::Result<()> {
+    match name {
+        "auto" | "cpu" => Ok(()),
+        "cuda" | "metal" => {
+            let text = format!("device {name:?} is not built into this package; \"auto\" and \"cpu\" are");
+            Err(Error::new(ErrorKind::Unsupported, text))
+        }
+        _ => {
+            let text = format!("device is {name:?}, but must be one of: auto, cpu");
+            Err(Error::new(ErrorKind::InvalidArgument, text))
+        }
+    }
+}
+
+/// Where models come from, as Python says it.
+pub(crate) struct Models(pub(crate) ModelSource);
+
+impl Default for Models {
+    fn default() -> Self {
+        Self(ModelSource::Demo)
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Models {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(name) = object.cast::<PyString>() {
+            return Ok(Self(ModelSource::from(name.to_str()?)));
+        }
+        match object.extract::<PathBuf>() {
+            Ok(path) => Ok(Self(ModelSource::folder(path))),
+            Err(_) => Err(wrong_call(
+                object.py(),
+                format!("models is a {}, but must be \"demo\" or a folder", plain::type_name(&object)),
+            )),
+        }
+    }
+}

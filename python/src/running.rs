@@ -1,0 +1,110 @@
+//! A session as several threads know it, and how pictures are waited for.
+
+use std::mem;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use dreamframe::{Picture, SessionHandle};
+use pyo3::prelude::*;
+
+use crate::errors::wrong_call;
+use crate::told::{Told, lock};
+use crate::worker::{Place, Worker};
+use crate::{foreign, picture};
+
+/// A session, which several threads know of.
+pub(crate) struct Running {
+    pub(crate) handle: SessionHandle,
+    pub(crate) session: Mutex<Option<dreamframe::Session>>,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) told: Arc<Told>,
+    pub(crate) caller: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Running {
+    /// Ends the session without doing what waits. Without the interpreter: its threads may want it.
+    pub(crate) fn end(&self) {
+        let session = lock(&self.session).take();
+        if foreign::is_forked() {
+            // There is no thread to wait for.
+            mem::forget((session, lock(&self.caller).take()));
+            return;
+        }
+        // Waits for the frame under way.
+        let ended = session.is_some();
+        drop(session);
+        self.join();
+        if ended {
+            self.lost("the stream ended with its session, which was not stopped");
+        }
+    }
+
+    /// Waits for the last call of `on_picture`, but for one that is waiting here itself.
+    pub(crate) fn join(&self) {
+        let caller = lock(&self.caller).take();
+        if let Some(caller) = caller.filter(|caller| caller.thread().id() != thread::current().id()) {
+            // It does not panic: what Python raises is told and goes on.
+            let _ = caller.join();
+        }
+    }
+
+    fn lost(&self, why: &str) {
+        let why = why.to_owned();
+        self.worker.send(move |place| {
+            if matches!(place, Place::InSession) {
+                *place = Place::Gone(why);
+            }
+        });
+    }
+}
+
+/// What came of waiting for a picture.
+pub(crate) enum Next {
+    Picture(Box<Picture>),
+    NotYet,
+    /// The session has ended.
+    NoMore,
+}
+
+/// Waits for a picture, for `most` at the longest.
+pub(crate) fn next(handle: &SessionHandle, most: Duration) -> Next {
+    let before = Instant::now();
+    match handle.wait(most) {
+        Some(picture) => Next::Picture(Box::new(picture)),
+        // Only where no picture comes any more, waiting ends early.
+        None if before.elapsed() < most && !handle.is_running() => Next::NoMore,
+        None => Next::NotYet,
+    }
+}
+
+/// When `timeout` seconds are over; never, without one.
+pub(crate) fn deadline(py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    let Some(seconds) = timeout else { return Ok(None) };
+    let duration = Duration::try_from_secs_f64(seconds.min(1e9)).map_err(|_| {
+        wrong_call(py, format!("timeout is {seconds}, but must be seconds from 0 on, or None for no end"))
+    })?;
+    Ok(Instant::now().checked_add(duration))
+}
+
+/// Calls Python with each picture, until the session ends.
+pub(crate) fn call_back(handle: &SessionHandle, callback: &Py<PyAny>) {
+    const MOMENT: Duration = Duration::from_millis(100);
+
+    loop {
+        let picture = match next(handle, MOMENT) {
+            Next::Picture(picture) => picture,
+            Next::NotYet => continue,
+            Next::NoMore => return,
+        };
+        let attached = foreign::attach(|py| {
+            let called = picture::copied(py, &picture).and_then(|picture| callback.call1(py, (picture,)));
+            if let Err(error) = called {
+                error.write_unraisable(py, Some(callback.bind(py)));
+            }
+        });
+        if attached.is_none() {
+            return;
+        }
+    }
+}
