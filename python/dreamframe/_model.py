@@ -1,7 +1,7 @@
 """The base of parameters: classes with the habits of pydantic's models, whose rules are the library's own.
 
-Nothing here knows a parameter: names and types are those of the classes in `params.py`; all checks, bounds, defaults and
-descriptions come from the native module.
+Nothing here knows a parameter: names and types are those of the classes in `params.py`, and all checks, bounds,
+defaults and descriptions come from the native module.
 """
 
 import copy
@@ -90,7 +90,7 @@ class Model:
         for name in annotations:
             if name in cls.__dict__:
                 delattr(cls, name)
-        cls.__signature__ = inspect.Signature(
+        signature = inspect.Signature(
             [
                 inspect.Parameter(
                     name,
@@ -101,6 +101,7 @@ class Model:
                 for name, field in cls.model_fields.items()
             ]
         )
+        type.__setattr__(cls, "__signature__", signature)
 
     _revivers: ClassVar[dict[str, Callable[[Any, Any], Any]]]
 
@@ -132,10 +133,10 @@ class Model:
         Raises:
             InvalidParamsError: with every violation.
         """
-        values = obj.__dict__ if isinstance(obj, Model) else obj
+        values: Any = obj.__dict__ if isinstance(obj, Model) else obj
         checked = _dreamframe._check(cls._part, values)
         model = object.__new__(cls)
-        model._fill(checked, values if isinstance(values, Mapping) else checked)
+        model._fill(checked, typing.cast("Mapping[str, Any]", values) if isinstance(values, Mapping) else checked)
         if isinstance(obj, Model):
             object.__setattr__(model, "_set", {*obj._set})
         return model
@@ -321,7 +322,8 @@ def _reviver(annotation: Any) -> Callable[[Any, Any], Any]:
     """What makes a field's value out of checked plain data and what was given for it."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return lambda value, given: _revived(annotation, value, given)
-    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    union = isinstance(annotation, types.UnionType)
+    options = typing.cast("tuple[Any, ...]", typing.get_args(annotation) if union else (annotation,))
     for option in options:
         if typing.get_origin(option) is not list:
             continue
@@ -329,18 +331,22 @@ def _reviver(annotation: Any) -> Callable[[Any, Any], Any]:
         if isinstance(item, type) and issubclass(item, Model):
             return lambda value, given: _revived_list(item, value, given)
         if typing.get_origin(item) is tuple:
-            return lambda value, _: [tuple(pair) for pair in value] if isinstance(value, list) else value
+            return lambda value, _: _tuples(typing.cast("Any", value)) if isinstance(value, list) else value
     return lambda value, _: value
+
+
+def _tuples(pairs: Any) -> list[tuple[Any, ...]]:
+    return [tuple(pair) for pair in pairs]
 
 
 def _revived(kind: type[Model], value: Any, given: Any) -> Model:
     if isinstance(given, kind):
         return given
     model = object.__new__(kind)
-    model._fill(value, given if isinstance(given, Mapping) else {})
+    model._fill(value, typing.cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else {})
     return model
 
 
 def _revived_list(kind: type[Model], values: Any, given: Any) -> list[Model]:
-    items = given if isinstance(given, (list, tuple)) else [None] * len(values)
+    items = typing.cast("list[Any]", given if isinstance(given, (list, tuple)) else [None] * len(values))
     return [_revived(kind, value, item) for value, item in zip(values, items, strict=True)]
