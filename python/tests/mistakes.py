@@ -27,7 +27,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusionParams('snow')",
         "TypeError",
-        "Model.__init__() takes 1 positional argument but 2 were given",
+        "StreamDiffusionParams takes its fields by name: StreamDiffusionParams(model_id=...)",
     ),
     Mistake(
         "StreamDiffusionParams(prompt=None)",
@@ -244,7 +244,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusion('demo')",
         "InvalidParamsError",
-        "parameters are of the type str, but must be a dict or a model",
+        "parameters are of the type str, but must be a StreamDiffusionParams or a dict",
     ),
     Mistake(
         "StreamDiffusion(device='cuda')",
@@ -269,7 +269,7 @@ MISTAKES = [
     Mistake(
         "stream.update('snow')",
         "InvalidParamsError",
-        "parameters are of the type str, but must be a dict or a model",
+        "parameters are of the type str, but must be a StreamDiffusionParams or a dict",
     ),
     Mistake(
         "held = stream.start(); stream(frame)",
