@@ -116,10 +116,10 @@ fn lent(object: &Bound<'_, PyAny>, buffer: PyUntypedBuffer) -> PyResult<Pixels> 
     let (width, height) = (side(width), side(height));
     let format = if channels == 3 { PixelFormat::Rgb8 } else { PixelFormat::Rgba8 };
     let row = format.packed_len(width, 1);
-    let whole = match buffer.strides() {
+    let whole = match *buffer.strides() {
         // A row that is alone may have any stride.
-        &[_, pixel, 1] if height <= 1 && is(pixel, channels) => Some(row),
-        &[stride, pixel, 1] if is(pixel, channels) => usize::try_from(stride).ok().filter(|stride| row <= *stride),
+        [_, pixel, 1] if height <= 1 && is(pixel, channels) => Some(row),
+        [stride, pixel, 1] if is(pixel, channels) => usize::try_from(stride).ok().filter(|stride| row <= *stride),
         _ => None,
     };
     if let (Some(stride), None) = (whole, buffer.suboffsets()) {
