@@ -229,9 +229,9 @@ fn annotation(path: &str, field: &str, node: &Value, loose: bool) -> String {
             Some(items) => format!("{list}[tuple[{}]]", items.iter().map(inside).collect::<Vec<_>>().join(", ")),
             None => format!("{list}[{}]", inside(&node["items"])),
         },
-        "object" => match &node["additionalProperties"] {
-            items @ Value::Object(_) => format!("dict[str, {}]", inside(items)),
-            _ => "dict[str, Any]".to_owned(),
+        "object" => match node["additionalProperties"].as_object() {
+            Some(_) => format!("dict[str, {}]", inside(&node["additionalProperties"])),
+            None => "dict[str, Any]".to_owned(),
         },
         _ => "Any".to_owned(),
     };
