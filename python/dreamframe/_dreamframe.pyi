@@ -13,6 +13,19 @@ from ._picture import Picture
 from ._types import Event, FrameLike, Notice, Plan, Stats, Ticket, Work
 from .params import Cost, Interpolation, ParamsPatch, StreamDiffusionParams
 
+__all__ = [
+    "Session",
+    "StreamDiffusion",
+    "__version__",
+    "_at_exit",
+    "_check",
+    "_check_field",
+    "_check_json",
+    "_fields",
+    "_preset",
+    "_schema",
+]
+
 __version__: str
 
 @typing.final

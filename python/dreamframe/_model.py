@@ -1,7 +1,7 @@
 """The base of parameters: classes with the habits of pydantic's models, whose rules are the library's own.
 
-Nothing here knows a parameter: names and types are those of the classes in `params.py`, and all checks, bounds,
-defaults and descriptions come from the native module.
+Nothing here knows a parameter: names and types are those of the classes in `params.py`; all checks, bounds, defaults
+and descriptions come from the native module.
 """
 
 import copy
@@ -63,14 +63,6 @@ class Model:
     model_fields: ClassVar[dict[str, FieldInfo]]
     """What is known of each field, in order."""
 
-    if not typing.TYPE_CHECKING:
-
-        def __init__(self, /, *args: Any, **values: Any) -> None:
-            if args:
-                name = type(self).__name__
-                raise TypeError(f"{name} takes its fields by name: {name}({next(iter(self.model_fields))}=...)")
-            self._fill(_dreamframe._check(self._part, values), values)
-
     def __init_subclass__(cls) -> None:
         if "_part" not in cls.__dict__:
             return
@@ -90,18 +82,7 @@ class Model:
         for name in annotations:
             if name in cls.__dict__:
                 delattr(cls, name)
-        signature = inspect.Signature(
-            [
-                inspect.Parameter(
-                    name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=inspect.Parameter.empty if field.required else field.default,
-                    annotation=field.annotation,
-                )
-                for name, field in cls.model_fields.items()
-            ]
-        )
-        type.__setattr__(cls, "__signature__", signature)
+        _take_by_name(cls)
 
     _revivers: ClassVar[dict[str, Callable[[Any, Any], Any]]]
 
@@ -133,7 +114,7 @@ class Model:
         Raises:
             InvalidParamsError: with every violation.
         """
-        values: Any = obj.__dict__ if isinstance(obj, Model) else obj
+        values = obj.__dict__ if isinstance(obj, Model) else obj
         checked = _dreamframe._check(cls._part, values)
         model = object.__new__(cls)
         model._fill(checked, typing.cast("Mapping[str, Any]", values) if isinstance(values, Mapping) else checked)
@@ -318,12 +299,32 @@ def _inside(selection: Selection, key: str | int) -> Selection:
     return None if isinstance(entry, bool) else entry
 
 
+def _take_by_name(cls: type[Model]) -> None:
+    """Gives a class a constructor that shows its fields."""
+
+    def construct(self: Model, /, *args: Any, **values: Any) -> None:
+        if args:
+            name, first = cls.__name__, next(iter(cls.model_fields))
+            raise TypeError(f"{name} takes its fields by name: {name}({first}=...)")
+        self._fill(_dreamframe._check(cls._part, values), values)
+
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    for name, field in cls.model_fields.items():
+        default = inspect.Parameter.empty if field.required else field.default
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(name, kind, default=default, annotation=field.annotation))
+    construct.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    construct.__name__, construct.__qualname__ = "__init__", f"{cls.__qualname__}.__init__"
+    cls.__init__ = construct  # type: ignore[assignment, method-assign]
+
+
 def _reviver(annotation: Any) -> Callable[[Any, Any], Any]:
     """What makes a field's value out of checked plain data and what was given for it."""
+    kind: Any = annotation
     if isinstance(annotation, type) and issubclass(annotation, Model):
-        return lambda value, given: _revived(annotation, value, given)
-    union = isinstance(annotation, types.UnionType)
-    options = typing.cast("tuple[Any, ...]", typing.get_args(annotation) if union else (annotation,))
+        return lambda value, given: _revived(kind, value, given)
+    is_union = isinstance(annotation, types.UnionType)
+    options: tuple[Any, ...] = typing.get_args(annotation) if is_union else (kind,)
     for option in options:
         if typing.get_origin(option) is not list:
             continue
@@ -331,12 +332,8 @@ def _reviver(annotation: Any) -> Callable[[Any, Any], Any]:
         if isinstance(item, type) and issubclass(item, Model):
             return lambda value, given: _revived_list(item, value, given)
         if typing.get_origin(item) is tuple:
-            return lambda value, _: _tuples(typing.cast("Any", value)) if isinstance(value, list) else value
+            return lambda value, _: _pairs(value)
     return lambda value, _: value
-
-
-def _tuples(pairs: Any) -> list[tuple[Any, ...]]:
-    return [tuple(pair) for pair in pairs]
 
 
 def _revived(kind: type[Model], value: Any, given: Any) -> Model:
@@ -348,5 +345,9 @@ def _revived(kind: type[Model], value: Any, given: Any) -> Model:
 
 
 def _revived_list(kind: type[Model], values: Any, given: Any) -> list[Model]:
-    items = typing.cast("list[Any]", given if isinstance(given, (list, tuple)) else [None] * len(values))
+    items = typing.cast("list[Any]", given) if isinstance(given, (list, tuple)) else [None] * len(values)
     return [_revived(kind, value, item) for value, item in zip(values, items, strict=True)]
+
+
+def _pairs(value: Any) -> Any:
+    return [tuple(pair) for pair in typing.cast("list[Any]", value)] if isinstance(value, list) else value

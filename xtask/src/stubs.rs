@@ -229,10 +229,10 @@ fn annotation(path: &str, field: &str, node: &Value, loose: bool) -> String {
             Some(items) => format!("{list}[tuple[{}]]", items.iter().map(inside).collect::<Vec<_>>().join(", ")),
             None => format!("{list}[{}]", inside(&node["items"])),
         },
-        "object" => {
-            let items = Some(&node["additionalProperties"]).filter(|items| items.is_object());
-            items.map_or_else(|| "dict[str, Any]".to_owned(), |items| format!("dict[str, {}]", inside(items)))
-        }
+        "object" => match node["additionalProperties"].as_object() {
+            Some(_) => format!("dict[str, {}]", inside(&node["additionalProperties"])),
+            None => "dict[str, Any]".to_owned(),
+        },
         _ => "Any".to_owned(),
     };
     match (&node["anyOf"], &node["type"]) {

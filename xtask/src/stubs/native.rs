@@ -22,8 +22,6 @@ from ._edit import Edit
 from ._picture import Picture
 from ._types import Event, FrameLike, Notice, Plan, Stats, Ticket, Work
 from .params import Cost, Interpolation, ParamsPatch, StreamDiffusionParams
-
-__version__: str
 "#;
 
 /// What stands above a function or a class.
@@ -61,13 +59,23 @@ impl Above {
 
 /// Writes the stub out of the sources of the module.
 pub(super) fn stub(sources: &[String]) -> String {
-    let mut out = String::from(HEAD);
+    let mut members = String::new();
     for source in sources {
-        read(source, "", &mut out);
+        read(source, "", &mut members);
     }
+    let mut names: Vec<&str> = members.lines().filter_map(member).chain(["__version__"]).collect();
+    names.sort_unstable();
+    let names: String = names.iter().map(|name| format!("    \"{name}\",\n")).collect();
+    let mut out = format!("{HEAD}\n__all__ = [\n{names}]\n\n__version__: str\n{members}");
     // The last function's blank line.
     out.truncate(out.trim_end().len() + 1);
     out
+}
+
+/// The name of what a line of the stub begins, at its outermost level.
+fn member(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("class ").or_else(|| line.strip_prefix("def "))?;
+    rest.split([':', '(']).next()
 }
 
 /// Reads a source, or with an `indent` what is inside one of its `#[pymethods]`.
