@@ -30,7 +30,8 @@ def main(target: str, frames_per_prompt: int = 30) -> None:
             ticket = session.update(prompt=prompt)
             picture: Picture | None = None
             for index in range(frames_per_prompt):
-                picture = feed(session, pattern(column * frames_per_prompt + index)) or picture
+                newest = feed(session, pattern(column * frames_per_prompt + index))
+                picture = picture if newest is None else newest
             session.wait_for(ticket, LIMIT)
             last = pattern((column + 1) * frames_per_prompt)
             while picture is None or picture.version < ticket.version:
