@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use dreamframe::{FrameView, ParamsPatch, PixelFormat, SessionHandle, SessionOptions, Ticket};
+use dreamframe::{Event, FrameView, ParamsPatch, PixelFormat, SessionHandle, SessionOptions, Ticket};
 use dreamframe_tests::frames::{moving_disc, pictures};
 use dreamframe_tests::kit::{Kit, SIDE};
 use serde_json::{Value, json};
@@ -103,7 +103,17 @@ fn frame(handle: &SessionHandle, index: usize) {
     let pixels = moving_disc(index % 8, SIDE, SIDE);
     let id = handle.submit(&FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap()).unwrap();
     let deadline = Instant::now() + LIMIT;
-    while handle.wait(deadline.saturating_duration_since(Instant::now())).expect("a picture in time").id != id {}
+    loop {
+        match handle.wait(Duration::from_secs(1)) {
+            Some(picture) if picture.id == id => return,
+            Some(_) => {}
+            None => {
+                let failed = handle.events().try_iter().find(|event| matches!(event, Event::FrameFailed { .. }));
+                assert!(failed.is_none(), "{failed:?} with {}", handle.params().to_json());
+                assert!(Instant::now() < deadline, "a picture in time");
+            }
+        }
+    }
 }
 
 fn settle(handle: &SessionHandle, tickets: &mut Vec<Ticket>) {

@@ -1,5 +1,6 @@
 //! Puts a pipeline together, out of pieces that were made before and those that have to be made.
 
+use std::ptr;
 use std::sync::Arc;
 
 use super::chains::Recipes;
@@ -221,7 +222,9 @@ impl<'a> Assembly<'a> {
         key: ConstantsKey,
     ) -> Result<Piece<ConstantsKey, Vec<Constants>>> {
         let size = (self.params.width, self.params.height);
-        Piece::reuse(self.kept(|pieces| &pieces.constants), key, |key| {
+        // Of several pipelines with the same key each has a UNet of its own, which takes no other's constants.
+        let same = self.previous.iter().filter(|pieces| ptr::eq(pieces.unet(), unet));
+        Piece::reuse(same.map(|pieces| &pieces.constants), key, |key| {
             unet.constants(models, conditioning, &key.table, size, image).map(Arc::new)
         })
     }

@@ -196,7 +196,9 @@ impl Around<'_> {
             Networks::compile(net.get(), &compiler, key, self.latent).map(Arc::new)
         })?;
         let key = ConstantsKey { networks: networks.key().clone(), text: told.text.clone(), table: told.table.clone() };
-        let constants = Piece::reuse(kept().map(|control| &control.constants), key, |_| {
+        // Of several pipelines with the same key each has networks of its own, which take no others' constants.
+        let same = kept().filter(|control| Arc::ptr_eq(control.networks.get(), networks.get()));
+        let constants = Piece::reuse(same.map(|control| &control.constants), key, |_| {
             networks.get().constants(net.get(), self.layout, told, size).map(Arc::new)
         })?;
         Ok((networks, constants))
