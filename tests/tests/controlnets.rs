@@ -308,6 +308,31 @@ fn a_file_without_a_config_tells_what_it_is_by_its_tensors() {
     assert!(format!("{refused:#}").contains("more.safetensors"), "{refused:#}");
 }
 
+/// As a load that is tried again finds it: the same networks twice, in use and in what was made first.
+#[test]
+fn networks_of_one_pipeline_and_constants_of_another_are_not_mixed() {
+    let folder = folder("two-pipelines");
+    folder.controlnet("edges", 1);
+    let mut engine = folder.engine(SIDE, plain);
+    let bench = engine.workbench();
+    let start = engine.snapshot().unwrap();
+    let with = |prompt: &str| {
+        let mut params = start.params().clone();
+        // Networks that the engine does not have yet: the UNet for another number of rows, and a ControlNet.
+        params.t_index_list = vec![20, 30, 40];
+        params.prompt = prompt.into();
+        controlnets(json!([{"model_id": "edges"}])).merge(&params).unwrap().0
+    };
+    let first = bench.prepare(with("snow"), Some(&start), &[]).unwrap().snapshot();
+    let second = bench.prepare(with("fog"), Some(&start), &[]).unwrap();
+    engine.apply(second).unwrap();
+    let base = engine.snapshot().unwrap();
+    let again = bench.prepare(with("snow"), Some(&base), &[&first]).unwrap();
+    engine.apply(again).unwrap();
+    let mut fresh = folder.engine(SIDE, |params, _| *params = with("snow"));
+    assert!(pictures(&mut engine, 3) == pictures(&mut fresh, 3));
+}
+
 #[test]
 fn files_of_another_layout_or_kind_are_refused_by_name() {
     let folder = folder("layouts");

@@ -75,6 +75,7 @@ fn with_init_macros(header: &str) -> Result<String, String> {
             }
         } else if let Some(fields) = &mut fields
             && line.ends_with(';')
+            && !line.trim_start().starts_with(['*', '/'])
         {
             fields.push(line.trim());
         }

@@ -223,7 +223,7 @@ impl Chains {
 
     /// The last picture, in 0..1, if there is one and anything looks back.
     pub(super) fn previous(&self) -> Option<&Image> {
-        Some(&self.previous).filter(|previous| !previous.pixels().is_empty())
+        filled(&self.previous)
     }
 
     /// Takes away the count of networks that ran.
@@ -255,8 +255,7 @@ impl Chains {
     /// Takes `self.image` through the chain of `stage` to `result`, in -1..1.
     fn image(&mut self, stage: Stage, result: &mut Image) -> Result<()> {
         let Self { chains, image, previous, .. } = self;
-        let previous = Some(&*previous).filter(|previous| !previous.pixels().is_empty());
-        let context = Context { previous, size: (image.width(), image.height()) };
+        let context = Context { previous: filled(previous), size: (image.width(), image.height()) };
         to_signed(chains[stage as usize].run(image, &context)?, result);
         Ok(())
     }
@@ -285,6 +284,11 @@ impl Chains {
         std::mem::swap(latent, &mut self.latent);
         Ok(())
     }
+}
+
+/// The picture before, where there is one.
+fn filled(previous: &Image) -> Option<&Image> {
+    Some(previous).filter(|previous| !previous.pixels().is_empty())
 }
 
 /// Brings numbers in -1..1 to 0..1.

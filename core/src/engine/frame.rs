@@ -69,8 +69,8 @@ impl Engine {
         self.read(frame)?;
         timings.preprocess = Timings::micros(start.elapsed());
         self.step()?;
-        // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
         self.sources.note(own);
+        // After a failed frame nothing may be repeated: the filter took that frame for the last one computed.
         let (kind, source) = self.restyle(own, &mut timings).inspect_err(|_| self.filter.reset())?;
         self.work.processor_evaluations += self.chains.take_evaluations();
         let before = Instant::now();

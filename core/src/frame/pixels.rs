@@ -72,11 +72,11 @@ pub(super) fn write(channels: Channels, span: Span, from: &[f32], to: &mut [u8])
 
 #[inline(always)]
 fn write_with(channels: Channels, from: &[f32], to: &mut [u8], byte: impl Fn(f32) -> u8) {
-    let (pixels, colours) = (from.as_chunks::<3>().0, from);
+    let pixels = from.as_chunks::<3>().0;
     match channels {
         Channels::Rgb => simd::widest(|| {
-            for (to, from) in to.iter_mut().zip(colours) {
-                *to = byte(*from);
+            for (to, number) in to.iter_mut().zip(from) {
+                *to = byte(*number);
             }
         }),
         Channels::Rgba => simd::widest(|| {

@@ -46,11 +46,9 @@ use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, Proce
 /// The size that is meant where none is told.
 const USUAL: (usize, usize) = (512, 512);
 
-/// Where RAFT-small is looked for.
-const RAFT: [Place<'_>; 2] = [
-    ("torchvision/raft_small", "raft_small_C_T_V2-01064c6d.safetensors"),
-    (ANNOTATORS, "raft_small_C_T_V2-01064c6d.safetensors"),
-];
+/// What torchvision's RAFT-small is called, and where it is looked for.
+const RAFT_FILE: &str = "raft_small_C_T_V2-01064c6d.safetensors";
+const RAFT: [Place<'_>; 2] = [("torchvision/raft_small", RAFT_FILE), (ANNOTATORS, RAFT_FILE)];
 
 /// Loads the networks of processors, and keeps them as long as anybody uses them.
 pub struct ModelNetworks {
