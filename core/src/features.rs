@@ -12,8 +12,14 @@ pub const FEATURES: &[&str] = &[
     "hub",
     #[cfg(feature = "pose")]
     "pose",
+    #[cfg(feature = "reference")]
+    "reference",
     #[cfg(feature = "safety")]
     "safety",
     #[cfg(feature = "segmentation")]
     "segmentation",
+    #[cfg(feature = "whep")]
+    "whep",
+    #[cfg(feature = "whip")]
+    "whip",
 ];

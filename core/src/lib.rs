@@ -61,6 +61,8 @@ mod stream;
 mod engine;
 mod session;
 mod simd;
+#[cfg(feature = "transport")]
+pub mod transport;
 
 pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, travel};

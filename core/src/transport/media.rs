@@ -1,0 +1,51 @@
+//! What the parts of the transport hand each other.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::frame::{FrameView, Timestamp};
+use crate::session::SessionHandle;
+
+/// How video is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum VideoCodec {
+    /// H.264, constrained baseline.
+    H264,
+    /// VP8.
+    Vp8,
+}
+
+/// One coded picture.
+#[derive(Debug, Clone)]
+pub struct AccessUnit {
+    /// H.264 in Annex B form, with the parameter sets before each key frame; a whole VP8 frame.
+    pub data: Bytes,
+    /// Whether it can be decoded without any before it.
+    pub key: bool,
+    /// When its frame was taken, or came in where nobody says, on the clock of [`now`].
+    pub at: Timestamp,
+}
+
+/// Says what time it is for frames on their way through this process: nanoseconds since its first call.
+pub fn now() -> Timestamp {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = START.get_or_init(Instant::now).elapsed();
+    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Where decoded video goes.
+pub trait FrameSink: Send + Sync + fmt::Debug {
+    /// Takes a frame, on the thread that decodes: must not wait. The frame's timestamp is on the clock of [`now`].
+    fn frame(&self, frame: &FrameView<'_>);
+}
+
+impl FrameSink for SessionHandle {
+    /// A session that has ended takes no more frames, which is no error of the publisher's.
+    fn frame(&self, frame: &FrameView<'_>) {
+        let _ = self.submit(frame);
+    }
+}

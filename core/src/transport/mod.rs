@@ -1,0 +1,10 @@
+//! Frames over the network: WHIP in, WHEP out, in process, as a server and as a client. The only tokio of this crate.
+//!
+//! Video of a publisher comes as packets to an [`Ingest`], which puts them in order, decodes them on a thread of its own and
+//! hands frames to a [`FrameSink`], such as a session. Pictures go to an [`Egress`], which encodes them once, on a thread of
+//! its own, for all who watch. In between nothing queues: newest wins. A `peer::Peer` is one WebRTC connection between such
+//! ends; nothing else names the crate that does WebRTC.
+
+mod media;
+
+pub use media::{AccessUnit, FrameSink, VideoCodec, now};
