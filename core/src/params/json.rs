@@ -24,8 +24,23 @@ const ROOT: &str = "parameters";
 /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for text that is too long, no JSON, no object, nested
 /// too deeply, or that names a field twice; the violation's path is the place where reading stopped.
 pub(super) fn read_object(text: &str) -> Result<Map<String, Value>> {
-    if MAX_BYTES < text.len() {
-        return Err(refusal(ROOT, format!("are {} bytes long, but must be at most {MAX_BYTES}", text.len())));
+    read(text, MAX_BYTES)
+}
+
+/// As parameters are read, for documents of other kinds and at most `max` bytes.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams), as for parameters.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub fn read_json_object(text: &str, max: usize) -> Result<Map<String, Value>> {
+    read(text, max)
+}
+
+fn read(text: &str, max: usize) -> Result<Map<String, Value>> {
+    if max < text.len() {
+        return Err(refusal(ROOT, format!("are {} bytes long, but must be at most {max}", text.len())));
     }
     let place = RefCell::new(Vec::new());
     let mut deserializer = serde_json::Deserializer::from_str(text);

@@ -46,6 +46,9 @@ pub use fields::{Cost, Dearer, FIELDS, Field, field};
 pub use interpolation::Interpolation;
 pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, WeightType};
 pub use json::MAX_BYTES as MAX_JSON_BYTES;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use json::read_json_object;
 pub use known::DEMO_MODEL;
 pub use patch::ParamsPatch;
 pub use processing::{ProcessingConfig, SingleProcessorConfig};
