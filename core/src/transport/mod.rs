@@ -5,6 +5,12 @@
 //! its own, for all who watch. In between nothing queues: newest wins. A `peer::Peer` is one WebRTC connection between such
 //! ends; nothing else names the crate that does WebRTC.
 
+mod channel;
 mod media;
+pub mod peer;
+pub mod sdp;
+mod stand_in;
 
+pub use channel::{CHANNEL_LABEL, ChannelHandler};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
+pub use stand_in::{AudioHub, AudioPacket, Egress, IngestStats, Subscription};
