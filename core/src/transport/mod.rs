@@ -5,6 +5,14 @@
 //! its own, for all who watch. In between nothing queues: newest wins. A `peer::Peer` is one WebRTC connection between such
 //! ends; nothing else names the crate that does WebRTC.
 
+mod audio;
+mod egress;
+mod ingest;
 mod media;
+mod rtp;
 
+pub use audio::{AudioHub, AudioPacket, AudioSubscription};
+pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
+pub use ingest::{Ingest, IngestStats};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
+pub use rtp::RtpPacket;
