@@ -43,6 +43,11 @@ impl Peer {
         Ok(None)
     }
 
+    /// Tells whether a fragment asks for an ICE restart.
+    pub fn is_restart(&self, _fragment: &sdp::Fragment) -> bool {
+        false
+    }
+
     /// Names the ICE session: changes with an ICE restart, and with nothing else.
     pub fn ice_tag(&self) -> String {
         String::new()

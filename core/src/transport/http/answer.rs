@@ -1,0 +1,48 @@
+//! Answers: every one of them begins here, with what other origins need.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+
+use super::cors::add_cors;
+
+/// Makes an answer without a body.
+pub(super) fn empty(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    add_cors(response.headers_mut());
+    response
+}
+
+/// Makes an answer that refuses a request and says why in one sentence of plain text.
+pub fn refusal(status: StatusCode, sentence: &str) -> Response<Bytes> {
+    let mut response = empty(status).with(CONTENT_TYPE, "text/plain; charset=utf-8");
+    *response.body_mut() = Bytes::copy_from_slice(sentence.as_bytes());
+    response
+}
+
+/// Refuses for now.
+pub(super) fn later(status: StatusCode, seconds: u32, sentence: &str) -> Response<Bytes> {
+    let mut response = refusal(status, sentence);
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response
+}
+
+/// Refuses a method where only `allowed` ones are known.
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {
+    refusal(StatusCode::METHOD_NOT_ALLOWED, "no such method here; the header Allow has those that there are")
+        .with(ALLOW, allowed)
+}
+
+/// Sets headers as an answer is made.
+pub(super) trait With {
+    /// Sets a header to a text that is known to be one.
+    fn with(self, name: HeaderName, value: &'static str) -> Self;
+}
+
+impl With for Response<Bytes> {
+    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers_mut().insert(name, HeaderValue::from_static(value));
+        self
+    }
+}

@@ -1,0 +1,42 @@
+//! What a request must bring along.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH};
+use http::{Response, StatusCode};
+
+use super::BODY_LIMIT;
+use super::answer::refusal;
+
+/// Takes the body as text of the media type `wanted`; the refusal otherwise. Parameters of the type do not matter.
+pub(super) fn text<'a>(headers: &HeaderMap, body: &'a Bytes, wanted: &str) -> Result<&'a str, Response<Bytes>> {
+    if body.len() > BODY_LIMIT {
+        let sentence = format!("the body has {} bytes, but may have {BODY_LIMIT}", body.len());
+        return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, &sentence));
+    }
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(|value| value.split(';').next());
+    if !given.is_some_and(|given| given.trim().eq_ignore_ascii_case(wanted)) {
+        return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &format!("the body must be {wanted}")));
+    }
+    std::str::from_utf8(body).map_err(|error| refusal(StatusCode::BAD_REQUEST, &format!("the body is no UTF-8: {error}")))
+}
+
+/// Tells whether a request is meant for the ICE session `tag` (an entity tag with its quotes): it is where it does not say.
+///
+/// Some clients send the tag under its own name in place of `If-Match`, some send `*` and some send nothing.
+pub(super) fn is_meant_for(headers: &HeaderMap, tag: &str) -> bool {
+    let name = if headers.contains_key(IF_MATCH) { IF_MATCH } else { ETAG };
+    let mut says = false;
+    for value in headers.get_all(name) {
+        for one in value.to_str().unwrap_or("?").split(',').map(str::trim).filter(|one| !one.is_empty()) {
+            says = true;
+            if one == "*" || one == tag || Some(one) == unquoted(tag) {
+                return true;
+            }
+        }
+    }
+    !says
+}
+
+fn unquoted(tag: &str) -> Option<&str> {
+    tag.strip_prefix('"')?.strip_suffix('"')
+}

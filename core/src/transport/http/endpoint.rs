@@ -1,0 +1,107 @@
+//! What WHIP and WHEP have in common, which is nearly everything: one endpoint, to which offers are posted, and the sessions
+//! behind it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{Method, Request, Response, StatusCode};
+use tokio::sync::{broadcast, watch};
+
+use super::answer::{With as _, empty, method_not_allowed};
+use super::sessions::Sessions;
+use super::{End, FRAGMENT, Limits, Links, SDP, SessionEvent};
+use crate::transport::peer::{Media, Peer, PeerOptions};
+
+/// Says what may be posted (RFC 9725).
+pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+/// Says what a session may be patched with (RFC 5789).
+pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// Which of the two protocols an endpoint speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::transport) enum Role {
+    /// WHIP: one publisher, and a new one takes its place.
+    Whip,
+    /// WHEP: many viewers.
+    Whep,
+}
+
+/// An endpoint and its sessions.
+#[derive(Debug)]
+pub(in crate::transport) struct Endpoint {
+    pub(super) role: Role,
+    pub(super) media: Media,
+    pub(super) peers: PeerOptions,
+    pub(super) limits: Limits,
+    pub(super) sessions: Sessions,
+    /// Goes with the endpoint, which its sessions see.
+    pub(super) alive: watch::Sender<()>,
+}
+
+impl Endpoint {
+    pub(in crate::transport) fn new(role: Role, media: Media, peers: PeerOptions, limits: Limits) -> Self {
+        Self { role, media, peers, limits, sessions: Sessions::new(), alive: watch::Sender::new(()) }
+    }
+
+    /// Answers a request to the endpoint, or to the session named behind it.
+    pub(in crate::transport) async fn handle(
+        self: &Arc<Self>,
+        request: Request<Bytes>,
+        session: Option<&str>,
+        links: &Links,
+    ) -> Response<Bytes> {
+        match session {
+            Some(id) => self.handle_session(request, id).await,
+            None => self.handle_endpoint(request, links).await,
+        }
+    }
+
+    async fn handle_endpoint(self: &Arc<Self>, request: Request<Bytes>, links: &Links) -> Response<Bytes> {
+        match *request.method() {
+            Method::POST => self.post(&request, links).await,
+            Method::OPTIONS => empty(StatusCode::NO_CONTENT).with(ACCEPT_POST, SDP),
+            Method::GET | Method::HEAD => {
+                let response = empty(StatusCode::OK).with(ACCEPT_POST, SDP);
+                if self.role == Role::Whep { response.with(CONTENT_TYPE, SDP) } else { response }
+            }
+            _ => method_not_allowed("GET, HEAD, OPTIONS, POST"),
+        }
+    }
+
+    async fn handle_session(&self, request: Request<Bytes>, id: &str) -> Response<Bytes> {
+        match *request.method() {
+            Method::PATCH => self.patch(&request, id).await,
+            Method::DELETE => self.delete(id).await,
+            Method::OPTIONS => empty(StatusCode::NO_CONTENT).with(ACCEPT_PATCH, FRAGMENT),
+            Method::GET | Method::HEAD => self.look(id),
+            _ => method_not_allowed("DELETE, GET, HEAD, OPTIONS, PATCH"),
+        }
+    }
+
+    pub(in crate::transport) fn events(&self) -> broadcast::Receiver<SessionEvent> {
+        self.sessions.events()
+    }
+
+    pub(in crate::transport) fn connections(&self) -> Vec<Peer> {
+        self.sessions.peers()
+    }
+
+    pub(in crate::transport) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Ends all sessions and waits until they have; `for_good` refuses others from now on.
+    pub(in crate::transport) async fn end_all(&self, for_good: bool) {
+        close_all(self.sessions.end_all(End::Disconnected, for_good)).await;
+    }
+}
+
+/// Closes connections side by side.
+pub(super) async fn close_all(peers: Vec<Peer>) {
+    let mut closing = tokio::task::JoinSet::new();
+    for peer in peers {
+        closing.spawn(async move { peer.close().await });
+    }
+    while closing.join_next().await.is_some() {}
+}

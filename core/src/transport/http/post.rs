@@ -1,0 +1,122 @@
+//! An offer comes in, an answer and a session's address go out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION};
+use http::{Request, Response, StatusCode};
+
+use super::answer::{With as _, empty, later, refusal};
+use super::endpoint::{ACCEPT_PATCH, ACCEPT_POST, close_all};
+use super::ice_links::write_ice_links;
+use super::sessions::{Full, Room};
+use super::{End, Endpoint, FRAGMENT, Links, PLAYBACK_URL, Role, SDP, check, id};
+use crate::Result;
+use crate::transport::peer::{Peer, Refusal};
+
+/// How many seconds a client had better wait where there is no room.
+const RETRY_SECONDS: u32 = 2;
+
+impl Endpoint {
+    pub(super) async fn post(self: &Arc<Self>, request: &Request<Bytes>, links: &Links) -> Response<Bytes> {
+        let offer = match check::text(request.headers(), request.body(), SDP) {
+            Ok(offer) => offer,
+            Err(refused) => return accepting_sdp(refused),
+        };
+        let named = id::new().and_then(|id| Ok((Named::new(&id, links)?, id)));
+        let (named, id) = match named {
+            Ok(named) => named,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "no session can be named");
+                return refusal(StatusCode::INTERNAL_SERVER_ERROR, "the server cannot name a session");
+            }
+        };
+        let room = match self.room() {
+            Ok(room) => room,
+            Err(full) => return no_room(full),
+        };
+        let (peer, answer) = match Peer::answer(offer, self.media.clone(), &self.peers).await {
+            Ok(answered) => answered,
+            Err(refused) => return self.refused(&refused),
+        };
+        let response = self.created(&peer, answer, named);
+        let replaced = room.take(id.clone(), peer.clone(), (self.role == Role::Whip).then_some(End::Replaced));
+        tokio::spawn(close_all(replaced));
+        tokio::spawn(self.watch(id, peer));
+        response
+    }
+
+    fn room(&self) -> Result<Room<'_>, Full> {
+        match self.role {
+            Role::Whip => self.sessions.room_instead(&self.limits),
+            Role::Whep => self.sessions.room(&self.limits),
+        }
+    }
+
+    fn refused(&self, refused: &Refusal) -> Response<Bytes> {
+        let status = match (refused, self.role) {
+            (Refusal::BadSdp(_), _) => StatusCode::BAD_REQUEST,
+            // Some players react to 406 by offering something else, which publishers do not.
+            (Refusal::NoCommonCodec(_), Role::Whep) => StatusCode::NOT_ACCEPTABLE,
+            (Refusal::NoCommonCodec(_) | Refusal::TooManyTracks(_), _) => StatusCode::UNPROCESSABLE_ENTITY,
+            (Refusal::Failed(error), _) => {
+                tracing::warn!(error = format!("{error:#}"), "an offer cannot be answered");
+                return later(StatusCode::SERVICE_UNAVAILABLE, RETRY_SECONDS, "no connection can be made now");
+            }
+        };
+        refusal(status, &refused.to_string())
+    }
+
+    fn created(&self, peer: &Peer, answer: String, named: Named) -> Response<Bytes> {
+        let mut response = empty(StatusCode::CREATED).with(CONTENT_TYPE, SDP).with(ACCEPT_PATCH, FRAGMENT);
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, named.location);
+        if let Some(playback) = named.playback {
+            headers.insert(HeaderName::from_static(PLAYBACK_URL), playback);
+        }
+        if let Ok(tag) = HeaderValue::try_from(entity_tag(peer)) {
+            headers.insert(ETAG, tag);
+        }
+        write_ice_links(&self.peers.ice_servers, headers);
+        *response.body_mut() = answer.into();
+        response
+    }
+}
+
+/// The addresses of a session to be, as headers.
+struct Named {
+    location: HeaderValue,
+    playback: Option<HeaderValue>,
+}
+
+impl Named {
+    fn new(id: &str, links: &Links) -> Result<Self> {
+        let value = |text: &str| {
+            let wrong = |error| {
+                let what = format!("the address {text:?} cannot stand in a header");
+                crate::Error::new(crate::ErrorKind::InvalidArgument, what).with_source(error)
+            };
+            HeaderValue::try_from(text).map_err(wrong)
+        };
+        let playback = links.playback.as_deref().map(value).transpose()?;
+        Ok(Self { location: value(&format!("{}/{id}", links.resource))?, playback })
+    }
+}
+
+/// The strong entity tag of a connection's ICE session.
+pub(super) fn entity_tag(peer: &Peer) -> String {
+    format!("\"{}\"", peer.ice_tag())
+}
+
+/// Names what would have been taken, where the type was wrong.
+fn accepting_sdp(refused: Response<Bytes>) -> Response<Bytes> {
+    if refused.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE { refused.with(ACCEPT_POST, SDP) } else { refused }
+}
+
+fn no_room(full: Full) -> Response<Bytes> {
+    match full {
+        Full::Viewers => later(StatusCode::TOO_MANY_REQUESTS, RETRY_SECONDS, "as many as may watch already do"),
+        Full::Connecting => later(StatusCode::SERVICE_UNAVAILABLE, RETRY_SECONDS, "too many are about to connect"),
+        Full::Closed => later(StatusCode::SERVICE_UNAVAILABLE, RETRY_SECONDS, "the stream has been closed"),
+    }
+}

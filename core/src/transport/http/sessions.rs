@@ -1,0 +1,161 @@
+//! The sessions of an endpoint: who is there, who is about to come, and who is told.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::broadcast;
+
+use super::{End, Limits, SessionEvent};
+use crate::transport::peer::{Peer, PeerState};
+
+/// How many events wait for a receiver that is slow.
+const EVENTS: usize = 64;
+
+/// Why there is no room for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// As many as may be there are there.
+    Viewers,
+    /// As many as may be about to connect are about to.
+    Connecting,
+    /// The endpoint is closed.
+    Closed,
+}
+
+/// The sessions of an endpoint by their names.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    table: Mutex<Table>,
+    events: broadcast::Sender<SessionEvent>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    peers: HashMap<String, Peer>,
+    /// Offers that are being answered.
+    answering: usize,
+    closed: bool,
+}
+
+/// Room for one session, from before its offer is answered; given back where nothing comes of it.
+#[derive(Debug)]
+pub(super) struct Room<'a> {
+    sessions: &'a Sessions,
+}
+
+impl Sessions {
+    pub(super) fn new() -> Self {
+        Self { table: Mutex::default(), events: broadcast::Sender::new(EVENTS) }
+    }
+
+    /// A panic while the table was locked has left it whole: each change is one call.
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds room for one more of many.
+    pub(super) fn room(&self, limits: &Limits) -> Result<Room<'_>, Full> {
+        let mut table = self.lock();
+        let connecting = table.peers.values().filter(|peer| *peer.states().borrow() == PeerState::Connecting).count();
+        if table.closed {
+            return Err(Full::Closed);
+        }
+        if table.peers.len() + table.answering >= limits.viewers {
+            return Err(Full::Viewers);
+        }
+        if connecting + table.answering >= limits.connecting {
+            return Err(Full::Connecting);
+        }
+        table.answering += 1;
+        Ok(Room { sessions: self })
+    }
+
+    /// Finds room for one that takes the place of whoever is there.
+    pub(super) fn room_instead(&self, limits: &Limits) -> Result<Room<'_>, Full> {
+        let mut table = self.lock();
+        if table.closed {
+            return Err(Full::Closed);
+        }
+        if table.answering >= limits.connecting {
+            return Err(Full::Connecting);
+        }
+        table.answering += 1;
+        Ok(Room { sessions: self })
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<Peer> {
+        self.lock().peers.get(id).cloned()
+    }
+
+    /// All that are there.
+    pub(super) fn peers(&self) -> Vec<Peer> {
+        self.lock().peers.values().cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().peers.len()
+    }
+
+    /// Takes a session out and says why; `None` where it is out already.
+    pub(super) fn end(&self, id: &str, reason: End) -> Option<Peer> {
+        let mut table = self.lock();
+        let peer = table.peers.remove(id)?;
+        self.tell(SessionEvent::Ended { id: id.to_owned(), reason });
+        Some(peer)
+    }
+
+    /// Takes all sessions out; `for_good` leaves no room for others.
+    pub(super) fn end_all(&self, reason: End, for_good: bool) -> Vec<Peer> {
+        let mut table = self.lock();
+        table.closed |= for_good;
+        self.drain(&mut table, reason)
+    }
+
+    fn drain(&self, table: &mut Table, reason: End) -> Vec<Peer> {
+        let ended = table.peers.drain().map(|(id, peer)| {
+            self.tell(SessionEvent::Ended { id, reason });
+            peer
+        });
+        ended.collect()
+    }
+
+    /// Tells of a session that is there; of one that has ended there is nothing to tell.
+    pub(super) fn tell_of(&self, id: &str, event: fn(String) -> SessionEvent) {
+        let table = self.lock();
+        if table.peers.contains_key(id) {
+            self.tell(event(id.to_owned()));
+        }
+    }
+
+    /// Called with the table locked, so that events come in the order of what they tell.
+    fn tell(&self, event: SessionEvent) {
+        tracing::debug!(?event, "session");
+        // Nobody need listen.
+        let _ = self.events.send(event);
+    }
+
+    pub(super) fn events(&self) -> broadcast::Receiver<SessionEvent> {
+        self.events.subscribe()
+    }
+}
+
+impl Room<'_> {
+    /// Puts a session in, in the place of all others where `instead` is set. Gives those that had to go; the session itself
+    /// is among them where the endpoint was closed meanwhile.
+    pub(super) fn take(self, id: String, peer: Peer, instead: Option<End>) -> Vec<Peer> {
+        let mut table = self.sessions.lock();
+        if table.closed {
+            return vec![peer];
+        }
+        let gone = instead.map(|reason| self.sessions.drain(&mut table, reason)).unwrap_or_default();
+        self.sessions.tell(SessionEvent::Started { id: id.clone() });
+        table.peers.insert(id, peer);
+        gone
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.sessions.lock().answering -= 1;
+    }
+}
