@@ -6,13 +6,22 @@
 //! ends; nothing else names the crate that does WebRTC.
 
 mod audio;
+mod channel;
 mod egress;
+pub mod http;
 mod ingest;
 mod media;
+pub mod peer;
 mod rtp;
+pub mod sdp;
+mod whep;
+mod whip;
 
 pub use audio::{AudioHub, AudioPacket, AudioSubscription};
+pub use channel::{CHANNEL_LABEL, ChannelHandler};
 pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
 pub use ingest::{Ingest, IngestStats};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
 pub use rtp::RtpPacket;
+pub use whep::WhepEndpoint;
+pub use whip::WhipEndpoint;

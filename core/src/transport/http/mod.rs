@@ -14,8 +14,6 @@ mod id;
 mod post;
 mod resource;
 mod sessions;
-#[cfg(test)]
-mod tests;
 mod watch;
 
 use std::time::Duration;

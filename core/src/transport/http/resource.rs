@@ -25,7 +25,7 @@ impl Endpoint {
         };
         let fragment = match Fragment::parse(text) {
             Ok(fragment) => fragment,
-            Err(reason) => return refusal(StatusCode::BAD_REQUEST, &reason),
+            Err(reason) => return refusal(StatusCode::BAD_REQUEST, &reason.to_string()),
         };
         if !check::is_meant_for(request.headers(), &entity_tag(&peer)) {
             return refusal(StatusCode::PRECONDITION_FAILED, "If-Match names another ICE session than the current one");

@@ -1,0 +1,51 @@
+//! What a connection is made with.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// How connections reach the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerOptions {
+    /// The addresses to receive at. An unspecified one stands for every interface but loopback.
+    /// Default: every IPv4 interface and 127.0.0.1.
+    pub bind: Vec<IpAddr>,
+    /// The UDP ports to use, one for each address of each connection; `None` leaves the choice to the system.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// The address to tell peers in place of those bound, where a NAT maps that address to this machine port by port.
+    pub public_ip: Option<IpAddr>,
+    /// STUN and TURN servers to ask for further addresses. A server that peers can reach needs none.
+    pub ice_servers: Vec<IceServer>,
+    /// How long a connection may take to come about, before it has failed. Default: 15 s.
+    pub connect_timeout: Duration,
+}
+
+impl Default for PeerOptions {
+    fn default() -> Self {
+        Self {
+            bind: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()],
+            ports: None,
+            public_ip: None,
+            ice_servers: Vec::new(),
+            connect_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// A STUN or TURN server.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct IceServer {
+    /// Its addresses, as `stun:host[:port]` or `turn:host[:port][?transport=udp]`.
+    pub urls: Vec<String>,
+    /// The user name, for TURN.
+    pub username: Option<String>,
+    /// The password, for TURN.
+    pub credential: Option<String>,
+}
+
+impl std::fmt::Debug for IceServer {
+    /// Leaves the password out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IceServer").field("urls", &self.urls).field("username", &self.username).finish_non_exhaustive()
+    }
+}

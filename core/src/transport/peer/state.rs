@@ -1,0 +1,101 @@
+//! What a connection tells of itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::transport::{AudioHub, ChannelHandler, Egress, FrameSink, IngestStats, VideoCodec};
+use crate::{Error, ErrorKind};
+
+/// What flows over a connection; what is absent does not.
+#[derive(Debug, Clone, Default)]
+pub struct Media {
+    /// Takes the peer's video, decoded.
+    pub video_in: Option<Arc<dyn FrameSink>>,
+    /// Gives the video that the peer sees.
+    pub video_out: Option<Egress>,
+    /// Takes the peer's Opus packets.
+    pub audio_in: Option<AudioHub>,
+    /// Gives the Opus packets that the peer hears.
+    pub audio_out: Option<AudioHub>,
+    /// Takes the messages of the data channel and speaks on it.
+    pub channel: Option<Arc<dyn ChannelHandler>>,
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PeerState {
+    /// Being made.
+    Connecting,
+    /// Up.
+    Connected,
+    /// Nothing was heard from the peer for some seconds; it may come back.
+    Disconnected,
+    /// It did not come about or was lost, and is closed.
+    Failed,
+    /// Closed, by either side.
+    Closed,
+}
+
+impl PeerState {
+    /// Says whether nothing more will come of it.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Failed | Self::Closed)
+    }
+}
+
+/// Why an offer is not answered.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The text is not a session description, or lacks what a connection needs: what is wrong.
+    #[error("bad session description: {0}")]
+    BadSdp(String),
+    /// No codec that this library has is in the offer: what was offered and what would do.
+    #[error("no common codec: {0}")]
+    NoCommonCodec(String),
+    /// More media sections than one of video, one of audio and one for data.
+    #[error("too many tracks: {0}")]
+    TooManyTracks(String),
+    /// It could not be done on this side.
+    #[error("{0}")]
+    Failed(#[source] Error),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Failed(error) => error,
+            other @ (Refusal::BadSdp(_) | Refusal::TooManyTracks(_)) => {
+                Error::new(ErrorKind::InvalidArgument, other.to_string())
+            }
+            other @ Refusal::NoCommonCodec(_) => Error::new(ErrorKind::Unsupported, other.to_string()),
+        }
+    }
+}
+
+/// What a connection has carried.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// Bytes of media received.
+    pub bytes_in: u64,
+    /// RTP packets received.
+    pub packets_in: u64,
+    /// Bytes of media sent.
+    pub bytes_out: u64,
+    /// RTP packets sent.
+    pub packets_out: u64,
+    /// Key frames that the peer asked for.
+    pub key_frames_asked: u64,
+    /// The time there and back, once measured.
+    pub round_trip: Option<Duration>,
+    /// What the peer's video came to, if any is received.
+    pub video_in: Option<IngestStats>,
+    /// How the peer's video is coded, once known.
+    pub codec_in: Option<VideoCodec>,
+    /// How the peer is sent video, once known.
+    pub codec_out: Option<VideoCodec>,
+}
