@@ -1,0 +1,123 @@
+/** The server's HTTP interface, as far as the page uses it. Everything goes to the page's own origin. */
+
+import { ofAnswer, Trouble } from "./messages.js";
+
+/** @typedef {import("./types.js").Catalogue} Catalogue */
+/** @typedef {import("./types.js").Params} Params */
+/** @typedef {import("./types.js").Stream} Stream */
+
+const PATIENCE = 10000;
+const KEY = "dreamframe.key";
+
+export class Api {
+  #key = read(KEY);
+
+  /** @param {string} base  The address of the page's folder. */
+  constructor(base) {
+    this.base = base;
+  }
+
+  /** @param {string} key */
+  setKey(key) {
+    this.#key = key;
+    write(KEY, key);
+  }
+
+  /** @returns {Record<string, string>} */
+  get headers() {
+    return this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
+  }
+
+  /**
+   * Takes an address that the server handed out to this origin: behind a proxy it may name itself otherwise.
+   *
+   * @param {string} url
+   */
+  here(url) {
+    const { pathname, search } = new URL(url, this.base);
+    return new URL(pathname + search, this.base).href;
+  }
+
+  /** @returns {Promise<Catalogue>} */
+  catalogue() {
+    return this.#call("GET", "v1/schema");
+  }
+
+  /**
+   * @param {Params} params
+   * @returns {Promise<Stream>}
+   */
+  create(params) {
+    return this.#call("POST", "v1/streams", { pipeline: "streamdiffusion", name: "page", params });
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Stream>}
+   */
+  stream(id) {
+    return this.#call("GET", `v1/streams/${encodeURIComponent(id)}`);
+  }
+
+  /**
+   * @param {string} id
+   * @param {Params} params
+   * @returns {Promise<Stream>}
+   */
+  patch(id, params) {
+    return this.#call("PATCH", `v1/streams/${encodeURIComponent(id)}`, { pipeline: "streamdiffusion", params });
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<any>}
+   */
+  async status(id) {
+    const { data } = await this.#call("GET", `v1/streams/${encodeURIComponent(id)}/status`);
+    return data ?? {};
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {any} [body]
+   * @returns {Promise<any>}
+   */
+  async #call(method, path, body) {
+    const response = await fetch(new URL(path, this.base), {
+      method,
+      headers: { ...this.headers, ...(body ? { "Content-Type": "application/json" } : {}) },
+      body: body ? JSON.stringify(body) : undefined,
+      signal: AbortSignal.timeout(PATIENCE),
+      cache: "no-store",
+    });
+    const json = await response.json().catch(() => undefined);
+    if (response.ok && json !== undefined) return json;
+    throw new Trouble(ofAnswer(response.ok ? 502 : response.status, json, response.headers.get("Retry-After")));
+  }
+}
+
+/**
+ * Reads what this tab remembers; a browser that forbids that forgets.
+ *
+ * @param {string} name
+ */
+export function read(name) {
+  try {
+    return sessionStorage.getItem(name) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string} value
+ */
+export function write(name, value) {
+  try {
+    sessionStorage.setItem(name, value);
+  } catch {
+    // Then it is asked for again after a reload.
+  }
+}

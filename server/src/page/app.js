@@ -1,0 +1,123 @@
+/** The page: joins the source, the stream, the two connections and the controls. */
+
+import { addresses } from "./addresses.js";
+import { Api } from "./api.js";
+import { Backoff } from "./backoff.js";
+import { byId, el } from "./dom.js";
+import { Live } from "./live.js";
+import { ofError, refusal } from "./messages.js";
+import { panel } from "./panel.js";
+import { prompts } from "./prompts.js";
+import { Session } from "./session.js";
+import { Stage } from "./stage.js";
+
+/** @typedef {import("./types.js").Catalogue} Catalogue */
+/** @typedef {import("./types.js").Params} Params */
+/** @typedef {import("./types.js").Problem} Problem */
+
+const api = new Api(new URL(".", location.href).href);
+const stage = new Stage();
+
+/**
+ * Loads what the controls are made of, for as long as it takes.
+ *
+ * @returns {Promise<Catalogue>}
+ */
+async function catalogue() {
+  const backoff = new Backoff();
+  for (;;) {
+    try {
+      return await api.catalogue();
+    } catch (error) {
+      const problem = ofError(error);
+      stage.state("bad", problem.text);
+      stage.veil({ text: problem.text, detail: problem.advice, tone: "bad" });
+      if (problem.kind === "key" && (await askKey())) continue;
+      await new Promise((resolve) => setTimeout(resolve, backoff.next(problem.wait)));
+    }
+  }
+}
+
+/**
+ * Goes on with the stream of before; where that fails, a new one is made when it is needed.
+ *
+ * @param {Session} session
+ */
+async function resume(session) {
+  try {
+    await session.resume();
+  } catch (error) {
+    if (ofError(error).kind === "key" && (await askKey())) await session.resume().catch(() => {});
+  }
+}
+
+/** @type {Promise<boolean> | undefined} */
+let asking;
+
+/**
+ * Asks for the API key, once however many requests were refused.
+ *
+ * @returns {Promise<boolean>}  Whether one was entered.
+ */
+function askKey() {
+  asking ??= new Promise((resolve) => {
+    const dialog = byId("key-dialog", HTMLDialogElement);
+    const input = byId("key", HTMLInputElement);
+    dialog.showModal();
+    dialog.addEventListener("close", () => {
+      const key = dialog.returnValue === "enter" ? input.value.trim() : "";
+      if (key) api.setKey(key);
+      input.value = dialog.returnValue = "";
+      asking = undefined;
+      resolve(key !== "");
+    }, { once: true });
+  });
+  return asking;
+}
+
+async function main() {
+  const known = await catalogue();
+  /** @type {() => void} */
+  let draw = () => {};
+  const session = new Session(api, known, {
+    changed: () => draw(),
+    failed: (problem) => {
+      if (problem.kind === "key") void askKey().then((entered) => entered && session.flush());
+      // Of a server that does not answer, the connections tell already.
+      else if (problem.kind !== "network") stage.toast(refusal(problem), problem.advice);
+    },
+  });
+  await resume(session);
+
+  const change = (/** @type {Params} */ changes) => session.change(changes);
+  const prompt = prompts(known, change);
+  const controls = panel(known, change, () => session.params);
+  byId("prompt-place", HTMLElement).replaceWith(prompt.element);
+  const elsewhere = addresses(api.base);
+  controls.element.append(elsewhere.element);
+  byId("controls-place", HTMLElement).replaceWith(controls.element);
+  draw = () => {
+    stage.shape(session.params);
+    prompt.show(session.params);
+    controls.show(session.params);
+    elsewhere.show(session.stream);
+  };
+  draw();
+  helpLine();
+
+  const live = new Live({ api, session, stage, askKey });
+  live.begin(new URLSearchParams(location.search).get("source"));
+}
+
+/** Shows what a control does, while it has the focus or the pointer, in one place that is always there. */
+function helpLine() {
+  const line = byId("help", HTMLElement);
+  const show = (/** @type {Event} */ event) => {
+    const row = event.target instanceof Element ? event.target.closest("[data-help]") : null;
+    const text = row?.getAttribute("data-help") ?? "";
+    if (line.textContent !== text) line.replaceChildren(...(text ? [el("span", {}, text)] : []));
+  };
+  for (const event of ["focusin", "pointerover"]) document.addEventListener(event, show);
+}
+
+void main();

@@ -1,0 +1,145 @@
+/** Rates and latency out of what the browser counts and the server says. */
+
+/**
+ * @typedef {object} Sample  Counters at one moment.
+ * @property {number} at          Milliseconds.
+ * @property {number} [sent]      Frames encoded and sent.
+ * @property {number} [encoding]  Seconds spent on encoding them.
+ * @property {number} [shown]     Frames of the output decoded.
+ * @property {number} [decoding]  Seconds spent on decoding them.
+ * @property {number} [waiting]   Seconds that frames waited in the jitter buffer.
+ * @property {number} [waited]    How many frames did.
+ * @property {number} [lost]      Packets lost, both ways.
+ * @property {number} [trip]      Round trip time in seconds.
+ *
+ * @typedef {object} Figures
+ * @property {number} [fpsIn]
+ * @property {number} [fpsOut]
+ * @property {number} [skipped]   The share of frames sent that no picture was made of, 0 to 1.
+ * @property {number} [lost]      Packets lost since the last sample.
+ * @property {number} [network]   Milliseconds for coding and the way there and back.
+ * @property {number} [uplink]    Milliseconds of that before the server has the frame.
+ */
+
+/**
+ * Reads the counters of both connections.
+ *
+ * @param {Iterable<any>} sending
+ * @param {Iterable<any>} receiving
+ * @param {number} at
+ * @returns {Sample}
+ */
+export function sample(sending, receiving, at) {
+  /** @type {Sample} */
+  const out = { at };
+  for (const report of sending) {
+    if (report.type === "outbound-rtp" && report.kind === "video") {
+      Object.assign(out, { sent: report.framesEncoded, encoding: report.totalEncodeTime });
+    }
+    if (report.type === "remote-inbound-rtp") out.lost = (out.lost ?? 0) + (report.packetsLost ?? 0);
+    if (report.type === "candidate-pair" && report.nominated) out.trip = report.currentRoundTripTime;
+  }
+  for (const report of receiving) {
+    if (report.type !== "inbound-rtp" || report.kind !== "video") continue;
+    out.shown = report.framesDecoded;
+    out.decoding = report.totalDecodeTime;
+    out.waiting = report.jitterBufferDelay;
+    out.waited = report.jitterBufferEmittedCount;
+    out.lost = (out.lost ?? 0) + (report.packetsLost ?? 0);
+  }
+  return out;
+}
+
+/**
+ * Gives what happened between two samples.
+ *
+ * @param {Sample} before
+ * @param {Sample} now
+ * @returns {Figures}
+ */
+export function between(before, now) {
+  const seconds = (now.at - before.at) / 1000;
+  const sent = grown(before.sent, now.sent);
+  const shown = grown(before.shown, now.shown);
+  if (!(seconds > 0)) return {};
+  const half = (now.trip ?? 0) / 2;
+  const encode = each(grown(before.encoding, now.encoding), sent);
+  const decode = each(grown(before.decoding, now.decoding), shown);
+  const wait = each(grown(before.waiting, now.waiting), grown(before.waited, now.waited));
+  return {
+    fpsIn: sent === undefined ? undefined : sent / seconds,
+    fpsOut: shown === undefined ? undefined : shown / seconds,
+    skipped: sent && shown !== undefined ? Math.max(0, 1 - shown / sent) : undefined,
+    lost: grown(before.lost, now.lost),
+    uplink: now.trip === undefined ? undefined : (encode + half) * 1000,
+    network: now.trip === undefined ? undefined : (encode + half + half + wait + decode) * 1000,
+  };
+}
+
+/**
+ * A counter that was reset, by a new connection, has not grown.
+ *
+ * @param {number | undefined} before
+ * @param {number | undefined} now
+ */
+function grown(before, now) {
+  return before === undefined || now === undefined || now < before ? undefined : now - before;
+}
+
+/**
+ * @param {number | undefined} sum
+ * @param {number | undefined} count
+ */
+function each(sum, count) {
+  return sum !== undefined && count ? sum / count : 0;
+}
+
+/** The median of the last values. */
+export class Median {
+  /** @type {number[]} */
+  #values = [];
+
+  /** @param {number} size */
+  constructor(size) {
+    this.size = size;
+  }
+
+  /** @param {number} value */
+  add(value) {
+    this.#values.push(value);
+    if (this.#values.length > this.size) this.#values.shift();
+  }
+
+  clear() {
+    this.#values = [];
+  }
+
+  get value() {
+    const sorted = [...this.#values].sort((a, b) => a - b);
+    return sorted[Math.floor(sorted.length / 2)];
+  }
+}
+
+/**
+ * Says what a live stream's state means.
+ *
+ * @param {any} status  `data` of the status route.
+ * @returns {{tone: "busy" | "good" | "weak" | "bad", text: string, detail: string}}
+ */
+export function stateInWords(status) {
+  const error = status?.inference_status?.last_error;
+  switch (status?.state) {
+    case "ONLINE":
+      return { tone: "good", text: "Live", detail: "" };
+    case "LOADING":
+      return { tone: "busy", text: "Loading the model", detail: "The first pictures follow in a moment." };
+    case "DEGRADED_INPUT":
+      return { tone: "weak", text: "Live, few frames in", detail: "The source sends fewer than 15 frames a second." };
+    case "DEGRADED_INFERENCE":
+      return { tone: "weak", text: "Live, behind the source", detail: error ?? "This machine makes fewer pictures than frames come in." };
+    case "ERROR":
+      return { tone: "bad", text: "The model failed", detail: error ?? "The server's log says more." };
+    default:
+      return { tone: "busy", text: "Connecting", detail: "" };
+  }
+}

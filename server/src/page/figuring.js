@@ -1,0 +1,68 @@
+/** Takes the figures of both connections, once a second. */
+
+import { between, Median, sample } from "./figures.js";
+
+/** @typedef {import("./figures.js").Figures} Figures */
+/** @typedef {import("./figures.js").Sample} Sample */
+
+/** Without a new picture for as long as this, the output stands still. */
+const STILL = 3000;
+
+export class Figuring {
+  /** @type {Sample | undefined} */
+  #before;
+  /** Milliseconds from the server's having a frame to the picture's being shown. */
+  #delays = new Median(45);
+  #shownAt = -Infinity;
+
+  /** @param {HTMLVideoElement} output */
+  constructor(output) {
+    const seen = (/** @type {number} */ now, /** @type {VideoFrameCallbackMetadata} */ frame) => {
+      this.#shownAt = now;
+      // When the frame was captured, by this computer's clock, where the browser can tell.
+      if (frame.captureTime !== undefined) this.#delays.add(frame.expectedDisplayTime - frame.captureTime);
+      output.requestVideoFrameCallback(seen);
+    };
+    if ("requestVideoFrameCallback" in output) output.requestVideoFrameCallback(seen);
+    else /** @type {HTMLVideoElement} */ (output).addEventListener("timeupdate", () => (this.#shownAt = performance.now()));
+  }
+
+  reset() {
+    this.#before = undefined;
+    this.#delays.clear();
+    this.#shownAt = -Infinity;
+  }
+
+  /** Whether pictures come. */
+  get flows() {
+    return performance.now() - this.#shownAt < STILL;
+  }
+
+  /**
+   * @param {RTCPeerConnection | undefined} up
+   * @param {RTCPeerConnection | undefined} down
+   * @param {any} status  What the server says, where it answered.
+   * @returns {Promise<Figures & {latency?: number}>}
+   */
+  async take(up, down, status) {
+    const [sent, received] = await Promise.all([up?.getStats(), down?.getStats()]);
+    const now = sample(sent?.values() ?? [], received?.values() ?? [], performance.now());
+    const figures = this.#before ? between(this.#before, now) : {};
+    this.#before = now;
+    return { ...figures, latency: this.#latency(figures, status) };
+  }
+
+  /**
+   * From a frame of the source to its picture on the screen.
+   *
+   * @param {Figures} figures
+   * @param {any} status
+   */
+  #latency({ uplink, network }, status) {
+    if (!this.flows) return undefined;
+    const delay = this.#delays.value;
+    if (delay !== undefined && delay > 0 && uplink !== undefined) return delay + uplink;
+    const inside = status?.inference_status?.latency_ms;
+    return typeof inside === "number" && network !== undefined ? inside + network : undefined;
+  }
+}

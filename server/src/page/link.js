@@ -1,0 +1,197 @@
+/**
+ * One WebRTC connection by WHIP or WHEP: an offer by POST, an answer back, DELETE at the end; and from the start again,
+ * with growing pauses, for as long as it is wanted.
+ */
+
+import { Backoff } from "./backoff.js";
+import { ofAnswer, ofError, Trouble } from "./messages.js";
+
+/** @typedef {import("./types.js").Problem} Problem */
+/** @typedef {{name: "idle" | "connecting" | "connected" | "waiting", problem?: Problem, until?: number}} LinkState */
+
+/** How long a connection may be disturbed before it is made anew. */
+const DISTURBED = 2500;
+const CONNECTING = 10000;
+const GATHERING = 500;
+
+export class Link {
+  /** @type {RTCPeerConnection | undefined} */
+  peer;
+  /** @type {LinkState} */
+  state = { name: "idle" };
+  #wanted = false;
+  #round = 0;
+  #backoff = new Backoff();
+  /** @type {string | undefined} */
+  #resource;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /**
+   * @param {object} options
+   * @param {() => string} options.endpoint                      Where the offer goes.
+   * @param {(location: string) => string} options.resolve       Makes the resource's address of `Location`.
+   * @param {() => Record<string, string>} options.headers
+   * @param {(peer: RTCPeerConnection) => void} options.prepare  Adds what is sent or received.
+   * @param {(state: LinkState) => void} options.changed
+   */
+  constructor(options) {
+    this.options = options;
+  }
+
+  /** Connects, or connects anew where it waits. */
+  start() {
+    this.#wanted = true;
+    this.#backoff.reset();
+    void this.#connect();
+  }
+
+  /** Ends the connection and stays so. */
+  stop() {
+    this.#wanted = false;
+    this.#leave(true);
+    this.#set({ name: "idle" });
+  }
+
+  /** Ends the connection where the page itself ends. */
+  abandon() {
+    this.#wanted = false;
+    this.#leave(true);
+  }
+
+  /** @param {LinkState} state */
+  #set(state) {
+    this.state = state;
+    this.options.changed(state);
+  }
+
+  async #connect() {
+    this.#leave(true);
+    const round = this.#round;
+    const live = () => this.#wanted && round === this.#round;
+    this.#set({ name: "connecting" });
+    this.#timer = setTimeout(() => live() && this.#retry(ofError(new TypeError("timeout"))), CONNECTING);
+    try {
+      const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+      this.peer = peer;
+      this.options.prepare(peer);
+      peer.addEventListener("connectionstatechange", () => live() && this.#follow(peer));
+      await peer.setLocalDescription();
+      await gathered(peer);
+      const answer = await this.#exchange(peer.localDescription?.sdp ?? "", live);
+      if (live()) await peer.setRemoteDescription({ type: "answer", sdp: answer });
+    } catch (error) {
+      if (live()) this.#retry(ofError(error));
+    }
+  }
+
+  /**
+   * @param {string} offer
+   * @param {() => boolean} live
+   */
+  async #exchange(offer, live) {
+    const headers = { ...this.options.headers(), "Content-Type": "application/sdp" };
+    const response = await fetch(this.options.endpoint(), {
+      method: "POST",
+      headers,
+      body: offer,
+      signal: AbortSignal.timeout(CONNECTING),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Trouble(ofAnswer(response.status, json(text), response.headers.get("Retry-After")));
+    const location = response.headers.get("Location");
+    const resource = location ? this.options.resolve(location) : undefined;
+    if (live()) this.#resource = resource;
+    else if (resource) this.#delete(resource);
+    return text;
+  }
+
+  /** @param {RTCPeerConnection} peer */
+  #follow(peer) {
+    clearTimeout(this.#timer);
+    switch (peer.connectionState) {
+      case "connected":
+        this.#backoff.reset();
+        this.#set({ name: "connected" });
+        break;
+      case "failed":
+      case "closed":
+        this.#retry(lost);
+        break;
+      case "disconnected":
+        this.#timer = setTimeout(() => this.#retry(lost), DISTURBED);
+        break;
+      default:
+        this.#timer = setTimeout(() => this.#retry(lost), CONNECTING);
+    }
+  }
+
+  /** @param {Problem} problem */
+  #retry(problem) {
+    this.#leave(true);
+    const pause = this.#backoff.next(problem.wait);
+    this.#set({ name: "waiting", problem, until: Date.now() + pause });
+    // Neither waiting nor asking again helps without a key.
+    if (problem.kind !== "key") this.#timer = setTimeout(() => this.#wanted && void this.#connect(), pause);
+  }
+
+  /** @param {boolean} tell  Whether the server is told. */
+  #leave(tell) {
+    this.#round += 1;
+    clearTimeout(this.#timer);
+    this.peer?.close();
+    this.peer = undefined;
+    if (tell && this.#resource) this.#delete(this.#resource);
+    this.#resource = undefined;
+  }
+
+  /** @param {string} resource */
+  #delete(resource) {
+    // Sent even while the page goes away; the server notices a lost connection by itself, too.
+    fetch(resource, { method: "DELETE", headers: this.options.headers(), keepalive: true }).catch(() => {});
+  }
+}
+
+/** @type {Problem} */
+const lost = {
+  kind: "network",
+  text: "The connection was lost.",
+  advice: "It is made again by itself. If that lasts, a firewall may block UDP between here and the server.",
+};
+
+/**
+ * Waits until the addresses of this side are known, or until that took long enough: the server learns them anyway.
+ *
+ * @param {RTCPeerConnection} peer
+ * @returns {Promise<void>}
+ */
+function gathered(peer) {
+  return new Promise((resolve) => {
+    const check = () => peer.iceGatheringState === "complete" && resolve();
+    peer.addEventListener("icegatheringstatechange", check);
+    setTimeout(resolve, GATHERING);
+    check();
+  });
+}
+
+/** @param {string} text */
+function json(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Puts H.264 first: the server encodes and decodes it best.
+ *
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {RTCRtpCapabilities | null} capabilities
+ */
+export function preferH264(transceiver, capabilities) {
+  const codecs = capabilities?.codecs;
+  if (!codecs || !("setCodecPreferences" in transceiver)) return;
+  const isH264 = (/** @type {RTCRtpCodec} */ codec) => codec.mimeType.toLowerCase() === "video/h264";
+  transceiver.setCodecPreferences([...codecs.filter(isH264), ...codecs.filter((codec) => !isH264(codec))]);
+}

@@ -1,0 +1,247 @@
+/** What runs while a source is on: it is sent, the output is shown, figures are taken, and what breaks is made anew. */
+
+import { Figuring } from "./figuring.js";
+import { stateInWords } from "./figures.js";
+import { Link, preferH264 } from "./link.js";
+import { ofError, ofSource } from "./messages.js";
+import * as sources from "./sources.js";
+
+/** @typedef {import("./link.js").LinkState} LinkState */
+/** @typedef {import("./sources.js").Source} Source */
+/** @typedef {import("./types.js").Problem} Problem */
+
+const POLL = 1000;
+
+export class Live {
+  /** @type {Source | undefined} */
+  #source;
+  #turn = 0;
+  #up;
+  #down;
+  #figuring;
+  /** @type {any} */
+  #status;
+  #renewing = false;
+
+  /**
+   * @param {{api: import("./api.js").Api, session: import("./session.js").Session, stage: import("./stage.js").Stage, askKey: () => Promise<boolean>}} parts
+   */
+  constructor({ api, session, stage, askKey }) {
+    this.api = api;
+    this.session = session;
+    this.stage = stage;
+    this.askKey = askKey;
+    const common = { resolve: (/** @type {string} */ url) => api.here(url), headers: () => api.headers };
+    this.#up = new Link({
+      ...common,
+      endpoint: () => api.here(session.stream?.whip_url ?? ""),
+      prepare: (peer) => this.#send(peer),
+      changed: (state) => this.#moved(state),
+    });
+    this.#down = new Link({
+      ...common,
+      endpoint: () => api.here(session.stream?.whep_url ?? whepOf(session.stream?.whip_url ?? "")),
+      prepare: (peer) => this.#receive(peer),
+      changed: (state) => this.#moved(state),
+    });
+    this.#figuring = new Figuring(stage.output);
+  }
+
+  /**
+   * Makes the buttons work; a source named in the page's address starts by itself.
+   *
+   * @param {string | null} named
+   */
+  begin(named) {
+    this.stage.offer(sources.available(navigator.mediaDevices, isSecureContext), {
+      choose: (kind, chosen) => void this.#choose(kind, chosen),
+      stop: () => this.#stop(),
+      retry: () => this.#retry(),
+    });
+    this.#idle();
+    setInterval(() => void this.#look(), POLL);
+    addEventListener("pagehide", () => {
+      this.#up.abandon();
+      this.#down.abandon();
+    });
+    addEventListener("pageshow", (event) => event.persisted && this.#source && this.#retry());
+    addEventListener("online", () => this.#source && this.#retry());
+    if (named === "demo") void this.#choose("demo");
+  }
+
+  /**
+   * @param {Source["kind"]} kind
+   * @param {File} [chosen]
+   */
+  async #choose(kind, chosen) {
+    const turn = ++this.#turn;
+    const size = () => ({ width: this.session.params.width, height: this.session.params.height });
+    this.stage.busy(kind);
+    try {
+      const open = {
+        demo: () => sources.demo(new URL("page/clip.mp4", this.api.base).href, size),
+        camera: sources.camera,
+        screen: sources.screen,
+        file: () => sources.file(/** @type {File} */ (chosen), size),
+      };
+      const source = await open[kind]();
+      if (turn !== this.#turn) return source.stop();
+      const before = this.#source;
+      this.#source = source;
+      source.onended(() => this.#source === source && this.#stop());
+      this.stage.source(source);
+      if (!before || !(await this.#exchange(source))) await this.#connect();
+      before?.stop();
+    } catch (error) {
+      if (turn !== this.#turn) return;
+      const problem = kind === "demo" ? ofError(error) : ofSource(error, kind);
+      this.stage.toast(problem.text, problem.advice);
+      this.stage.source(this.#source);
+    }
+  }
+
+  /**
+   * Sends another source over the connection that is there.
+   *
+   * @param {Source} source
+   */
+  async #exchange(source) {
+    const sender = this.#up.peer?.getSenders().find(({ track }) => track?.kind === "video");
+    const [track] = source.stream.getVideoTracks();
+    if (!sender || !track || this.#up.state.name !== "connected") return false;
+    return sender.replaceTrack(track).then(() => true, () => false);
+  }
+
+  async #connect() {
+    this.stage.state("busy", "Connecting");
+    this.stage.veil({ text: "Connecting", tone: "busy" });
+    try {
+      await this.session.ready();
+      if (!this.#source) return;
+      this.#figuring.reset();
+      this.#up.start();
+      this.#down.start();
+    } catch (error) {
+      await this.#trouble(ofError(error));
+    }
+  }
+
+  /**
+   * The stream could not be made.
+   *
+   * @param {Problem} problem
+   */
+  async #trouble(problem) {
+    if (!this.#source) return;
+    this.stage.state("bad", problem.text);
+    this.stage.veil({ text: problem.text, detail: problem.advice, tone: "bad", action: "retry" });
+    if (problem.kind === "refused") return;
+    if (problem.kind === "key" && !(await this.askKey())) return;
+    if (problem.kind !== "key") await new Promise((resolve) => setTimeout(resolve, problem.wait ?? 3000));
+    if (this.#source) await this.#connect();
+  }
+
+  #stop() {
+    this.#turn += 1;
+    this.#source?.stop();
+    this.#source = undefined;
+    this.#up.stop();
+    this.#down.stop();
+    this.stage.source(undefined);
+    this.#idle();
+  }
+
+  #idle() {
+    this.#status = undefined;
+    this.#figuring.reset();
+    this.stage.figures({});
+    this.stage.state("idle", "Ready");
+    this.stage.veil({ text: "The restyled picture appears here", detail: "Play the clip that comes with dreamframe, or choose a source below.", tone: "idle", action: "demo" });
+  }
+
+  #retry() {
+    if (this.session.stream) {
+      this.session.flush();
+      this.#up.start();
+      this.#down.start();
+    } else void this.#connect();
+  }
+
+  /** @param {RTCPeerConnection} peer */
+  #send(peer) {
+    const [track] = this.#source?.stream.getVideoTracks() ?? [];
+    if (!track || !this.#source) return;
+    const transceiver = peer.addTransceiver(track, { direction: "sendonly", streams: [this.#source.stream], sendEncodings: [{ maxBitrate: 2_500_000, maxFramerate: 30 }] });
+    preferH264(transceiver, RTCRtpSender.getCapabilities("video"));
+  }
+
+  /** @param {RTCPeerConnection} peer */
+  #receive(peer) {
+    const transceiver = peer.addTransceiver("video", { direction: "recvonly" });
+    preferH264(transceiver, RTCRtpReceiver.getCapabilities("video"));
+    peer.addEventListener("track", ({ track, receiver }) => {
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+      this.stage.show(new MediaStream([track]));
+    });
+  }
+
+  /** @param {LinkState} state */
+  #moved({ name, problem }) {
+    if (name === "connected") this.session.flush();
+    if (name === "waiting" && problem?.kind === "missing") void this.#renew();
+    if (name === "waiting" && problem?.kind === "key") void this.askKey().then((entered) => entered && this.#source && this.#retry());
+    if (this.#source) this.#tell();
+  }
+
+  /** Makes a new stream with the same parameters, where the server does not know the old one any more. */
+  async #renew() {
+    if (this.#renewing) return;
+    this.#renewing = true;
+    this.#up.stop();
+    this.#down.stop();
+    this.session.forget();
+    this.#renewing = false;
+    await this.#connect();
+  }
+
+  /** Takes the figures, and asks the server how it is going. */
+  async #look() {
+    if (!this.#source || document.hidden) return;
+    const { stream } = this.session;
+    if (stream && this.#up.state.name === "connected") {
+      this.#status = await this.api.status(stream.id).catch(() => undefined);
+    }
+    if (!this.#source) return;
+    this.stage.figures(await this.#figuring.take(this.#up.peer, this.#down.peer, this.#status));
+    this.#tell();
+  }
+
+  /** Says in words how it is going. */
+  #tell() {
+    const waiting = [this.#up.state, this.#down.state].find(({ name }) => name === "waiting");
+    if (waiting?.problem) {
+      const seconds = Math.max(0, Math.ceil(((waiting.until ?? 0) - Date.now()) / 1000));
+      this.stage.state("bad", waiting.problem.kind === "network" ? "Reconnecting" : "Waiting");
+      const detail = `${waiting.problem.advice} Next attempt ${seconds > 0 ? `in ${seconds} s` : "now"}.`;
+      return this.stage.veil({ text: waiting.problem.text, detail, tone: "bad", action: "retry" });
+    }
+    if (this.#up.state.name !== "connected" || this.#down.state.name !== "connected") {
+      this.stage.state("busy", "Connecting");
+      return this.stage.veil({ text: "Connecting", tone: "busy" });
+    }
+    const flows = this.#figuring.flows;
+    // What is seen counts for more than what was said a moment ago.
+    const { tone, text, detail } = flows && !["DEGRADED_INPUT", "DEGRADED_INFERENCE", "ERROR", "LOADING"].includes(this.#status?.state) ? stateInWords({ state: "ONLINE" }) : stateInWords(this.#status);
+    this.stage.state(tone, text, detail);
+    this.stage.veil(flows ? undefined : { text, detail: detail || "The first pictures follow in a moment.", tone });
+  }
+}
+
+/**
+ * The address of the output, where a server names only that of the input.
+ *
+ * @param {string} whip
+ */
+function whepOf(whip) {
+  return whip.replace(/\/whip$/, "-out/whep");
+}

@@ -1,0 +1,89 @@
+/** Parameters as plain data: reading, writing and comparing them by path. */
+
+/** @typedef {import("./types.js").Params} Params */
+
+/**
+ * Reads `ip_adapter.scale` and the like.
+ *
+ * @param {Params} params
+ * @param {string} path
+ * @returns {any}
+ */
+export function read(params, path) {
+  return path.split(".").reduce((/** @type {any} */ value, name) => value?.[name], params);
+}
+
+/**
+ * Gives the change of the top-level field that puts `value` at `path`: the server replaces such a field whole.
+ *
+ * @param {Params} params
+ * @param {string} path
+ * @param {any} value
+ * @returns {Params}
+ */
+export function change(params, path, value) {
+  const [top = "", ...rest] = path.split(".");
+  return { [top]: put(params[top], rest, value) };
+}
+
+/**
+ * @param {any} into
+ * @param {string[]} names
+ * @param {any} value
+ * @returns {any}
+ */
+function put(into, names, value) {
+  const [name, ...rest] = names;
+  return name === undefined ? value : { ...into, [name]: put(into?.[name], rest, value) };
+}
+
+/**
+ * Compares two values of parameters.
+ *
+ * @param {any} a
+ * @param {any} b
+ * @returns {boolean}
+ */
+export function same(a, b) {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => name in b && same(a[name], b[name]));
+}
+
+/**
+ * Makes a list of pairs of what may be one value or such a list.
+ *
+ * @template T
+ * @param {T | [T, number][]} value
+ * @returns {[T, number][]}
+ */
+export function toPairs(value) {
+  return Array.isArray(value) ? value : [[value, 1]];
+}
+
+/**
+ * Makes one value of a list of one pair; its weight says nothing then.
+ *
+ * @template T
+ * @param {[T, number][]} pairs
+ * @returns {T | [T, number][]}
+ */
+export function fromPairs(pairs) {
+  const [first] = pairs;
+  return pairs.length === 1 && first !== undefined ? first[0] : pairs;
+}
+
+/**
+ * Brings a number to a place within bounds that a step leads to; `undefined` for what is no number.
+ *
+ * @param {number} value
+ * @param {{min?: number, max?: number, step?: number}} bounds
+ */
+export function fit(value, { min = -Infinity, max = Infinity, step }) {
+  if (!Number.isFinite(value)) return undefined;
+  const stepped = step === undefined ? value : Math.round(value / step) * step;
+  // What a step of 0.01 gives in binary is rounded to what the step means.
+  return Number(Math.min(max, Math.max(min, stepped)).toFixed(6));
+}

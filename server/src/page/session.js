@@ -1,0 +1,167 @@
+/** One stream on the server and its parameters: made when first needed, changed at once, made anew when it is gone. */
+
+import { read, write } from "./api.js";
+import { Coalescer, Undelivered } from "./coalesce.js";
+import { ofError } from "./messages.js";
+import { same } from "./params.js";
+
+/** @typedef {import("./types.js").Catalogue} Catalogue */
+/** @typedef {import("./types.js").Params} Params */
+/** @typedef {import("./types.js").Problem} Problem */
+/** @typedef {import("./types.js").Stream} Stream */
+
+const STREAM = "dreamframe.stream";
+const PAUSE = 50;
+
+export class Session {
+  /** @type {Stream | undefined} */
+  stream;
+  /** What the server is known to have. @type {Params} */
+  #confirmed;
+  /** What the page shows: the server's, and changes on their way. @type {Params} */
+  params;
+  /** @type {Promise<Stream> | undefined} */
+  #making;
+  #outbox = new Coalescer((changes) => this.#send(changes), PAUSE);
+
+  /**
+   * @param {import("./api.js").Api} api
+   * @param {Catalogue} catalogue
+   * @param {{changed: () => void, failed: (problem: Problem) => void}} listener
+   */
+  constructor(api, catalogue, listener) {
+    this.api = api;
+    this.catalogue = catalogue;
+    this.listener = listener;
+    this.#confirmed = catalogue.defaults;
+    this.params = catalogue.defaults;
+  }
+
+  /** Finds the stream that this tab had before it was loaded again. */
+  async resume() {
+    const id = read(STREAM);
+    if (!id) return;
+    try {
+      this.#adopt(await this.api.stream(id));
+    } catch (error) {
+      if (ofError(error).kind !== "missing") throw error;
+      write(STREAM, "");
+    }
+  }
+
+  /**
+   * Gives the stream; makes it where there is none yet.
+   *
+   * @returns {Promise<Stream>}
+   */
+  async ready() {
+    if (this.stream) return this.stream;
+    this.#making ??= this.#make().finally(() => (this.#making = undefined));
+    return this.#making;
+  }
+
+  /** Forgets a stream that the server does not have any more; the next `ready` makes one with the same parameters. */
+  forget() {
+    this.stream = undefined;
+    write(STREAM, "");
+  }
+
+  /**
+   * Changes parameters: on the page at once, on the server a moment later.
+   *
+   * @param {Params} changes
+   */
+  change(changes) {
+    const fresh = Object.entries(changes).filter(([name, value]) => !same(this.params[name], value));
+    if (fresh.length === 0) return;
+    this.params = { ...this.params, ...Object.fromEntries(fresh) };
+    this.listener.changed();
+    this.#outbox.add(Object.fromEntries(fresh));
+  }
+
+  /** Sends changes that could not be delivered before. */
+  flush() {
+    void this.#outbox.flush();
+  }
+
+  async #make() {
+    const sent = this.params;
+    try {
+      const stream = await this.api.create(onlyChanged(sent, this.catalogue.defaults));
+      this.#adopt(stream, sent);
+      return stream;
+    } catch (error) {
+      const problem = ofError(error);
+      if (problem.kind === "refused") this.#reject(this.catalogue.defaults, problem);
+      throw error;
+    }
+  }
+
+  /** @param {Params} changes */
+  async #send(changes) {
+    // Without a stream the changes go with its making.
+    if (!this.stream) return;
+    const before = this.params;
+    try {
+      this.#adopt(await this.api.patch(this.stream.id, changes), before);
+    } catch (error) {
+      const problem = ofError(error);
+      if (problem.kind === "missing") this.forget();
+      else if (problem.kind === "refused") this.#reject(this.#confirmed, problem);
+      else {
+        this.listener.failed(problem);
+        throw new Undelivered(problem.text);
+      }
+    }
+  }
+
+  /**
+   * Takes over what the server has, except where something newer is on its way.
+   *
+   * @param {Stream} stream
+   * @param {Params} [sent]  What the page showed when it asked.
+   */
+  #adopt(stream, sent) {
+    this.stream = stream;
+    write(STREAM, stream.id);
+    const known = Object.keys(this.catalogue.schema.properties);
+    const all = { ...stream.pipeline_params, ...stream.params };
+    const own = known.filter((name) => all[name] !== undefined).map((name) => [name, all[name]]);
+    this.#confirmed = { ...this.catalogue.defaults, ...Object.fromEntries(own) };
+    this.#show(sent ?? this.params);
+  }
+
+  /**
+   * @param {Params} good
+   * @param {Problem} problem
+   */
+  #reject(good, problem) {
+    this.#confirmed = good;
+    this.#show(this.params);
+    this.listener.failed(problem);
+  }
+
+  /**
+   * Shows what is confirmed, and what was changed since `sent`.
+   *
+   * @param {Params} sent
+   */
+  #show(sent) {
+    const newer = Object.entries(this.params).filter(([name, value]) => !same(value, sent[name]));
+    const waiting = this.#outbox.waiting.map((name) => [name, this.params[name]]);
+    const shown = { ...this.#confirmed, ...Object.fromEntries(waiting), ...Object.fromEntries(newer) };
+    this.params = shown;
+    this.listener.changed();
+  }
+}
+
+/**
+ * Keeps what differs from the server's defaults; the model is always named.
+ *
+ * @param {Params} params
+ * @param {Params} defaults
+ */
+function onlyChanged(params, defaults) {
+  const changed = Object.entries(params).filter(([name, value]) => name === "model_id" || !same(value, defaults[name]));
+  return Object.fromEntries(changed);
+}

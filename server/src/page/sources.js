@@ -1,0 +1,187 @@
+/** Where frames come from: the demo clip, a camera, a screen, or a file. */
+
+/**
+ * @typedef {object} Source
+ * @property {"demo" | "camera" | "screen" | "file"} kind
+ * @property {MediaStream} stream  What is sent and shown.
+ * @property {string} label
+ * @property {() => void} stop
+ * @property {(ended: () => void) => void} onended  Calls back where it ends by itself.
+ */
+
+const RATE = 30;
+
+/**
+ * Tells which sources this browser has, and why the camera is not among them.
+ *
+ * @param {MediaDevices | undefined} devices
+ * @param {boolean} secure
+ */
+export function available(devices, secure) {
+  const camera = typeof devices?.getUserMedia === "function";
+  const screen = typeof devices?.getDisplayMedia === "function";
+  const note = camera || secure ? "" : "Camera and screen need https, or the page opened as localhost.";
+  return { camera, screen, note };
+}
+
+/** @returns {Promise<Source>} */
+export async function camera() {
+  const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: RATE }, facingMode: "user" };
+  return ofTrack("camera", await navigator.mediaDevices.getUserMedia({ video, audio: false }));
+}
+
+/** @returns {Promise<Source>} */
+export async function screen() {
+  const video = { frameRate: { ideal: RATE, max: RATE }, width: { max: 1280 }, height: { max: 1280 } };
+  return ofTrack("screen", await navigator.mediaDevices.getDisplayMedia({ video, audio: false }));
+}
+
+/**
+ * @param {"camera" | "screen"} kind
+ * @param {MediaStream} stream
+ * @returns {Source}
+ */
+function ofTrack(kind, stream) {
+  const [track] = stream.getVideoTracks();
+  return {
+    kind,
+    stream,
+    label: track?.label || kind,
+    stop: () => stream.getTracks().forEach((one) => one.stop()),
+    onended: (ended) => track?.addEventListener("ended", ended),
+  };
+}
+
+/**
+ * Plays the clip that is inside the server's program.
+ *
+ * @param {string} url
+ * @param {() => {width: number, height: number}} size
+ * @returns {Promise<Source>}
+ */
+export async function demo(url, size) {
+  const response = await fetch(url);
+  if (!response.ok) throw new TypeError(`no clip (status ${response.status})`);
+  return ofVideo("demo", await response.blob(), "Big Buck Bunny © Blender Foundation, CC BY 3.0", size);
+}
+
+/**
+ * Plays a video again and again, or shows a picture.
+ *
+ * @param {File} chosen
+ * @param {() => {width: number, height: number}} size
+ * @returns {Promise<Source>}
+ */
+export async function file(chosen, size) {
+  if (!chosen.type.startsWith("image/")) return ofVideo("file", chosen, chosen.name, size);
+  const bitmap = await createImageBitmap(chosen);
+  const painter = new Painter(size);
+  const draw = () => painter.draw(bitmap, bitmap.width, bitmap.height);
+  draw();
+  // A canvas that does not change sends nothing.
+  const timer = setInterval(draw, 1000 / 15);
+  return painted("file", painter, chosen.name, () => {
+    clearInterval(timer);
+    bitmap.close();
+  });
+}
+
+/**
+ * @param {"demo" | "file"} kind
+ * @param {Blob} blob
+ * @param {string} label
+ * @param {() => {width: number, height: number}} size
+ * @returns {Promise<Source>}
+ */
+async function ofVideo(kind, blob, label, size) {
+  const video = document.createElement("video");
+  Object.assign(video, { muted: true, loop: true, playsInline: true, src: URL.createObjectURL(blob) });
+  const painter = new Painter(size);
+  const stop = () => {
+    video.pause();
+    URL.revokeObjectURL(video.src);
+    video.removeAttribute("src");
+  };
+  try {
+    await video.play();
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  let going = true;
+  const draw = () => {
+    if (!going) return;
+    painter.draw(video, video.videoWidth, video.videoHeight);
+    if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(draw);
+    else requestAnimationFrame(draw);
+  };
+  draw();
+  return painted(kind, painter, label, () => {
+    going = false;
+    stop();
+  });
+}
+
+/**
+ * @param {"demo" | "file"} kind
+ * @param {Painter} painter
+ * @param {string} label
+ * @param {() => void} stop
+ * @returns {Source}
+ */
+function painted(kind, painter, label, stop) {
+  const stream = painter.canvas.captureStream(RATE);
+  return {
+    kind,
+    stream,
+    label,
+    stop: () => {
+      stop();
+      stream.getTracks().forEach((track) => track.stop());
+    },
+    onended: () => {},
+  };
+}
+
+/** Draws frames at the size of the stream, the middle of them where the shape differs. */
+class Painter {
+  canvas = document.createElement("canvas");
+  #context = this.canvas.getContext("2d", { alpha: false });
+
+  /** @param {() => {width: number, height: number}} size */
+  constructor(size) {
+    this.size = size;
+    this.#fit();
+  }
+
+  #fit() {
+    const { width, height } = this.size();
+    if (this.canvas.width !== width) this.canvas.width = width;
+    if (this.canvas.height !== height) this.canvas.height = height;
+  }
+
+  /**
+   * @param {CanvasImageSource} image
+   * @param {number} width
+   * @param {number} height
+   */
+  draw(image, width, height) {
+    if (!width || !height) return;
+    this.#fit();
+    const { x, y, w, h } = middle(width, height, this.canvas.width / this.canvas.height);
+    this.#context?.drawImage(image, x, y, w, h, 0, 0, this.canvas.width, this.canvas.height);
+  }
+}
+
+/**
+ * Finds the largest part of a picture that has a shape, in its middle.
+ *
+ * @param {number} width
+ * @param {number} height
+ * @param {number} shape  Width divided by height.
+ */
+export function middle(width, height, shape) {
+  const w = Math.min(width, height * shape);
+  const h = Math.min(height, width / shape);
+  return { x: (width - w) / 2, y: (height - h) / 2, w, h };
+}
