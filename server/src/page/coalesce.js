@@ -60,6 +60,13 @@ export class Coalescer {
     return Object.keys(this.#waiting);
   }
 
+  /** Drops what waits. */
+  clear() {
+    this.#waiting = {};
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
   #schedule() {
     if (this.#sending || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => void this.flush(), this.pause);

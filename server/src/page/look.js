@@ -21,13 +21,14 @@ export const PRESETS = [
 export const START = { creativity: 5, quality: 0.4 };
 
 /**
- * The demo model makes a wash of colour below place 36 of 50: for it the whole range is what lies above.
+ * Where the range begins and ends, as shares of the grid. The demo model makes a wash of colour below place 36 of 50,
+ * so that its range lies above; it goes past the end, where rows meet at the last place.
  *
  * @param {string} model
- * @returns {[number, number]}  The first and the last place as shares of the grid.
+ * @returns {[number, number]}
  */
 export function reach(model) {
-  return model === "demo" ? [0.72, 0.98] : [0, 0.98];
+  return model === "demo" ? [0.66, 1.15] : [0, 0.98];
 }
 
 /**

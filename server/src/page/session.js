@@ -63,6 +63,7 @@ export class Session {
   /** Forgets a stream that the server does not have any more; the next `ready` makes one with the same parameters. */
   forget() {
     this.stream = undefined;
+    this.#outbox.clear();
     write(STREAM, "");
   }
 
@@ -76,7 +77,8 @@ export class Session {
     if (fresh.length === 0) return;
     this.params = { ...this.params, ...Object.fromEntries(fresh) };
     this.listener.changed();
-    this.#outbox.add(Object.fromEntries(fresh));
+    // Without a stream the changes go with its making.
+    if (this.stream) this.#outbox.add(Object.fromEntries(fresh));
   }
 
   /** Sends changes that could not be delivered before. */
@@ -88,7 +90,9 @@ export class Session {
     const sent = this.params;
     try {
       const stream = await this.api.create(onlyChanged(sent, this.catalogue.defaults));
+      const meanwhile = Object.entries(this.params).filter(([name, value]) => !same(value, sent[name]));
       this.#adopt(stream, sent);
+      if (meanwhile.length > 0) this.#outbox.add(Object.fromEntries(meanwhile));
       return stream;
     } catch (error) {
       const problem = ofError(error);
@@ -99,7 +103,6 @@ export class Session {
 
   /** @param {Params} changes */
   async #send(changes) {
-    // Without a stream the changes go with its making.
     if (!this.stream) return;
     const before = this.params;
     try {
