@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Violation;
 
@@ -98,6 +98,25 @@ impl fmt::Display for Allowed {
 }
 
 impl Allowed {
+    /// Gives the JSON Schema of a plain value; what is made of others has none of its own.
+    pub(super) fn schema(&self) -> Value {
+        let mut node = match self {
+            Self::Flag => json!({"type": "boolean"}),
+            Self::Integer { .. } => json!({"type": "integer"}),
+            Self::Number { .. } => json!({"type": "number"}),
+            Self::Text { .. } => json!({"type": "string"}),
+            Self::Choice(names) => json!({"enum": names}),
+            Self::Weighted(_)
+            | Self::List { .. }
+            | Self::Items { .. }
+            | Self::Named { .. }
+            | Self::Settings
+            | Self::Nullable(_) => json!({}),
+        };
+        self.write_bounds(&mut node);
+        node
+    }
+
     /// Writes the bounds into the JSON Schema node of a type, beside the types that it has already.
     pub(super) fn write_bounds(&self, node: &mut Value) {
         let bounds: &[(&str, Value)] = match *self {

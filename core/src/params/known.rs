@@ -52,6 +52,14 @@ const CONTROLNETS: &[(&str, Family)] = &[
     ("daydreamlive/TemporalNet2-stable-diffusion-xl-base-1.0", Family::Sdxl),
 ];
 
+/// Lists the base models that are known by name, each with the ControlNets that are known to fit it.
+pub fn known_models() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    MODELS.iter().map(|&(model, family)| {
+        let fitting = CONTROLNETS.iter().filter(|(_, own)| *own == family);
+        (model, fitting.map(|&(id, _)| id).collect())
+    })
+}
+
 /// Finds the family of a base model.
 pub(super) fn model_family(id: &str) -> Option<Family> {
     find(MODELS, id)
@@ -64,4 +72,18 @@ pub(super) fn controlnet_family(id: &str) -> Option<Family> {
 
 fn find(list: &[(&str, Family)], id: &str) -> Option<Family> {
     list.iter().find(|(known, _)| *known == id).map(|(_, family)| *family)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_controlnet_fits_a_known_model_and_none_fits_the_demo_model() {
+        let models: Vec<_> = known_models().collect();
+        for (id, _) in CONTROLNETS {
+            assert!(models.iter().any(|(_, fitting)| fitting.contains(id)), "{id}");
+        }
+        assert_eq!(models.iter().find(|(model, _)| *model == DEMO_MODEL).map(|(_, fitting)| fitting.len()), Some(0));
+    }
 }

@@ -49,13 +49,13 @@ pub use json::MAX_BYTES as MAX_JSON_BYTES;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use json::read_json_object;
-pub use known::DEMO_MODEL;
+pub use known::{DEMO_MODEL, known_models};
 pub use patch::ParamsPatch;
 pub use processing::{ProcessingConfig, SingleProcessorConfig};
 pub use processor::ProcessorName;
 pub use rebase::{Rebased, rebase};
 pub(crate) use rebase::{covers, rebase_where, touched};
-pub use schema::schema;
+pub use schema::{processor_schema, schema};
 pub use settings::{
     BlurSettings, CannySettings, DepthSettings, DepthTensorrtSettings, ExternalSettings, FeedbackSettings, FlowOutput,
     HedSettings, LatentFeedbackSettings, LineartSettings, MaskOutput, MediapipePoseSettings,

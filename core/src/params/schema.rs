@@ -3,10 +3,10 @@
 use std::sync::OnceLock;
 
 use schemars::generate::SchemaSettings;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::StreamDiffusionParams;
 use super::fields::FIELDS;
+use super::{ProcessorName, StreamDiffusionParams};
 
 /// Gives the JSON Schema (draft 2020-12) of [`StreamDiffusionParams`], with bounds, defaults and descriptions.
 pub fn schema() -> &'static Value {
@@ -20,6 +20,21 @@ pub fn schema() -> &'static Value {
         }
         schema
     })
+}
+
+/// Gives the JSON Schema of what stands in `params` of a processor, and in `preprocessor_params` of a ControlNet.
+///
+/// Parameters without a default, which are read and change nothing here, are left out.
+pub fn processor_schema(name: ProcessorName) -> Value {
+    let defaults = name.defaults();
+    let mut properties = Map::new();
+    for (parameter, allowed) in name.parameters() {
+        let Some(default) = defaults.get(*parameter) else { continue };
+        let mut node = allowed.schema();
+        node["default"] = default.clone();
+        properties.insert((*parameter).to_owned(), node);
+    }
+    json!({"type": "object", "properties": properties})
 }
 
 /// Gives the schema as the types alone have it.
@@ -74,6 +89,19 @@ mod tests {
         assert_eq!(schema()["additionalProperties"], false);
         for field in FIELDS {
             assert!(!description(field.path).is_empty(), "{}", field.path);
+        }
+    }
+
+    #[test]
+    fn a_processor_s_schema_has_bounds_and_defaults_of_its_own_parameters_only() {
+        let canny = processor_schema(ProcessorName::Canny);
+        let low = &canny["properties"]["low_threshold"];
+        assert_eq!((&low["type"], &low["maximum"], &low["default"]), (&"number".into(), &2040.0.into(), &100.0.into()));
+        assert_eq!(canny["properties"].as_object().map(Map::len), Some(2));
+        for &name in ProcessorName::ALL {
+            for node in processor_schema(name)["properties"].as_object().unwrap().values() {
+                assert!(node.get("type").or(node.get("enum")).is_some(), "{name}: {node}");
+            }
         }
     }
 
