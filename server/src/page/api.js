@@ -78,22 +78,43 @@ export class Api {
   }
 
   /**
+   * Gives the last seconds of a stream's output, as an MP4.
+   *
+   * @param {string} id
+   * @param {number} seconds
+   */
+  async recording(id, seconds) {
+    const response = await this.#ask("GET", `v1/streams/${encodeURIComponent(id)}/recording?seconds=${seconds}`);
+    if (response.ok) return response.blob();
+    throw new Trouble(ofAnswer(response.status, await response.json().catch(() => undefined)));
+  }
+
+  /**
    * @param {string} method
    * @param {string} path
    * @param {any} [body]
    * @returns {Promise<any>}
    */
   async #call(method, path, body) {
-    const response = await fetch(new URL(path, this.base), {
+    const response = await this.#ask(method, path, body);
+    const json = await response.json().catch(() => undefined);
+    if (response.ok && json !== undefined) return json;
+    throw new Trouble(ofAnswer(response.ok ? 502 : response.status, json, response.headers.get("Retry-After")));
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {any} [body]
+   */
+  #ask(method, path, body) {
+    return fetch(new URL(path, this.base), {
       method,
       headers: { ...this.headers, ...(body ? { "Content-Type": "application/json" } : {}) },
       body: body ? JSON.stringify(body) : undefined,
       signal: AbortSignal.timeout(PATIENCE),
       cache: "no-store",
     });
-    const json = await response.json().catch(() => undefined);
-    if (response.ok && json !== undefined) return json;
-    throw new Trouble(ofAnswer(response.ok ? 502 : response.status, json, response.headers.get("Retry-After")));
   }
 }
 

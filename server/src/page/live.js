@@ -11,6 +11,8 @@ import * as sources from "./sources.js";
 /** @typedef {import("./types.js").Problem} Problem */
 
 const POLL = 1000;
+/** How many seconds of the output are saved; the button says so, too. */
+const SAVED = 5;
 
 export class Live {
   /** @type {Source | undefined} */
@@ -57,6 +59,7 @@ export class Live {
       choose: (kind, chosen) => void this.#choose(kind, chosen),
       stop: () => this.#stop(),
       retry: () => this.#retry(),
+      save: () => void this.#save(),
     });
     this.#idle();
     setInterval(() => void this.#look(), POLL);
@@ -165,6 +168,18 @@ export class Live {
       this.#up.start();
       this.#down.start();
     } else void this.#connect();
+  }
+
+  /** Hands out the last seconds of the output. */
+  async #save() {
+    try {
+      const clip = await this.api.recording(this.session.stream?.id ?? "", SAVED);
+      this.stage.hand(clip, `dreamframe-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.mp4`);
+    } catch (error) {
+      const { kind, text, advice } = ofError(error);
+      if (kind === "missing") this.stage.toast("There is nothing to save yet.", "Try again when pictures have come for some seconds.");
+      else this.stage.toast(text, advice);
+    }
   }
 
   /** @param {RTCPeerConnection} peer */

@@ -24,9 +24,9 @@ export class Stage {
    * Shows the buttons of what this browser can send, and joins them.
    *
    * @param {{camera: boolean, screen: boolean, note: string}} available
-   * @param {{choose: (kind: Source["kind"], file?: File) => void, stop: () => void, retry: () => void}} actions
+   * @param {{choose: (kind: Source["kind"], file?: File) => void, stop: () => void, retry: () => void, save: () => void}} actions
    */
-  offer({ camera, screen, note }, { choose, stop, retry }) {
+  offer({ camera, screen, note }, { choose, stop, retry, save }) {
     this.#actions = { retry, demo: () => choose("demo") };
     byId("source-camera", HTMLElement).hidden = !camera;
     byId("source-screen", HTMLElement).hidden = !screen;
@@ -45,6 +45,7 @@ export class Stage {
       this.#file.value = "";
     });
     byId("stop", HTMLElement).addEventListener("click", stop);
+    byId("save", HTMLElement).addEventListener("click", save);
   }
 
   #buttons() {
@@ -103,6 +104,7 @@ export class Stage {
   veil(veil) {
     const place = byId("veil", HTMLElement);
     place.hidden = veil === undefined;
+    byId("save", HTMLElement).hidden = veil !== undefined;
     if (!veil) {
       this.#veiled = "";
       return;
@@ -121,6 +123,18 @@ export class Stage {
     }
     const detail = place.querySelector(".veil-detail");
     if (detail) detail.textContent = veil.detail ?? "";
+  }
+
+  /**
+   * Gives a file to whoever looks at the page.
+   *
+   * @param {Blob} blob
+   * @param {string} name
+   */
+  hand(blob, name) {
+    const url = URL.createObjectURL(blob);
+    el("a", { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), TOAST);
   }
 
   /** @param {"retry" | "demo"} action */

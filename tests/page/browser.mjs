@@ -1,0 +1,198 @@
+// The page in Chromium against the program as a user starts it: `node browser.mjs PACKAGES CHROMIUM PROGRAM [PICTURES]`.
+//
+// PACKAGES is the folder whose node_modules has playwright-core; into PICTURES, where given, go pictures of the page.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+
+const [packages, executablePath, program, pictures] = process.argv.slice(2);
+const { chromium } = createRequire(join(resolve(packages), "node_modules", "x"))("playwright-core");
+const PATIENCE = 60_000;
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage", "--disable-background-networking",
+  "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection", "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream", "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
+  "--disable-backgrounding-occluded-windows", "--disable-features=WebRtcHideLocalIpsWithMdns"];
+
+/** Starts the server, and gives its address once it listens. */
+async function serve(bind) {
+  const child = spawn(program, ["serve", "--bind", bind, "--rtmp", "off", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
+  const [line] = await once(createInterface(child.stdout), "line");
+  const { url } = JSON.parse(line);
+  return { url, stop: async () => (child.kill("SIGKILL"), once(child, "exit")) };
+}
+
+/** Reads a small copy of a video: its mean colour, and its pixels. */
+const look = (id) => {
+  const video = document.getElementById(id);
+  const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  pen.drawImage(video, 0, 0, 32, 32);
+  const { data } = pen.getImageData(0, 0, 32, 32);
+  const mean = [0, 0, 0];
+  for (let at = 0; at < data.length; at += 4) for (const c of [0, 1, 2]) mean[c] += data[at + c] / 1024;
+  return { mean, pixels: [...data], width: video.videoWidth };
+};
+
+const apart = (a, b) => a.reduce((sum, value, at) => sum + Math.abs(value - b[at]), 0) / a.length;
+
+/** Asks again until the answer is right. */
+async function until(what, ask, within = PATIENCE) {
+  const end = Date.now() + within;
+  for (;;) {
+    const answer = await ask();
+    if (answer) return answer;
+    assert.ok(Date.now() < end, `not in time: ${what}`);
+    await new Promise((done) => setTimeout(done, 200));
+  }
+}
+
+/** Waits for pictures that are not black and that change. */
+async function moving(page, id = "output") {
+  let last;
+  await until(`moving pictures in ${id}`, async () => {
+    const now = await page.evaluate(look, id);
+    const good = last && now.width > 0 && Math.max(...now.mean) > 12 && apart(now.pixels, last.pixels) > 0.4;
+    last = now;
+    return good;
+  });
+}
+
+const words = (page, id) => page.textContent(`#${id}`);
+const stream = (page, url) => page.evaluate(async (base) => (await fetch(`${base}/v1/streams/${sessionStorage.getItem("dreamframe.stream")}`)).json(), url);
+
+async function picture(page, name) {
+  if (!pictures) return;
+  mkdirSync(pictures, { recursive: true });
+  await page.screenshot({ path: join(pictures, `${name}.png`) });
+}
+
+/** Opens the page in a window of its own; what it complains of is collected. */
+async function open(browser, url, options, complaints) {
+  const page = await (await browser.newContext(options)).newPage();
+  page.on("pageerror", (error) => complaints.push(error.stack ?? error.message));
+  page.on("console", (message) => {
+    if (message.type() === "error" && !/Failed to load resource|ERR_/.test(message.text())) complaints.push(message.text());
+  });
+  await page.goto(url);
+  return page;
+}
+
+/** Every control has a name, and can be left again with Tab alone. */
+async function accessible(page) {
+  const nameless = await page.evaluate(() => [...document.querySelectorAll("input, select, textarea, button, summary")]
+    .filter((one) => one.checkVisibility() && !(one.labels?.length || one.getAttribute("aria-label") || one.textContent.trim()))
+    .map((one) => one.outerHTML));
+  assert.deepEqual(nameless, []);
+  const count = await page.evaluate(() => [...document.querySelectorAll("input, select, textarea, button, summary")]
+    .filter((one) => one.checkVisibility() && !one.disabled && one.tabIndex >= 0 && one.type !== "file").length);
+  await page.evaluate(() => document.activeElement?.blur?.());
+  const seen = new Set();
+  for (let step = 0; step < count + 5; step += 1) {
+    await page.keyboard.press("Tab");
+    seen.add(await page.evaluate(() => {
+      const one = document.activeElement;
+      one.dataset.seen ??= String(Math.random());
+      return one.dataset.seen;
+    }));
+  }
+  assert.ok(seen.size >= count, `Tab reaches ${seen.size} of ${count} controls`);
+}
+
+async function desktop(browser, url, complaints) {
+  const page = await open(browser, url, { viewport: { width: 1280, height: 800 }, colorScheme: "light" }, complaints);
+  await page.click("#start");
+  await moving(page);
+  await until("figures", async () => Number(await words(page, "figure-out")) > 0 && Number(await words(page, "figure-in")) > 0);
+  await until("the state", async () => /^Live/.test(await words(page, "state-text")));
+  await until("a latency", async () => Number(await words(page, "figure-latency")) > 0);
+  await picture(page, "desktop-light-live");
+
+  const before = await page.evaluate(look, "output");
+  await page.click('[data-prompt="thermal camera"]');
+  await until("another prompt in the picture", async () => apart((await page.evaluate(look, "output")).mean, before.mean) > 12);
+  assert.equal((await stream(page, url)).params.prompt, "thermal camera");
+
+  await page.focus('[data-path="creativity"] input[type="range"]');
+  const [first] = (await stream(page, url)).params.t_index_list;
+  for (let press = 0; press < 40; press += 1) await page.keyboard.press("ArrowRight");
+  await until("noisier places by keyboard", async () => (await stream(page, url)).params.t_index_list[0] < first);
+
+  await page.focus('text="Quality" >> nth=0');
+  await page.keyboard.press("Enter");
+  await until("the preset's rows", async () => (await stream(page, url)).params.t_index_list.length === 4);
+  assert.equal(await page.getAttribute('.chip:text("Quality")', "aria-pressed"), "true");
+  await page.click('.chip:text("Balanced")');
+
+  await page.click("text=Blend another prompt");
+  await page.keyboard.type("moonlit night");
+  await until("two prompts", async () => JSON.stringify((await stream(page, url)).params.prompt) === '[["thermal camera",1],["moonlit night",0.5]]');
+  await moving(page);
+  for (const group of await page.$$("details.group:not([open]) > summary")) if (await group.isVisible()) await group.click();
+  await accessible(page);
+  await picture(page, "desktop-light-blend");
+  return page;
+}
+
+/** A value that the server refuses is told in words and taken back. */
+async function refusal(page, url) {
+  await page.evaluate(() => scrollTo(0, 0));
+  const model = page.locator('[data-path="model_id"] input');
+  await model.fill("no/such model?");
+  await model.press("Enter");
+  await until("a message about the model", async () => /model/i.test(await words(page, "toast")) || /model/i.test(await words(page, "veil").catch(() => "")));
+  await picture(page, "desktop-light-refusal");
+  await model.fill("demo");
+  await model.press("Enter");
+  await until("the old model", async () => (await stream(page, url)).params.model_id === "demo");
+  await moving(page);
+}
+
+async function phone(browser, url, complaints) {
+  const page = await open(browser, url, { viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2, isMobile: true, hasTouch: true, reducedMotion: "reduce" }, complaints);
+  await page.tap("#source-camera");
+  await moving(page);
+  await picture(page, "phone-dark-live");
+  const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
+  assert.ok(width <= 390, `the page is ${width} pixels wide`);
+  await accessible(page);
+  await page.tap("#stop");
+  await until("rest", async () => (await words(page, "state-text")) === "Ready");
+  await page.close();
+}
+
+async function player(browser, url, main, complaints) {
+  const { output_playback_id: id, stream_key: key } = await stream(main, url);
+  for (const path of [`/?v=${id}&autoplay&muted&lowLatency=force`, `/${key}-out?muted`]) {
+    const page = await open(browser, url + path, { viewport: { width: 640, height: 640 } }, complaints);
+    await moving(page, "video");
+    await page.close();
+  }
+}
+
+let server = await serve("127.0.0.1:0");
+const { url } = server;
+const browser = await chromium.launch({ executablePath, args: FLAGS });
+try {
+  const complaints = [];
+  const page = await desktop(browser, url, complaints);
+  await refusal(page, url);
+  await player(browser, url, page, complaints);
+  await phone(browser, url, complaints);
+  await server.stop();
+  await until("words about the lost server", async () => /does not answer|was lost/.test(await words(page, "veil")));
+  await picture(page, "desktop-light-lost");
+  server = await serve(new URL(url).host);
+  await until("a stream of the new server", async () => /^Live/.test(await words(page, "state-text")));
+  await moving(page);
+  assert.equal((await stream(page, url)).params.prompt[0][0], "thermal camera", "the new stream has the settings of the old one");
+  await picture(page, "desktop-light-back");
+  assert.deepEqual(complaints, []);
+} finally {
+  await browser.close();
+  await server.stop();
+}
