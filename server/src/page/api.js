@@ -23,6 +23,11 @@ export class Api {
     write(KEY, key);
   }
 
+  /** Whether a key was entered before. */
+  get hasKey() {
+    return this.#key !== "";
+  }
+
   /** @returns {Record<string, string>} */
   get headers() {
     return this.#key ? { Authorization: `Bearer ${this.#key}` } : {};

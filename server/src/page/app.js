@@ -63,11 +63,13 @@ function askKey() {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key-dialog", HTMLDialogElement);
     const input = byId("key", HTMLInputElement);
+    if (api.hasKey) byId("key-words", HTMLElement).textContent = "The server did not take this key. Enter the one that it was started with.";
     dialog.showModal();
     dialog.addEventListener("close", () => {
       const key = dialog.returnValue === "enter" ? input.value.trim() : "";
       if (key) api.setKey(key);
-      input.value = dialog.returnValue = "";
+      input.form?.reset();
+      dialog.returnValue = "";
       asking = undefined;
       resolve(key !== "");
     }, { once: true });

@@ -8,7 +8,10 @@ import { fit, fromPairs, same, toPairs } from "./params.js";
 /** @typedef {(value: any) => void} Change */
 
 /** What a cost is called on the page; what changes between two frames needs no mark. */
-const MARKS = /** @type {Record<string, string>} */ ({ load: "loads a network", rebuild: "second pipeline" });
+const MARKS = /** @type {Record<string, [string, string]>} */ ({
+  load: ["loads a network", "A further network is brought in, while the picture goes on."],
+  rebuild: ["second pipeline", "A second pipeline is built beside the first, then they change places."],
+});
 
 /**
  * Makes the control of a parameter, labelled, with its help and what it costs.
@@ -254,11 +257,13 @@ function name(control, id) {
 }
 
 /**
+ * Says what a change costs, where it costs more than a frame.
+ *
  * @param {Control} control
  */
-function mark(control) {
-  const words = MARKS[control.cost];
-  return words ? el("span", { class: `cost cost-${control.cost}` }, words) : undefined;
+export function mark({ cost }) {
+  const [words, title] = MARKS[cost] ?? [];
+  return words ? el("span", { class: `cost cost-${cost}`, title }, words) : undefined;
 }
 
 /** @param {Control} control */

@@ -95,7 +95,7 @@ export function control(path, field, found) {
  */
 function base(path, field, found) {
   const help = String(found.description ?? "").split("\n\n")[0]?.replaceAll("\n", " ").replaceAll("`", "") ?? "";
-  return { path, label: label(path), help, cost: field.cost ?? "hot", dearer: field.dearer };
+  return { path, label: label(path), help, cost: field.cost ?? "hot" };
 }
 
 /**

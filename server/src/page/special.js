@@ -1,6 +1,6 @@
 /** Controls for the two parameters that are neither numbers nor names: the style image, and LoRAs with their scales. */
 
-import { paint, refocus } from "./controls.js";
+import { mark, paint, refocus } from "./controls.js";
 import { el, freshId, icon } from "./dom.js";
 import { same } from "./params.js";
 
@@ -90,7 +90,7 @@ export function loras(control, change) {
     put({ ...all, [name]: 1 });
     input.value = "";
   });
-  const label = el("label", { class: "name", for: input.id }, control.label, el("span", { class: "cost cost-load" }, "loads a network"));
+  const label = el("label", { class: "name", for: input.id }, control.label, mark(control));
   const element = el("div", { class: "row", "data-path": control.path, "data-help": control.help }, el("div", { class: "row-head" }, label), rows, form);
   const show = (/** @type {any} */ value) => {
     const next = value ?? {};

@@ -6,9 +6,8 @@
  * @typedef {"hot" | "recompute" | "load" | "rebuild"} Cost  What changing a parameter costs.
  *
  * @typedef {object} Field  A row of the server's table of parameters.
- * @property {string} path      Where it is; `[]` stands for every item of a list.
- * @property {Cost} cost        What changing it costs, as a rule.
- * @property {string} [dearer]  When changing it costs more.
+ * @property {string} path  Where it is; `[]` stands for every item of a list.
+ * @property {Cost} cost    What changing it costs, as a rule.
  *
  * @typedef {object} Processor
  * @property {boolean} latent        Whether it works on latents, not on images.
@@ -50,7 +49,6 @@
  * @property {string} help
  * @property {Kind} kind
  * @property {Cost} cost
- * @property {string} [dearer]
  * @property {number} [min]
  * @property {number} [max]
  * @property {number} [step]
