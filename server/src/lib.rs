@@ -1,10 +1,28 @@
-//! The command line of dreamframe: pictures, folders and films through the engine, and what helps to set it up.
+//! The command line of dreamframe, and its server: pictures, folders, films and streams through the engine.
 //!
-//! Everything a command does is a call into the `dreamframe` library; this crate reads and writes files, and talks to a
-//! person on standard error and to programs on standard output.
+//! Everything a command does is a call into the `dreamframe` library; this crate reads and writes files, answers requests,
+//! and talks to a person on standard error and to programs on standard output.
 
 #![forbid(unsafe_code)]
 
+mod app;
+mod auth;
 pub mod cli;
 mod compare;
+mod config;
+mod error;
+mod hls;
+mod http;
+mod ids;
 pub mod media;
+mod outputs;
+mod recording;
+mod redact;
+mod routes;
+pub mod rtmp;
+mod scope;
+mod serve;
+mod streams;
+mod style;
+mod urls;
+mod wire;

@@ -21,9 +21,6 @@ use super::table::Table;
 use super::timeline::Timeline;
 use crate::media;
 
-/// Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0; see examples/media.
-const CLIP: &[u8] = include_bytes!("../../../examples/media/big-buck-bunny-360p.mp4");
-
 /// Restyles a clip with a model, both inside this program, and shows where the time goes
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -56,7 +53,7 @@ const SHEET: &str = "demo.png";
 pub(super) fn run(args: &Args) -> Result {
     let interrupt = Interrupt::listen()?;
     std::fs::create_dir_all(&args.out).map_err(|error| Error::io(&args.out, "create", error))?;
-    let mut reader = media::open_mp4(CLIP)?;
+    let mut reader = media::open_mp4(media::CLIP)?;
     let frames = reader.len().map_or(u64::MAX, |frames| frames as u64).min(args.frames.unwrap_or(u64::MAX));
     let (params, timeline) = script(args, frames)?;
     let Size { width, height } = args.size;

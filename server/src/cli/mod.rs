@@ -13,13 +13,14 @@ mod film;
 mod interrupt;
 mod machine;
 mod models;
-mod options;
+pub(crate) mod options;
 mod output;
 mod pairing;
 mod params;
 mod process;
 mod progress;
 mod quantise;
+mod serve;
 mod sheet;
 mod table;
 mod timeline;
@@ -43,6 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Serve(serve::Args),
     Process(process::Args),
     Params(params::Args),
     Models(models::Args),
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let (result, json) = match cli.command {
         Command::Demo(args) => (demo::run(&args), args.json),
+        Command::Serve(args) => (serve::run(&args), args.json),
         Command::Process(args) => (process::run(&args), args.json),
         Command::Params(args) => (params::run(&args), args.json()),
         Command::Models(args) => (models::run(&args), args.json()),

@@ -22,7 +22,7 @@ use super::machine;
 /// # Errors
 ///
 /// `NotFound`, `Io`; `InvalidArgument` for a file that is longer, or no UTF-8.
-pub(super) fn read_text(path: &Path, max: u64) -> Result<String> {
+pub(crate) fn read_text(path: &Path, max: u64) -> Result<String> {
     let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
     let mut bytes = Vec::new();
     // One byte more than allowed shows that there is more, whatever a pipe or device says of its length.
@@ -41,7 +41,7 @@ pub(super) fn read_text(path: &Path, max: u64) -> Result<String> {
 /// # Errors
 ///
 /// Those of [`read_text`]; `InvalidParams` with every violation.
-pub(super) fn read_params(path: &Path, base: &StreamDiffusionParams) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
+pub(crate) fn read_params(path: &Path, base: &StreamDiffusionParams) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
     base.patched(&read_text(path, MAX_JSON_BYTES as u64)?)
 }
 

@@ -4,6 +4,7 @@
 //! [`PictureWriter`]. What comes in is checked before memory is taken for it. What goes out has its final name only
 //! once it is whole.
 
+pub(crate) mod coded;
 mod fit;
 mod folder;
 mod mp4_read;
@@ -21,6 +22,9 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::pending::PendingFile;
 use dreamframe::frame::{ColorSpace, Frame, YuvMatrix, YuvRange};
 use dreamframe::{Error, ErrorKind, Result};
+
+/// Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0; see examples/media.
+pub(crate) static CLIP: &[u8] = include_bytes!("../../../examples/media/big-buck-bunny-360p.mp4");
 
 /// Reads frames one after another.
 pub trait FrameReader: Send + fmt::Debug {

@@ -1,0 +1,174 @@
+//! Who may use the API: bearer keys, compared in a time that says nothing about them.
+
+use axum::http::{HeaderMap, StatusCode, header};
+use dreamframe::{Error, ErrorKind, Result};
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+
+use crate::error::ApiError;
+
+/// Who owns streams that nobody had to show a key for.
+pub(crate) const LOCAL: &str = "local";
+/// Shorter keys are guessed too easily.
+const SHORTEST: usize = 8;
+
+/// The keys that open the API; none opens it to everybody.
+#[derive(Clone, Default)]
+pub(crate) struct Keys {
+    /// Digests, so that keys of any length are compared alike, and a memory dump has no key.
+    digests: Vec<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").field("count", &self.digests.len()).finish()
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller(String);
+
+impl Caller {
+    /// Whoever asks where no keys are configured.
+    pub(crate) fn local() -> Self {
+        Self(LOCAL.into())
+    }
+
+    /// The name that streams carry as `author`: says which key it was, and nothing of the key.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Keys {
+    /// Takes keys from text: one a line or between commas; `#` begins a remark.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a key that is too short or has characters that no header carries.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let keys = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|key| !key.is_empty());
+        let mut digests = Vec::new();
+        for (index, key) in keys.enumerate() {
+            if key.len() < SHORTEST || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let text = format!(
+                    "API key {} has {} characters, but must have at least {SHORTEST}, all of them visible ASCII",
+                    index + 1,
+                    key.chars().count()
+                );
+                return Err(Error::new(ErrorKind::InvalidArgument, text));
+            }
+            digests.push(digest(key));
+        }
+        Ok(Self { digests })
+    }
+
+    /// Adds the keys of `other`.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.digests.extend(other.digests);
+    }
+
+    /// Whether everybody may use the API.
+    pub(crate) fn is_open(&self) -> bool {
+        self.digests.is_empty()
+    }
+
+    /// Says who sent `headers`.
+    ///
+    /// # Errors
+    ///
+    /// 401 without a key, or with one that is not ours, where keys are configured.
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        if self.is_open() {
+            return Ok(Caller::local());
+        }
+        let Some(key) = bearer(headers) else {
+            let text = "Send an API key: Authorization: Bearer <key>";
+            return Err(ApiError::new(StatusCode::UNAUTHORIZED, "AUTH/MISSING", text));
+        };
+        self.find(key)
+            .ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "AUTH/INVALID", "This API key is not known"))
+    }
+
+    /// Compares with every key, all of it, whatever is found on the way.
+    fn find(&self, key: &str) -> Option<Caller> {
+        let (sent, mut found, mut index) = (digest(key), Choice::from(0), 0_u64);
+        for (place, known) in (0_u64..).zip(&self.digests) {
+            let same = known.ct_eq(&sent);
+            index = u64::conditional_select(&index, &place, same);
+            found |= same;
+        }
+        let known = self.digests.get(usize::try_from(index).ok()?)?;
+        bool::from(found).then(|| Caller(format!("key_{}", hex(known.get(..4).unwrap_or_default()))))
+    }
+}
+
+/// The key of `Authorization: Bearer <key>`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim()).filter(|key| !key.is_empty())
+}
+
+/// The key that a request carries, for who hands it back to its owner.
+pub(crate) fn sent_key(headers: &HeaderMap) -> Option<&str> {
+    bearer(headers)
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// Writes bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn without_keys_everybody_is_let_in() {
+        let keys = Keys::default();
+        for headers in [HeaderMap::new(), headers("Bearer x"), headers("nonsense")] {
+            assert_eq!(keys.caller(&headers).unwrap(), Caller::local());
+        }
+    }
+
+    #[test]
+    fn with_keys_only_they_are_let_in_and_each_is_somebody_else() {
+        let keys = Keys::parse("first-key # of the studio\n\nsecond-key,third-key\n").unwrap();
+        let name = |value: &str| keys.caller(&headers(value)).map(|caller| caller.0);
+        let names: Vec<_> =
+            ["Bearer first-key", "bearer second-key", "Bearer  third-key "].map(|value| name(value).unwrap()).into();
+        assert!(names.iter().all(|name| name.len() == 12) && names[0] != names[1] && names[1] != names[2]);
+        for wrong in
+            ["Bearer first-ke", "Bearer first-keys", "first-key", "Bearer ", "Bearer FIRST-KEY", "Basic first-key"]
+        {
+            assert_eq!(name(wrong).unwrap_err().status(), StatusCode::UNAUTHORIZED, "{wrong}");
+        }
+        assert_eq!(keys.caller(&HeaderMap::new()).unwrap_err().status(), StatusCode::UNAUTHORIZED);
+    }
+
+    #[test]
+    fn keys_are_in_no_debug_output_and_in_no_name() {
+        let keys = Keys::parse("very-secret").unwrap();
+        let caller = keys.caller(&headers("Bearer very-secret")).unwrap();
+        assert!(!format!("{keys:?}{caller:?}").contains("secret"));
+    }
+
+    #[test]
+    fn short_and_unprintable_keys_are_refused() {
+        for text in ["short", "has space in it", "ümlaute-sind-nichts"] {
+            assert_eq!(Keys::parse(text).unwrap_err().kind(), ErrorKind::InvalidArgument, "{text}");
+        }
+        assert!(Keys::parse("# only a remark\n").unwrap().is_open());
+    }
+}

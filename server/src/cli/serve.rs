@@ -1,0 +1,127 @@
+//! `dreamframe serve`: streams over the network, for Daydream's clients, WHIP and WHEP, and the page.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use dreamframe::load::ModelSource;
+use dreamframe::{Error, ErrorKind};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::exit::Result;
+use super::options::EngineArgs;
+use super::output::Output;
+use crate::config::{Config, Settings, layered};
+use crate::serve::Bound;
+
+/// Serves streams over the network: Daydream's API, WHIP and WHEP, and a page to try it with
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Every option but --config and those of the engine can also be set by an environment variable \
+    (--max-streams: DREAMFRAME_MAX_STREAMS) and in the file of --config (max_streams = 8); an option counts before a \
+    variable, and that before the file.\n\
+    With --json, or where standard output is no terminal, it has one line when the server is ready: \
+    {\"event\": \"listening\", \"url\": …}.")]
+pub(super) struct Args {
+    /// A TOML file of settings [default: none]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Print a JSON line when the server is ready
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+pub(super) fn run(args: &Args) -> Result {
+    let variable = |name: &str| std::env::var(name).ok();
+    let file = args.config.clone().or_else(|| variable("DREAMFRAME_CONFIG").map(PathBuf::from));
+    let settings = layered(&args.settings, variable, file.as_deref())?;
+    let keys = variable("DREAMFRAME_API_KEYS");
+    let config = Config::new(settings, keys.as_deref(), args.engine.options()?)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("dreamframe-net").build();
+    let runtime = runtime.map_err(|error| Error::new(ErrorKind::Device, "cannot start threads").with_source(error))?;
+    let served = runtime.block_on(async {
+        let ended = signals()?;
+        let bound = Bound::new(config).await?;
+        let url = announce(&bound, args.json)?;
+        if bound.app.config.open {
+            open(&format!("{url}/?source=demo"));
+        }
+        bound.serve(ended).await?;
+        Ok(())
+    });
+    // Work that does not end in time is left behind.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    served
+}
+
+/// Comes to its end at the first Ctrl-C or request to end; the second one ends the process.
+fn signals() -> Result<impl Future<Output = ()>> {
+    let failed = |error| Error::new(ErrorKind::Internal, "cannot listen for signals").with_source(error);
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let (asked, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut asked = Some(asked);
+        for _ in signals.forever() {
+            match asked.take() {
+                // Nobody listens any more where the server has failed.
+                Some(asked) => drop(asked.send(())),
+                None => std::process::exit(1),
+            }
+        }
+    });
+    Ok(async move {
+        let _ = ended.await;
+    })
+}
+
+/// Tells a person, on standard error, what to do now; and a program, on standard output, where the server is.
+fn announce(bound: &Bound, json: bool) -> Result<String> {
+    let config = &bound.app.config;
+    let local = config.local_url(bound.address);
+    let url = config.public_url.as_ref().map_or_else(|| local.clone(), |urls| urls.base().to_owned());
+    let model = match &config.source {
+        ModelSource::Demo => "the demo model (give --models for others)".to_owned(),
+        ModelSource::Folder(folder) => folder.display().to_string(),
+        other => format!("{other:?}"),
+    };
+    eprintln!("dreamframe serves {model}");
+    eprintln!("  page     {url}/");
+    eprintln!("  API      {url}/v1/streams");
+    eprintln!("  WHIP     {url}/live/video-to-video/<stream_key>/whip, as the API hands it out");
+    eprintln!("  health   {url}/health, /metrics, /openapi.json");
+    if config.keys.is_open() {
+        eprintln!("  keys     none: whoever reaches {} may use it", bound.address);
+    } else if config.tls.is_none() && config.public_url.is_none() && !bound.address.ip().is_loopback() {
+        eprintln!("  warning  keys travel unencrypted: give --tls-cert and --tls-key, or a proxy with --public-url");
+    }
+    eprintln!(
+        "  try      curl -X POST {url}/v1/streams{}",
+        if config.keys.is_open() { "" } else { " -H 'Authorization: Bearer …'" }
+    );
+    eprintln!("Ctrl-C ends it.");
+    if json || !std::io::stdout().is_terminal() {
+        Output::new().line(&json!({"event": "listening", "url": local}))?;
+    }
+    Ok(local)
+}
+
+/// Opens the page; a machine without a browser is no failure.
+fn open(url: &str) {
+    let program = if cfg!(target_os = "macos") {
+        "open"
+    } else if cfg!(target_os = "windows") {
+        "explorer"
+    } else {
+        "xdg-open"
+    };
+    let opened =
+        Command::new(program).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    if let Err(error) = opened {
+        eprintln!("dreamframe: cannot open a browser: {error}");
+    }
+}

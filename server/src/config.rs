@@ -1,0 +1,321 @@
+//! How the server is set up: flags, then the environment, then a TOML file, then what suits most.
+//!
+//! The idea: one struct, [`Settings`], is read three times. Each layer is a map of what it says; a later layer's word
+//! replaces an earlier one's; the result is checked once, in [`Config::new`].
+
+mod layers;
+mod parse;
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dreamframe::load::ModelSource;
+use dreamframe::params::StreamDiffusionParams;
+use dreamframe::transport::http::Limits;
+use dreamframe::transport::peer::{IceServer, PeerOptions};
+use dreamframe::{EngineOptions, Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::layers::layered;
+use crate::auth::Keys;
+use crate::cli::options::{read_params, read_text};
+use crate::urls::Urls;
+use crate::wire::models;
+
+/// The environment variable that has keys themselves.
+const KEYS_VARIABLE: &str = "DREAMFRAME_API_KEYS";
+/// Longest file of keys or settings.
+const MAX_FILE: u64 = 1 << 20;
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8889);
+
+/// What can be set by flag, environment variable (`DREAMFRAME_` and the name) and file (the name with underscores).
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[command(next_help_heading = "Server")]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Address and port to listen at [default: 127.0.0.1:8889]; beyond this machine only with keys
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bind: Option<SocketAddr>,
+    /// The base of every address that is handed out, such as https://sd.example [default: what the client asked]
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) public_url: Option<String>,
+    /// A file of API keys, one a line; DREAMFRAME_API_KEYS has keys themselves, with commas between
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<PathBuf>,
+    /// demo, a diffusers folder, a checkpoint in a .safetensors file, or a directory of them [default: demo]
+    #[arg(long, value_name = "FOLDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) models: Option<String>,
+    /// A JSON file of parameters that new streams begin with
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) params: Option<PathBuf>,
+    /// The certificate chain, in PEM form; with --tls-key, the server speaks HTTPS
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM form
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// UDP ports for WebRTC, such as 50000-50100 [default: any]
+    #[arg(long, value_name = "FROM-TO")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) udp_ports: Option<String>,
+    /// The address at which peers reach this machine's UDP ports, where a NAT is in between
+    #[arg(long, value_name = "IP")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) public_ip: Option<IpAddr>,
+    /// A STUN or TURN server, may be given again: stun:host:port, or turn:host:port,user,password
+    #[arg(long, value_name = "SERVER")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ice_server: Vec<String>,
+    /// Where RTMP is taken in: an address and port, or off [default: port 1935 beside --bind]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rtmp: Option<String>,
+    /// How many streams there may be [default: 64]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_streams: Option<usize>,
+    /// How many streams may make pictures at a time [default: 4]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_sessions: Option<usize>,
+    /// How many may watch one stream [default: 32]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_viewers: Option<usize>,
+    /// After how many seconds without publisher and viewer a stream lets its engine go [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle_seconds: Option<u64>,
+    /// Refuse what the public schema refuses, such as sizes outside 384 to 1024
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) strict: bool,
+    /// Open the page in the browser
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) open: bool,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// Whether RTMP is taken in, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rtmp {
+    Off,
+    /// Here, or not at all where something else has the port.
+    Try(SocketAddr),
+    /// Here; the server does not start otherwise.
+    At(SocketAddr),
+}
+
+/// How the server is set up, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) bind: SocketAddr,
+    pub(crate) public_url: Option<Urls>,
+    pub(crate) keys: Keys,
+    pub(crate) source: ModelSource,
+    pub(crate) defaults: StreamDiffusionParams,
+    pub(crate) engine: EngineOptions,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) peers: PeerOptions,
+    pub(crate) rtmp: Rtmp,
+    pub(crate) max_streams: usize,
+    pub(crate) max_sessions: usize,
+    pub(crate) limits: Limits,
+    pub(crate) idle: Duration,
+    pub(crate) strict: bool,
+    pub(crate) open: bool,
+}
+
+impl Config {
+    /// Checks `settings`, and reads the files that they name; `keys` are the environment's own.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` naming the setting; those of the files.
+    pub(crate) fn new(settings: Settings, keys: Option<&str>, mut engine: EngineOptions) -> Result<Self> {
+        let bind = settings.bind.unwrap_or(LOOPBACK);
+        let mut all = Keys::parse(keys.unwrap_or_default()).map_err(|error| error.within(KEYS_VARIABLE))?;
+        if let Some(path) = &settings.keys {
+            all.extend(Keys::parse(&read_text(path, MAX_FILE)?).map_err(|error| error.within(path.display()))?);
+        }
+        if all.is_open() && !bind.ip().is_loopback() {
+            let text = format!(
+                "bind is {bind}, which others can reach, but there are no API keys: give --keys FILE or {KEYS_VARIABLE}, \
+                 or bind 127.0.0.1"
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        }
+        let tls = match (settings.tls_cert, settings.tls_key) {
+            (Some(cert), Some(key)) => Some(Tls { cert, key }),
+            (None, None) => None,
+            _ => return Err(wrong("tls_cert and tls_key", "are not both there, but belong together")),
+        };
+        let source = ModelSource::from(settings.models.as_deref().unwrap_or("demo"));
+        let strict = settings.strict;
+        engine.allow_any_size = !strict;
+        Ok(Self {
+            bind,
+            public_url: settings.public_url.as_deref().map(|url| named("public_url", url.parse())).transpose()?,
+            keys: all,
+            defaults: defaults(&source, settings.params.as_deref())?,
+            source,
+            engine,
+            tls,
+            peers: PeerOptions {
+                ports: settings.udp_ports.as_deref().map(|text| named("udp_ports", parse::ports(text))).transpose()?,
+                public_ip: settings.public_ip,
+                ice_servers: settings
+                    .ice_server
+                    .iter()
+                    .map(|text| named("ice_server", parse::ice_server(text)))
+                    .collect::<Result<_>>()?,
+                ..PeerOptions::default()
+            },
+            rtmp: named("rtmp", parse::rtmp(settings.rtmp.as_deref(), bind.ip()))?,
+            max_streams: at_least_one("max_streams", settings.max_streams, 64)?,
+            max_sessions: at_least_one("max_sessions", settings.max_sessions, 4)?,
+            limits: Limits {
+                viewers: at_least_one("max_viewers", settings.max_viewers, Limits::default().viewers)?,
+                ..Limits::default()
+            },
+            idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
+            strict,
+            open: settings.open,
+        })
+    }
+
+    /// What a stream begins with whose creator says nothing.
+    pub(crate) fn default_params(&self) -> StreamDiffusionParams {
+        self.defaults.clone()
+    }
+
+    /// The scheme and address that a client on this machine can use, `at` being what is bound.
+    pub(crate) fn local_url(&self, at: SocketAddr) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let host = match at.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+            IpAddr::V4(ip) => ip.to_string(),
+        };
+        format!("{scheme}://{host}:{}", at.port())
+    }
+
+    /// A server on any port of this machine with the demo model, for tests.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let settings = Settings {
+            bind: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            rtmp: Some("off".into()),
+            ..Settings::default()
+        };
+        Self::new(settings, None, EngineOptions::default()).unwrap()
+    }
+}
+
+/// What new streams begin with: what suits the model, and of that what the host's file says otherwise. A stream names one
+/// of the models that clients know, whatever serves it.
+fn defaults(source: &ModelSource, file: Option<&Path>) -> Result<StreamDiffusionParams> {
+    let base = match source {
+        ModelSource::Demo => StreamDiffusionParams { model_id: models::USUAL.into(), ..StreamDiffusionParams::demo() },
+        _ => StreamDiffusionParams::default(),
+    };
+    let Some(path) = file else { return Ok(base) };
+    let (params, notices) = read_params(path, &base)?;
+    for notice in notices {
+        tracing::warn!("{}: {notice}", path.display());
+    }
+    Ok(params)
+}
+
+fn at_least_one(name: &str, value: Option<usize>, usual: usize) -> Result<usize> {
+    match value {
+        Some(0) => Err(wrong(name, "is 0, but must be at least 1")),
+        Some(value) => Ok(value),
+        None => Ok(usual),
+    }
+}
+
+fn named<T>(name: &str, result: Result<T, String>) -> Result<T> {
+    result.map_err(|message| wrong(name, &message))
+}
+
+fn wrong(name: &str, message: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("{name} {message}"))
+}
+
+type Ports = RangeInclusive<u16>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(settings: Settings, keys: Option<&str>) -> Result<Config> {
+        Config::new(settings, keys, EngineOptions::default())
+    }
+
+    #[test]
+    fn without_settings_the_demo_model_is_served_to_this_machine() {
+        let config = config(Settings::default(), None).unwrap();
+        assert_eq!(config.bind.to_string(), "127.0.0.1:8889");
+        assert_eq!((config.source, config.keys.is_open()), (ModelSource::Demo, true));
+        assert_eq!(config.rtmp, Rtmp::Try(SocketAddr::from(([127, 0, 0, 1], 1935))));
+        assert_eq!(config.defaults.model_id, "stabilityai/sd-turbo");
+    }
+
+    #[test]
+    fn beyond_this_machine_there_is_nothing_without_keys() {
+        let open = Settings { bind: Some("0.0.0.0:80".parse().unwrap()), ..Settings::default() };
+        let error = config(open.clone(), None).unwrap_err();
+        assert!(error.to_string().contains("--keys"), "{error}");
+        assert!(config(open.clone(), Some("  , ")).is_err());
+        assert!(!config(open, Some("long-enough")).unwrap().keys.is_open());
+        let v6 = Settings { bind: Some("[::1]:80".parse().unwrap()), ..Settings::default() };
+        assert!(config(v6, None).is_ok());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        let of = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            config(settings, None).unwrap_err().to_string()
+        };
+        assert!(of(|s| s.tls_cert = Some("a".into())).starts_with("tls_cert and tls_key"));
+        assert!(of(|s| s.public_url = Some("sd.example".into())).starts_with("public_url is"));
+        assert!(of(|s| s.udp_ports = Some("9-8".into())).starts_with("udp_ports is"));
+        assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams is 0"));
+        assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server is"));
+        assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
+    }
+
+    #[test]
+    fn the_keys_of_a_file_and_of_the_environment_count_together() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "key-of-the-file\n").unwrap();
+        let settings = Settings { keys: Some(file.path().into()), ..Settings::default() };
+        let keys = config(settings, Some("key-of-the-environment")).unwrap().keys;
+        for key in ["key-of-the-file", "key-of-the-environment"] {
+            let value = format!("Bearer {key}").parse().unwrap();
+            assert!(
+                keys.caller(&axum::http::HeaderMap::from_iter([(axum::http::header::AUTHORIZATION, value)])).is_ok()
+            );
+        }
+    }
+}

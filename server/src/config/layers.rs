@@ -1,0 +1,123 @@
+//! What flags, environment and file say, put over each other.
+
+use std::path::Path;
+
+use clap::{Args as _, FromArgMatches as _};
+use dreamframe::{Error, ErrorKind, Result};
+use serde_json::{Map, Value};
+
+use super::{MAX_FILE, Settings};
+use crate::cli::options::read_text;
+
+/// What the name of an environment variable begins with.
+const PREFIX: &str = "DREAMFRAME_";
+
+/// Puts `flags` over the environment, and that over the file.
+///
+/// # Errors
+///
+/// `InvalidArgument` naming what is not a setting, or not a value of it; those of reading the file.
+pub(crate) fn layered(
+    flags: &Settings,
+    environment: impl Fn(&str) -> Option<String>,
+    file: Option<&Path>,
+) -> Result<Settings> {
+    let mut all = match file {
+        Some(path) => map(&of_file(path)?)?,
+        None => Map::new(),
+    };
+    all.extend(map(&of_environment(environment)?)?);
+    all.extend(map(flags)?);
+    serde_json::from_value(Value::Object(all)).map_err(|error| internal(&error))
+}
+
+/// What `settings` say: nothing of what they leave open.
+fn map(settings: &Settings) -> Result<Map<String, Value>> {
+    match serde_json::to_value(settings).map_err(|error| internal(&error))? {
+        Value::Object(map) => Ok(map),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Ok(Map::new()),
+    }
+}
+
+fn of_file(path: &Path) -> Result<Settings> {
+    let text = read_text(path, MAX_FILE)?;
+    toml::from_str(&text).map_err(|error| {
+        let text = format!("{}: {}", path.display(), error.to_string().trim_end());
+        Error::new(ErrorKind::InvalidArgument, text)
+    })
+}
+
+/// Variables say what flags of the same name would: they are read by the same rules.
+fn of_environment(environment: impl Fn(&str) -> Option<String>) -> Result<Settings> {
+    let command = Settings::augment_args(clap::Command::new("environment").no_binary_name(true));
+    let mut arguments = Vec::new();
+    for argument in command.get_arguments() {
+        let name = argument.get_id().as_str();
+        let variable = format!("{PREFIX}{}", name.to_uppercase());
+        let Some(value) = environment(&variable).filter(|value| !value.is_empty()) else { continue };
+        let flag = format!("--{}", argument.get_long().unwrap_or(name));
+        match argument.get_action() {
+            clap::ArgAction::SetTrue => match value.as_str() {
+                "1" | "true" | "yes" => arguments.push(flag),
+                "0" | "false" | "no" => {}
+                _ => return Err(wrong(format!("{variable} is {value:?}, but must be true or false"))),
+            },
+            clap::ArgAction::Append => arguments.extend(value.split_whitespace().map(|part| format!("{flag}={part}"))),
+            _ => arguments.push(format!("{flag}={value}")),
+        }
+    }
+    let read = command.try_get_matches_from(arguments).and_then(|matches| Settings::from_arg_matches(&matches));
+    read.map_err(|error| {
+        // The first paragraph says what is wrong; the rest is about a command line.
+        let text = error.to_string();
+        wrong(format!("the environment's {PREFIX}…: {}", text.lines().next().unwrap_or_default()))
+    })
+}
+
+fn wrong(text: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, text)
+}
+
+fn internal(error: &serde_json::Error) -> Error {
+    Error::new(ErrorKind::Internal, format!("settings do not go into a map and back: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn flags_count_before_the_environment_and_that_before_the_file() {
+        let file = file("max_streams = 1\nmax_sessions = 1\nmax_viewers = 1\nice_server = [\"stun:a\"]\n");
+        let environment = |name: &str| match name {
+            "DREAMFRAME_MAX_SESSIONS" => Some("2".to_owned()),
+            "DREAMFRAME_MAX_VIEWERS" => Some("2".to_owned()),
+            "DREAMFRAME_STRICT" => Some("true".to_owned()),
+            _ => None,
+        };
+        let flags = Settings { max_viewers: Some(3), ..Settings::default() };
+        let all = layered(&flags, environment, Some(file.path())).unwrap();
+        assert_eq!((all.max_streams, all.max_sessions, all.max_viewers), (Some(1), Some(2), Some(3)));
+        assert_eq!((all.strict, all.open, all.ice_server), (true, false, vec!["stun:a".to_owned()]));
+    }
+
+    #[test]
+    fn a_key_that_is_no_setting_and_a_value_of_a_wrong_type_are_refused_by_name() {
+        let of = |text: &str| {
+            let file = file(text);
+            layered(&Settings::default(), |_| None, Some(file.path())).unwrap_err().to_string()
+        };
+        assert!(of("max_stream = 1").contains("max_stream"));
+        assert!(of("max_streams = \"many\"").contains("max_streams"));
+        assert!(of("bind = \"nowhere\"").contains("bind"));
+        let variable = |name: &str| (name == "DREAMFRAME_MAX_STREAMS").then(|| "many".to_owned());
+        let error = layered(&Settings::default(), variable, None).unwrap_err().to_string();
+        assert!(error.contains("--max-streams") && error.contains("many"), "{error}");
+    }
+}

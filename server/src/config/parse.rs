@@ -1,0 +1,69 @@
+//! Settings that are text with parts.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{IceServer, Ports, Rtmp};
+
+/// The port that RTMP has by custom.
+const RTMP_PORT: u16 = 1935;
+
+/// Reads `50000-50100`.
+pub(super) fn ports(text: &str) -> Result<Ports, String> {
+    let wrong = || format!("is {text:?}, but must be like 50000-50100");
+    let (from, to) = text.split_once('-').ok_or_else(wrong)?;
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong);
+    let (from, to) = (port(from)?, port(to)?);
+    if from <= to { Ok(from..=to) } else { Err(wrong()) }
+}
+
+/// Reads `stun:host:port` or `turn:host:port,user,password`.
+pub(super) fn ice_server(text: &str) -> Result<IceServer, String> {
+    let mut parts = text.splitn(3, ',').map(str::trim);
+    let url = parts.next().unwrap_or_default();
+    let (username, credential) = (parts.next().map(str::to_owned), parts.next().map(str::to_owned));
+    let is_stun = ["stun:", "stuns:"].iter().any(|scheme| url.starts_with(scheme));
+    let is_turn = ["turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme));
+    let rest = url.split_once(':').map_or("", |(_, rest)| rest);
+    // A TURN server lets nobody in without a name, and the error must not repeat the password.
+    if rest.is_empty() || !(is_stun || is_turn) || is_turn != credential.is_some() {
+        return Err(format!("is {url:?}, but must be like stun:host:3478 or turn:host:3478,user,password"));
+    }
+    Ok(IceServer { urls: vec![url.to_owned()], username, credential })
+}
+
+/// Reads `off` or an address; beside `host` where nothing is said.
+pub(super) fn rtmp(text: Option<&str>, host: IpAddr) -> Result<Rtmp, String> {
+    match text {
+        None => Ok(Rtmp::Try(SocketAddr::new(host, RTMP_PORT))),
+        Some("off") => Ok(Rtmp::Off),
+        Some(text) => match text.parse() {
+            Ok(address) => Ok(Rtmp::At(address)),
+            Err(_) => Err(format!("is {text:?}, but must be off or like 127.0.0.1:{RTMP_PORT}")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_a_range_that_does_not_fall() {
+        assert_eq!(ports("50000-50100"), Ok(50000..=50100));
+        assert_eq!(ports("7-7"), Ok(7..=7));
+        for wrong in ["", "7", "8-7", "0-7", "a-b", "1-70000"] {
+            assert!(ports(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn turn_needs_a_name_and_a_password_that_no_error_repeats() {
+        assert_eq!(ice_server("stun:a:3478").unwrap().urls, ["stun:a:3478"]);
+        let turn = ice_server("turn:a:3478,user,pass,word").unwrap();
+        assert_eq!((turn.username.as_deref(), turn.credential.as_deref()), (Some("user"), Some("pass,word")));
+        for wrong in ["", "stun:", "a:3478", "turn:a", "turn:a,user", "tern:a,user,secret"] {
+            let error = ice_server(wrong).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a request is refused with: the seven-key body that Daydream's clients read.
+//!
+//! Both official SDKs have typed errors for 400, 401, 403, 404, 409, 429 and 500 alone, so that bad parameters are 400 and
+//! never 422. The request's id joins the body on its way out, in [`http`](crate::http).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use dreamframe::{Error, ErrorKind, Violation};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// What a handler returns.
+pub(crate) type ApiResult<T = Response> = Result<T, ApiError>;
+
+/// Why a request is refused.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    /// `AREA/REASON`.
+    code: &'static str,
+    message: String,
+    details: Value,
+    /// In seconds.
+    retry_after: Option<u32>,
+}
+
+/// The body; exactly these keys, all of them.
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    success: bool,
+    error: &'a str,
+    code: &'a str,
+    status: u16,
+    details: &'a Value,
+    #[serde(rename = "requestId")]
+    request: &'a str,
+    #[serde(rename = "traceId")]
+    trace: &'a str,
+}
+
+impl ApiError {
+    /// Makes a refusal without details.
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: json!({}), retry_after: None }
+    }
+
+    /// A body or a query that cannot be read or used.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "REQUEST/INVALID", message)
+    }
+
+    /// A value at fault, by its path in the body.
+    pub(crate) fn field(path: &str, message: impl Into<String>) -> Self {
+        Self::fields(vec![Violation { path: path.into(), message: message.into() }])
+    }
+
+    /// Values at fault, by their paths in the body.
+    pub(crate) fn fields(violations: Vec<Violation>) -> Self {
+        let lines: Vec<_> = violations.iter().map(|v| format!("{} {}", v.path, v.message)).collect();
+        let fields: Vec<_> = violations.iter().map(|v| json!({"path": v.path, "reason": v.message})).collect();
+        let mut error = Self::new(StatusCode::BAD_REQUEST, "STREAMS/INVALID_PARAMS", lines.join("; "));
+        error.details = json!({ "fields": fields });
+        error
+    }
+
+    /// No stream has this id, or not for this key.
+    pub(crate) fn no_stream() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "STREAMS/NOT_FOUND", "No stream with this id")
+    }
+
+    /// A limit is reached; it may be free again in `seconds`.
+    pub(crate) fn limit(status: StatusCode, what: &str, limit: usize, seconds: u32) -> Self {
+        let mut error = Self::new(status, "SERVER/LIMIT", format!("This server takes at most {limit} {what}"));
+        error.details = json!({"limit": limit, "of": what});
+        error.retry_after = Some(seconds);
+        error
+    }
+
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// More than the sentence; `fields` lists the values at fault, each with `path` and `reason`.
+    pub(crate) fn details(&self) -> &Value {
+        &self.details
+    }
+
+    /// The body, for the request `id`.
+    pub(crate) fn body(&self, id: &str) -> String {
+        let (error, code, details) = (self.message.as_str(), self.code, &self.details);
+        let body = Body { success: false, error, code, status: self.status.as_u16(), details, request: id, trace: id };
+        // Cannot fail: all keys are text.
+        serde_json::to_string(&body).unwrap_or_default()
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        if !error.violations().is_empty() {
+            return Self::fields(error.violations().to_vec());
+        }
+        let (status, code) = match error.kind() {
+            ErrorKind::InvalidParams => (StatusCode::BAD_REQUEST, "STREAMS/INVALID_PARAMS"),
+            ErrorKind::InvalidFrame | ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, "REQUEST/INVALID"),
+            // What is asked for and not here is the asker's to change; the SDKs have no typed error for 501.
+            ErrorKind::Unsupported => (StatusCode::BAD_REQUEST, "STREAMS/UNSUPPORTED"),
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "MODELS/NOT_FOUND"),
+            ErrorKind::BadModel => (StatusCode::UNPROCESSABLE_ENTITY, "MODELS/BAD"),
+            ErrorKind::OutOfMemory => (StatusCode::INSUFFICIENT_STORAGE, "SERVER/OUT_OF_MEMORY"),
+            ErrorKind::Device => (StatusCode::SERVICE_UNAVAILABLE, "SERVER/DEVICE"),
+            ErrorKind::Closed => (StatusCode::GONE, "STREAMS/CLOSED"),
+            ErrorKind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "SERVER/TIMEOUT"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "SERVER/INTERNAL"),
+        };
+        Self::new(status, code, format!("{error:#}"))
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// The body is written where the request's id is known.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_has_exactly_the_seven_keys_and_repeats_the_status() {
+        let error = ApiError::field("params.delta", "is -1, but must be a number from 0 to 10");
+        let body: serde_json::Map<String, Value> = serde_json::from_str(&error.body("req_1")).unwrap();
+        let keys: Vec<_> = body.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["success", "error", "code", "status", "details", "requestId", "traceId"]);
+        assert_eq!(body["status"], 400);
+        assert_eq!(body["details"]["fields"][0]["path"], "params.delta");
+        assert_eq!(body["requestId"], body["traceId"]);
+    }
+
+    #[test]
+    fn a_limit_says_its_figure_and_when_to_come_again() {
+        let error = ApiError::limit(StatusCode::TOO_MANY_REQUESTS, "streams", 3, 5);
+        assert!(error.message().contains("at most 3 streams"));
+        assert_eq!(error.into_response().headers()[header::RETRY_AFTER], "5");
+    }
+
+    #[test]
+    fn every_kind_of_error_has_a_status() {
+        for (kind, status) in [
+            (ErrorKind::InvalidArgument, 400),
+            (ErrorKind::Unsupported, 400),
+            (ErrorKind::NotFound, 404),
+            (ErrorKind::Closed, 410),
+            (ErrorKind::OutOfMemory, 507),
+            (ErrorKind::Io, 500),
+            (ErrorKind::Internal, 500),
+        ] {
+            assert_eq!(ApiError::from(Error::new(kind, "x")).status().as_u16(), status, "{kind}");
+        }
+    }
+}

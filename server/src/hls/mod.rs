@@ -1,0 +1,155 @@
+//! HLS: a stream as files that any player reads, made while somebody reads them, and kept in memory.
+//!
+//! It watches the stream as any other viewer does, and asks for a key frame each second, since a segment starts with one.
+
+mod fmp4;
+mod playlist;
+mod segmenter;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use dreamframe::Result;
+use dreamframe::transport::{Egress, Subscription, VideoCodec, now};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use self::playlist::Window;
+use self::segmenter::Segmenter;
+
+/// How long a segment is meant to be.
+const SEGMENT: Duration = Duration::from_secs(1);
+
+/// Without a request for so long nobody watches any more.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long the first request waits for the first segment: players do not ask again after a 404.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// The HLS form of one stream. Ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hls {
+    egress: Egress,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    // Counts segments, and is closed by nobody.
+    segments: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: Option<tokio::task::AbortHandle>,
+    asked: Option<Instant>,
+    window: Window,
+    // Segments keep their numbers when it starts again: players and caches may know the old ones.
+    next: u64,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hls {
+    /// Makes one that nobody watches yet.
+    pub(crate) fn new(egress: Egress) -> Self {
+        Self { egress, shared: Arc::new(Shared { state: Mutex::default(), segments: watch::Sender::new(0) }) }
+    }
+
+    /// Gives the playlist, and starts to make what is in it; `None` if no segment comes in time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Egress::subscribe`].
+    pub(crate) async fn playlist(&self) -> Result<Option<String>> {
+        let mut segments = self.shared.segments.subscribe();
+        self.start()?;
+        let wait = async {
+            loop {
+                segments.borrow_and_update();
+                if let Some(text) = self.shared.state().window.playlist() {
+                    return Some(text);
+                }
+                segments.changed().await.ok()?;
+            }
+        };
+        Ok(tokio::time::timeout(FIRST, wait).await.ok().flatten())
+    }
+
+    /// Gives a file that the playlist names, and its type.
+    pub(crate) fn file(&self, name: &str) -> Option<(Bytes, &'static str)> {
+        let mut state = self.shared.state();
+        let file = state.window.file(name)?;
+        state.asked = Some(Instant::now());
+        Some(file)
+    }
+
+    fn start(&self) -> Result<()> {
+        let mut state = self.shared.state();
+        state.asked = Some(Instant::now());
+        if state.running.as_ref().is_some_and(|task| !task.is_finished()) {
+            return Ok(());
+        }
+        let subscription = self.egress.subscribe(VideoCodec::H264)?;
+        let segmenter = Segmenter::new(state.next, (now(), SystemTime::now()));
+        let run = run(Arc::clone(&self.shared), self.egress.clone(), subscription, segmenter);
+        state.running = Some(tokio::spawn(run).abort_handle());
+        Ok(())
+    }
+}
+
+impl Drop for Hls {
+    fn drop(&mut self) {
+        if let Some(task) = &self.shared.state().running {
+            task.abort();
+        }
+    }
+}
+
+/// Makes segments until nobody asks for them.
+async fn run(shared: Arc<Shared>, egress: Egress, mut subscription: Subscription, mut segmenter: Segmenter) {
+    let mut clock = tokio::time::interval(TICK);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut key = Instant::now();
+    loop {
+        tokio::select! {
+            unit = subscription.next() => {
+                let Some(unit) = unit else { break };
+                if unit.key {
+                    key = Instant::now();
+                }
+                match segmenter.push(unit) {
+                    Ok(Some(segment)) => {
+                        let mut state = shared.state();
+                        state.window.push(segment);
+                        state.next = segmenter.next_number();
+                        drop(state);
+                        shared.segments.send_modify(|count| *count += 1);
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(%error, "a segment is lost"),
+                }
+            }
+            _ = clock.tick() => {
+                if shared.state().asked.is_none_or(|asked| asked.elapsed() > IDLE) {
+                    break;
+                }
+            }
+        }
+        if key.elapsed() >= SEGMENT {
+            egress.request_key_frame(VideoCodec::H264);
+        }
+    }
+    let mut state = shared.state();
+    state.window = Window::default();
+    state.running = None;
+}

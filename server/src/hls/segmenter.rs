@@ -1,0 +1,261 @@
+//! Cuts a stream of coded pictures into segments. No clock and no thread: times are those of the pictures.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use dreamframe::Result;
+use dreamframe::frame::Timestamp;
+use dreamframe::transport::AccessUnit;
+
+use super::fmp4::{self, Piece};
+use crate::media::coded::{CodedPicture, ParameterSets, ticks};
+
+/// A key frame from here on ends the segment; what comes a little early need not wait for another second.
+const SHORTEST: Duration = Duration::from_millis(900);
+
+/// Pictures farther apart than this do not belong together.
+const LONGEST_GAP: Duration = Duration::from_secs(5);
+
+/// How long a picture is shown after which none came.
+const LAST: Duration = Duration::from_millis(100);
+
+/// Bytes of a segment: far more than a second at any rate that browsers get.
+pub(super) const MAX_BYTES: usize = 4 << 20;
+
+/// What the video of some segments is.
+#[derive(Debug)]
+pub(super) struct Init {
+    pub(super) number: u64,
+    pub(super) data: Bytes,
+}
+
+/// About a second of video.
+#[derive(Debug, Clone)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    pub(super) init: Arc<Init>,
+    pub(super) data: Bytes,
+    pub(super) duration: Duration,
+    /// When its first picture was taken.
+    pub(super) began: SystemTime,
+    /// Whether something is missing before it.
+    pub(super) discontinuity: bool,
+}
+
+/// Makes segments, numbered one after another.
+#[derive(Debug)]
+pub(super) struct Segmenter {
+    // Of the clock of the pictures, and what it was then on the wall.
+    origin: (Timestamp, SystemTime),
+    next: u64,
+    known: Option<(ParameterSets, Arc<Init>)>,
+    open: Vec<AccessUnit>,
+    bytes: usize,
+    broken: bool,
+}
+
+impl Segmenter {
+    /// Starts with segment `number`; `origin` says what the time of the pictures' clock is on the wall.
+    pub(super) fn new(number: u64, origin: (Timestamp, SystemTime)) -> Self {
+        Self { origin, next: number, known: None, open: Vec::new(), bytes: 0, broken: false }
+    }
+
+    /// Gives the number of the next segment.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Takes the next picture; gives the segment that ends before it.
+    pub(super) fn push(&mut self, mut unit: AccessUnit) -> Result<Option<Segment>> {
+        let mut ended = None;
+        if let (Some(first), Some(last)) = (self.open.first(), self.open.last()) {
+            // Time does not stand still, let alone go back: that would be a picture of no duration.
+            unit.at = unit.at.max(Timestamp(last.at.0 + STEP));
+            let (whole, gap) = (between(first.at, unit.at), between(last.at, unit.at));
+            if gap > LONGEST_GAP || self.bytes + unit.data.len() > MAX_BYTES {
+                let end = Timestamp(last.at.0 + (LAST.min(gap)).as_nanos() as u64);
+                ended = self.close(end)?;
+                self.broken = true;
+            } else if unit.key && (whole >= SHORTEST || self.changes(&unit)?) {
+                ended = self.close(unit.at)?;
+            }
+        }
+        if unit.key || !self.open.is_empty() {
+            self.bytes += unit.data.len();
+            self.open.push(unit);
+        }
+        Ok(ended)
+    }
+
+    /// Whether a key frame has other parameter sets than the pictures before.
+    fn changes(&self, unit: &AccessUnit) -> Result<bool> {
+        let sets = CodedPicture::new(&unit.data)?.sets;
+        let first = self.open.first().map(|first| CodedPicture::new(&first.data)).transpose()?;
+        Ok(sets.is_some() && first.is_some_and(|first| first.sets != sets))
+    }
+
+    fn close(&mut self, end: Timestamp) -> Result<Option<Segment>> {
+        self.bytes = 0;
+        let open = std::mem::take(&mut self.open);
+        let Some(first) = open.first() else { return Ok(None) };
+        let since = |at: Timestamp| ticks(at.0.saturating_sub(self.origin.0.0));
+        let ends = open.iter().skip(1).map(|unit| unit.at).chain([end]);
+        let mut pieces = Vec::with_capacity(open.len());
+        let mut sets = None;
+        for (unit, end) in open.iter().zip(ends) {
+            let picture = CodedPicture::new(&unit.data)?;
+            sets = sets.or(picture.sets);
+            let duration = u32::try_from(since(end).saturating_sub(since(unit.at))).unwrap_or(u32::MAX);
+            pieces.push(Piece { units: picture.units, duration, key: unit.key });
+        }
+        let before = self.known.is_some();
+        match (&self.known, sets) {
+            (None, None) => return Ok(None),
+            (Some((known, _)), sets) if sets.as_ref().is_none_or(|sets| sets == known) => {}
+            (_, Some(sets)) => {
+                let init = Arc::new(Init { number: self.next, data: fmp4::init(&sets)? });
+                self.broken |= before;
+                self.known = Some((sets, init));
+            }
+            (Some(_), None) => {}
+        }
+        let Some((_, init)) = &self.known else { return Ok(None) };
+        // Its own numbers are those of the playlist; they are only asked to grow.
+        let sequence = self.next as u32;
+        let segment = Segment {
+            number: self.next,
+            init: Arc::clone(init),
+            data: fmp4::segment(sequence, since(first.at), &pieces)?,
+            duration: between(first.at, end),
+            began: self.origin.1 + between(self.origin.0, first.at),
+            discontinuity: std::mem::take(&mut self.broken),
+        };
+        self.next += 1;
+        Ok(Some(segment))
+    }
+}
+
+/// The least that is between two pictures: a tick and a bit of [`TIMESCALE`](crate::media::coded::TIMESCALE).
+const STEP: u64 = 12_000;
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::from_nanos(to.0.saturating_sub(from.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use shiguredo_mp4::demux::Fmp4SegmentDemuxer;
+
+    use super::*;
+    use crate::media::coded::TIMESCALE;
+    use crate::media::coded::testing::{ffprobe, steady, units};
+
+    fn segments(units: Vec<AccessUnit>) -> Vec<Segment> {
+        let mut segmenter = Segmenter::new(5, (Timestamp(0), SystemTime::UNIX_EPOCH));
+        units.into_iter().filter_map(|unit| segmenter.push(unit).unwrap()).collect()
+    }
+
+    /// The durations of a segment's samples, in ticks.
+    fn durations(segment: &Segment) -> Vec<u32> {
+        let mut demuxer = Fmp4SegmentDemuxer::new();
+        demuxer.handle_init_segment(&segment.init.data).unwrap();
+        let samples = demuxer.handle_media_segment(&segment.data).unwrap();
+        assert!(samples[0].keyframe && samples.iter().skip(1).all(|sample| !sample.keyframe));
+        let end = samples.last().map(|sample| sample.data_offset as usize + sample.data_size);
+        assert_eq!(end, Some(segment.data.len()), "the samples fill the segment");
+        samples.iter().map(|sample| sample.duration).collect()
+    }
+
+    #[test]
+    fn segments_are_whole_numbered_and_as_long_as_their_pictures_say() {
+        // 30 pictures in a second that does not divide by 30.
+        let times: Vec<_> = (0..100).map(|at| (at * 1000 / 30, at % 30 == 0)).collect();
+        let segments = segments(units(64, &times));
+        let numbers: Vec<_> = segments.iter().map(|segment| (segment.number, segment.init.number)).collect();
+        assert_eq!(numbers, [(5, 5), (6, 5), (7, 5)]);
+        for (at, segment) in segments.iter().enumerate() {
+            assert_eq!(segment.duration, Duration::from_secs(1));
+            assert_eq!(segment.began, SystemTime::UNIX_EPOCH + Duration::from_secs(at as u64));
+            let durations = durations(segment);
+            assert_eq!((durations.len(), durations.iter().sum::<u32>()), (30, TIMESCALE));
+        }
+    }
+
+    #[test]
+    fn irregular_pictures_keep_their_times_and_early_key_frames_wait() {
+        let times = [
+            (0, true),
+            (10, false),
+            (400, true),
+            (410, false),
+            (700, false),
+            (1300, true),
+            (1310, false),
+            (2300, true),
+        ];
+        let segments = segments(units(64, &times));
+        let ticks = |millis: u32| millis * 90;
+        let mut demuxer = Fmp4SegmentDemuxer::new();
+        demuxer.handle_init_segment(&segments[0].init.data).unwrap();
+        let first = demuxer.handle_media_segment(&segments[0].data).unwrap();
+        let durations_of_first: Vec<u32> = first.iter().map(|sample| sample.duration).collect();
+        assert_eq!(durations_of_first, [10, 390, 10, 290, 600].map(ticks));
+        assert_eq!(durations(&segments[1]), [10, 990].map(ticks));
+        assert_eq!(segments.len(), 2);
+    }
+
+    #[test]
+    fn a_gap_and_another_size_are_discontinuities() {
+        let mut all = units(64, &steady(35, 33, 30));
+        let later = |units: Vec<AccessUnit>, by: u64| {
+            units.into_iter().map(move |mut unit| {
+                unit.at.0 += by * 1_000_000_000;
+                unit
+            })
+        };
+        all.extend(later(units(64, &steady(35, 33, 30)), 60));
+        all.extend(later(units(128, &steady(35, 33, 30)), 62));
+        let segments = segments(all);
+        let of = |segment: &Segment| (segment.number, segment.init.number, segment.discontinuity);
+        let said: Vec<_> = segments.iter().map(of).collect();
+        assert_eq!(said, [(5, 5, false), (6, 5, false), (7, 5, true), (8, 5, false), (9, 9, true)]);
+        assert_eq!(segments[1].duration, Duration::from_millis(4 * 33 + 100), "the rest before the gap");
+    }
+
+    #[test]
+    fn times_that_stand_still_or_go_back_make_short_pictures() {
+        let mut all = units(64, &steady(31, 33, 30));
+        all[3].at = Timestamp(0);
+        all[4].at = Timestamp(0);
+        assert!(durations(&segments(all)[0]).iter().all(|&duration| duration > 0));
+    }
+
+    #[test]
+    fn a_segment_without_end_is_cut_off() {
+        let mut segmenter = Segmenter::new(0, (Timestamp(0), SystemTime::UNIX_EPOCH));
+        let mut all = units(64, &steady(2, 33, 30));
+        all[1].data = [&all[1].data[..], &vec![1; 1 << 20]].concat().into();
+        let mut held = 0;
+        for at in 0..20 {
+            let mut unit = all[at.min(1)].clone();
+            unit.at.0 = at as u64 * 33_000_000;
+            segmenter.push(unit).unwrap();
+            held = held.max(segmenter.open.iter().map(|unit| unit.data.len()).sum());
+        }
+        assert!((1..=MAX_BYTES).contains(&held), "{held}");
+    }
+
+    #[test]
+    fn ffprobe_reads_the_segments() {
+        let segments = segments(units(96, &steady(91, 33, 30)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("whole.mp4");
+        let mut whole = segments[0].init.data.to_vec();
+        segments.iter().for_each(|segment| whole.extend_from_slice(&segment.data));
+        std::fs::write(&path, whole).unwrap();
+        if let Some(said) = ffprobe(&path, "stream=codec_name,profile,width,height,nb_read_frames") {
+            assert_eq!(said, "h264,Constrained Baseline,96,96,90");
+        }
+    }
+}

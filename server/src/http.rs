@@ -1,0 +1,143 @@
+//! What every request passes through: preflights, headers for pages of any origin, ids, the log, bodies of errors.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use dreamframe::transport::http::add_cors;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::urls::Urls;
+use crate::wire::{self, Object};
+use crate::{ids, redact};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+/// How long a client may take to send a body.
+const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// The id of a request, in its log lines and in the body of an error.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// Answers preflights, and gives every answer what it needs.
+pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = ids::new("req_");
+    let (method, path) = (request.method().clone(), redact::path(request.uri().path()));
+    request.extensions_mut().insert(RequestId(id.clone()));
+    // Before any key is asked for: a preflight carries none.
+    let response = if method == Method::OPTIONS { preflight(request.uri().path()) } else { next.run(request).await };
+    let mut response = with_body(response, &id);
+    add_cors(response.headers_mut());
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let (status, ms) = (response.status(), began.elapsed().as_secs_f64() * 1000.0);
+    app.counters.answered(status);
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        tracing::error!(%id, %method, path, status = status.as_u16(), ms, "request failed");
+    } else {
+        tracing::debug!(%id, %method, path, status = status.as_u16(), ms, "request");
+    }
+    response
+}
+
+fn preflight(path: &str) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PATCH, PUT, DELETE, OPTIONS"));
+    let is_media = path.starts_with("/live/") || path.starts_with("/webrtc/");
+    if is_media {
+        headers.insert(ACCEPT_POST, HeaderValue::from_static("application/sdp"));
+        headers.insert(ACCEPT_PATCH, HeaderValue::from_static("application/trickle-ice-sdpfrag"));
+    }
+    response
+}
+
+/// Writes the body of an error, which needs the request's id.
+fn with_body(response: Response, id: &str) -> Response {
+    let (mut parts, body) = response.into_parts();
+    // axum answers a method that a path does not have by itself, without a body.
+    if parts.status == StatusCode::METHOD_NOT_ALLOWED && !parts.headers.contains_key(header::CONTENT_TYPE) {
+        let error = ApiError::new(parts.status, "HTTP/METHOD_NOT_ALLOWED", "This path does not have this method");
+        parts.extensions.insert(error);
+    }
+    let Some(error) = parts.extensions.remove::<ApiError>() else { return Response::from_parts(parts, body) };
+    tracing::debug!(%id, status = parts.status.as_u16(), error = error.message(), "refused");
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(error.body(id)))
+}
+
+/// A body that is a JSON object; whatever its content type says, and the same as `{}` where it is empty.
+#[derive(Debug)]
+pub(crate) struct JsonBody(pub(crate) Object);
+
+impl<S: Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        Ok(Self(wire::read_object(&read_body(request.into_body(), wire::MAX_BODY).await?)?))
+    }
+}
+
+/// Reads a body of at most `most` bytes.
+///
+/// # Errors
+///
+/// 413 for a longer one, 408 for one that does not come, 400 where the connection breaks.
+pub(crate) async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError> {
+    use axum::body::HttpBody as _;
+    let too_large = || {
+        let text = format!("The body is larger than {most} bytes");
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST/TOO_LARGE", text)
+    };
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, most)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if error.to_string().contains("limit") => Err(too_large()),
+        Ok(Err(_)) => Err(ApiError::bad_request("The body did not come whole")),
+        Err(_) => {
+            let text = "The body did not come in time";
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "REQUEST/TIMEOUT", text))
+        }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        app.config.keys.caller(&parts.headers)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Urls {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(app.config.public_url.as_ref(), &parts.headers, &app.local_url))
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => {
+            let text = format!("the answer cannot be written: {error}");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "SERVER/INTERNAL", text).into_response()
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What becomes of a stream's pictures besides WHEP: HLS, the push to a service, the seconds that are remembered.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dreamframe::transport::Egress;
+use dreamframe::{Error, ErrorKind, Result};
+
+use crate::hls::Hls;
+use crate::recording::Recorder;
+use crate::rtmp::{Push, Report, Target};
+
+/// How long the last seconds can still be had after the publisher went.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// The outputs of one stream. All end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    egress: Egress,
+    hls: Hls,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    // With the URL that it was asked for.
+    push: Option<(String, Option<Push>)>,
+    recorder: Option<Arc<Recorder>>,
+    ended: Option<Instant>,
+}
+
+impl Outputs {
+    /// Makes the outputs of the stream that shows its pictures here; nothing runs yet.
+    pub(crate) fn new(egress: Egress) -> Self {
+        Self { hls: Hls::new(egress.clone()), egress, state: Mutex::default() }
+    }
+
+    /// The stream as HLS.
+    pub(crate) fn hls(&self) -> &Hls {
+        &self.hls
+    }
+
+    /// Starts and stops what goes with a publisher: to be called often. An empty `push_url` is none; `report` is told what
+    /// pushing fails with.
+    pub(crate) fn follow(&self, live: bool, push_url: &str, report: impl FnOnce() -> Report) {
+        let mut state = self.state();
+        self.follow_push(&mut state, if live { push_url } else { "" }, report);
+        match (live, &state.recorder) {
+            (true, Some(recorder)) if recorder.is_running() => {}
+            (true, _) => {
+                state.ended = None;
+                state.recorder = Recorder::last_seconds(&self.egress)
+                    .inspect_err(|error| tracing::debug!(%error, "nothing is remembered"))
+                    .ok()
+                    .map(Arc::new);
+            }
+            (false, Some(recorder)) => {
+                recorder.stop();
+                if state.ended.get_or_insert_with(Instant::now).elapsed() > REMEMBERED {
+                    state.recorder = None;
+                }
+            }
+            (false, None) => {}
+        }
+    }
+
+    fn follow_push(&self, state: &mut State, url: &str, report: impl FnOnce() -> Report) {
+        if state.push.as_ref().map_or("", |(url, _)| url) == url {
+            return;
+        }
+        // The old one says goodbye in the background.
+        state.push = None;
+        if url.is_empty() {
+            return;
+        }
+        let report = report();
+        let push = match Target::parse(url) {
+            Ok(target) => Some(Push::start(target, self.egress.clone(), report)),
+            Err(error) => {
+                report(Some(error.to_string()));
+                None
+            }
+        };
+        state.push = Some((url.to_owned(), push));
+    }
+
+    /// Gives the last seconds as an MP4 file.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where nobody published lately.
+    pub(crate) async fn recording(&self, time: Duration) -> Result<Vec<u8>> {
+        let recorder = self.state().recorder.clone();
+        let nothing = || Error::new(ErrorKind::NotFound, "nobody published to this stream lately");
+        recorder.ok_or_else(nothing)?.movie(time).await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

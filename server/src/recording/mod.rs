@@ -1,0 +1,114 @@
+//! Recordings: the last seconds of a stream at any time, and from one moment to another. Held in memory, as they were sent.
+
+mod movie;
+mod ring;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dreamframe::Result;
+use dreamframe::transport::{Egress, Subscription, VideoCodec};
+
+use self::ring::{Keep, Ring};
+
+/// The most that is remembered of a stream at any time.
+pub(crate) const LONGEST: Duration = Duration::from_secs(10);
+
+/// Bytes that are remembered of a stream; ten seconds at 20 Mbit/s.
+const RING_BYTES: usize = 25 << 20;
+
+/// The longest recording from one moment to another, in time and bytes.
+const RECORDING: Duration = Duration::from_secs(600);
+const RECORDING_BYTES: usize = 128 << 20;
+
+/// How far apart key frames are: a recording starts with one.
+const KEY_FRAMES: Duration = Duration::from_secs(2);
+
+/// What watches a stream and remembers. Stops when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    ring: Arc<Mutex<Ring>>,
+    task: tokio::task::AbortHandle,
+}
+
+impl Recorder {
+    /// Remembers the last [`LONGEST`] of a stream from now on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Egress::subscribe`].
+    pub(crate) fn last_seconds(egress: &Egress) -> Result<Self> {
+        Self::start(egress, Ring::new(Keep::Newest(LONGEST), RING_BYTES))
+    }
+
+    /// Records from now on, for ten minutes or 128 MiB at most.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Egress::subscribe`].
+    pub(crate) fn from_now(egress: &Egress) -> Result<Self> {
+        Self::start(egress, Ring::new(Keep::Oldest(RECORDING), RECORDING_BYTES))
+    }
+
+    fn start(egress: &Egress, ring: Ring) -> Result<Self> {
+        let subscription = egress.subscribe(VideoCodec::H264)?;
+        let ring = Arc::new(Mutex::new(ring));
+        let task = tokio::spawn(run(Arc::clone(&ring), egress.clone(), subscription)).abort_handle();
+        Ok(Self { ring, task })
+    }
+
+    /// Gives the last `time` as an MP4 file, from the key frame before on; all of it where less is remembered.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where nothing was seen yet.
+    pub(crate) async fn movie(&self, time: Duration) -> Result<Vec<u8>> {
+        let units = lock(&self.ring).last(time);
+        let made = tokio::task::spawn_blocking(move || movie::movie(&units)).await;
+        made.unwrap_or_else(|error| Err(dreamframe::Error::new(dreamframe::ErrorKind::Internal, error.to_string())))
+    }
+
+    /// Says whether pictures are still taken.
+    pub(crate) fn is_running(&self) -> bool {
+        !self.task.is_finished()
+    }
+
+    /// Takes no more pictures; what there is stays.
+    pub(crate) fn stop(&self) {
+        self.task.abort();
+    }
+
+    /// Gives all that was recorded as an MP4 file.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where nothing was seen.
+    pub(crate) async fn finish(self) -> Result<Vec<u8>> {
+        self.stop();
+        self.movie(Duration::MAX).await
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
+    ring.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn run(ring: Arc<Mutex<Ring>>, egress: Egress, mut subscription: Subscription) {
+    let mut key = Instant::now();
+    while let Some(unit) = subscription.next().await {
+        if unit.key {
+            key = Instant::now();
+        } else if key.elapsed() >= KEY_FRAMES {
+            egress.request_key_frame(VideoCodec::H264);
+        }
+        if !lock(&ring).push(unit) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What the log must not say: stream keys in paths, which let anybody publish.
+
+/// What a stream key begins with.
+const KEY: &str = "stk_";
+
+/// A path as the log may have it: of a stream key, only that there is one; no more than 200 characters.
+pub(crate) fn path(path: &str) -> String {
+    let shown = |segment: &str| match segment.find(KEY) {
+        Some(at) => {
+            let tail = if segment.ends_with("-out") { "-out" } else { "" };
+            format!("{}{KEY}…{tail}", segment.get(..at).unwrap_or_default())
+        }
+        None => segment.to_owned(),
+    };
+    let whole = path.split('/').map(shown).collect::<Vec<_>>().join("/");
+    // A path comes from anybody: nothing in it may break a line of the log.
+    whole.chars().take(200).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_keys_are_not_in_a_path_that_is_logged() {
+        assert_eq!(path("/live/video-to-video/stk_7mQ2xJ5LpYh6GtSa/whip"), "/live/video-to-video/stk_…/whip");
+        assert_eq!(path("/live/video-to-video/stk_7mQ2-out/whep/ses_1"), "/live/video-to-video/stk_…-out/whep/ses_1");
+        assert_eq!(path("/v1/streams/str_9dKc"), "/v1/streams/str_9dKc");
+        for odd in ["/stk_secret", "stk_secret", "/a/xstk_secret-out", "//stk_secret//stk_secret"] {
+            assert!(!path(odd).contains("secret"), "{odd}");
+        }
+    }
+
+    #[test]
+    fn no_path_breaks_a_line_or_fills_the_log() {
+        assert_eq!(path("/a\nb"), "/a?b");
+        assert_eq!(path(&"x".repeat(10_000)).len(), 200);
+    }
+}

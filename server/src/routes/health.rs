@@ -1,0 +1,28 @@
+//! Whether the server is there.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use crate::app::App;
+use crate::http::json;
+use crate::ids;
+
+/// `GET /health`, with the names that probes of both dialects read.
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
+    static STARTED: OnceLock<u64> = OnceLock::new();
+    let (now, started) = (ids::now_ms(), *STARTED.get_or_init(ids::now_ms));
+    let body = json!({
+        "status": "healthy",
+        "timestamp": ids::iso(now),
+        "server_start_time": started as f64 / 1000.0,
+        "version": env!("CARGO_PKG_VERSION"),
+        "git_commit": "unknown",
+        "streams": app.streams.len(),
+        "sessions": app.streams.sessions(),
+    });
+    json(StatusCode::OK, &body)
+}

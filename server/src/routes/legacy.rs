@@ -1,0 +1,37 @@
+//! Calls of older clients, and of those that come with a sign-in.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::json;
+
+use super::streams::checked;
+use crate::app::App;
+use crate::auth::{Caller, sent_key};
+use crate::error::ApiResult;
+use crate::http::{JsonBody, json};
+use crate::wire::request::Request;
+
+/// What is handed out as a key where none is needed: any will do.
+const ANY_KEY: &str = "no-key-is-needed-here";
+
+/// `POST /beta/streams/{id}/prompts`
+pub(crate) async fn prompts(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody,
+) -> ApiResult {
+    let stream = app.streams.of(&caller, &id)?;
+    stream.apply(checked(&app, Request::read_beta(body)?).await?)?;
+    let answer = json!({"success": true, "message": "The parameters were taken", "was_censored": false});
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// `POST /v1/api-key`: the key that was sent comes back, since nobody is given one that is not already theirs.
+pub(crate) async fn api_key(_: Caller, State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let key = sent_key(&headers).filter(|_| !app.config.keys.is_open()).unwrap_or(ANY_KEY);
+    json(StatusCode::OK, &json!({ "apiKey": key }))
+}

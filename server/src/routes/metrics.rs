@@ -1,0 +1,65 @@
+//! Figures for Prometheus.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::app::App;
+use crate::streams::Stream;
+
+/// `GET /metrics`, in Prometheus' text form. Streams are told apart by id, which opens nothing.
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (headers, text(&app)).into_response()
+}
+
+/// A figure of a stream: its name, its kind, what it says, and how it is taken.
+type Figure = (&'static str, &'static str, &'static str, fn(&Stream) -> f64);
+
+const FIGURES: &[Figure] = &[
+    ("frames_in_total", "counter", "Frames that came in", |stream| stream.frames_in() as f64),
+    ("pictures_total", "counter", "Pictures that were made", |stream| stream.pictures_out() as f64),
+    ("input_fps", "gauge", "Frames in a second", |stream| stream.rates().0),
+    ("output_fps", "gauge", "Pictures in a second", |stream| stream.rates().1),
+    ("viewers", "gauge", "Who watches", |stream| stream.whep().viewers() as f64),
+    ("live", "gauge", "Whether somebody publishes", |stream| f64::from(u8::from(stream.live()))),
+    ("packets_lost_total", "counter", "Packets of the publisher that never came", |stream| {
+        stream.ingest_stats().map_or(0.0, |stats| stats.lost as f64)
+    }),
+    ("frames_dropped_total", "counter", "Frames that newer ones replaced", |stream| {
+        stream.session().map_or(0.0, |session| session.stats().dropped.total as f64)
+    }),
+    ("encode_milliseconds", "gauge", "How long encoding a picture takes", |stream| stream.egress().stats().encode_ms),
+];
+
+fn text(app: &App) -> String {
+    let mut out = String::new();
+    let head = |out: &mut String, name: &str, kind: &str, help: &str| {
+        // Writing to a `String` cannot fail, here and below.
+        let _ = writeln!(out, "# HELP dreamframe_{name} {help}.\n# TYPE dreamframe_{name} {kind}");
+    };
+    head(&mut out, "http_responses_total", "counter", "Answers by the class of their status");
+    for (class, count) in app.counters.answers() {
+        let _ = writeln!(out, "dreamframe_http_responses_total{{class=\"{class}\"}} {count}");
+    }
+    for (name, help, value) in [
+        ("streams", "Streams that there are", app.streams.len()),
+        ("streams_limit", "Streams that there may be", app.config.max_streams),
+        ("sessions", "Streams that make pictures", app.streams.sessions()),
+        ("sessions_limit", "Streams that may make pictures at a time", app.config.max_sessions),
+    ] {
+        head(&mut out, name, "gauge", help);
+        let _ = writeln!(out, "dreamframe_{name} {value}");
+    }
+    let streams = app.streams.all();
+    for (name, kind, help, take) in FIGURES {
+        head(&mut out, &format!("stream_{name}"), kind, help);
+        for stream in &streams {
+            let _ = writeln!(out, "dreamframe_stream_{name}{{stream=\"{}\"}} {}", stream.id, take(stream));
+        }
+    }
+    out
+}

@@ -1,0 +1,50 @@
+//! How a stream is, for everybody who knows its id.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream::unfold;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::error::{ApiError, ApiResult};
+use crate::http::json;
+use crate::streams::Stream;
+use crate::urls::Urls;
+
+/// How often a listener is told.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// `GET /v1/streams/{id}/status`
+pub(crate) async fn status(State(app): State<Arc<App>>, urls: Urls, Path(id): Path<String>) -> ApiResult {
+    let stream = app.streams.by_id(&id).ok_or_else(ApiError::no_stream)?;
+    let mut response = json(StatusCode::OK, &body(&stream, &urls));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// `GET /api/streams/{id}/sse`: the same, now and every five seconds, until the stream is gone.
+pub(crate) async fn events(State(app): State<Arc<App>>, urls: Urls, Path(id): Path<String>) -> ApiResult<Response> {
+    let stream = Arc::downgrade(&app.streams.by_id(&id).ok_or_else(ApiError::no_stream)?);
+    drop(app);
+    let mut every = tokio::time::interval(EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let events = unfold((every, stream), move |(mut every, stream): (_, Weak<Stream>)| {
+        let urls = urls.clone();
+        async move {
+            every.tick().await;
+            let status = body(&*stream.upgrade()?, &urls);
+            Some((Ok::<_, Infallible>(Event::default().data(status.to_string())), (every, stream)))
+        }
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+fn body(stream: &Stream, urls: &Urls) -> Value {
+    json!({"success": true, "error": null, "data": stream.status(urls)})
+}

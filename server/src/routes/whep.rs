@@ -1,0 +1,83 @@
+//! WHEP: pictures out, at the address beside WHIP's and at one that Livepeer's players know by its word.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::Method;
+use axum::response::{IntoResponse as _, Response};
+
+use super::media::{answer, is_accepted, links, no_stream, whole};
+use crate::app::App;
+use crate::streams::Stream;
+use crate::urls::{Urls, whep_path};
+
+/// The endpoint of a stream: its key, and `-out`.
+pub(crate) async fn endpoint(
+    State(app): State<Arc<App>>,
+    urls: Urls,
+    Path(key): Path<String>,
+    request: Request,
+) -> Response {
+    by_key(&app, &urls, &key, None, request).await
+}
+
+/// A viewer's session.
+pub(crate) async fn session(
+    State(app): State<Arc<App>>,
+    urls: Urls,
+    Path((key, session)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    by_key(&app, &urls, &key, Some(&session), request).await
+}
+
+/// The same endpoint by playback id, which does not let anybody publish.
+pub(crate) async fn alias(
+    State(app): State<Arc<App>>,
+    urls: Urls,
+    Path(playback_id): Path<String>,
+    request: Request,
+) -> Response {
+    by_playback(&app, &urls, &playback_id, None, request).await
+}
+
+/// A session of the alias.
+pub(crate) async fn alias_session(
+    State(app): State<Arc<App>>,
+    urls: Urls,
+    Path((playback_id, session)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    by_playback(&app, &urls, &playback_id, Some(&session), request).await
+}
+
+async fn by_key(app: &App, urls: &Urls, key: &str, session: Option<&str>, request: Request) -> Response {
+    let stream = key.strip_suffix("-out").and_then(|key| app.streams.by_key(key));
+    let Some(stream) = stream else { return no_stream() };
+    let path = whep_path(&stream.key);
+    handle(&stream, urls, &path, session, request).await
+}
+
+async fn by_playback(app: &App, urls: &Urls, id: &str, session: Option<&str>, request: Request) -> Response {
+    let Some(stream) = app.streams.by_playback(id) else { return no_stream() };
+    handle(&stream, urls, &format!("/webrtc/{id}"), session, request).await
+}
+
+async fn handle(stream: &Arc<Stream>, urls: &Urls, path: &str, session: Option<&str>, request: Request) -> Response {
+    let method = request.method().clone();
+    if method == Method::POST
+        && let Err(error) = stream.check_room()
+    {
+        return error.into_response();
+    }
+    let request = match whole(request).await {
+        Ok(request) => request,
+        Err(response) => return response,
+    };
+    let response = stream.whep().handle(request, session, &links(urls, path, None)).await;
+    if is_accepted(&method, session, &response) {
+        // A publisher that comes later finds the model loaded; without room for it the viewer waits with the loading picture.
+        let _ = stream.wake();
+    }
+    answer(response)
+}

@@ -1,0 +1,41 @@
+//! The server's own door for publishers: a stream's key opens it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use dreamframe::transport::{AccessUnit, Ingest, VideoCodec};
+use tokio::sync::Mutex;
+
+use super::listen::{Door, Publication};
+use crate::app::App;
+use crate::streams;
+
+impl Door for App {
+    fn admit(&self, key: &str) -> Option<Box<dyn Publication>> {
+        let stream = self.streams.by_key(key)?;
+        let ingest = Ingest::start(VideoCodec::H264, stream.sink());
+        let ingest = ingest.inspect_err(|error| tracing::error!(%error, "video cannot be decoded")).ok()?;
+        let turn = stream.take_over();
+        turn.ingest(ingest.clone());
+        Some(Box::new(Admitted { ingest, turn: Arc::new(Mutex::new(turn)) }))
+    }
+}
+
+/// A publisher that was let in.
+#[derive(Debug)]
+struct Admitted {
+    ingest: Ingest,
+    // Waited on by the one task that reads the connection.
+    turn: Arc<Mutex<streams::Publication>>,
+}
+
+impl Publication for Admitted {
+    fn access_unit(&self, unit: AccessUnit) {
+        self.ingest.access_unit(unit);
+    }
+
+    fn revoked(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async { self.turn.lock().await.replaced().await })
+    }
+}

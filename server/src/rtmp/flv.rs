@@ -1,0 +1,263 @@
+//! What is inside RTMP's video and audio messages: the tags of an FLV file.
+//!
+//! Names and layout are those of Adobe's FLV specification, E.4; the longer header with a four-letter codec is that of
+//! Enhanced RTMP.
+
+use bytes::Bytes;
+
+use super::amf::{self, Value};
+
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
+
+/// AVC, as the lower half of a video tag's first byte.
+const AVC: u8 = 7;
+/// Set in the first byte of a video tag that names its codec by four letters.
+const EXTENDED: u8 = 0x80;
+
+/// Why a video tag is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FlvError {
+    /// It ends early, or its lengths do not fit.
+    #[error("a video tag is broken")]
+    Broken,
+    /// It is not H.264.
+    #[error("the video is coded otherwise than as H.264")]
+    OtherCodec,
+}
+
+/// A coded picture out of a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Annex B, with the parameter sets before a key frame.
+    pub data: Bytes,
+    /// Whether the tag calls it a key frame.
+    pub key: bool,
+    /// Milliseconds from its decoding to its showing; not zero where a publisher uses B-frames.
+    pub delay: i32,
+}
+
+/// Reads the video of one publisher.
+#[derive(Debug, Default)]
+pub struct VideoReader {
+    length_bytes: usize,
+    // With start codes.
+    sets: Vec<u8>,
+}
+
+impl VideoReader {
+    /// Reads one tag; `None` for those without a picture.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FlvError`]; the next tag may be good again.
+    pub fn read(&mut self, tag: &[u8]) -> Result<Option<Picture>, FlvError> {
+        let (&first, rest) = tag.split_first().ok_or(FlvError::Broken)?;
+        let key = first >> 4 & 7 == 1;
+        // What the tag carries: 0 the parameter sets, 1 a picture with its delay, 3 one without.
+        let (carries, rest) = if first & EXTENDED == 0 {
+            if first & 0x0F != AVC {
+                return Err(FlvError::OtherCodec);
+            }
+            let (&carries, rest) = rest.split_first().ok_or(FlvError::Broken)?;
+            if carries == 0 { (0, rest.get(3..).ok_or(FlvError::Broken)?) } else { (carries, rest) }
+        } else {
+            let rest = rest.strip_prefix(b"avc1").ok_or(FlvError::OtherCodec)?;
+            (first & 0x0F, rest)
+        };
+        match carries {
+            0 => self.configure(rest).map(|()| None),
+            1 => {
+                let (delay, units) = rest.split_first_chunk::<3>().ok_or(FlvError::Broken)?;
+                let [a, b, c] = *delay;
+                let delay = i32::from_be_bytes([a, b, c, 0]) >> 8;
+                self.picture(units, key, delay)
+            }
+            3 if first & EXTENDED != 0 => self.picture(rest, key, 0),
+            _ => Ok(None),
+        }
+    }
+
+    /// Keeps the sets of an `AVCDecoderConfigurationRecord`.
+    fn configure(&mut self, record: &[u8]) -> Result<(), FlvError> {
+        let (head, mut rest) = record.split_first_chunk::<5>().ok_or(FlvError::Broken)?;
+        let [_, _, _, _, lengths] = *head;
+        let mut sets = Vec::new();
+        for mask in [0x1F, 0xFF] {
+            let (&count, after) = rest.split_first().ok_or(FlvError::Broken)?;
+            rest = after;
+            for _ in 0..count & mask {
+                let unit = take_unit(&mut rest, 2).ok_or(FlvError::Broken)?;
+                sets.extend_from_slice(&START_CODE);
+                sets.extend_from_slice(unit);
+            }
+        }
+        self.length_bytes = usize::from(lengths & 3) + 1;
+        self.sets = sets;
+        Ok(())
+    }
+
+    fn picture(&self, mut units: &[u8], key: bool, delay: i32) -> Result<Option<Picture>, FlvError> {
+        // Before the sets nothing can be decoded.
+        if self.length_bytes == 0 || units.is_empty() {
+            return Ok(None);
+        }
+        let mut data = if key { self.sets.clone() } else { Vec::new() };
+        data.reserve(units.len() + 16);
+        while !units.is_empty() {
+            let unit = take_unit(&mut units, self.length_bytes).ok_or(FlvError::Broken)?;
+            if !unit.is_empty() {
+                data.extend_from_slice(&START_CODE);
+                data.extend_from_slice(unit);
+            }
+        }
+        Ok(Some(Picture { data: data.into(), key, delay }))
+    }
+}
+
+/// Takes a unit with its length before it.
+fn take_unit<'a>(rest: &mut &'a [u8], length_bytes: usize) -> Option<&'a [u8]> {
+    let (length, after) = rest.split_at_checked(length_bytes)?;
+    let length = length.iter().fold(0_usize, |length, &byte| length << 8 | usize::from(byte));
+    let (unit, after) = after.split_at_checked(length)?;
+    *rest = after;
+    Some(unit)
+}
+
+/// Writes the tag with the parameter sets, which goes before the first picture.
+pub(super) fn video_header(record: &[u8]) -> Bytes {
+    [&[0x10 | AVC, 0, 0, 0, 0], record].concat().into()
+}
+
+/// Writes the tag of a picture whose units have their lengths before them.
+pub(super) fn video_tag(units: &[u8], key: bool) -> Bytes {
+    let first = if key { 0x10 } else { 0x20 } | AVC;
+    [&[first, 1, 0, 0, 0], units].concat().into()
+}
+
+/// The first byte of an AAC tag.
+const AAC: u8 = 0xAF;
+
+/// Samples of an AAC frame, and of a second.
+const AAC_FRAME: u64 = 1024;
+pub(super) const AAC_RATE: u32 = 44_100;
+
+/// Writes the tag that describes the audio: AAC-LC, 44.1 kHz, stereo (`AudioSpecificConfig`, ISO 14496-3, 1.6.2.1).
+pub(super) fn audio_header() -> Bytes {
+    Bytes::from_static(&[AAC, 0, 0x12, 0x10])
+}
+
+/// Writes a frame of silence.
+///
+/// It is a `raw_data_block` (ISO 14496-3, 4.4.2.1) of one pair of channels that share a window without any scale factor
+/// band, so that neither has a spectrum: 3 bits of the element (1), 4 of its number, 1 that the window is common, 11 of
+/// that window and 2 of no mid/side stereo, twice 8 of a gain and 3 of no tools, 3 of the end (7).
+pub(super) fn silence() -> Bytes {
+    Bytes::from_static(&[AAC, 1, 0x21, 0, 0, 0, 0, 0x1C])
+}
+
+/// Says when silence number `frame` starts, in milliseconds.
+pub(super) fn silence_at(frame: u64) -> u32 {
+    (frame.wrapping_mul(AAC_FRAME * 1000) / u64::from(AAC_RATE)) as u32
+}
+
+/// Writes the message that describes what comes.
+pub(super) fn metadata((width, height): (u16, u16)) -> Bytes {
+    let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
+    let properties = vec![
+        number("width", width.into()),
+        number("height", height.into()),
+        number("videocodecid", AVC.into()),
+        number("audiocodecid", 10.0),
+        number("audiosamplerate", AAC_RATE.into()),
+        ("stereo".to_owned(), Value::Boolean(true)),
+        ("encoder".to_owned(), Value::Text(concat!("dreamframe ", env!("CARGO_PKG_VERSION")).to_owned())),
+    ];
+    let text = |text: &str| Value::Text(text.to_owned());
+    amf::write(&[text("@setDataFrame"), text("onMetaData"), Value::Object(properties)]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::media::coded::CodedPicture;
+
+    // Of the bundled clip.
+    const SPS: [u8; 25] = [
+        0x67, 0x42, 0xC0, 0x1E, 0xD9, 0x00, 0xA0, 0x2F, 0xF9, 0x70, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00, 0x00,
+        0x03, 0x00, 0x32, 0x0F, 0x16, 0x2E, 0x48,
+    ];
+    const PPS: [u8; 4] = [0x68, 0xCE, 0x3C, 0x80];
+
+    fn annex_b(units: &[&[u8]]) -> Vec<u8> {
+        units.iter().flat_map(|unit| [&START_CODE, *unit].concat()).collect()
+    }
+
+    #[test]
+    fn the_sets_are_read_with_lengths_of_two_bytes_and_nothing_comes_before_them() {
+        let mut reader = VideoReader::default();
+        assert_eq!(reader.read(&[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]), Ok(None));
+        let record = [&[1, 0x42, 0xC0, 0x1E, 0xFD, 0xE1, 0, 25], &SPS[..], &[1, 0, 4], &PPS].concat();
+        assert_eq!(reader.read(&[&[0x17, 0, 0, 0, 0], &record[..]].concat()), Ok(None));
+        let picture = reader.read(&[0x17, 1, 0xFF, 0xFF, 0xFE, 0, 2, 0x65, 9, 0, 1, 0x06]).unwrap().unwrap();
+        assert_eq!(picture.data, annex_b(&[&SPS, &PPS, &[0x65, 9], &[0x06]]));
+        assert_eq!((picture.key, picture.delay), (true, -2));
+        assert_eq!(reader.read(&[0x17, 1, 0, 0, 0, 0, 9, 0x65]), Err(FlvError::Broken));
+        assert_eq!(reader.read(&[0x12, 0]), Err(FlvError::OtherCodec));
+        assert_eq!(reader.read(&[0x17, 2, 0, 0, 0]), Ok(None));
+    }
+
+    #[test]
+    fn the_longer_header_is_read_and_another_codec_in_it_refused() {
+        let mut reader = VideoReader::default();
+        let record = [&[1, 0x42, 0xC0, 0x1E, 0xFF, 0xE1, 0, 25], &SPS[..], &[1, 0, 4], &PPS].concat();
+        assert_eq!(reader.read(&[b"\x90avc1", &record[..]].concat()), Ok(None));
+        let inter = reader.read(b"\xA3avc1\0\0\0\x02\x41\x01").unwrap().unwrap();
+        assert_eq!((inter.data.as_ref(), inter.key), (&annex_b(&[&[0x41, 1]])[..], false));
+        let key = reader.read(b"\x91avc1\0\0\x28\0\0\0\x02\x65\x01").unwrap().unwrap();
+        assert_eq!((key.key, key.delay), (true, 40));
+        assert_eq!(reader.read(b"\x90hvc1\0"), Err(FlvError::OtherCodec));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_as_the_same_units(
+            units in prop::collection::vec(prop::collection::vec(4..255_u8, 1..60), 1..5),
+            key in any::<bool>(),
+        ) {
+            let kind = if key { 0x65 } else { 0x41 };
+            let units: Vec<Vec<u8>> = units.into_iter().map(|unit| [&[kind], &unit[..]].concat()).collect();
+            let units: Vec<&[u8]> = units.iter().map(Vec::as_slice).collect();
+            let sets: &[&[u8]] = if key { &[&SPS, &PPS] } else { &[] };
+            let coded = annex_b(&[sets, &units].concat());
+            let picture = CodedPicture::new(&coded).unwrap();
+            let mut reader = VideoReader::default();
+            let sets = CodedPicture::new(&annex_b(&[&SPS, &PPS])).unwrap().sets.unwrap();
+            prop_assert_eq!(sets.size().unwrap(), (640, 360));
+            reader.read(&video_header(&sets.record().unwrap())).unwrap();
+            let read = reader.read(&video_tag(&picture.units, key)).unwrap().unwrap();
+            prop_assert_eq!((read.data.as_ref(), read.key, read.delay), (&coded[..], key, 0));
+            prop_assert_eq!(picture.sets.is_some(), key);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            tags in prop::collection::vec(
+                (prop_oneof![Just(0x17_u8), Just(0x27), Just(0x90), any::<u8>()], 0..4_u8, prop::collection::vec(any::<u8>(), 0..60)),
+                0..6,
+            ),
+        ) {
+            let mut reader = VideoReader::default();
+            for (first, carries, rest) in tags {
+                let _ = reader.read(&[&[first, carries], &rest[..]].concat());
+                let _ = reader.read(&[&[first], &b"avc1"[..], &rest].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn silence_keeps_time_for_days() {
+        assert_eq!((silence_at(0), silence_at(1), silence_at(44_100)), (0, 23, 1_024_000));
+    }
+}

@@ -1,0 +1,205 @@
+//! Takes publishers' connections.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dreamframe::transport::{AccessUnit, now};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::RtmpError;
+use super::flv::{FlvError, VideoReader};
+use super::publisher::{Event, Publisher};
+
+/// Decides who may publish.
+pub(crate) trait Door: Send + Sync + fmt::Debug {
+    /// Lets in whoever has this key; `None` where no stream has it.
+    fn admit(&self, key: &str) -> Option<Box<dyn Publication>>;
+}
+
+/// A stream that somebody publishes to, until this is dropped.
+pub(crate) trait Publication: Send + Sync + fmt::Debug {
+    /// Takes a coded picture. Must not wait.
+    fn access_unit(&self, unit: AccessUnit);
+
+    /// Waits until the publisher must go: another took its place, or the stream is gone.
+    fn revoked(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// What a peer is allowed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections at once, publishing or not.
+    pub(crate) connections: usize,
+    /// From the first byte to a key that is known.
+    pub(crate) admission: Duration,
+    /// Without a byte.
+    pub(crate) idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 64, admission: Duration::from_secs(10), idle: Duration::from_secs(15) }
+    }
+}
+
+/// Bytes that are read at once.
+const READ: usize = 32 << 10;
+
+/// Takes publishers until it is dropped, which ends their connections.
+pub(crate) async fn listen(door: Arc<dyn Door>, listener: TcpListener, limits: Limits) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let (socket, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Such as no more descriptors: others will be given back.
+                tracing::warn!(%error, "an RTMP connection cannot be accepted");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!(%from, limit = limits.connections, "an RTMP connection is refused: there are too many");
+            continue;
+        };
+        let door = Arc::clone(&door);
+        connections.spawn(async move {
+            match serve(&*door, socket, from, limits).await {
+                Ok(()) => tracing::debug!(%from, "an RTMP connection ends"),
+                Err(error) => tracing::info!(%from, %error, "an RTMP connection ends"),
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Why a connection ends before its publisher says so.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Protocol(#[from] RtmpError),
+    #[error(transparent)]
+    Network(#[from] io::Error),
+    #[error("the peer said nothing for too long")]
+    Idle,
+    #[error("another publisher took its place, or the stream is gone")]
+    Revoked,
+    #[error("no stream has this key")]
+    UnknownKey,
+    #[error(transparent)]
+    Video(#[from] FlvError),
+}
+
+async fn serve(door: &dyn Door, mut socket: TcpStream, from: SocketAddr, limits: Limits) -> Result<(), Ended> {
+    let _ = socket.set_nodelay(true);
+    let mut publisher = Publisher::new();
+    let result = converse(door, &mut socket, &mut publisher, from, limits).await;
+    let reason = match &result {
+        Err(Ended::UnknownKey | Ended::Revoked | Ended::Video(_)) => result.as_ref().err().map(ToString::to_string),
+        _ => None,
+    };
+    if let Some(reason) = reason {
+        publisher.refuse(&reason);
+    }
+    // What was not read yet would take the answer away from the peer; so a little of it is read.
+    let _ = timeout(Duration::from_secs(1), async {
+        socket.write_all(&publisher.take_output()).await?;
+        socket.shutdown().await?;
+        let mut rest = [0; 4096];
+        while socket.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    })
+    .await;
+    result
+}
+
+async fn converse(
+    door: &dyn Door,
+    socket: &mut TcpStream,
+    publisher: &mut Publisher,
+    from: SocketAddr,
+    limits: Limits,
+) -> Result<(), Ended> {
+    let admission = Instant::now() + limits.admission;
+    let mut stream: Option<Stream> = None;
+    let mut bytes = vec![0; READ];
+    loop {
+        timeout(limits.idle, socket.write_all(&publisher.take_output())).await.map_err(|_| Ended::Idle)??;
+        let until = if stream.is_some() { Instant::now() + limits.idle } else { admission };
+        let revoked = async {
+            match &stream {
+                Some(stream) => stream.publication.revoked().await,
+                None => std::future::pending().await,
+            }
+        };
+        let len = tokio::select! {
+            read = timeout_at(until, socket.read(&mut bytes)) => read.map_err(|_| Ended::Idle)??,
+            () = revoked => return Err(Ended::Revoked),
+        };
+        if len == 0 {
+            return Ok(());
+        }
+        publisher.push(bytes.get(..len).unwrap_or_default())?;
+        while let Some(event) = publisher.next()? {
+            match (event, &mut stream) {
+                (Event::Wants(key), None) => {
+                    let publication = door.admit(&key).ok_or(Ended::UnknownKey)?;
+                    publisher.accept();
+                    tracing::info!(%from, "a stream is published by RTMP");
+                    stream = Some(Stream { publication, video: VideoReader::default(), audio: false });
+                }
+                (Event::Video(tag), Some(stream)) => stream.video(&tag)?,
+                (Event::Audio, Some(stream)) => stream.audio(from),
+                (Event::Ended, _) => return Ok(()),
+                (Event::Wants(_) | Event::Video(_) | Event::Audio, _) => {}
+            }
+        }
+    }
+}
+
+/// What is being published.
+struct Stream {
+    publication: Box<dyn Publication>,
+    video: VideoReader,
+    // Whether some came.
+    audio: bool,
+}
+
+impl Stream {
+    fn video(&mut self, tag: &[u8]) -> Result<(), FlvError> {
+        match self.video.read(tag) {
+            Ok(Some(picture)) => {
+                self.publication.access_unit(AccessUnit { data: picture.data, key: picture.key, at: now() });
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            // The next may be whole; a codec stays what it is.
+            Err(error @ FlvError::Broken) => {
+                tracing::debug!(%error, "a picture is left out");
+                Ok(())
+            }
+            Err(error @ FlvError::OtherCodec) => Err(error),
+        }
+    }
+
+    fn audio(&mut self, from: SocketAddr) {
+        if !self.audio {
+            self.audio = true;
+            tracing::info!(%from, "the publisher's AAC audio is left out: viewers get Opus, and nothing here converts it");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Publishers and pushes over loopback: ours against ours, and against FFmpeg where it is installed.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dreamframe::Stamp;
+use dreamframe::frame::{FrameView, PixelFormat};
+use dreamframe::transport::{AccessUnit, Egress, EgressOptions, now};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Door, Limits, Publication, Push, Report, Target, listen};
+
+const KEY: &str = "stk_1";
+
+/// Nothing here takes so long, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Lets in one key, the newest publisher only, and keeps what came.
+#[derive(Debug)]
+struct OneStream {
+    turn: watch::Sender<u64>,
+    units: Arc<Mutex<Vec<AccessUnit>>>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    number: u64,
+    turns: watch::Receiver<u64>,
+    units: Arc<Mutex<Vec<AccessUnit>>>,
+}
+
+impl Door for OneStream {
+    fn admit(&self, key: &str) -> Option<Box<dyn Publication>> {
+        if key != KEY {
+            return None;
+        }
+        self.turn.send_modify(|turn| *turn += 1);
+        let turns = self.turn.subscribe();
+        Some(Box::new(Turn { number: *turns.borrow(), turns, units: self.units.clone() }))
+    }
+}
+
+impl Publication for Turn {
+    fn access_unit(&self, unit: AccessUnit) {
+        self.units.lock().unwrap().push(unit);
+    }
+
+    fn revoked(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let (number, mut turns) = (self.number, self.turns.clone());
+        Box::pin(async move {
+            let _ = turns.wait_for(|turn| *turn != number).await;
+        })
+    }
+}
+
+/// A listening server; it ends with the test.
+struct Server {
+    door: Arc<OneStream>,
+    at: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn start(limits: Limits) -> Self {
+        let door = Arc::new(OneStream { turn: watch::Sender::new(0), units: Arc::default() });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listen(door.clone(), listener, limits));
+        Self { door, at, _tasks: tasks }
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("rtmp://{}/aiWebrtc/{key}", self.at)
+    }
+
+    fn units(&self) -> Vec<AccessUnit> {
+        self.door.units.lock().unwrap().clone()
+    }
+
+    async fn wait_for_units(&self, count: usize) -> Vec<AccessUnit> {
+        until(|| self.units().len() >= count).await;
+        self.units()
+    }
+}
+
+/// Looks again and again, since nothing says when it is so.
+async fn until(mut so: impl FnMut() -> bool) {
+    let wait = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it takes too long");
+}
+
+/// An egress that shows a moving picture until this is dropped.
+struct Pictures {
+    egress: Egress,
+    _tasks: JoinSet<()>,
+}
+
+fn pictures() -> Pictures {
+    let egress = Egress::new(EgressOptions::default());
+    let mut tasks = JoinSet::new();
+    let shown = egress.clone();
+    tasks.spawn(async move {
+        let mut every = tokio::time::interval(Duration::from_millis(33));
+        for shade in 0_u8.. {
+            every.tick().await;
+            let pixels: Vec<u8> = (0..64 * 64 * 3).map(|at| (at as u8).wrapping_add(shade.wrapping_mul(3))).collect();
+            let view = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels).unwrap();
+            shown.show(&view.with_stamp(Stamp { timestamp: now(), ..Stamp::default() }));
+        }
+    });
+    Pictures { egress, _tasks: tasks }
+}
+
+/// A report that keeps what it was told last.
+fn reports() -> (Report, Arc<Mutex<Vec<Option<String>>>>) {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let keep = said.clone();
+    (Arc::new(move |error| keep.lock().unwrap().push(error)), said)
+}
+
+fn target(url: &str) -> Target {
+    Target::parse(url).unwrap()
+}
+
+#[tokio::test]
+async fn a_push_arrives_from_a_key_frame_on_and_ends_when_it_is_dropped() {
+    let (server, pictures, (report, said)) = (Server::start(Limits::default()).await, pictures(), reports());
+    let push = Push::start(target(&server.url(KEY)), pictures.egress.clone(), report);
+    let units = server.wait_for_units(20).await;
+    assert!(units[0].key);
+    assert_eq!(*said.lock().unwrap(), [None]);
+    assert_eq!(pictures.egress.viewers(), 1);
+    drop(push);
+    until(|| pictures.egress.viewers() == 0).await;
+}
+
+#[tokio::test]
+async fn a_push_to_nobody_says_why_and_comes_back_when_somebody_is_there() {
+    let (pictures, (report, said)) = (pictures(), reports());
+    // A port that nobody listens at, until the first try has failed.
+    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = place.local_addr().unwrap();
+    drop(place);
+    let _push = Push::start(target(&format!("rtmp://{at}/live/{KEY}")), pictures.egress.clone(), report);
+    until(|| said.lock().unwrap().iter().flatten().any(|said| said.starts_with("pushing by RTMP fails"))).await;
+    let door = Arc::new(OneStream { turn: watch::Sender::new(0), units: Arc::default() });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(listen(door.clone(), TcpListener::bind(at).await.unwrap(), Limits::default()));
+    until(|| door.units.lock().unwrap().len() > 5).await;
+    assert_eq!(said.lock().unwrap().last(), Some(&None));
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_refused_and_a_second_publisher_takes_the_place_of_the_first() {
+    let (server, pictures) = (Server::start(Limits::default()).await, pictures());
+    let (report, said) = reports();
+    let _unknown = Push::start(target(&server.url("stk_2")), pictures.egress.clone(), report);
+    until(|| !said.lock().unwrap().is_empty()).await;
+    let refusal = said.lock().unwrap()[0].clone().unwrap();
+    assert!(refusal.contains("no stream has this key") && !refusal.contains("stk_2"), "{refusal}");
+    let (report, said) = reports();
+    let _first = Push::start(target(&server.url(KEY)), pictures.egress.clone(), report);
+    server.wait_for_units(1).await;
+    let (report, _) = reports();
+    let second = Push::start(target(&server.url(KEY)), pictures.egress.clone(), report);
+    until(|| said.lock().unwrap().iter().flatten().any(|said| said.contains("another publisher"))).await;
+    drop(second);
+}
+
+/// Connects, sends `bytes`, and says how the server ends the connection.
+async fn rude(at: SocketAddr, bytes: &[u8]) -> usize {
+    let mut socket = TcpStream::connect(at).await.unwrap();
+    let _ = tokio::io::AsyncWriteExt::write_all(&mut socket, bytes).await;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut answer)).await;
+    // However it ends, it ends.
+    let _ = read.expect("the connection is still there");
+    answer.len()
+}
+
+#[tokio::test]
+async fn garbage_silence_and_crowds_are_sent_away() {
+    let limits = Limits { connections: 2, admission: Duration::from_millis(300), idle: Duration::from_millis(300) };
+    let server = Server::start(limits).await;
+    rude(server.at, b"GET / HTTP/1.1\r\n\r\n").await;
+    rude(server.at, &[3; 40_000]).await;
+    rude(server.at, &[]).await;
+    // Slow ones hold the two places until their time is over; the third is sent away at once.
+    let mut slow = [TcpStream::connect(server.at).await.unwrap(), TcpStream::connect(server.at).await.unwrap()];
+    for socket in &mut slow {
+        tokio::io::AsyncWriteExt::write_all(socket, &[3]).await.unwrap();
+        // Its first answer says that it has its place.
+        socket.read_exact(&mut [0; 1537]).await.unwrap();
+    }
+    assert_eq!(rude(server.at, &[3]).await, 0);
+    for socket in &mut slow {
+        let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut Vec::new())).await.expect("no time-out");
+    }
+    let pictures = pictures();
+    let _push = Push::start(target(&server.url(KEY)), pictures.egress.clone(), reports().0);
+    server.wait_for_units(1).await;
+}
+
+/// FFmpeg at work; it ends with the test.
+struct Ffmpeg(Child);
+
+impl Drop for Ffmpeg {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts FFmpeg; `None`, with a line that says so, where it is not installed.
+fn ffmpeg(arguments: &str) -> Option<Ffmpeg> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-hide_banner", "-loglevel", "error", "-y"]).args(arguments.split(' ')).stdin(Stdio::null());
+    match command.spawn() {
+        Ok(child) => Some(Ffmpeg(child)),
+        Err(error) => {
+            eprintln!("skipped: FFmpeg cannot be started: {error}");
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn ffmpeg_publishes_h264_with_aac_beside_it() {
+    let server = Server::start(Limits::default()).await;
+    let arguments = format!(
+        "-re -f lavfi -i testsrc2=s=128x96:r=30 -f lavfi -i sine -c:v libx264 -preset ultrafast -tune zerolatency -g 30 \
+         -pix_fmt yuv420p -c:a aac -f flv {}?token=x",
+        server.url(KEY)
+    );
+    let Some(_ffmpeg) = ffmpeg(&arguments.replace("  ", " ")) else { return };
+    let units = server.wait_for_units(40).await;
+    assert!(units[0].key);
+    let mut decoder = openh264::decoder::Decoder::new().unwrap();
+    let decoded = units.iter().filter(|unit| decoder.decode(&unit.data).is_ok_and(|picture| picture.is_some())).count();
+    assert_eq!(decoded, units.len());
+}
+
+#[tokio::test]
+async fn ffmpeg_receives_what_is_pushed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("received.flv");
+    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("rtmp://{}/live/{KEY}", place.local_addr().unwrap());
+    drop(place);
+    let Some(mut ffmpeg) = ffmpeg(&format!("-listen 1 -i {url} -c copy -f flv {}", path.display())) else { return };
+    let (pictures, (report, said)) = (pictures(), reports());
+    let push = Push::start(target(&url), pictures.egress.clone(), report);
+    until(|| said.lock().unwrap().last() == Some(&None)).await;
+    let before = pictures.egress.stats().encoded.total;
+    until(|| pictures.egress.stats().encoded.total >= before + 45).await;
+    drop(push);
+    tokio::task::spawn_blocking(move || ffmpeg.0.wait().unwrap()).await.unwrap();
+    let wanted = "stream=codec_name,width,height,nb_read_frames";
+    let Some(said) = crate::media::coded::testing::ffprobe(&path, wanted) else { return };
+    let frames: u64 = said.strip_prefix("h264,64,64,").expect(&said).parse().unwrap();
+    assert!(frames >= 45, "{said}");
+    assert!(said.len() < 20, "{said}");
+}

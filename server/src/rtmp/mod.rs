@@ -1,0 +1,56 @@
+//! RTMP: publishers that come with it ([`listen`]), and services that a stream is pushed to ([`Push`]).
+//!
+//! The protocol is spoken here in full, rather than by a crate: the one there is recurses as deep as a peer likes, which
+//! ends the process. What is sans-IO (all but `listen` and `push`) is bounded in memory and never panics, whatever comes.
+
+mod amf;
+mod chunk;
+mod door;
+pub mod flv;
+mod handshake;
+mod listen;
+#[cfg(test)]
+mod loopback;
+mod publisher;
+mod push;
+mod subscriber;
+mod target;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub(crate) use self::listen::{Door, Limits, Publication, listen};
+pub(crate) use self::push::{Push, Report};
+pub(crate) use self::target::Target;
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RtmpError {
+    /// The peer does not keep to the protocol.
+    #[error("the peer does not speak RTMP as it should: {0}")]
+    Malformed(&'static str),
+    /// The peer announced more than is read.
+    #[error("a message of {0} bytes is longer than is read")]
+    TooLong(usize),
+    /// One side will not have the other.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Lets bytes from the network have their way with both sides of a connection, for the fuzzer.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let mut hello = vec![3; 3073];
+    hello.extend_from_slice(bytes);
+    let mut publisher = publisher::Publisher::new();
+    if publisher.push(&hello).is_ok() {
+        while let Ok(Some(event)) = publisher.next() {
+            if matches!(event, publisher::Event::Wants(_)) {
+                publisher.accept();
+            }
+        }
+    }
+    if let Ok(target) = Target::parse("rtmp://host/app/key") {
+        let _ = subscriber::Subscriber::new(target).push(&hello);
+    }
+}

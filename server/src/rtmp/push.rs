@@ -1,0 +1,183 @@
+//! Pushes a stream to a service, again and again until it is told to stop.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dreamframe::transport::{Egress, VideoCodec};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::RtmpError;
+use super::subscriber::Subscriber;
+use super::target::Target;
+
+/// How long a service may take to let us in, or to take what is sent.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the service may take to read what is left at the end.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How far apart key frames are; services want two to four seconds.
+const KEY_FRAMES: Duration = Duration::from_secs(2);
+
+/// How long to wait before another try: twice as long each time.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Is told why nothing arrives, or `None` when it does.
+pub(crate) type Report = Arc<dyn Fn(Option<String>) + Send + Sync>;
+
+/// A push of a stream to a service. Dropping it ends it properly, in the background.
+pub(crate) struct Push {
+    _stop: watch::Sender<()>,
+}
+
+impl fmt::Debug for Push {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push").finish_non_exhaustive()
+    }
+}
+
+impl Push {
+    /// Starts to push.
+    pub(crate) fn start(target: Target, egress: Egress, report: Report) -> Self {
+        let (stop, stopped) = watch::channel(());
+        tokio::spawn(run(target, egress, report, stopped));
+        Self { _stop: stop }
+    }
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("pushing by RTMP fails: {0}")]
+    Protocol(#[from] RtmpError),
+    #[error("pushing by RTMP fails: {0}")]
+    Network(#[from] io::Error),
+    #[error("pushing by RTMP fails: the service does not answer")]
+    Silent,
+    #[error("pushing by RTMP fails: the service closed the connection")]
+    Closed,
+    #[error("pushing by RTMP fails: {0}")]
+    Video(#[from] dreamframe::Error),
+}
+
+async fn run(target: Target, egress: Egress, report: Report, mut stopped: watch::Receiver<()>) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let began = Instant::now();
+        let ended = tokio::select! {
+            ended = connection(&target, &egress, &report, stopped.clone()) => ended,
+            // A connection that is stuck does not outlive the stream for long.
+            () = until_stopped_and(&mut stopped, LINGER * 3) => return,
+        };
+        let Err(error) = ended else { return };
+        tracing::warn!(?target, %error, "another try follows");
+        report(Some(error.to_string()));
+        // What held for a while is worth a quick try.
+        wait = if began.elapsed() > LONGEST_WAIT { FIRST_WAIT } else { wait };
+        if timeout(wait, stopped.changed()).await.is_ok() {
+            return;
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Waits until pushing shall stop, and `more` after that.
+async fn until_stopped_and(stopped: &mut watch::Receiver<()>, more: Duration) {
+    // Nothing is ever sent: it only goes.
+    let _ = stopped.changed().await;
+    tokio::time::sleep(more).await;
+}
+
+/// Pushes over one connection; ends well when it is stopped, or the stream is gone.
+async fn connection(
+    target: &Target,
+    egress: &Egress,
+    report: &Report,
+    mut stopped: watch::Receiver<()>,
+) -> Result<(), Ended> {
+    let mut line = Line::connect(target).await?;
+    let deadline = Instant::now() + PATIENCE;
+    while !line.subscriber.is_ready() {
+        line.flush().await?;
+        tokio::select! {
+            read = timeout_at(deadline, line.read()) => read.map_err(|_| Ended::Silent)??,
+            _ = stopped.changed() => return Ok(()),
+        }
+    }
+    let mut subscription = egress.subscribe(VideoCodec::H264)?;
+    report(None);
+    tracing::info!(?target, "the stream is pushed");
+    let (mut first, mut key) = (None, Instant::now());
+    loop {
+        line.flush().await?;
+        tokio::select! {
+            unit = subscription.next() => {
+                let Some(unit) = unit else { break };
+                if unit.key {
+                    key = Instant::now();
+                } else if key.elapsed() >= KEY_FRAMES {
+                    egress.request_key_frame(VideoCodec::H264);
+                }
+                let nanos = unit.at.0.saturating_sub(first.get_or_insert(unit.at).0);
+                // Wraps after 49 days, as RTMP's times do.
+                line.subscriber.picture(&unit.data, unit.key, (nanos / 1_000_000) as u32)?;
+            }
+            read = line.read() => read?,
+            _ = stopped.changed() => break,
+        }
+    }
+    line.finish().await;
+    Ok(())
+}
+
+/// A connection to a service.
+struct Line {
+    socket: TcpStream,
+    subscriber: Subscriber,
+    bytes: Vec<u8>,
+}
+
+impl Line {
+    async fn connect(target: &Target) -> Result<Self, Ended> {
+        let connect = TcpStream::connect((target.host.as_str(), target.port));
+        let socket = timeout(PATIENCE, connect).await.map_err(|_| Ended::Silent)??;
+        let _ = socket.set_nodelay(true);
+        Ok(Self { socket, subscriber: Subscriber::new(target.clone()), bytes: vec![0; 8 << 10] })
+    }
+
+    /// Reads once. May be given up at any time: it either read something or did not.
+    async fn read(&mut self) -> Result<(), Ended> {
+        let len = self.socket.read(&mut self.bytes).await?;
+        if len == 0 {
+            return Err(Ended::Closed);
+        }
+        Ok(self.subscriber.push(self.bytes.get(..len).unwrap_or_default())?)
+    }
+
+    /// Sends what is to be sent. Must not be given up: half a message breaks all that follow.
+    async fn flush(&mut self) -> Result<(), Ended> {
+        let output = self.subscriber.take_output();
+        if !output.is_empty() {
+            timeout(PATIENCE, self.socket.write_all(&output)).await.map_err(|_| Ended::Silent)??;
+        }
+        Ok(())
+    }
+
+    /// Says that no more comes, and lets the service read what is on its way.
+    async fn finish(mut self) {
+        self.subscriber.end();
+        let _ = timeout(LINGER, async {
+            self.flush().await?;
+            self.socket.shutdown().await?;
+            while self.socket.read(&mut self.bytes).await? > 0 {}
+            Ok::<(), Ended>(())
+        })
+        .await;
+    }
+}

@@ -1,0 +1,112 @@
+//! Where a stream is pushed to.
+
+use std::fmt;
+
+use dreamframe::{Error, ErrorKind, Result};
+
+const PORT: u16 = 1935;
+
+/// A parsed `rtmp://host[:port]/app/key`. What is shown of it has no key.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) app: String,
+    /// With a query, if there is one: services put tokens there.
+    pub(super) key: String,
+}
+
+impl Target {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for one that is not RTMP or lacks a part, `Unsupported` for RTMPS.
+    pub(crate) fn parse(url: &str) -> Result<Self> {
+        let broken = |what: &str| Error::new(ErrorKind::InvalidArgument, format!("the RTMP URL {what}"));
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| broken("has no scheme (rtmp://)"))?;
+        if scheme.eq_ignore_ascii_case("rtmps") {
+            return Err(Error::new(ErrorKind::Unsupported, "rtmps:// is not spoken, only rtmp://"));
+        }
+        if !scheme.eq_ignore_ascii_case("rtmp") {
+            return Err(broken("does not begin with rtmp://"));
+        }
+        if url.len() > 2048 || url.chars().any(|letter| letter.is_control() || letter == ' ') {
+            return Err(broken("is longer than 2048 bytes, or has spaces or control characters"));
+        }
+        let (authority, path) = rest.split_once('/').ok_or_else(|| broken("has no app and key after the host"))?;
+        if authority.contains('@') {
+            return Err(broken("has a user name, which is not sent"));
+        }
+        // An IPv6 address stands in brackets, with colons of its own.
+        let colon = authority.rfind(':').filter(|&colon| !authority[colon..].contains(']'));
+        let (host, port) = match colon {
+            Some(colon) => {
+                let port = authority[colon + 1..].parse().ok().filter(|&port| port > 0);
+                (&authority[..colon], port.ok_or_else(|| broken("has a port that is none"))?)
+            }
+            None => (authority, PORT),
+        };
+        // The key may contain slashes after its question mark.
+        let end = path.find('?').unwrap_or(path.len());
+        let slash = path[..end].rfind('/').ok_or_else(|| broken("has no key after the app"))?;
+        let (app, key) = (path[..slash].trim_matches('/'), &path[slash + 1..]);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() || app.is_empty() || key.is_empty() || key.starts_with('?') {
+            return Err(broken("must have a host, an app and a key"));
+        }
+        Ok(Self { host: host.to_owned(), port, app: app.to_owned(), key: key.to_owned() })
+    }
+
+    /// What the `connect` command calls the server.
+    pub(super) fn server_url(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("rtmp://{host}:{}/{}", self.port, self.app)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rtmp://{}:{}/…", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let parts = |url| Target::parse(url).map(|target| (target.host, target.port, target.app, target.key));
+        let of = |host: &str, port, app: &str, key: &str| (host.into(), port, app.into(), key.into());
+        assert_eq!(parts("rtmp://a.tv/app/k").unwrap(), of("a.tv", 1935, "app", "k"));
+        assert_eq!(parts("RTMP://a.tv:99/app/inst/k?t=a/b").unwrap(), of("a.tv", 99, "app/inst", "k?t=a/b"));
+        assert_eq!(parts("rtmp://[::1]:80/live/k").unwrap(), of("::1", 80, "live", "k"));
+        assert_eq!(Target::parse("rtmp://[::1]/live/k").unwrap().server_url(), "rtmp://[::1]:1935/live");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_and_the_key_is_not_shown() {
+        for url in [
+            "",
+            "a.tv/app/k",
+            "http://a.tv/app/k",
+            "rtmp://a.tv",
+            "rtmp://a.tv/app",
+            "rtmp:///app/k",
+            "rtmp://a.tv//k",
+            "rtmp://a.tv/app/",
+            "rtmp://a.tv/app/?k",
+            "rtmp://a.tv:0/app/k",
+            "rtmp://a.tv:x/app/k",
+            "rtmp://u:p@a.tv/app/k",
+            "rtmp://a.tv/app/k k",
+            "rtmp://a.tv:70000/app/k",
+        ] {
+            assert_eq!(Target::parse(url).map_err(|error| error.kind()), Err(ErrorKind::InvalidArgument), "{url}");
+        }
+        assert_eq!(Target::parse("rtmps://a.tv/app/k").unwrap_err().kind(), ErrorKind::Unsupported);
+        let shown = format!("{:?}", Target::parse("rtmp://a.tv/app/secret").unwrap());
+        assert!(!shown.contains("secret") && shown.contains("a.tv"), "{shown}");
+    }
+}

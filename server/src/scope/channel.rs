@@ -1,0 +1,310 @@
+//! The data channel `parameters`: the same for Scope's sessions and for WHIP and WHEP.
+//!
+//! A message is a JSON object of Scope's keys, of Daydream's, or of both; see [`params`](super::params). It counts as a
+//! whole or not at all. Each is answered: `{"type":"parameters_applied",…}` with what is in force now, or
+//! `{"type":"error",…}` with every fault. Unasked, a client is told `parameters_updated` after a change made elsewhere, and
+//! `stream_stopped` when there will be no further picture.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dreamframe::transport::ChannelHandler;
+use dreamframe::{ParamsPatch, StreamDiffusionParams, Transition};
+use serde_json::{Map, Value, json};
+use tokio::sync::broadcast;
+
+use super::params::{self, Change, InputMode};
+use super::steps::Steps;
+use crate::error::{ApiError, ApiResult};
+
+/// What messages change: a stream.
+pub(crate) trait Target: Send + Sync + fmt::Debug {
+    /// The parameters last accepted.
+    fn params(&self) -> StreamDiffusionParams;
+
+    /// Changes Daydream's parameters by the rules of its PATCH, and gives what is in force then.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every value at fault, and nothing has changed.
+    fn update(&self, values: Map<String, Value>) -> ApiResult<StreamDiffusionParams>;
+
+    /// Changes the prompt little by little.
+    ///
+    /// # Errors
+    ///
+    /// Those of `SessionHandle::transition`.
+    fn transition(&self, transition: &Transition) -> ApiResult<()>;
+
+    /// Lets pictures stand still, or go on.
+    fn set_paused(&self, paused: bool);
+
+    /// Chooses where frames come from; nothing, where they come from a publisher in any case.
+    fn set_input(&self, _mode: InputMode) {}
+
+    /// What is to be told unasked, as [`parameters_updated`] and [`stream_stopped`] write it.
+    fn notices(&self) -> broadcast::Receiver<String>;
+}
+
+/// Takes the messages of one data channel.
+#[derive(Debug)]
+pub(crate) struct Parameters {
+    target: Arc<dyn Target>,
+    said: Mutex<Said>,
+}
+
+/// What a client has said so far.
+#[derive(Debug, Default)]
+struct Said {
+    steps: Steps,
+    /// Every key that means something, as it was sent last.
+    keys: Map<String, Value>,
+}
+
+/// What became of a message.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Applied {
+    /// What is in force now of that which the message spoke of.
+    pub(crate) values: Map<String, Value>,
+    /// The keys of the message that mean something, as they were sent.
+    pub(crate) sent: Map<String, Value>,
+    /// Keys of it that mean nothing here.
+    pub(crate) ignored: Vec<String>,
+}
+
+impl Parameters {
+    /// Makes the handler of a channel that changes `target`.
+    pub(crate) fn new(target: Arc<dyn Target>) -> Self {
+        Self { target, said: Mutex::default() }
+    }
+
+    /// Does what `message` asks for.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every value at fault; then nothing of it is done.
+    pub(crate) fn apply(&self, message: &Map<String, Value>) -> ApiResult<Applied> {
+        // Held throughout, so that of two messages the later one is built on the earlier.
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = params::read(message, &self.target.params(), &said.steps).map_err(ApiError::fields)?;
+        if let Some(transition) = &change.transition {
+            check_target(transition, &self.target.params())?;
+        }
+        if !change.values.is_empty() {
+            self.target.update(change.values.clone())?;
+        }
+        said.steps.clone_from(&change.steps);
+        if let Some(transition) = &change.transition {
+            self.target.transition(transition)?;
+        }
+        if let Some(mode) = change.input_mode {
+            self.target.set_input(mode);
+        }
+        if let Some(paused) = change.paused {
+            self.target.set_paused(paused);
+        }
+        let applied = applied(message, change, &self.target.params());
+        said.keys.extend(applied.sent.clone());
+        Ok(applied)
+    }
+
+    /// Every key with a meaning that was said so far, with its last value.
+    pub(crate) fn said(&self) -> Map<String, Value> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).keys.clone()
+    }
+}
+
+/// Refuses a prompt that the parameters' rules refuse, before anything else of its message counts.
+fn check_target(transition: &Transition, params: &StreamDiffusionParams) -> ApiResult<()> {
+    let patch = ParamsPatch::from_value(json!({ "prompt": transition.target_prompts }))?;
+    patch.merge(params)?;
+    Ok(())
+}
+
+fn applied(message: &Map<String, Value>, change: Change, params: &StreamDiffusionParams) -> Applied {
+    let now = params.to_value();
+    let prompt = change.transition.is_some().then(|| "prompt".to_owned());
+    let names = change.values.into_iter().map(|(name, _)| name).chain(prompt);
+    let mut values: Map<_, _> = names.filter_map(|name| Some((name.clone(), now.get(&name)?.clone()))).collect();
+    values.extend(change.transition.map(|transition| ("transition".into(), json!(transition))));
+    values.extend(change.input_mode.map(|mode| ("input_mode".into(), mode.name().into())));
+    values.extend(change.paused.map(|paused| ("paused".into(), paused.into())));
+    let mut sent = message.clone();
+    sent.retain(|key, value| !value.is_null() && !change.ignored.contains(key));
+    // A transition is over some time; what it leads to stays.
+    if let Some(target) = sent.shift_remove("transition").and_then(|way| way.get("target_prompts").cloned()) {
+        sent.insert("prompts".into(), target);
+    }
+    Applied { values, sent, ignored: change.ignored }
+}
+
+impl ChannelHandler for Parameters {
+    fn message(&self, text: &str) -> Vec<String> {
+        let result = serde_json::from_str::<Map<String, Value>>(text)
+            .map_err(|error| ApiError::field("message", format!("cannot be read as a JSON object: {error}")))
+            .and_then(|message| self.apply(&message));
+        let answer = match result {
+            Ok(applied) => {
+                json!({ "type": "parameters_applied", "parameters": applied.values, "ignored": applied.ignored })
+            }
+            Err(error) => {
+                tracing::debug!(error = error.message(), "a message of a data channel was refused");
+                let fields = error.details().get("fields").cloned().unwrap_or_else(|| json!([]));
+                json!({ "type": "error", "error": error.message(), "fields": fields })
+            }
+        };
+        vec![answer.to_string()]
+    }
+
+    fn notices(&self) -> Option<broadcast::Receiver<String>> {
+        Some(self.target.notices())
+    }
+}
+
+/// Writes the notice of a change made elsewhere.
+pub(crate) fn parameters_updated(values: &Map<String, Value>) -> String {
+    json!({ "type": "parameters_updated", "parameters": values }).to_string()
+}
+
+/// Writes the notice that there will be no further picture, with the reason where nobody asked for it.
+pub(crate) fn stream_stopped(error: Option<&str>) -> String {
+    match error {
+        Some(error) => json!({ "type": "stream_stopped", "error_message": error }),
+        None => json!({ "type": "stream_stopped" }),
+    }
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A stream that only keeps what it was told.
+    #[derive(Debug)]
+    struct Fake {
+        params: Mutex<StreamDiffusionParams>,
+        transition: Mutex<Option<Transition>>,
+        paused: AtomicBool,
+        notices: broadcast::Sender<String>,
+    }
+
+    impl Target for Fake {
+        fn params(&self) -> StreamDiffusionParams {
+            self.params.lock().unwrap().clone()
+        }
+
+        fn update(&self, values: Map<String, Value>) -> ApiResult<StreamDiffusionParams> {
+            let merged = ParamsPatch::from_value(values.into())?.merge(&self.params())?.0;
+            *self.params.lock().unwrap() = merged.clone();
+            Ok(merged)
+        }
+
+        fn transition(&self, transition: &Transition) -> ApiResult<()> {
+            self.params.lock().unwrap().prompt = transition.target_prompts.clone();
+            *self.transition.lock().unwrap() = Some(transition.clone());
+            Ok(())
+        }
+
+        fn set_paused(&self, paused: bool) {
+            self.paused.store(paused, Ordering::Relaxed);
+        }
+
+        fn notices(&self) -> broadcast::Receiver<String> {
+            self.notices.subscribe()
+        }
+    }
+
+    fn channel() -> (Arc<Fake>, Parameters) {
+        let fake = Arc::new(Fake {
+            params: Mutex::new(StreamDiffusionParams::demo()),
+            transition: Mutex::default(),
+            paused: AtomicBool::default(),
+            notices: broadcast::Sender::new(4),
+        });
+        (fake.clone(), Parameters::new(fake))
+    }
+
+    fn say(channel: &Parameters, message: impl fmt::Display) -> Value {
+        let answers = channel.message(&message.to_string());
+        assert_eq!(answers.len(), 1);
+        serde_json::from_str(&answers[0]).unwrap()
+    }
+
+    #[test]
+    fn both_dialects_are_applied_and_answered_with_what_is_in_force() {
+        let (fake, channel) = channel();
+        let scope = json!({
+            "prompts": [{ "text": "ink", "weight": 1.0 }], "denoising_step_list": [800, 500], "paused": true, "vace_enabled": 1
+        });
+        let answer = say(&channel, scope);
+        assert_eq!(answer["type"], "parameters_applied");
+        let parameters = json!({ "prompt": [["ink", 1.0]], "t_index_list": [10, 25], "paused": true });
+        assert_eq!(answer["parameters"], parameters);
+        assert_eq!(answer["ignored"], json!(["vace_enabled"]));
+        assert!(fake.paused.load(Ordering::Relaxed));
+        let answer =
+            say(&channel, json!({ "pipeline": "streamdiffusion", "params": { "prompt": "snow", "delta": 0.5 } }));
+        assert_eq!(answer["parameters"], json!({ "prompt": "snow", "delta": 0.5 }));
+        assert_eq!((fake.params().prompt, fake.params().delta), ("snow".into(), 0.5));
+    }
+
+    #[test]
+    fn a_transition_takes_the_place_of_prompts() {
+        let (fake, channel) = channel();
+        let message = json!({
+            "prompts": [{ "text": "harbour" }],
+            "transition": { "target_prompts": [{ "text": "neon" }], "num_steps": 24,
+                            "temporal_interpolation_method": "slerp" },
+            "noise_scale": 0.5
+        });
+        assert_eq!(say(&channel, message)["parameters"]["prompt"], json!([["neon", 1.0]]));
+        let transition = fake.transition.lock().unwrap().clone().unwrap();
+        assert_eq!((transition.num_steps, transition.target_prompts.len()), (24, 1));
+        assert_eq!(fake.params().t_index_list[0], 25);
+    }
+
+    #[test]
+    fn a_message_with_a_fault_changes_nothing_and_says_where() {
+        let (fake, channel) = channel();
+        let before = fake.params();
+        for (message, path) in [
+            (json!({ "delta": 0.1, "noise_scale": 2 }), "noise_scale"),
+            (json!({ "delta": 0.1, "guidance_scale": -1 }), "guidance_scale"),
+            (json!({ "delta": 0.1, "prompts": [{ "weight": 1 }] }), "prompts[0].text"),
+            (json!({ "delta": 0.1, "transition": { "num_steps": -1 } }), "transition.target_prompts"),
+            (json!({ "delta": 0.1, "transition": { "target_prompts": [{ "text": "a", "weight": 0 }] } }), "prompt"),
+            (json!({ "paused": true, "denoising_step_list": [100, 200] }), "denoising_step_list"),
+        ] {
+            let answer = say(&channel, &message);
+            assert_eq!(answer["type"], "error", "{message}");
+            let fields = answer["fields"].as_array().unwrap();
+            assert!(fields.iter().any(|field| field["path"] == path), "{message}: {answer}");
+            assert_eq!(fake.params(), before);
+            assert!(!fake.paused.load(Ordering::Relaxed));
+        }
+        for text in ["", "[]", "{", "null", "{\"delta\": 1e999}"] {
+            assert_eq!(say(&channel, text)["type"], "error");
+        }
+    }
+
+    #[test]
+    fn notices_are_what_clients_of_scope_read() {
+        let (fake, channel) = channel();
+        let mut notices = channel.notices().unwrap();
+        fake.notices.send(stream_stopped(Some("gone"))).unwrap();
+        let notice: Value = serde_json::from_str(&notices.try_recv().unwrap()).unwrap();
+        assert_eq!(notice, json!({ "type": "stream_stopped", "error_message": "gone" }));
+        assert_eq!(stream_stopped(None), r#"{"type":"stream_stopped"}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gets_one_answer(text in ".*") {
+            prop_assert_eq!(channel().1.message(&text).len(), 1);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Scope's messages as changes of a stream: what a client says on the data channel, in `initialParameters`, and over the
+//! headless routes, all by the same rules. Pure: nothing here knows of streams or sessions.
+//!
+//! Scope's engine starts at a timestep that follows from `noise_scale`, and goes on with `denoising_step_list`. Here both
+//! become one `t_index_list`, by one rule ([`Steps`]): each timestep is the nearest place of the grid, and `noise_scale`
+//! moves the first one to the timestep `1000 * noise_scale`, the others keeping their distances in proportion to what is
+//! left of the grid. So more is more change, 0 changes least, and going there and back ends where it began.
+//!
+//! Keys that are Daydream's own count as they do over HTTP. What is neither is ignored, as Scope's clients expect.
+
+use std::sync::LazyLock;
+
+use dreamframe::params::{FIELDS, Interpolation, Weighted};
+use dreamframe::{StreamDiffusionParams, Transition, Violation};
+use serde_json::{Map, Value};
+
+use super::steps::Steps;
+
+/// What one message asks for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Change {
+    /// Daydream's parameters to change.
+    pub(crate) values: Map<String, Value>,
+    /// A way to another prompt; counts instead of a prompt.
+    pub(crate) transition: Option<Transition>,
+    /// Whether pictures shall stand still from now on.
+    pub(crate) paused: Option<bool>,
+    /// Where frames come from.
+    pub(crate) input_mode: Option<InputMode>,
+    /// The steps that were told, for the next message.
+    pub(crate) steps: Steps,
+    /// Keys that mean nothing here.
+    pub(crate) ignored: Vec<String>,
+}
+
+/// Where frames come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InputMode {
+    /// Nowhere: pictures are made from the prompt alone.
+    Text,
+    /// A publisher's video.
+    Video,
+}
+
+impl InputMode {
+    /// The name on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Video => "video",
+        }
+    }
+}
+
+/// Reads a message for a stream that has `params` and was told `steps` before.
+///
+/// # Errors
+///
+/// Every key with a meaning whose value has none; nothing of the message counts then. What is right in itself may still be
+/// refused by the parameters' own rules.
+pub(crate) fn read(
+    message: &Map<String, Value>,
+    params: &StreamDiffusionParams,
+    steps: &Steps,
+) -> Result<Change, Vec<Violation>> {
+    let mut reader = Reader { message, faults: Vec::new() };
+    let mut change = Change { steps: steps.clone(), ..Change::default() };
+    reader.daydream(&mut change);
+    reader.scope(&mut change);
+    reader.steps(&mut change, params);
+    change.ignored = message.keys().filter(|key| !is_known(key)).cloned().collect();
+    if reader.faults.is_empty() { Ok(change) } else { Err(reader.faults) }
+}
+
+/// Scope's keys that do something here.
+const SCOPE: [&str; 10] = [
+    "prompts",
+    "transition",
+    "noise_scale",
+    "denoising_step_list",
+    "denoising_steps",
+    "paused",
+    "input_mode",
+    "base_seed",
+    "params",
+    "pipeline",
+];
+
+/// The names of Daydream's parameters.
+static DAYDREAM: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let mut names: Vec<_> = FIELDS.iter().filter_map(|field| field.path.split(['.', '[']).next()).collect();
+    names.dedup();
+    names
+});
+
+fn is_known(key: &str) -> bool {
+    SCOPE.contains(&key) || DAYDREAM.contains(&key)
+}
+
+struct Reader<'a> {
+    message: &'a Map<String, Value>,
+    faults: Vec<Violation>,
+}
+
+impl<'a> Reader<'a> {
+    /// The value of `key`; `null` is the same as none, but for parameters that may be `null`.
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.message.get(key).filter(|value| !value.is_null())
+    }
+
+    fn refuse(&mut self, path: &str, message: impl Into<String>) {
+        self.faults.push(Violation { path: path.into(), message: message.into() });
+    }
+
+    /// What `parse` makes of `key`, whose value must be `what`.
+    fn value<T>(&mut self, key: &str, what: &str, parse: impl FnOnce(&'a Value) -> Option<T>) -> Option<T> {
+        let value = self.get(key)?;
+        let parsed = parse(value);
+        if parsed.is_none() {
+            self.refuse(key, format!("is {}, but must be {what}", shown(value)));
+        }
+        parsed
+    }
+
+    /// Daydream's own names, bare or in the body of its PATCH.
+    fn daydream(&mut self, change: &mut Change) {
+        let body = self.get("params").and_then(Value::as_object);
+        let bare = self.message.iter().filter(|(name, _)| DAYDREAM.contains(&name.as_str()));
+        for (name, value) in body.into_iter().flatten().chain(bare) {
+            // Scope's clients send every key that they have, and `null` for what they have not.
+            if !value.is_null() || name == "lora_dict" {
+                change.values.insert(name.clone(), value.clone());
+            }
+        }
+    }
+
+    fn scope(&mut self, change: &mut Change) {
+        if let Some(prompts) = self.value("prompts", PROMPTS, Value::as_array)
+            && let Some(prompts) = self.prompts("prompts", prompts)
+        {
+            change.values.entry("prompt").or_insert(pairs(&prompts));
+        }
+        if let Some(transition) = self.value("transition", "an object", Value::as_object) {
+            change.transition = self.transition(transition);
+            change.values.remove("prompt");
+        }
+        if let Some(seed) = self.value("base_seed", "a whole number, at least 0", Value::as_u64) {
+            change.values.entry("seed").or_insert(seed.into());
+        }
+        change.paused = self.value("paused", "true or false", Value::as_bool);
+        change.input_mode = self.value("input_mode", "\"text\" or \"video\"", |value| match value.as_str() {
+            Some("text") => Some(InputMode::Text),
+            Some("video") => Some(InputMode::Video),
+            _ => None,
+        });
+    }
+
+    fn steps(&mut self, change: &mut Change, params: &StreamDiffusionParams) {
+        const LIST: &str = "a list of 1 to 4 timesteps from 1 to 1000, each less than the one before";
+        let told = self.value("denoising_step_list", LIST, timesteps);
+        let told = told.or_else(|| self.value("denoising_steps", LIST, timesteps));
+        let noise = self.value("noise_scale", "a number from 0 to 1", |value| {
+            value.as_f64().filter(|noise| (0.0..=1.0).contains(noise))
+        });
+        let own = |name: &str| change.values.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        let grid = own("num_inference_steps").unwrap_or(params.num_inference_steps);
+        // Without a frame there is nothing to keep: all noise, unless somebody has said how much.
+        let alone = change.input_mode == Some(InputMode::Text) && told.is_none() && change.steps == Steps::default();
+        let noise = noise.or(alone.then_some(1.0));
+        // Places that are named in so many words count as they are.
+        if change.values.contains_key("t_index_list") || (told.is_none() && noise.is_none()) {
+            return;
+        }
+        if let Some(list) = change.steps.tell(told, noise, &params.t_index_list, grid) {
+            change.values.insert("t_index_list".into(), list.into());
+        }
+    }
+
+    /// Prompts as Scope has them; none where something is wrong with them.
+    fn prompts(&mut self, path: &str, items: &[Value]) -> Option<Vec<(String, f64)>> {
+        if items.is_empty() {
+            self.refuse(path, format!("is empty, but must be {PROMPTS}"));
+            return None;
+        }
+        let mut prompts = Vec::new();
+        for (i, item) in items.iter().enumerate() {
+            let text = item.get("text").and_then(Value::as_str);
+            let weight = item.get("weight").filter(|weight| !weight.is_null()).map_or(Some(1.0), Value::as_f64);
+            match (text, weight.filter(|weight| *weight >= 0.0)) {
+                (Some(text), Some(weight)) => prompts.push((text.to_owned(), weight)),
+                (None, _) => self.refuse(&format!("{path}[{i}].text"), "is missing, but must be text"),
+                (_, None) => {
+                    let weight = item.get("weight").map(shown).unwrap_or_default();
+                    self.refuse(
+                        &format!("{path}[{i}].weight"),
+                        format!("is {weight}, but must be a number, at least 0"),
+                    );
+                }
+            }
+        }
+        (prompts.len() == items.len()).then_some(prompts)
+    }
+
+    fn transition(&mut self, value: &Map<String, Value>) -> Option<Transition> {
+        let (faults, mut inner) = (self.faults.len(), Reader { message: value, faults: Vec::new() });
+        let targets = inner.value("target_prompts", PROMPTS, Value::as_array);
+        if targets.is_none() && inner.faults.is_empty() {
+            inner.refuse("target_prompts", format!("is missing, but must be {PROMPTS}"));
+        }
+        let targets = targets.and_then(|targets| inner.prompts("target_prompts", targets));
+        let steps = inner.value("num_steps", "a whole number, at least 0", |value| {
+            let whole =
+                value.as_u64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64));
+            whole.and_then(|steps| u32::try_from(steps).ok())
+        });
+        let method = inner.value("temporal_interpolation_method", "\"linear\" or \"slerp\"", |value| {
+            Interpolation::ALL.iter().copied().find(|method| value.as_str() == Some(method.name()))
+        });
+        let within = |fault: Violation| Violation { path: format!("transition.{}", fault.path), ..fault };
+        self.faults.extend(inner.faults.into_iter().map(within));
+        let targets = targets.filter(|_| self.faults.len() == faults)?;
+        Some(Transition {
+            target_prompts: Weighted::Blend(targets),
+            // Scope's own defaults.
+            num_steps: steps.unwrap_or(4),
+            temporal_interpolation_method: method.unwrap_or(Interpolation::Linear),
+        })
+    }
+}
+
+const PROMPTS: &str = "a list of objects with text and weight";
+
+/// Prompts as Daydream has them.
+fn pairs(prompts: &[(String, f64)]) -> Value {
+    prompts.iter().map(|(text, weight)| Value::from(vec![Value::from(text.as_str()), Value::from(*weight)])).collect()
+}
+
+fn timesteps(value: &Value) -> Option<Vec<u32>> {
+    let whole =
+        |step: &Value| step.as_f64().filter(|n| n.fract() == 0.0 && (1.0..=1000.0).contains(n)).map(|n| n as u32);
+    let steps: Vec<u32> = value.as_array()?.iter().map(whole).collect::<Option<_>>()?;
+    ((1..=4).contains(&steps.len()) && steps.windows(2).all(|pair| pair[1] < pair[0])).then_some(steps)
+}
+
+/// A value for a message: its beginning.
+fn shown(value: &Value) -> String {
+    const LONGEST: usize = 48;
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,313 @@
+//! Scope's sessions, and the pipeline that they begin with.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use dreamframe::transport::peer::{Media, Peer};
+use serde_json::{Map, Value, json};
+
+use super::catalogue::{self, PIPELINES, Pipeline};
+use super::channel::{Applied, Parameters, Target as _, parameters_updated};
+use super::detail::Detail;
+use super::params;
+use super::source::Source;
+use super::steps::Steps;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::{ApiError, ApiResult};
+use crate::ids;
+use crate::streams::{Publication, Stream};
+use crate::wire::request::Request;
+
+/// What the server keeps for Scope's clients.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    loaded: Option<Loaded>,
+    sessions: Vec<Arc<Session>>,
+}
+
+/// The pipeline that was loaded last.
+#[derive(Debug)]
+struct Loaded {
+    pipeline: &'static Pipeline,
+    /// As they were sent.
+    load_params: Map<String, Value>,
+    /// Daydream's parameters that come of it.
+    values: Map<String, Value>,
+    /// Made ready ahead of the first session, which takes it.
+    stream: Arc<Stream>,
+    /// Whether it was ready once: a stream lets its engine go when nobody uses it.
+    ready: bool,
+}
+
+/// A client's session: one stream.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) stream: Arc<Stream>,
+    /// Whether the stream goes with the session; the pipeline's own stays.
+    owned: bool,
+    source: Arc<Source>,
+    channel: Arc<Parameters>,
+    peer: OnceLock<Peer>,
+    /// Keeps the stream going for a session that has no connection.
+    alone: OnceLock<Publication>,
+    pub(crate) started: Instant,
+}
+
+impl Scope {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads `pipeline`; goes on in the background.
+    ///
+    /// # Errors
+    ///
+    /// 422 for parameters that are not right; what a new stream is refused with.
+    pub(crate) fn load(
+        &self,
+        app: &App,
+        pipeline: &'static Pipeline,
+        load_params: Map<String, Value>,
+    ) -> Result<(), Detail> {
+        self.state().load(app, pipeline, load_params)
+    }
+
+    /// Tells how far the pipeline is, as `GET /api/v1/pipeline/status` says it.
+    pub(crate) fn status(&self) -> Value {
+        let mut state = self.state();
+        let Some(loaded) = &mut state.loaded else { return status_body("not_loaded", None, None) };
+        let error = loaded.stream.failure();
+        loaded.ready |= loaded.stream.session().is_some();
+        let status = match (&error, loaded.ready) {
+            (Some(_), _) => "error",
+            (None, true) => "loaded",
+            (None, false) => "loading",
+        };
+        status_body(status, Some(loaded), error)
+    }
+
+    /// Makes `pipeline` the one that the next session begins with; what it was loaded with stays.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub(crate) fn ready(&self, app: &App, pipeline: &'static Pipeline) -> Result<(), Detail> {
+        let mut state = self.state();
+        let load_params = match &state.loaded {
+            Some(loaded) if loaded.pipeline == pipeline => return Ok(()),
+            Some(loaded) => loaded.load_params.clone(),
+            None => Map::new(),
+        };
+        state.load(app, pipeline, load_params)
+    }
+
+    /// Begins a session with the parameters `initial`, and the default pipeline where none was loaded.
+    ///
+    /// # Errors
+    ///
+    /// 422 for parameters that are not right, each found under `path`; what a new stream is refused with.
+    pub(crate) async fn open(
+        &self,
+        app: &App,
+        initial: &Map<String, Value>,
+        path: &str,
+    ) -> Result<Arc<Session>, Detail> {
+        let session = self.state().open(app)?;
+        match session.channel.apply(initial) {
+            Ok(_) => Ok(session),
+            Err(error) => {
+                self.close(app, &session.id).await;
+                Err(Detail::within(path, &error))
+            }
+        }
+    }
+
+    /// Ends the session `id`; false where there is none.
+    pub(crate) async fn close(&self, app: &App, id: &str) -> bool {
+        let session = {
+            let mut state = self.state();
+            let place = state.sessions.iter().position(|session| session.id == id);
+            place.map(|place| state.sessions.swap_remove(place))
+        };
+        let Some(session) = session else { return false };
+        session.source.stop();
+        if let Some(peer) = session.peer.get() {
+            peer.close().await;
+        }
+        session.source.set_paused(false);
+        if session.owned {
+            app.streams.remove(&session.stream.id).await;
+        }
+        true
+    }
+
+    /// Finds a session.
+    pub(crate) fn session(&self, id: &str) -> Option<Arc<Session>> {
+        self.state().sessions.iter().find(|session| session.id == id).cloned()
+    }
+
+    /// Every session, in no order.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        self.state().sessions.clone()
+    }
+}
+
+impl State {
+    fn load(&mut self, app: &App, pipeline: &'static Pipeline, load_params: Map<String, Value>) -> Result<(), Detail> {
+        let base = app.config.default_params();
+        let change = params::read(&load_params, &base, &Steps::default())
+            .map_err(|faults| Detail::within("load_params", &ApiError::fields(faults)))?;
+        let mut values = pipeline.values();
+        values.extend(change.values);
+        let stream = match self.loaded.take().filter(|loaded| app.streams.by_id(&loaded.stream.id).is_some()) {
+            Some(loaded) => loaded.stream,
+            None => new_stream(app)?,
+        };
+        let updated = stream.update_values(values.clone()).map_err(|error| Detail::within("load_params", &error));
+        let woken = stream.wake();
+        self.loaded = Some(Loaded { pipeline, load_params, values, stream, ready: false });
+        updated?;
+        Ok(woken?)
+    }
+
+    /// Begins a session, as the pipeline was loaded.
+    fn open(&mut self, app: &App) -> Result<Arc<Session>, Detail> {
+        let (stream, owned) = self.stream(app)?;
+        let source = Arc::new(Source::new(stream.clone()));
+        let session = Arc::new(Session {
+            id: ids::new("ses_"),
+            stream,
+            owned,
+            channel: Arc::new(Parameters::new(source.clone())),
+            source,
+            peer: OnceLock::new(),
+            alone: OnceLock::new(),
+            started: Instant::now(),
+        });
+        self.sessions.push(session.clone());
+        Ok(session)
+    }
+
+    /// The stream of a new session, and whether it was made for it alone.
+    fn stream(&mut self, app: &App) -> Result<(Arc<Stream>, bool), Detail> {
+        let Some(loaded) = self.loaded.as_ref().filter(|loaded| app.streams.by_id(&loaded.stream.id).is_some()) else {
+            let again = self.loaded.take().map(|loaded| (loaded.pipeline, loaded.load_params));
+            let (pipeline, load_params) = again.unwrap_or((&PIPELINES[0], Map::new()));
+            self.load(app, pipeline, load_params)?;
+            return self.stream(app);
+        };
+        if !self.sessions.iter().any(|session| Arc::ptr_eq(&session.stream, &loaded.stream)) {
+            return Ok((loaded.stream.clone(), false));
+        }
+        let stream = new_stream(app)?;
+        stream.update_values(loaded.values.clone())?;
+        Ok((stream, true))
+    }
+}
+
+/// Streams of this dialect belong to nobody's key: whoever may use it at all may use each.
+fn new_stream(app: &App) -> ApiResult<Arc<Stream>> {
+    app.streams.create(&Caller::local(), Request::default())
+}
+
+impl Session {
+    /// What flows between this session and its client.
+    pub(crate) fn media(&self) -> Media {
+        Media {
+            video_in: Some(self.source.clone()),
+            video_out: Some(self.stream.egress().clone()),
+            audio_in: Some(self.stream.audio().clone()),
+            audio_out: Some(self.stream.audio().clone()),
+            channel: Some(self.channel.clone()),
+        }
+    }
+
+    /// Keeps the connection to the client.
+    pub(crate) fn attach(&self, peer: Peer) {
+        // There is one, made right after the session.
+        let _ = self.peer.set(peer);
+    }
+
+    /// The connection to the client; none for a session without a browser.
+    pub(crate) fn peer(&self) -> Option<&Peer> {
+        self.peer.get()
+    }
+
+    /// Lets the stream go on without a connection.
+    pub(crate) fn keep_going(&self) {
+        // The second time changes nothing.
+        let _ = self.alone.set(self.stream.take_over());
+    }
+
+    /// Whether there is no connection, and never will be.
+    pub(crate) fn is_headless(&self) -> bool {
+        self.alone.get().is_some()
+    }
+
+    /// Does what `message` asks for, and tells the client of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Parameters::apply`].
+    pub(crate) fn change(&self, message: &Map<String, Value>) -> ApiResult<Applied> {
+        let applied = self.channel.apply(message)?;
+        let mut told = applied.sent.clone();
+        told.extend(applied.values.clone());
+        self.stream.tell(&parameters_updated(&told));
+        Ok(applied)
+    }
+
+    /// Every key that was said in this session, with its last value.
+    pub(crate) fn said(&self) -> Map<String, Value> {
+        self.channel.said()
+    }
+
+    /// Figures, as `GET /api/v1/session/metrics` has them.
+    pub(crate) fn metrics(&self) -> Value {
+        let (input, output) = (&self.stream.feed().input, &self.stream.feed().output);
+        json!({
+            "frames_in": input.total(),
+            "frames_out": output.total(),
+            "elapsed_seconds": self.started.elapsed().as_secs_f64(),
+            "fps_in": input.per_second(),
+            "fps_out": output.per_second(),
+            "pipeline_fps": output.per_second(),
+            "output_sinks": {},
+            "input_source_enabled": false,
+            "input_source_type": null,
+            "relay_mode": false,
+        })
+    }
+}
+
+fn status_body(status: &str, loaded: Option<&Loaded>, error: Option<String>) -> Value {
+    json!({
+        "status": status,
+        "pipeline_id": loaded.map(|loaded| loaded.pipeline.id),
+        "load_params": loaded.map(|loaded| &loaded.load_params),
+        "loaded_lora_adapters": null,
+        "error": error,
+        "loading_stage": (status == "loading").then_some("loading the model"),
+        "produces_video": true,
+        "produces_audio": false,
+    })
+}
+
+/// Finds the pipeline that is asked for.
+///
+/// # Errors
+///
+/// 400 with the ids that there are.
+pub(crate) fn pipeline(id: &str) -> Result<&'static Pipeline, Detail> {
+    catalogue::pipeline(id).ok_or_else(|| {
+        let known: Vec<_> = PIPELINES.iter().map(|pipeline| pipeline.id).collect();
+        Detail::bad_request(format!("Unknown pipeline {id:?}: this server has {}", known.join(", ")))
+    })
+}

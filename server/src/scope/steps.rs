@@ -1,0 +1,112 @@
+//! `denoising_step_list` and `noise_scale` as places in the grid of timesteps.
+
+use dreamframe::schedule::lcm_grid;
+
+/// How many timesteps the training of every model here had.
+const TRAIN_TIMESTEPS: u32 = 1000;
+
+/// What a client has told of steps so far. Scope's two parameters count together, and may come one by one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Steps {
+    list: Option<Vec<u32>>,
+    noise: Option<f64>,
+    /// The places that came of it: another list since then was somebody else's, and what was told is past.
+    made: Vec<u32>,
+}
+
+impl Steps {
+    /// Takes what was told, and gives the places in a grid of `grid` timesteps; `current` are those in force. None where
+    /// there is no such grid.
+    pub(super) fn tell(
+        &mut self,
+        list: Option<Vec<u32>>,
+        noise: Option<f64>,
+        current: &[u32],
+        grid: u32,
+    ) -> Option<Vec<u32>> {
+        if self.made != current {
+            *self = Self::default();
+        }
+        self.list = list.or(self.list.take());
+        self.noise = noise.or(self.noise);
+        let grid = lcm_grid(grid as usize, TRAIN_TIMESTEPS).ok()?;
+        let last = grid.len() - 1;
+        let nearest = |timestep: f64| {
+            let apart = |place: &usize| (f64::from(grid.get(*place).copied().unwrap_or(0)) - timestep).abs();
+            (0..=last).min_by(|a, b| apart(a).total_cmp(&apart(b))).unwrap_or(0)
+        };
+        let places: Vec<f64> = match &self.list {
+            Some(list) => list.iter().map(|&timestep| nearest(f64::from(timestep)) as f64).collect(),
+            // Nothing told: evenly over what there is.
+            None => {
+                let rows = current.len().max(1);
+                (0..rows).map(|row| row as f64 * grid.len() as f64 / rows as f64).collect()
+            }
+        };
+        let first = places.first().copied().unwrap_or(0.0);
+        let begin = self.noise.map_or(first, |noise| nearest(noise * f64::from(TRAIN_TIMESTEPS)) as f64);
+        let (left, whole) = (last as f64 - begin, last as f64 - first);
+        let share = if whole > 0.0 { left / whole } else { 0.0 };
+        let moved = |place: &f64| ((begin + (place - first) * share).round() as usize).min(last) as u32;
+        self.made = places.iter().map(moved).collect();
+        Some(self.made.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn told(list: Option<&[u32]>, noise: Option<f64>, current: &[u32]) -> Vec<u32> {
+        Steps::default().tell(list.map(<[u32]>::to_vec), noise, current, 50).unwrap()
+    }
+
+    #[test]
+    fn timesteps_become_the_nearest_places() {
+        assert_eq!(told(Some(&[999, 749, 499, 249]), None, &[16]), [0, 12, 25, 37]);
+        assert_eq!(told(Some(&[1000, 1]), None, &[16]), [0, 49]);
+    }
+
+    #[test]
+    fn more_noise_starts_earlier_and_the_rest_follows_in_proportion() {
+        assert_eq!(told(None, Some(1.0), &[41, 46]), [0, 25]);
+        assert_eq!(told(None, Some(0.0), &[41, 46]), [49, 49]);
+        assert_eq!(told(None, Some(0.18), &[12]), [41]);
+        assert_eq!(told(Some(&[750, 250]), Some(0.7), &[12]), [15, 38]);
+    }
+
+    #[test]
+    fn what_somebody_else_set_since_is_where_it_goes_on() {
+        let mut steps = Steps::default();
+        let first = steps.tell(Some(vec![900, 100]), None, &[16], 50).unwrap();
+        // The noise alone keeps the list's shape, ...
+        assert_eq!(steps.clone().tell(None, Some(0.9), &first, 50).unwrap(), first);
+        // ... unless another list came from elsewhere.
+        assert_eq!(steps.tell(None, Some(1.0), &[1, 2, 3], 50).unwrap().len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn places_rise_fit_the_grid_and_come_back(
+            mut list in prop::collection::vec(1_u32..=1000, 1..=4), a in 0.0..=1.0, b in 0.0..=1.0, grid in 1_u32..=100,
+        ) {
+            list.sort_unstable_by(|a, b| b.cmp(a));
+            let mut steps = Steps::default();
+            let first = steps.tell(Some(list), Some(a), &[0], grid).unwrap();
+            prop_assert!(first.is_sorted());
+            prop_assert!(first.iter().all(|&place| place < grid));
+            let second = steps.tell(None, Some(b), &first, grid).unwrap();
+            prop_assert_eq!(first.len(), second.len());
+            prop_assert!(if a < b { second <= first } else { first <= second });
+            let third = steps.tell(None, Some(a), &second, grid).unwrap();
+            prop_assert_eq!(first, third);
+        }
+
+        #[test]
+        fn any_grid_is_survived(grid in 0_u32.., noise in 0.0..=1.0) {
+            prop_assert_eq!(Steps::default().tell(None, Some(noise), &[1], grid).is_some(), (1..=100).contains(&grid));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The picture that is shown while there is no other: a slow sweep of colour, so that a viewer sees that something comes.
+
+use dreamframe::frame::{FrameView, PixelFormat};
+
+/// How much smaller than the picture the pattern is worked out.
+const COARSE: u32 = 8;
+/// Milliseconds of one turn of the ring.
+const TURN: f32 = 1600.0;
+/// Longest side.
+const MOST: u32 = 1024;
+
+/// Draws cards of one size.
+#[derive(Debug, Default)]
+pub(crate) struct Card {
+    pixels: Vec<u8>,
+    size: (u32, u32),
+}
+
+impl Card {
+    /// The card of `width` x `height`, `ms` after it was first shown; nothing for a size that no picture has.
+    pub(crate) fn draw(&mut self, width: u32, height: u32, ms: u64) -> Option<FrameView<'_>> {
+        self.size = (width.clamp(16, MOST), height.clamp(16, MOST));
+        let (width, height) = self.size;
+        self.pixels.resize(width as usize * height as usize * 4, 255);
+        let scene = Scene::new(width, height, ms);
+        let rows = self.pixels.chunks_exact_mut(width as usize * 4);
+        for (y, row) in rows.enumerate() {
+            let y = y as f32;
+            // The ground changes slowly: one colour does for a few pixels.
+            for (block, pixels) in row.chunks_mut(COARSE as usize * 4).enumerate() {
+                let x = (block as u32 * COARSE) as f32;
+                let ground = scene.ground(x, y);
+                let near = scene.is_near(x, y);
+                for (index, pixel) in pixels.chunks_exact_mut(4).enumerate() {
+                    let colour = if near { scene.ring(x + index as f32, y, ground) } else { ground };
+                    for (to, from) in pixel.iter_mut().zip(colour) {
+                        *to = from as u8;
+                    }
+                }
+            }
+        }
+        FrameView::packed(PixelFormat::Rgba8, width, height, &self.pixels).ok()
+    }
+}
+
+/// What is drawn: a ground that brightens towards the middle, and a ring with a bright head that runs round.
+struct Scene {
+    middle: (f32, f32),
+    radius: f32,
+    width: f32,
+    /// Where the head is, in turns.
+    head: f32,
+    /// How far the ground's colour has drifted.
+    drift: f32,
+}
+
+impl Scene {
+    fn new(width: u32, height: u32, ms: u64) -> Self {
+        let side = width.min(height) as f32;
+        let turns = (ms % 3_600_000) as f32 / TURN;
+        Self {
+            middle: (width as f32 / 2.0, height as f32 / 2.0),
+            radius: side * 0.16,
+            width: (side * 0.022).max(1.5),
+            head: turns.fract(),
+            drift: (turns * 0.35).sin(),
+        }
+    }
+
+    fn distance(&self, x: f32, y: f32) -> f32 {
+        (x - self.middle.0).hypot(y - self.middle.1)
+    }
+
+    fn is_near(&self, x: f32, y: f32) -> bool {
+        (self.distance(x, y) - self.radius).abs() < self.width * 2.0 + COARSE as f32
+    }
+
+    fn ground(&self, x: f32, y: f32) -> [f32; 4] {
+        let light = (1.0 - self.distance(x, y) / (self.middle.0 + self.middle.1)).max(0.0);
+        let warm = 0.5 + 0.5 * self.drift;
+        [14.0 + light * (26.0 + 14.0 * warm), 16.0 + light * 24.0, 26.0 + light * (58.0 - 12.0 * warm), 255.0]
+    }
+
+    fn ring(&self, x: f32, y: f32, ground: [f32; 4]) -> [f32; 4] {
+        let edge = (self.distance(x, y) - self.radius).abs() / self.width;
+        let cover = (1.5 - edge).clamp(0.0, 1.0);
+        let angle = (y - self.middle.1).atan2(x - self.middle.0) / std::f32::consts::TAU;
+        // 1 at the head, fading along the turn behind it.
+        let tail = 1.0 - (self.head - angle).rem_euclid(1.0);
+        let glow = cover * (0.12 + 0.88 * tail * tail * tail);
+        let mut colour = ground;
+        for (to, from) in colour.iter_mut().zip([236.0, 224.0, 255.0]) {
+            *to += (from - *to) * glow;
+        }
+        colour
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_card_moves_and_has_the_size_that_is_asked_for() {
+        let mut card = Card::default();
+        let first = card.draw(320, 192, 0).map(|view| (view.width(), view.height()));
+        assert_eq!(first, Some((320, 192)));
+        let first = card.pixels.clone();
+        card.draw(320, 192, 400).unwrap();
+        let moved = first.iter().zip(&card.pixels).filter(|(a, b)| a != b).count();
+        assert!(moved > 500, "{moved}");
+        assert!(card.pixels.chunks_exact(4).all(|pixel| pixel[3] == 255));
+    }
+
+    #[test]
+    fn any_size_is_drawn_without_a_panic() {
+        let mut card = Card::default();
+        for (width, height) in [(0, 0), (17, 1), (64, 2048), (513, 511)] {
+            assert!(card.draw(width, height, 123_456_789).is_some(), "{width}x{height}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What a stream's clients asked for, in their own words, and what the engine makes of it.
+
+use dreamframe::Result as EngineResult;
+use dreamframe::load::ModelSource;
+use dreamframe::params::{ParamsPatch, StreamDiffusionParams, rebase};
+use serde_json::json;
+
+use super::fit::{Fitted, fit, is_demo};
+use crate::config::Config;
+use crate::error::ApiError;
+use crate::ids;
+use crate::wire::Object;
+use crate::wire::echo::{self, Alias};
+use crate::wire::incoming::{Incoming, check_strictly, in_params};
+use crate::wire::request::Request;
+
+/// What a stream's clients asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Desired {
+    /// The parameters; every rule holds.
+    params: StreamDiffusionParams,
+    /// What the engine was given for them last.
+    engine: StreamDiffusionParams,
+    /// The seed as it was sent, where the engine has another number for it.
+    seed: Option<Alias>,
+    /// Keys that nobody knows.
+    unknown: Object,
+    /// Where pictures are pushed; empty for nowhere.
+    pub(crate) output_rtmp_url: String,
+    pub(crate) name: String,
+    /// The old pipeline id, where the stream was made by an old client.
+    pub(crate) pipeline_id: Option<String>,
+    /// When the parameters last became others.
+    pub(crate) updated_at: Option<u64>,
+}
+
+/// What a change comes to, before it counts.
+#[derive(Debug)]
+pub(crate) struct Change {
+    next: Desired,
+    /// What the engine gets.
+    pub(crate) engine: StreamDiffusionParams,
+    /// The parameters that are others than before.
+    pub(crate) changed: bool,
+    /// What the log is told.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Desired {
+    /// What a stream begins with.
+    pub(crate) fn new(config: &Config, name: String) -> Self {
+        let params = config.default_params();
+        let engine = fit(&config.source, &params).params;
+        Self {
+            params,
+            engine,
+            seed: None,
+            unknown: Object::new(),
+            output_rtmp_url: String::new(),
+            name,
+            pipeline_id: None,
+            updated_at: None,
+        }
+    }
+
+    /// The parameters, as the clients have them.
+    pub(crate) fn params(&self) -> &StreamDiffusionParams {
+        &self.params
+    }
+
+    /// Works out what `request` changes; nothing counts yet.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every value at fault.
+    pub(crate) fn change(&self, config: &Config, request: Request) -> Result<Change, ApiError> {
+        let Request { name, output_rtmp_url, pipeline_id, params, unknown } = request;
+        let incoming = Incoming::read(params, &self.params, &config.defaults)?;
+        let (merged, notices) = incoming.patch.merge(&self.params).map_err(in_params)?;
+        if config.strict {
+            check_strictly(&merged)?;
+        }
+        let mut change = self.put(config, merged);
+        let Change { next, notes, .. } = &mut change;
+        notes.extend(incoming.notes);
+        notes.extend(notices.iter().map(ToString::to_string));
+        for (path, value) in unknown.into_iter().chain(incoming.unknown) {
+            notes.push(format!("{path:?} is not known and has no effect"));
+            next.unknown.insert(path, value);
+        }
+        if incoming.patch.names().any(|name| name == "seed") {
+            next.seed = incoming.seed.map(|(wire, engine)| Alias { wire, engine });
+        }
+        next.name = name.unwrap_or_else(|| self.name.clone());
+        next.output_rtmp_url = output_rtmp_url.unwrap_or_else(|| self.output_rtmp_url.clone());
+        next.pipeline_id = pipeline_id.or_else(|| self.pipeline_id.clone());
+        Ok(change)
+    }
+
+    /// Works out what a checked patch changes; nothing counts yet.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` with every violation.
+    pub(crate) fn patch(&self, config: &Config, patch: &ParamsPatch) -> EngineResult<Change> {
+        Ok(self.put(config, patch.merge(&self.params)?.0))
+    }
+
+    fn put(&self, config: &Config, params: StreamDiffusionParams) -> Change {
+        let Fitted { params: engine, remarks } = fit(&config.source, &params);
+        let known = fit(&config.source, &self.params).remarks;
+        let changed = params != self.params;
+        let next = Self { params, ..self.clone() };
+        let notes = remarks.into_iter().filter(|remark| !known.contains(remark)).collect();
+        Change { next, engine, changed, notes }
+    }
+
+    /// Lets `change` count, which was made of these.
+    pub(crate) fn take(&mut self, change: Change) {
+        let Change { next, engine, changed, .. } = change;
+        let updated_at = if changed { Some(ids::now_ms()) } else { self.updated_at };
+        *self = Self { engine, updated_at, ..next };
+    }
+
+    /// Takes back what the engine has refused: `engine` is what it goes on with.
+    pub(crate) fn take_back(&mut self, engine: StreamDiffusionParams) {
+        if engine != self.engine {
+            self.params = rebase(&self.engine, &engine, &self.params).params;
+            self.engine = engine;
+            self.updated_at = Some(ids::now_ms());
+        }
+    }
+
+    /// What the engine is to have.
+    pub(crate) fn for_engine(&self) -> &StreamDiffusionParams {
+        &self.engine
+    }
+
+    /// The parameters as the model's public schema has them.
+    pub(crate) fn echo(&self) -> Object {
+        echo::echo(&self.params, self.seed.as_ref())
+    }
+
+    /// The free-form object: old clients' parameters, keys that nobody knows, and the truth about what runs.
+    pub(crate) fn pipeline_params(&self, source: &ModelSource) -> Object {
+        let mut out = if self.pipeline_id.is_some() { self.echo() } else { Object::new() };
+        out.extend(self.unknown.clone());
+        let model = if is_demo(source, &self.params) { "demo" } else { self.params.model_id.as_str() };
+        let mut remarks = fit(source, &self.params).remarks;
+        remarks.extend(echo::remarks(&self.engine));
+        out.insert("engine".into(), json!({"model": model, "remarks": remarks}));
+        for name in ["safety_checker_threshold", "show_reloading_frame"] {
+            if let Some(value) = self.params.to_value().get(name) {
+                out.insert(name.into(), value.clone());
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: serde_json::Value) -> Request {
+        Request::read(value.as_object().unwrap().clone()).unwrap()
+    }
+
+    fn after(desired: &mut Desired, config: &Config, body: serde_json::Value) -> Vec<String> {
+        let change = desired.change(config, read(body)).unwrap();
+        let notes = change.notes.clone();
+        desired.take(change);
+        notes
+    }
+
+    #[test]
+    fn what_the_engine_refuses_is_taken_back_and_the_rest_stays() {
+        let config = Config::for_tests();
+        let mut desired = Desired::new(&config, "x".into());
+        let before = desired.for_engine().clone();
+        after(&mut desired, &config, json!({"params": {"prompt": "snow", "width": 576}}));
+        let refused = StreamDiffusionParams { width: before.width, ..desired.for_engine().clone() };
+        desired.take_back(refused);
+        assert_eq!(desired.params().width, before.width);
+        assert_eq!(desired.params().prompt, "snow".into());
+        assert_eq!(desired.params().model_id, "stabilityai/sd-turbo");
+    }
+
+    /// Line 20 of the compatibility checklist.
+    #[test]
+    fn weighted_prompts_and_seeds_come_back_as_they_were_sent() {
+        let config = Config::for_tests();
+        let mut desired = Desired::new(&config, "x".into());
+        after(
+            &mut desired,
+            &config,
+            json!({"params": {"prompt": [["snow", 0.5], ["fog", 2]], "seed": [[-3, 0.25], [8, 1.5]]}}),
+        );
+        let echo = desired.echo();
+        assert_eq!(echo["prompt"], json!([["snow", 0.5], ["fog", 2.0]]));
+        assert_eq!(echo["seed"], json!([[-3, 0.25], [8, 1.5]]));
+        after(&mut desired, &config, json!({"params": {"seed": 5}}));
+        assert_eq!(desired.echo()["seed"], 5);
+        after(&mut desired, &config, json!({"params": {"seed": -1}}));
+        after(&mut desired, &config, json!({"params": {"prompt": "rain"}}));
+        assert_eq!(desired.echo()["seed"], -1);
+    }
+
+    #[test]
+    fn a_change_that_changes_nothing_says_so_and_has_no_time() {
+        let config = Config::for_tests();
+        let desired = Desired::new(&config, "x".into());
+        let body = json!({"params": desired.echo()});
+        let change = desired.change(&config, read(body)).unwrap();
+        assert!(!change.changed && change.engine == *desired.for_engine());
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told_once_and_kept_in_sight() {
+        let config = Config::for_tests();
+        let mut desired = Desired::new(&config, "x".into());
+        let body = json!({"params": {"model_id": "stabilityai/sdxl-turbo", "shimmer": 3}});
+        let notes = after(&mut desired, &config, body.clone());
+        assert!(notes.iter().any(|note| note.contains("served by the demo model")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("shimmer")));
+        let again = after(&mut desired, &config, json!({"params": {"model_id": "stabilityai/sdxl-turbo"}}));
+        assert_eq!(again, Vec::<String>::new());
+        let shown = desired.pipeline_params(&config.source);
+        assert_eq!((&shown["shimmer"], &shown["engine"]["model"]), (&json!(3), &json!("demo")));
+    }
+}

@@ -1,0 +1,88 @@
+//! Where frames of a stream's publisher go: to its session, as long as there is one and it is not paused.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use dreamframe::frame::FrameView;
+use dreamframe::transport::{Egress, FrameSink};
+use dreamframe::{Frame, Picture, PictureCallback, SessionHandle};
+
+use super::pace::Pace;
+
+/// The way of a stream's frames and pictures; sessions come and go behind it.
+#[derive(Debug, Default)]
+pub(crate) struct Feed {
+    /// Frames that came in.
+    pub(crate) input: Pace,
+    /// Pictures that went out.
+    pub(crate) output: Pace,
+    paused: AtomicBool,
+    // Frames must not wait: they are let go in the moment in which a session comes or goes.
+    session: RwLock<Option<SessionHandle>>,
+    /// The newest picture.
+    latest: Mutex<Option<Picture>>,
+}
+
+impl FrameSink for Feed {
+    fn frame(&self, frame: &FrameView<'_>) {
+        self.input.count();
+        if self.paused.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(session) = self.session.try_read()
+            && let Some(session) = session.as_ref()
+        {
+            // One that has ended takes no more frames; who ended it tells of it.
+            let _ = session.submit(frame);
+        }
+    }
+}
+
+impl Feed {
+    /// Lets frames go to `session`, or nowhere.
+    pub(crate) fn lead(&self, session: Option<SessionHandle>) {
+        *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
+    }
+
+    /// Holds frames back; the last picture stays.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether frames are held back.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// What takes the pictures of a session, on its thread: counts them, shows them, keeps the newest.
+    pub(crate) fn picture_callback(self: &std::sync::Arc<Self>, egress: &Egress) -> PictureCallback {
+        let (feed, egress) = (self.clone(), egress.clone());
+        Box::new(move |session, _| {
+            let Some(picture) = session.poll() else { return };
+            feed.output.count();
+            egress.show(&picture.frame.view());
+            // Whoever copies the last picture right now keeps it.
+            if let Ok(mut latest) = feed.latest.try_lock() {
+                *latest = Some(picture);
+            }
+        })
+    }
+
+    /// Copies the newest picture.
+    pub(crate) fn snapshot(&self) -> Option<Frame> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let picture = latest.as_ref()?;
+        let frame = &picture.frame;
+        Frame::from_packed(frame.format(), frame.width(), frame.height(), frame.pixels().to_vec()).ok()
+    }
+
+    /// Whether there has been a picture.
+    pub(crate) fn has_picture(&self) -> bool {
+        self.output.total() > 0
+    }
+
+    /// Lets the newest picture go, with the session that it came from.
+    pub(crate) fn forget(&self) {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

@@ -1,0 +1,75 @@
+//! What the engine is given for what a client asks for, where the model that is served cannot have all of it.
+
+use std::collections::BTreeMap;
+
+use dreamframe::load::ModelSource;
+use dreamframe::params::{DEMO_MODEL, StreamDiffusionParams};
+
+/// Parameters as the engine takes them, and what of the client's does not count.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fitted {
+    pub(crate) params: StreamDiffusionParams,
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Whether the demo model serves whatever is asked for.
+pub(crate) fn is_demo(source: &ModelSource, params: &StreamDiffusionParams) -> bool {
+    *source == ModelSource::Demo || params.model_id == DEMO_MODEL
+}
+
+/// Fits `params` to what `source` has.
+///
+/// The demo model stands in for any, so that every client works without a download. It has no ControlNets, LoRAs or image
+/// prompts: those are kept for the client and not given to the engine.
+pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitted {
+    let mut fitted = Fitted { params: params.clone(), remarks: Vec::new() };
+    if !is_demo(source, params) {
+        return fitted;
+    }
+    let Fitted { params: engine, remarks } = &mut fitted;
+    if engine.model_id != DEMO_MODEL {
+        remarks.push(format!("model_id {} is served by the demo model", engine.model_id));
+        engine.model_id = DEMO_MODEL.into();
+    }
+    let mut leave_out = |is_there: bool, what: &str| {
+        if is_there {
+            remarks.push(format!("{what} not used: the demo model has none"));
+        }
+    };
+    leave_out(engine.controlnets.iter().any(|net| net.enabled), "controlnets are");
+    leave_out(!engine.lora_dict.is_empty(), "lora_dict is");
+    leave_out(engine.ip_adapter.enabled, "ip_adapter is");
+    engine.controlnets.clear();
+    engine.lora_dict = BTreeMap::new();
+    engine.use_lcm_lora = false;
+    engine.ip_adapter.enabled = false;
+    engine.ip_adapter_style_image_url.clear();
+    fitted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::models;
+
+    #[test]
+    fn the_demo_model_serves_every_known_model_and_says_so() {
+        for model in models::KNOWN {
+            let params = StreamDiffusionParams { model_id: model.into(), ..StreamDiffusionParams::daydream() };
+            let fitted = fit(&ModelSource::Demo, &params);
+            assert!(fitted.params.validate().is_ok());
+            assert_eq!(fitted.params.model_id, DEMO_MODEL);
+            assert_eq!(fitted.remarks.len(), 2, "{:?}", fitted.remarks);
+            assert!(fitted.remarks[0].contains(model));
+        }
+    }
+
+    #[test]
+    fn other_models_get_what_is_asked_for() {
+        let params = StreamDiffusionParams::daydream();
+        assert_eq!(fit(&ModelSource::folder("models"), &params), Fitted { params, remarks: Vec::new() });
+        let demo = StreamDiffusionParams { use_lcm_lora: true, ..StreamDiffusionParams::demo() };
+        let fitted = fit(&ModelSource::folder("models"), &demo);
+        assert_eq!(fitted, Fitted { params: StreamDiffusionParams::demo(), remarks: Vec::new() });
+    }
+}

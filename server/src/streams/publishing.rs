@@ -1,0 +1,136 @@
+//! Who publishes to a stream: one at a time, whatever the protocol; a newer one takes the place of an older.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dreamframe::transport::{Ingest, IngestStats};
+use tokio::sync::watch;
+
+use crate::ids;
+
+/// Who publishes to a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Publishing {
+    /// Counts publishers; each is the newest as long as this is its number.
+    turn: watch::Sender<u64>,
+    /// The publisher that came by other ways than WHIP, with its number.
+    other: Mutex<Option<(u64, Option<Ingest>)>>,
+    /// In milliseconds since 1970; 0 for never.
+    first: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// A publisher's turn; it ends when this drops.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    publishing: Arc<Publishing>,
+    number: u64,
+    turns: watch::Receiver<u64>,
+}
+
+impl Publishing {
+    /// Begins a turn that [`Publication`] ends.
+    pub(super) fn begin(self: &Arc<Self>) -> Publication {
+        let number = self.next();
+        *self.other.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, None));
+        Publication { publishing: self.clone(), number, turns: self.turn.subscribe() }
+    }
+
+    /// Begins a turn that the WHIP endpoint ends.
+    pub(super) fn begin_whip(&self) {
+        self.next();
+        *self.other.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn next(&self) -> u64 {
+        let _ = self.first.compare_exchange(0, ids::now_ms(), Ordering::Relaxed, Ordering::Relaxed);
+        let mut number = 0;
+        self.turn.send_modify(|turn| {
+            *turn += 1;
+            number = *turn;
+        });
+        number
+    }
+
+    /// Whether somebody publishes by another way than WHIP.
+    pub(super) fn has_other(&self) -> bool {
+        self.other.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// What the video of such a publisher came to.
+    pub(super) fn other_stats(&self) -> Option<IngestStats> {
+        let other = self.other.lock().unwrap_or_else(PoisonError::into_inner);
+        other.as_ref().and_then(|(_, ingest)| ingest.as_ref()).map(Ingest::stats)
+    }
+
+    /// When somebody published first.
+    pub(super) fn first_at(&self) -> Option<u64> {
+        Some(self.first.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// When the last publisher went.
+    pub(super) fn ended_at(&self) -> Option<u64> {
+        Some(self.ended.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// Notes that the last publisher went.
+    pub(super) fn note_end(&self) {
+        self.ended.store(ids::now_ms(), Ordering::Relaxed);
+    }
+}
+
+impl Publication {
+    /// Waits until another publisher takes the stream.
+    pub(crate) async fn replaced(&mut self) {
+        let number = self.number;
+        // An error means that the stream is gone, which is an end as well.
+        let _ = self.turns.wait_for(|turn| *turn != number).await;
+    }
+
+    /// Says whose statistics are the publisher's.
+    pub(crate) fn ingest(&self, ingest: Ingest) {
+        let mut other = self.publishing.other.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((number, place)) = other.as_mut()
+            && *number == self.number
+        {
+            *place = Some(ingest);
+        }
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        let mut other = self.publishing.other.lock().unwrap_or_else(PoisonError::into_inner);
+        if other.as_ref().is_some_and(|(number, _)| *number == self.number) {
+            *other = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_publisher_takes_the_turn_and_the_older_ones_end_changes_nothing() {
+        let publishing = Arc::new(Publishing::default());
+        let first = publishing.begin();
+        let second = publishing.begin();
+        assert!(publishing.has_other() && publishing.first_at().is_some());
+        assert_ne!(*first.turns.borrow(), first.number);
+        assert_eq!(*second.turns.borrow(), second.number);
+        drop(first);
+        assert!(publishing.has_other());
+        drop(second);
+        assert!(!publishing.has_other());
+    }
+
+    #[test]
+    fn whip_takes_the_turn_of_others() {
+        let publishing = Arc::new(Publishing::default());
+        let other = publishing.begin();
+        publishing.begin_whip();
+        assert!(!publishing.has_other());
+        assert_ne!(*other.turns.borrow(), other.number);
+    }
+}

@@ -1,0 +1,224 @@
+//! A stream's session: built on a thread of its own when somebody needs it, let go when nobody does.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::StatusCode;
+use dreamframe::params::StreamDiffusionParams;
+use dreamframe::{Engine, Error, ErrorKind, Event, Result, Session, SessionHandle, SessionOptions};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::stream::Stream;
+use crate::error::ApiError;
+use crate::ids;
+
+/// After how many seconds a client may ask for a session again.
+const RETRY_SECONDS: u32 = 10;
+
+/// Whether a stream makes pictures.
+#[derive(Debug)]
+enum State {
+    Idle,
+    Loading,
+    Running(Box<Running>),
+    /// Could not be built for these parameters.
+    Failed {
+        params: Box<StreamDiffusionParams>,
+        error: String,
+    },
+    /// Nothing starts any more.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Running {
+    session: Session,
+    handle: SessionHandle,
+    started_at: u64,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// What others may know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Idle,
+    Loading,
+    Running,
+    Failed(String),
+}
+
+/// A stream's session, or its absence.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    state: Mutex<State>,
+    /// One for each session that the server may run.
+    slots: Arc<Semaphore>,
+    most: usize,
+    /// Tells whoever loads to stop.
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Runner {
+    pub(super) fn new(slots: Arc<Semaphore>, most: usize) -> Self {
+        Self { state: Mutex::new(State::Idle), slots, most, cancelled: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session, where there is one.
+    pub(crate) fn handle(&self) -> Option<SessionHandle> {
+        match &*self.lock() {
+            State::Running(running) => Some(running.handle.clone()),
+            State::Idle | State::Loading | State::Failed { .. } | State::Closed => None,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match &*self.lock() {
+            State::Idle | State::Closed => Phase::Idle,
+            State::Loading => Phase::Loading,
+            State::Running(_) => Phase::Running,
+            State::Failed { error, .. } => Phase::Failed(error.clone()),
+        }
+    }
+
+    /// When the session began, in milliseconds since 1970.
+    pub(crate) fn started_at(&self) -> Option<u64> {
+        match &*self.lock() {
+            State::Running(running) => Some(running.started_at),
+            State::Idle | State::Loading | State::Failed { .. } | State::Closed => None,
+        }
+    }
+
+    /// Whether it could not be built for `params`.
+    pub(super) fn has_failed_for(&self, params: &StreamDiffusionParams) -> bool {
+        matches!(&*self.lock(), State::Failed { params: of, .. } if **of == *params)
+    }
+
+    /// Says whether a session is there, or may be started now.
+    ///
+    /// # Errors
+    ///
+    /// 503 with the figure where as many run as may.
+    pub(crate) fn check_room(&self) -> Result<(), ApiError> {
+        let is_there = matches!(&*self.lock(), State::Loading | State::Running(_));
+        if is_there || self.slots.available_permits() > 0 { Ok(()) } else { Err(self.no_room()) }
+    }
+
+    fn no_room(&self) -> ApiError {
+        let what = "streams that make pictures at a time";
+        ApiError::limit(StatusCode::SERVICE_UNAVAILABLE, what, self.most, RETRY_SECONDS)
+    }
+
+    /// Starts a session in the background, where there is none.
+    ///
+    /// # Errors
+    ///
+    /// 503 with the figure where as many run as may; 500 where the system gives no more threads.
+    pub(super) fn start(&self, stream: &Arc<Stream>) -> Result<(), ApiError> {
+        let mut state = self.lock();
+        if matches!(&*state, State::Loading | State::Running(_) | State::Closed) {
+            return Ok(());
+        }
+        let slot = self.slots.clone().try_acquire_owned().map_err(|_| self.no_room())?;
+        self.cancelled.store(false, Ordering::Relaxed);
+        let stream = stream.clone();
+        let thread = std::thread::Builder::new().name("dreamframe-load".into());
+        thread.spawn(move || stream.runner().load(&stream, slot)).map_err(|error| {
+            ApiError::from(Error::new(ErrorKind::Device, "no thread to load a model on").with_source(error))
+        })?;
+        *state = State::Loading;
+        Ok(())
+    }
+
+    /// Builds the session; on the loading thread.
+    fn load(&self, stream: &Arc<Stream>, slot: OwnedSemaphorePermit) {
+        let params = stream.desired().for_engine().clone();
+        tracing::info!(stream = stream.id, "loading");
+        match self.build(stream, params.clone()) {
+            Ok(session) => self.install(stream, session, slot),
+            Err(error) => {
+                let mut state = self.lock();
+                if matches!(&*state, State::Closed) {
+                    return;
+                }
+                if error.kind() == ErrorKind::Cancelled {
+                    *state = State::Idle;
+                    return;
+                }
+                let text = format!("{error:#}");
+                tracing::error!(stream = stream.id, error = text, "cannot load");
+                *state = State::Failed { params: Box::new(params), error: text.clone() };
+                drop(state);
+                stream.failed(&text);
+            }
+        }
+    }
+
+    fn build(&self, stream: &Arc<Stream>, params: StreamDiffusionParams) -> Result<Session> {
+        let (config, cancelled) = (stream.config(), self.cancelled.clone());
+        let engine: Engine = Engine::builder()
+            .models(config.source.clone())
+            .params(params)
+            .options(config.engine.clone())
+            .style_images(Arc::new(crate::style::Fetch))
+            .progress(move |_| {
+                if cancelled.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .build()?;
+        for notice in engine.notices() {
+            tracing::info!(stream = stream.id, "{notice}");
+        }
+        let mut options = SessionOptions::default();
+        options.on_picture = Some(stream.feed().picture_callback(stream.egress()));
+        engine.start(options)
+    }
+
+    /// Lets the session work, with what was asked for while it was built.
+    fn install(&self, stream: &Arc<Stream>, session: Session, slot: OwnedSemaphorePermit) {
+        let handle = session.handle();
+        // Held while the session catches up, so that no change falls between.
+        let desired = stream.desired();
+        let mut state = self.lock();
+        if matches!(&*state, State::Closed) || self.cancelled.load(Ordering::Relaxed) {
+            if !matches!(&*state, State::Closed) {
+                *state = State::Idle;
+            }
+            return;
+        }
+        let caught_up = handle.edit(|params| params.clone_from(desired.for_engine()));
+        let started_at = ids::now_ms();
+        *state = State::Running(Box::new(Running { session, handle: handle.clone(), started_at, _slot: slot }));
+        drop(state);
+        drop(desired);
+        stream.feed().lead(Some(handle));
+        if let Err(error) = caught_up {
+            stream.refused(&error.to_string());
+        }
+        tracing::info!(stream = stream.id, "ready");
+    }
+
+    /// What the session has told since.
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.handle().map(|handle| handle.events().try_iter().collect()).unwrap_or_default()
+    }
+
+    /// Ends the session, or its loading. Waits for the frame that is worked on where `session` is dropped by the caller.
+    pub(super) fn stop(&self, for_good: bool) -> Option<Session> {
+        self.cancelled.store(true, Ordering::Relaxed);
+        let mut state = self.lock();
+        let next = match (&*state, for_good) {
+            (State::Closed, _) | (_, true) => State::Closed,
+            // It becomes idle by itself.
+            (State::Loading, false) => return None,
+            (State::Idle | State::Running(_) | State::Failed { .. }, false) => State::Idle,
+        };
+        match std::mem::replace(&mut *state, next) {
+            State::Running(running) => Some(running.session),
+            State::Idle | State::Loading | State::Failed { .. } | State::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The status body: every name that any client reads for the same thing.
+
+use std::sync::PoisonError;
+
+use dreamframe::transport::IngestStats;
+use dreamframe::transport::peer::PeerStats;
+use serde_json::{Value, json};
+
+use super::stream::{Stream, Trouble};
+use crate::ids;
+use crate::urls::Urls;
+use crate::wire::echo::hash;
+
+/// Jitter in milliseconds, and loss in percent, beyond which a connection is bad.
+const BAD_JITTER: f64 = 50.0;
+const BAD_LOSS: f64 = 2.0;
+
+impl Stream {
+    /// When the present publisher, or the last one, came.
+    pub(super) fn began_at(&self) -> Option<u64> {
+        self.published_at().0
+    }
+
+    /// The body's `data`.
+    pub(crate) fn status(&self, urls: &Urls) -> Value {
+        let now = ids::now_ms();
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let state = self.state();
+        let since = trouble.state.filter(|(known, _)| *known == state).map_or(now, |(_, since)| since);
+        let started = self.runner().started_at().or(self.published_at().0).unwrap_or(self.created_at);
+        let (params, pipeline_id, updated_at) = {
+            let desired = self.desired();
+            (desired.echo(), desired.pipeline_id.clone().unwrap_or_default(), desired.updated_at)
+        };
+        let feed = self.feed();
+        let at = |ago: Option<u64>| ago.map(|ago| now.saturating_sub(ago));
+        let (last_input, last_output) = (at(feed.input.since_last()), at(feed.output.since_last()));
+        let (input_fps, output_fps) = (rounded(feed.input.per_second()), rounded(feed.output.per_second()));
+        let (last_error, last_error_time) = trouble.last_error.clone().unzip();
+        json!({
+            "type": "status",
+            "stream_id": self.id,
+            "pipeline": "streamdiffusion",
+            "pipeline_id": pipeline_id,
+            "request_id": self.playback_id,
+            "state": state.name(),
+            "info": state.info(),
+            "start_time": started,
+            "timestamp": now,
+            "last_state_update_time": since,
+            "orchestrator_info": {"address": "", "url": urls.base()},
+            "input_status": {"fps": input_fps, "last_input_time": last_input.unwrap_or(0)},
+            "inference_status": {
+                "pipeline": "streamdiffusion",
+                "stream_id": self.id,
+                "start_time": started,
+                "fps": output_fps,
+                "input_fps": input_fps,
+                "output_fps": output_fps,
+                "last_input_time": last_input,
+                "last_output_time": last_output,
+                "last_params_hash": hash(&params),
+                "last_params": params,
+                "last_params_update_time": updated_at,
+                "restart_count": trouble.restarts,
+                "last_restart_time": trouble.last_restart,
+                "last_restart_logs": null,
+                "last_error": last_error,
+                "last_error_time": last_error_time,
+            },
+            "gateway_status": self.gateway(urls, &trouble, now),
+        })
+    }
+
+    /// How frames come here and pictures leave; without the address for viewers until somebody has published.
+    fn gateway(&self, urls: &Urls, trouble: &Trouble, now: u64) -> Value {
+        let error = trouble.push_error.as_ref();
+        let mut gateway = json!({
+            "error": error.map(|(text, at)| json!({"error_message": text, "error_time": at})),
+            "ingest_metrics": {"stats": self.connection(now)},
+        });
+        if let (Some(_), Some(object)) = (self.published_at().0, gateway.as_object_mut()) {
+            object.shift_insert(0, "whep_url".into(), urls.whep(&self.key).into());
+        }
+        gateway
+    }
+
+    fn connection(&self, now: u64) -> Value {
+        let peer = self.publisher().map(|peer| peer.stats()).unwrap_or_default();
+        let video = self.ingest_stats();
+        let tracks: Vec<Value> = video.iter().map(|video| self.track(video, &peer, now)).collect();
+        let bad = video.as_ref().is_some_and(|video| video.jitter_ms > BAD_JITTER || loss(video) > BAD_LOSS);
+        json!({
+            "conn_quality": if bad { "bad" } else { "good" },
+            "peer_conn_stats": {"ID": self.playback_id, "BytesReceived": peer.bytes_in, "BytesSent": peer.bytes_out},
+            "track_stats": tracks,
+        })
+    }
+
+    fn track(&self, video: &IngestStats, peer: &PeerStats, now: u64) -> Value {
+        let feed = self.feed();
+        // Seconds on the stream's own clock, as far as others have seen upstream use them.
+        let seconds = |ago: Option<u64>| {
+            let since = now.saturating_sub(self.created_at);
+            ago.map_or(0.0, |ago| rounded(since.saturating_sub(ago) as f64 / 1000.0))
+        };
+        let (input, output) = (seconds(feed.input.since_last()), seconds(feed.output.since_last()));
+        json!({
+            "type": "video",
+            "jitter": rounded(video.jitter_ms),
+            "packets_lost": video.lost,
+            "packets_received": video.packets.total.max(peer.packets_in),
+            "packet_loss_pct": rounded(loss(video)),
+            "rtt": peer.round_trip.map_or(0.0, |time| rounded(time.as_secs_f64() * 1000.0)),
+            "last_input_ts": input,
+            "last_output_ts": output,
+            "latency": rounded((input - output).max(0.0)),
+            "warnings": [],
+        })
+    }
+}
+
+fn loss(video: &IngestStats) -> f64 {
+    let all = video.packets.total + video.lost;
+    if all == 0 { 0.0 } else { video.lost as f64 * 100.0 / all as f64 }
+}
+
+/// To two places.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}

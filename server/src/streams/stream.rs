@@ -1,0 +1,538 @@
+//! One stream: the meeting point of its parameters, its session, its publisher and its viewers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dreamframe::params::{ParamsPatch, StreamDiffusionParams};
+use dreamframe::transport::peer::{Media, Peer};
+use dreamframe::transport::{AudioHub, Egress, EgressOptions, FrameSink, IngestStats, WhepEndpoint, WhipEndpoint};
+use dreamframe::{Event, Frame, SessionHandle, Transition};
+use serde_json::json;
+use tokio::sync::{Semaphore, broadcast};
+
+use super::card::Card;
+use super::desired::{Change, Desired};
+use super::feed::Feed;
+use super::publishing::{Publication, Publishing};
+use super::runner::{Phase, Runner};
+use super::target::Remote;
+use crate::config::Config;
+use crate::error::ApiError;
+use crate::ids;
+use crate::outputs::Outputs;
+use crate::scope::channel::{Parameters, parameters_updated, stream_stopped};
+use crate::urls::Urls;
+use crate::wire::Object;
+use crate::wire::incoming::in_params;
+use crate::wire::request::Request;
+
+/// Notices that wait for a slow listener.
+const NOTICES: usize = 32;
+
+/// A stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) id: String,
+    /// The secret in the path of its WHIP and WHEP addresses.
+    pub(crate) key: String,
+    pub(crate) playback_id: String,
+    /// Who made it.
+    pub(crate) author: String,
+    /// In milliseconds since 1970, as all times here.
+    pub(crate) created_at: u64,
+    config: Arc<Config>,
+    desired: Mutex<Desired>,
+    runner: Runner,
+    feed: Arc<Feed>,
+    egress: Egress,
+    audio: AudioHub,
+    outputs: Outputs,
+    whip: WhipEndpoint,
+    whep: WhepEndpoint,
+    publishing: Arc<Publishing>,
+    notices: broadcast::Sender<String>,
+    pub(super) trouble: Mutex<Trouble>,
+    card: Mutex<Card>,
+    /// Whether somebody published at the last look.
+    was_live: AtomicBool,
+    /// When there last was a publisher or a viewer.
+    used_at: AtomicU64,
+}
+
+/// What went wrong, and when.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trouble {
+    pub(crate) last_error: Option<(String, u64)>,
+    /// What the push of pictures to another server last failed with.
+    pub(crate) push_error: Option<(String, u64)>,
+    pub(crate) restarts: u64,
+    pub(crate) last_restart: Option<u64>,
+    /// The state last seen, and since when.
+    pub(crate) state: Option<(super::StreamState, u64)>,
+}
+
+impl Stream {
+    /// Makes a stream of `author` that is asked for `request`.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every value at fault.
+    pub(super) fn new(
+        config: &Arc<Config>,
+        slots: &Arc<Semaphore>,
+        author: &str,
+        request: Request,
+    ) -> Result<Arc<Self>, ApiError> {
+        let id = ids::new("str_");
+        let mut desired = Desired::new(config, id.replace("str_", "stream "));
+        let change = desired.change(config, request)?;
+        for note in &change.notes {
+            tracing::warn!(stream = id, "{note}");
+        }
+        desired.take(change);
+        let feed = Arc::new(Feed::default());
+        let egress = Egress::new(EgressOptions::default());
+        let audio = AudioHub::default();
+        Ok(Arc::new_cyclic(|stream| {
+            let channel = || Arc::new(Parameters::new(Arc::new(Remote(stream.clone())))) as _;
+            let publisher = Media {
+                video_in: Some(feed.clone()),
+                audio_in: Some(audio.clone()),
+                channel: Some(channel()),
+                ..Media::default()
+            };
+            let viewer = Media {
+                video_out: Some(egress.clone()),
+                audio_out: Some(audio.clone()),
+                channel: Some(channel()),
+                ..Media::default()
+            };
+            Self {
+                id,
+                key: ids::new("stk_"),
+                playback_id: ids::new("lp_"),
+                author: author.to_owned(),
+                created_at: ids::now_ms(),
+                config: config.clone(),
+                desired: Mutex::new(desired),
+                runner: Runner::new(slots.clone(), config.max_sessions),
+                whip: WhipEndpoint::new(publisher, config.peers.clone(), config.limits),
+                whep: WhepEndpoint::new(viewer, config.peers.clone(), config.limits),
+                outputs: Outputs::new(egress.clone()),
+                feed,
+                egress,
+                audio,
+                publishing: Arc::default(),
+                notices: broadcast::Sender::new(NOTICES),
+                trouble: Mutex::default(),
+                card: Mutex::default(),
+                was_live: AtomicBool::new(false),
+                used_at: AtomicU64::new(0),
+            }
+        }))
+    }
+
+    pub(super) fn desired(&self) -> MutexGuard<'_, Desired> {
+        self.desired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(super) fn runner(&self) -> &Runner {
+        &self.runner
+    }
+
+    /// Where the frames of a publisher go.
+    pub(crate) fn sink(&self) -> Arc<dyn FrameSink> {
+        self.feed.clone()
+    }
+
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
+    /// Where its pictures are shown.
+    pub(crate) fn egress(&self) -> &Egress {
+        &self.egress
+    }
+
+    /// The publisher's sound, for who watches.
+    pub(crate) fn audio(&self) -> &AudioHub {
+        &self.audio
+    }
+
+    /// What becomes of its pictures besides WHEP.
+    pub(crate) fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    pub(crate) fn whip(&self) -> &WhipEndpoint {
+        &self.whip
+    }
+
+    pub(crate) fn whep(&self) -> &WhepEndpoint {
+        &self.whep
+    }
+
+    /// The session that makes its pictures, while there is one.
+    pub(crate) fn session(&self) -> Option<SessionHandle> {
+        self.runner.handle()
+    }
+
+    /// What its clients asked for.
+    pub(crate) fn params(&self) -> StreamDiffusionParams {
+        self.desired().params().clone()
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> String {
+        self.desired().name.clone()
+    }
+
+    /// Where its pictures are pushed; empty for nowhere.
+    pub(crate) fn push_url(&self) -> String {
+        self.desired().output_rtmp_url.clone()
+    }
+
+    /// The newest picture, copied.
+    pub(crate) fn snapshot(&self) -> Option<Frame> {
+        self.feed.snapshot()
+    }
+
+    /// Holds frames back, so that the last picture stays.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.feed.set_paused(paused);
+    }
+
+    /// Whether frames are held back.
+    pub(crate) fn paused(&self) -> bool {
+        self.feed.is_paused()
+    }
+
+    /// Why no session could be built, where that is so.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match self.runner.phase() {
+            Phase::Failed(error) => Some(error),
+            Phase::Idle | Phase::Loading | Phase::Running => None,
+        }
+    }
+
+    /// What is told on data channels unasked.
+    pub(crate) fn subscribe_notices(&self) -> broadcast::Receiver<String> {
+        self.notices.subscribe()
+    }
+
+    /// Starts a session in the background, where there is none.
+    ///
+    /// # Errors
+    ///
+    /// 503 with the figure where the server runs as many as it may.
+    pub(crate) fn wake(self: &Arc<Self>) -> Result<(), ApiError> {
+        self.used_at.store(ids::now_ms(), Ordering::Relaxed);
+        self.runner.start(self)
+    }
+
+    /// Does what a client's body asks for: all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every value at fault.
+    pub(crate) fn apply(&self, request: Request) -> Result<(), ApiError> {
+        let mut desired = self.desired();
+        let change = desired.change(&self.config, request)?;
+        self.commit(&mut desired, change)
+    }
+
+    /// Changes parameters; what is in force then.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every value at fault.
+    pub(crate) fn update(&self, patch: &ParamsPatch) -> Result<StreamDiffusionParams, ApiError> {
+        let mut desired = self.desired();
+        let change = desired.patch(&self.config, patch).map_err(in_params)?;
+        self.commit(&mut desired, change)?;
+        Ok(desired.params().clone())
+    }
+
+    fn commit(&self, desired: &mut Desired, change: Change) -> Result<(), ApiError> {
+        if change.engine != *desired.for_engine()
+            && let Some(session) = self.session()
+        {
+            match session.edit(|params| params.clone_from(&change.engine)) {
+                Err(error) if error.kind() != dreamframe::ErrorKind::Closed => return Err(in_params(error)),
+                // One that has just ended is built again with what is asked for now.
+                _ => {}
+            }
+        }
+        for note in &change.notes {
+            tracing::warn!(stream = self.id, "{note}");
+        }
+        let changed = change.changed;
+        desired.take(change);
+        if changed {
+            self.tell(&parameters_updated(&desired.echo()));
+        }
+        Ok(())
+    }
+
+    /// Changes the prompt little by little; at once, where no pictures are made.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every value at fault.
+    pub(crate) fn transition(&self, transition: &Transition) -> Result<(), ApiError> {
+        let mut desired = self.desired();
+        let patch = ParamsPatch::from_value(json!({ "prompt": transition.target_prompts })).map_err(in_params)?;
+        let change = desired.patch(&self.config, &patch).map_err(in_params)?;
+        match self.session().map(|session| session.transition(transition)) {
+            Some(Err(error)) if error.kind() != dreamframe::ErrorKind::Closed => return Err(in_params(error)),
+            _ => {}
+        }
+        desired.take(change);
+        self.tell(&parameters_updated(&desired.echo()));
+        Ok(())
+    }
+
+    /// Tells whoever has a data channel of this stream.
+    pub(crate) fn tell(&self, notice: &str) {
+        // Nobody may listen.
+        let _ = self.notices.send(notice.to_owned());
+    }
+
+    /// Begins the turn of a publisher that comes by another way than WHIP, and ends that of the one before.
+    pub(crate) fn take_over(self: &Arc<Self>) -> Publication {
+        let publication = self.publishing.begin();
+        let whip = self.whip.clone();
+        tokio::spawn(async move { whip.disconnect().await });
+        self.began();
+        publication
+    }
+
+    /// Notes that a publisher came by WHIP.
+    pub(crate) fn whip_began(self: &Arc<Self>) {
+        self.publishing.begin_whip();
+        self.began();
+    }
+
+    fn began(self: &Arc<Self>) {
+        tracing::info!(stream = self.id, "publisher came");
+        if let Err(error) = self.wake() {
+            self.failed(error.message());
+        }
+    }
+
+    /// Says whether pictures are made, or may be from now on.
+    ///
+    /// # Errors
+    ///
+    /// 503 with the figure where the server makes as many as it may.
+    pub(crate) fn check_room(&self) -> Result<(), ApiError> {
+        self.runner.check_room()
+    }
+
+    /// Whether there are pictures to see, or will be.
+    pub(crate) fn has_pictures(&self) -> bool {
+        self.live() || self.feed.has_picture()
+    }
+
+    /// How many frames came in.
+    pub(crate) fn frames_in(&self) -> u64 {
+        self.feed.input.total()
+    }
+
+    /// How many pictures were made.
+    pub(crate) fn pictures_out(&self) -> u64 {
+        self.feed.output.total()
+    }
+
+    /// Frames and pictures in a second.
+    pub(crate) fn rates(&self) -> (f64, f64) {
+        (self.feed.input.per_second(), self.feed.output.per_second())
+    }
+
+    /// Whether somebody publishes.
+    pub(crate) fn live(&self) -> bool {
+        self.whip.publisher().is_some() || self.publishing.has_other()
+    }
+
+    /// Whether anybody publishes or watches, by whatever way.
+    pub(crate) fn in_use(&self) -> bool {
+        self.live() || self.whep.viewers() > 0 || self.egress.viewers() > 0
+    }
+
+    /// When somebody published first, and when the last publisher went.
+    pub(crate) fn published_at(&self) -> (Option<u64>, Option<u64>) {
+        (self.publishing.first_at(), self.publishing.ended_at())
+    }
+
+    /// The connection of the publisher, where it came by WHIP.
+    pub(crate) fn publisher(&self) -> Option<Peer> {
+        self.whip.publisher()
+    }
+
+    /// What the publisher's video came to.
+    pub(crate) fn ingest_stats(&self) -> Option<IngestStats> {
+        let of_whip = self.publisher().and_then(|peer| peer.stats().video_in);
+        of_whip.or_else(|| self.publishing.other_stats())
+    }
+
+    /// Notes what went wrong with its pictures.
+    pub(super) fn failed(&self, error: &str) {
+        self.trouble().last_error = Some((error.to_owned(), ids::now_ms()));
+    }
+
+    /// Notes what pushing its pictures to another server failed with; `None` once it is well again.
+    pub(crate) fn push_failed(&self, error: Option<String>) {
+        self.trouble().push_error = error.map(|error| (error, ids::now_ms()));
+    }
+
+    /// Takes back what the session has refused.
+    pub(super) fn refused(&self, error: &str) {
+        tracing::warn!(stream = self.id, error, "update refused");
+        self.failed(error);
+        let mut desired = self.desired();
+        if let Some(session) = self.session() {
+            desired.take_back(session.params());
+        }
+    }
+
+    /// Looks after the stream: to be called several times a second.
+    pub(super) fn tick(self: &Arc<Self>, now: u64) {
+        for event in self.runner.events() {
+            self.note(event);
+        }
+        let live = self.live();
+        if self.was_live.swap(live, Ordering::Relaxed) && !live {
+            tracing::info!(stream = self.id, "publisher went");
+            self.publishing.note_end();
+        }
+        self.outputs.follow(live, &self.push_url(), || {
+            let stream = Arc::downgrade(self);
+            Arc::new(move |error| {
+                if let Some(stream) = stream.upgrade() {
+                    stream.push_failed(error);
+                }
+            })
+        });
+        if self.in_use() {
+            self.used_at.store(now, Ordering::Relaxed);
+            self.serve_users(now);
+        } else if self.session().is_some()
+            && now.saturating_sub(self.used_at.load(Ordering::Relaxed)) > self.config.idle.as_millis() as u64
+        {
+            tracing::info!(stream = self.id, "nobody publishes or watches: the session ends");
+            self.release();
+        }
+        self.note_state(now);
+    }
+
+    fn serve_users(self: &Arc<Self>, now: u64) {
+        match self.runner.phase() {
+            // Came by before there was room, or asked for something else since.
+            Phase::Idle => drop(self.runner.start(self)),
+            Phase::Failed(_) if !self.runner.has_failed_for(self.desired().for_engine()) => {
+                drop(self.runner.start(self));
+            }
+            Phase::Failed(_) | Phase::Loading | Phase::Running => {}
+        }
+        let watched = self.egress.viewers() > 0 || self.whep.viewers() > 0;
+        if watched && !self.feed.has_picture() {
+            self.show_card(now);
+        }
+    }
+
+    fn show_card(&self, now: u64) {
+        let (width, height, wanted) = {
+            let desired = self.desired();
+            let params = desired.params();
+            (params.width, params.height, params.show_reloading_frame)
+        };
+        let mut card = self.card.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = card.draw(width, height, now).filter(|_| wanted) {
+            let stamp = dreamframe::Stamp { timestamp: dreamframe::transport::now(), ..Default::default() };
+            self.egress.show(&view.with_stamp(stamp));
+        }
+    }
+
+    fn note(self: &Arc<Self>, event: Event) {
+        match event {
+            Event::UpdateRejected { error, .. } => self.refused(&error.to_string()),
+            Event::FrameFailed { error, .. }
+            | Event::TransitionFailed { error }
+            | Event::Degraded { error }
+            | Event::CallbackFailed { error } => self.failed(&error.to_string()),
+            Event::Stopped { error: Some(error) } => {
+                tracing::error!(stream = self.id, %error, "session ended; it is started again while it is needed");
+                self.failed(&error.to_string());
+                let mut trouble = self.trouble();
+                trouble.restarts += 1;
+                trouble.last_restart = Some(ids::now_ms());
+                drop(trouble);
+                self.release();
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets the session go; a frame that is being worked on is waited for elsewhere.
+    fn release(&self) {
+        self.feed.lead(None);
+        self.feed.forget();
+        if let Some(session) = self.runner.stop(false) {
+            std::thread::spawn(move || drop(session));
+        }
+    }
+
+    /// Ends it for good: connections, session, and everything that hangs on it.
+    pub(super) async fn close(&self, reason: Option<&str>) {
+        self.tell(&stream_stopped(reason));
+        self.feed.lead(None);
+        let session = self.runner.stop(true);
+        self.whip.close().await;
+        self.whep.close().await;
+        self.feed.forget();
+        // A frame that is worked on may take a while.
+        let _ = tokio::task::spawn_blocking(move || drop(session)).await;
+    }
+
+    /// Waits for the update that was accepted last, for tests.
+    #[cfg(test)]
+    pub(crate) fn settled(&self) -> Option<dreamframe::Outcome> {
+        let session = self.session()?;
+        let version = session.stats().desired_version;
+        session.wait_for_version(version, std::time::Duration::from_secs(30)).ok()
+    }
+
+    /// The stream as its clients see it: these keys in this order, no others, none without a value.
+    pub(crate) fn to_object(&self, urls: &Urls) -> Object {
+        let desired = self.desired();
+        let value = json!({
+            "id": self.id,
+            "name": desired.name,
+            "whip_url": urls.whip(&self.key),
+            "stream_key": self.key,
+            "output_playback_id": self.playback_id,
+            "output_stream_url": desired.output_rtmp_url,
+            "gateway_host": urls.host(),
+            "created_at": ids::iso(self.created_at),
+            "author": self.author,
+            "from_playground": false,
+            "is_smoke_test": false,
+            "pipeline": "streamdiffusion",
+            "pipeline_id": desired.pipeline_id,
+            "params": desired.echo(),
+            "pipeline_params": desired.pipeline_params(&self.config.source),
+        });
+        match value {
+            serde_json::Value::Object(object) => object,
+            _ => Object::new(),
+        }
+    }
+}

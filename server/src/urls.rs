@@ -1,0 +1,117 @@
+//! The addresses that are handed out: all from one public base, so that what works behind a proxy works for every client.
+
+use std::str::FromStr;
+
+use axum::http::HeaderMap;
+use dreamframe::transport::http::base_url;
+
+/// Scheme and host, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Urls {
+    base: String,
+}
+
+impl FromStr for Urls {
+    type Err = String;
+
+    /// Takes `https://host`, `https://host:port`, or either with a path.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let base = text.trim_end_matches('/');
+        let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+        let (host, path) = rest.map_or(("", ""), |rest| rest.split_at(rest.find('/').unwrap_or(rest.len())));
+        if is_host(host) && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte)) {
+            return Ok(Self { base: base.to_owned() });
+        }
+        Err(format!("is {text:?}, but must be like https://sd.example or http://10.0.0.5:8889"))
+    }
+}
+
+impl Urls {
+    /// The base for who sent `headers`: `configured`, or what a proxy says, or the host that was asked, or `fallback`.
+    pub(crate) fn of(configured: Option<&Self>, headers: &HeaderMap, fallback: &str) -> Self {
+        configured.cloned().unwrap_or_else(|| Self { base: base_url(headers, fallback) })
+    }
+
+    /// The absolute URL of `path`, which begins with a slash.
+    pub(crate) fn absolute(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// The base itself.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Host and port.
+    pub(crate) fn host(&self) -> &str {
+        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
+        rest.split('/').next().unwrap_or_default()
+    }
+
+    /// The host alone.
+    pub(crate) fn hostname(&self) -> &str {
+        let host = self.host();
+        match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((inner, _)) => host.get(..inner.len() + 2).unwrap_or(host),
+            None => host.split(':').next().unwrap_or_default(),
+        }
+    }
+
+    /// Where WHIP takes frames of the stream with `key`.
+    pub(crate) fn whip(&self, key: &str) -> String {
+        self.absolute(&whip_path(key))
+    }
+
+    /// Where WHEP shows pictures of the stream with `key`.
+    pub(crate) fn whep(&self, key: &str) -> String {
+        self.absolute(&whep_path(key))
+    }
+}
+
+/// The path of the WHIP endpoint of `key`.
+pub(crate) fn whip_path(key: &str) -> String {
+    format!("/live/video-to-video/{key}/whip")
+}
+
+/// The path of the WHEP endpoint of `key`.
+pub(crate) fn whep_path(key: &str) -> String {
+    format!("/live/video-to-video/{key}-out/whep")
+}
+
+/// Whether text is a host, with or without a port: nothing that could be more than that in a header or a page.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((inner, port)) => (inner, port.strip_prefix(':').unwrap_or(port)),
+            None => return false,
+        },
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+    !host.is_empty() && text.len() <= 260 && host.bytes().all(letters) && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderValue, header};
+
+    use super::*;
+
+    #[test]
+    fn what_is_configured_counts_before_everything() {
+        let configured = "https://sd.example:8443/".parse().unwrap();
+        let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("other.example"))]);
+        assert_eq!(Urls::of(None, &headers, "http://x").base(), "http://other.example");
+        let urls = Urls::of(Some(&configured), &headers, "http://x");
+        assert_eq!(urls.whip("stk_a"), "https://sd.example:8443/live/video-to-video/stk_a/whip");
+        assert_eq!(urls.whep("stk_a"), "https://sd.example:8443/live/video-to-video/stk_a-out/whep");
+        assert_eq!((urls.host(), urls.hostname()), ("sd.example:8443", "sd.example"));
+    }
+
+    #[test]
+    fn a_base_is_a_scheme_and_a_host() {
+        for text in ["sd.example", "ftp://a", "https://", "https://a?x", "https://a b", "http://user@a"] {
+            assert!(text.parse::<Urls>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What goes over the wire, as Daydream's clients have it: bodies that come in, and the stream object that goes out.
+//!
+//! Here alone is what those clients need and this engine does not: their old dialects, keys that mean nothing here, and
+//! which keys each model's schema has. Nothing here touches a stream.
+
+pub(crate) mod echo;
+pub(crate) mod incoming;
+pub(crate) mod models;
+pub(crate) mod request;
+
+use axum::body::Bytes;
+use dreamframe::Violation;
+use dreamframe::params::read_json_object;
+use serde_json::{Map, Value};
+
+use crate::error::ApiError;
+
+/// How long a body may be: room for a style image of the size that TouchDesigner sends inline.
+pub(crate) const MAX_BODY: usize = 64 << 20;
+
+/// A JSON object, in the order that it came in.
+pub(crate) type Object = Map<String, Value>;
+
+/// Reads a body that is a JSON object, or empty, which means the same as `{}`.
+///
+/// # Errors
+///
+/// 400 for what is no UTF-8, no JSON, no object, nested too deeply, or names a key twice.
+pub(crate) fn read_object(body: &Bytes) -> Result<Object, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::bad_request("The body is not UTF-8"))?;
+    if text.trim().is_empty() {
+        return Ok(Object::new());
+    }
+    read_json_object(text, MAX_BODY).map_err(|error| {
+        let named =
+            |v: &Violation| Violation { path: v.path.replace("parameters", "body"), message: v.message.clone() };
+        ApiError::fields(error.violations().iter().map(named).collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &'static [u8]) -> bool {
+        read_object(&Bytes::from_static(body)).is_err_and(|error| error.status() == 400)
+    }
+
+    /// Line 19 of the compatibility checklist.
+    #[test]
+    fn what_is_no_sound_json_is_a_bad_request() {
+        for body in [
+            br#"{"name": "\ud800"}"#.as_slice(),
+            br#"{"seed": 1e999}"#,
+            br#"{"delta": NaN}"#,
+            br#"{"delta": Infinity}"#,
+            br#"{"name": "a", "name": "b"}"#,
+            br#"{"params": {"delta": 1, "delta": 2}}"#,
+            br#"{"a":[[[[[[[[[[[[1]]]]]]]]]]]]}"#,
+            b"[1]",
+            b"nonsense",
+            b"\xff\xfe",
+            br#"{"prompt": "say "hello""}"#,
+        ] {
+            assert!(refused(body), "{}", String::from_utf8_lossy(body));
+        }
+        let deep = "[".repeat(1 << 20);
+        assert!(read_object(&Bytes::from(deep)).is_err());
+    }
+
+    #[test]
+    fn an_empty_body_is_an_empty_object() {
+        for body in ["", " \r\n", "{}"] {
+            assert!(read_object(&Bytes::from(body)).unwrap().is_empty());
+        }
+    }
+}

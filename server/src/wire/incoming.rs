@@ -1,0 +1,244 @@
+//! Parameters on their way in: what other clients send and this engine says differently.
+//!
+//! What changes here is told: a key that nobody knows is kept for `pipeline_params`, a value that has another meaning here
+//! gives a line for the log.
+
+use dreamframe::Violation;
+use dreamframe::params::{Allowed, FIELDS, Field, ParamsPatch, StreamDiffusionParams};
+use serde_json::{Value, json};
+
+use super::Object;
+use crate::error::ApiError;
+
+/// The greatest seed; a negative one counts down from here.
+const SEEDS: u64 = (1 << 53) - 1;
+
+/// A change of parameters as the engine takes it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Incoming {
+    /// The change.
+    pub(crate) patch: ParamsPatch,
+    /// The seed as it was sent, and as the engine has it, where those differ.
+    pub(crate) seed: Option<(Value, Value)>,
+    /// Keys that nobody knows, with their paths.
+    pub(crate) unknown: Object,
+    /// What was taken in another way than it was sent.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Incoming {
+    /// Reads `sent` as a change of `base`; `null` asks for what `defaults` have.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every name, type and range at fault.
+    pub(crate) fn read(
+        mut sent: Object,
+        base: &StreamDiffusionParams,
+        defaults: &StreamDiffusionParams,
+    ) -> Result<Self, ApiError> {
+        let mut incoming = Self::default();
+        let defaults = defaults.to_value();
+        for (name, value) in &mut sent {
+            if value.is_null() && name != "lora_dict" {
+                *value = defaults.get(name.as_str()).cloned().unwrap_or_default();
+            }
+        }
+        incoming.strip("", "", &mut sent);
+        incoming.seed(&mut sent);
+        incoming.clamp(&mut sent, base);
+        incoming.patch = ParamsPatch::from_value(Value::Object(sent)).map_err(in_params)?;
+        Ok(incoming)
+    }
+
+    /// Takes out what no row of the field table has, and `null` where that means nothing.
+    fn strip(&mut self, rule: &str, path: &str, object: &mut Object) {
+        let names: Vec<String> = object.keys().cloned().collect();
+        for name in names {
+            let (rule, path) = (join(rule, &name), join(path, &name));
+            let row = field(&rule);
+            let inside = row.is_none() && FIELDS.iter().any(|field| is_below(field.path, &rule));
+            let nullable = row.is_some_and(|row| matches!(row.allowed, Allowed::Nullable(_) | Allowed::Named { .. }));
+            match object.get_mut(&name) {
+                Some(Value::Null) if (row.is_some() || inside) && !nullable => drop(object.shift_remove(&name)),
+                Some(Value::Object(nested)) if inside => self.strip(&rule, &path, nested),
+                Some(Value::Array(items)) if row.is_some_and(|row| matches!(row.allowed, Allowed::Items { .. })) => {
+                    for (index, item) in items.iter_mut().enumerate() {
+                        if let Value::Object(item) = item {
+                            self.strip(&format!("{rule}[]"), &format!("{path}[{index}]"), item);
+                        }
+                    }
+                }
+                Some(value) if row.is_none() && !inside => {
+                    self.unknown.insert(path, value.take());
+                    object.shift_remove(&name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Seeds may be negative on the wire; each means one of the engine's own.
+    fn seed(&mut self, sent: &mut Object) {
+        let Some(seed) = sent.get_mut("seed") else { return };
+        let before = seed.clone();
+        match seed.as_array_mut() {
+            Some(pairs) => pairs.iter_mut().filter_map(|pair| pair.get_mut(0)).for_each(turn),
+            None => turn(seed),
+        }
+        if *seed != before {
+            self.seed = Some((before, seed.clone()));
+        }
+    }
+
+    /// An index that equals the number of steps means the last one: the schema allows it, the grid does not.
+    fn clamp(&mut self, sent: &mut Object, base: &StreamDiffusionParams) {
+        let steps = sent.get("num_inference_steps").map_or(Some(base.num_inference_steps.into()), Value::as_u64);
+        let (Some(steps @ 1..), Some(Value::Array(list))) = (steps, sent.get_mut("t_index_list")) else { return };
+        for index in list.iter_mut().filter(|index| index.as_u64() == Some(steps)) {
+            *index = json!(steps - 1);
+            self.notes.push(format!("t_index_list: {steps} means the last step, {}", steps - 1));
+        }
+    }
+}
+
+/// Checks what the public schema asks for beyond what the engine needs.
+///
+/// # Errors
+///
+/// 400 with every value at fault.
+pub(crate) fn check_strictly(params: &StreamDiffusionParams) -> Result<(), ApiError> {
+    let mut faults = Vec::new();
+    let mut refuse = |path: &str, message: String| faults.push(Violation { path: format!("params.{path}"), message });
+    for (path, side) in [("width", params.width), ("height", params.height)] {
+        if !(384..=1024).contains(&side) || side % 64 != 0 {
+            refuse(path, format!("is {side}, but must be an integer from 384 to 1024 in steps of 64"));
+        }
+    }
+    for (index, place) in params.t_index_list.iter().enumerate().filter(|(_, place)| **place > 50) {
+        refuse(&format!("t_index_list[{index}]"), format!("is {place}, but must be at most 50"));
+    }
+    let interval = params.cached_attention.interval;
+    if interval > 240 {
+        refuse("cached_attention.interval", format!("is {interval}, but must be at most 240"));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(ApiError::fields(faults)) }
+}
+
+/// Names values by their place in the body.
+pub(crate) fn in_params(error: dreamframe::Error) -> ApiError {
+    if error.violations().is_empty() {
+        return error.into();
+    }
+    let named = |v: &Violation| Violation { path: format!("params.{}", v.path), message: v.message.clone() };
+    ApiError::fields(error.violations().iter().map(named).collect())
+}
+
+fn turn(seed: &mut Value) {
+    let least = -i64::try_from(SEEDS).unwrap_or(i64::MAX);
+    if let Some(negative @ ..0) = seed.as_i64()
+        && negative >= least
+    {
+        *seed = json!(SEEDS + 1 - negative.unsigned_abs());
+    }
+}
+
+fn field(rule: &str) -> Option<&'static Field> {
+    dreamframe::params::field(rule)
+}
+
+/// Whether `path` is inside the object `rule`.
+fn is_below(path: &str, rule: &str) -> bool {
+    path.strip_prefix(rule).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn join(before: &str, name: &str) -> String {
+    if before.is_empty() { name.to_owned() } else { format!("{before}.{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(sent: Value) -> Result<Incoming, ApiError> {
+        let base = StreamDiffusionParams::default();
+        Incoming::read(sent.as_object().unwrap().clone(), &base, &base)
+    }
+
+    fn merged(sent: Value) -> StreamDiffusionParams {
+        read(sent).unwrap().patch.merge(&StreamDiffusionParams::default()).unwrap().0
+    }
+
+    #[test]
+    fn keys_that_nobody_knows_are_taken_out_wherever_they_are() {
+        let incoming = read(json!({
+            "prompt": "snow", "foo": {"a": [1]},
+            "controlnets": [{"model_id": "a/b", "strength": 2, "preprocessor_params": {"own": 1}}],
+            "ip_adapter": {"scale": 0.5, "insightface": null, "mask": "x"},
+        }))
+        .unwrap();
+        let unknown = json!({"foo": {"a": [1]}, "controlnets[0].strength": 2, "ip_adapter.insightface": null, "ip_adapter.mask": "x"});
+        assert_eq!(json!(incoming.unknown), unknown);
+        let names: Vec<_> = incoming.patch.names().collect();
+        assert_eq!(names, ["prompt", "controlnets", "ip_adapter"]);
+    }
+
+    /// Line 10 of the compatibility checklist.
+    #[test]
+    fn an_empty_lora_dict_null_and_none_are_the_same() {
+        for sent in [json!({"lora_dict": {}}), json!({"lora_dict": null}), json!({})] {
+            assert_eq!(merged(sent), StreamDiffusionParams::default());
+        }
+    }
+
+    #[test]
+    fn null_is_the_default_and_nothing_inside_an_item() {
+        let base = StreamDiffusionParams { delta: 0.1, ..StreamDiffusionParams::default() };
+        let sent = json!({"delta": null, "controlnets": [{"model_id": "a/b", "preprocessor": null, "enabled": null}]});
+        let incoming =
+            Incoming::read(sent.as_object().unwrap().clone(), &base, &StreamDiffusionParams::default()).unwrap();
+        let params = incoming.patch.merge(&base).unwrap().0;
+        assert_eq!((params.delta, params.controlnets[0].enabled), (0.7, true));
+    }
+
+    #[test]
+    fn every_negative_seed_is_another_seed_and_is_remembered() {
+        let incoming = read(json!({"seed": -1})).unwrap();
+        assert_eq!(incoming.seed, Some((json!(-1), json!(SEEDS))));
+        let list = read(json!({"seed": [[-9007199254740991_i64, 0.5], [7, 1]]})).unwrap();
+        assert_eq!(list.seed.unwrap().1, json!([[1, 0.5], [7, 1]]));
+        assert_eq!(read(json!({"seed": 7})).unwrap().seed, None);
+        for seed in [json!(-9007199254740992_i64), json!(1e21), json!(-1.5), json!("x"), json!([[]])] {
+            assert!(read(json!({ "seed": seed })).is_err(), "{seed}");
+        }
+    }
+
+    #[test]
+    fn an_index_at_the_number_of_steps_is_the_last_step() {
+        assert_eq!(merged(json!({"t_index_list": [12, 50]})).t_index_list, [12, 49]);
+        let short = json!({"num_inference_steps": 25, "t_index_list": [12, 20, 25]});
+        assert_eq!(merged(short).t_index_list, [12, 20, 24]);
+        assert_eq!(read(json!({"t_index_list": [50]})).unwrap().notes.len(), 1);
+    }
+
+    #[test]
+    fn faults_are_named_by_their_place_in_the_body() {
+        let error =
+            read(json!({"delta": "x", "controlnets": [{"model_id": "a", "preprocessor": "cany"}]})).unwrap_err();
+        assert!(error.message().contains("params.delta is"), "{}", error.message());
+        assert!(error.message().contains("params.controlnets[0].preprocessor is"), "{}", error.message());
+    }
+
+    #[test]
+    fn the_strict_check_is_the_public_schema() {
+        let mut params = StreamDiffusionParams::default();
+        assert!(check_strictly(&params).is_ok());
+        params.width = 320;
+        params.height = 1000;
+        params.cached_attention.interval = 241;
+        let error = check_strictly(&params).unwrap_err();
+        for path in ["width", "height", "interval"] {
+            assert!(error.message().contains(path));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The models that Daydream's clients know by name, and which parameters each has in its schema.
+
+/// The model of a stream whose creator names none.
+pub(crate) const USUAL: &str = "stabilityai/sd-turbo";
+const SDXL: &str = "stabilityai/sdxl-turbo";
+const SD15: &str = "Lykon/dreamshaper-8";
+
+/// The four models that both SDKs can read.
+pub(crate) const KNOWN: [&str; 4] = [USUAL, SDXL, SD15, "prompthero/openjourney-v4"];
+
+/// What an old pipeline id stands for: a model, and whether its image prompt is of faces.
+pub(crate) fn of_pipeline(id: &str) -> Option<(&'static str, bool)> {
+    Some(match id {
+        "pip_SD-turbo" => (USUAL, false),
+        "pip_SD15" => (SD15, false),
+        "pip_SDXL-turbo" => (SDXL, false),
+        "pip_SDXL-turbo-faceid" => (SDXL, true),
+        _ => return None,
+    })
+}
+
+/// Whether the schema of `model` has the parameter `name`; models that nobody knows have what SDXL has.
+pub(crate) fn has(model: &str, name: &str) -> bool {
+    match name {
+        // The engine's own, in no schema.
+        "safety_checker_threshold" | "show_reloading_frame" => false,
+        "ip_adapter" | "ip_adapter_style_image_url" | "cached_attention" => model != USUAL,
+        _ => true,
+    }
+}
