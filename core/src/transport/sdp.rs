@@ -139,14 +139,3 @@ impl Description {
         self.sections.iter().filter(|s| !s.rejected)
     }
 }
-
-impl Fragment {
-    /// Reads a fragment.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it.
-    pub fn parse(_text: &str) -> Result<Self, String> {
-        Ok(Self::default())
-    }
-}

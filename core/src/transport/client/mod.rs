@@ -17,6 +17,8 @@
 
 mod run;
 mod state;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::fmt;
