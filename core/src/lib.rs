@@ -63,6 +63,8 @@ mod session;
 mod simd;
 #[cfg(feature = "transport")]
 pub mod transport;
+#[cfg(any(feature = "hub", feature = "transport"))]
+mod web;
 
 pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, travel};

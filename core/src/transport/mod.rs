@@ -7,6 +7,7 @@
 
 mod audio;
 mod channel;
+mod client;
 mod egress;
 pub mod http;
 mod ingest;
@@ -14,14 +15,17 @@ mod media;
 pub mod peer;
 mod rtp;
 pub mod sdp;
+mod serve;
 mod whep;
 mod whip;
 
 pub use audio::{AudioHub, AudioPacket, AudioSubscription};
 pub use channel::{CHANNEL_LABEL, ChannelHandler};
+pub use client::{Client, ClientEvent, ClientEvents, ClientOptions, play, publish};
 pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
 pub use ingest::{Ingest, IngestStats};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
 pub use rtp::RtpPacket;
+pub use serve::{ServeOptions, Server, SessionChannel, serve, serve_media};
 pub use whep::WhepEndpoint;
 pub use whip::WhipEndpoint;

@@ -1,36 +1,141 @@
 //! Session descriptions (RFC 8866), as far as this library checks them, and trickled fragments of them (RFC 8840).
+//!
+//! Whatever a peer sends is read here, into values with bounds, before anything else sees it: nothing panics, nothing
+//! grows beyond the text, and what is refused says why in words.
 
-/// What a trickle message carries: candidates and, in an ICE restart, new credentials.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fragment {
-    /// The sender's ICE user name fragment, if it says.
-    pub ufrag: Option<String>,
-    /// The sender's ICE password, if it says.
-    pub pwd: Option<String>,
-    /// The candidates, in the order they came.
-    pub candidates: Vec<Candidate>,
-    /// Whether the sender says that no more will come.
-    pub complete: bool,
+mod candidate;
+mod fragment;
+mod lines;
+mod section;
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+
+pub use candidate::Candidate;
+pub use fragment::Fragment;
+pub use section::{Codec, Direction, Fingerprint, Kind, Section, Setup};
+
+use lines::Line;
+
+/// The longest description or fragment that is read, in bytes.
+pub const MAX_BYTES: usize = 64 * 1024;
+/// The most lines.
+const MAX_LINES: usize = 2000;
+/// The longest line, in bytes.
+const MAX_LINE: usize = 4096;
+/// The most media sections.
+const MAX_SECTIONS: usize = 16;
+
+/// What is wrong with a description or fragment.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Malformed(String);
+
+impl Malformed {
+    /// Says what is wrong.
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
 }
 
-/// A candidate and the media section it was given for.
+/// An offer or an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Candidate {
-    /// The attribute's value, from `candidate:` on.
-    pub text: String,
-    /// The section's `mid`, if known.
-    pub mid: Option<String>,
-    /// The section's place among the sections, if known.
-    pub line: Option<u16>,
+pub struct Description {
+    /// The media sections, in order. What was said for the whole session is in each of them.
+    pub sections: Vec<Section>,
+    /// The `mid`s that share a transport, in order; empty where none do.
+    pub bundle: Vec<String>,
+    /// Whether the peer is ICE-lite: it waits for checks and makes none.
+    pub ice_lite: bool,
+    /// Whether one-byte and two-byte header extensions may be mixed.
+    pub mixed_extensions: bool,
 }
 
-impl Fragment {
-    /// Reads a fragment.
+impl Description {
+    /// Reads a description.
     ///
-    /// # Errors
-    ///
-    /// What is wrong with it.
-    pub fn parse(_text: &str) -> Result<Self, String> {
-        Ok(Self::default())
+    /// Fails where the text is too large, is no session description, or lacks what each section of a WebRTC description
+    /// needs: a `mid` of its own, ICE credentials and a fingerprint. A section that is rejected needs only its
+    /// `mid`.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let mut description = Self::default();
+        let mut session = Section::default();
+        let mut started = false;
+        for line in lines::read(text)? {
+            if !started {
+                if line != (Line { kind: 'v', value: "0" }) {
+                    return Err(Malformed::new("does not start with v=0"));
+                }
+                started = true;
+            } else if line.kind == 'm' {
+                if description.sections.len() == MAX_SECTIONS {
+                    return Err(Malformed::new(format!("has more than {MAX_SECTIONS} media sections")));
+                }
+                description.sections.push(Section::parse(line.value, &session)?);
+            } else if line.kind == 'a' {
+                match description.sections.last_mut() {
+                    Some(section) => section.attribute(line.value)?,
+                    None => description.attribute(&mut session, line.value)?,
+                }
+            }
+        }
+        if !started {
+            return Err(Malformed::new("is empty"));
+        }
+        for section in &mut description.sections {
+            section.rejected = section.port == 0 && !section.bundle_only && !description.bundle.contains(&section.mid);
+        }
+        description.check()?;
+        Ok(description)
+    }
+
+    /// Reads an attribute of the whole session.
+    fn attribute(&mut self, session: &mut Section, text: &str) -> Result<(), Malformed> {
+        let (name, value) = lines::attribute(text);
+        match name {
+            "group" => {
+                if let Some(mids) = value.strip_prefix("BUNDLE")
+                    && self.bundle.is_empty()
+                {
+                    self.bundle = mids.split_ascii_whitespace().take(MAX_SECTIONS).map(str::to_owned).collect();
+                }
+            }
+            "ice-lite" => self.ice_lite = true,
+            "extmap-allow-mixed" => self.mixed_extensions = true,
+            // What a section may say, too, holds for all that say nothing else.
+            "ice-ufrag" | "ice-pwd" | "fingerprint" | "setup" | "sendrecv" | "sendonly" | "recvonly" | "inactive" => {
+                session.attribute(text)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Malformed> {
+        if self.sections.is_empty() {
+            return Err(Malformed::new("has no media section"));
+        }
+        for (index, section) in self.sections.iter().enumerate() {
+            section.check().map_err(|e| Malformed::new(format!("section {index} ({}): {e}", section.kind)))?;
+            let twice = self.sections.iter().take(index).any(|s| s.mid == section.mid);
+            if twice {
+                return Err(Malformed::new(format!("section {index} has the mid {:?} of an earlier one", section.mid)));
+            }
+        }
+        if self.sections.iter().all(|s| s.rejected) {
+            return Err(Malformed::new("rejects every media section"));
+        }
+        Ok(())
+    }
+
+    /// Finds the section of a `mid`.
+    pub fn section(&self, mid: &str) -> Option<&Section> {
+        self.sections.iter().find(|s| s.mid == mid)
+    }
+
+    /// The sections that were not rejected.
+    pub fn live(&self) -> impl Iterator<Item = &Section> {
+        self.sections.iter().filter(|s| !s.rejected)
     }
 }

@@ -8,6 +8,7 @@ use ureq::Body;
 use ureq::http::{Response, StatusCode, Uri, header};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::web::{Origin, is_this_machine, resolve};
 
 /// Most redirects of one request.
 const MAX_REDIRECTS: usize = 8;
@@ -24,13 +25,6 @@ pub(super) struct Client {
     origin: Origin,
     token: Option<String>,
     pause: Duration,
-}
-
-/// Scheme, host and port: who is spoken to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Origin {
-    https: bool,
-    authority: String,
 }
 
 /// What went wrong with a request.
@@ -64,7 +58,7 @@ impl Client {
             .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(SILENCE))
             .timeout_per_read(Some(SILENCE));
-        if matches!(uri.as_ref().and_then(Uri::host), Some("127.0.0.1" | "localhost" | "[::1]")) {
+        if uri.as_ref().is_some_and(is_this_machine) {
             config = config.proxy(None);
         }
         Ok(Self { agent: config.build().into(), endpoint: endpoint.to_owned(), origin, token, pause })
@@ -174,36 +168,6 @@ impl Failure {
     }
 }
 
-impl Origin {
-    fn of(uri: &Uri) -> Option<Self> {
-        let https = match uri.scheme_str()? {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        Some(Self { https, authority: uri.authority()?.as_str().to_ascii_lowercase() })
-    }
-}
-
-/// The address that `target` means on a page at `base`; `None` where it is not of http.
-fn resolve(base: &str, target: &str) -> Option<String> {
-    let uri: Uri = base.parse().ok()?;
-    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
-    let url = if target.starts_with("http://") || target.starts_with("https://") {
-        target.to_owned()
-    } else if target.starts_with("//") {
-        format!("{scheme}:{target}")
-    } else if target.starts_with('/') {
-        format!("{scheme}://{authority}{target}")
-    } else if target.contains("://") || target.is_empty() {
-        return None;
-    } else {
-        let folder = uri.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-        format!("{scheme}://{authority}{folder}/{target}")
-    };
-    url.parse::<Uri>().ok().as_ref().and_then(Origin::of).map(|_| url)
-}
-
 fn failed(url: &str, error: ureq::Error) -> Error {
     Error::new(ErrorKind::Io, format!("{url} cannot be fetched")).with_source(error)
 }
@@ -229,18 +193,6 @@ fn check_status(url: &str, response: Response<Body>) -> Result<Response<Body>, F
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn redirects_may_be_relative() {
-        let base = "https://hub.test/org/name/resolve/main/file";
-        let resolved = |target| resolve(base, target);
-        assert_eq!(resolved("/other/name").as_deref(), Some("https://hub.test/other/name"));
-        assert_eq!(resolved("//cdn.test/x?y=1").as_deref(), Some("https://cdn.test/x?y=1"));
-        assert_eq!(resolved("file2").as_deref(), Some("https://hub.test/org/name/resolve/main/file2"));
-        assert_eq!(resolved("http://cdn.test/x").as_deref(), Some("http://cdn.test/x"));
-        assert_eq!(resolved("file:///etc/passwd"), None);
-        assert_eq!(resolved(""), None);
-    }
 
     #[test]
     fn what_may_not_stand_in_an_address_is_encoded() {

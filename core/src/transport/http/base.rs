@@ -56,9 +56,13 @@ mod tests {
         assert_eq!(base(&[]), "http://127.0.0.1:8000");
         assert_eq!(base(&[("host", "sd.example:81")]), "http://sd.example:81");
         assert_eq!(base(&[("host", "inner"), ("x-forwarded-proto", "https")]), "https://inner");
-        let chain = [("host", "inner"), ("x-forwarded-host", "sd.example, middle"), ("x-forwarded-proto", "https, http")];
+        let chain =
+            [("host", "inner"), ("x-forwarded-host", "sd.example, middle"), ("x-forwarded-proto", "https, http")];
         assert_eq!(base(&chain), "https://sd.example");
-        assert_eq!(base(&[("forwarded", "for=1.2.3.4;Proto=https;host=\"[2001:db8::1]:8443\", for=x")]), "https://[2001:db8::1]:8443");
+        assert_eq!(
+            base(&[("forwarded", "for=1.2.3.4;Proto=https;host=\"[2001:db8::1]:8443\", for=x")]),
+            "https://[2001:db8::1]:8443"
+        );
     }
 
     #[test]

@@ -13,11 +13,13 @@ pub(super) fn text<'a>(headers: &HeaderMap, body: &'a Bytes, wanted: &str) -> Re
         let sentence = format!("the body has {} bytes, but may have {BODY_LIMIT}", body.len());
         return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, &sentence));
     }
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(|value| value.split(';').next());
+    let given =
+        headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(|value| value.split(';').next());
     if !given.is_some_and(|given| given.trim().eq_ignore_ascii_case(wanted)) {
         return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &format!("the body must be {wanted}")));
     }
-    std::str::from_utf8(body).map_err(|error| refusal(StatusCode::BAD_REQUEST, &format!("the body is no UTF-8: {error}")))
+    std::str::from_utf8(body)
+        .map_err(|error| refusal(StatusCode::BAD_REQUEST, &format!("the body is no UTF-8: {error}")))
 }
 
 /// Tells whether a request is meant for the ICE session `tag` (an entity tag with its quotes): it is where it does not say.

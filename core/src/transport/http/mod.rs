@@ -14,6 +14,8 @@ mod id;
 mod post;
 mod resource;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::time::Duration;

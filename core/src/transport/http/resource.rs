@@ -61,7 +61,9 @@ async fn restart(peer: &Peer, fragment: &Fragment) -> Response<Bytes> {
             *response.body_mut() = answer.into();
             response
         }
-        Ok(None) => refusal(StatusCode::UNPROCESSABLE_ENTITY, "this session's ICE cannot be restarted: end it and offer anew"),
+        Ok(None) => {
+            refusal(StatusCode::UNPROCESSABLE_ENTITY, "this session's ICE cannot be restarted: end it and offer anew")
+        }
         Err(error) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
     }
 }

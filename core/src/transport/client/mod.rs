@@ -1,0 +1,204 @@
+//! The client roles: publishing to a WHIP server and playing from a WHEP server.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use dreamframe::transport::{ClientOptions, Egress, peer::PeerState, publish};
+//!
+//! let egress = Egress::new(Default::default());
+//! let publisher = publish("https://server.example/whip/key", ClientOptions::default(), egress.clone())?;
+//! publisher.wait_for(PeerState::Connected, Duration::from_secs(10))?;
+//! // egress.show(&frame) as often as there is something to show
+//! publisher.stop();
+//! # dreamframe::Result::Ok(())
+//! ```
+//!
+//! A [`Client`] works on a thread of its own. It makes its offer with all candidates in it, so it never trickles; it goes
+//! where 307 and 308 point; and it makes a session anew whenever one is lost, until it is stopped.
+
+mod run;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use self::run::Worker;
+use self::state::Shared;
+pub use self::state::{ClientEvent, ClientEvents};
+use self::wire::Wire;
+use super::peer::{Media, PeerOptions, PeerState, PeerStats};
+use super::{AudioHub, ChannelHandler, Egress, FrameSink};
+use crate::{Error, ErrorKind, Result};
+
+/// What a [`Client`] is made with.
+#[derive(Clone)]
+pub struct ClientOptions {
+    /// The bearer token, for the server whose address is given and for no other. Default: none.
+    pub token: Option<String>,
+    /// How connections reach the network, and how long one may take to come about.
+    pub peer: PeerOptions,
+    /// The sound beside the pictures: what is published, or where what is played goes. Default: none.
+    pub audio: Option<AudioHub>,
+    /// Speaks on the data channel `parameters`. Default: there is no such channel.
+    pub channel: Option<Arc<dyn ChannelHandler>>,
+    /// How long a request may take. Default: 10 s.
+    pub request_timeout: Duration,
+    /// How long to wait before the second attempt in a row; doubles with each further one, up to 30 s. Default: 1 s.
+    pub pause: Duration,
+    /// How many attempts in a row may fail before the client gives up. Default: any number.
+    pub attempts: Option<NonZeroU32>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            token: None,
+            peer: PeerOptions::default(),
+            audio: None,
+            channel: None,
+            request_timeout: Duration::from_secs(10),
+            pause: Duration::from_secs(1),
+            attempts: None,
+        }
+    }
+}
+
+impl fmt::Debug for ClientOptions {
+    /// Leaves the token out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("token", &self.token.is_some())
+            .field("peer", &self.peer)
+            .field("audio", &self.audio)
+            .field("channel", &self.channel)
+            .field("request_timeout", &self.request_timeout)
+            .field("pause", &self.pause)
+            .field("attempts", &self.attempts)
+            .finish()
+    }
+}
+
+/// Publishes to the WHIP server at `url` what `source` shows: pictures of a session, or any frames. Returns at once; the
+/// connection is made on the client's own thread.
+///
+/// # Errors
+///
+/// `InvalidArgument` for an address that is not of http or https, or a token that no header can hold; `Device` where the
+/// system gives no more threads.
+pub fn publish(url: &str, options: ClientOptions, source: Egress) -> Result<Client> {
+    let media = Media { video_out: Some(source), audio_out: options.audio.clone(), ..Media::default() };
+    Client::start(url, options, media)
+}
+
+/// Plays from the WHEP server at `url`: its pictures go to `sink`, as they are decoded. Returns at once; the connection is
+/// made on the client's own thread.
+///
+/// # Errors
+///
+/// Those of [`publish`].
+pub fn play(url: &str, options: ClientOptions, sink: Arc<dyn FrameSink>) -> Result<Client> {
+    let media = Media { video_in: Some(sink), audio_in: options.audio.clone(), ..Media::default() };
+    Client::start(url, options, media)
+}
+
+/// A running publisher or player.
+///
+/// It is [`Connecting`](PeerState::Connecting) until its first connection is up, however often it tries; `Connected` while
+/// one is; [`Disconnected`](PeerState::Disconnected) while one is lost and the next is being made;
+/// [`Failed`](PeerState::Failed) once it has given up, as after an answer that another attempt would not change; and
+/// [`Closed`](PeerState::Closed) once it was stopped. Dropping it stops it.
+#[derive(Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    fn start(url: &str, options: ClientOptions, mut media: Media) -> Result<Self> {
+        media.channel.clone_from(&options.channel);
+        let wire = Wire::new(url, options.token.as_deref(), options.request_timeout)?;
+        let no_thread = |error| Error::new(ErrorKind::Device, "the system gives no more threads").with_source(error);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime =
+            runtime.worker_threads(1).thread_name("dreamframe-client").enable_all().build().map_err(no_thread)?;
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared::new());
+        let worker = Worker::new(url, options, media, wire, shared.clone(), stopped);
+        let end = EndOfThread(shared.clone());
+        let thread = std::thread::Builder::new().name("dreamframe-client".into()).spawn(move || {
+            let _end = end;
+            runtime.block_on(worker.run());
+            // A request that hangs is not waited for.
+            runtime.shutdown_background();
+        });
+        Ok(Self { shared, stop, thread: Some(thread.map_err(no_thread)?) })
+    }
+
+    /// Says how far the client is.
+    pub fn state(&self) -> PeerState {
+        self.shared.state()
+    }
+
+    /// Waits until the client is in `state`.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout`; `Closed` where the client ends in another state. The cause is what went wrong last, if anything has.
+    pub fn wait_for(&self, state: PeerState, timeout: Duration) -> Result<()> {
+        self.shared.wait_for(state, timeout)
+    }
+
+    /// Gives what happens, oldest first.
+    pub fn events(&self) -> ClientEvents {
+        ClientEvents::new(self.shared.clone())
+    }
+
+    /// Gives the address at which what is published can be watched, once a server has said one.
+    pub fn playback_url(&self) -> Option<String> {
+        self.shared.playback_url()
+    }
+
+    /// Says what the connection has carried, while there is one.
+    pub fn stats(&self) -> Option<PeerStats> {
+        self.shared.peer().map(|peer| peer.stats())
+    }
+
+    /// Ends the session on the server (`DELETE`) and the connection, and waits until both have ended, for some seconds at
+    /// most. Must not be called by what the client itself calls, such as its sink.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // A panic there is told by the state.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Sees to it that nobody waits for a thread that has panicked.
+struct EndOfThread(Arc<Shared>);
+
+impl Drop for EndOfThread {
+    fn drop(&mut self) {
+        if !self.0.state().is_over() {
+            self.0.set_state(PeerState::Failed);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The life of a client: attempts, sessions, and pauses between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
+
+use super::ClientOptions;
+use super::state::Shared;
+use super::wire::{Created, Failure, Wire};
+use crate::transport::peer::{IceServer, Media, Peer, PeerState};
+use crate::{Error, ErrorKind};
+
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long what remains to be said to a server is waited for at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a connection may take while a server has named ICE servers that the offer was made without.
+const WITHOUT_ICE_SERVERS: Duration = Duration::from_secs(3);
+
+/// How many ICE servers are kept of those that servers name.
+const MOST_ICE_SERVERS: usize = 16;
+
+/// A client at work.
+#[derive(Debug)]
+pub(super) struct Worker {
+    url: String,
+    options: ClientOptions,
+    media: Media,
+    wire: Arc<Wire>,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// How a session, or the attempt to have one, has ended.
+enum Ended {
+    /// The client was stopped.
+    Stopped,
+    /// The connection was up, and was lost.
+    Lost(Error),
+    /// The connection never was up.
+    Failed(Failure),
+}
+
+impl Worker {
+    pub(super) fn new(
+        url: &str,
+        options: ClientOptions,
+        media: Media,
+        wire: Wire,
+        shared: Arc<Shared>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        Self { url: url.to_owned(), options, media, wire: wire.into(), shared, stopped }
+    }
+
+    /// Works until the client is stopped, or gives up.
+    pub(super) async fn run(mut self) {
+        let mut failures = 0;
+        let end = loop {
+            let ended = self.session().await;
+            self.shared.set_peer(None);
+            let (error, after) = match ended {
+                Ended::Stopped => break PeerState::Closed,
+                Ended::Failed(Failure::Final(error)) => {
+                    self.shared.tell_trouble(error, None);
+                    break PeerState::Failed;
+                }
+                Ended::Lost(error) => {
+                    failures = 0;
+                    (error, None)
+                }
+                Ended::Failed(Failure::Passing(error, after)) => (error, after),
+            };
+            failures += 1;
+            if self.options.attempts.is_some_and(|most| failures > most.get()) {
+                self.shared.tell_trouble(error, None);
+                break PeerState::Failed;
+            }
+            let pause = self.pause(failures).max(after.unwrap_or_default()).min(LONGEST_PAUSE);
+            tracing::info!(error = format!("{error:#}"), ?pause, "no connection; trying again");
+            self.shared.tell_trouble(error, Some(pause));
+            if timeout(pause, stop(&mut self.stopped)).await.is_ok() {
+                break PeerState::Closed;
+            }
+        };
+        self.shared.set_state(end);
+    }
+
+    /// The pause after so many failures in a row.
+    fn pause(&self, failures: u32) -> Duration {
+        self.options.pause.saturating_mul(1 << failures.saturating_sub(1).min(16))
+    }
+
+    /// Makes one session and stays with it until it has ended.
+    async fn session(&mut self) -> Ended {
+        let (media, options) = (self.media.clone(), self.options.peer.clone());
+        let offered = tokio::select! {
+            () = stop(&mut self.stopped) => return Ended::Stopped,
+            offered = Peer::offer(media, &options) => offered,
+        };
+        let (peer, offer) = match offered {
+            Ok(offered) => offered,
+            Err(error) => return Ended::Failed(Failure::Passing(error, None)),
+        };
+        let created = match self.post(offer).await {
+            Ok(created) => created,
+            Err(ended) => return ended,
+        };
+        let resource = created.resource.clone();
+        let ended = self.stay(&peer, created).await;
+        self.delete(resource).await;
+        let _ = timeout(FAREWELL, peer.close()).await;
+        ended
+    }
+
+    /// Posts an offer. A session that comes of it although the client was stopped meanwhile is ended.
+    async fn post(&mut self, offer: String) -> Result<Created, Ended> {
+        let (wire, url) = (self.wire.clone(), self.url.clone());
+        let mut posting = spawn_blocking(move || wire.post(&url, &offer));
+        let posted = tokio::select! {
+            () = stop(&mut self.stopped) => {
+                if let Ok(Ok(Ok(created))) = timeout(FAREWELL, posting).await {
+                    self.delete(created.resource).await;
+                }
+                return Err(Ended::Stopped);
+            }
+            posted = &mut posting => posted,
+        };
+        posted.unwrap_or_else(|error| Err(Failure::Final(panicked(error)))).map_err(Ended::Failed)
+    }
+
+    /// Connects, and waits for the end.
+    async fn stay(&mut self, peer: &Peer, created: Created) -> Ended {
+        self.shared.set_playback_url(created.playback_url);
+        self.shared.set_peer(Some(peer.clone()));
+        let learned = self.learn(created.ice_servers);
+        if let Err(error) = peer.set_answer(&created.answer).await {
+            return Ended::Failed(Failure::Passing(error.within("the server's answer"), None));
+        }
+        let mut states = peer.states();
+        let mut connected = false;
+        loop {
+            let state = *states.borrow_and_update();
+            match state {
+                PeerState::Connecting => {}
+                PeerState::Connected => {
+                    connected = true;
+                    self.shared.set_state(state);
+                }
+                PeerState::Disconnected => self.shared.set_state(state),
+                PeerState::Failed | PeerState::Closed => return self.over(connected, state),
+            }
+            let patience = if learned && !connected { WITHOUT_ICE_SERVERS } else { Duration::MAX };
+            tokio::select! {
+                () = stop(&mut self.stopped) => return Ended::Stopped,
+                changed = timeout(patience, states.changed()) => {
+                    if !matches!(changed, Ok(Ok(()))) {
+                        return self.over(connected, PeerState::Failed);
+                    }
+                }
+            }
+        }
+    }
+
+    fn over(&self, connected: bool, state: PeerState) -> Ended {
+        if connected {
+            self.shared.set_state(PeerState::Disconnected);
+            let what =
+                if state == PeerState::Closed { "the server ended the session" } else { "the connection was lost" };
+            Ended::Lost(Error::new(ErrorKind::Closed, what))
+        } else {
+            let what = "no connection came about, though the server answered";
+            Ended::Failed(Failure::Passing(Error::new(ErrorKind::Timeout, what), None))
+        }
+    }
+
+    /// Keeps the ICE servers that the server names, for the next offer; tells whether any is new.
+    fn learn(&mut self, servers: Vec<IceServer>) -> bool {
+        let known = &mut self.options.peer.ice_servers;
+        let before = known.len();
+        for server in servers {
+            // What lets one in to a server may have changed; its address has not.
+            known.retain(|other| other.urls != server.urls || *other == server);
+            if !known.contains(&server) {
+                known.push(server);
+            }
+        }
+        known.truncate(before.max(MOST_ICE_SERVERS));
+        known.len() > before
+    }
+
+    /// Ends a session on the server, as far as it listens.
+    async fn delete(&self, resource: Option<String>) {
+        let Some(resource) = resource else { return };
+        let wire = self.wire.clone();
+        let deleting = spawn_blocking(move || wire.delete(&resource));
+        if let Ok(Ok(Err(Failure::Passing(error, _) | Failure::Final(error)))) = timeout(FAREWELL, deleting).await {
+            tracing::debug!(error = format!("{error:#}"), "the session could not be ended");
+        }
+    }
+}
+
+/// Waits until the client is stopped.
+async fn stop(stopped: &mut watch::Receiver<bool>) {
+    // Without its owner a client is stopped, too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn panicked(error: JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "a request panicked").with_source(error)
+}

@@ -1,0 +1,194 @@
+//! What a client tells of itself, to any thread.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Serialize, Serializer};
+
+use crate::transport::peer::{Peer, PeerState};
+use crate::{Error, ErrorKind, Result};
+
+/// How many events wait for being fetched.
+const EVENTS: usize = 64;
+
+/// Something that happened to a client. Serialised, `type` names what: `attempt_failed`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// It is in another state.
+    State {
+        /// The new one.
+        #[serde(serialize_with = "by_name")]
+        state: PeerState,
+    },
+    /// An attempt to connect failed, or a connection was lost.
+    AttemptFailed {
+        /// Why.
+        error: Arc<Error>,
+        /// In how many milliseconds the next attempt begins; `None` where there will be none.
+        retry_ms: Option<u64>,
+    },
+}
+
+fn by_name<S: Serializer>(state: &PeerState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match state {
+        PeerState::Connecting => "connecting",
+        PeerState::Connected => "connected",
+        PeerState::Disconnected => "disconnected",
+        PeerState::Failed => "failed",
+        PeerState::Closed => "closed",
+    })
+}
+
+/// Gives the events of a client, oldest first. Each goes to one receiver; as many as 64 wait, then the oldest goes.
+#[derive(Debug, Clone)]
+pub struct ClientEvents {
+    shared: Arc<Shared>,
+}
+
+impl ClientEvents {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Takes the next event, if there is one.
+    pub fn try_next(&self) -> Option<ClientEvent> {
+        self.shared.lock().events.pop_front()
+    }
+
+    /// Waits for the next event; `None` after `timeout`, and once there can be none.
+    pub fn next_within(&self, timeout: Duration) -> Option<ClientEvent> {
+        let next = |inner: &mut Inner| match inner.events.pop_front() {
+            None if inner.state.is_over() => Some(None),
+            None => None,
+            event => Some(event),
+        };
+        self.shared.wait(timeout, next).flatten()
+    }
+}
+
+/// What a client and its thread share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    news: Condvar,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: PeerState,
+    events: VecDeque<ClientEvent>,
+    trouble: Option<Arc<Error>>,
+    playback_url: Option<String>,
+    peer: Option<Peer>,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        let inner = Inner {
+            state: PeerState::Connecting,
+            events: VecDeque::new(),
+            trouble: None,
+            playback_url: None,
+            peer: None,
+        };
+        Self { inner: Mutex::new(inner), news: Condvar::new() }
+    }
+
+    /// A panic while it was locked has left it whole.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.lock());
+        self.news.notify_all();
+    }
+
+    fn wait<T>(&self, timeout: Duration, mut ready: impl FnMut(&mut Inner) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut inner = self.lock();
+        loop {
+            if let Some(value) = ready(&mut inner) {
+                return Some(value);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return None;
+            }
+            let waited = self.news.wait_timeout(inner, left.unwrap_or(Duration::MAX));
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    pub(super) fn state(&self) -> PeerState {
+        self.lock().state
+    }
+
+    pub(super) fn set_state(&self, state: PeerState) {
+        self.change(|inner| {
+            if inner.state != state {
+                inner.state = state;
+                inner.tell(ClientEvent::State { state });
+            }
+        });
+    }
+
+    pub(super) fn tell_trouble(&self, error: Error, retry: Option<Duration>) {
+        let error = Arc::new(error);
+        let retry_ms = retry.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+        self.change(|inner| {
+            inner.trouble = Some(error.clone());
+            inner.tell(ClientEvent::AttemptFailed { error, retry_ms });
+        });
+    }
+
+    pub(super) fn set_playback_url(&self, url: Option<String>) {
+        self.change(|inner| inner.playback_url = url);
+    }
+
+    pub(super) fn playback_url(&self) -> Option<String> {
+        self.lock().playback_url.clone()
+    }
+
+    pub(super) fn set_peer(&self, peer: Option<Peer>) {
+        // The one before is dropped without the lock.
+        let _before = std::mem::replace(&mut self.lock().peer, peer);
+    }
+
+    pub(super) fn peer(&self) -> Option<Peer> {
+        self.lock().peer.clone()
+    }
+
+    pub(super) fn wait_for(&self, state: PeerState, timeout: Duration) -> Result<()> {
+        let reached = |inner: &mut Inner| {
+            let ended = || inner.error(ErrorKind::Closed, format!("the client is {:?}, not {state:?}", inner.state));
+            if inner.state == state { Some(Ok(())) } else { inner.state.is_over().then(|| Err(ended())) }
+        };
+        self.wait(timeout, reached).unwrap_or_else(|| {
+            let inner = self.lock();
+            let what = format!("the client is {:?} after {} ms, not {state:?}", inner.state, timeout.as_millis());
+            Err(inner.error(ErrorKind::Timeout, what))
+        })
+    }
+}
+
+impl Inner {
+    fn tell(&mut self, event: ClientEvent) {
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// An error, with what went wrong last as its cause.
+    fn error(&self, kind: ErrorKind, what: String) -> Error {
+        let error = Error::new(kind, what);
+        match &self.trouble {
+            Some(trouble) => error.with_source(trouble.clone()),
+            None => error,
+        }
+    }
+}

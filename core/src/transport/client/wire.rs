@@ -1,0 +1,203 @@
+//! The requests of a client: which redirects are followed, who is told the token, what is tried again.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use http::{Method, Request, Response, StatusCode, Uri};
+use ureq::{Agent, Body};
+
+use crate::transport::http::{BODY_LIMIT, PLAYBACK_URL, SDP, read_ice_links};
+use crate::transport::peer::IceServer;
+use crate::web::{Origin, is_this_machine, resolve};
+use crate::{Error, ErrorKind, Result};
+
+/// Most redirects of one request.
+const MAX_REDIRECTS: usize = 5;
+/// The most of what a server says against a request that is told on.
+const MOST_SAID: usize = 300;
+
+/// Makes requests to one server, and to those that it points to.
+pub(super) struct Wire {
+    agent: Agent,
+    host: String,
+    token: Option<HeaderValue>,
+}
+
+/// A session on the server.
+#[derive(Debug)]
+pub(super) struct Created {
+    pub(super) answer: String,
+    /// Where the session can be ended.
+    pub(super) resource: Option<String>,
+    pub(super) playback_url: Option<String>,
+    pub(super) ice_servers: Vec<IceServer>,
+}
+
+/// What went wrong with a request.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It may work later, and the server may have said when.
+    Passing(Error, Option<Duration>),
+    /// It will not.
+    Final(Error),
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    pub(super) fn new(url: &str, token: Option<&str>, timeout: Duration) -> Result<Self> {
+        let uri = url.parse::<Uri>().ok().filter(|uri| Origin::of(uri).is_some());
+        let Some((uri, host)) = uri.as_ref().and_then(|uri| Some((uri, uri.host()?))) else {
+            let what = "the server's address must begin with http:// or https:// and name a host";
+            return Err(Error::new(ErrorKind::InvalidArgument, what));
+        };
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_idle_connections(0)
+            .user_agent(concat!("dreamframe/", env!("CARGO_PKG_VERSION")))
+            .timeout_global(Some(timeout));
+        if is_this_machine(uri) {
+            config = config.proxy(None);
+        }
+        let token = token.map(bearer).transpose()?;
+        Ok(Self { agent: config.build().into(), host: host.to_ascii_lowercase(), token })
+    }
+
+    /// Posts an offer.
+    pub(super) fn post(&self, url: &str, offer: &str) -> Result<Created, Failure> {
+        let (mut response, url) = self.follow(&Method::POST, url, offer)?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(refused(&mut response, &url));
+        }
+        let answer = read(&mut response).map_err(|error| Failure::Passing(failed(&url, error), None))?;
+        if !answer.starts_with("v=") {
+            let what = format!("{} answers {} without a session description", shown(&url), status.as_u16());
+            return Err(Failure::Final(Error::new(ErrorKind::Io, what)));
+        }
+        let headers = response.headers();
+        let address = |name: &str| headers.get(name)?.to_str().ok().and_then(|target| resolve(&url, target));
+        Ok(Created {
+            answer,
+            resource: address(LOCATION.as_str()),
+            playback_url: address(PLAYBACK_URL),
+            ice_servers: read_ice_links(headers),
+        })
+    }
+
+    /// Ends a session; one that has ended is none that must be ended.
+    pub(super) fn delete(&self, url: &str) -> Result<(), Failure> {
+        let (mut response, url) = self.follow(&Method::DELETE, url, "")?;
+        let status = response.status();
+        if status.is_success() || status == StatusCode::NOT_FOUND { Ok(()) } else { Err(refused(&mut response, &url)) }
+    }
+
+    /// Makes a request and goes where 307 and 308 point, with the same method and body.
+    fn follow(&self, method: &Method, url: &str, body: &str) -> Result<(Response<Body>, String), Failure> {
+        let mut url = url.to_owned();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.once(method, &url, body)?;
+            let status = response.status();
+            if !status.is_redirection() {
+                return Ok((response, url));
+            }
+            let refuse = |what: &str| {
+                let what = format!("{} redirects with {}, {what}", shown(&url), status.as_u16());
+                Failure::Final(Error::new(ErrorKind::Io, what))
+            };
+            if ![StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT].contains(&status) {
+                return Err(refuse("which would turn the request into another"));
+            }
+            let target = response.headers().get(LOCATION).and_then(|target| target.to_str().ok());
+            let next = target.and_then(|target| resolve(&url, target)).ok_or_else(|| refuse("but to no address"))?;
+            if is_encrypted(&url) && !is_encrypted(&next) {
+                return Err(refuse("to where nothing is encrypted"));
+            }
+            url = next;
+        }
+        let what = format!("more than {MAX_REDIRECTS} redirects, the last to {}", shown(&url));
+        Err(Failure::Final(Error::new(ErrorKind::Io, what)))
+    }
+
+    fn once(&self, method: &Method, url: &str, body: &str) -> Result<Response<Body>, Failure> {
+        let wrong = |error: http::Error| Failure::Final(Error::new(ErrorKind::InvalidArgument, error.to_string()));
+        let mut request = Request::builder().method(method).uri(url).body(()).map_err(wrong)?;
+        let ours = request.uri().host().is_some_and(|host| host.eq_ignore_ascii_case(&self.host));
+        if let (true, Some(token)) = (ours, &self.token) {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        let response = if *method == Method::POST {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(SDP));
+            self.agent.run(request.map(|()| body))
+        } else {
+            self.agent.run(request)
+        };
+        response.map_err(|error| Failure::Passing(failed(url, error), None))
+    }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
+        Error::new(ErrorKind::InvalidArgument, "the token has characters that cannot stand in a header")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn is_encrypted(url: &str) -> bool {
+    url.starts_with("https://")
+}
+
+/// An address for messages: without its last segment and its query, which may be what lets one in.
+fn shown(url: &str) -> &str {
+    let path = url.split_once('?').map_or(url, |(path, _)| path);
+    path.rsplit_once('/').map_or(path, |(folder, _)| folder)
+}
+
+fn failed(url: &str, error: ureq::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("{} does not answer", shown(url))).with_source(error)
+}
+
+fn read(response: &mut Response<Body>) -> Result<String, ureq::Error> {
+    response.body_mut().with_config().limit(BODY_LIMIT as u64).read_to_string()
+}
+
+/// What an answer that is no success comes to.
+fn refused(response: &mut Response<Body>, url: &str) -> Failure {
+    let (status, after) = (response.status(), retry_after(response.headers()));
+    let said = read(response).unwrap_or_default();
+    let said: String = said.chars().filter(|char| !char.is_control()).take(MOST_SAID).collect();
+    let kind = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => ErrorKind::InvalidArgument,
+        StatusCode::NOT_FOUND => ErrorKind::NotFound,
+        StatusCode::NOT_ACCEPTABLE | StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::UNPROCESSABLE_ENTITY => {
+            ErrorKind::Unsupported
+        }
+        _ => ErrorKind::Io,
+    };
+    let error = Error::new(kind, format!("{} answers {}: {said}", shown(url), status.as_u16()));
+    let passing = [
+        StatusCode::NOT_FOUND,
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::CONFLICT,
+        StatusCode::TOO_EARLY,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    if status.is_server_error() || passing.contains(&status) {
+        Failure::Passing(error, after)
+    } else {
+        Failure::Final(error)
+    }
+}
+
+/// What a server says about when to come back, in its short form.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}

@@ -1,0 +1,52 @@
+//! ICE candidates (RFC 8839).
+
+use std::net::IpAddr;
+
+/// A candidate and the media section it was given for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Candidate {
+    /// The attribute's value, from `candidate:` on.
+    pub text: String,
+    /// The section's `mid`, if known.
+    pub mid: Option<String>,
+    /// The section's place among the sections, if known.
+    pub line: Option<u16>,
+}
+
+impl Candidate {
+    /// Returns the candidate in the form that every reader understands, if it can be used: UDP to an IP address.
+    ///
+    /// The component is set to 1 (one transport carries all; some clients send 0). Addresses hidden behind mDNS names
+    /// (`….local`), TCP and the second component come to nothing: the peer's checks find a path without them.
+    pub fn usable(&self) -> Option<String> {
+        let text = self.text.strip_prefix("a=").unwrap_or(&self.text);
+        let text = text.strip_prefix("candidate:").unwrap_or(text);
+        let mut words = text.split_ascii_whitespace();
+        let foundation = words.next().filter(|w| w.len() <= 32 && w.bytes().all(|b| b.is_ascii_graphic()))?;
+        let component: u32 = words.next()?.parse().ok()?;
+        let transport = words.next()?;
+        let priority: u32 = words.next()?.parse().ok()?;
+        let address: IpAddr = words.next()?.parse().ok()?;
+        let port: u16 = words.next()?.parse().ok()?;
+        let kind = if words.next()? == "typ" { words.next()? } else { return None };
+        if component > 1 || !transport.eq_ignore_ascii_case("udp") || port == 0 || address.is_unspecified() {
+            return None;
+        }
+        let related = match kind {
+            "host" => String::new(),
+            "srflx" | "prflx" | "relay" => related(words)?,
+            _ => return None,
+        };
+        Some(format!("candidate:{foundation} 1 udp {priority} {address} {port} typ {kind}{related}"))
+    }
+}
+
+/// The address that a reflexive or relayed candidate stands for; one that says none gets the unspecified one.
+fn related<'a>(words: impl Iterator<Item = &'a str>) -> Option<String> {
+    let words: Vec<_> = words.take(4).collect();
+    let (address, port) = match words.as_slice() {
+        ["raddr", address, "rport", port] => (address.parse().ok()?, port.parse().ok()?),
+        _ => (IpAddr::from([0, 0, 0, 0]), 0_u16),
+    };
+    Some(format!(" raddr {address} rport {port}"))
+}

@@ -1,0 +1,97 @@
+//! Trickle messages (RFC 8840, `application/trickle-ice-sdpfrag`).
+
+use std::fmt;
+
+use super::candidate::Candidate;
+use super::{MAX_SECTIONS, Malformed, lines, section};
+
+/// The most candidates of one fragment.
+const MAX_CANDIDATES: usize = 64;
+
+/// What a trickle message carries: candidates and, in an ICE restart, new credentials.
+///
+/// Its `Display` is the message's text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fragment {
+    /// The sender's ICE user name fragment, if it says.
+    pub ufrag: Option<String>,
+    /// The sender's ICE password, if it says.
+    pub pwd: Option<String>,
+    /// The candidates, in the order they came.
+    pub candidates: Vec<Candidate>,
+    /// Whether the sender says that no more will come.
+    pub complete: bool,
+}
+
+impl Fragment {
+    /// Reads a fragment.
+    ///
+    /// Credentials may stand before the sections or in the first that has them. Anything else of a description is passed
+    /// over, and so is what a candidate's words mean: [`Candidate::usable`] judges that.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let mut fragment = Self::default();
+        let mut sections: u16 = 0;
+        let mut mid = None;
+        for line in lines::read(text)? {
+            if line.kind == 'm' {
+                if usize::from(sections) == MAX_SECTIONS {
+                    return Err(Malformed::new(format!("has more than {MAX_SECTIONS} media sections")));
+                }
+                sections += 1;
+                mid = None;
+            } else if line.kind == 'a' {
+                fragment.attribute(line.value, &mut mid, sections)?;
+            }
+        }
+        if fragment.ufrag.is_some() != fragment.pwd.is_some() {
+            return Err(Malformed::new("has one of ice-ufrag and ice-pwd, but not the other"));
+        }
+        if fragment.ufrag.is_none() && fragment.candidates.is_empty() && !fragment.complete {
+            return Err(Malformed::new("has neither candidates nor credentials"));
+        }
+        Ok(fragment)
+    }
+
+    fn attribute(&mut self, text: &str, mid: &mut Option<String>, sections: u16) -> Result<(), Malformed> {
+        let (name, value) = lines::attribute(text);
+        match name {
+            "mid" => *mid = Some(section::mid(value)?),
+            "ice-ufrag" if self.ufrag.is_none() => self.ufrag = Some(section::ufrag(value)?),
+            "ice-pwd" if self.pwd.is_none() => self.pwd = Some(section::pwd(value)?),
+            "end-of-candidates" => self.complete = true,
+            "candidate" => {
+                if self.candidates.len() == MAX_CANDIDATES {
+                    return Err(Malformed::new(format!("has more than {MAX_CANDIDATES} candidates")));
+                }
+                let line = mid.is_none().then(|| sections.checked_sub(1)).flatten();
+                self.candidates.push(Candidate { text: format!("candidate:{value}"), mid: mid.clone(), line });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fragment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(ufrag) = &self.ufrag {
+            write!(f, "a=ice-ufrag:{ufrag}\r\n")?;
+        }
+        if let Some(pwd) = &self.pwd {
+            write!(f, "a=ice-pwd:{pwd}\r\n")?;
+        }
+        let mut section = None;
+        for candidate in &self.candidates {
+            let mid = candidate.mid.as_deref().unwrap_or("0");
+            if section != Some(mid) {
+                write!(f, "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:{mid}\r\n")?;
+                section = Some(mid);
+            }
+            write!(f, "a={}\r\n", candidate.text)?;
+        }
+        if self.complete {
+            write!(f, "a=end-of-candidates\r\n")?;
+        }
+        Ok(())
+    }
+}

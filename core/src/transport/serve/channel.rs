@@ -1,0 +1,97 @@
+//! The data channel `parameters` of a session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::sync::broadcast;
+
+use crate::params::{Cost, Notice, ParamsPatch};
+use crate::session::{Event, SessionHandle};
+use crate::transport::ChannelHandler;
+use crate::{Error, ErrorKind, Result};
+
+/// How many notices wait for a peer that is slow.
+const NOTICES: usize = 64;
+/// How often the thread that tells events looks whether anybody is left.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Changes the parameters of a session by messages: each is a JSON object with some of the parameters, as
+/// [`ParamsPatch::from_json`] takes it.
+///
+/// The answer is `{"type":"accepted","version":…,"cost":…,"params":{…},"notices":[…]}` with the values that are asked for now,
+/// or `{"type":"refused","error":{…}}` where nothing has changed.
+#[derive(Debug)]
+pub struct SessionChannel {
+    session: SessionHandle,
+    notices: broadcast::Sender<String>,
+}
+
+/// What is answered to a message.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Reply<'a> {
+    Accepted { version: u64, cost: Option<Cost>, params: Map<String, Value>, notices: &'a [Notice] },
+    Refused { error: &'a Error },
+}
+
+impl SessionChannel {
+    /// Makes the channel of a session; for connections that [`serve`](super::serve) has not made.
+    pub fn new(session: SessionHandle) -> Self {
+        Self { session, notices: broadcast::Sender::new(NOTICES) }
+    }
+
+    /// Tells something to all who are connected.
+    pub fn tell(&self, text: String) {
+        // Nobody need be.
+        let _ = self.notices.send(text);
+    }
+
+    /// Tells the events of the session, as JSON, to all who are connected, on a thread that ends with the channel or the
+    /// session. An event goes to one receiver, so a host does not get those any more.
+    pub(super) fn tell_events(self: &Arc<Self>) -> Result<()> {
+        let (channel, events) = (Arc::downgrade(self), self.session.events());
+        let tell = move || {
+            while let Some(channel) = channel.upgrade() {
+                let Some(event) = events.next_within(LOOK) else { continue };
+                if let Ok(text) = serde_json::to_string(&event) {
+                    channel.tell(text);
+                }
+                if matches!(event, Event::Stopped { .. }) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("dreamframe-events".into()).spawn(tell);
+        let no_thread = |error| Error::new(ErrorKind::Device, "the system gives no more threads").with_source(error);
+        thread.map(drop).map_err(no_thread)
+    }
+
+    fn update(&self, text: &str) -> Result<String> {
+        let patch = ParamsPatch::from_json(text)?;
+        let ticket = self.session.update(&patch)?;
+        let mut params = match self.session.params().to_value() {
+            Value::Object(params) => params,
+            _ => Map::new(),
+        };
+        params.retain(|name, _| patch.names().any(|named| named == name));
+        let reply = Reply::Accepted { version: ticket.version, cost: ticket.cost, params, notices: &ticket.notices };
+        Ok(json(&reply))
+    }
+}
+
+fn json(reply: &Reply<'_>) -> String {
+    // Text and numbers under names: nothing that JSON cannot hold.
+    serde_json::to_string(reply).unwrap_or_default()
+}
+
+impl ChannelHandler for SessionChannel {
+    fn message(&self, text: &str) -> Vec<String> {
+        vec![self.update(text).unwrap_or_else(|error| json(&Reply::Refused { error: &error }))]
+    }
+
+    fn notices(&self) -> Option<broadcast::Receiver<String>> {
+        Some(self.notices.subscribe())
+    }
+}

@@ -1,0 +1,98 @@
+//! Lets connections in: not too many, and none for long, so that those who say nothing or little keep nobody out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
+
+/// How many connections there may be at once; further ones wait.
+const CONNECTIONS: usize = 256;
+/// How long a connection may last. Each carries one short request.
+const LIFE: Duration = Duration::from_secs(20);
+/// How long to wait where the system has no room for another connection.
+const NO_ROOM: Duration = Duration::from_millis(200);
+
+/// A listener that limits connections.
+pub(super) struct Doorman {
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+}
+
+/// A connection with an end.
+pub(super) struct Guest {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Doorman {
+    pub(super) fn new(listener: TcpListener) -> Self {
+        Self { listener, room: Arc::new(Semaphore::new(CONNECTIONS)) }
+    }
+}
+
+impl Listener for Doorman {
+    type Io = Guest;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Guest, SocketAddr) {
+        // The semaphore is never closed.
+        let room = self.room.clone().acquire_owned().await.ok();
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, addr)) => {
+                    let _ = stream.set_nodelay(true);
+                    return (Guest { stream, end: Box::pin(sleep(LIFE)), _room: room }, addr);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a connection could not be accepted");
+                    sleep(NO_ROOM).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl Guest {
+    /// Fails once the connection has lasted too long.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.end.as_mut().poll(context) {
+            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::TimedOut, "the connection has lasted too long")),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Guest {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Guest {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,238 @@
+//! A WHIP and a WHEP endpoint in this process, for one session.
+//!
+//! ```no_run
+//! use dreamframe::transport::{ServeOptions, serve};
+//! use dreamframe::{Engine, ModelSource, ParamsPatch};
+//!
+//! let engine = Engine::builder().models(ModelSource::Demo).build()?;
+//! let server = serve(engine, ServeOptions::default())?;
+//! println!("publish to {} and watch {}", server.whip_url(), server.whep_url());
+//! server.session().update(&ParamsPatch::from_json(r#"{"prompt": "a garden"}"#)?)?;
+//! # dreamframe::Result::Ok(())
+//! ```
+//!
+//! That is all: a publisher's video becomes frames of the session, its pictures go to all who watch, and parameters also
+//! change by the data channel `parameters` ([`SessionChannel`]). [`serve_media`] does the same for a host's own frames.
+
+mod channel;
+mod listener;
+mod routes;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+pub use self::channel::SessionChannel;
+use self::listener::Doorman;
+use self::routes::Site;
+use super::http::Limits;
+use super::peer::{Media, PeerOptions};
+use super::{AudioHub, Egress, EgressOptions, WhepEndpoint, WhipEndpoint};
+use crate::engine::Engine;
+use crate::session::{Session, SessionHandle, SessionOptions};
+use crate::{Error, ErrorKind, Result};
+
+/// How long requests that are being answered may take at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How a [`Server`] is made.
+#[derive(Clone)]
+pub struct ServeOptions {
+    /// Where to listen. Port 0 leaves the choice to the system; an address that others reach needs a [`token`](Self::token).
+    /// Default: 127.0.0.1:8080.
+    pub addr: SocketAddr,
+    /// What publishers and viewers must know, as `Authorization: Bearer <token>`. Default: nothing.
+    pub token: Option<String>,
+    /// The address that clients know the server by, as `https://host`, where it is behind a proxy that does not say.
+    /// Default: the one that a request was made to.
+    pub public_url: Option<String>,
+    /// How connections reach the network.
+    pub peer: PeerOptions,
+    /// How many viewers there may be, and what else is bounded.
+    pub limits: Limits,
+    /// How pictures are encoded for viewers; [`serve_media`] has an encoder already.
+    pub egress: EgressOptions,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            addr: (Ipv4Addr::LOCALHOST, 8080).into(),
+            token: None,
+            public_url: None,
+            peer: PeerOptions::default(),
+            limits: Limits::default(),
+            egress: EgressOptions::default(),
+        }
+    }
+}
+
+impl fmt::Debug for ServeOptions {
+    /// Leaves the token out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeOptions")
+            .field("addr", &self.addr)
+            .field("token", &self.token.is_some())
+            .field("public_url", &self.public_url)
+            .field("peer", &self.peer)
+            .field("limits", &self.limits)
+            .field("egress", &self.egress)
+            .finish()
+    }
+}
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server<S = Session> {
+    site: Arc<Site>,
+    addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+    /// What is served, and ends with the server.
+    served: S,
+}
+
+/// Starts a session of `engine` and serves it: whoever publishes gives its frames, and whoever watches sees its pictures.
+///
+/// Events of the session go to the data channels of all who are connected, and to nobody else.
+///
+/// # Errors
+///
+/// Those of [`Engine::start`] and of [`serve_media`].
+pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
+    let egress = Egress::new(options.egress);
+    let mut session = SessionOptions::default();
+    session.on_picture = Some(egress.picture_callback());
+    let session = engine.start(session)?;
+    let channel = Arc::new(SessionChannel::new(session.handle()));
+    let audio = AudioHub::default();
+    let publisher = Media {
+        video_in: Some(Arc::new(session.handle())),
+        audio_in: Some(audio.clone()),
+        channel: Some(channel.clone()),
+        ..Media::default()
+    };
+    let viewer =
+        Media { video_out: Some(egress), audio_out: Some(audio), channel: Some(channel.clone()), ..Media::default() };
+    let server = Server::start(publisher, viewer, &options, session)?;
+    channel.tell_events()?;
+    Ok(server)
+}
+
+/// Serves a host's own frames and pictures: whoever publishes gives what `publisher` takes, and whoever watches gets what
+/// `viewer` gives.
+///
+/// # Errors
+///
+/// `InvalidArgument` for an address that others reach without a token, or a public URL that is none; `Io` where the address
+/// is taken; `Device` where the system gives no more threads.
+pub fn serve_media(publisher: Media, viewer: Media, options: &ServeOptions) -> Result<Server<()>> {
+    Server::start(publisher, viewer, options, ())
+}
+
+impl<S> Server<S> {
+    fn start(publisher: Media, viewer: Media, options: &ServeOptions, served: S) -> Result<Self> {
+        if options.token.is_none() && !options.addr.ip().is_loopback() {
+            let what = format!("{} can be reached by others, so a token must be set", options.addr);
+            return Err(Error::new(ErrorKind::InvalidArgument, what));
+        }
+        let no_thread = |error| Error::new(ErrorKind::Device, "the system gives no more threads").with_source(error);
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime =
+            runtime.worker_threads(2).thread_name("dreamframe-serve").enable_all().build().map_err(no_thread)?;
+        let taken = |error| Error::new(ErrorKind::Io, format!("cannot listen at {}", options.addr)).with_source(error);
+        let listener = runtime.block_on(TcpListener::bind(options.addr)).map_err(taken)?;
+        let addr = listener.local_addr().map_err(taken)?;
+        let site = Arc::new(Site {
+            whip: WhipEndpoint::new(publisher, options.peer.clone(), options.limits),
+            whep: WhepEndpoint::new(viewer, options.peer.clone(), options.limits),
+            token: options.token.clone(),
+            base: routes::Base::new(options.public_url.as_deref(), addr)?,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let working = site.clone();
+        let thread = std::thread::Builder::new()
+            .name("dreamframe-serve".into())
+            .spawn(move || run(runtime, listener, working, stopped))
+            .map_err(no_thread)?;
+        Ok(Self { site, addr, stop, thread: Some(thread), served })
+    }
+
+    /// Gives the address that the server listens at.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Gives the address to publish to.
+    pub fn whip_url(&self) -> String {
+        self.site.base.whip_url()
+    }
+
+    /// Gives the address to watch.
+    pub fn whep_url(&self) -> String {
+        self.site.base.whep_url()
+    }
+
+    /// Gives the endpoint of publishers: who publishes, and what happens.
+    pub fn whip(&self) -> &WhipEndpoint {
+        &self.site.whip
+    }
+
+    /// Gives the endpoint of viewers: who watches, and what happens.
+    pub fn whep(&self) -> &WhepEndpoint {
+        &self.site.whep
+    }
+
+    /// Ends all connections and the session, and waits for that, for some seconds at most. Must not be called by what the
+    /// server itself calls, such as a sink.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // What panicked there has been logged.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Server<Session> {
+    /// Gives what changes parameters and tells figures.
+    pub fn session(&self) -> SessionHandle {
+        self.served.handle()
+    }
+}
+
+impl<S> Drop for Server<S> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The server's thread.
+fn run(runtime: Runtime, listener: TcpListener, site: Arc<Site>, mut stopped: watch::Receiver<bool>) {
+    runtime.block_on(async {
+        let mut stopping = stopped.clone();
+        let router = routes::router(site.clone());
+        let serving = axum::serve(Doorman::new(listener), router).with_graceful_shutdown(async move {
+            // Without its owner a server is stopped, too.
+            let _ = stopping.wait_for(|stopped| *stopped).await;
+        });
+        let serving = tokio::spawn(serving.into_future());
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        let farewell = async {
+            tokio::join!(site.whip.close(), site.whep.close());
+            let _ = serving.await;
+        };
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    });
+    runtime.shutdown_background();
+}

@@ -1,0 +1,133 @@
+//! The paths of an in-process server: `/whip` and `/whep`, and a session below each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
+use axum::routing::any;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Response, StatusCode, Uri};
+use subtle::ConstantTimeEq as _;
+
+use crate::transport::http::{BODY_LIMIT, Links, base_url, refusal};
+use crate::transport::{WhepEndpoint, WhipEndpoint};
+use crate::web::Origin;
+use crate::{Error, ErrorKind, Result};
+
+const WHIP: &str = "/whip";
+const WHEP: &str = "/whep";
+
+/// What is served.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) whip: WhipEndpoint,
+    pub(super) whep: WhepEndpoint,
+    pub(super) token: Option<String>,
+    pub(super) base: Base,
+}
+
+/// The address that clients know a server by.
+#[derive(Debug)]
+pub(super) struct Base {
+    /// What the host has set, without a slash at the end.
+    fixed: Option<String>,
+    local: String,
+}
+
+/// Which of the two endpoints a path is of.
+#[derive(Debug, Clone, Copy)]
+enum Door {
+    Whip,
+    Whep,
+}
+
+impl Base {
+    pub(super) fn new(public_url: Option<&str>, addr: SocketAddr) -> Result<Self> {
+        let fixed = public_url.map(|url| url.trim_end_matches('/').to_owned());
+        if let Some(url) = &fixed
+            && url.parse::<Uri>().ok().as_ref().and_then(Origin::of).is_none()
+        {
+            let what = format!("the public URL is {url:?}, but must begin with http:// or https://");
+            return Err(Error::new(ErrorKind::InvalidArgument, what));
+        }
+        Ok(Self { fixed, local: format!("http://{addr}") })
+    }
+
+    pub(super) fn whip_url(&self) -> String {
+        self.of(&HeaderMap::new()) + WHIP
+    }
+
+    pub(super) fn whep_url(&self) -> String {
+        self.of(&HeaderMap::new()) + WHEP
+    }
+
+    /// The address as a request with `headers` knows it.
+    fn of(&self, headers: &HeaderMap) -> String {
+        self.fixed.clone().unwrap_or_else(|| base_url(headers, &self.local))
+    }
+}
+
+pub(super) fn router(site: Arc<Site>) -> Router {
+    Router::new()
+        .route(WHIP, any(endpoint))
+        .route(&format!("{WHIP}/{{session}}"), any(session))
+        .route(WHEP, any(endpoint))
+        .route(&format!("{WHEP}/{{session}}"), any(session))
+        .fallback(|| async { sent(refusal(StatusCode::NOT_FOUND, "no such path; there are /whip and /whep")) })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(site)
+}
+
+async fn endpoint(State(site): State<Arc<Site>>, request: Request) -> Response<Body> {
+    sent(site.answer(request, None).await)
+}
+
+async fn session(State(site): State<Arc<Site>>, Path(id): Path<String>, request: Request) -> Response<Body> {
+    sent(site.answer(request, Some(&id)).await)
+}
+
+/// Makes an answer the connection's last, so that connections need not last.
+fn sent(mut response: Response<Bytes>) -> Response<Body> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response.map(Body::from)
+}
+
+impl Site {
+    async fn answer(&self, request: Request, session: Option<&str>) -> Response<Bytes> {
+        if request.method() != Method::OPTIONS && !self.lets_in(request.headers()) {
+            let mut response = refusal(StatusCode::UNAUTHORIZED, "a bearer token is needed");
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        let door = if request.uri().path().starts_with(WHIP) { Door::Whip } else { Door::Whep };
+        let (parts, body) = request.into_parts();
+        let body = match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
+            Ok(body) => body,
+            Err(rejection) => return refusal(rejection.status(), "the body cannot be read, or is too long"),
+        };
+        let base = self.base.of(&parts.headers);
+        let request = http::Request::from_parts(parts, body);
+        match door {
+            Door::Whip => {
+                let links = Links { resource: format!("{base}{WHIP}"), playback: Some(format!("{base}{WHEP}")) };
+                self.whip.handle(request, session, &links).await
+            }
+            Door::Whep => {
+                let links = Links { resource: format!("{base}{WHEP}"), playback: None };
+                self.whep.handle(request, session, &links).await
+            }
+        }
+    }
+
+    /// Tells whether a request says the token, with the word `Bearer` before it or, as some players do, without.
+    fn lets_in(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let said = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+        let bare = said.split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
+        let said = bare.map_or(said, |(_, bare)| bare).trim_ascii();
+        said.ct_eq(token.as_bytes()).into()
+    }
+}
