@@ -6,9 +6,16 @@
 //! ends; nothing else names the crate that does WebRTC.
 
 mod audio;
+mod codec;
 mod egress;
+mod fanout;
 mod ingest;
 mod media;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod rtp;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod rtp;
 
 pub use audio::{AudioHub, AudioPacket, AudioSubscription};
