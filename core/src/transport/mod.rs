@@ -5,12 +5,18 @@
 //! its own, for all who watch. In between nothing queues: newest wins. A `peer::Peer` is one WebRTC connection between such
 //! ends; nothing else names the crate that does WebRTC.
 
+mod audio;
 mod channel;
+mod egress;
+mod ingest;
 mod media;
 pub mod peer;
+mod rtp;
 pub mod sdp;
-mod stand_in;
 
+pub use audio::{AudioHub, AudioPacket, AudioSubscription};
 pub use channel::{CHANNEL_LABEL, ChannelHandler};
+pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
+pub use ingest::{Ingest, IngestStats};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
-pub use stand_in::{AudioHub, AudioPacket, Egress, IngestStats, Subscription};
+pub use rtp::RtpPacket;

@@ -302,7 +302,7 @@ impl Section {
     /// The codec that a value of the form `<payload type> <rest>` is about, and the rest.
     fn codec(&mut self, value: &str) -> Option<(&mut Codec, String)> {
         let (payload_type, rest) = value.split_once(' ')?;
-        let payload_type = payload_type.parse().ok()?;
+        let payload_type: u8 = payload_type.parse().ok()?;
         let codec = self.codecs.iter_mut().find(|c| c.payload_type == payload_type)?;
         Some((codec, rest.trim().to_owned()))
     }
@@ -340,7 +340,7 @@ impl Section {
     fn extension(&mut self, value: &str) {
         let mut words = value.split_ascii_whitespace();
         if let (Some(number), Some(name)) = (words.next(), words.next())
-            && let Ok(number) = number.split('/').next().unwrap_or(number).parse()
+            && let Ok(number) = number.split('/').next().unwrap_or(number).parse::<u8>()
         {
             keep(&mut self.extensions, (number, name.to_owned()));
         }
