@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::statistics::StatsSelector;
 use rtc::statistics::report::RTCStatsReportEntry;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use webrtc::data_channel::DataChannel;
@@ -18,6 +18,12 @@ use super::shared::{Shared, Video, lock};
 use super::state::{Media, PeerState};
 use super::{data, receive, send};
 use crate::transport::{CHANNEL_LABEL, Ingest};
+
+/// Waits until the connection is to be closed.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could ask for it.
+    let _ = stop.wait_for(|&stop| stop).await;
+}
 
 /// How often the time there and back is read.
 const ROUND_TRIP_INTERVAL: Duration = Duration::from_secs(2);
@@ -61,7 +67,7 @@ impl Supervisor {
                 }
             };
             tokio::select! {
-                _ = stop.wait_for(|&stop| stop) => break PeerState::Closed,
+                () = stopped(&mut stop) => break PeerState::Closed,
                 () = too_late => break PeerState::Failed,
                 event = events.recv() => match event {
                     Some(event) => {
