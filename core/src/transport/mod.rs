@@ -7,10 +7,17 @@
 
 mod audio;
 mod channel;
+mod codec;
 mod egress;
+mod fanout;
 mod ingest;
 mod media;
 pub mod peer;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod rtp;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod rtp;
 pub mod sdp;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::statistics::StatsSelector;
 use rtc::statistics::report::RTCStatsReportEntry;
@@ -25,8 +26,8 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|&stop| stop).await;
 }
 
-/// How often the time there and back is read.
-const ROUND_TRIP_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the crate is asked for what it does not tell: the time there and back, and whether the peer has closed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long closing may take: it only tells the peer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many data channels one peer may open.
@@ -56,8 +57,8 @@ impl Supervisor {
     /// Runs until the connection is over, and closes it.
     pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
         let mut stop = self.shared.stop.subscribe();
-        let mut round_trip = interval(ROUND_TRIP_INTERVAL);
-        round_trip.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let last = loop {
             let deadline = self.deadline;
             let too_late = async move {
@@ -78,7 +79,11 @@ impl Supervisor {
                     None => break PeerState::Closed,
                 },
                 _ = self.tasks.join_next(), if !self.tasks.is_empty() => {}
-                _ = round_trip.tick(), if self.sending => self.measure().await,
+                _ = look.tick(), if self.sending => {
+                    if self.look().await {
+                        break PeerState::Closed;
+                    }
+                }
             }
         };
         self.end(last).await;
@@ -204,8 +209,8 @@ impl Supervisor {
         }
     }
 
-    /// Reads how long the way there and back takes.
-    async fn measure(&self) {
+    /// Reads how long the way there and back takes; returns whether the peer has closed the connection.
+    async fn look(&self) -> bool {
         let report = self.shared.connection.get_stats(Instant::now(), StatsSelector::None).await;
         let seconds = report.iter().filter_map(|entry| match entry {
             RTCStatsReportEntry::IceCandidatePair(pair) if pair.nominated => Some(pair.current_round_trip_time),
@@ -214,5 +219,6 @@ impl Supervisor {
         if let Some(round_trip) = seconds.filter_map(|s| Duration::try_from_secs_f64(s).ok()).find(|d| !d.is_zero()) {
             self.shared.counters.measured(round_trip);
         }
+        report.transport().is_some_and(|t| t.dtls_state == RTCDtlsTransportState::Closed)
     }
 }
