@@ -5,12 +5,12 @@
 //! Nothing on the way of a frame is a lock: frames and pictures pass through a [`mailbox`] of one place each, updates
 //! through queues, and threads wake each other with a [`bell`].
 
-mod bell;
+pub(crate) mod bell;
 mod events;
 mod gate;
 mod handle;
 mod machine;
-mod mailbox;
+pub(crate) mod mailbox;
 #[cfg(test)]
 mod model;
 mod options;

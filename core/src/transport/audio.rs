@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
+use super::fanout::{Cursor, Fanout};
 use crate::frame::Timestamp;
+
+/// How many packets a listener may be late: half a second of the usual 20 ms.
+const ROOM: usize = 25;
 
 /// One packet of Opus.
 #[derive(Debug, Clone)]
@@ -20,40 +23,94 @@ pub struct AudioPacket {
 }
 
 /// Passes a publisher's sound on to whoever listens.
+///
+/// Clones are the same; subscriptions end when the last is dropped.
 #[derive(Debug, Clone, Default)]
 pub struct AudioHub {
-    shared: Arc<Notify>,
+    hold: Arc<Hold>,
+}
+
+#[derive(Debug)]
+struct Hold {
+    fanout: Arc<Fanout<AudioPacket>>,
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self { fanout: Arc::new(Fanout::new(ROOM)) }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.fanout.close();
+    }
 }
 
 /// What one listener gets.
 #[derive(Debug)]
 pub struct AudioSubscription {
-    shared: Arc<Notify>,
+    cursor: Cursor<AudioPacket>,
 }
 
 impl AudioHub {
     /// Hands a packet to all who listen, without waiting; who is late loses the oldest.
     pub fn send(&self, packet: AudioPacket) {
-        drop(packet);
-        self.shared.notify_waiters();
+        self.hold.fanout.put(packet);
     }
 
-    /// Listens from now on.
+    /// Listens from the next packet on.
     pub fn subscribe(&self) -> AudioSubscription {
-        AudioSubscription { shared: self.shared.clone() }
+        AudioSubscription { cursor: self.hold.fanout.listen() }
     }
+}
+
+/// A listener that has lost some goes on with the newest.
+fn is_start(_: &AudioPacket) -> bool {
+    true
 }
 
 impl AudioSubscription {
     /// Waits for the next packet; `None` once the hub is gone.
     pub async fn next(&mut self) -> Option<AudioPacket> {
-        self.shared.notified().await;
-        None
+        self.cursor.next(is_start, || {}).await
     }
 
-    /// As [`next`](Self::next) on a thread that may wait; `None` after `timeout` too.
+    /// As [`next`](Self::next), on a thread that may wait; `None` after `timeout` too.
     pub fn next_within(&mut self, timeout: Duration) -> Option<AudioPacket> {
-        let _ = timeout;
-        None
+        self.cursor.next_within(timeout, is_start, || {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(timestamp: u32) -> AudioPacket {
+        AudioPacket { data: Bytes::new(), timestamp, at: Timestamp(0) }
+    }
+
+    fn next(subscription: &mut AudioSubscription) -> Option<u32> {
+        subscription.next_within(Duration::ZERO).map(|packet| packet.timestamp)
+    }
+
+    #[test]
+    fn a_listener_hears_what_comes_from_then_on_until_the_hub_is_gone() {
+        let hub = AudioHub::default();
+        hub.send(packet(1));
+        let mut subscription = hub.subscribe();
+        hub.clone().send(packet(2));
+        hub.send(packet(3));
+        drop(hub);
+        let heard = [(); 3].map(|()| next(&mut subscription));
+        assert_eq!(heard, [Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn a_listener_that_is_late_goes_on_with_the_newest() {
+        let hub = AudioHub::default();
+        let mut subscription = hub.subscribe();
+        (0..100).for_each(|timestamp| hub.send(packet(timestamp)));
+        assert_eq!([(); 2].map(|()| next(&mut subscription)), [Some(99), None]);
     }
 }

@@ -8,11 +8,18 @@
 mod audio;
 mod channel;
 mod client;
+mod codec;
 mod egress;
+mod fanout;
 pub mod http;
 mod ingest;
 mod media;
 pub mod peer;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod rtp;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod rtp;
 pub mod sdp;
 mod serve;

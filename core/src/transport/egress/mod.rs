@@ -1,10 +1,16 @@
 //! Pictures to all who watch: encoded once for each codec that somebody wants.
 
+mod lane;
+#[cfg(test)]
+mod tests;
+mod worker;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
+use self::lane::{Lane, Run, Shared};
+use super::fanout::Cursor;
 use super::media::{AccessUnit, VideoCodec};
 use crate::Result;
 use crate::frame::FrameView;
@@ -42,8 +48,7 @@ impl Default for EgressOptions {
 /// watches in its codec.
 #[derive(Debug, Clone)]
 pub struct Egress {
-    options: EgressOptions,
-    shared: Arc<Notify>,
+    hold: Arc<Hold>,
 }
 
 /// What an [`Egress`] has done so far, for all codecs together.
@@ -79,24 +84,32 @@ pub struct EgressStats {
 /// What one viewer gets; it watches until this is dropped.
 #[derive(Debug)]
 pub struct Subscription {
-    shared: Arc<Notify>,
+    cursor: Cursor<AccessUnit>,
+    run: Arc<Run>,
+    shared: Arc<Shared>,
 }
 
 impl Egress {
     /// Makes one that nobody watches yet.
     pub fn new(options: EgressOptions) -> Self {
-        Self { options, shared: Arc::default() }
+        Self { hold: Arc::new(Hold { shared: Arc::new(Shared::new(options)) }) }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.hold.shared
     }
 
     /// Shows a picture: copies it where somebody watches, and never waits. One that was not encoded yet is replaced.
     ///
     /// Its timestamp is on the clock of [`now`](super::now), or 0 where nobody knows.
     pub fn show(&self, picture: &FrameView<'_>) {
-        let _ = picture;
-        self.shared.notify_waiters();
+        self.shared().counters.shown.mark(Instant::now());
+        self.shared().lanes.iter().filter_map(Lane::run).for_each(|run| run.show(picture, &self.shared().counters));
     }
 
     /// Gives what shows every picture of a session, for [`SessionOptions::on_picture`](crate::SessionOptions::on_picture).
+    ///
+    /// It polls the session, so nobody else finds those pictures.
     pub fn picture_callback(&self) -> PictureCallback {
         let egress = self.clone();
         Box::new(move |session, _| {
@@ -112,28 +125,51 @@ impl Egress {
     ///
     /// `Unsupported` for a codec that is not built in, `Device` where the system gives no more threads.
     pub fn subscribe(&self, codec: VideoCodec) -> Result<Subscription> {
-        let _ = codec;
-        Ok(Subscription { shared: self.shared.clone() })
+        let run = Lane::enter(self.shared(), codec)?;
+        let cursor = run.units.subscribe(is_key);
+        if cursor.needs_start() {
+            run.want_key();
+        }
+        Ok(Subscription { cursor, run, shared: self.shared().clone() })
     }
 
     /// Asks for a key frame, of the last picture if no new one comes; there is at most one in 500 ms on demand.
     pub fn request_key_frame(&self, codec: VideoCodec) {
-        let _ = codec;
+        if let Some(run) = self.shared().lane(codec).run() {
+            run.want_key();
+        }
     }
 
     /// Says how many bits in a second the encoders shall aim at, up to [`EgressOptions::max_bitrate`].
     pub fn set_bitrate(&self, bits_per_second: u32) {
-        let _ = bits_per_second;
+        let shared = self.shared();
+        shared.bitrate.store(bits_per_second.min(shared.options.max_bitrate), Ordering::Relaxed);
     }
 
     /// Says how many watch now.
     pub fn viewers(&self) -> usize {
-        0
+        self.shared().lanes.iter().map(Lane::viewers).sum()
     }
 
     /// Says what was done so far.
     pub fn stats(&self) -> EgressStats {
-        EgressStats { bitrate: self.options.bitrate, ..EgressStats::default() }
+        let (counters, now) = (&self.shared().counters, Instant::now());
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let size = count(&counters.size);
+        EgressStats {
+            viewers: self.viewers(),
+            shown: counters.shown.rate(now),
+            encoded: counters.encoded.rate(now),
+            key_frames: count(&counters.key_frames),
+            dropped: count(&counters.dropped),
+            skipped: count(&counters.skipped),
+            failed: count(&counters.failed),
+            bytes: count(&counters.bytes),
+            bitrate: self.shared().bitrate.load(Ordering::Relaxed),
+            encode_ms: f64::from_bits(count(&counters.encode_ms)),
+            width: (size >> 32) as u32,
+            height: size as u32,
+        }
     }
 }
 
@@ -141,13 +177,33 @@ impl Subscription {
     /// Waits for the next unit; `None` once the egress is gone. A viewer that is late loses what lies before the next key
     /// frame.
     pub async fn next(&mut self) -> Option<AccessUnit> {
-        self.shared.notified().await;
-        None
+        self.cursor.next(is_key, || self.run.want_key()).await
     }
 
-    /// As [`next`](Self::next) on a thread that may wait; `None` after `timeout` too.
+    /// As [`next`](Self::next), on a thread that may wait; `None` after `timeout` too.
     pub fn next_within(&mut self, timeout: Duration) -> Option<AccessUnit> {
-        let _ = timeout;
-        None
+        self.cursor.next_within(timeout, is_key, || self.run.want_key())
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.lane(self.run.codec).leave();
+    }
+}
+
+fn is_key(unit: &AccessUnit) -> bool {
+    unit.key
+}
+
+/// Ends the subscriptions with the last handle.
+#[derive(Debug)]
+struct Hold {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.lanes.iter().for_each(Lane::end);
     }
 }

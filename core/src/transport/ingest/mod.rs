@@ -1,19 +1,30 @@
 //! Video of one publisher, to frames.
 
-use std::sync::Arc;
+mod backlog;
+mod receiver;
+#[cfg(test)]
+mod tests;
 
-use super::media::{AccessUnit, FrameSink, VideoCodec};
-use super::rtp::RtpPacket;
-use crate::Result;
-use crate::frame::Timestamp;
-use crate::telemetry::Rate;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::Instant;
+
+use self::backlog::Backlog;
+use self::receiver::Receiver;
+use super::codec::{self, Decoder};
+use super::media::{AccessUnit, FrameSink, VideoCodec, now};
+use super::rtp::{Assembled, RtpPacket};
+use crate::frame::{FrameView, Stamp, Timestamp};
+use crate::telemetry::{Meter, Rate};
+use crate::{Error, ErrorKind, Result};
 
 /// Takes the video of one publisher and hands frames to a sink, decoded on a thread of its own.
 ///
 /// Clones are the same; the thread ends when the last is dropped.
 #[derive(Debug, Clone)]
 pub struct Ingest {
-    sink: Arc<dyn FrameSink>,
+    hold: Arc<Hold>,
 }
 
 /// What an [`Ingest`] has done so far.
@@ -51,31 +62,175 @@ impl Ingest {
     ///
     /// `Unsupported` for a codec that is not built in, `Device` where the system gives no more threads.
     pub fn start(codec: VideoCodec, sink: Arc<dyn FrameSink>) -> Result<Self> {
-        let _ = codec;
-        Ok(Self { sink })
+        let decoder = codec::decoder(codec)?;
+        let shared = Arc::new(Shared {
+            receiver: Mutex::new(Receiver::new(codec)),
+            backlog: Backlog::new(),
+            counters: Counters::new(),
+        });
+        let worker = Worker { shared: shared.clone(), decoder, sink };
+        let thread = Builder::new().name("dreamframe-decode".to_owned()).spawn(move || worker.run());
+        thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread to decode").with_source(error))?;
+        Ok(Self { hold: Arc::new(Hold { shared }) })
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.hold.shared
     }
 
     /// Takes a packet, in whatever order they come. Never waits.
     pub fn packet(&self, packet: RtpPacket) {
-        drop(packet);
+        self.shared().counters.packets.mark(Instant::now());
+        self.receive(|receiver, now| receiver.packet(packet, now));
     }
 
     /// Gives up on packets that do not come. To be called every 10 to 20 ms.
-    pub fn tick(&self) {}
+    pub fn tick(&self) {
+        self.receive(Receiver::advance);
+    }
+
+    fn receive(&self, receive: impl FnOnce(&mut Receiver, Timestamp)) {
+        let mut receiver = self.shared().receiver();
+        receive(&mut receiver, now());
+        while let Some(assembled) = receiver.next() {
+            match assembled {
+                Assembled::Unit(unit) => self.access_unit(unit),
+                Assembled::Damaged => self.shared().backlog.lost(),
+            }
+        }
+    }
 
     /// Takes a whole coded picture, from a source that does not send packets.
     pub fn access_unit(&self, unit: AccessUnit) {
-        drop(unit);
+        if self.shared().backlog.put(unit) {
+            self.shared().counters.units.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// Whether the publisher shall be asked for a key frame now; true at most every 300 ms.
+    /// Whether the publisher shall be asked for a key frame now; true at most every 300 ms, and until one has come.
     pub fn wants_key_frame(&self) -> bool {
-        false
+        let wants = self.shared().backlog.needs_key() && self.shared().receiver().asks(now());
+        if wants {
+            self.shared().counters.key_frame_requests.fetch_add(1, Ordering::Relaxed);
+        }
+        wants
     }
 
     /// Says what was done so far.
     pub fn stats(&self) -> IngestStats {
-        let _ = &self.sink;
-        IngestStats::default()
+        let (counters, now) = (&self.shared().counters, Instant::now());
+        let (lost, jitter_ms) = {
+            let receiver = self.shared().receiver();
+            (receiver.lost(), receiver.jitter_ms())
+        };
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let size = count(&counters.size);
+        IngestStats {
+            packets: counters.packets.rate(now),
+            lost,
+            units: count(&counters.units),
+            frames: counters.frames.rate(now),
+            skipped: count(&counters.skipped),
+            failed: count(&counters.failed),
+            key_frame_requests: count(&counters.key_frame_requests),
+            jitter_ms,
+            last_frame_at: Timestamp(count(&counters.last_frame_at)),
+            width: (size >> 32) as u32,
+            height: size as u32,
+        }
+    }
+}
+
+/// Closes the backlog, and so ends the thread, with the last handle. It is not waited for.
+#[derive(Debug)]
+struct Hold {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.backlog.close();
+    }
+}
+
+/// What the receiving task and the thread that decodes have in common.
+#[derive(Debug)]
+struct Shared {
+    /// One task receives and asks; the lock is for callers that do not keep to that.
+    receiver: Mutex<Receiver>,
+    backlog: Backlog,
+    counters: Counters,
+}
+
+impl Shared {
+    /// A panic while it was held left it whole.
+    fn receiver(&self) -> MutexGuard<'_, Receiver> {
+        self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Counters {
+    packets: Meter,
+    frames: Meter,
+    units: AtomicU64,
+    skipped: AtomicU64,
+    failed: AtomicU64,
+    key_frame_requests: AtomicU64,
+    last_frame_at: AtomicU64,
+    /// Width and height, 32 bits each.
+    size: AtomicU64,
+}
+
+impl Counters {
+    fn new() -> Self {
+        let (start, zero) = (Instant::now(), AtomicU64::default);
+        Self {
+            packets: Meter::new(start),
+            frames: Meter::new(start),
+            units: zero(),
+            skipped: zero(),
+            failed: zero(),
+            key_frame_requests: zero(),
+            last_frame_at: zero(),
+            size: zero(),
+        }
+    }
+
+    fn frame(&self, frame: &FrameView<'_>) {
+        self.frames.mark(Instant::now());
+        self.last_frame_at.store(now().0, Ordering::Relaxed);
+        self.size.store(u64::from(frame.width()) << 32 | u64::from(frame.height()), Ordering::Relaxed);
+    }
+}
+
+/// The thread that decodes.
+#[derive(Debug)]
+struct Worker {
+    shared: Arc<Shared>,
+    decoder: Box<dyn Decoder>,
+    sink: Arc<dyn FrameSink>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let Shared { backlog, counters, .. } = &*self.shared;
+        while let Some(unit) = backlog.take() {
+            // Every picture is decoded, since others need it; only the newest is worth showing.
+            let stamp = Stamp { timestamp: unit.at, tag: 0 };
+            let decoded = self.decoder.decode(&unit.data, &mut |frame| {
+                counters.frame(frame);
+                if backlog.is_empty() {
+                    self.sink.frame(&frame.with_stamp(stamp));
+                } else {
+                    counters.skipped.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            if let Err(error) = decoded {
+                tracing::debug!(%error, key = unit.key, "a coded picture could not be decoded");
+                counters.failed.fetch_add(1, Ordering::Relaxed);
+                backlog.failed();
+            }
+        }
     }
 }

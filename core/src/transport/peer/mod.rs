@@ -1,46 +1,146 @@
 //! One WebRTC connection between a peer and this library's media: the only folder that names the crates doing WebRTC.
+//!
+//! A peer's description is read by [`sdp`], [`plan`] says what becomes of each of its sections, [`normal`] writes
+//! down for the crate what is used of it, and [`compose`] makes the answer of what the crate writes. The [`supervisor`] is a
+//! connection's one task, which starts those that [`receive`] and [`send`], and closes everything in the end.
 
+mod bind;
+mod clock;
+mod codecs;
+mod compose;
+mod connection;
+mod data;
+mod key_requests;
+mod negotiate;
+mod normal;
 mod options;
+mod plan;
+mod receive;
+mod restart;
+mod send;
+mod shared;
 mod state;
+mod supervisor;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
+use std::sync::Arc;
+
+use rtc::peer_connection::transport::RTCIceCandidateInit;
 use tokio::sync::watch;
 
 pub use options::{IceServer, PeerOptions};
 pub use state::{Media, PeerState, PeerStats, Refusal};
 
-use super::sdp;
+use super::sdp::{Description, Fragment};
 use crate::{Error, ErrorKind, Result};
+use shared::{Shared, lock};
+
+/// The most candidates that a peer may send after its description.
+const MAX_TRICKLED: usize = 256;
 
 /// A WebRTC connection. Closes when its last clone is dropped.
-#[derive(Debug, Clone)]
+///
+/// Its methods need a tokio runtime, on which the connection's tasks run; it ends with that runtime.
+#[derive(Clone)]
 pub struct Peer {
-    states: watch::Receiver<PeerState>,
+    link: Arc<Link>,
+}
+
+/// Closes the connection when the last handle is gone.
+struct Link {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared.stop.send_replace(true);
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = *self.link.shared.states.borrow();
+        f.debug_struct("Peer").field("state", &state).field("ice_tag", &self.ice_tag()).finish_non_exhaustive()
+    }
 }
 
 impl Peer {
     /// Answers an offer, and returns the answer with every candidate in it: nothing more need be sent.
-    pub async fn answer(_offer: &str, _media: Media, _options: &PeerOptions) -> Result<(Self, String), Refusal> {
-        Err(Refusal::Failed(Error::new(ErrorKind::Unsupported, "not there yet")))
+    ///
+    /// Every section of the offer is answered in its place. What flows is the intersection of what is offered and what
+    /// `media` has; a section of which nothing is wanted stays in the bundle, inactive. Dropping the future gives
+    /// the connection up.
+    pub async fn answer(offer: &str, media: Media, options: &PeerOptions) -> Result<(Self, String), Refusal> {
+        negotiate::answer(offer, media, options).await
     }
 
     /// Makes an offer, with every candidate in it. [`set_answer`](Self::set_answer) takes the answer to it.
-    pub async fn offer(_media: Media, _options: &PeerOptions) -> Result<(Self, String)> {
-        Err(Error::new(ErrorKind::Unsupported, "not there yet"))
+    ///
+    /// Video and sound are offered the way that `media` has them. With a `channel`, the data channel
+    /// [`CHANNEL_LABEL`](super::CHANNEL_LABEL) is opened.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` where `media` or [`PeerOptions::bind`] is empty, `Io` where no address or port can be had.
+    pub async fn offer(media: Media, options: &PeerOptions) -> Result<(Self, String)> {
+        negotiate::offer(media, options).await
     }
 
     /// Takes the answer to the offer that this connection made.
-    pub async fn set_answer(&self, _answer: &str) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "not there yet"))
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` where the text is no answer to this offer, `Unsupported` where the peer takes nothing of
+    /// it, `Closed` once the connection is over.
+    pub async fn set_answer(&self, answer: &str) -> Result<()> {
+        negotiate::set_answer(&self.link.shared, answer).await
     }
 
     /// Takes candidates that the peer found after its description; those that cannot be used are dropped.
-    pub async fn add_candidates(&self, _fragment: &sdp::Fragment) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "not there yet"))
+    ///
+    /// # Errors
+    ///
+    /// `Closed` once the connection is over, `InvalidArgument` before the peer's description is known and after more
+    /// than 256 candidates.
+    pub async fn add_candidates(&self, fragment: &Fragment) -> Result<()> {
+        let shared = &self.link.shared;
+        if shared.states.borrow().is_over() {
+            return Err(Error::new(ErrorKind::Closed, "the connection is over"));
+        }
+        let mut negotiation = shared.negotiation.lock().await;
+        for candidate in fragment.candidates.iter().filter_map(super::sdp::Candidate::usable) {
+            negotiation.trickled += 1;
+            if negotiation.trickled > MAX_TRICKLED {
+                let reason = format!("more than {MAX_TRICKLED} candidates came");
+                return Err(Error::new(ErrorKind::InvalidArgument, reason));
+            }
+            let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
+            shared
+                .connection
+                .add_ice_candidate(candidate)
+                .await
+                .map_err(|e| Error::new(ErrorKind::InvalidArgument, "a candidate cannot be taken").with_source(e))?;
+        }
+        Ok(())
     }
 
-    /// Restarts ICE with the peer's new credentials, and returns the fragment that answers; `None` where it is not possible.
-    pub async fn restart(&self, _fragment: &sdp::Fragment) -> Result<Option<String>> {
-        Ok(None)
+    /// Says whether a fragment asks for an ICE restart: it has credentials that are not the peer's current ones.
+    pub fn is_restart(&self, fragment: &Fragment) -> bool {
+        let descriptions = lock(&self.link.shared.descriptions);
+        let current = descriptions.remote.as_ref().and_then(|r| r.live().next());
+        current.is_some_and(|c| fragment.ufrag.is_some() && (fragment.ufrag != c.ufrag || fragment.pwd != c.pwd))
+    }
+
+    /// Restarts ICE with the peer's new credentials, and returns the fragment that answers: this side's new credentials and
+    /// its best candidate. `None` where it is not possible: on the side that made the offer, or without credentials.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` once the connection is over, `Internal` where the crate refuses.
+    pub async fn restart(&self, fragment: &Fragment) -> Result<Option<String>> {
+        restart::restart(&self.link.shared, fragment).await
     }
 
     /// Tells whether a fragment asks for an ICE restart.
@@ -50,19 +150,34 @@ impl Peer {
 
     /// Names the ICE session: changes with an ICE restart, and with nothing else.
     pub fn ice_tag(&self) -> String {
-        String::new()
+        lock(&self.link.shared.descriptions).local_ufrag.clone()
     }
 
-    /// Watches how far the connection is.
+    /// Watches how far the connection is. In a last state, everything that it held is free.
     pub fn states(&self) -> watch::Receiver<PeerState> {
-        self.states.clone()
+        self.link.shared.states.subscribe()
     }
 
     /// Says what the connection has carried.
     pub fn stats(&self) -> PeerStats {
-        PeerStats::default()
+        self.link.shared.stats()
     }
 
     /// Closes the connection and waits until its sockets and tasks are gone.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        self.link.shared.stop.send_replace(true);
+        let mut states = self.states();
+        // The sender lives as long as this handle.
+        let _ = states.wait_for(|s| s.is_over()).await;
+    }
+}
+
+/// An error of the crate's, while doing something.
+fn failed(doing: &str, error: rtc::shared::error::Error) -> Error {
+    Error::new(ErrorKind::Internal, format!("cannot {doing}")).with_source(error)
+}
+
+/// Reads a description.
+fn parse(text: &str) -> Result<Description, Refusal> {
+    Description::parse(text).map_err(|e| Refusal::BadSdp(e.to_string()))
 }

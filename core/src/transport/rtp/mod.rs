@@ -1,6 +1,21 @@
-//! Packets of video to coded pictures: pure, with time handed in.
+//! Packets of video to coded pictures: pure, with time handed in, and without a panic on any bytes.
+//!
+//! A [`Reorder`] puts packets in order and says where some are missing; an [`Assemble`] of the codec makes pictures of what
+//! is left. Nothing here knows of a decoder: after a loss pictures go on to come, and whoever decodes waits for a key frame.
+
+pub mod bits;
+pub mod h264;
+pub mod parameter_sets;
+pub mod reorder;
+pub mod vp8;
+
+use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::Bytes;
+
+use super::media::{AccessUnit, VideoCodec};
+use crate::frame::Timestamp;
 
 /// One packet of a stream of video, without what encryption and transport add.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,4 +28,46 @@ pub struct RtpPacket {
     pub marker: bool,
     /// What it carries, without padding.
     pub payload: Bytes,
+}
+
+/// What comes out of assembling.
+#[derive(Debug, Clone)]
+pub enum Assembled {
+    /// A whole picture.
+    Unit(AccessUnit),
+    /// A picture of which something was missing or made no sense; it is gone.
+    Damaged,
+}
+
+/// Makes pictures of packets that come in order.
+pub trait Assemble: Send + fmt::Debug {
+    /// Takes the next packet, which came at `at`. A picture ends with its marker, or where the timestamp changes.
+    fn push(&mut self, packet: &RtpPacket, at: Timestamp, out: &mut VecDeque<Assembled>);
+
+    /// Packets are missing between the last one and the next.
+    fn lost(&mut self, out: &mut VecDeque<Assembled>);
+}
+
+/// The most bytes one picture may have; more is a mistake or an attack.
+pub(crate) const MAX_UNIT: usize = 4 << 20;
+
+/// Whether a packet is of no use: of a picture that is beyond saving, which ends with its marker or with another timestamp,
+/// or empty, as those are that keep a path alive, whatever their timestamp.
+fn is_spoilt(spoilt: &mut Option<u32>, packet: &RtpPacket) -> bool {
+    if packet.payload.is_empty() {
+        return true;
+    }
+    let belongs = *spoilt == Some(packet.timestamp);
+    if !belongs || packet.marker {
+        *spoilt = None;
+    }
+    belongs
+}
+
+/// Makes what assembles pictures of a codec.
+pub fn assembler(codec: VideoCodec) -> Box<dyn Assemble> {
+    match codec {
+        VideoCodec::H264 => Box::new(h264::Assembler::default()),
+        VideoCodec::Vp8 => Box::new(vp8::Assembler::default()),
+    }
 }

@@ -340,7 +340,7 @@ impl Section {
     fn extension(&mut self, value: &str) {
         let mut words = value.split_ascii_whitespace();
         if let (Some(number), Some(name)) = (words.next(), words.next())
-            && let Ok(number) = number.split('/').next().unwrap_or(number).parse()
+            && let Ok(number) = number.split('/').next().unwrap_or(number).parse::<u8>()
         {
             keep(&mut self.extensions, (number, name.to_owned()));
         }

@@ -1,0 +1,202 @@
+//! H.264 by openh264, which is compiled in.
+
+use std::fmt;
+
+use bytes::Bytes;
+use openh264::decoder::{DecoderConfig, Flush};
+use openh264::encoder::{
+    BitRate, Complexity, EncoderConfig, FrameRate, FrameType, Profile, RateControlMode, UsageType,
+};
+use openh264::formats::{YUVSlices, YUVSource as _};
+use openh264::{OpenH264API, decoder, encoder};
+
+use super::colors::{self, COLOR};
+use super::tuning::tune;
+use super::Rates;
+use crate::frame::{ColorSpace, FrameView, PixelFormat, Plane, Timestamp};
+use crate::transport::media::AccessUnit;
+use crate::{Error, ErrorKind, Result};
+
+/// The sides that the encoder takes: the shortest, and the longest of the shorter and of the longer one.
+const SHORTEST: u32 = 16;
+const LONGEST: (u32, u32) = (2160, 3840);
+/// The fewest bits in a second that are worth a try.
+const LEAST: u32 = 30_000;
+/// What part the last interval has in the mean, and how far that must be off before the encoder is told.
+const WEIGHT: f32 = 0.1;
+const TOLERANCE: f32 = 0.2;
+
+/// Decodes whole access units; pictures come at once, since nobody here sends them in another order than they are shown.
+pub(super) struct Decoder {
+    inner: decoder::Decoder,
+    color: ColorSpace,
+}
+
+impl Decoder {
+    pub(super) fn new() -> Result<Self> {
+        let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
+        let inner = decoder::Decoder::with_api_config(OpenH264API::from_source(), config)
+            .map_err(|error| Error::new(ErrorKind::OutOfMemory, "cannot make an H.264 decoder").with_source(error))?;
+        Ok(Self { inner, color: COLOR })
+    }
+}
+
+impl super::Decoder for Decoder {
+    fn decode(&mut self, unit: &[u8], show: &mut dyn FnMut(&FrameView<'_>)) -> Result<()> {
+        self.color = colors::color(unit).unwrap_or(self.color);
+        let picture = self.inner.decode(unit).map_err(|error| {
+            let text = format!("a unit of {} bytes is no H.264 that can be decoded", unit.len());
+            Error::new(ErrorKind::InvalidArgument, text).with_source(error)
+        })?;
+        let Some(picture) = picture else { return Ok(()) };
+        let (width, height) = picture.dimensions();
+        let (y_stride, u_stride, v_stride) = picture.strides();
+        let planes = [(picture.y(), y_stride), (picture.u(), u_stride), (picture.v(), v_stride)]
+            .map(|(pixels, stride)| Plane { pixels, stride });
+        let view = FrameView::new(PixelFormat::I420, width as u32, height as u32, &planes)?;
+        show(&view.with_color(self.color));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").field("color", &self.color).finish_non_exhaustive()
+    }
+}
+
+/// Codes constrained baseline, with the parameter sets before each key frame.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    rates: Rates,
+    bitrate: u32,
+    running: Option<Running>,
+}
+
+/// An encoder that is made for a size.
+struct Running {
+    inner: encoder::Encoder,
+    size: (u32, u32),
+    /// The bits and pictures in a second that the encoder knows of.
+    told: (u32, f32),
+    /// The mean time between pictures, in seconds.
+    interval: f32,
+    last: Timestamp,
+    /// How many bytes the last picture had.
+    usual: usize,
+}
+
+impl Encoder {
+    pub(super) fn new(rates: Rates) -> Self {
+        Self { rates, bitrate: rates.bitrate.clamp(LEAST, rates.ceiling.max(LEAST)), running: None }
+    }
+
+    /// The ceiling is what openh264 is made with, since it can be lowered but not raised later.
+    fn start(&self, size: (u32, u32), at: Timestamp) -> Result<Running> {
+        let (width, height) = size;
+        let (shorter, longer) = (width.min(height), width.max(height));
+        if shorter < SHORTEST || shorter > LONGEST.0 || longer > LONGEST.1 {
+            let text = format!(
+                "picture is {width}x{height}, but H.264 is coded from {SHORTEST}x{SHORTEST} to {}x{}",
+                LONGEST.1, LONGEST.0
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let (ceiling, frames) = (self.rates.ceiling.max(LEAST), self.rates.frames);
+        // Key frames come when they are asked for, and never of themselves. Without skipping openh264 keeps to no bitrate,
+        // and says so on standard error.
+        let config = EncoderConfig::new()
+            .profile(Profile::Baseline)
+            .usage_type(UsageType::CameraVideoRealTime)
+            .rate_control_mode(RateControlMode::Bitrate)
+            .bitrate(BitRate::from_bps(ceiling))
+            .max_frame_rate(FrameRate::from_hz(frames))
+            .skip_frames(true)
+            .complexity(Complexity::Low)
+            .num_threads(1)
+            .scene_change_detect(false)
+            .background_detection(false)
+            .vui(colors::said());
+        let inner = encoder::Encoder::with_api_config(OpenH264API::from_source(), config)
+            .map_err(|error| Error::new(ErrorKind::OutOfMemory, "cannot make an H.264 encoder").with_source(error))?;
+        Ok(Running { inner, size, told: (ceiling, frames), interval: 1.0 / frames, last: at, usual: 0 })
+    }
+}
+
+impl super::Encoder for Encoder {
+    fn encode(&mut self, picture: &FrameView<'_>, key: bool, at: Timestamp) -> Result<Option<AccessUnit>> {
+        let size = (picture.width(), picture.height());
+        let mut running = match self.running.take().filter(|running| running.size == size) {
+            Some(mut running) => {
+                if key {
+                    running.inner.force_intra_frame();
+                }
+                running
+            }
+            None => self.start(size, at)?,
+        };
+        let unit = running.encode(picture, at)?;
+        running.tune(self.bitrate, at);
+        self.running = Some(running);
+        Ok(unit)
+    }
+
+    fn set_bitrate(&mut self, bits_per_second: u32) {
+        self.bitrate = bits_per_second.clamp(LEAST, self.rates.ceiling.max(LEAST));
+    }
+}
+
+impl Running {
+    fn encode(&mut self, picture: &FrameView<'_>, at: Timestamp) -> Result<Option<AccessUnit>> {
+        let [y, u, v] = [0, 1, 2].map(|index| picture.plane(index).unwrap_or(Plane { pixels: &[], stride: 0 }));
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let sizes = [(y, height), (u, height / 2), (v, height / 2)];
+        if picture.format() != PixelFormat::I420
+            || !sizes.iter().all(|(plane, rows)| plane.pixels.len() == plane.stride * rows)
+        {
+            return Err(Error::new(ErrorKind::Internal, "a picture to code is not packed I420 of even size"));
+        }
+        let planes = YUVSlices::new(
+            (y.pixels, u.pixels, v.pixels),
+            (width, height),
+            (y.stride, u.stride, v.stride),
+        );
+        let time = openh264::Timestamp::from_millis(at.0 / 1_000_000);
+        let coded = self.inner.encode_at(&planes, time).map_err(|error| {
+            let text = format!("a picture of {width}x{height} could not be coded");
+            Error::new(ErrorKind::Internal, text).with_source(error)
+        })?;
+        let mut data = Vec::with_capacity(self.usual + self.usual / 4);
+        coded.write_vec(&mut data);
+        if data.is_empty() {
+            return Ok(None);
+        }
+        self.usual = data.len();
+        let key = coded.frame_type() == FrameType::IDR;
+        Ok(Some(AccessUnit { data: Bytes::from(data), key, at }))
+    }
+
+    /// Tells the encoder how many bits there are now, and how many pictures have to share them.
+    fn tune(&mut self, bitrate: u32, at: Timestamp) {
+        let passed = at.since(self.last).as_secs_f32().clamp(0.01, 1.0);
+        if at > self.last {
+            self.interval += WEIGHT * (passed - self.interval);
+        }
+        self.last = at;
+        let frames = 1.0 / self.interval;
+        let (told_bitrate, told_frames) = self.told;
+        if bitrate == told_bitrate && (frames / told_frames - 1.0).abs() < TOLERANCE {
+            return;
+        }
+        self.told = (bitrate, frames);
+        if !tune(&mut self.inner, bitrate, frames) {
+            tracing::debug!(bitrate, frames, "openh264 did not take another bitrate");
+        }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("size", &self.size).field("told", &self.told).finish_non_exhaustive()
+    }
+}

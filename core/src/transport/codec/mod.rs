@@ -1,0 +1,78 @@
+//! Coded pictures to frames, and back.
+
+mod colors;
+mod h264;
+mod picture;
+mod tuning;
+
+use std::fmt;
+
+use super::media::{AccessUnit, VideoCodec};
+use crate::frame::{FrameView, Timestamp};
+use crate::{Error, ErrorKind, Result};
+
+pub(super) use self::picture::Converter;
+
+/// Makes frames of coded pictures.
+pub(super) trait Decoder: Send + fmt::Debug {
+    /// Decodes the next picture and lends it to `show`, unless the decoder has none to show yet.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for what cannot be decoded. The decoder can then go on with the next key frame.
+    fn decode(&mut self, unit: &[u8], show: &mut dyn FnMut(&FrameView<'_>)) -> Result<()>;
+}
+
+/// Codes pictures.
+pub(super) trait Encoder: Send + fmt::Debug {
+    /// Codes a picture that a [`Converter`] made; as a key frame if `key`, and wherever it has to be one, as after another
+    /// size. `None` where it is left out to keep to the bitrate.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a size out of the encoder's range, `Internal` for what the encoder does not explain. It can then
+    /// go on, with a key frame.
+    fn encode(&mut self, picture: &FrameView<'_>, key: bool, at: Timestamp) -> Result<Option<AccessUnit>>;
+
+    /// Aims at as many bits in a second, and at most at the ceiling, from the next picture on.
+    fn set_bitrate(&mut self, bits_per_second: u32);
+}
+
+/// What an encoder is made with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rates {
+    /// Bits in a second at the start.
+    pub(super) bitrate: u32,
+    /// The most bits in a second that it can be told later.
+    pub(super) ceiling: u32,
+    /// Pictures in a second, at the start.
+    pub(super) frames: f32,
+}
+
+/// Makes a decoder.
+///
+/// # Errors
+///
+/// `Unsupported` for a codec that is not built in, `OutOfMemory`.
+pub(super) fn decoder(codec: VideoCodec) -> Result<Box<dyn Decoder>> {
+    match codec {
+        VideoCodec::H264 => Ok(Box::new(h264::Decoder::new()?)),
+        VideoCodec::Vp8 => Err(no_vp8()),
+    }
+}
+
+/// Makes an encoder.
+///
+/// # Errors
+///
+/// `Unsupported` for a codec that is not built in.
+pub(super) fn encoder(codec: VideoCodec, rates: Rates) -> Result<Box<dyn Encoder>> {
+    match codec {
+        VideoCodec::H264 => Ok(Box::new(h264::Encoder::new(rates))),
+        VideoCodec::Vp8 => Err(no_vp8()),
+    }
+}
+
+fn no_vp8() -> Error {
+    Error::new(ErrorKind::Unsupported, "VP8 needs the feature vp8, which this build does not have: use H.264")
+}

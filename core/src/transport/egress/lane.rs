@@ -1,0 +1,215 @@
+//! What viewers of one codec share, and what they and the thread that encodes for them have in common.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::EgressOptions;
+use super::worker::Worker;
+use crate::Result;
+use crate::frame::{Frame, FramePool, FrameView, Timestamp};
+use crate::session::bell::Bell;
+use crate::session::mailbox::Mailbox;
+use crate::telemetry::Meter;
+use crate::transport::fanout::Fanout;
+use crate::transport::media::{AccessUnit, VideoCodec, now};
+
+/// How many units a viewer may be late.
+const ROOM: usize = 8;
+
+/// Pictures that are copied, wait, are encoded, and are kept for viewers that come later.
+const POOLED: usize = 4;
+
+/// What an egress, its subscriptions and its threads have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) options: EgressOptions,
+    pub(super) bitrate: AtomicU32,
+    pub(super) lanes: [Lane; 2],
+    pub(super) counters: Counters,
+}
+
+impl Shared {
+    pub(super) fn new(options: EgressOptions) -> Self {
+        Self {
+            options,
+            bitrate: AtomicU32::new(options.bitrate.min(options.max_bitrate)),
+            lanes: [Lane::default(), Lane::default()],
+            counters: Counters::new(),
+        }
+    }
+
+    /// Gives the one for a codec.
+    pub(super) fn lane(&self, codec: VideoCodec) -> &Lane {
+        let [h264, vp8] = &self.lanes;
+        match codec {
+            VideoCodec::H264 => h264,
+            VideoCodec::Vp8 => vp8,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Counters {
+    pub(super) shown: Meter,
+    pub(super) encoded: Meter,
+    pub(super) key_frames: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) skipped: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    /// The bits of an `f64`.
+    pub(super) encode_ms: AtomicU64,
+    /// Width and height, 32 bits each.
+    pub(super) size: AtomicU64,
+}
+
+impl Counters {
+    fn new() -> Self {
+        let (start, zero) = (Instant::now(), AtomicU64::default);
+        Self {
+            shown: Meter::new(start),
+            encoded: Meter::new(start),
+            key_frames: zero(),
+            dropped: zero(),
+            skipped: zero(),
+            failed: zero(),
+            bytes: zero(),
+            encode_ms: zero(),
+            size: zero(),
+        }
+    }
+}
+
+/// The viewers of one codec.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Held while an encoder starts and ends. Who shows pictures never takes it.
+    entrance: Mutex<()>,
+    viewers: AtomicUsize,
+    /// Held for as long as it takes to copy or put a pointer.
+    run: Mutex<Option<Arc<Run>>>,
+}
+
+/// Whoever panicked left it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lane {
+    pub(super) fn viewers(&self) -> usize {
+        self.viewers.load(Ordering::Acquire)
+    }
+
+    /// Gives what encodes, if anybody watches.
+    pub(super) fn run(&self) -> Option<Arc<Run>> {
+        if self.viewers() == 0 {
+            return None;
+        }
+        lock(&self.run).clone()
+    }
+
+    /// One more viewer; the first starts the encoder.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a codec that is not built in, `Device` where the system gives no more threads.
+    pub(super) fn enter(shared: &Arc<Shared>, codec: VideoCodec) -> Result<Arc<Run>> {
+        let lane = shared.lane(codec);
+        let _entrance = lock(&lane.entrance);
+        let run = match lane.run() {
+            Some(run) => run,
+            None => {
+                let run = Arc::new(Run::new(codec));
+                Worker::start(shared, &run)?;
+                *lock(&lane.run) = Some(run.clone());
+                run
+            }
+        };
+        lane.viewers.fetch_add(1, Ordering::AcqRel);
+        Ok(run)
+    }
+
+    /// One viewer less; the last ends the encoder.
+    pub(super) fn leave(&self) {
+        let _entrance = lock(&self.entrance);
+        if self.viewers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.end();
+        }
+    }
+
+    /// Ends the encoder, if there is one.
+    pub(super) fn end(&self) {
+        let run = lock(&self.run).take();
+        if let Some(run) = run {
+            run.close();
+        }
+    }
+}
+
+/// Between who shows, who encodes and who watches, from the first viewer to the last.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) codec: VideoCodec,
+    pub(super) units: Arc<Fanout<AccessUnit>>,
+    /// Rung for the thread that encodes.
+    pub(super) bell: Bell,
+    pub(super) pictures: Mailbox<Frame>,
+    pool: FramePool,
+    key_wanted: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Run {
+    fn new(codec: VideoCodec) -> Self {
+        Self {
+            codec,
+            units: Arc::new(Fanout::new(ROOM)),
+            bell: Bell::new(),
+            pictures: Mailbox::new(),
+            pool: FramePool::new(POOLED),
+            key_wanted: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Copies a picture and hands it over.
+    pub(super) fn show(&self, picture: &FrameView<'_>, counters: &Counters) {
+        let Ok(mut frame) = self.pool.copy(picture) else {
+            counters.failed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if frame.timestamp() == Timestamp::default() {
+            frame.set_timestamp(now());
+        }
+        if self.pictures.put(frame).is_some() {
+            counters.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.bell.ring();
+    }
+
+    /// Asks for a key frame.
+    pub(super) fn want_key(&self) {
+        self.key_wanted.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    pub(super) fn is_key_wanted(&self) -> bool {
+        self.key_wanted.load(Ordering::Acquire)
+    }
+
+    /// What was asked for is being done.
+    pub(super) fn take_wish(&self) -> bool {
+        self.key_wanted.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.bell.ring();
+        self.units.close();
+    }
+}

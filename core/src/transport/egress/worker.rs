@@ -1,0 +1,168 @@
+//! The thread that encodes for the viewers of one codec.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use super::lane::{Run, Shared};
+use crate::frame::{Frame, Timestamp};
+use crate::transport::codec::{self, Converter, Encoder, Rates};
+use crate::transport::media::{AccessUnit, now};
+use crate::{Error, ErrorKind, Result};
+
+/// How long it takes at least from a key frame to one on demand: they are large, and a hundred viewers may ask at once.
+const KEY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What units are apart at least, since two with one timestamp would be taken for one.
+const STEP: u64 = 1_000_000;
+
+/// What part the last picture has in the mean time it takes.
+const WEIGHT: f64 = 0.05;
+
+/// The frame rates that an encoder can plan with.
+const FRAME_RATES: (f32, f32) = (1.0, 120.0);
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    run: Arc<Run>,
+    encoder: Box<dyn Encoder>,
+    converter: Converter,
+    /// When the last unit's picture was taken, and when it was encoded.
+    last: Option<(Timestamp, Instant)>,
+    /// When a key frame was last made, or tried.
+    last_key: Option<Instant>,
+}
+
+/// What there is to do.
+enum Next {
+    /// Encode a new picture.
+    Picture(Frame),
+    /// See when the last picture may be encoded once more.
+    Look,
+    End,
+}
+
+impl Worker {
+    /// Starts one.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a codec that is not built in, `Device` where the system gives no more threads.
+    pub(super) fn start(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<()> {
+        let options = &shared.options;
+        let (slowest, fastest) = FRAME_RATES;
+        let rates = Rates {
+            bitrate: options.bitrate,
+            ceiling: options.max_bitrate,
+            // Not-a-number is the slowest.
+            frames: options.frame_rate.max(slowest).min(fastest),
+        };
+        let encoder = codec::encoder(run.codec, rates)?;
+        let worker = Self {
+            shared: shared.clone(),
+            run: run.clone(),
+            encoder,
+            converter: Converter::default(),
+            last: None,
+            last_key: None,
+        };
+        let thread = Builder::new().name("dreamframe-encode".to_owned()).spawn(move || worker.run());
+        thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread to encode").with_source(error))?;
+        Ok(())
+    }
+
+    fn run(mut self) {
+        let run = self.run.clone();
+        let mut kept: Option<Frame> = None;
+        loop {
+            let wanted = run.is_key_wanted() && kept.is_some();
+            let deadline = wanted.then(|| self.next_key());
+            let next = run.bell.wait_until(deadline, || {
+                if run.is_closed() {
+                    return Some(Next::End);
+                }
+                let look = !wanted && kept.is_some() && run.is_key_wanted();
+                run.pictures.take().map(Next::Picture).or(look.then_some(Next::Look))
+            });
+            match next {
+                Some(Next::End) => return,
+                Some(Next::Look) => {}
+                Some(Next::Picture(picture)) => {
+                    let at = picture.timestamp();
+                    self.encode(&picture, at);
+                    kept = Some(picture);
+                }
+                None => {
+                    if let Some(picture) = &kept {
+                        let at = self.last.map_or(picture.timestamp(), |(at, encoded)| later(at, encoded.elapsed()));
+                        self.encode(picture, at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When the next key frame on demand may come.
+    fn next_key(&self) -> Instant {
+        self.last_key.map_or_else(Instant::now, |last| last + KEY_INTERVAL)
+    }
+
+    /// Encodes a picture that was taken at `at`, and hands it to all who watch.
+    fn encode(&mut self, picture: &Frame, at: Timestamp) {
+        let start = Instant::now();
+        let is_due = self.last_key.is_none_or(|last| start - last >= self.shared.options.key_frame_interval);
+        let key = is_due || start >= self.next_key() && self.run.is_key_wanted();
+        if key {
+            self.run.take_wish();
+            self.last_key = Some(start);
+        }
+        // Nothing was taken in the future, and no two at once.
+        let earliest = self.last.map_or(0, |(last, _)| last.0 + STEP);
+        let at = Timestamp(at.min(now()).0.max(earliest));
+        let coded = self.code(picture, key, at);
+        let counters = &self.shared.counters;
+        let add = |counter: &AtomicU64, count| drop(counter.fetch_add(count, Ordering::Relaxed));
+        if key && !matches!(&coded, Ok(Some(unit)) if unit.key) {
+            self.run.want_key();
+        }
+        match coded {
+            Ok(Some(unit)) => {
+                if unit.key {
+                    self.last_key = Some(start);
+                    add(&counters.key_frames, 1);
+                }
+                self.last = Some((at, start));
+                counters.encoded.mark(start);
+                add(&counters.bytes, unit.data.len() as u64);
+                self.took(start.elapsed());
+                self.run.units.put(unit);
+            }
+            Ok(None) => add(&counters.skipped, 1),
+            Err(error) => {
+                tracing::debug!(%error, "a picture could not be encoded");
+                add(&counters.failed, 1);
+            }
+        }
+    }
+
+    fn code(&mut self, picture: &Frame, key: bool, at: Timestamp) -> Result<Option<AccessUnit>> {
+        let planes = self.converter.convert(picture)?;
+        let size = u64::from(planes.width()) << 32 | u64::from(planes.height());
+        self.shared.counters.size.store(size, Ordering::Relaxed);
+        self.encoder.set_bitrate(self.shared.bitrate.load(Ordering::Relaxed));
+        self.encoder.encode(&planes, key, at)
+    }
+
+    fn took(&self, time: Duration) {
+        let mean = &self.shared.counters.encode_ms;
+        let (last, new) = (f64::from_bits(mean.load(Ordering::Relaxed)), time.as_secs_f64() * 1000.0);
+        let next = if last == 0.0 { new } else { last + WEIGHT * (new - last) };
+        mean.store(next.to_bits(), Ordering::Relaxed);
+    }
+}
+
+fn later(at: Timestamp, time: Duration) -> Timestamp {
+    Timestamp(at.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+}

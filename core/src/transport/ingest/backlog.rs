@@ -1,0 +1,162 @@
+//! Between who receives and who decodes: coded pictures in order, and whether a key frame has to come first.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::transport::media::AccessUnit;
+
+/// How many coded pictures may wait: a second, which is far more than a decoder that keeps up ever leaves.
+const MOST: usize = 30;
+
+/// Coded pictures that wait to be decoded. Locks are held for as long as it takes to move one.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    queue: Mutex<Queue>,
+    news: Condvar,
+}
+
+#[derive(Debug)]
+struct Queue {
+    units: VecDeque<AccessUnit>,
+    /// Whether what comes cannot be decoded before a key frame.
+    needs_key: bool,
+    closed: bool,
+}
+
+impl Backlog {
+    /// An empty one, which begins with a key frame.
+    pub(super) fn new() -> Self {
+        let queue = Queue { units: VecDeque::with_capacity(MOST), needs_key: true, closed: false };
+        Self { queue: Mutex::new(queue), news: Condvar::new() }
+    }
+
+    /// Whoever panicked left the queue whole.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the next picture; says whether it is taken, which one is not that needs others that are lost.
+    pub(super) fn put(&self, unit: AccessUnit) -> bool {
+        let mut queue = self.lock();
+        if queue.units.len() >= MOST {
+            queue.needs_key = true;
+        }
+        if queue.needs_key && !unit.key {
+            return false;
+        }
+        if queue.needs_key && queue.units.len() >= MOST {
+            // Nobody needs what lies before a key frame, and newest wins.
+            queue.units.clear();
+        }
+        queue.needs_key = false;
+        queue.units.push_back(unit);
+        drop(queue);
+        self.news.notify_one();
+        true
+    }
+
+    /// Something is missing after the last picture.
+    pub(super) fn lost(&self) {
+        self.lock().needs_key = true;
+    }
+
+    /// The last picture that was taken out could not be decoded: what needs it is left out.
+    pub(super) fn failed(&self) {
+        let mut queue = self.lock();
+        let useless = queue.units.iter().position(|unit| unit.key);
+        match useless {
+            Some(count) => drop(queue.units.drain(..count)),
+            None => {
+                queue.units.clear();
+                queue.needs_key = true;
+            }
+        }
+    }
+
+    /// Whether only a key frame can be decoded next.
+    pub(super) fn needs_key(&self) -> bool {
+        self.lock().needs_key
+    }
+
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().units.is_empty()
+    }
+
+    /// Waits for the next picture; `None` once it is closed.
+    pub(super) fn take(&self) -> Option<AccessUnit> {
+        let mut queue = self.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            if let Some(unit) = queue.units.pop_front() {
+                return Some(unit);
+            }
+            queue = self.news.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets go of what waits, and of who waits for it.
+    pub(super) fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        queue.units.clear();
+        drop(queue);
+        self.news.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::frame::Timestamp;
+
+    fn unit(at: u64, key: bool) -> AccessUnit {
+        AccessUnit { data: Bytes::new(), key, at: Timestamp(at) }
+    }
+
+    #[test]
+    fn nothing_is_taken_before_a_key_frame_nor_after_a_loss() {
+        let backlog = Backlog::new();
+        assert!(!backlog.put(unit(1, false)) && backlog.put(unit(2, true)) && backlog.put(unit(3, false)));
+        backlog.lost();
+        assert!(backlog.needs_key() && !backlog.put(unit(4, false)) && backlog.put(unit(5, true)));
+        let taken: Vec<_> = (0..3).filter_map(|_| backlog.take()).map(|unit| unit.at.0).collect();
+        assert_eq!(taken, [2, 3, 5]);
+    }
+
+    #[test]
+    fn too_long_a_backlog_waits_for_a_key_frame_that_replaces_it() {
+        let backlog = Backlog::new();
+        (0..MOST as u64).for_each(|at| assert!(backlog.put(unit(at, at == 0))));
+        assert!(!backlog.put(unit(100, false)) && backlog.needs_key());
+        assert!(!backlog.put(unit(101, false)) && backlog.put(unit(102, true)) && backlog.put(unit(103, false)));
+        let taken: Vec<_> = (0..2).filter_map(|_| backlog.take()).map(|unit| unit.at.0).collect();
+        assert_eq!((taken, backlog.is_empty()), (vec![102, 103], true));
+    }
+
+    #[test]
+    fn a_failure_goes_on_with_the_key_frame_that_waits_already() {
+        let backlog = Backlog::new();
+        [(1, true), (2, false), (3, true), (4, false)].map(|(at, key)| backlog.put(unit(at, key)));
+        let _ = backlog.take();
+        backlog.failed();
+        assert!(!backlog.needs_key());
+        assert_eq!(backlog.take().map(|unit| unit.at.0), Some(3));
+        backlog.failed();
+        assert!(backlog.needs_key() && backlog.is_empty());
+    }
+
+    #[test]
+    fn closing_ends_the_wait() {
+        let backlog = Backlog::new();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| backlog.take());
+            backlog.close();
+            assert!(waiting.join().unwrap().is_none());
+        });
+    }
+}

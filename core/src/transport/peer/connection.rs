@@ -1,0 +1,204 @@
+//! Builds the crate's peer connection: codecs, interceptors, addresses, time limits.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::{
+    NackGeneratorBuilder, NackResponderBuilder, ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder,
+};
+use rtc::peer_connection::configuration::media_engine::MediaEngine;
+use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
+use rtc::peer_connection::configuration::{RTCConfigurationBuilder, RTCIceServer};
+use rtc::peer_connection::transport::RTCDtlsRole;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
+use tokio::sync::{Mutex, mpsc};
+use webrtc::data_channel::DataChannel;
+use webrtc::media_stream::track_remote::TrackRemote;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionState,
+};
+
+use super::key_requests::KeyRequests;
+use super::normal::TRANSPORT_CC;
+use super::options::PeerOptions;
+use super::{bind, failed};
+use crate::Result;
+use crate::transport::sdp::{Codec, Setup};
+
+/// After how long without a sign of the peer it counts as disconnected.
+const DISCONNECTED: Duration = Duration::from_secs(4);
+/// After how much longer as failed.
+const FAILED: Duration = Duration::from_secs(6);
+/// How often a sign is given.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How often missing packets are asked for: often enough to come in time for a picture that is waited for.
+const NACK_INTERVAL: Duration = Duration::from_millis(20);
+/// How often one packet is asked for.
+const NACKS_PER_PACKET: u16 = 10;
+/// Where our interceptor stands: behind all others, so that they have seen what it drops.
+const LAST_SLOT: usize = 14_000;
+
+/// What the crate tells of a connection.
+pub(super) enum Event {
+    /// How far it is.
+    State(RTCPeerConnectionState),
+    /// Every candidate is found.
+    Gathered,
+    /// The first packet of a track came.
+    Track(Arc<dyn TrackRemote>),
+    /// The peer opened a data channel, or this side did.
+    Channel(Arc<dyn DataChannel>),
+    /// Both descriptions are known.
+    Negotiated,
+}
+
+/// What a connection is to be able to do.
+#[derive(Debug, Default)]
+pub(super) struct Abilities {
+    /// Video codecs, with those of retransmissions.
+    pub(super) video: Vec<Codec>,
+    /// Audio codecs.
+    pub(super) audio: Vec<Codec>,
+    /// Whether media comes in, on whose way the sender wants reports.
+    pub(super) receives: bool,
+    /// Who opens DTLS, where this side answers.
+    pub(super) setup: Option<Setup>,
+}
+
+/// Passes on what the crate tells. Its methods run on the connection's own task and must not wait.
+struct Teller(mpsc::UnboundedSender<Event>);
+
+type Done<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+impl Teller {
+    fn tell<'a>(&self, event: Event) -> Done<'a> {
+        // Nobody listens once the connection is being closed.
+        let _ = self.0.send(event);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl PeerConnectionEventHandler for Teller {
+    fn on_ice_gathering_state_change<'s, 'a>(&'s self, state: RTCIceGatheringState) -> Done<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        if state == RTCIceGatheringState::Complete {
+            self.tell(Event::Gathered)
+        } else {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    fn on_connection_state_change<'s, 'a>(&'s self, state: RTCPeerConnectionState) -> Done<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        self.tell(Event::State(state))
+    }
+
+    fn on_data_channel<'s, 'a>(&'s self, channel: Arc<dyn DataChannel>) -> Done<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        self.tell(Event::Channel(channel))
+    }
+
+    fn on_track<'s, 'a>(&'s self, track: Arc<dyn TrackRemote>) -> Done<'a>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        self.tell(Event::Track(track))
+    }
+}
+
+/// Builds a connection, with its sockets bound. It must be closed: dropping it leaves its task running.
+pub(super) async fn build(
+    abilities: &Abilities,
+    options: &PeerOptions,
+    events: mpsc::UnboundedSender<Event>,
+) -> Result<Arc<dyn PeerConnection>> {
+    static PORTS: Mutex<()> = Mutex::const_new(());
+    let (engine, registry) = engine(abilities)?;
+    let servers = options.ice_servers.iter().map(|s| RTCIceServer {
+        urls: s.urls.clone(),
+        username: s.username.clone().unwrap_or_default(),
+        credential: s.credential.clone().unwrap_or_default(),
+    });
+    let mut settings = SettingEngineBuilder::new()
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_ice_timeouts(Some(DISCONNECTED), Some(FAILED), Some(KEEP_ALIVE));
+    settings = match abilities.setup {
+        Some(Setup::Active) => settings.with_answering_dtls_role(RTCDtlsRole::Client),
+        Some(Setup::Passive | Setup::ActPass) => settings.with_answering_dtls_role(RTCDtlsRole::Server),
+        None => settings,
+    };
+    let builder = PeerConnectionBuilder::<SocketAddr>::new()
+        .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(servers.collect()).build())
+        .with_media_engine(engine)
+        .with_interceptor_registry(registry)
+        .with_setting_engine(settings.build())
+        .with_handler(Arc::new(Teller(events)));
+    // A port that was found free must be bound before the next connection looks for one.
+    let _one = PORTS.lock().await;
+    let connection = builder.with_udp_addrs(bind::addresses(options)?).build().await;
+    Ok(Arc::new(connection.map_err(|e| failed("make a connection", e))?))
+}
+
+fn engine(abilities: &Abilities) -> Result<(MediaEngine, Registry)> {
+    let mut engine = MediaEngine::default();
+    for (codecs, kind) in [(&abilities.video, RtpCodecKind::Video), (&abilities.audio, RtpCodecKind::Audio)] {
+        for codec in codecs {
+            let parameters = RTCRtpCodecParameters {
+                rtp_codec: rtp_codec(codec, kind, abilities.receives),
+                payload_type: codec.payload_type,
+            };
+            engine.register_codec(parameters, kind).map_err(|e| failed("use a codec", e))?;
+        }
+    }
+    let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACKS_PER_PACKET);
+    // Sender reports are this library's own: they tell when a frame was taken, not when it was sent.
+    let mut registry = Registry::new()
+        .with(Slot::NackResponder, NackResponderBuilder::new().build())
+        .with(Slot::NackGenerator, nacks.build())
+        .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
+        .with(Slot::from(LAST_SLOT), KeyRequests::default());
+    if abilities.receives {
+        for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
+            let extension = RTCRtpHeaderExtensionCapability { uri: TRANSPORT_CC.to_owned() };
+            engine.register_header_extension(extension, kind, None).map_err(|e| failed("use an extension", e))?;
+        }
+        registry = registry.with(Slot::TwccReceiver, TwccReceiverBuilder::new().build());
+    }
+    Ok((engine, registry))
+}
+
+/// Describes a codec as the crate does.
+pub(super) fn rtp_codec(codec: &Codec, kind: RtpCodecKind, receives: bool) -> RTCRtpCodec {
+    let primary = !codec.name.eq_ignore_ascii_case("rtx");
+    let mut feedback = Vec::new();
+    if kind == RtpCodecKind::Video && primary {
+        feedback.extend([("nack", ""), ("nack", "pli"), ("ccm", "fir")]);
+    }
+    if receives && primary {
+        feedback.push(("transport-cc", ""));
+    }
+    let feedback = feedback.into_iter().map(|(typ, p)| RTCPFeedback { typ: typ.to_owned(), parameter: p.to_owned() });
+    RTCRtpCodec {
+        mime_type: format!("{kind}/{}", codec.name),
+        clock_rate: codec.clock,
+        channels: codec.channels,
+        sdp_fmtp_line: codec.parameters.clone(),
+        rtcp_feedback: feedback.collect(),
+    }
+}

@@ -1,0 +1,252 @@
+//! The exchange of descriptions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::sdp::RTCSessionDescription;
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+
+use super::codecs::{self, Choice};
+use super::connection::{Abilities, Event, build, rtp_codec};
+use super::normal::entries;
+use super::plan::{Plan, setup};
+use super::send::Outgoing;
+use super::shared::{Counters, Descriptions, Flows, Shared, lock};
+use super::state::Media;
+use super::supervisor::Supervisor;
+use super::{Link, Peer, PeerOptions, PeerState, Refusal, compose, failed, normal, parse};
+use crate::transport::CHANNEL_LABEL;
+use crate::transport::sdp::{Codec, Description, Direction, Kind};
+use crate::{Error, ErrorKind, Result};
+
+/// How long finding candidates may take; those found by then are used.
+const GATHER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The name of the stream that all tracks of this side belong to.
+const STREAM: &str = "dreamframe";
+
+/// Makes a connection and starts its task, whatever becomes of the caller meanwhile.
+async fn start(abilities: Abilities, media: Media, options: &PeerOptions) -> Result<Peer> {
+    let options = options.clone();
+    // In a task of its own: a caller that gives up while the connection is built would leave it open for ever.
+    let starting = tokio::spawn(async move {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let connection = build(&abilities, &options, events.clone()).await?;
+        let shared = Arc::new(Shared {
+            connection,
+            events,
+            states: watch::Sender::new(PeerState::Connecting),
+            stop: watch::Sender::new(false),
+            gathered: watch::Sender::new(0),
+            counters: Arc::new(Counters::default()),
+            descriptions: Default::default(),
+            video: Default::default(),
+            outgoing: Default::default(),
+            negotiation: Default::default(),
+        });
+        tokio::spawn(Supervisor::new(shared.clone(), media, options.connect_timeout).run(receiver));
+        Ok(Peer { link: Arc::new(Link { shared }) })
+    });
+    match starting.await {
+        Ok(started) => started,
+        Err(error) => Err(Error::new(ErrorKind::Internal, "a connection could not be made").with_source(error)),
+    }
+}
+
+/// Answers an offer.
+pub(super) async fn answer(text: &str, media: Media, options: &PeerOptions) -> Result<(Peer, String), Refusal> {
+    let offer = parse(text)?;
+    let plan = Plan::answering(&offer, &media)?;
+    let flows = flows(&offer, &plan);
+    let collect = |choice: [&Option<Choice>; 2]| -> Vec<Codec> {
+        choice.into_iter().flatten().next().map(|c| entries(c).cloned().collect()).unwrap_or_default()
+    };
+    let abilities = Abilities {
+        video: collect([&flows.video_in, &flows.video_out]),
+        audio: collect([&flows.audio_in, &flows.audio_out]),
+        receives: flows.video_in.is_some() || flows.audio_in.is_some(),
+        setup: Some(setup(&offer)),
+    };
+    let peer = start(abilities, media, options).await.map_err(Refusal::Failed)?;
+    let shared = &peer.link.shared;
+    for (choice, kind) in [(&flows.video_out, Kind::Video), (&flows.audio_out, Kind::Audio)] {
+        if let (Some(choice), Some((direction, _))) = (choice, plan.flowing(&offer, &kind)) {
+            add_outgoing(shared, &kind, &choice.entry, direction).await.map_err(Refusal::Failed)?;
+        }
+    }
+    let written = exchange(shared, &offer, &plan).await.map_err(Refusal::Failed)?;
+    let answer = compose::answer(&offer, &plan, &written, options.public_ip);
+    if answer.len() > compose::MAX_ANSWER {
+        let reason = format!("its answer would be {} bytes long, above {}", answer.len(), compose::MAX_ANSWER);
+        return Err(Refusal::BadSdp(reason));
+    }
+    let local_ufrag = local_ufrag(&answer).map_err(Refusal::Failed)?;
+    *lock(&shared.descriptions) =
+        Descriptions { local_ufrag, remote: Some(offer.clone()), answered: Some((offer, plan)), flows };
+    // The supervisor lives as long as the peer.
+    let _ = shared.events.send(Event::Negotiated);
+    Ok((peer, answer))
+}
+
+/// Gives the crate the peer's offer and returns its answer, with every candidate.
+pub(super) async fn exchange(shared: &Shared, offer: &Description, plan: &Plan) -> Result<String> {
+    let mut negotiation = shared.negotiation.lock().await;
+    negotiation.taken += 1;
+    let mut gathered = shared.gathered.subscribe();
+    let before = *gathered.borrow_and_update();
+    let connection = &shared.connection;
+    let offer = RTCSessionDescription::offer(normal::write(offer, plan, negotiation.taken))
+        .map_err(|e| failed("read an offer", e))?;
+    connection.set_remote_description(offer).await.map_err(|e| failed("take an offer", e))?;
+    let answer = connection.create_answer(None).await.map_err(|e| failed("make an answer", e))?;
+    connection.set_local_description(answer).await.map_err(|e| failed("use an answer", e))?;
+    let _ = timeout(GATHER_TIMEOUT, gathered.wait_for(|times| *times > before)).await;
+    local_description(shared).await
+}
+
+async fn local_description(shared: &Shared) -> Result<String> {
+    let description = shared.connection.local_description().await;
+    description.map(|d| d.sdp).ok_or_else(|| Error::new(ErrorKind::Closed, "the connection is over"))
+}
+
+/// What flows which way by a plan.
+fn flows(of: &Description, plan: &Plan) -> Flows {
+    let mut flows = Flows::default();
+    if let Some((direction, choice)) = plan.flowing(of, &Kind::Video) {
+        flows.video_in = direction.receives().then(|| choice.clone());
+        flows.video_out = direction.sends().then(|| choice.clone());
+    }
+    if let Some((direction, choice)) = plan.flowing(of, &Kind::Audio) {
+        flows.audio_in = direction.receives().then(|| choice.clone());
+        flows.audio_out = direction.sends().then(|| choice.clone());
+    }
+    flows
+}
+
+fn rtp_kind(kind: &Kind) -> RtpCodecKind {
+    if *kind == Kind::Video { RtpCodecKind::Video } else { RtpCodecKind::Audio }
+}
+
+fn transceiver(direction: Direction) -> RTCRtpTransceiverInit {
+    let direction = match direction {
+        Direction::SendRecv => RTCRtpTransceiverDirection::Sendrecv,
+        Direction::SendOnly => RTCRtpTransceiverDirection::Sendonly,
+        Direction::RecvOnly => RTCRtpTransceiverDirection::Recvonly,
+        Direction::Inactive => RTCRtpTransceiverDirection::Inactive,
+    };
+    RTCRtpTransceiverInit { direction, ..RTCRtpTransceiverInit::default() }
+}
+
+/// Adds a track that this side sends on.
+async fn add_outgoing(shared: &Shared, kind: &Kind, codec: &Codec, direction: Direction) -> Result<()> {
+    let random = getrandom::u32();
+    let ssrc = random.map_err(|e| Error::new(ErrorKind::Io, "the system has no random numbers").with_source(e))?.max(1);
+    let coding = RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..RTCRtpCodingParameters::default() },
+        codec: rtp_codec(codec, rtp_kind(kind), false),
+        active: true,
+        ..RTCRtpEncodingParameters::default()
+    };
+    let name = kind.to_string();
+    let track = MediaStreamTrack::new(STREAM.to_owned(), name.clone(), name, rtp_kind(kind), vec![coding]);
+    let track = Arc::new(TrackLocalStaticRTP::new(track));
+    let added = shared
+        .connection
+        .add_transceiver_from_track(track.clone() as Arc<dyn TrackLocal>, Some(transceiver(direction)))
+        .await;
+    added.map_err(|e| failed("add a track", e))?;
+    let outgoing = Some(Outgoing { track, ssrc });
+    let mut tracks = lock(&shared.outgoing);
+    if *kind == Kind::Video {
+        tracks.video = outgoing;
+    } else {
+        tracks.audio = outgoing;
+    }
+    Ok(())
+}
+
+/// Makes an offer.
+pub(super) async fn offer(media: Media, options: &PeerOptions) -> Result<(Peer, String)> {
+    let video = Direction::of(media.video_out.is_some(), media.video_in.is_some());
+    let audio = Direction::of(media.audio_out.is_some(), media.audio_in.is_some());
+    let channel = media.channel.is_some();
+    if video == Direction::Inactive && audio == Direction::Inactive && !channel {
+        return Err(Error::new(ErrorKind::InvalidArgument, "there is nothing to offer: media is empty"));
+    }
+    let codecs = (codecs::video_offer(), codecs::audio_offer());
+    let abilities = Abilities {
+        video: codecs.0.clone(),
+        audio: vec![codecs.1.clone()],
+        receives: video.receives() || audio.receives(),
+        setup: None,
+    };
+    let peer = start(abilities, media, options).await?;
+    let shared = &peer.link.shared;
+    for (kind, direction, codec) in [(Kind::Video, video, codecs.0.first()), (Kind::Audio, audio, Some(&codecs.1))] {
+        match codec {
+            Some(codec) if direction.sends() => add_outgoing(shared, &kind, codec, direction).await?,
+            _ if direction.receives() => {
+                let added = shared.connection.add_transceiver_from_kind(rtp_kind(&kind), Some(transceiver(direction)));
+                added.await.map_err(|e| failed("receive a track", e))?;
+            }
+            _ => {}
+        }
+    }
+    if channel {
+        let channel = shared.connection.create_data_channel(CHANNEL_LABEL, None).await;
+        let channel = channel.map_err(|e| failed("open a data channel", e))?;
+        let _ = shared.events.send(Event::Channel(channel));
+    }
+    let written = propose(shared).await?;
+    let offer = compose::offer(&written, options.public_ip);
+    lock(&shared.descriptions).local_ufrag = local_ufrag(&offer)?;
+    Ok((peer, offer))
+}
+
+async fn propose(shared: &Shared) -> Result<String> {
+    let mut gathered = shared.gathered.subscribe();
+    let connection = &shared.connection;
+    let offer = connection.create_offer(None).await.map_err(|e| failed("make an offer", e))?;
+    connection.set_local_description(offer).await.map_err(|e| failed("use an offer", e))?;
+    let _ = timeout(GATHER_TIMEOUT, gathered.wait_for(|times| *times > 0)).await;
+    local_description(shared).await
+}
+
+pub(super) fn local_ufrag(text: &str) -> Result<String> {
+    let own = Description::parse(text).ok();
+    own.and_then(|d| d.live().find_map(|s| s.ufrag.clone()))
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "this side's description lacks ICE credentials"))
+}
+
+/// Takes the answer to an offer.
+pub(super) async fn set_answer(shared: &Shared, text: &str) -> Result<()> {
+    let mut negotiation = shared.negotiation.lock().await;
+    if shared.states.borrow().is_over() {
+        return Err(Error::new(ErrorKind::Closed, "the connection is over"));
+    }
+    if negotiation.taken > 0 {
+        return Err(Error::new(ErrorKind::InvalidArgument, "a description of the peer was taken already"));
+    }
+    let answer = parse(text)?;
+    let offer = Description::parse(&local_description(shared).await?)
+        .map_err(|e| Error::new(ErrorKind::Internal, format!("this side's own offer {e}")))?;
+    let plan = Plan::accepting(&answer, &offer)?;
+    negotiation.taken += 1;
+    let normal =
+        RTCSessionDescription::answer(normal::write(&answer, &plan, 1)).map_err(|e| failed("read an answer", e))?;
+    {
+        // Before the crate has it: the first packets may come at once.
+        let mut descriptions = lock(&shared.descriptions);
+        descriptions.flows = flows(&answer, &plan);
+        descriptions.remote = Some(answer);
+    }
+    let taken = shared.connection.set_remote_description(normal).await;
+    taken.map_err(|e| Error::new(ErrorKind::InvalidArgument, "the answer cannot be used").with_source(e))?;
+    let _ = shared.events.send(Event::Negotiated);
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Writes a checked description down for the crate that does WebRTC: only what is used, each thing in one form.
+//!
+//! So nothing that a peer wrote reaches that crate's own parser as it was.
+
+use std::fmt::Write as _;
+
+use super::codecs::Choice;
+use super::plan::{Plan, Use};
+use crate::transport::sdp::{Codec, Description, Direction, Section};
+
+/// The header extension by which a receiver reports on the way between (transport-wide congestion control).
+pub(super) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// Writes `description`, of which `plan` says what is used; `version` counts up with each of a connection.
+pub(super) fn write(description: &Description, plan: &Plan, version: u64) -> String {
+    let used = || description.sections.iter().zip(&plan.uses).filter(|(_, u)| matches!(u, Use::Flows(..) | Use::Data));
+    let mids: Vec<_> = used().map(|(s, _)| s.mid.as_str()).collect();
+    let mut text =
+        format!("v=0\r\no=- 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {}\r\n", mids.join(" "));
+    if description.mixed_extensions {
+        text.push_str("a=extmap-allow-mixed\r\n");
+    }
+    if description.ice_lite {
+        text.push_str("a=ice-lite\r\n");
+    }
+    for (section, used) in used() {
+        match used {
+            Use::Flows(direction, choice) => media(&mut text, section, *direction, choice),
+            Use::Data => data(&mut text, section),
+            Use::Idle | Use::Rejected => {}
+        }
+        let candidates = description.live().flat_map(|s| &s.candidates).filter_map(|c| c.usable());
+        if mids.first() == Some(&section.mid.as_str()) {
+            for candidate in candidates {
+                line(&mut text, format_args!("a={candidate}"));
+            }
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let _ = write!(text, "{line}\r\n");
+}
+
+fn transport(text: &mut String, section: &Section) {
+    line(text, format_args!("c=IN IP4 0.0.0.0"));
+    line(text, format_args!("a=mid:{}", section.mid));
+    if let (Some(ufrag), Some(pwd)) = (&section.ufrag, &section.pwd) {
+        line(text, format_args!("a=ice-ufrag:{ufrag}"));
+        line(text, format_args!("a=ice-pwd:{pwd}"));
+    }
+    if let Some(fingerprint) = &section.fingerprint {
+        line(text, format_args!("a=fingerprint:{} {}", fingerprint.algorithm, fingerprint.value));
+    }
+    line(text, format_args!("a=setup:{}", section.setup.map_or("actpass", |s| s.name())));
+}
+
+fn data(text: &mut String, section: &Section) {
+    line(text, format_args!("m=application 9 UDP/DTLS/SCTP webrtc-datachannel"));
+    transport(text, section);
+    line(text, format_args!("a=sctp-port:{}", section.sctp_port.unwrap_or(5000)));
+    if let Some(size) = section.max_message_size {
+        line(text, format_args!("a=max-message-size:{size}"));
+    }
+}
+
+/// Writes a section of media; `direction` is as this side sees it, and is written as the peer does.
+fn media(text: &mut String, section: &Section, direction: Direction, choice: &Choice) {
+    let formats = entries(choice).map(|c| c.payload_type.to_string()).collect::<Vec<_>>().join(" ");
+    line(text, format_args!("m={} 9 UDP/TLS/RTP/SAVPF {formats}", section.kind));
+    transport(text, section);
+    let theirs = Direction::of(direction.receives(), direction.sends());
+    line(text, format_args!("a={}", theirs.name()));
+    line(text, format_args!("a=rtcp-mux"));
+    for (number, name) in section.extensions.iter().filter(|(n, name)| (1..15).contains(n) && name == TRANSPORT_CC) {
+        line(text, format_args!("a=extmap:{number} {name}"));
+    }
+    for codec in entries(choice) {
+        write_codec(text, codec);
+    }
+    if theirs.sends() {
+        line(text, format_args!("a=msid:peer {}", section.kind));
+        sources(text, section);
+    }
+}
+
+/// Writes the first source and that of its retransmissions; more would be layers, which are not asked for.
+fn sources(text: &mut String, section: &Section) {
+    let is_repair = |source: &&u32| section.repairs.iter().any(|(_, repair)| repair == *source);
+    let Some(source) = section.sources.iter().find(|s| !is_repair(s)) else { return };
+    let repair = section.repairs.iter().find(|(of, _)| of == source).map(|(_, repair)| repair);
+    if let Some(repair) = repair {
+        line(text, format_args!("a=ssrc-group:FID {source} {repair}"));
+    }
+    for source in [Some(source), repair].into_iter().flatten() {
+        line(text, format_args!("a=ssrc:{source} cname:peer"));
+    }
+}
+
+pub(super) fn entries(choice: &Choice) -> impl Iterator<Item = &Codec> {
+    [Some(&choice.entry), choice.repair.as_ref()].into_iter().flatten()
+}
+
+/// Writes the attributes of a codec.
+pub(super) fn write_codec(text: &mut String, codec: &Codec) {
+    let channels = if codec.channels > 0 { format!("/{}", codec.channels) } else { String::new() };
+    let payload_type = codec.payload_type;
+    line(text, format_args!("a=rtpmap:{payload_type} {}/{}{channels}", codec.name, codec.clock));
+    if !codec.parameters.is_empty() {
+        line(text, format_args!("a=fmtp:{payload_type} {}", codec.parameters));
+    }
+    for feedback in &codec.feedback {
+        line(text, format_args!("a=rtcp-fb:{payload_type} {feedback}"));
+    }
+}

@@ -1,0 +1,66 @@
+//! Takes a peer's packets to where they are wanted. Nothing is decoded here: the crate drops packets that wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use tokio::time::{MissedTickBehavior, interval};
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+
+use super::shared::Counters;
+use crate::transport::{AudioHub, AudioPacket, Ingest, RtpPacket, now};
+
+/// How often the ingest looks for packets that will not come.
+const TICK: Duration = Duration::from_millis(15);
+
+/// Receives video until the track ends; asks for key frames when the ingest wants one.
+pub(super) async fn video(track: Arc<dyn TrackRemote>, payload_type: u8, ingest: Ingest, counters: Arc<Counters>) {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut source = None;
+    loop {
+        tokio::select! {
+            event = track.poll() => match event {
+                Some(TrackRemoteEvent::OnRtpPacket(packet)) => {
+                    counters.received(packet.payload.len());
+                    if packet.header.payload_type == payload_type && !packet.payload.is_empty() {
+                        source = Some(packet.header.ssrc);
+                        ingest.packet(RtpPacket {
+                            sequence: packet.header.sequence_number,
+                            timestamp: packet.header.timestamp,
+                            marker: packet.header.marker,
+                            payload: packet.payload,
+                        });
+                    }
+                }
+                Some(TrackRemoteEvent::OnEnded | TrackRemoteEvent::OnError) | None => return,
+                Some(_) => {}
+            },
+            _ = tick.tick() => ingest.tick(),
+        }
+        if let Some(media_ssrc) = source
+            && ingest.wants_key_frame()
+        {
+            let request = PictureLossIndication { sender_ssrc: 0, media_ssrc };
+            if track.write_rtcp(vec![Box::new(request)]).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Receives sound until the track ends, and passes it on as it is.
+pub(super) async fn audio(track: Arc<dyn TrackRemote>, payload_type: u8, hub: AudioHub, counters: Arc<Counters>) {
+    while let Some(event) = track.poll().await {
+        match event {
+            TrackRemoteEvent::OnRtpPacket(packet) => {
+                counters.received(packet.payload.len());
+                if packet.header.payload_type == payload_type && !packet.payload.is_empty() {
+                    hub.send(AudioPacket { data: packet.payload, timestamp: packet.header.timestamp, at: now() });
+                }
+            }
+            TrackRemoteEvent::OnEnded | TrackRemoteEvent::OnError => return,
+            _ => {}
+        }
+    }
+}

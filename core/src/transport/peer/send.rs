@@ -1,0 +1,139 @@
+//! Sends coded pictures and sound to a peer.
+
+use std::sync::Arc;
+
+use rtc::rtp;
+use rtc::rtp::packetizer::Payloader;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
+
+use super::clock::StreamClock;
+use super::codecs::{AUDIO_CLOCK, VIDEO_CLOCK};
+use super::key_requests::is_key_request;
+use super::shared::Counters;
+use crate::transport::{AudioHub, Egress, VideoCodec};
+
+/// The most bytes of one packet's payload: with all headers it goes through any path.
+const MAX_PAYLOAD: usize = 1180;
+
+/// A track that this side sends on.
+#[derive(Clone)]
+pub(super) struct Outgoing {
+    pub(super) track: Arc<TrackLocalStaticRTP>,
+    pub(super) ssrc: u32,
+}
+
+/// Numbers the packets of one stream.
+struct Packets {
+    outgoing: Outgoing,
+    payload_type: u8,
+    sequence: u16,
+    counters: Arc<Counters>,
+}
+
+impl Packets {
+    fn new(outgoing: Outgoing, payload_type: u8, counters: Arc<Counters>) -> Self {
+        let sequence = getrandom::u32().map_or(0, |r| (r & 0x7fff) as u16);
+        Self { outgoing, payload_type, sequence, counters }
+    }
+
+    /// Sends a packet; `false` once the connection is gone.
+    async fn send(&mut self, clock: &mut StreamClock, timestamp: u32, marker: bool, payload: bytes::Bytes) -> bool {
+        let header = rtp::Header {
+            version: 2,
+            marker,
+            payload_type: self.payload_type,
+            sequence_number: self.sequence,
+            timestamp,
+            ssrc: self.outgoing.ssrc,
+            ..rtp::Header::default()
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        self.counters.sent(payload.len());
+        clock.sent(payload.len());
+        self.outgoing.track.write_rtp(rtp::Packet { header, payload }).await.is_ok()
+    }
+
+    /// Sends the report by which the peer sets the stream's clock, when it is due.
+    async fn report(&self, clock: &mut StreamClock) {
+        if let Some(report) = clock.report(self.outgoing.ssrc) {
+            // One that is lost is followed by the next.
+            let _ = self.outgoing.track.write_rtcp(vec![Box::new(report)]).await;
+        }
+    }
+}
+
+/// Sends an egress's pictures, from the first key frame on, until either is gone.
+pub(super) async fn video(
+    outgoing: Outgoing,
+    codec: VideoCodec,
+    payload_type: u8,
+    egress: Egress,
+    counters: Arc<Counters>,
+) {
+    let mut pictures = match egress.subscribe(codec) {
+        Ok(pictures) => pictures,
+        Err(error) => {
+            tracing::warn!(%error, "a viewer gets no video");
+            return;
+        }
+    };
+    drop(egress);
+    let mut payloader = payloader(codec);
+    let mut packets = Packets::new(outgoing, payload_type, counters);
+    let mut clock = StreamClock::new(VIDEO_CLOCK);
+    let mut started = false;
+    while let Some(unit) = pictures.next().await {
+        started |= unit.key;
+        if !started {
+            continue;
+        }
+        let timestamp = clock.picture(unit.at);
+        let Ok(payloads) = payloader.payload(MAX_PAYLOAD, &unit.data) else { continue };
+        let last = payloads.len().saturating_sub(1);
+        for (index, payload) in payloads.into_iter().enumerate() {
+            if !packets.send(&mut clock, timestamp, index == last, payload).await {
+                return;
+            }
+        }
+        packets.report(&mut clock).await;
+    }
+}
+
+fn payloader(codec: VideoCodec) -> Box<dyn Payloader> {
+    match codec {
+        VideoCodec::H264 => Box::<rtp::codec::h264::H264Payloader>::default(),
+        VideoCodec::Vp8 => {
+            let mut payloader = rtp::codec::vp8::Vp8Payloader::default();
+            payloader.enable_picture_id = true;
+            Box::new(payloader)
+        }
+    }
+}
+
+/// Sends a hub's sound as it is, until either is gone.
+pub(super) async fn audio(outgoing: Outgoing, payload_type: u8, hub: AudioHub, counters: Arc<Counters>) {
+    let mut sound = hub.subscribe();
+    drop(hub);
+    let mut packets = Packets::new(outgoing, payload_type, counters);
+    let mut clock = StreamClock::new(AUDIO_CLOCK);
+    while let Some(packet) = sound.next().await {
+        let timestamp = clock.sound(packet.timestamp, packet.at);
+        if !packets.send(&mut clock, timestamp, false, packet.data).await {
+            return;
+        }
+        packets.report(&mut clock).await;
+    }
+}
+
+/// Hands a viewer's requests for key frames to the egress, until the track ends.
+pub(super) async fn key_requests(outgoing: Outgoing, codec: VideoCodec, egress: Egress, counters: Arc<Counters>) {
+    while let Some(event) = outgoing.track.poll().await {
+        if let TrackLocalEvent::OnRtcpPacket(packets) = event
+            && packets.iter().any(|p| is_key_request(p.as_ref()))
+        {
+            counters.key_frame_asked();
+            egress.request_key_frame(codec);
+        }
+    }
+}

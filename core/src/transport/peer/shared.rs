@@ -1,0 +1,156 @@
+//! What a connection's handles and its task have in common.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use webrtc::peer_connection::PeerConnection;
+
+use super::codecs::Choice;
+use super::connection::Event;
+use super::plan::Plan;
+use super::send::Outgoing;
+use super::state::{PeerState, PeerStats};
+use crate::transport::sdp::Description;
+use crate::transport::{Ingest, IngestStats};
+
+/// What a connection has carried so far.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    bytes_in: AtomicU64,
+    packets_in: AtomicU64,
+    bytes_out: AtomicU64,
+    packets_out: AtomicU64,
+    key_frames_asked: AtomicU64,
+    /// In nanoseconds; 0 before it was measured.
+    round_trip: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn received(&self, bytes: usize) {
+        self.packets_in.fetch_add(1, Ordering::Relaxed);
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.packets_out.fetch_add(1, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn key_frame_asked(&self) {
+        self.key_frames_asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn measured(&self, round_trip: Duration) {
+        let nanos = u64::try_from(round_trip.as_nanos()).unwrap_or(u64::MAX);
+        self.round_trip.store(nanos, Ordering::Relaxed);
+    }
+
+    pub(super) fn fill(&self, stats: &mut PeerStats) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        stats.bytes_in = get(&self.bytes_in);
+        stats.packets_in = get(&self.packets_in);
+        stats.bytes_out = get(&self.bytes_out);
+        stats.packets_out = get(&self.packets_out);
+        stats.key_frames_asked = get(&self.key_frames_asked);
+        stats.round_trip = Some(get(&self.round_trip)).filter(|&n| n > 0).map(Duration::from_nanos);
+    }
+}
+
+/// What flows which way, once both descriptions are known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Flows {
+    pub(super) video_in: Option<Choice>,
+    pub(super) video_out: Option<Choice>,
+    pub(super) audio_in: Option<Choice>,
+    pub(super) audio_out: Option<Choice>,
+}
+
+/// Where the peer's video goes.
+#[derive(Debug, Default)]
+pub(super) enum Video {
+    /// None came yet.
+    #[default]
+    None,
+    /// To be decoded.
+    Running(Ingest),
+    /// It is over; this is what it came to.
+    Ended(IngestStats),
+}
+
+/// The descriptions of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Descriptions {
+    /// This side's ICE user name fragment.
+    pub(super) local_ufrag: String,
+    /// The peer's description.
+    pub(super) remote: Option<Description>,
+    /// The offer that this side answered, and how, where it did.
+    pub(super) answered: Option<(Description, Plan)>,
+    pub(super) flows: Flows,
+}
+
+/// What a connection's handles and its task have in common.
+pub(super) struct Shared {
+    pub(super) connection: Arc<dyn PeerConnection>,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) states: watch::Sender<PeerState>,
+    /// Set to have the task close the connection.
+    pub(super) stop: watch::Sender<bool>,
+    /// Counts how often every candidate was found: once for the start and for each ICE restart.
+    pub(super) gathered: watch::Sender<u64>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) descriptions: Mutex<Descriptions>,
+    pub(super) video: Mutex<Video>,
+    /// The tracks that this side sends on.
+    pub(super) outgoing: Mutex<OutgoingTracks>,
+    /// Held while descriptions are exchanged.
+    pub(super) negotiation: tokio::sync::Mutex<Negotiation>,
+}
+
+/// The tracks that this side sends on.
+#[derive(Default)]
+pub(super) struct OutgoingTracks {
+    pub(super) video: Option<Outgoing>,
+    pub(super) audio: Option<Outgoing>,
+}
+
+/// How far descriptions are exchanged.
+#[derive(Debug, Default)]
+pub(super) struct Negotiation {
+    /// How many of the peer's descriptions were taken.
+    pub(super) taken: u64,
+    /// How many candidates came after a description.
+    pub(super) trickled: usize,
+}
+
+/// Locks, even after a panic: what is guarded here is replaced as a whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(super) fn stats(&self) -> PeerStats {
+        let mut stats = PeerStats::default();
+        self.counters.fill(&mut stats);
+        stats.video_in = match &*lock(&self.video) {
+            Video::None => None,
+            Video::Running(ingest) => Some(ingest.stats()),
+            Video::Ended(stats) => Some(*stats),
+        };
+        let descriptions = lock(&self.descriptions);
+        stats.codec_in = descriptions.flows.video_in.as_ref().and_then(|c| c.video);
+        stats.codec_out = descriptions.flows.video_out.as_ref().and_then(|c| c.video);
+        stats
+    }
+
+    /// Ends the decoding of the peer's video, and keeps its figures.
+    pub(super) fn end_video(&self) {
+        let mut video = lock(&self.video);
+        if let Video::Running(ingest) = &*video {
+            let stats = ingest.stats();
+            *video = Video::Ended(stats);
+        }
+    }
+}

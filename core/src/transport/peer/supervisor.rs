@@ -1,0 +1,224 @@
+//! The task of a connection: starts what carries its media, watches how far it is, and closes it in the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rtc::peer_connection::transport::RTCDtlsTransportState;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use rtc::statistics::StatsSelector;
+use rtc::statistics::report::RTCStatsReportEntry;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use webrtc::data_channel::DataChannel;
+use webrtc::media_stream::track_remote::TrackRemote;
+use webrtc::peer_connection::RTCPeerConnectionState;
+
+use super::connection::Event;
+use super::shared::{Shared, Video, lock};
+use super::state::{Media, PeerState};
+use super::{data, receive, send};
+use crate::transport::{CHANNEL_LABEL, Ingest};
+
+/// Waits until the connection is to be closed.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could ask for it.
+    let _ = stop.wait_for(|&stop| stop).await;
+}
+
+/// How often the crate is asked for what it does not tell: the time there and back, and whether the peer has closed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long closing may take: it only tells the peer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many data channels one peer may open.
+const MAX_CHANNELS: usize = 16;
+
+/// A connection's task.
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) media: Media,
+    pub(super) connect_timeout: Duration,
+    /// What to send unasked on the first data channel that is read.
+    notices: Option<broadcast::Receiver<String>>,
+    tasks: JoinSet<()>,
+    channels: usize,
+    /// When it has failed unless it was connected before.
+    deadline: Option<tokio::time::Instant>,
+    sending: bool,
+}
+
+impl Supervisor {
+    pub(super) fn new(shared: Arc<Shared>, media: Media, connect_timeout: Duration) -> Self {
+        let notices = media.channel.as_ref().and_then(|c| c.notices());
+        let tasks = JoinSet::new();
+        Self { shared, media, connect_timeout, notices, tasks, channels: 0, deadline: None, sending: false }
+    }
+
+    /// Runs until the connection is over, and closes it.
+    pub(super) async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
+        let mut stop = self.shared.stop.subscribe();
+        let mut look = interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let last = loop {
+            let deadline = self.deadline;
+            let too_late = async move {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stopped(&mut stop) => break PeerState::Closed,
+                () = too_late => break PeerState::Failed,
+                event = events.recv() => match event {
+                    Some(event) => {
+                        if let Some(last) = self.event(event).await {
+                            break last;
+                        }
+                    }
+                    None => break PeerState::Closed,
+                },
+                _ = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+                _ = look.tick(), if self.sending => {
+                    if self.look().await {
+                        break PeerState::Closed;
+                    }
+                }
+            }
+        };
+        self.end(last).await;
+    }
+
+    /// Closes the connection; everything it held is free when the last state is told.
+    async fn end(mut self, last: PeerState) {
+        self.tasks.shutdown().await;
+        self.shared.end_video();
+        match timeout(CLOSE_TIMEOUT, self.shared.connection.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a connection did not close well"),
+            Err(_) => tracing::debug!("closing a connection took too long"),
+        }
+        self.shared.states.send_replace(last);
+    }
+
+    /// Takes an event; returns the connection's last state if it is over.
+    async fn event(&mut self, event: Event) -> Option<PeerState> {
+        match event {
+            Event::Gathered => self.shared.gathered.send_modify(|times| *times += 1),
+            Event::Negotiated => {
+                let deadline = tokio::time::Instant::now() + self.connect_timeout;
+                self.deadline = Some(deadline).filter(|_| !self.sending);
+            }
+            Event::Track(track) => self.track(track).await,
+            Event::Channel(channel) => self.channel(channel).await,
+            Event::State(state) => return self.state(state),
+        }
+        None
+    }
+
+    fn state(&mut self, state: RTCPeerConnectionState) -> Option<PeerState> {
+        let next = match state {
+            RTCPeerConnectionState::Connected => {
+                self.deadline = None;
+                if !self.sending {
+                    self.sending = true;
+                    self.send();
+                }
+                PeerState::Connected
+            }
+            RTCPeerConnectionState::Disconnected => PeerState::Disconnected,
+            RTCPeerConnectionState::Failed => return Some(PeerState::Failed),
+            RTCPeerConnectionState::Closed => return Some(PeerState::Closed),
+            // On the way to one of the above, at the start or in an ICE restart.
+            _ => return None,
+        };
+        self.shared.states.send_if_modified(|state| std::mem::replace(state, next) != next);
+        None
+    }
+
+    /// Starts to send what is to be sent.
+    fn send(&mut self) {
+        let flows = lock(&self.shared.descriptions).flows.clone();
+        let outgoing = std::mem::take(&mut *lock(&self.shared.outgoing));
+        let counters = &self.shared.counters;
+        if let (Some(track), Some(egress), Some(choice)) = (outgoing.video, &self.media.video_out, flows.video_out)
+            && let Some(codec) = choice.video
+        {
+            let payload_type = choice.entry.payload_type;
+            self.tasks.spawn(send::key_requests(track.clone(), codec, egress.clone(), counters.clone()));
+            self.tasks.spawn(send::video(track, codec, payload_type, egress.clone(), counters.clone()));
+        }
+        if let (Some(track), Some(hub), Some(choice)) = (outgoing.audio, &self.media.audio_out, flows.audio_out) {
+            self.tasks.spawn(send::audio(track, choice.entry.payload_type, hub.clone(), counters.clone()));
+        }
+    }
+
+    /// Starts to receive a track.
+    async fn track(&mut self, track: Arc<dyn TrackRemote>) {
+        let flows = lock(&self.shared.descriptions).flows.clone();
+        let counters = self.shared.counters.clone();
+        match track.kind().await {
+            RtpCodecKind::Video => {
+                if let Some(choice) = flows.video_in
+                    && let Some(ingest) = self.ingest(&choice)
+                {
+                    self.tasks.spawn(receive::video(track, choice.entry.payload_type, ingest, counters));
+                }
+            }
+            RtpCodecKind::Audio => {
+                if let (Some(choice), Some(hub)) = (flows.audio_in, &self.media.audio_in) {
+                    self.tasks.spawn(receive::audio(track, choice.entry.payload_type, hub.clone(), counters));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ingest(&self, choice: &super::codecs::Choice) -> Option<Ingest> {
+        let mut video = lock(&self.shared.video);
+        if let Video::Running(ingest) = &*video {
+            return Some(ingest.clone());
+        }
+        match Ingest::start(choice.video?, self.media.video_in.clone()?) {
+            Ok(ingest) => {
+                *video = Video::Running(ingest.clone());
+                Some(ingest)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a publisher's video is not decoded");
+                None
+            }
+        }
+    }
+
+    /// Serves a data channel, or empties it where nobody reads it.
+    async fn channel(&mut self, channel: Arc<dyn DataChannel>) {
+        self.channels += 1;
+        if self.channels > MAX_CHANNELS {
+            let _ = channel.close().await;
+            return;
+        }
+        let read = channel.label().await.is_ok_and(|label| label == CHANNEL_LABEL);
+        match &self.media.channel {
+            Some(handler) if read => {
+                self.tasks.spawn(data::serve(channel, handler.clone(), self.notices.take()));
+            }
+            _ => {
+                self.tasks.spawn(data::ignore(channel));
+            }
+        }
+    }
+
+    /// Reads how long the way there and back takes; returns whether the peer has closed the connection.
+    async fn look(&self) -> bool {
+        let report = self.shared.connection.get_stats(Instant::now(), StatsSelector::None).await;
+        let seconds = report.iter().filter_map(|entry| match entry {
+            RTCStatsReportEntry::IceCandidatePair(pair) if pair.nominated => Some(pair.current_round_trip_time),
+            _ => None,
+        });
+        if let Some(round_trip) = seconds.filter_map(|s| Duration::try_from_secs_f64(s).ok()).find(|d| !d.is_zero()) {
+            self.shared.counters.measured(round_trip);
+        }
+        report.transport().is_some_and(|t| t.dtls_state == RTCDtlsTransportState::Closed)
+    }
+}

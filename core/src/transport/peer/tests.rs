@@ -1,0 +1,103 @@
+//! Two of our own ends against each other, over loopback.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+use super::*;
+use crate::transport::ChannelHandler;
+
+/// Far longer than anything here takes, so that a failure ends in time.
+const LONG: Duration = Duration::from_secs(20);
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(async { timeout(2 * LONG, test).await.expect("the test hangs") })
+}
+
+fn loopback() -> PeerOptions {
+    PeerOptions { bind: vec![[127, 0, 0, 1].into()], ..PeerOptions::default() }
+}
+
+async fn reaches(peer: &Peer, wanted: PeerState) {
+    let mut states = peer.states();
+    let seen = timeout(LONG, states.wait_for(|s| *s == wanted || s.is_over())).await;
+    let seen = *seen.expect("the state comes in time").expect("a peer has a state");
+    assert_eq!(seen, wanted);
+}
+
+async fn connect(offering: Media, answering: Media) -> (Peer, Peer) {
+    let (client, offer) = Peer::offer(offering, &loopback()).await.expect("an offer");
+    let (server, answer) = Peer::answer(&offer, answering, &loopback()).await.expect("an answer");
+    client.set_answer(&answer).await.expect("the answer fits");
+    reaches(&client, PeerState::Connected).await;
+    reaches(&server, PeerState::Connected).await;
+    (client, server)
+}
+
+/// Answers each message with itself in upper case, and keeps what came.
+#[derive(Debug)]
+struct Shouter {
+    heard: Mutex<Vec<String>>,
+    notices: broadcast::Sender<String>,
+    came: tokio::sync::Notify,
+}
+
+impl Shouter {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { heard: Mutex::default(), notices: broadcast::Sender::new(8), came: tokio::sync::Notify::new() })
+    }
+
+    async fn hears(&self, wanted: &str) {
+        timeout(LONG, async {
+            loop {
+                let came = self.came.notified();
+                if self.heard.lock().expect("no panic").iter().any(|m| m == wanted) {
+                    return;
+                }
+                came.await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("{wanted:?} does not come"));
+    }
+}
+
+impl ChannelHandler for Shouter {
+    fn message(&self, text: &str) -> Vec<String> {
+        self.heard.lock().expect("no panic").push(text.to_owned());
+        self.came.notify_waiters();
+        if text == text.to_uppercase() { Vec::new() } else { vec![text.to_uppercase()] }
+    }
+
+    fn notices(&self) -> Option<broadcast::Receiver<String>> {
+        Some(self.notices.subscribe())
+    }
+}
+
+fn talking(handler: &Arc<Shouter>) -> Media {
+    Media { channel: Some(handler.clone()), ..Media::default() }
+}
+
+#[test]
+fn messages_are_answered_and_notices_wait_until_the_channel_opens() {
+    run(async {
+        let (client, server) = (Shouter::new(), Shouter::new());
+        let (ours, offer) = Peer::offer(talking(&client), &loopback()).await.expect("an offer");
+        client.notices.send("hello".to_owned()).expect("the connection listens");
+        let (theirs, answer) = Peer::answer(&offer, talking(&server), &loopback()).await.expect("an answer");
+        server.notices.send("early".to_owned()).expect("the connection listens");
+        ours.set_answer(&answer).await.expect("the answer fits");
+        server.hears("hello").await;
+        client.hears("HELLO").await;
+        client.hears("early").await;
+        server.hears("EARLY").await;
+        assert!(theirs.stats().round_trip.is_none() || theirs.stats().round_trip > Some(Duration::ZERO));
+        ours.close().await;
+        reaches(&ours, PeerState::Closed).await;
+        reaches(&theirs, PeerState::Closed).await;
+    });
+}

@@ -1,0 +1,221 @@
+//! H.264 packets (RFC 6184) to access units in Annex B form.
+//!
+//! Single NAL units, STAP-A and FU-A are taken, which is what packetization modes 0 and 1 have. A picture of which
+//! anything is missing, or makes no sense, is dropped as a whole: half of one would only hide the loss from who decodes.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::bits::Bits;
+use super::parameter_sets::{ParameterSets, START_CODE, nals};
+use super::{Assemble, Assembled, MAX_UNIT, RtpPacket, is_spoilt};
+use crate::frame::Timestamp;
+use crate::transport::media::AccessUnit;
+
+const SLICE: u8 = 1;
+const IDR: u8 = 5;
+const FILLER: u8 = 12;
+const STAP_A: u8 = 24;
+const FU_A: u8 = 28;
+
+/// Makes access units of packets.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    sets: ParameterSets,
+    /// Whether a set changed that no unit has brought yet.
+    owed: bool,
+    picture: Option<Picture>,
+    /// The timestamp of a picture that is beyond saving; what else comes of it is left out.
+    spoilt: Option<u32>,
+    /// How many bytes the last picture had.
+    usual: usize,
+}
+
+/// An access unit that is being put together.
+#[derive(Debug)]
+struct Picture {
+    timestamp: u32,
+    at: Timestamp,
+    data: Vec<u8>,
+    /// Where the NAL unit begins that comes in fragments.
+    fragment: Option<usize>,
+    has_slice: bool,
+    is_key: bool,
+    /// Whether both kinds of parameter sets are in it.
+    has_sets: [bool; 2],
+    damaged: bool,
+}
+
+impl Assemble for Assembler {
+    fn push(&mut self, packet: &RtpPacket, at: Timestamp, out: &mut VecDeque<Assembled>) {
+        let timestamp = packet.timestamp;
+        if is_spoilt(&mut self.spoilt, packet) {
+            return;
+        }
+        if self.picture.as_ref().is_some_and(|picture| picture.timestamp != timestamp) {
+            self.finish(out);
+        }
+        let usual = self.usual;
+        let picture = self.picture.get_or_insert_with(|| Picture::new(timestamp, at, usual));
+        picture.take(&packet.payload);
+        if packet.marker {
+            self.finish(out);
+        }
+    }
+
+    fn lost(&mut self, out: &mut VecDeque<Assembled>) {
+        if let Some(picture) = self.picture.take() {
+            self.spoilt = Some(picture.timestamp);
+        }
+        out.push_back(Assembled::Damaged);
+    }
+}
+
+impl Assembler {
+    fn finish(&mut self, out: &mut VecDeque<Assembled>) {
+        let Some(mut picture) = self.picture.take() else { return };
+        if picture.fragment.is_some() || picture.damaged {
+            out.push_back(Assembled::Damaged);
+            return;
+        }
+        if picture.has_sets != [false; 2] {
+            let changed = nals(&picture.data).fold(false, |changed, nal| self.sets.keep(nal) || changed);
+            self.owed |= changed && !picture.has_slice;
+        }
+        if !picture.has_slice {
+            return;
+        }
+        self.usual = picture.data.len();
+        if picture.is_key && !self.sets.complete() {
+            out.push_back(Assembled::Damaged);
+            return;
+        }
+        if self.owed || picture.is_key && picture.has_sets != [true; 2] {
+            let mut data = Vec::with_capacity(picture.data.len() + 256);
+            self.sets.write(&mut data);
+            data.extend_from_slice(&picture.data);
+            picture.data = data;
+            self.owed = false;
+        }
+        let unit = AccessUnit { data: Bytes::from(picture.data), key: picture.is_key, at: picture.at };
+        out.push_back(Assembled::Unit(unit));
+    }
+}
+
+impl Picture {
+    fn new(timestamp: u32, at: Timestamp, usual: usize) -> Self {
+        Self {
+            timestamp,
+            at,
+            data: Vec::with_capacity(usual + usual / 4),
+            fragment: None,
+            has_slice: false,
+            is_key: false,
+            has_sets: [false; 2],
+            damaged: false,
+        }
+    }
+
+    /// Takes the payload of a packet. A fragment that another kind of packet interrupts has lost its end.
+    fn take(&mut self, payload: &[u8]) {
+        let Some((&header, rest)) = payload.split_first() else { return };
+        let kind = header & 0x1f;
+        if kind != FU_A {
+            self.drop_fragment();
+        }
+        match kind {
+            1..=23 => self.whole(payload),
+            STAP_A => self.several(rest),
+            FU_A => self.fragment(header, rest),
+            // STAP-B, MTAP and FU-B belong to interleaving, which no browser speaks; 0, 30 and 31 are nothing.
+            _ => self.damaged = true,
+        }
+    }
+
+    fn drop_fragment(&mut self) {
+        if let Some(start) = self.fragment.take() {
+            self.data.truncate(start);
+            self.damaged = true;
+        }
+    }
+
+    fn whole(&mut self, nal: &[u8]) {
+        let start = self.data.len();
+        self.append(&START_CODE);
+        self.append(nal);
+        self.end(start);
+    }
+
+    fn several(&mut self, mut rest: &[u8]) {
+        while !rest.is_empty() {
+            let length = rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest));
+            let nal = length.and_then(|(length, rest)| rest.split_at_checked(length)).filter(|(nal, _)| !nal.is_empty());
+            let Some((nal, after)) = nal else {
+                self.damaged = true;
+                return;
+            };
+            self.whole(nal);
+            rest = after;
+        }
+    }
+
+    fn fragment(&mut self, indicator: u8, rest: &[u8]) {
+        let Some((&header, bytes)) = rest.split_first() else {
+            self.drop_fragment();
+            self.damaged = true;
+            return;
+        };
+        let (first, last) = (header & 0x80 != 0, header & 0x40 != 0);
+        if first {
+            self.drop_fragment();
+            self.fragment = Some(self.data.len());
+            self.append(&START_CODE);
+            self.append(&[indicator & 0xe0 | header & 0x1f]);
+        }
+        let Some(start) = self.fragment else {
+            // Its beginning was lost.
+            self.damaged = true;
+            return;
+        };
+        if self.data.get(start + START_CODE.len()).is_some_and(|begun| begun & 0x1f != header & 0x1f) {
+            self.drop_fragment();
+            self.damaged = true;
+            return;
+        }
+        self.append(bytes);
+        if last {
+            self.fragment = None;
+            self.end(start);
+        }
+    }
+
+    /// Looks at the NAL unit from `start` on, which is complete.
+    fn end(&mut self, start: usize) {
+        let Some((&header, payload)) = self.data.get(start + START_CODE.len()..).and_then(|nal| nal.split_first()) else {
+            return;
+        };
+        match header & 0x1f {
+            kind @ (SLICE | IDR) => {
+                // The first slice of a picture has its first macroblock; where it does not, the first slice was lost.
+                self.damaged |= !self.has_slice && Bits::new(payload).exp() != Some(0);
+                self.has_slice = true;
+                self.is_key |= kind == IDR;
+            }
+            // Partitions of slices, which baseline does not have.
+            2..=4 => self.damaged = true,
+            7 => self.has_sets[0] = true,
+            8 => self.has_sets[1] = true,
+            FILLER => self.data.truncate(start),
+            _ => {}
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if self.data.len() + bytes.len() > MAX_UNIT {
+            self.damaged = true;
+            return;
+        }
+        self.data.extend_from_slice(bytes);
+    }
+}

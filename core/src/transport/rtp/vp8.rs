@@ -1,0 +1,153 @@
+//! VP8 packets (RFC 7741) to frames.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{Assemble, Assembled, MAX_UNIT, RtpPacket, is_spoilt};
+use crate::frame::Timestamp;
+use crate::transport::media::AccessUnit;
+
+/// Makes frames of packets.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    picture: Option<Picture>,
+    /// The timestamp of a frame that is beyond saving; what else comes of it is left out.
+    spoilt: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Picture {
+    timestamp: u32,
+    at: Timestamp,
+    data: Vec<u8>,
+}
+
+/// What stands before the payload of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Whether a frame begins with this packet.
+    pub starts_frame: bool,
+    /// How many bytes it has.
+    pub length: usize,
+}
+
+impl Descriptor {
+    /// Reads it; `None` where the packet is too short for it.
+    pub fn read(payload: &[u8]) -> Option<Self> {
+        let &first = payload.first()?;
+        let mut length = 1;
+        if first & 0x80 != 0 {
+            let &extension = payload.get(1)?;
+            length += 1;
+            if extension & 0x80 != 0 {
+                // The number of the picture has 7 or 15 bits.
+                length += if payload.get(length)? & 0x80 != 0 { 2 } else { 1 };
+            }
+            length += usize::from(extension & 0x40 != 0);
+            length += usize::from(extension & 0x30 != 0);
+        }
+        (length <= payload.len()).then_some(Self { starts_frame: first & 0x1f == 0x10, length })
+    }
+}
+
+impl Assemble for Assembler {
+    fn push(&mut self, packet: &RtpPacket, at: Timestamp, out: &mut VecDeque<Assembled>) {
+        let timestamp = packet.timestamp;
+        if is_spoilt(&mut self.spoilt, packet) {
+            return;
+        }
+        if self.picture.as_ref().is_some_and(|picture| picture.timestamp != timestamp) {
+            self.finish(out);
+        }
+        if self.take(packet, at).is_none() {
+            self.picture = None;
+            self.spoilt = (!packet.marker).then_some(timestamp);
+            out.push_back(Assembled::Damaged);
+        } else if packet.marker {
+            self.finish(out);
+        }
+    }
+
+    fn lost(&mut self, out: &mut VecDeque<Assembled>) {
+        if let Some(picture) = self.picture.take() {
+            self.spoilt = Some(picture.timestamp);
+        }
+        out.push_back(Assembled::Damaged);
+    }
+}
+
+impl Assembler {
+    /// Adds a packet to its frame; `None` where it does not fit there.
+    fn take(&mut self, packet: &RtpPacket, at: Timestamp) -> Option<()> {
+        let descriptor = Descriptor::read(&packet.payload)?;
+        let bytes = packet.payload.get(descriptor.length..)?;
+        if descriptor.starts_frame && self.picture.is_none() {
+            self.picture = Some(Picture { timestamp: packet.timestamp, at, data: Vec::new() });
+        } else if descriptor.starts_frame {
+            return None;
+        }
+        let picture = self.picture.as_mut()?;
+        if picture.data.len() + bytes.len() > MAX_UNIT {
+            return None;
+        }
+        picture.data.extend_from_slice(bytes);
+        Some(())
+    }
+
+    fn finish(&mut self, out: &mut VecDeque<Assembled>) {
+        let Some(picture) = self.picture.take() else { return };
+        out.push_back(match picture.data.first() {
+            Some(first) => {
+                let key = first & 1 == 0;
+                Assembled::Unit(AccessUnit { data: Bytes::from(picture.data), key, at: picture.at })
+            }
+            None => Assembled::Damaged,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(packets: &[(u32, bool, &[u8])]) -> Vec<Option<(Vec<u8>, bool)>> {
+        let (mut assembler, mut out) = (Assembler::default(), VecDeque::new());
+        for (sequence, &(timestamp, marker, payload)) in (0..).zip(packets) {
+            let payload = Bytes::copy_from_slice(payload);
+            assembler.push(&RtpPacket { sequence, timestamp, marker, payload }, Timestamp(0), &mut out);
+        }
+        let unit = |assembled| match assembled {
+            Assembled::Unit(unit) => Some((unit.data.to_vec(), unit.key)),
+            Assembled::Damaged => None,
+        };
+        out.into_iter().map(unit).collect()
+    }
+
+    #[test]
+    fn every_form_of_the_descriptor_is_skipped() {
+        let length = |payload: &[u8]| Descriptor::read(payload).map(|descriptor| descriptor.length);
+        assert_eq!(length(&[0x10, 1]), Some(1));
+        assert_eq!(length(&[0x90, 0x80, 0x11, 1]), Some(3));
+        assert_eq!(length(&[0x90, 0x80, 0x81, 0x11, 1]), Some(4));
+        assert_eq!(length(&[0x90, 0xe0, 0x81, 0x11, 5, 6, 1]), Some(6));
+        assert_eq!(length(&[0x90, 0x10, 6, 1]), Some(3));
+        for short in [&[][..], &[0x90], &[0x90, 0x80], &[0x90, 0x80, 0x81], &[0x90, 0xe0, 0x01, 5]] {
+            assert_eq!(length(short), None, "{short:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_ends_with_its_marker_or_with_the_next_timestamp() {
+        let packets: [(u32, bool, &[u8]); 4] =
+            [(1, false, &[0x10, 0x00, 1]), (1, true, &[0x00, 2]), (2, false, &[0x10, 0x01, 3]), (3, true, &[0x10, 0x01])];
+        let expected = [(vec![0, 1, 2], true), (vec![1, 3], false), (vec![1], false)];
+        assert_eq!(units(&packets), expected.map(Some));
+    }
+
+    #[test]
+    fn a_frame_without_its_beginning_is_damaged_once() {
+        let packets: [(u32, bool, &[u8]); 3] = [(1, false, &[0x00, 1]), (1, true, &[0x00, 2]), (2, true, &[0x10, 0x01])];
+        assert_eq!(units(&packets), [None, Some((vec![1], false))]);
+    }
+}
