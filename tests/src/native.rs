@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 const LIBRARY: &str = "DREAMFRAME_LIBRARY";
 
 /// Where it is set, as CI does, a tool that is missing fails the test instead of skipping it.
-const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
+pub const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
 
 /// Gives the repository's root.
 pub fn root() -> &'static Path {

@@ -1,0 +1,78 @@
+"""aiortc publishes by WHIP and watches by WHEP: `python media.py BASE KEY`.
+
+The stream passes frames on as they are, so that the numbers in them tell which come back, in which order, and when.
+"""
+
+import asyncio
+import statistics
+import sys
+import time
+
+import frames
+import httpx
+from aiortc import RTCPeerConnection, RTCSessionDescription
+
+WANTED = 45
+SECONDS = 60
+
+
+async def connect(client: httpx.AsyncClient, url: str, peer: RTCPeerConnection) -> httpx.Response:
+    """Offers what `peer` has at `url`, and takes the answer."""
+    await peer.setLocalDescription(await peer.createOffer())
+    reply = await client.post(url, content=peer.localDescription.sdp, headers={"content-type": "application/sdp"})
+    assert reply.status_code == 201, reply.text
+    assert reply.headers["content-type"].startswith("application/sdp")
+    assert reply.headers["location"].startswith(url), reply.headers
+    assert reply.headers["etag"].startswith('"')
+    assert len(reply.content) <= 8192 and "\r\na=candidate:" in reply.text
+    await peer.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
+    return reply
+
+
+async def watch(peer: RTCPeerConnection) -> list[tuple[int, float]]:
+    """The numbers that come, each with the time."""
+    track = peer.getReceivers()[0].track
+    seen: list[tuple[int, float]] = []
+    while len({number for number, _ in seen}) < WANTED:
+        frame = await track.recv()
+        number = frames.number(frame.to_ndarray(format="rgb24"))
+        if number is not None and (not seen or seen[-1][0] != number):
+            seen.append((number, time.monotonic()))
+    return seen
+
+
+async def run(base: str, key: str) -> None:
+    """Publishes, watches, and compares."""
+    authorised = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(timeout=20) as client:
+        size = {"width": frames.SIDE, "height": frames.SIDE}
+        body = {"pipeline": "streamdiffusion", "params": {"skip_diffusion": True, **size}}
+        created = await client.post(f"{base}/v1/streams", json=body, headers=authorised)
+        assert created.status_code == 201, created.text
+        stream = created.json()
+
+        publisher, viewer = RTCPeerConnection(), RTCPeerConnection()
+        track = frames.Numbered()
+        publisher.addTrack(track)
+        published = await connect(client, stream["whip_url"], publisher)
+        viewer.addTransceiver("video", direction="recvonly")
+        watched = await connect(client, published.headers["livepeer-playback-url"], viewer)
+        seen = await asyncio.wait_for(watch(viewer), SECONDS)
+
+        numbers = [number for number, _ in seen]
+        assert numbers == sorted(numbers), numbers
+        assert all(number in track.sent for number in numbers), numbers
+        late = sorted(at - track.sent[number] for number, at in seen)
+        print(f"{len(numbers)} of {numbers[-1] - numbers[0] + 1} frames, {1000 * statistics.median(late):.0f} ms late")
+        assert len(numbers) >= 0.6 * (numbers[-1] - numbers[0] + 1), numbers
+
+        status = (await client.get(f"{base}/v1/streams/{stream['id']}/status")).json()
+        assert status["success"] and status["data"]["state"] in ("ONLINE", "DEGRADED_INPUT", "DEGRADED_INFERENCE")
+        assert status["data"]["inference_status"]["fps"] > 0
+        for session in (published, watched):
+            assert (await client.delete(session.headers["location"])).status_code == 200
+            assert (await client.delete(session.headers["location"])).status_code == 404
+        await asyncio.gather(publisher.close(), viewer.close())
+
+
+asyncio.run(run(*sys.argv[1:]))

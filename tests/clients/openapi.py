@@ -1,0 +1,29 @@
+"""The server against its own OpenAPI document: `python openapi.py BASE`.
+
+The document must be sound, and whatever schemathesis sends, each reply must be one that the document has: its status, its
+content type, its body. No reply may be a server error. Which requests are refused is not looked at: the server takes more
+than it documents, as old clients need, and rules between parameters are no part of the document.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+from openapi_spec_validator import validate
+
+CHECKS = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
+
+
+def main(base: str) -> None:
+    """Checks the document, then the server."""
+    address = f"{base}/openapi.json"
+    validate(httpx.get(address).raise_for_status().json())
+    command = [Path(sys.executable).with_name("schemathesis"), "run", address, "--url", base, "--no-color"]
+    command += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--max-examples", "20"]
+    command += ["--generation-deterministic", "--generation-database", "none", "--warnings", "off"]
+    command += ["--suppress-health-check", "all", "--continue-on-failure", "--request-timeout", "20"]
+    sys.exit(subprocess.run(command, check=False).returncode)
+
+
+main(sys.argv[1])
