@@ -138,18 +138,18 @@ async function desktop(browser, url, complaints) {
   return page;
 }
 
-/** A value that the server refuses is told in words and taken back. */
+/** What the server refuses is told in words, and taken back. */
 async function refusal(page, url) {
-  await page.evaluate(() => scrollTo(0, 0));
-  const model = page.locator('[data-path="model_id"] input');
-  await model.fill("no/such model?");
-  await model.press("Enter");
-  await until("a message about the model", async () => /model/i.test(await words(page, "toast")) || /model/i.test(await words(page, "veil").catch(() => "")));
+  const places = page.locator('[data-path="t_index_list"] input');
+  const steps = page.locator('[data-path="num_inference_steps"] input.number');
+  const before = await places.evaluateAll((all) => all.map((one) => one.value));
+  await steps.fill("10");
+  await steps.press("Enter");
+  await until("a message", async () => /t_index_list/.test(await words(page, "toast")));
   await picture(page, "desktop-light-refusal");
-  await model.fill("demo");
-  await model.press("Enter");
-  await until("the old model", async () => (await stream(page, url)).params.model_id === "demo");
-  await moving(page);
+  await until("the old value", async () => (await steps.inputValue()) === "50");
+  assert.deepEqual(await places.evaluateAll((all) => all.map((one) => one.value)), before);
+  assert.equal((await stream(page, url)).params.num_inference_steps, 50);
 }
 
 async function phone(browser, url, complaints) {

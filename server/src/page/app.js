@@ -88,6 +88,7 @@ async function main() {
       // Of a server that does not answer, the connections tell already.
       else if (problem.kind !== "network") stage.toast(refusal(problem), problem.advice);
     },
+    remarked: (remarks) => stage.toast(remarks.join(" · "), "The server says this of the settings."),
   });
   await resume(session);
 

@@ -229,8 +229,9 @@ export function controlnets(catalogue, change) {
     list.show(present);
     const fitting = catalogue.models[model]?.controlnets;
     known.replaceChildren(...(fitting ?? []).map((id) => el("option", { value: id })));
-    form.hidden = present.length >= (node(catalogue.schema, "controlnets")?.maxItems ?? 8);
-    note.textContent = fitting?.length === 0 ? `No published ControlNet fits the model “${model}”; one of your own does, as a folder.` : "";
+    const isDemo = catalogue.demo_alone || model === "demo";
+    form.hidden = isDemo || present.length >= (node(catalogue.schema, "controlnets")?.maxItems ?? 8);
+    note.textContent = isDemo ? "ControlNets keep the picture to edges, depth or a pose of the source. The demo model takes none; a Stable Diffusion model does." : "";
   };
   return { element, show };
 }

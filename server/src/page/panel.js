@@ -37,9 +37,12 @@ export function panel(catalogue, change, params) {
     return field({ ...control, suggestions });
   });
   const nets = controlnets(catalogue, (list) => change({ controlnets: list }));
+  const heavyNote = catalogue.demo_alone
+    ? "The picture goes on while these load. This server has the demo model alone; start it with --models for others."
+    : "The picture goes on while these load.";
   /** @type {Part} */
   const netsPart = { element: nets.element, show: (now) => nets.show(now.controlnets, now.model_id) };
-  const parts = [look(change, params), ...live, group("ControlNets", [netsPart], false), group("Heavier changes", heavy, false, "The picture goes on while these load.")];
+  const parts = [look(change, params), ...live, group("ControlNets", [netsPart], false), group("Heavier changes", heavy, false, heavyNote)];
   const element = el("div", { class: "groups" }, ...parts.map((one) => one.element));
   return { element, show: (now) => parts.forEach((one) => one.show(now)) };
 }

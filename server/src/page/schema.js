@@ -205,6 +205,8 @@ export function counts(path, params, catalogue) {
       return params.use_lcm_lora && !fewSteps(params.model_id);
     case "lora_dict":
       return params.model_id !== "demo";
+    case "model_id":
+      return !catalogue.demo_alone;
     case "ip_adapter.enabled":
       return model?.ip_adapter !== false;
     case "cached_attention.max_frames":

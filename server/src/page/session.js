@@ -22,12 +22,14 @@ export class Session {
   params;
   /** @type {Promise<Stream> | undefined} */
   #making;
+  /** @type {string[]} */
+  #remarks = [];
   #outbox = new Coalescer((changes) => this.#send(changes), PAUSE);
 
   /**
    * @param {import("./api.js").Api} api
    * @param {Catalogue} catalogue
-   * @param {{changed: () => void, failed: (problem: Problem) => void}} listener
+   * @param {{changed: () => void, failed: (problem: Problem) => void, remarked: (remarks: string[]) => void}} listener
    */
   constructor(api, catalogue, listener) {
     this.api = api;
@@ -127,11 +129,23 @@ export class Session {
   #adopt(stream, sent) {
     this.stream = stream;
     write(STREAM, stream.id);
+    this.#remark(stream.pipeline_params?.engine?.remarks ?? []);
     const known = Object.keys(this.catalogue.schema.properties);
     const all = { ...stream.pipeline_params, ...stream.params };
     const own = known.filter((name) => all[name] !== undefined).map((name) => [name, all[name]]);
     this.#confirmed = { ...this.catalogue.defaults, ...Object.fromEntries(own) };
     this.#show(sent ?? this.params);
+  }
+
+  /**
+   * Passes on what the server says of settings that it takes, each remark once.
+   *
+   * @param {string[]} remarks
+   */
+  #remark(remarks) {
+    const fresh = remarks.filter((remark) => !this.#remarks.includes(remark));
+    this.#remarks = remarks;
+    if (fresh.length > 0) this.listener.remarked(fresh);
   }
 
   /**

@@ -25,6 +25,7 @@
  * @property {Record<string, Processor>} processors
  * @property {Record<string, Model>} models         Models that are known by name.
  * @property {Params} defaults                      What a new stream starts with.
+ * @property {boolean} demo_alone                   Whether the server has the demo model and no other.
  *
  * @typedef {object} Stream  What the server says of a stream.
  * @property {string} id

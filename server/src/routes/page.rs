@@ -8,6 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dreamframe::StreamDiffusionParams;
+use dreamframe::load::ModelSource;
 use dreamframe::params::{self, ProcessorName};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -117,12 +118,19 @@ pub(crate) async fn schema(State(app): State<Arc<App>>) -> Response {
     let processors: Map<_, _> = ProcessorName::ALL.iter().map(|&name| (name.to_string(), processor(name))).collect();
     let models: Map<_, _> =
         params::known_models().map(|(id, controlnets)| (id.to_owned(), model(id, &controlnets))).collect();
+    let mut defaults = app.config.default_params();
+    let demo_alone = app.config.source == ModelSource::Demo;
+    // For Daydream's clients the demo model goes by a name that they know; the page calls it what it is.
+    if demo_alone {
+        defaults.model_id = params::DEMO_MODEL.into();
+    }
     let body = json!({
         "schema": params::schema(),
         "fields": fields,
         "processors": processors,
         "models": models,
-        "defaults": app.config.default_params(),
+        "defaults": defaults,
+        "demo_alone": demo_alone,
     });
     http::json(StatusCode::OK, &body)
 }

@@ -56,13 +56,18 @@ test("a name that may be absent has a choice for that", () => {
 
 test("what would do nothing is not shown", () => {
   const params = { model_id: "demo", guidance_scale: 1, seed: 5, ip_adapter: { enabled: false }, cached_attention: { enabled: false } };
-  for (const path of ["delta", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "use_lcm_lora", "safety_checker_threshold"]) {
+  for (const path of ["delta", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "use_lcm_lora", "safety_checker_threshold", "lora_dict"]) {
     assert.ok(!counts(path, params, catalogue), path);
   }
   const rich = { model_id: "Lykon/dreamshaper-8", guidance_scale: 2, seed: [[1, 1], [2, 1]], ip_adapter: { enabled: true }, cached_attention: { enabled: true }, use_safety_checker: true };
   for (const path of ["delta", "seed_interpolation_method", "ip_adapter.enabled", "ip_adapter.scale", "cached_attention.interval", "use_lcm_lora", "safety_checker_threshold", "guidance_scale"]) {
     assert.ok(counts(path, rich, catalogue), path);
   }
+});
+
+test("a server with the demo model alone offers no other", () => {
+  assert.ok(counts("model_id", { model_id: "demo" }, catalogue));
+  assert.ok(!counts("model_id", { model_id: "demo" }, { ...catalogue, demo_alone: true }));
 });
 
 test("chains are offered processors of their own kind, each once", () => {

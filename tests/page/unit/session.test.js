@@ -26,7 +26,7 @@ function server() {
 
 function session(api) {
   const problems = [];
-  const made = new Session(api, catalogue, { changed() {}, failed: (problem) => problems.push(problem) });
+  const made = new Session(api, catalogue, { changed() {}, remarked() {}, failed: (problem) => problems.push(problem) });
   return { made, problems };
 }
 
