@@ -143,11 +143,6 @@ impl Peer {
         restart::restart(&self.link.shared, fragment).await
     }
 
-    /// Tells whether a fragment asks for an ICE restart.
-    pub fn is_restart(&self, _fragment: &sdp::Fragment) -> bool {
-        false
-    }
-
     /// Names the ICE session: changes with an ICE restart, and with nothing else.
     pub fn ice_tag(&self) -> String {
         lock(&self.link.shared.descriptions).local_ufrag.clone()
