@@ -10,6 +10,7 @@ pub(crate) mod page;
 pub(crate) mod record;
 pub(crate) mod scope;
 mod scope_headless;
+mod scope_recordings;
 pub(crate) mod status;
 pub(crate) mod streams;
 pub(crate) mod whep;

@@ -132,6 +132,13 @@ async def without_a_browser(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/v1/session/parameters")).json()["parameters"]["noise_scale"] == 0.4
     (metrics,) = (await client.get("/api/v1/session/metrics")).json()["sessions"].values()
     assert metrics["frames_out"] > 0 and metrics["elapsed_seconds"] > 0, metrics
+    assert (await client.get("/api/v1/recordings/headless")).status_code == 404
+    assert (await client.post("/api/v1/recordings/headless/start")).status_code == 200
+    await asyncio.sleep(2)
+    assert (await client.post("/api/v1/recordings/headless/stop")).status_code == 200
+    movie = await client.get("/api/v1/recordings/headless")
+    assert movie.headers["content-type"] == "video/mp4", movie.text
+    assert next(av_open(io.BytesIO(movie.content)).decode(video=0)).width == frames.SIDE
     assert (await client.post("/api/v1/session/stop")).json()["status"] == "ok"
     assert (await client.get("/api/v1/session/parameters")).json() == {"parameters": {}}
 

@@ -77,11 +77,11 @@ async function life(daydream, errors, modelId) {
   const gone = await daydream.streams.delete({ id: created.id });
   assert.equal(gone.success, true);
   for (const call of [
-    daydream.streams.delete({ id: created.id }),
-    daydream.streams.getById({ id: created.id }),
-    daydream.streams.update({ id: created.id, body: { pipeline: "streamdiffusion", params: { modelId } } }),
+    () => daydream.streams.delete({ id: created.id }),
+    () => daydream.streams.getById({ id: created.id }),
+    () => daydream.streams.update({ id: created.id, body: { pipeline: "streamdiffusion", params: { modelId } } }),
   ]) {
-    await assert.rejects(call, (error) => {
+    await assert.rejects(call(), (error) => {
       assert.ok(error instanceof errors.NotFoundError, error);
       assert.equal(error.code, "STREAMS/NOT_FOUND");
       return true;

@@ -1,5 +1,5 @@
-//! Scope's WebRTC and pipeline routes below `/api/v1`; sessions without a browser are in
-//! [`scope_headless`](super::scope_headless).
+//! Scope's WebRTC and pipeline routes below `/api/v1`. Sessions without a browser are in
+//! [`scope_headless`](super::scope_headless), recordings in [`scope_recordings`](super::scope_recordings).
 
 use std::sync::Arc;
 
@@ -33,7 +33,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/api/v1/pipelines/schemas", get(schemas))
         .route("/api/v1/models/status", get(models))
         .route("/api/v1/hardware/info", get(|| async { Json(catalogue::hardware()) }))
-        .merge(super::scope_headless::routes());
+        .merge(super::scope_headless::routes())
+        .merge(super::scope_recordings::routes());
     for (path, body) in catalogue::constants() {
         router = router.route(&format!("/api/v1/{path}"), get(|| async { Json(body) }));
     }

@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use dreamframe::frame::FrameCopier;
 use dreamframe::{Error, ErrorKind, Frame, PixelFormat, Result};
 use image::codecs::jpeg::JpegEncoder;
 use serde::Deserialize;
@@ -125,14 +126,12 @@ async fn frame(State(app): State<Arc<App>>, Query(query): Query<FrameQuery>) -> 
 /// Writes a picture as JPEG.
 fn jpeg(frame: &Frame, quality: u8) -> Result<Vec<u8>> {
     let (width, height) = (frame.width(), frame.height());
-    let unsupported =
-        || Error::new(ErrorKind::Unsupported, format!("pictures are {}, but must be Rgb8", frame.format()));
-    if frame.format() != PixelFormat::Rgb8 {
-        return Err(unsupported());
-    }
+    let mut rgb =
+        Frame::from_packed(PixelFormat::Rgb8, width, height, vec![0; PixelFormat::Rgb8.packed_len(width, height)])?;
+    FrameCopier::new().copy(&frame.view(), &mut rgb.view_mut())?;
     let mut out = Vec::new();
     JpegEncoder::new_with_quality(&mut out, quality)
-        .encode(frame.pixels(), width, height, image::ExtendedColorType::Rgb8)
+        .encode(rgb.pixels(), width, height, image::ExtendedColorType::Rgb8)
         .map_err(|error| Error::new(ErrorKind::Internal, "the picture was not encoded").with_source(error))?;
     Ok(out)
 }

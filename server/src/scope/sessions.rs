@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
+use crate::recording::Recorder;
 use crate::streams::{Publication, Stream};
 use crate::wire::request::Request;
 
@@ -58,6 +59,7 @@ pub(crate) struct Session {
     /// Keeps the stream going for a session that has no connection.
     alone: OnceLock<Publication>,
     pub(crate) started: Instant,
+    pub(crate) recording: tokio::sync::Mutex<Option<Recorder>>,
 }
 
 impl Scope {
@@ -190,6 +192,7 @@ impl State {
             peer: OnceLock::new(),
             alone: OnceLock::new(),
             started: Instant::now(),
+            recording: tokio::sync::Mutex::default(),
         });
         self.sessions.push(session.clone());
         Ok(session)

@@ -1,0 +1,72 @@
+//! Recordings of Scope's sessions: from one moment to another, fetched as MP4. `headless` stands for the session without a
+//! browser.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use dreamframe::ErrorKind;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::recording::Recorder;
+use crate::scope::detail::Detail;
+use crate::scope::sessions::Session;
+
+/// The routes of recordings.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/recordings/{session}", get(movie))
+        .route("/api/v1/recordings/{session}/start", post(start))
+        .route("/api/v1/recordings/{session}/stop", post(stop))
+}
+
+fn session(app: &App, id: &str) -> Result<Arc<Session>, Detail> {
+    let found = match id {
+        "headless" => app.scope.sessions().into_iter().find(|session| session.is_headless()),
+        _ => app.scope.session(id),
+    };
+    found.ok_or_else(|| Detail::not_found(&format!("Session {id} not found")))
+}
+
+async fn start(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Detail> {
+    let session = session(&app, &id)?;
+    let mut recording = session.recording.lock().await;
+    if recording.as_ref().is_some_and(Recorder::is_running) {
+        return Err(Detail::bad_request("A recording is under way"));
+    }
+    *recording = Some(Recorder::from_now(session.stream.egress()).map_err(ApiError::from)?);
+    Ok(Json(json!({ "status": "ok", "message": "Recording started" })))
+}
+
+async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Detail> {
+    let session = session(&app, &id)?;
+    let recording = session.recording.lock().await;
+    let running = recording.as_ref().filter(|recorder| recorder.is_running());
+    running.ok_or_else(|| Detail::bad_request("No recording is under way"))?.stop();
+    Ok(Json(json!({ "status": "ok", "message": "Recording stopped" })))
+}
+
+/// Ends the recording, if it is under way, and gives it.
+async fn movie(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Detail> {
+    let none = || Detail::not_found("No recording available");
+    let session = session(&app, &id)?;
+    let recording = session.recording.lock().await;
+    let recorder = recording.as_ref().ok_or_else(none)?;
+    recorder.stop();
+    let movie = recorder.movie(Duration::MAX).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => none(),
+        _ => ApiError::from(error).into(),
+    })?;
+    let headers = [
+        (header::CONTENT_TYPE, "video/mp4"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"recording.mp4\""),
+    ];
+    Ok((headers, movie).into_response())
+}
