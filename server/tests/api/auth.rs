@@ -1,0 +1,100 @@
+//! Keys, and who may do what.
+
+use serde_json::json;
+
+use crate::client::Server;
+
+const KEYS: &[(&str, &str)] = &[("DREAMFRAME_API_KEYS", "first-secret,second-secret")];
+
+fn bearer(key: &str) -> String {
+    format!("Authorization: Bearer {key}")
+}
+
+/// Line 15.
+#[test]
+fn with_keys_every_call_needs_one_and_without_none_does() {
+    let server = Server::with(&[], KEYS);
+    let id = "str_0000000000000000";
+    for (method, path) in [
+        ("POST", "/v1/streams".to_owned()),
+        ("GET", "/v1/streams".to_owned()),
+        ("DELETE", format!("/v1/streams?id={id}")),
+        ("GET", format!("/v1/streams/{id}")),
+        ("PATCH", format!("/v1/streams/{id}")),
+        ("DELETE", format!("/v1/streams/{id}")),
+        ("POST", format!("/beta/streams/{id}/prompts")),
+        ("POST", "/v1/api-key".to_owned()),
+    ] {
+        assert_eq!(server.send(method, &path, &[], b"").expect_error(401)["code"], "AUTH/MISSING", "{method} {path}");
+        let wrong = bearer("first-secre");
+        assert_eq!(server.send(method, &path, &[&wrong], b"").expect_error(401)["code"], "AUTH/INVALID");
+    }
+    assert_eq!(server.send("GET", "/v1/streams", &[&bearer("first-secret")], b"").status, 200);
+    let open = Server::start();
+    for headers in [&[][..], &["Authorization: Bearer anything"], &["Authorization: nonsense"]] {
+        assert_eq!(open.send("GET", "/v1/streams", headers, b"").status, 200);
+    }
+}
+
+#[test]
+fn a_stream_of_another_key_is_403_and_in_no_list() {
+    let server = Server::with(&[], KEYS);
+    let (first, second) = (bearer("first-secret"), bearer("second-secret"));
+    let stream = server.send("POST", "/v1/streams", &[&first], b"{}");
+    assert_eq!(stream.status, 201);
+    let stream = stream.value();
+    let path = format!("/v1/streams/{}", stream["id"].as_str().unwrap());
+    for method in ["GET", "PATCH", "DELETE"] {
+        server.send(method, &path, &[&second], b"").expect_error(403);
+    }
+    assert_eq!(server.send("GET", "/v1/streams", &[&second], b"").value()["data"], json!([]));
+    // How it is, everybody may know who knows its id.
+    assert_eq!(server.get(&format!("{path}/status")).status, 200);
+    assert_eq!(server.send("GET", &path, &[&first], b"").value(), stream);
+    assert!(!stream.to_string().contains("secret"));
+}
+
+#[test]
+fn a_sign_in_gets_the_key_that_it_already_has() {
+    let server = Server::with(&[], KEYS);
+    let answer = server.send("POST", "/v1/api-key", &[&bearer("second-secret")], br#"{"name":"x","user_type":"obs"}"#);
+    assert_eq!(answer.value(), json!({"apiKey": "second-secret"}));
+    let open = Server::start().json("POST", "/v1/api-key", &json!({"name": "x", "user_type": "unity"}));
+    assert!(!open.value()["apiKey"].as_str().unwrap().is_empty());
+}
+
+/// Line 22.
+#[test]
+fn a_preflight_from_anywhere_is_answered_on_every_path_without_a_key() {
+    let server = Server::with(&[], KEYS);
+    for path in [
+        "/v1/streams",
+        "/v1/streams/str_x",
+        "/v1/streams/str_x/status",
+        "/api/streams/str_x/status",
+        "/beta/streams/str_x/prompts",
+        "/live/video-to-video/stk_x/whip",
+        "/live/video-to-video/stk_x-out/whep/ses_1",
+        "/webrtc/lp_x",
+        "/hls/lp_x/index.m3u8",
+        "/api/v1/webrtc/offer",
+        "/health",
+        "/",
+    ] {
+        let headers = ["Origin: https://elsewhere.example", "Access-Control-Request-Method: PATCH"];
+        let answer = server.send("OPTIONS", path, &headers, b"");
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, "*"), "{path}");
+        for method in ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"] {
+            assert!(answer.header("access-control-allow-methods").contains(method), "{path} {method}");
+        }
+        for header in ["Authorization", "Content-Type", "If-Match", "ETag", "x-client-source"] {
+            assert!(answer.header("access-control-allow-headers").contains(header), "{path} {header}");
+        }
+        assert!(answer.header("access-control-max-age").parse::<u32>().unwrap() >= 600);
+        for header in ["Location", "ETag", "Livepeer-Playback-Url", "Retry-After"] {
+            assert!(answer.header("access-control-expose-headers").contains(header), "{path} {header}");
+        }
+    }
+    let whip = server.send("OPTIONS", "/live/video-to-video/stk_x/whip", &[], b"");
+    assert_eq!(whip.header("accept-post"), "application/sdp");
+}

@@ -1,0 +1,171 @@
+//! Streams that live: a publisher, pictures, viewers, changes meanwhile, and the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use dreamframe::frame::{FrameView, PixelFormat};
+use dreamframe::transport::peer::PeerState;
+use dreamframe::transport::{Client, ClientOptions, Egress, EgressOptions, FrameSink, now, play, publish};
+use dreamframe::Stamp;
+use serde_json::{Value, json};
+
+use crate::client::Server;
+
+/// Long, for machines that do other things as well.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A publisher of a moving pattern, 30 times a second.
+struct Publisher {
+    client: Option<Client>,
+    moving: Arc<AtomicBool>,
+    end: Option<std::sync::mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Publisher {
+    fn start(url: &str) -> Self {
+        let egress = Egress::new(EgressOptions::default());
+        let client = publish(url, ClientOptions::default(), egress.clone()).unwrap();
+        let (end, ended) = channel::<()>();
+        let moving = Arc::new(AtomicBool::new(true));
+        let goes = moving.clone();
+        let thread = std::thread::spawn(move || {
+            let mut pixels = vec![0_u8; 320 * 240 * 3];
+            for tick in 0_usize.. {
+                if goes.load(Ordering::Relaxed) {
+                    for (at, pixel) in pixels.chunks_exact_mut(3).enumerate() {
+                        pixel.fill((at + tick * 7) as u8);
+                    }
+                    let view = FrameView::packed(PixelFormat::Rgb8, 320, 240, &pixels).unwrap();
+                    egress.show(&view.with_stamp(Stamp { timestamp: now(), ..Stamp::default() }));
+                }
+                if ended.recv_timeout(Duration::from_millis(33)) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
+            }
+        });
+        client.wait_for(PeerState::Connected, PATIENCE).unwrap();
+        Self { client: Some(client), moving, end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        drop(self.client.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Hands on the size of each picture.
+#[derive(Debug)]
+struct Sizes(SyncSender<(u32, u32)>);
+
+impl FrameSink for Sizes {
+    fn frame(&self, frame: &FrameView<'_>) {
+        let _ = self.0.try_send((frame.width(), frame.height()));
+    }
+}
+
+fn watch(url: &str) -> (Client, Receiver<(u32, u32)>) {
+    let (sizes, seen) = sync_channel(4);
+    (play(url, ClientOptions::default(), Arc::new(Sizes(sizes))).unwrap(), seen)
+}
+
+fn data(server: &Server, path: &str) -> Value {
+    server.get(&format!("{path}/status")).value()["data"].clone()
+}
+
+/// Asks for the status until it is as wanted.
+fn until(server: &Server, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let data = data(server, path);
+        if wanted(&data) {
+            return data;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: {data:#}");
+    }
+}
+
+fn made(server: &Server) -> (String, String, String) {
+    let stream = server.create(&json!({"params": {"width": 256, "height": 256, "t_index_list": [44]}}));
+    let text = |key: &str| stream[key].as_str().unwrap().to_owned();
+    let whep = text("whip_url").replace("/whip", "-out/whep");
+    (format!("/v1/streams/{}", text("id")), text("whip_url"), whep)
+}
+
+/// Lines 9, 11, 12, 24, 26 and 44: from the first viewer to the end of the publisher.
+#[test]
+fn a_stream_lives_from_its_first_viewer_to_the_end_of_its_publisher() {
+    let server = Server::start();
+    let (path, whip, whep) = made(&server);
+    // Before ingest, a viewer sees the loading picture.
+    let (viewer, seen) = watch(&whep);
+    assert_eq!(seen.recv_timeout(PATIENCE), Ok((256, 256)));
+    assert_eq!(data(&server, &path)["state"], "OFFLINE");
+    let patch = |params: Value| {
+        let answer = server.json("PATCH", &path, &json!({ "params": params }));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.value()["params"].clone()
+    };
+    assert_eq!(patch(json!({"prompt": "before"}))["prompt"], "before");
+    let publisher = Publisher::start(&whip);
+    let live = until(&server, &path, "pictures", |data| {
+        data["inference_status"]["fps"].as_f64().unwrap() > 0.0 && !["OFFLINE", "LOADING"].contains(&data["state"].as_str().unwrap())
+    });
+    assert_eq!(live["gateway_status"]["whep_url"], whep);
+    let tracks = &live["gateway_status"]["ingest_metrics"]["stats"]["track_stats"];
+    assert!(tracks[0]["packets_received"].as_u64().unwrap() > 0, "{tracks}");
+    // While live: equal patches change nothing, others are in force at once.
+    let whole = patch(json!({"prompt": "while", "seed": -3}));
+    for _ in 0..50 {
+        assert_eq!(patch(whole.clone()), whole);
+    }
+    assert_eq!(server.get(&path).value()["params"], whole);
+    assert_eq!(data(&server, &path)["inference_status"]["restart_count"], 0);
+    assert!(seen.recv_timeout(PATIENCE).is_ok());
+    // The publisher stands still, and goes.
+    publisher.moving.store(false, Ordering::Relaxed);
+    until(&server, &path, "a frozen publisher", |data| data["state"] == "DEGRADED_INPUT");
+    drop(publisher);
+    until(&server, &path, "the end", |data| data["state"] == "OFFLINE");
+    assert_eq!(patch(json!({"prompt": "after"}))["prompt"], "after");
+    assert_eq!(viewer.state(), PeerState::Connected);
+}
+
+#[test]
+fn as_many_streams_make_pictures_as_may_and_then_503_with_the_figure() {
+    let server = Server::with(&["--max-sessions", "1"], &[]);
+    let ((_, first, _), (_, second, _)) = (made(&server), made(&server));
+    let _publisher = Publisher::start(&first);
+    let path = second.split_once(&server.address).unwrap().1;
+    let answer = server.send("POST", path, &["content-type: application/sdp"], b"v=0\r\n");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains('1') && answer.header("retry-after").parse::<u32>().is_ok(), "{}", answer.text());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_asked_to_end_does_so_in_five_seconds() {
+    let mut server = Server::start();
+    let (_, whip, _) = made(&server);
+    let _publisher = Publisher::start(&whip);
+    let began = Instant::now();
+    let asked = std::process::Command::new("kill").arg(server.child.id().to_string()).status().unwrap();
+    assert!(asked.success());
+    let status = server.child.wait().unwrap();
+    assert!(status.success(), "{status}");
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_server_beyond_this_machine_needs_keys_and_says_so() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dreamframe"));
+    let output = command.args(["serve", "--bind", "0.0.0.0:0"]).env_remove("DREAMFRAME_API_KEYS").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--keys"));
+}

@@ -1,0 +1,11 @@
+//! The server as its clients meet it: the program itself, on a port of its own, asked by plain HTTP. Lines are those of
+//! `docs/compatibility.md`.
+
+mod auth;
+mod client;
+mod create;
+mod life;
+mod patch;
+mod recorded;
+mod robust;
+mod status;

@@ -1,0 +1,116 @@
+//! What no client should send, and what some do.
+
+use std::io::Write as _;
+
+use serde_json::json;
+
+use crate::client::{Answer, Server};
+
+/// Line 18.
+#[test]
+fn odd_headers_and_ways_to_send_a_body_are_no_fault() {
+    let server = Server::start();
+    let host = &server.address;
+    let create = |headers: &str, body: &[u8]| {
+        server.raw(&format!("POST /v1/streams HTTP/1.1\nhost: {host}\nconnection: close\n{headers}"), body)
+    };
+    assert_eq!(create("cookie:\ncontent-length: 2", b"{}").status, 201);
+    assert_eq!(create("x-client-source: touchdesigner\ncontent-length: 0", b"").status, 201);
+    assert_eq!(create("content-type: text/plain\ncontent-length: 2", b"{}").status, 201);
+    assert_eq!(create("transfer-encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n").status, 201);
+    assert_eq!(create("expect: 100-continue\ncontent-length: 2", b"{}").status, 201);
+}
+
+/// Line 18, of the size that TouchDesigner sends.
+#[test]
+fn fifty_megabytes_are_read_and_more_than_allowed_is_413() {
+    let server = Server::start();
+    let body = format!("{{\"name\": \"x\"{}}}", " ".repeat(50 << 20));
+    assert_eq!(server.send("POST", "/v1/streams", &[], body.as_bytes()).status, 201);
+    let mut socket = server.connect();
+    let head = format!("POST /v1/streams HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", server.address, 65 << 20);
+    socket.write_all(head.as_bytes()).unwrap();
+    Answer::read(&mut socket).expect_error(413);
+}
+
+/// Line 19; more of the same is tested beside `wire::read_object`.
+#[test]
+fn what_is_no_sound_json_is_400_and_the_server_goes_on() {
+    let server = Server::start();
+    let path = server.stream(json!({}));
+    let deep = format!("{{\"params\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    for body in [
+        br#"{"params": {"prompt": "\ud800"}}"#.as_slice(),
+        br#"{"params": {"seed": 1000000000000000000000}}"#,
+        br#"{"params": {"width": 1e400}}"#,
+        br#"{"params": {"delta": NaN}}"#,
+        br#"{"params": {"delta": 1, "delta": 2}}"#,
+        br#"{"params": {"prompt": "she said "no""}}"#,
+        br#"{"params": {"seed": 1.5}}"#,
+        br#"{"params": {"prompt": {"a": 1}}}"#,
+        br#"{"params": 7}"#,
+        b"\xff\xfe\x00",
+        b"[]",
+        b"null",
+        deep.as_bytes(),
+    ] {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+        let error = server.send("PATCH", &path, &["content-type: application/json"], body).expect_error(400);
+        assert!(!error["error"].as_str().unwrap().is_empty(), "{shown}");
+        assert_eq!(server.send("POST", "/v1/streams", &[], body).status, 400, "{shown}");
+    }
+    assert_eq!(server.get(&path).status, 200);
+}
+
+#[test]
+fn paths_and_methods_that_are_none_are_refused_in_json() {
+    let server = Server::start();
+    for path in ["/v1/streams/../streams", "/live/video-to-video/..%2f/whip", "/v1/streams//", "/%ff", "/v1//streams", "/a/b/c"] {
+        let answer = server.get(path);
+        assert!([400, 404, 405].contains(&answer.status), "{path}: {}", answer.status);
+    }
+    server.send("TRACE", "/v1/streams", &[], b"").expect_error(405);
+    for path in ["/live/video-to-video/stk_none/whip", "/live/video-to-video/stk_none-out/whep", "/webrtc/lp_none"] {
+        let answer = server.send("POST", path, &["content-type: application/sdp"], b"v=0\r\n");
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (404, "*"), "{path}");
+        assert!(answer.text().to_lowercase().contains("stream is offline"), "{}", answer.text());
+    }
+}
+
+/// The key for viewers and the one for publishers do not open each other's doors.
+#[test]
+fn no_id_opens_another_ids_door() {
+    let server = Server::start();
+    let stream = server.create(&json!({}));
+    let text = |key: &str| stream[key].as_str().unwrap().to_owned();
+    let (id, key, playback) = (text("id"), text("stream_key"), text("output_playback_id"));
+    for path in [
+        format!("/v1/streams/{key}"),
+        format!("/v1/streams/{playback}"),
+        format!("/live/video-to-video/{id}/whip"),
+        format!("/live/video-to-video/{playback}/whip"),
+        format!("/live/video-to-video/{key}-out/whip"),
+        format!("/live/video-to-video/{key}/whep"),
+        format!("/webrtc/{key}"),
+        format!("/webrtc/{id}"),
+    ] {
+        assert_eq!(server.get(&path).status, 404, "{path}");
+    }
+    for path in [format!("/live/video-to-video/{key}/whip"), format!("/live/video-to-video/{key}-out/whep"), format!("/webrtc/{playback}")] {
+        assert_eq!(server.get(&path).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn a_slow_head_keeps_no_connection_for_ever_and_nobody_else_waiting() {
+    let server = Server::start();
+    let sockets: Vec<_> = (0..200)
+        .map(|_| {
+            let mut socket = server.connect();
+            socket.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n").unwrap();
+            socket
+        })
+        .collect();
+    assert_eq!(server.get("/health").status, 200);
+    drop(sockets);
+}
