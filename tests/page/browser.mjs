@@ -156,6 +156,7 @@ async function phone(browser, url, complaints) {
   const page = await open(browser, url, { viewport: { width: 390, height: 844 }, colorScheme: "dark", deviceScaleFactor: 2, isMobile: true, hasTouch: true, reducedMotion: "reduce" }, complaints);
   await page.tap("#source-camera");
   await moving(page);
+  await until("figures on the phone", async () => Number(await words(page, "figure-out")) > 0);
   await picture(page, "phone-dark-live");
   const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
   assert.ok(width <= 390, `the page is ${width} pixels wide`);

@@ -15,16 +15,24 @@ export class Figuring {
   #delays = new Median(45);
   #shownAt = -Infinity;
 
-  /** @param {HTMLVideoElement} output */
-  constructor(output) {
-    const seen = (/** @type {number} */ now, /** @type {VideoFrameCallbackMetadata} */ frame) => {
-      this.#shownAt = now;
+  /**
+   * @param {HTMLVideoElement} output
+   * @param {() => void} began  Called with the first picture after none came.
+   */
+  constructor(output, began) {
+    const show = () => {
+      const still = !this.flows;
+      this.#shownAt = performance.now();
+      if (still) began();
+    };
+    const seen = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ frame) => {
+      show();
       // When the frame was captured, by this computer's clock, where the browser can tell.
       if (frame.captureTime !== undefined) this.#delays.add(frame.expectedDisplayTime - frame.captureTime);
       output.requestVideoFrameCallback(seen);
     };
     if ("requestVideoFrameCallback" in output) output.requestVideoFrameCallback(seen);
-    else /** @type {HTMLVideoElement} */ (output).addEventListener("timeupdate", () => (this.#shownAt = performance.now()));
+    else /** @type {HTMLVideoElement} */ (output).addEventListener("timeupdate", show);
   }
 
   reset() {

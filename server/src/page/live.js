@@ -46,7 +46,7 @@ export class Live {
       prepare: (peer) => this.#receive(peer),
       changed: (state) => this.#moved(state),
     });
-    this.#figuring = new Figuring(stage.output);
+    this.#figuring = new Figuring(stage.output, () => this.#source && this.#tell());
   }
 
   /**
