@@ -43,7 +43,8 @@ impl Door for OneStream {
         }
         self.turn.send_modify(|turn| *turn += 1);
         let turns = self.turn.subscribe();
-        Some(Box::new(Turn { number: *turns.borrow(), turns, units: self.units.clone() }))
+        let number = *turns.borrow();
+        Some(Box::new(Turn { number, turns, units: self.units.clone() }))
     }
 }
 
