@@ -12,7 +12,7 @@ import { createInterface } from "node:readline";
 
 const [packages, executablePath, program, pictures] = process.argv.slice(2);
 const { chromium } = createRequire(join(resolve(packages), "node_modules", "x"))("playwright-core");
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage", "--disable-background-networking",
   "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection", "--use-fake-device-for-media-stream",
   "--use-fake-ui-for-media-stream", "--disable-background-timer-throttling", "--disable-renderer-backgrounding",
@@ -110,6 +110,7 @@ async function desktop(browser, url, complaints) {
   await until("figures", async () => Number(await words(page, "figure-out")) > 0 && Number(await words(page, "figure-in")) > 0);
   await until("the state", async () => /^Live/.test(await words(page, "state-text")));
   await until("a latency", async () => Number(await words(page, "figure-latency")) > 0);
+  await moving(page);
   await picture(page, "desktop-light-live");
 
   const before = await page.evaluate(look, "output");

@@ -128,7 +128,9 @@ export class Median {
  */
 export function stateInWords(status) {
   const error = status?.inference_status?.last_error;
-  switch (status?.state) {
+  // What is shown before the first picture is the server's loading picture.
+  const isFirst = status?.inference_status?.last_output_time === null && status.state !== "ERROR" && status.state !== "OFFLINE";
+  switch (isFirst ? "LOADING" : status?.state) {
     case "ONLINE":
       return { tone: "good", text: "Live", detail: "" };
     case "LOADING":

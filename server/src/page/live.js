@@ -245,8 +245,9 @@ export class Live {
       return this.stage.veil({ text: "Connecting", tone: "busy" });
     }
     const flows = this.#figuring.flows;
+    const said = stateInWords(this.#status);
     // What is seen counts for more than what was said a moment ago.
-    const { tone, text, detail } = flows && !["DEGRADED_INPUT", "DEGRADED_INFERENCE", "ERROR", "LOADING"].includes(this.#status?.state) ? stateInWords({ state: "ONLINE" }) : stateInWords(this.#status);
+    const { tone, text, detail } = flows && said.text === "Connecting" ? stateInWords({ state: "ONLINE" }) : said;
     this.stage.state(tone, text, detail);
     this.stage.veil(flows ? undefined : { text, detail: detail || "The first pictures follow in a moment.", tone });
   }

@@ -125,6 +125,8 @@ test("the median forgets old values", () => {
 test("every state of the contract has words", () => {
   const states = ["ONLINE", "LOADING", "DEGRADED_INPUT", "DEGRADED_INFERENCE", "ERROR", "OFFLINE"].map((state) => stateInWords({ state }).text);
   assert.equal(new Set(states).size, 6);
+  const before = { last_output_time: null };
+  assert.equal(stateInWords({ state: "DEGRADED_INPUT", inference_status: before }).text, "Loading the model");
   assert.equal(stateInWords({ state: "ERROR", inference_status: { last_error: "no memory" } }).detail, "no memory");
 });
 
