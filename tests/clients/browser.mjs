@@ -62,7 +62,10 @@ async function session({ whipUrl, side, wanted }) {
 }
 
 const sdk = join(dirname(createRequire(import.meta.url).resolve("@daydreamlive/browser")), "index.js");
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--allow-loopback-in-peer-connection"] });
+// Chromium would ask whether a page from elsewhere may reach this machine.
+const local = "--disable-features=LocalNetworkAccessChecks";
+const args = ["--no-sandbox", "--allow-loopback-in-peer-connection", local];
+const browser = await chromium.launch({ executablePath, args });
 try {
   const reply = await fetch(`${base}/v1/streams`, {
     method: "POST",
