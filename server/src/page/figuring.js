@@ -6,7 +6,7 @@ import { between, Median, sample } from "./figures.js";
 /** @typedef {import("./figures.js").Sample} Sample */
 
 /** Without a new picture for as long as this, the output stands still. */
-const STILL = 3000;
+const STILL = 10_000;
 
 export class Figuring {
   /** @type {Sample | undefined} */
