@@ -142,7 +142,7 @@ fn aiortc_publishes_by_whip_and_watches_by_whep() {
 }
 
 #[test]
-fn ffmpeg_publishes_in_both_roles_of_the_handshake() {
+fn ffmpeg_publishes_though_it_lets_the_server_begin_the_handshake() {
     let server = Server::start(None);
     python("ffmpeg.py", &[&server.url]);
 }

@@ -1,7 +1,7 @@
 """FFmpeg's own WHIP muxer publishes: `python ffmpeg.py BASE`.
 
-It offers no candidates, wants the server to begin the handshake, and looks at the first candidate of the answer alone. By
-`-whip_flags dtls_active` it begins itself. That pictures come of it is read from the stream's status.
+It offers no candidates, wants the server to begin the handshake, and looks at the first candidate of the answer alone.
+That pictures come of it is read from the stream's status.
 """
 
 import subprocess
@@ -74,11 +74,9 @@ def life(client: httpx.Client, extra: list[str]) -> None:
 
 
 def main(base: str) -> None:
-    """Both roles in the handshake."""
+    """One stream."""
     with tempfile.TemporaryDirectory() as folder, httpx.Client(base_url=base, timeout=20) as client:
-        extra = certificate(Path(folder))
-        life(client, extra)
-        life(client, [*extra, "-whip_flags", "dtls_active"])
+        life(client, certificate(Path(folder)))
 
 
 main(sys.argv[1])

@@ -10,7 +10,7 @@ import httpx
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from av import open as av_open
 
-SECONDS = 60
+SECONDS = 300
 
 
 class Session:
@@ -165,4 +165,4 @@ async def run(base: str) -> None:
         await without_a_browser(client)
 
 
-asyncio.run(asyncio.wait_for(run(sys.argv[1]), 2 * SECONDS))
+asyncio.run(asyncio.wait_for(run(sys.argv[1]), SECONDS))
