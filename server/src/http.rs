@@ -24,19 +24,15 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// How long a client may take to send a body.
 const BODY_TIME: Duration = Duration::from_secs(60);
 
-/// The id of a request, in its log lines and in the body of an error.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestId(pub(crate) String);
-
 /// Answers preflights, and gives every answer what it needs.
-pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = ids::new("req_");
     let (method, path) = (request.method().clone(), redact::path(request.uri().path()));
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let is_api = ["/v1/", "/beta/", "/api/streams/"].iter().any(|start| path.starts_with(start));
     // Before any key is asked for: a preflight carries none.
     let response = if method == Method::OPTIONS { preflight(request.uri().path()) } else { next.run(request).await };
-    let mut response = with_body(response, &id);
+    let mut response = with_body(response, &id, is_api);
     add_cors(response.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -64,8 +60,15 @@ fn preflight(path: &str) -> Response {
 }
 
 /// Writes the body of an error, which needs the request's id.
-fn with_body(response: Response, id: &str) -> Response {
+fn with_body(response: Response, id: &str, is_api: bool) -> Response {
     let (mut parts, body) = response.into_parts();
+    let is_text =
+        parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    // axum refuses a path that is no text by itself, in words alone.
+    if is_api && is_text && parts.status.is_client_error() {
+        let error = ApiError::new(parts.status, "REQUEST/INVALID", "The path cannot be read");
+        parts.extensions.insert(error);
+    }
     // axum answers a method that a path does not have by itself, without a body.
     if parts.status == StatusCode::METHOD_NOT_ALLOWED && !parts.headers.contains_key(header::CONTENT_TYPE) {
         let error = ApiError::new(parts.status, "HTTP/METHOD_NOT_ALLOWED", "This path does not have this method");

@@ -1,6 +1,7 @@
 //! The streams of this server: what each is asked for, the session that makes its pictures, who publishes and who watches.
 
 mod card;
+mod care;
 mod desired;
 mod feed;
 mod fit;

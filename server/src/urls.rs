@@ -48,15 +48,6 @@ impl Urls {
         rest.split('/').next().unwrap_or_default()
     }
 
-    /// The host alone.
-    pub(crate) fn hostname(&self) -> &str {
-        let host = self.host();
-        match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((inner, _)) => host.get(..inner.len() + 2).unwrap_or(host),
-            None => host.split(':').next().unwrap_or_default(),
-        }
-    }
-
     /// Where WHIP takes frames of the stream with `key`.
     pub(crate) fn whip(&self, key: &str) -> String {
         self.absolute(&whip_path(key))
@@ -105,7 +96,7 @@ mod tests {
         let urls = Urls::of(Some(&configured), &headers, "http://x");
         assert_eq!(urls.whip("stk_a"), "https://sd.example:8443/live/video-to-video/stk_a/whip");
         assert_eq!(urls.whep("stk_a"), "https://sd.example:8443/live/video-to-video/stk_a-out/whep");
-        assert_eq!((urls.host(), urls.hostname()), ("sd.example:8443", "sd.example"));
+        assert_eq!(urls.host(), "sd.example:8443");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 pub(crate) mod echo;
 pub(crate) mod incoming;
+#[cfg(test)]
+mod laws;
 pub(crate) mod models;
 pub(crate) mod request;
 

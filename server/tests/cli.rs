@@ -30,7 +30,7 @@ fn file(folder: &Path, name: &str, text: &str) -> String {
 fn help_names_every_command_and_the_exit_codes() {
     let output = dreamframe(&["--help"]);
     assert_eq!(code(&output), 0);
-    for word in ["demo", "process", "params", "models", "bench", "doctor", "3 invalid parameters"] {
+    for word in ["demo", "serve", "process", "params", "models", "bench", "doctor", "3 invalid parameters"] {
         assert!(out(&output).contains(word), "{word} is missing in {}", out(&output));
     }
 }

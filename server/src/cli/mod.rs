@@ -56,7 +56,10 @@ enum Command {
 pub fn main() -> ExitCode {
     // clap answers `--help` and wrong usage itself, with the exit codes 0 and 2.
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    // A server tells what it does; a command that a person waits for only what went wrong.
+    let usual =
+        if matches!(cli.command, Command::Serve(_)) { "warn,dreamframe=info,dreamframe_server=info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let (result, json) = match cli.command {
         Command::Demo(args) => (demo::run(&args), args.json),

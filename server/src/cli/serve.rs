@@ -16,6 +16,9 @@ use super::output::Output;
 use crate::config::{Config, Settings, layered};
 use crate::serve::Bound;
 
+/// How long ending may take, whatever hangs.
+const LONGEST_END: std::time::Duration = std::time::Duration::from_millis(4800);
+
 /// Serves streams over the network: Daydream's API, WHIP and WHEP, and a page to try it with
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Every option but --config and those of the engine can also be set by an environment variable \
@@ -68,8 +71,15 @@ fn signals() -> Result<impl Future<Output = ()>> {
         let mut asked = Some(asked);
         for _ in signals.forever() {
             match asked.take() {
-                // Nobody listens any more where the server has failed.
-                Some(asked) => drop(asked.send(())),
+                Some(asked) => {
+                    // Nobody listens any more where the server has failed.
+                    drop(asked.send(()));
+                    std::thread::spawn(|| {
+                        std::thread::sleep(LONGEST_END);
+                        tracing::warn!("what did not end in time is left");
+                        std::process::exit(0);
+                    });
+                }
                 None => std::process::exit(1),
             }
         }

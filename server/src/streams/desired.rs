@@ -5,7 +5,7 @@ use dreamframe::load::ModelSource;
 use dreamframe::params::{ParamsPatch, StreamDiffusionParams, rebase};
 use serde_json::json;
 
-use super::fit::{Fitted, fit, is_demo};
+use super::fit::{Fitted, fit, model};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
@@ -89,7 +89,7 @@ impl Desired {
             next.unknown.insert(path, value);
         }
         if incoming.patch.names().any(|name| name == "seed") {
-            next.seed = incoming.seed.map(|(wire, engine)| Alias { wire, engine });
+            next.seed = incoming.seed.map(|wire| Alias { wire, engine: next.params.seed.clone() });
         }
         next.name = name.unwrap_or_else(|| self.name.clone());
         next.output_rtmp_url = output_rtmp_url.unwrap_or_else(|| self.output_rtmp_url.clone());
@@ -145,7 +145,7 @@ impl Desired {
     pub(crate) fn pipeline_params(&self, source: &ModelSource) -> Object {
         let mut out = if self.pipeline_id.is_some() { self.echo() } else { Object::new() };
         out.extend(self.unknown.clone());
-        let model = if is_demo(source, &self.params) { "demo" } else { self.params.model_id.as_str() };
+        let model = model(source, &self.params);
         let mut remarks = fit(source, &self.params).remarks;
         remarks.extend(echo::remarks(&self.engine));
         out.insert("engine".into(), json!({"model": model, "remarks": remarks}));

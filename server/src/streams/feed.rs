@@ -1,10 +1,11 @@
 //! Where frames of a stream's publisher go: to its session, as long as there is one and it is not paused.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use dreamframe::frame::FrameView;
-use dreamframe::transport::{Egress, FrameSink};
+use dreamframe::transport::{Egress, FrameSink, now};
 use dreamframe::{Frame, Picture, PictureCallback, SessionHandle};
 
 use super::pace::Pace;
@@ -16,6 +17,8 @@ pub(crate) struct Feed {
     pub(crate) input: Pace,
     /// Pictures that went out.
     pub(crate) output: Pace,
+    /// Nanoseconds from a frame's arrival to its picture, smoothed; 0 before the first.
+    delay: AtomicU64,
     paused: AtomicBool,
     // Frames must not wait: they are let go in the moment in which a session comes or goes.
     session: RwLock<Option<SessionHandle>>,
@@ -49,23 +52,32 @@ impl Feed {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
-    /// Whether frames are held back.
-    pub(crate) fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Relaxed)
-    }
-
     /// What takes the pictures of a session, on its thread: counts them, shows them, keeps the newest.
     pub(crate) fn picture_callback(self: &std::sync::Arc<Self>, egress: &Egress) -> PictureCallback {
         let (feed, egress) = (self.clone(), egress.clone());
         Box::new(move |session, _| {
             let Some(picture) = session.poll() else { return };
             feed.output.count();
+            feed.took(now().since(picture.frame.timestamp()));
             egress.show(&picture.frame.view());
             // Whoever copies the last picture right now keeps it.
             if let Ok(mut latest) = feed.latest.try_lock() {
                 *latest = Some(picture);
             }
         })
+    }
+
+    /// How long a frame takes to become a picture, of late.
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        Some(self.delay.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
+    }
+
+    fn took(&self, delay: Duration) {
+        let fresh = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        // Only the session's thread writes it.
+        let old = self.delay.load(Ordering::Relaxed);
+        let smooth = if old == 0 { fresh } else { old - old / 8 + fresh / 8 };
+        self.delay.store(smooth, Ordering::Relaxed);
     }
 
     /// Copies the newest picture.

@@ -12,9 +12,9 @@ pub(crate) struct Fitted {
     pub(crate) remarks: Vec<String>,
 }
 
-/// Whether the demo model serves whatever is asked for.
-pub(crate) fn is_demo(source: &ModelSource, params: &StreamDiffusionParams) -> bool {
-    *source == ModelSource::Demo || params.model_id == DEMO_MODEL
+/// The model that makes the pictures.
+pub(crate) fn model<'a>(source: &ModelSource, params: &'a StreamDiffusionParams) -> &'a str {
+    if *source == ModelSource::Demo { DEMO_MODEL } else { &params.model_id }
 }
 
 /// Fits `params` to what `source` has.
@@ -23,7 +23,7 @@ pub(crate) fn is_demo(source: &ModelSource, params: &StreamDiffusionParams) -> b
 /// prompts: those are kept for the client and not given to the engine.
 pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitted {
     let mut fitted = Fitted { params: params.clone(), remarks: Vec::new() };
-    if !is_demo(source, params) {
+    if *source != ModelSource::Demo {
         return fitted;
     }
     let Fitted { params: engine, remarks } = &mut fitted;
@@ -67,9 +67,8 @@ mod tests {
     #[test]
     fn other_models_get_what_is_asked_for() {
         let params = StreamDiffusionParams::daydream();
-        assert_eq!(fit(&ModelSource::folder("models"), &params), Fitted { params, remarks: Vec::new() });
-        let demo = StreamDiffusionParams { use_lcm_lora: true, ..StreamDiffusionParams::demo() };
-        let fitted = fit(&ModelSource::folder("models"), &demo);
-        assert_eq!(fitted, Fitted { params: StreamDiffusionParams::demo(), remarks: Vec::new() });
+        let source = ModelSource::folder("models");
+        assert_eq!(model(&source, &params), "stabilityai/sd-turbo");
+        assert_eq!(fit(&source, &params), Fitted { params, remarks: Vec::new() });
     }
 }

@@ -17,6 +17,7 @@ pub(crate) struct Publishing {
     other: Mutex<Option<(u64, Option<Ingest>)>>,
     /// In milliseconds since 1970; 0 for never.
     first: AtomicU64,
+    latest: AtomicU64,
     ended: AtomicU64,
 }
 
@@ -43,7 +44,9 @@ impl Publishing {
     }
 
     fn next(&self) -> u64 {
-        let _ = self.first.compare_exchange(0, ids::now_ms(), Ordering::Relaxed, Ordering::Relaxed);
+        let now = ids::now_ms();
+        let _ = self.first.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        self.latest.store(now, Ordering::Relaxed);
         let mut number = 0;
         self.turn.send_modify(|turn| {
             *turn += 1;
@@ -66,6 +69,11 @@ impl Publishing {
     /// When somebody published first.
     pub(super) fn first_at(&self) -> Option<u64> {
         Some(self.first.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// When the newest publisher came.
+    pub(super) fn latest_at(&self) -> Option<u64> {
+        Some(self.latest.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
     /// When the last publisher went.

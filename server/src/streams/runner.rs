@@ -138,7 +138,13 @@ impl Runner {
     fn load(&self, stream: &Arc<Stream>, slot: OwnedSemaphorePermit) {
         let params = stream.desired().for_engine().clone();
         tracing::info!(stream = stream.id, "loading");
-        match self.build(stream, params.clone()) {
+        // The stream may have ended before this thread began.
+        let built = if self.cancelled.load(Ordering::Relaxed) {
+            Err(Error::new(ErrorKind::Cancelled, "nobody wants the session any more"))
+        } else {
+            self.build(stream, params.clone())
+        };
+        match built {
             Ok(session) => self.install(stream, session, slot),
             Err(error) => {
                 let mut state = self.lock();

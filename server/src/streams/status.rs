@@ -1,4 +1,5 @@
-//! The status body: every name that any client reads for the same thing.
+//! The bodies that describe a stream: the object that clients get for it, and its status, with every name that any of them
+//! reads for the same thing.
 
 use std::sync::PoisonError;
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use super::stream::{Stream, Trouble};
 use crate::ids;
 use crate::urls::Urls;
+use crate::wire::Object;
 use crate::wire::echo::hash;
 
 /// Jitter in milliseconds, and loss in percent, beyond which a connection is bad.
@@ -18,7 +20,33 @@ const BAD_LOSS: f64 = 2.0;
 impl Stream {
     /// When the present publisher, or the last one, came.
     pub(super) fn began_at(&self) -> Option<u64> {
-        self.published_at().0
+        self.publishing.latest_at()
+    }
+
+    /// The stream as its clients see it: these keys in this order, no others, none without a value.
+    pub(crate) fn to_object(&self, urls: &Urls) -> Object {
+        let desired = self.desired();
+        let value = json!({
+            "id": self.id,
+            "name": desired.name,
+            "whip_url": urls.whip(&self.key),
+            "stream_key": self.key,
+            "output_playback_id": self.playback_id,
+            "output_stream_url": desired.output_rtmp_url,
+            "gateway_host": urls.host(),
+            "created_at": ids::iso(self.created_at),
+            "author": self.author,
+            "from_playground": false,
+            "is_smoke_test": false,
+            "pipeline": "streamdiffusion",
+            "pipeline_id": desired.pipeline_id,
+            "params": desired.echo(),
+            "pipeline_params": desired.pipeline_params(&self.config.source),
+        });
+        match value {
+            Value::Object(object) => object,
+            _ => Object::new(),
+        }
     }
 
     /// The body's `data`.
@@ -57,6 +85,7 @@ impl Stream {
                 "fps": output_fps,
                 "input_fps": input_fps,
                 "output_fps": output_fps,
+                "latency_ms": feed.latency().map(|latency| rounded(latency.as_secs_f64() * 1000.0)),
                 "last_input_time": last_input,
                 "last_output_time": last_output,
                 "last_params_hash": hash(&params),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dreamframe::params::{ParamsPatch, StreamDiffusionParams};
 use dreamframe::transport::peer::{Media, Peer};
 use dreamframe::transport::{AudioHub, Egress, EgressOptions, FrameSink, IngestStats, WhepEndpoint, WhipEndpoint};
-use dreamframe::{Event, Frame, SessionHandle, Transition};
+use dreamframe::{Frame, SessionHandle, Transition};
 use serde_json::json;
 use tokio::sync::{Semaphore, broadcast};
 
@@ -20,9 +20,7 @@ use crate::config::Config;
 use crate::error::ApiError;
 use crate::ids;
 use crate::outputs::Outputs;
-use crate::scope::channel::{Parameters, parameters_updated, stream_stopped};
-use crate::urls::Urls;
-use crate::wire::Object;
+use crate::scope::channel::{Parameters, parameters_updated};
 use crate::wire::incoming::in_params;
 use crate::wire::request::Request;
 
@@ -40,23 +38,23 @@ pub(crate) struct Stream {
     pub(crate) author: String,
     /// In milliseconds since 1970, as all times here.
     pub(crate) created_at: u64,
-    config: Arc<Config>,
-    desired: Mutex<Desired>,
-    runner: Runner,
-    feed: Arc<Feed>,
-    egress: Egress,
+    pub(super) config: Arc<Config>,
+    pub(super) desired: Mutex<Desired>,
+    pub(super) runner: Runner,
+    pub(super) feed: Arc<Feed>,
+    pub(super) egress: Egress,
     audio: AudioHub,
-    outputs: Outputs,
-    whip: WhipEndpoint,
-    whep: WhepEndpoint,
-    publishing: Arc<Publishing>,
+    pub(super) outputs: Outputs,
+    pub(super) whip: WhipEndpoint,
+    pub(super) whep: WhepEndpoint,
+    pub(super) publishing: Arc<Publishing>,
     notices: broadcast::Sender<String>,
     pub(super) trouble: Mutex<Trouble>,
-    card: Mutex<Card>,
+    pub(super) card: Mutex<Card>,
     /// Whether somebody published at the last look.
-    was_live: AtomicBool,
+    pub(super) was_live: AtomicBool,
     /// When there last was a publisher or a viewer.
-    used_at: AtomicU64,
+    pub(super) used_at: AtomicU64,
 }
 
 /// What went wrong, and when.
@@ -136,7 +134,7 @@ impl Stream {
         self.desired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+    pub(super) fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,11 +188,6 @@ impl Stream {
         self.desired().params().clone()
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> String {
-        self.desired().name.clone()
-    }
-
     /// Where its pictures are pushed; empty for nowhere.
     pub(crate) fn push_url(&self) -> String {
         self.desired().output_rtmp_url.clone()
@@ -208,11 +201,6 @@ impl Stream {
     /// Holds frames back, so that the last picture stays.
     pub(crate) fn set_paused(&self, paused: bool) {
         self.feed.set_paused(paused);
-    }
-
-    /// Whether frames are held back.
-    pub(crate) fn paused(&self) -> bool {
-        self.feed.is_paused()
     }
 
     /// Why no session could be built, where that is so.
@@ -247,18 +235,6 @@ impl Stream {
         let mut desired = self.desired();
         let change = desired.change(&self.config, request)?;
         self.commit(&mut desired, change)
-    }
-
-    /// Changes parameters; what is in force then.
-    ///
-    /// # Errors
-    ///
-    /// 400 with every value at fault.
-    pub(crate) fn update(&self, patch: &ParamsPatch) -> Result<StreamDiffusionParams, ApiError> {
-        let mut desired = self.desired();
-        let change = desired.patch(&self.config, patch).map_err(in_params)?;
-        self.commit(&mut desired, change)?;
-        Ok(desired.params().clone())
     }
 
     fn commit(&self, desired: &mut Desired, change: Change) -> Result<(), ApiError> {
@@ -381,158 +357,5 @@ impl Stream {
     pub(crate) fn ingest_stats(&self) -> Option<IngestStats> {
         let of_whip = self.publisher().and_then(|peer| peer.stats().video_in);
         of_whip.or_else(|| self.publishing.other_stats())
-    }
-
-    /// Notes what went wrong with its pictures.
-    pub(super) fn failed(&self, error: &str) {
-        self.trouble().last_error = Some((error.to_owned(), ids::now_ms()));
-    }
-
-    /// Notes what pushing its pictures to another server failed with; `None` once it is well again.
-    pub(crate) fn push_failed(&self, error: Option<String>) {
-        self.trouble().push_error = error.map(|error| (error, ids::now_ms()));
-    }
-
-    /// Takes back what the session has refused.
-    pub(super) fn refused(&self, error: &str) {
-        tracing::warn!(stream = self.id, error, "update refused");
-        self.failed(error);
-        let mut desired = self.desired();
-        if let Some(session) = self.session() {
-            desired.take_back(session.params());
-        }
-    }
-
-    /// Looks after the stream: to be called several times a second.
-    pub(super) fn tick(self: &Arc<Self>, now: u64) {
-        for event in self.runner.events() {
-            self.note(event);
-        }
-        let live = self.live();
-        if self.was_live.swap(live, Ordering::Relaxed) && !live {
-            tracing::info!(stream = self.id, "publisher went");
-            self.publishing.note_end();
-        }
-        self.outputs.follow(live, &self.push_url(), || {
-            let stream = Arc::downgrade(self);
-            Arc::new(move |error| {
-                if let Some(stream) = stream.upgrade() {
-                    stream.push_failed(error);
-                }
-            })
-        });
-        if self.in_use() {
-            self.used_at.store(now, Ordering::Relaxed);
-            self.serve_users(now);
-        } else if self.session().is_some()
-            && now.saturating_sub(self.used_at.load(Ordering::Relaxed)) > self.config.idle.as_millis() as u64
-        {
-            tracing::info!(stream = self.id, "nobody publishes or watches: the session ends");
-            self.release();
-        }
-        self.note_state(now);
-    }
-
-    fn serve_users(self: &Arc<Self>, now: u64) {
-        match self.runner.phase() {
-            // Came by before there was room, or asked for something else since.
-            Phase::Idle => drop(self.runner.start(self)),
-            Phase::Failed(_) if !self.runner.has_failed_for(self.desired().for_engine()) => {
-                drop(self.runner.start(self));
-            }
-            Phase::Failed(_) | Phase::Loading | Phase::Running => {}
-        }
-        let watched = self.egress.viewers() > 0 || self.whep.viewers() > 0;
-        if watched && !self.feed.has_picture() {
-            self.show_card(now);
-        }
-    }
-
-    fn show_card(&self, now: u64) {
-        let (width, height, wanted) = {
-            let desired = self.desired();
-            let params = desired.params();
-            (params.width, params.height, params.show_reloading_frame)
-        };
-        let mut card = self.card.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(view) = card.draw(width, height, now).filter(|_| wanted) {
-            let stamp = dreamframe::Stamp { timestamp: dreamframe::transport::now(), ..Default::default() };
-            self.egress.show(&view.with_stamp(stamp));
-        }
-    }
-
-    fn note(self: &Arc<Self>, event: Event) {
-        match event {
-            Event::UpdateRejected { error, .. } => self.refused(&error.to_string()),
-            Event::FrameFailed { error, .. }
-            | Event::TransitionFailed { error }
-            | Event::Degraded { error }
-            | Event::CallbackFailed { error } => self.failed(&error.to_string()),
-            Event::Stopped { error: Some(error) } => {
-                tracing::error!(stream = self.id, %error, "session ended; it is started again while it is needed");
-                self.failed(&error.to_string());
-                let mut trouble = self.trouble();
-                trouble.restarts += 1;
-                trouble.last_restart = Some(ids::now_ms());
-                drop(trouble);
-                self.release();
-            }
-            _ => {}
-        }
-    }
-
-    /// Lets the session go; a frame that is being worked on is waited for elsewhere.
-    fn release(&self) {
-        self.feed.lead(None);
-        self.feed.forget();
-        if let Some(session) = self.runner.stop(false) {
-            std::thread::spawn(move || drop(session));
-        }
-    }
-
-    /// Ends it for good: connections, session, and everything that hangs on it.
-    pub(super) async fn close(&self, reason: Option<&str>) {
-        self.tell(&stream_stopped(reason));
-        self.feed.lead(None);
-        let session = self.runner.stop(true);
-        self.whip.close().await;
-        self.whep.close().await;
-        self.feed.forget();
-        // A frame that is worked on may take a while.
-        let _ = tokio::task::spawn_blocking(move || drop(session)).await;
-    }
-
-    /// Waits for the update that was accepted last, for tests.
-    #[cfg(test)]
-    pub(crate) fn settled(&self) -> Option<dreamframe::Outcome> {
-        let session = self.session()?;
-        let version = session.stats().desired_version;
-        session.wait_for_version(version, std::time::Duration::from_secs(30)).ok()
-    }
-
-    /// The stream as its clients see it: these keys in this order, no others, none without a value.
-    pub(crate) fn to_object(&self, urls: &Urls) -> Object {
-        let desired = self.desired();
-        let value = json!({
-            "id": self.id,
-            "name": desired.name,
-            "whip_url": urls.whip(&self.key),
-            "stream_key": self.key,
-            "output_playback_id": self.playback_id,
-            "output_stream_url": desired.output_rtmp_url,
-            "gateway_host": urls.host(),
-            "created_at": ids::iso(self.created_at),
-            "author": self.author,
-            "from_playground": false,
-            "is_smoke_test": false,
-            "pipeline": "streamdiffusion",
-            "pipeline_id": desired.pipeline_id,
-            "params": desired.echo(),
-            "pipeline_params": desired.pipeline_params(&self.config.source),
-        });
-        match value {
-            serde_json::Value::Object(object) => object,
-            _ => Object::new(),
-        }
     }
 }

@@ -1,19 +1,19 @@
 //! Parameters on their way out: exactly the keys of the model's public schema, each with a value that fits it.
 
-use dreamframe::params::{StreamDiffusionParams, notices};
+use dreamframe::params::{StreamDiffusionParams, Weighted, notices};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{Object, models};
 use crate::auth::hex;
 
-/// The engine's parameter and what a client calls it, where those differ.
+/// The seed as a client sent it, where the engine has another number for it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Alias {
     /// What the client sent.
     pub(crate) wire: Value,
     /// What the engine has.
-    pub(crate) engine: Value,
+    pub(crate) engine: Weighted<u64>,
 }
 
 /// Writes `params` as the schema of their model has them; a seed that the client wrote differently is written so.
@@ -33,7 +33,7 @@ pub(crate) fn echo(params: &StreamDiffusionParams, seed: Option<&Alias>) -> Obje
         adapter.retain(|name, _| matches!(name.as_str(), "type" | "enabled" | "scale" | "weight_type"));
     }
     if let (Some(alias), Some(value)) = (seed, out.get_mut("seed"))
-        && alias.engine == *value
+        && alias.engine == params.seed
     {
         *value = alias.wire.clone();
     }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_seed_is_written_as_it_was_sent_until_it_is_another() {
-        let alias = Alias { wire: json!(-1), engine: json!(9) };
+        let alias = Alias { wire: json!(-1), engine: 9.into() };
         let mut params = StreamDiffusionParams { seed: 9.into(), ..StreamDiffusionParams::default() };
         assert_eq!(echo(&params, Some(&alias))["seed"], -1);
         params.seed = 8.into();

@@ -6,6 +6,7 @@ const SDXL: &str = "stabilityai/sdxl-turbo";
 const SD15: &str = "Lykon/dreamshaper-8";
 
 /// The four models that both SDKs can read.
+#[cfg(test)]
 pub(crate) const KNOWN: [&str; 4] = [USUAL, SDXL, SD15, "prompthero/openjourney-v4"];
 
 /// What an old pipeline id stands for: a model, and whether its image prompt is of faces.

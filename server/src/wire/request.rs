@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Object, models};
 use crate::error::ApiError;
+use crate::rtmp::Target;
 
 /// Longest name of a stream, in characters.
 const MAX_NAME: usize = 256;
@@ -124,12 +125,11 @@ fn object(key: &str, value: Value, faults: &mut Vec<Violation>) -> Object {
 
 fn address(key: &str, value: Value, faults: &mut Vec<Violation>) -> Option<String> {
     let url = text(key, value, MAX_URL, faults)?;
-    let rest = url.strip_prefix("rtmp://").or_else(|| url.strip_prefix("rtmps://"));
-    if url.is_empty() || rest.is_some_and(|rest| !rest.is_empty() && !url.contains(char::is_whitespace)) {
-        return Some(url);
+    let Err(error) = Target::parse(&url) else { return Some(url) };
+    if !url.is_empty() {
+        faults.push(Violation { path: key.to_owned(), message: format!("cannot be used: {error}") });
     }
-    faults.push(Violation { path: key.to_owned(), message: "must be an address like rtmp://host/app/key".into() });
-    None
+    Some(url)
 }
 
 #[cfg(test)]

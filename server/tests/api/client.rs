@@ -31,7 +31,10 @@ impl Server {
     /// Starts one with further arguments and environment variables.
     pub(crate) fn with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
-        command.args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off"]).args(arguments);
+        command.args(["serve", "--bind", "127.0.0.1:0"]).args(arguments);
+        if !arguments.contains(&"--rtmp") {
+            command.args(["--rtmp", "off"]);
+        }
         command.env_remove("RUST_LOG").envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -104,7 +107,8 @@ impl Answer {
         let mut rest = all.as_slice();
         loop {
             let end = rest.windows(4).position(|four| four == b"\r\n\r\n");
-            let (head, body) = rest.split_at(end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(rest))));
+            let (head, body) =
+                rest.split_at(end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(rest))));
             let head = String::from_utf8(head.to_vec()).unwrap();
             let mut lines = head.split("\r\n");
             let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();

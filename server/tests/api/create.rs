@@ -32,7 +32,8 @@ fn keys(value: &Value) -> Vec<&str> {
 #[test]
 fn a_stream_is_201_with_exactly_its_keys_in_order_and_concrete_values() {
     let server = Server::start();
-    let answer = server.json("POST", "/v1/streams", &json!({"pipeline": "streamdiffusion", "params": {"prompt": "snow"}}));
+    let answer =
+        server.json("POST", "/v1/streams", &json!({"pipeline": "streamdiffusion", "params": {"prompt": "snow"}}));
     assert_eq!((answer.status, answer.header("content-type")), (201, "application/json"));
     let (text, stream) = (answer.text(), answer.value());
     assert_eq!(keys(&stream), KEYS);
@@ -57,7 +58,9 @@ fn each_of_the_four_models_is_served_and_the_truth_is_told() {
         assert_eq!(stream["params"]["model_id"], model);
         assert_eq!(stream["pipeline_params"]["engine"]["model"], "demo");
         assert_eq!(stream["params"].get("ip_adapter").is_some(), model != MODELS[0], "{model}");
-        assert!(stream["params"].as_object().unwrap().iter().all(|(key, value)| !value.is_null() || key == "lora_dict"));
+        assert!(
+            stream["params"].as_object().unwrap().iter().all(|(key, value)| !value.is_null() || key == "lora_dict")
+        );
     }
 }
 
@@ -95,11 +98,21 @@ fn a_stream_that_is_not_there_is_404_with_the_code_that_clients_know() {
     let server = Server::start();
     for id in ["str_0000000000000000", "x", "..%2f..%2fetc", "%00", "str_%F0%9F%98%80"] {
         let path = format!("/v1/streams/{id}");
-        for (method, path) in [("GET", path.clone()), ("PATCH", path.clone()), ("DELETE", path.clone()), ("GET", format!("{path}/status"))] {
-            assert_eq!(server.send(method, &path, &[], b"").expect_error(404)["code"], "STREAMS/NOT_FOUND", "{method} {path}");
+        for (method, path) in [
+            ("GET", path.clone()),
+            ("PATCH", path.clone()),
+            ("DELETE", path.clone()),
+            ("GET", format!("{path}/status")),
+        ] {
+            assert_eq!(
+                server.send(method, &path, &[], b"").expect_error(404)["code"],
+                "STREAMS/NOT_FOUND",
+                "{method} {path}"
+            );
         }
     }
     server.get("/v1/nothing").expect_error(404);
+    server.get("/v1/streams/%ff").expect_error(400);
     server.send("PATCH", "/health", &[], b"").expect_error(405);
 }
 
@@ -116,7 +129,10 @@ fn old_clients_get_their_pipeline_id_and_parameters_back() {
         let stream = server.create(&body);
         assert_eq!(keys(&stream), KEYS);
         assert!(stream["pipeline_id"].as_str().unwrap().starts_with("pip_"));
-        assert_eq!((&stream["params"]["prompt"], &stream["pipeline_params"]["prompt"]), (&json!("snow"), &json!("snow")));
+        assert_eq!(
+            (&stream["params"]["prompt"], &stream["pipeline_params"]["prompt"]),
+            (&json!("snow"), &json!("snow"))
+        );
         // Today's default; five ControlNets were the old one.
         assert_eq!(stream["params"]["controlnets"], json!([]));
     }
@@ -132,7 +148,8 @@ fn the_output_address_is_remembered_and_checked() {
     let server = Server::start();
     let stream = server.create(&json!({"output_rtmp_url": "rtmp://127.0.0.1:1/app/key"}));
     assert_eq!(stream["output_stream_url"], "rtmp://127.0.0.1:1/app/key");
-    let refused = server.json("POST", "/v1/streams", &json!({"output_rtmp_url": "file:///etc/passwd"})).expect_error(400);
+    let refused =
+        server.json("POST", "/v1/streams", &json!({"output_rtmp_url": "file:///etc/passwd"})).expect_error(400);
     assert_eq!(refused["details"]["fields"][0]["path"], "output_rtmp_url");
 }
 

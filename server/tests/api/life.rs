@@ -6,10 +6,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_chan
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use dreamframe::Stamp;
 use dreamframe::frame::{FrameView, PixelFormat};
 use dreamframe::transport::peer::PeerState;
 use dreamframe::transport::{Client, ClientOptions, Egress, EgressOptions, FrameSink, now, play, publish};
-use dreamframe::Stamp;
 use serde_json::{Value, json};
 
 use crate::client::Server;
@@ -115,7 +115,8 @@ fn a_stream_lives_from_its_first_viewer_to_the_end_of_its_publisher() {
     assert_eq!(patch(json!({"prompt": "before"}))["prompt"], "before");
     let publisher = Publisher::start(&whip);
     let live = until(&server, &path, "pictures", |data| {
-        data["inference_status"]["fps"].as_f64().unwrap() > 0.0 && !["OFFLINE", "LOADING"].contains(&data["state"].as_str().unwrap())
+        data["inference_status"]["fps"].as_f64().unwrap() > 0.0
+            && !["OFFLINE", "LOADING"].contains(&data["state"].as_str().unwrap())
     });
     assert_eq!(live["gateway_status"]["whep_url"], whep);
     let tracks = &live["gateway_status"]["ingest_metrics"]["stats"]["track_stats"];
@@ -168,4 +169,23 @@ fn a_server_beyond_this_machine_needs_keys_and_says_so() {
     let output = command.args(["serve", "--bind", "0.0.0.0:0"]).env_remove("DREAMFRAME_API_KEYS").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--keys"));
+}
+
+#[test]
+fn with_a_certificate_the_server_speaks_https() {
+    let folder = tempfile::tempdir().unwrap();
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, cert.pem()).unwrap();
+    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    let arguments = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let server = Server::with(&arguments, &[]);
+    let root = ureq::tls::Certificate::from_pem(cert.pem().as_bytes()).unwrap();
+    let tls = ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(&[root])).build();
+    let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
+    let mut answer = agent.post(format!("https://{}/v1/streams", server.address)).send("{}").unwrap();
+    assert_eq!(answer.status(), 201);
+    let stream: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    assert!(stream["whip_url"].as_str().unwrap().starts_with("https://127.0.0.1:"), "{stream}");
 }

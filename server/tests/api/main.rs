@@ -5,6 +5,7 @@ mod auth;
 mod client;
 mod create;
 mod life;
+mod media;
 mod patch;
 mod recorded;
 mod robust;

@@ -54,8 +54,11 @@ fn a_patch_that_changes_nothing_changes_nothing() {
 fn a_bad_list_of_indices_is_400_and_the_old_one_stays() {
     let server = Server::start();
     let path = server.stream(json!({"t_index_list": [12, 20]}));
-    for list in [json!([]), json!([1, 2, 3, 4, 5]), json!([20, 12]), json!([12, 51]), json!([-1]), json!([1.5]), json!("x")] {
-        let error = server.json("PATCH", &path, &json!({"params": {"t_index_list": list, "prompt": "fog"}})).expect_error(400);
+    for list in
+        [json!([]), json!([1, 2, 3, 4, 5]), json!([20, 12]), json!([12, 51]), json!([-1]), json!([1.5]), json!("x")]
+    {
+        let error =
+            server.json("PATCH", &path, &json!({"params": {"t_index_list": list, "prompt": "fog"}})).expect_error(400);
         let field = &error["details"]["fields"][0];
         assert!(field["path"].as_str().unwrap().starts_with("params.t_index_list"), "{error}");
         assert!(!field["reason"].as_str().unwrap().is_empty());

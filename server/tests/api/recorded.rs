@@ -37,7 +37,8 @@ fn replay(name: &str) {
         let sent = sent.replace("{{id}}", &id).replace("{{key}}", &key);
         let (head, body) = sent.split_once("\n\n").unwrap_or((&sent, ""));
         let body = with_offer(body.trim_end());
-        let head = format!("{head}\nHost: {}\nConnection: close\nContent-Length: {}", server.address, body.len());
+        let head =
+            format!("{}\nHost: {}\nConnection: close\nContent-Length: {}", head.trim_end(), server.address, body.len());
         let answer = server.raw(&head, body.as_bytes());
         assert_eq!(answer.status, status, "{name}: {title}: {}", answer.text());
         assert_eq!(answer.header("access-control-allow-origin"), "*", "{name}: {title}");
@@ -46,7 +47,10 @@ fn replay(name: &str) {
             assert!(answer.header("location").starts_with(&format!("http://{}/live/", server.address)), "{title}");
             assert!(answer.header("etag").starts_with('"') && answer.text().starts_with("v=0\r\n"), "{title}");
             if head.contains("/whip ") {
-                assert_eq!(answer.header("livepeer-playback-url"), format!("http://{}/live/video-to-video/{key}-out/whep", server.address));
+                assert_eq!(
+                    answer.header("livepeer-playback-url"),
+                    format!("http://{}/live/video-to-video/{key}-out/whep", server.address)
+                );
                 let data = server.get(&format!("/v1/streams/{id}/status")).value()["data"].clone();
                 assert_eq!(data["gateway_status"]["whep_url"], answer.header("livepeer-playback-url"));
             }

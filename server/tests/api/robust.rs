@@ -28,7 +28,11 @@ fn fifty_megabytes_are_read_and_more_than_allowed_is_413() {
     let body = format!("{{\"name\": \"x\"{}}}", " ".repeat(50 << 20));
     assert_eq!(server.send("POST", "/v1/streams", &[], body.as_bytes()).status, 201);
     let mut socket = server.connect();
-    let head = format!("POST /v1/streams HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", server.address, 65 << 20);
+    let head = format!(
+        "POST /v1/streams HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        server.address,
+        65 << 20
+    );
     socket.write_all(head.as_bytes()).unwrap();
     Answer::read(&mut socket).expect_error(413);
 }
@@ -65,7 +69,9 @@ fn what_is_no_sound_json_is_400_and_the_server_goes_on() {
 #[test]
 fn paths_and_methods_that_are_none_are_refused_in_json() {
     let server = Server::start();
-    for path in ["/v1/streams/../streams", "/live/video-to-video/..%2f/whip", "/v1/streams//", "/%ff", "/v1//streams", "/a/b/c"] {
+    for path in
+        ["/v1/streams/../streams", "/live/video-to-video/..%2f/whip", "/v1/streams//", "/%ff", "/v1//streams", "/a/b/c"]
+    {
         let answer = server.get(path);
         assert!([400, 404, 405].contains(&answer.status), "{path}: {}", answer.status);
     }
@@ -96,7 +102,11 @@ fn no_id_opens_another_ids_door() {
     ] {
         assert_eq!(server.get(&path).status, 404, "{path}");
     }
-    for path in [format!("/live/video-to-video/{key}/whip"), format!("/live/video-to-video/{key}-out/whep"), format!("/webrtc/{playback}")] {
+    for path in [
+        format!("/live/video-to-video/{key}/whip"),
+        format!("/live/video-to-video/{key}-out/whep"),
+        format!("/webrtc/{playback}"),
+    ] {
         assert_eq!(server.get(&path).status, 200, "{path}");
     }
 }

@@ -14,7 +14,10 @@ fn before_anybody_publishes_the_status_is_offline_and_needs_no_key() {
         let answer = server.send("GET", &path, &["Origin: https://elsewhere.example"], b"");
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, "*"));
         let body = answer.value();
-        assert_eq!((&body["success"], &body["error"], &body["data"]["state"]), (&json!(true), &json!(null), &json!("OFFLINE")));
+        assert_eq!(
+            (&body["success"], &body["error"], &body["data"]["state"]),
+            (&json!(true), &json!(null), &json!("OFFLINE"))
+        );
         // Its presence says that somebody has published.
         assert!(body["data"]["gateway_status"].get("whep_url").is_none());
     }
@@ -29,15 +32,38 @@ fn every_name_that_a_client_reads_is_there_and_the_hash_follows_the_parameters()
     let status = || server.get(&format!("{path}/status")).value()["data"].clone();
     let data = status();
     for place in [
-        "/type", "/stream_id", "/pipeline", "/pipeline_id", "/request_id", "/state", "/start_time", "/timestamp",
-        "/last_state_update_time", "/orchestrator_info/address", "/orchestrator_info/url", "/input_status/fps",
-        "/input_status/last_input_time", "/inference_status/fps", "/inference_status/input_fps",
-        "/inference_status/output_fps", "/inference_status/last_input_time", "/inference_status/last_output_time",
-        "/inference_status/last_params", "/inference_status/last_params_hash", "/inference_status/last_params_update_time",
-        "/inference_status/restart_count", "/inference_status/last_restart_time", "/inference_status/last_restart_logs",
-        "/inference_status/last_error", "/inference_status/last_error_time", "/inference_status/start_time",
-        "/inference_status/stream_id", "/inference_status/pipeline", "/gateway_status/error",
-        "/gateway_status/ingest_metrics/stats/conn_quality", "/gateway_status/ingest_metrics/stats/peer_conn_stats/BytesReceived",
+        "/type",
+        "/stream_id",
+        "/pipeline",
+        "/pipeline_id",
+        "/request_id",
+        "/state",
+        "/start_time",
+        "/timestamp",
+        "/last_state_update_time",
+        "/orchestrator_info/address",
+        "/orchestrator_info/url",
+        "/input_status/fps",
+        "/input_status/last_input_time",
+        "/inference_status/fps",
+        "/inference_status/input_fps",
+        "/inference_status/output_fps",
+        "/inference_status/last_input_time",
+        "/inference_status/last_output_time",
+        "/inference_status/last_params",
+        "/inference_status/last_params_hash",
+        "/inference_status/last_params_update_time",
+        "/inference_status/restart_count",
+        "/inference_status/last_restart_time",
+        "/inference_status/last_restart_logs",
+        "/inference_status/last_error",
+        "/inference_status/last_error_time",
+        "/inference_status/start_time",
+        "/inference_status/stream_id",
+        "/inference_status/pipeline",
+        "/gateway_status/error",
+        "/gateway_status/ingest_metrics/stats/conn_quality",
+        "/gateway_status/ingest_metrics/stats/peer_conn_stats/BytesReceived",
         "/gateway_status/ingest_metrics/stats/track_stats",
     ] {
         assert!(data.pointer(place).is_some(), "{place}");

@@ -1,0 +1,132 @@
+//! What a stream needs while it lives: its session while somebody publishes or watches, a picture meanwhile, an end.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use dreamframe::Event;
+
+use super::runner::Phase;
+use super::stream::Stream;
+use crate::ids;
+use crate::scope::channel::stream_stopped;
+
+impl Stream {
+    /// Notes what went wrong with its pictures.
+    pub(super) fn failed(&self, error: &str) {
+        self.trouble().last_error = Some((error.to_owned(), ids::now_ms()));
+    }
+
+    /// Notes what pushing its pictures to another server failed with; `None` once it is well again.
+    pub(crate) fn push_failed(&self, error: Option<String>) {
+        self.trouble().push_error = error.map(|error| (error, ids::now_ms()));
+    }
+
+    /// Takes back what the session has refused.
+    pub(super) fn refused(&self, error: &str) {
+        tracing::warn!(stream = self.id, error, "update refused");
+        self.failed(error);
+        let mut desired = self.desired();
+        if let Some(session) = self.session() {
+            desired.take_back(session.params());
+        }
+    }
+
+    /// Looks after the stream: to be called several times a second.
+    pub(super) fn tick(self: &Arc<Self>, now: u64) {
+        for event in self.runner.events() {
+            self.note(event);
+        }
+        let live = self.live();
+        if self.was_live.swap(live, Ordering::Relaxed) && !live {
+            tracing::info!(stream = self.id, "publisher went");
+            self.publishing.note_end();
+        }
+        self.outputs.follow(live, &self.push_url(), || {
+            let stream = Arc::downgrade(self);
+            Arc::new(move |error| {
+                if let Some(stream) = stream.upgrade() {
+                    stream.push_failed(error);
+                }
+            })
+        });
+        if self.in_use() {
+            self.used_at.store(now, Ordering::Relaxed);
+            self.serve_users(now);
+        } else if self.session().is_some()
+            && now.saturating_sub(self.used_at.load(Ordering::Relaxed)) > self.config.idle.as_millis() as u64
+        {
+            tracing::info!(stream = self.id, "nobody publishes or watches: the session ends");
+            self.release();
+        }
+        self.note_state(now);
+    }
+
+    fn serve_users(self: &Arc<Self>, now: u64) {
+        match self.runner.phase() {
+            // Came by before there was room, or asked for something else since.
+            Phase::Idle => drop(self.runner.start(self)),
+            Phase::Failed(_) if !self.runner.has_failed_for(self.desired().for_engine()) => {
+                drop(self.runner.start(self));
+            }
+            Phase::Failed(_) | Phase::Loading | Phase::Running => {}
+        }
+        let watched = self.egress.viewers() > 0 || self.whep.viewers() > 0;
+        if watched && !self.feed.has_picture() {
+            self.show_card(now);
+        }
+    }
+
+    fn show_card(&self, now: u64) {
+        let (width, height, wanted) = {
+            let desired = self.desired();
+            let params = desired.params();
+            (params.width, params.height, params.show_reloading_frame)
+        };
+        let mut card = self.card.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = card.draw(width, height, now).filter(|_| wanted) {
+            let stamp = dreamframe::Stamp { timestamp: dreamframe::transport::now(), ..Default::default() };
+            self.egress.show(&view.with_stamp(stamp));
+        }
+    }
+
+    fn note(self: &Arc<Self>, event: Event) {
+        match event {
+            Event::UpdateRejected { error, .. } => self.refused(&error.to_string()),
+            Event::FrameFailed { error, .. }
+            | Event::TransitionFailed { error }
+            | Event::Degraded { error }
+            | Event::CallbackFailed { error } => self.failed(&error.to_string()),
+            Event::Stopped { error: Some(error) } => {
+                tracing::error!(stream = self.id, %error, "session ended; it is started again while it is needed");
+                self.failed(&error.to_string());
+                let mut trouble = self.trouble();
+                trouble.restarts += 1;
+                trouble.last_restart = Some(ids::now_ms());
+                drop(trouble);
+                self.release();
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets the session go; a frame that is being worked on is waited for elsewhere.
+    fn release(&self) {
+        self.feed.lead(None);
+        self.feed.forget();
+        if let Some(session) = self.runner.stop(false) {
+            std::thread::spawn(move || drop(session));
+        }
+    }
+
+    /// Ends it for good: connections, session, and everything that hangs on it.
+    pub(super) async fn close(&self, reason: Option<&str>) {
+        self.tell(&stream_stopped(reason));
+        self.feed.lead(None);
+        let session = self.runner.stop(true);
+        self.whip.close().await;
+        self.whep.close().await;
+        self.feed.forget();
+        // A frame that is worked on may take a while.
+        let _ = tokio::task::spawn_blocking(move || drop(session)).await;
+    }
+}
