@@ -232,9 +232,10 @@ impl Config {
 /// What new streams begin with: what suits the model, and of that what the host's file says otherwise. A stream names one
 /// of the models that clients know, whatever serves it.
 fn defaults(source: &ModelSource, file: Option<&Path>) -> Result<StreamDiffusionParams> {
-    let base = match source {
-        ModelSource::Demo => StreamDiffusionParams { model_id: models::USUAL.into(), ..StreamDiffusionParams::demo() },
-        _ => StreamDiffusionParams::default(),
+    let base = if *source == ModelSource::Demo {
+        StreamDiffusionParams { model_id: models::USUAL.into(), ..StreamDiffusionParams::demo() }
+    } else {
+        StreamDiffusionParams::default()
     };
     let Some(path) = file else { return Ok(base) };
     let (params, notices) = read_params(path, &base)?;

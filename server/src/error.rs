@@ -15,6 +15,12 @@ pub(crate) type ApiResult<T = Response> = Result<T, ApiError>;
 /// Why a request is refused.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
+    // In a box, since results travel far and errors are few.
+    inner: Box<Inner>,
+}
+
+#[derive(Debug, Clone)]
+struct Inner {
     status: StatusCode,
     /// `AREA/REASON`.
     code: &'static str,
@@ -41,7 +47,8 @@ struct Body<'a> {
 impl ApiError {
     /// Makes a refusal without details.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), details: json!({}), retry_after: None }
+        let inner = Inner { status, code, message: message.into(), details: json!({}), retry_after: None };
+        Self { inner: Box::new(inner) }
     }
 
     /// A body or a query that cannot be read or used.
@@ -59,7 +66,7 @@ impl ApiError {
         let lines: Vec<_> = violations.iter().map(|v| format!("{} {}", v.path, v.message)).collect();
         let fields: Vec<_> = violations.iter().map(|v| json!({"path": v.path, "reason": v.message})).collect();
         let mut error = Self::new(StatusCode::BAD_REQUEST, "STREAMS/INVALID_PARAMS", lines.join("; "));
-        error.details = json!({ "fields": fields });
+        error.inner.details = json!({ "fields": fields });
         error
     }
 
@@ -71,30 +78,31 @@ impl ApiError {
     /// A limit is reached; it may be free again in `seconds`.
     pub(crate) fn limit(status: StatusCode, what: &str, limit: usize, seconds: u32) -> Self {
         let mut error = Self::new(status, "SERVER/LIMIT", format!("This server takes at most {limit} {what}"));
-        error.details = json!({"limit": limit, "of": what});
-        error.retry_after = Some(seconds);
+        error.inner.details = json!({"limit": limit, "of": what});
+        error.inner.retry_after = Some(seconds);
         error
     }
 
     /// The HTTP status.
     pub(crate) fn status(&self) -> StatusCode {
-        self.status
+        self.inner.status
     }
 
     /// The sentence.
     pub(crate) fn message(&self) -> &str {
-        &self.message
+        &self.inner.message
     }
 
     /// More than the sentence; `fields` lists the values at fault, each with `path` and `reason`.
     pub(crate) fn details(&self) -> &Value {
-        &self.details
+        &self.inner.details
     }
 
     /// The body, for the request `id`.
     pub(crate) fn body(&self, id: &str) -> String {
-        let (error, code, details) = (self.message.as_str(), self.code, &self.details);
-        let body = Body { success: false, error, code, status: self.status.as_u16(), details, request: id, trace: id };
+        let (error, code, details) = (self.inner.message.as_str(), self.inner.code, &self.inner.details);
+        let body =
+            Body { success: false, error, code, status: self.inner.status.as_u16(), details, request: id, trace: id };
         // Cannot fail: all keys are text.
         serde_json::to_string(&body).unwrap_or_default()
     }
@@ -116,7 +124,9 @@ impl From<Error> for ApiError {
             ErrorKind::Device => (StatusCode::SERVICE_UNAVAILABLE, "SERVER/DEVICE"),
             ErrorKind::Closed => (StatusCode::GONE, "STREAMS/CLOSED"),
             ErrorKind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "SERVER/TIMEOUT"),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "SERVER/INTERNAL"),
+            ErrorKind::Cancelled | ErrorKind::Io | ErrorKind::Internal | _ => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "SERVER/INTERNAL")
+            }
         };
         Self::new(status, code, format!("{error:#}"))
     }
@@ -125,8 +135,8 @@ impl From<Error> for ApiError {
 impl IntoResponse for ApiError {
     /// The body is written where the request's id is known.
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
-        if let Some(seconds) = self.retry_after {
+        let mut response = self.inner.status.into_response();
+        if let Some(seconds) = self.inner.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(self);

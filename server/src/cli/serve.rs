@@ -73,7 +73,7 @@ fn signals() -> Result<impl Future<Output = ()>> {
             match asked.take() {
                 Some(asked) => {
                     // Nobody listens any more where the server has failed.
-                    drop(asked.send(()));
+                    let _ = asked.send(());
                     std::thread::spawn(|| {
                         std::thread::sleep(LONGEST_END);
                         tracing::warn!("what did not end in time is left");
@@ -97,7 +97,7 @@ fn announce(bound: &Bound, json: bool) -> Result<String> {
     let model = match &config.source {
         ModelSource::Demo => "the demo model (give --models for others)".to_owned(),
         ModelSource::Folder(folder) => folder.display().to_string(),
-        other => format!("{other:?}"),
+        other @ (ModelSource::Cache(_) | ModelSource::Random(_) | _) => format!("{other:?}"),
     };
     eprintln!("dreamframe serves {model}");
     eprintln!("  page     {url}/");

@@ -56,14 +56,17 @@ fn of_environment(environment: impl Fn(&str) -> Option<String>) -> Result<Settin
         let variable = format!("{PREFIX}{}", name.to_uppercase());
         let Some(value) = environment(&variable).filter(|value| !value.is_empty()) else { continue };
         let flag = format!("--{}", argument.get_long().unwrap_or(name));
-        match argument.get_action() {
-            clap::ArgAction::SetTrue => match value.as_str() {
+        let action = argument.get_action();
+        if !action.takes_values() {
+            match value.as_str() {
                 "1" | "true" | "yes" => arguments.push(flag),
                 "0" | "false" | "no" => {}
                 _ => return Err(wrong(format!("{variable} is {value:?}, but must be true or false"))),
-            },
-            clap::ArgAction::Append => arguments.extend(value.split_whitespace().map(|part| format!("{flag}={part}"))),
-            _ => arguments.push(format!("{flag}={value}")),
+            }
+        } else if matches!(action, clap::ArgAction::Append) {
+            arguments.extend(value.split_whitespace().map(|part| format!("{flag}={part}")));
+        } else {
+            arguments.push(format!("{flag}={value}"));
         }
     }
     let read = command.try_get_matches_from(arguments).and_then(|matches| Settings::from_arg_matches(&matches));

@@ -38,11 +38,6 @@ impl Window {
         }
     }
 
-    /// Whether there is nothing to play.
-    pub(super) fn is_empty(&self) -> bool {
-        self.segments.is_empty()
-    }
-
     /// Gives the file of a name that the playlist has or had a moment ago, and its type.
     pub(super) fn file(&self, name: &str) -> Option<(Bytes, &'static str)> {
         let number = |name: &str| name.parse::<u64>().ok().filter(|number| number.to_string() == name);

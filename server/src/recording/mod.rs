@@ -77,16 +77,6 @@ impl Recorder {
     pub(crate) fn stop(&self) {
         self.task.abort();
     }
-
-    /// Gives all that was recorded as an MP4 file.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` where nothing was seen.
-    pub(crate) async fn finish(self) -> Result<Vec<u8>> {
-        self.stop();
-        self.movie(Duration::MAX).await
-    }
 }
 
 impl Drop for Recorder {

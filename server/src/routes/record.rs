@@ -39,9 +39,12 @@ pub(crate) async fn recording(
         return Err(ApiError::field("seconds", format!("must be a whole number from {SHORTEST} to {longest}")));
     }
     let made = stream.outputs().recording(Duration::from_secs(seconds)).await;
-    let movie = made.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => ApiError::new(StatusCode::NOT_FOUND, "STREAMS/OFFLINE", error.to_string()),
-        _ => error.into(),
+    let movie = made.map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            ApiError::new(StatusCode::NOT_FOUND, "STREAMS/OFFLINE", error.to_string())
+        } else {
+            error.into()
+        }
     })?;
     let name = format!("attachment; filename=\"{}.mp4\"", stream.id);
     let headers = [

@@ -95,10 +95,10 @@ fn sends_video(sdp: &str) -> bool {
 }
 
 fn refused(refusal: Refusal) -> Detail {
-    match refusal {
-        Refusal::Failed(error) => ApiError::from(error).into(),
-        other => Detail::bad_request(other.to_string()),
+    if let Refusal::Failed(error) = refusal {
+        return ApiError::from(error).into();
     }
+    Detail::bad_request(refusal.to_string())
 }
 
 /// Ends the session with its connection, and counts its client as long as it is there.

@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Door, Limits, Publication, Push, Report, Target, listen};
+use super::listen::{Door, Publication};
+use super::{Limits, Push, Report, Target, listen};
 
 const KEY: &str = "stk_1";
 

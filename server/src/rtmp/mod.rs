@@ -19,7 +19,7 @@ mod target;
 mod tests;
 mod wire;
 
-pub(crate) use self::listen::{Door, Limits, Publication, listen};
+pub(crate) use self::listen::{Limits, listen};
 pub(crate) use self::push::{Push, Report};
 pub(crate) use self::target::Target;
 

@@ -105,7 +105,11 @@ impl Stream {
                 drop(trouble);
                 self.release();
             }
-            _ => {}
+            Event::UpdateApplied { .. }
+            | Event::UpdateSuperseded { .. }
+            | Event::Recovered
+            | Event::Stopped { error: None }
+            | _ => {}
         }
     }
 

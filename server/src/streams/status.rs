@@ -43,10 +43,7 @@ impl Stream {
             "params": desired.echo(),
             "pipeline_params": desired.pipeline_params(&self.config.source),
         });
-        match value {
-            Value::Object(object) => object,
-            _ => Object::new(),
-        }
+        value.as_object().cloned().unwrap_or_default()
     }
 
     /// The body's `data`.
