@@ -23,6 +23,8 @@ impl Server {
     fn start(keys: Option<&str>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
         command.args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--json"]).env_remove("DREAMFRAME_API_KEYS");
+        // What schemathesis sends would fill the log with warnings.
+        command.env("RUST_LOG", "error");
         if let Some(keys) = keys {
             command.env("DREAMFRAME_API_KEYS", keys);
         }
@@ -159,11 +161,12 @@ fn the_browser_sdk_publishes_and_plays_in_chromium() {
     let Some(home) = installed(&NODE) else { return };
     let server = Server::start(None);
     let mut node = Command::new("node");
-    let output = node.arg("browser.mjs").args([chromium, &server.url]).current_dir(home).output().unwrap();
+    let output = node.arg("browser.mjs").arg(chromium).arg(&server.url).current_dir(home).output().unwrap();
     assert!(output.status.success(), "{}", words(&output));
 }
 
-/// The name, if a program of this name runs here; says so where it does not.
-fn program(name: &str) -> Option<&str> {
-    has_tool(name).then_some(name)
+/// Where the program `name` lies, if it runs here; says so where it does not.
+fn program(name: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").filter(|_| has_tool(name))?;
+    std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

@@ -5,8 +5,10 @@ content type, its body. No reply may be a server error. Which requests are refus
 than it documents, as old clients need, and rules between parameters are no part of the document.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import httpx
@@ -23,7 +25,11 @@ def main(base: str) -> None:
     command += ["--checks", ",".join(CHECKS), "--phases", "coverage,fuzzing", "--max-examples", "5"]
     command += ["--generation-deterministic", "--warnings", "off"]
     command += ["--suppress-health-check", "all", "--continue-on-failure", "--request-timeout", "20"]
-    sys.exit(subprocess.run(command, check=False).returncode)
+    hooks = {"SCHEMATHESIS_HOOKS": "openapi_hooks", "PYTHONPATH": str(Path(__file__).parent)}
+    # It leaves files where it runs.
+    with tempfile.TemporaryDirectory() as folder:
+        code = subprocess.run(command, check=False, cwd=folder, env={**os.environ, **hooks}).returncode
+    sys.exit(code)
 
 
 main(sys.argv[1])
