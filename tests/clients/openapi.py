@@ -1,8 +1,8 @@
 """The server against its own OpenAPI document: `python openapi.py BASE`.
 
-The document must be sound, and whatever schemathesis sends, each reply must be one that the document has: its status, its
-content type, its body. No reply may be a server error. Which requests are refused is not looked at: the server takes more
-than it documents, as old clients need, and rules between parameters are no part of the document.
+The document must be sound, and whatever schemathesis sends, each reply must be one that the document has: its status,
+its content type, its body. No reply may be a server error. Which requests are refused is not looked at: the server
+takes more than it documents, as old clients need, and rules between parameters are no part of the document.
 """
 
 import os

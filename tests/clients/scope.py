@@ -82,7 +82,7 @@ async def with_a_browser(client: httpx.AsyncClient) -> None:
 
     answer = await session.say({"prompts": [{"text": "ink sketch", "weight": 1.0}], "vace_enabled": True})
     assert answer["parameters"]["prompt"] == [["ink sketch", 1.0]] and answer["ignored"] == ["vace_enabled"], answer
-    way = {"target_prompts": [{"text": "neon", "weight": 1.0}], "num_steps": 24, "temporal_interpolation_method": "slerp"}
+    way = {"target_prompts": [{"text": "neon"}], "num_steps": 24, "temporal_interpolation_method": "slerp"}
     answer = await session.say({"transition": way})
     assert answer["parameters"]["prompt"] == [["neon", 1.0]], answer
     # The noise of before still says where the list begins.

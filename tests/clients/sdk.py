@@ -2,7 +2,7 @@
 
 import sys
 
-from daydream import Daydream, errors, models
+from daydream import Daydream, errors
 
 MODELS = ["stabilityai/sd-turbo", "stabilityai/sdxl-turbo", "Lykon/dreamshaper-8", "prompthero/openjourney-v4"]
 
