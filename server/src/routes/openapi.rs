@@ -74,6 +74,13 @@ fn paths() -> Value {
                 "UpdateStream", false,
             ),
         },
+        "/v1/streams/{id}/recording": {
+            "parameters": stream_id,
+            "get": with_parameters(
+                operation("streams", "Get the last seconds as an MP4", file("video/mp4", &[400, 401, 403, 404])),
+                json!([{"name": "seconds", "in": "query", "schema": {"type": "integer", "minimum": 3, "maximum": 10, "default": 5}}]),
+            ),
+        },
         "/v1/api-key": {
             "post": operation("service", "Hand back the caller's own key", answers("200", "ApiKey", &[401])),
         },
@@ -155,6 +162,16 @@ fn answers(status: &str, schema: &str, errors: &[u16]) -> Value {
         out.insert(error.to_string(), json!({"description": "Refused", "content": json_of("Error")}));
     }
     Value::Object(out)
+}
+
+/// An answer that is a file, or one of the usual errors.
+fn file(kind: &str, errors: &[u16]) -> Value {
+    let mut all = answers("200", "Error", errors);
+    let content = json!({(kind): {"schema": {"type": "string", "format": "binary"}}});
+    if let Some(all) = all.as_object_mut() {
+        all.insert("200".into(), json!({"description": "The file", "content": content}));
+    }
+    all
 }
 
 fn reference(name: &str) -> Value {
