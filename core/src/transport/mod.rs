@@ -17,6 +17,8 @@ pub mod rtp;
 #[cfg(not(feature = "internals"))]
 #[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod rtp;
+#[cfg(test)]
+mod testing;
 
 pub use audio::{AudioHub, AudioPacket, AudioSubscription};
 pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
