@@ -40,8 +40,10 @@ impl Endpoint {
             Err(refused) => return self.refused(&refused),
         };
         let response = self.created(&peer, answer, named);
-        let replaced = room.take(id.clone(), peer.clone(), (self.role == Role::Whip).then_some(End::Replaced));
-        tokio::spawn(close_all(replaced));
+        match room.take(id.clone(), peer.clone(), (self.role == Role::Whip).then_some(End::Replaced)) {
+            Ok(replaced) => tokio::spawn(close_all(replaced)),
+            Err(full) => return no_room(full),
+        };
         tokio::spawn(self.watch(id, peer));
         response
     }

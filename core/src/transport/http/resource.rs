@@ -8,6 +8,7 @@ use super::answer::{With as _, empty, refusal};
 use super::endpoint::ACCEPT_PATCH;
 use super::post::entity_tag;
 use super::{End, Endpoint, FRAGMENT, check};
+use crate::ErrorKind;
 use crate::transport::peer::Peer;
 use crate::transport::sdp::Fragment;
 
@@ -35,6 +36,7 @@ impl Endpoint {
         }
         match peer.add_candidates(&fragment).await {
             Ok(()) => empty(StatusCode::NO_CONTENT),
+            Err(error) if error.kind() == ErrorKind::Closed => gone(),
             Err(error) => refusal(StatusCode::BAD_REQUEST, &format!("{error:#}")),
         }
     }
@@ -64,6 +66,7 @@ async fn restart(peer: &Peer, fragment: &Fragment) -> Response<Bytes> {
         Ok(None) => {
             refusal(StatusCode::UNPROCESSABLE_ENTITY, "this session's ICE cannot be restarted: end it and offer anew")
         }
+        Err(error) if error.kind() == ErrorKind::Closed => gone(),
         Err(error) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
     }
 }

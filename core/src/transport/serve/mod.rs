@@ -1,22 +1,14 @@
 //! A WHIP and a WHEP endpoint in this process, for one session.
 //!
-//! ```no_run
-//! use dreamframe::transport::{ServeOptions, serve};
-//! use dreamframe::{Engine, ModelSource, ParamsPatch};
-//!
-//! let engine = Engine::builder().models(ModelSource::Demo).build()?;
-//! let server = serve(engine, ServeOptions::default())?;
-//! println!("publish to {} and watch {}", server.whip_url(), server.whep_url());
-//! server.session().update(&ParamsPatch::from_json(r#"{"prompt": "a garden"}"#)?)?;
-//! # dreamframe::Result::Ok(())
-//! ```
-//!
-//! That is all: a publisher's video becomes frames of the session, its pictures go to all who watch, and parameters also
-//! change by the data channel `parameters` ([`SessionChannel`]). [`serve_media`] does the same for a host's own frames.
+//! One thread serves HTTP and carries the connections of all peers; [`Still`] sees to it that viewers have something to see
+//! while no pictures come.
 
 mod channel;
 mod listener;
 mod routes;
+mod still;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,6 +23,7 @@ use tokio::sync::watch;
 pub use self::channel::SessionChannel;
 use self::listener::Doorman;
 use self::routes::Site;
+use self::still::Still;
 use super::http::Limits;
 use super::peer::{Media, PeerOptions};
 use super::{AudioHub, Egress, EgressOptions, WhepEndpoint, WhipEndpoint};
@@ -100,16 +93,28 @@ pub struct Server<S = Session> {
 
 /// Starts a session of `engine` and serves it: whoever publishes gives its frames, and whoever watches sees its pictures.
 ///
-/// Events of the session go to the data channels of all who are connected, and to nobody else.
+/// Parameters also change by the data channel `parameters` ([`SessionChannel`]). Events of the session go to the channels of
+/// all who are connected, and to nobody else. While no pictures come, viewers see the last one.
+///
+/// ```no_run
+/// use dreamframe::transport::{ServeOptions, serve};
+/// use dreamframe::{Engine, ModelSource, ParamsPatch};
+///
+/// let engine = Engine::builder().models(ModelSource::Demo).build()?;
+/// let server = serve(engine, ServeOptions::default())?;
+/// println!("publish to {} and watch {}", server.whip_url(), server.whep_url());
+/// server.session().update(&ParamsPatch::from_json(r#"{"prompt": "a garden"}"#)?)?;
+/// # dreamframe::Result::Ok(())
+/// ```
 ///
 /// # Errors
 ///
 /// Those of [`Engine::start`] and of [`serve_media`].
 pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
     let egress = Egress::new(options.egress);
-    let mut session = SessionOptions::default();
-    session.on_picture = Some(egress.picture_callback());
-    let session = engine.start(session)?;
+    let (width, height) = engine.size();
+    let still = Arc::new(Still::new(egress.clone(), width, height)?);
+    let session = engine.start(SessionOptions { on_picture: Some(still.clone().callback()), ..Default::default() })?;
     let channel = Arc::new(SessionChannel::new(session.handle()));
     let audio = AudioHub::default();
     let publisher = Media {
@@ -120,7 +125,7 @@ pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
     };
     let viewer =
         Media { video_out: Some(egress), audio_out: Some(audio), channel: Some(channel.clone()), ..Media::default() };
-    let server = Server::start(publisher, viewer, &options, session)?;
+    let server = Server::start(publisher, viewer, &options, Some(still), session)?;
     channel.tell_events()?;
     Ok(server)
 }
@@ -133,11 +138,17 @@ pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
 /// `InvalidArgument` for an address that others reach without a token, or a public URL that is none; `Io` where the address
 /// is taken; `Device` where the system gives no more threads.
 pub fn serve_media(publisher: Media, viewer: Media, options: &ServeOptions) -> Result<Server<()>> {
-    Server::start(publisher, viewer, options, ())
+    Server::start(publisher, viewer, options, None, ())
 }
 
 impl<S> Server<S> {
-    fn start(publisher: Media, viewer: Media, options: &ServeOptions, served: S) -> Result<Self> {
+    fn start(
+        publisher: Media,
+        viewer: Media,
+        options: &ServeOptions,
+        still: Option<Arc<Still>>,
+        served: S,
+    ) -> Result<Self> {
         if options.token.is_none() && !options.addr.ip().is_loopback() {
             let what = format!("{} can be reached by others, so a token must be set", options.addr);
             return Err(Error::new(ErrorKind::InvalidArgument, what));
@@ -159,7 +170,7 @@ impl<S> Server<S> {
         let working = site.clone();
         let thread = std::thread::Builder::new()
             .name("dreamframe-serve".into())
-            .spawn(move || run(runtime, listener, working, stopped))
+            .spawn(move || run(runtime, listener, working, still, stopped))
             .map_err(no_thread)?;
         Ok(Self { site, addr, stop, thread: Some(thread), served })
     }
@@ -218,8 +229,17 @@ impl<S> Drop for Server<S> {
 }
 
 /// The server's thread.
-fn run(runtime: Runtime, listener: TcpListener, site: Arc<Site>, mut stopped: watch::Receiver<bool>) {
+fn run(
+    runtime: Runtime,
+    listener: TcpListener,
+    site: Arc<Site>,
+    still: Option<Arc<Still>>,
+    mut stopped: watch::Receiver<bool>,
+) {
     runtime.block_on(async {
+        if let Some(still) = still {
+            tokio::spawn(async move { still.keep_showing().await });
+        }
         let mut stopping = stopped.clone();
         let router = routes::router(site.clone());
         let serving = axum::serve(Doorman::new(listener), router).with_graceful_shutdown(async move {

@@ -42,7 +42,7 @@ async fn what_cannot_be_taken_is_refused() {
         let response = endpoint.handle(fragment(&[("if-match", other)], CANDIDATE), Some(&id), &links()).await;
         assert_eq!(response.status(), 412, "{other}");
     }
-    let malformed = "a=candidate:nonsense\r\n";
+    let malformed = "a=ice-ufrag:EsAw\r\n";
     let response = endpoint.handle(fragment(&[], malformed), Some(&id), &links()).await;
     assert_eq!(response.status(), 400, "{:?}", response.body());
     assert_eq!(endpoint.handle(fragment(&[], &b"\xff\xfe"[..]), Some(&id), &links()).await.status(), 400);
