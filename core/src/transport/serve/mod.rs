@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 pub use self::channel::SessionChannel;
 use self::listener::Doorman;
@@ -246,13 +247,14 @@ fn run(
             // Without its owner a server is stopped, too.
             let _ = stopping.wait_for(|stopped| *stopped).await;
         });
-        let serving = tokio::spawn(serving.into_future());
+        let mut serving = tokio::spawn(serving.into_future());
         let _ = stopped.wait_for(|stopped| *stopped).await;
-        let farewell = async {
-            tokio::join!(site.whip.close(), site.whep.close());
+        let _ = timeout(FAREWELL, async { tokio::join!(site.whip.close(), site.whep.close()) }).await;
+        if timeout(FAREWELL, &mut serving).await.is_err() {
+            // The address must be free when this ends.
+            serving.abort();
             let _ = serving.await;
-        };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        }
     });
     runtime.shutdown_background();
 }

@@ -61,7 +61,10 @@ async fn new_credentials_are_an_ice_restart() {
     assert_cors(&response);
     if response.status() == 422 {
         // Without a way to restart, the session stays as it was.
-        assert_eq!(endpoint.handle(fragment(&[("if-match", &tag)], CANDIDATE), Some(&id), &links()).await.status(), 204);
+        assert_eq!(
+            endpoint.handle(fragment(&[("if-match", &tag)], CANDIDATE), Some(&id), &links()).await.status(),
+            204
+        );
         return;
     }
     assert_eq!(response.status(), 200, "{:?}", response.body());

@@ -34,11 +34,8 @@ fn egress() -> Egress {
 /// A server that shows what is published.
 fn echo(options: &ServeOptions) -> Server<()> {
     let (egress, audio) = (egress(), AudioHub::default());
-    let publisher = Media {
-        video_in: Some(Arc::new(Echo(egress.clone()))),
-        audio_in: Some(audio.clone()),
-        ..Media::default()
-    };
+    let publisher =
+        Media { video_in: Some(Arc::new(Echo(egress.clone()))), audio_in: Some(audio.clone()), ..Media::default() };
     let viewer = Media { video_out: Some(egress), audio_out: Some(audio), ..Media::default() };
     serve_media(publisher, viewer, options).unwrap()
 }
@@ -62,7 +59,8 @@ fn what_is_published_is_what_is_watched_in_order() {
     assert_eq!((publisher.state(), player.state()), (PeerState::Connected, PeerState::Connected));
     // A publisher that goes says so; its viewers stay for the next one.
     publisher.stop();
-    let ended = std::iter::from_fn(|| whip.blocking_recv().ok()).find(|event| matches!(event, SessionEvent::Ended { .. }));
+    let ended =
+        std::iter::from_fn(|| whip.blocking_recv().ok()).find(|event| matches!(event, SessionEvent::Ended { .. }));
     assert!(matches!(ended, Some(SessionEvent::Ended { reason: End::Deleted, .. })), "{ended:?}");
     assert_eq!((player.state(), server.whep().viewers()), (PeerState::Connected, 1));
     let next = connected(publish(&server.whip_url(), client_options(), source.clone()).unwrap());
@@ -86,7 +84,8 @@ fn who_does_not_know_the_token_is_not_let_in() {
     let client = connected(publish(&server.whip_url(), ClientOptions { token, ..client_options() }, egress()).unwrap());
     client.stop();
     // The goodbye was let in, too.
-    let ended = std::iter::from_fn(|| whip.blocking_recv().ok()).find(|event| matches!(event, SessionEvent::Ended { .. }));
+    let ended =
+        std::iter::from_fn(|| whip.blocking_recv().ok()).find(|event| matches!(event, SessionEvent::Ended { .. }));
     assert!(matches!(ended, Some(SessionEvent::Ended { reason: End::Deleted, .. })), "{ended:?}");
 }
 
@@ -130,7 +129,8 @@ fn a_new_publisher_takes_the_place_of_the_one_before() {
     let first = connected(publish(&server.whip_url(), once(), egress()).unwrap());
     let (source, seen) = (egress(), Arc::new(Seen::default()));
     let second = connected(publish(&server.whip_url(), client_options(), source.clone()).unwrap());
-    let ended = std::iter::from_fn(|| whip.blocking_recv().ok()).find(|event| matches!(event, SessionEvent::Ended { .. }));
+    let ended =
+        std::iter::from_fn(|| whip.blocking_recv().ok()).find(|event| matches!(event, SessionEvent::Ended { .. }));
     assert!(matches!(ended, Some(SessionEvent::Ended { reason: End::Replaced, .. })), "{ended:?}");
     first.wait_for(PeerState::Disconnected, LONG).unwrap();
     let player = play(&server.whep_url(), client_options(), seen.clone()).unwrap();
@@ -140,9 +140,8 @@ fn a_new_publisher_takes_the_place_of_the_one_before() {
 
 #[test]
 fn what_cannot_be_served_is_refused() {
-    let refused = |options: &ServeOptions| {
-        serve_media(Media::default(), Media::default(), options).map(drop).unwrap_err().kind()
-    };
+    let refused =
+        |options: &ServeOptions| serve_media(Media::default(), Media::default(), options).map(drop).unwrap_err().kind();
     let open = ServeOptions { addr: (Ipv4Addr::UNSPECIFIED, 0).into(), ..options() };
     assert_eq!(refused(&open), ErrorKind::InvalidArgument);
     let nowhere = ServeOptions { public_url: Some("sd.example".into()), ..options() };
