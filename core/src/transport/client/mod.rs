@@ -40,7 +40,7 @@ pub struct ClientOptions {
     pub request_timeout: Duration,
     /// How long to wait before the second attempt in a row; doubles with each further one, up to 30 s. Default: 1 s.
     pub pause: Duration,
-    /// How many attempts in a row may fail before the client gives up. Default: any number.
+    /// After how many attempts in a row that failed the client gives up. Default: never.
     pub attempts: Option<NonZeroU32>,
 }
 

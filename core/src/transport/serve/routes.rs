@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::routing::any;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode, Uri};
 use subtle::ConstantTimeEq as _;
 
@@ -87,12 +87,21 @@ fn sent(mut response: Response<Bytes>) -> Response<Body> {
     response.map(Body::from)
 }
 
+/// Tells whether a body is said to be longer than may be, so that it is not waited for.
+fn is_too_long(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: u64| length > BODY_LIMIT as u64)
+}
+
 impl Site {
     async fn answer(&self, request: Request, session: Option<&str>) -> Response<Bytes> {
         if request.method() != Method::OPTIONS && !self.lets_in(request.headers()) {
             let mut response = refusal(StatusCode::UNAUTHORIZED, "a bearer token is needed");
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
+        }
+        if is_too_long(request.headers()) {
+            return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
         }
         let publishes = request.uri().path().starts_with(WHIP);
         let (parts, body) = request.into_parts();
