@@ -154,10 +154,22 @@ fn the_thread_ends_with_the_last_viewer_and_a_new_one_starts_another() {
     assert_eq!((egress.viewers(), run.strong_count() > 0), (1, true));
     drop(second);
     assert!(egress.viewers() == 0 && ended(&run));
-    show(&egress, 2);
     let mut third = Viewer::new(&egress);
-    show(&egress, 3);
-    assert_eq!(third.next().map(|(number, _, key)| (number, key)), Some((3, true)));
+    assert_eq!(third.next().map(|(number, _, key)| (number, key)), Some((1, true)));
+    show(&egress, 2);
+    assert_eq!(third.number(), Some(2));
+}
+
+#[test]
+fn who_comes_when_no_more_is_shown_sees_a_picture_of_the_last_second() {
+    let egress = egress();
+    (1..=3).for_each(|number| show(&egress, number));
+    for _ in 0..2 {
+        let mut viewer = Viewer::new(&egress);
+        // The others came too soon after it to be copied.
+        assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, true)));
+    }
+    assert_eq!(egress.stats().shown.total, 3);
 }
 
 #[test]

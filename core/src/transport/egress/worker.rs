@@ -87,7 +87,7 @@ impl Worker {
                 run.pictures.take().map(Next::Picture).or(look.then_some(Next::Look))
             });
             match next {
-                Some(Next::End) => return,
+                Some(Next::End) => break,
                 Some(Next::Look) => {}
                 Some(Next::Picture(picture)) => {
                     let at = picture.timestamp();
@@ -101,6 +101,9 @@ impl Worker {
                     }
                 }
             }
+        }
+        if let Some(picture) = run.pictures.take().or(kept) {
+            self.shared.kept.put(picture);
         }
     }
 

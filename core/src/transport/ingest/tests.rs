@@ -13,10 +13,13 @@ use crate::transport::testing::{Packetiser, number, numbered};
 /// For what must not happen to take that long.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Tells the number, time and width of each frame, and when it is let go.
+/// The number, time and width of a frame; none once the sink is let go.
+type Told = Option<(u32, Timestamp, u32)>;
+
+/// Tells of each frame, and of its own end.
 #[derive(Debug)]
 struct Sink {
-    told: Sender<Option<(u32, Timestamp, u32)>>,
+    told: Sender<Told>,
 }
 
 impl FrameSink for Sink {
@@ -31,7 +34,7 @@ impl Drop for Sink {
     }
 }
 
-fn ingest() -> (Ingest, Channel<Option<(u32, Timestamp, u32)>>) {
+fn ingest() -> (Ingest, Channel<Told>) {
     let (told, frames) = channel();
     (Ingest::start(VideoCodec::H264, Arc::new(Sink { told })).unwrap(), frames)
 }

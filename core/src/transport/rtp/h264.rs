@@ -80,8 +80,8 @@ impl Assembler {
             return;
         }
         if picture.has_sets != [false; 2] {
-            let changed = nals(&picture.data).fold(false, |changed, nal| self.sets.keep(nal) || changed);
-            self.owed |= changed && !picture.has_slice;
+            let changed = nals(&picture.data).filter(|nal| self.sets.keep(nal)).count();
+            self.owed |= changed > 0 && !picture.has_slice;
         }
         if !picture.has_slice {
             return;

@@ -44,9 +44,11 @@ fn together(nals: &[&[u8]]) -> Vec<u8> {
 #[test]
 fn parameter_sets_that_come_alone_are_put_before_the_key_frame() {
     let expected = Some((annex_b(&[SPS, PPS, KEY]), true));
-    assert_eq!(units(&[(1, true, SPS), (1, true, PPS), (2, true, KEY)]), [expected.clone()]);
-    assert_eq!(units(&[(1, false, &together(&[SPS, PPS])), (1, true, KEY)]), [expected.clone()]);
-    let second = [(1, true, &together(&[SPS, PPS, KEY])[..]), (2, true, INTER), (3, true, KEY)];
+    let together = together(&[SPS, PPS]);
+    for packets in [&[(1, true, SPS), (1, true, PPS), (2, true, KEY)][..], &[(1, false, &together), (1, true, KEY)]] {
+        assert_eq!(units(packets), std::slice::from_ref(&expected));
+    }
+    let second = [(1, false, &together[..]), (1, true, KEY), (2, true, INTER), (3, true, KEY)];
     assert_eq!(units(&second), [expected.clone(), Some((annex_b(&[INTER]), false)), expected]);
 }
 
