@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::TrackRemote;
-use webrtc::peer_connection::RTCPeerConnectionState;
+use webrtc::peer_connection::transport::DtlsTransport;
+use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
 use super::connection::Event;
 use super::shared::{Shared, Video, lock};
@@ -24,6 +25,24 @@ use crate::transport::{CHANNEL_LABEL, Ingest};
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error says that nobody is left who could ask for it.
     let _ = stop.wait_for(|&stop| stop).await;
+}
+
+/// Finds the DTLS transport, by whatever runs over it.
+async fn dtls(connection: &dyn PeerConnection) -> Option<Arc<dyn DtlsTransport>> {
+    if let Some(sctp) = connection.sctp().await {
+        return Some(sctp.transport());
+    }
+    for sender in connection.get_senders().await {
+        if let Ok(Some(transport)) = sender.transport().await {
+            return Some(transport);
+        }
+    }
+    for receiver in connection.get_receivers().await {
+        if let Ok(Some(transport)) = receiver.transport().await {
+            return Some(transport);
+        }
+    }
+    None
 }
 
 /// How often the crate is asked for what it does not tell: the time there and back, and whether the peer has closed.
@@ -219,6 +238,10 @@ impl Supervisor {
         if let Some(round_trip) = seconds.filter_map(|s| Duration::try_from_secs_f64(s).ok()).find(|d| !d.is_zero()) {
             self.shared.counters.measured(round_trip);
         }
-        report.transport().is_some_and(|t| t.dtls_state == RTCDtlsTransportState::Closed)
+        let transport = dtls(self.shared.connection.as_ref()).await;
+        match transport {
+            Some(transport) => matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed)),
+            None => false,
+        }
     }
 }
