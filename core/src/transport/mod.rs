@@ -20,6 +20,8 @@ pub mod rtp;
 #[allow(unreachable_pub, dead_code, unused_imports, reason = "public for the feature `internals`")]
 mod rtp;
 pub mod sdp;
+#[cfg(test)]
+mod testing;
 
 pub use audio::{AudioHub, AudioPacket, AudioSubscription};
 pub use channel::{CHANNEL_LABEL, ChannelHandler};

@@ -123,7 +123,9 @@ impl Worker {
         let at = Timestamp(at.min(now()).0.max(earliest));
         let coded = self.code(picture, key, at);
         let counters = &self.shared.counters;
-        let add = |counter: &AtomicU64, count| drop(counter.fetch_add(count, Ordering::Relaxed));
+        let add = |counter: &AtomicU64, count| {
+            counter.fetch_add(count, Ordering::Relaxed);
+        };
         if key && !matches!(&coded, Ok(Some(unit)) if unit.key) {
             self.run.want_key();
         }
