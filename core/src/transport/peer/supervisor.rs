@@ -136,20 +136,22 @@ impl Supervisor {
     }
 
     fn state(&mut self, state: RTCPeerConnectionState) -> Option<PeerState> {
-        let next = match state {
-            RTCPeerConnectionState::Connected => {
-                self.deadline = None;
-                if !self.sending {
-                    self.sending = true;
-                    self.send();
-                }
-                PeerState::Connected
+        let next = if state == RTCPeerConnectionState::Connected {
+            self.deadline = None;
+            if !self.sending {
+                self.sending = true;
+                self.send();
             }
-            RTCPeerConnectionState::Disconnected => PeerState::Disconnected,
-            RTCPeerConnectionState::Failed => return Some(PeerState::Failed),
-            RTCPeerConnectionState::Closed => return Some(PeerState::Closed),
+            PeerState::Connected
+        } else if state == RTCPeerConnectionState::Disconnected {
+            PeerState::Disconnected
+        } else if state == RTCPeerConnectionState::Failed {
+            return Some(PeerState::Failed);
+        } else if state == RTCPeerConnectionState::Closed {
+            return Some(PeerState::Closed);
+        } else {
             // On the way to one of the above, at the start or in an ICE restart.
-            _ => return None,
+            return None;
         };
         self.shared.states.send_if_modified(|state| std::mem::replace(state, next) != next);
         None
@@ -176,20 +178,15 @@ impl Supervisor {
     async fn track(&mut self, track: Arc<dyn TrackRemote>) {
         let flows = lock(&self.shared.descriptions).flows.clone();
         let counters = self.shared.counters.clone();
-        match track.kind().await {
-            RtpCodecKind::Video => {
-                if let Some(choice) = flows.video_in
-                    && let Some(ingest) = self.ingest(&choice)
-                {
-                    self.tasks.spawn(receive::video(track, choice.entry.payload_type, ingest, counters));
-                }
+        let kind = track.kind().await;
+        if kind == RtpCodecKind::Video {
+            if let Some(choice) = flows.video_in
+                && let Some(ingest) = self.ingest(&choice)
+            {
+                self.tasks.spawn(receive::video(track, choice.entry.payload_type, ingest, counters));
             }
-            RtpCodecKind::Audio => {
-                if let (Some(choice), Some(hub)) = (flows.audio_in, &self.media.audio_in) {
-                    self.tasks.spawn(receive::audio(track, choice.entry.payload_type, hub.clone(), counters));
-                }
-            }
-            _ => {}
+        } else if let (RtpCodecKind::Audio, Some(choice), Some(hub)) = (kind, flows.audio_in, &self.media.audio_in) {
+            self.tasks.spawn(receive::audio(track, choice.entry.payload_type, hub.clone(), counters));
         }
     }
 
@@ -231,9 +228,9 @@ impl Supervisor {
     /// Reads how long the way there and back takes; returns whether the peer has closed the connection.
     async fn look(&self) -> bool {
         let report = self.shared.connection.get_stats(Instant::now(), StatsSelector::None).await;
-        let seconds = report.iter().filter_map(|entry| match entry {
-            RTCStatsReportEntry::IceCandidatePair(pair) if pair.nominated => Some(pair.current_round_trip_time),
-            _ => None,
+        let seconds = report.iter().filter_map(|entry| {
+            let RTCStatsReportEntry::IceCandidatePair(pair) = entry else { return None };
+            pair.nominated.then_some(pair.current_round_trip_time)
         });
         if let Some(round_trip) = seconds.filter_map(|s| Duration::try_from_secs_f64(s).ok()).find(|d| !d.is_zero()) {
             self.shared.counters.measured(round_trip);
