@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Pictures to viewers, decoded again.
 
 use std::sync::Weak;
@@ -245,4 +242,3 @@ fn viewers_that_come_and_go_while_pictures_are_shown_leave_nothing_behind() {
     });
     assert_eq!(egress.viewers(), 0);
 }
->>>>>>> media

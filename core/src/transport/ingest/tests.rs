@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Coded pictures over a link, through the decoder, to a sink.
 
 use std::sync::Arc;
@@ -167,4 +164,3 @@ fn nothing_is_decoded_wrongly_on_a_link_that_loses_every_so_many() {
     let (shown, lost, asked) = over_a_link(&units, |_| false);
     assert_eq!((shown.len(), lost, asked), (90, 0, vec![]));
 }
->>>>>>> media
