@@ -1,12 +1,10 @@
 //! A WHIP and a WHEP endpoint in this process, for one session.
 //!
-//! One thread serves HTTP and carries the connections of all peers; [`Still`] sees to it that viewers have something to see
-//! while no pictures come.
+//! One runtime serves HTTP and carries the connections of all peers.
 
 mod channel;
 mod listener;
 mod routes;
-mod still;
 #[cfg(test)]
 mod tests;
 
@@ -24,16 +22,19 @@ use tokio::time::timeout;
 pub use self::channel::SessionChannel;
 use self::listener::Doorman;
 use self::routes::Site;
-use self::still::Still;
 use super::http::Limits;
 use super::peer::{Media, PeerOptions};
 use super::{AudioHub, Egress, EgressOptions, WhepEndpoint, WhipEndpoint};
 use crate::engine::Engine;
+use crate::frame::{Frame, PixelFormat};
 use crate::session::{Session, SessionHandle, SessionOptions};
 use crate::{Error, ErrorKind, Result};
 
 /// How long requests that are being answered may take at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How bright the picture is that viewers see before the first.
+const GREY: u8 = 32;
 
 /// How a [`Server`] is made.
 #[derive(Clone)]
@@ -95,7 +96,7 @@ pub struct Server<S = Session> {
 /// Starts a session of `engine` and serves it: whoever publishes gives its frames, and whoever watches sees its pictures.
 ///
 /// Parameters also change by the data channel `parameters` ([`SessionChannel`]). Events of the session go to the channels of
-/// all who are connected, and to nobody else. While no pictures come, viewers see the last one.
+/// all who are connected, and to nobody else. Who watches before the first picture sees a grey one.
 ///
 /// ```no_run
 /// use dreamframe::transport::{ServeOptions, serve};
@@ -114,8 +115,10 @@ pub struct Server<S = Session> {
 pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
     let egress = Egress::new(options.egress);
     let (width, height) = engine.size();
-    let still = Arc::new(Still::new(egress.clone(), width, height)?);
-    let session = engine.start(SessionOptions { on_picture: Some(still.clone().callback()), ..Default::default() })?;
+    let format = PixelFormat::Rgba8;
+    let grey = Frame::from_packed(format, width, height, vec![GREY; format.packed_len(width, height)])?;
+    egress.show(&grey.view());
+    let session = engine.start(SessionOptions { on_picture: Some(egress.picture_callback()), ..Default::default() })?;
     let channel = Arc::new(SessionChannel::new(session.handle()));
     let audio = AudioHub::default();
     let publisher = Media {
@@ -126,7 +129,7 @@ pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
     };
     let viewer =
         Media { video_out: Some(egress), audio_out: Some(audio), channel: Some(channel.clone()), ..Media::default() };
-    let server = Server::start(publisher, viewer, &options, Some(still), session)?;
+    let server = Server::start(publisher, viewer, &options, session)?;
     channel.tell_events()?;
     Ok(server)
 }
@@ -139,17 +142,11 @@ pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
 /// `InvalidArgument` for an address that others reach without a token, or a public URL that is none; `Io` where the address
 /// is taken; `Device` where the system gives no more threads.
 pub fn serve_media(publisher: Media, viewer: Media, options: &ServeOptions) -> Result<Server<()>> {
-    Server::start(publisher, viewer, options, None, ())
+    Server::start(publisher, viewer, options, ())
 }
 
 impl<S> Server<S> {
-    fn start(
-        publisher: Media,
-        viewer: Media,
-        options: &ServeOptions,
-        still: Option<Arc<Still>>,
-        served: S,
-    ) -> Result<Self> {
+    fn start(publisher: Media, viewer: Media, options: &ServeOptions, served: S) -> Result<Self> {
         if options.token.is_none() && !options.addr.ip().is_loopback() {
             let what = format!("{} can be reached by others, so a token must be set", options.addr);
             return Err(Error::new(ErrorKind::InvalidArgument, what));
@@ -171,7 +168,7 @@ impl<S> Server<S> {
         let working = site.clone();
         let thread = std::thread::Builder::new()
             .name("dreamframe-serve".into())
-            .spawn(move || run(runtime, listener, working, still, stopped))
+            .spawn(move || run(runtime, listener, working, stopped))
             .map_err(no_thread)?;
         Ok(Self { site, addr, stop, thread: Some(thread), served })
     }
@@ -230,17 +227,8 @@ impl<S> Drop for Server<S> {
 }
 
 /// The server's thread.
-fn run(
-    runtime: Runtime,
-    listener: TcpListener,
-    site: Arc<Site>,
-    still: Option<Arc<Still>>,
-    mut stopped: watch::Receiver<bool>,
-) {
+fn run(runtime: Runtime, listener: TcpListener, site: Arc<Site>, mut stopped: watch::Receiver<bool>) {
     runtime.block_on(async {
-        if let Some(still) = still {
-            tokio::spawn(async move { still.keep_showing().await });
-        }
         let mut stopping = stopped.clone();
         let router = routes::router(site.clone());
         let serving = axum::serve(Doorman::new(listener), router).with_graceful_shutdown(async move {
