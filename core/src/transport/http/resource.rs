@@ -19,10 +19,7 @@ impl Endpoint {
         let Some(peer) = self.sessions.get(id) else { return gone() };
         let text = match check::text(request.headers(), request.body(), FRAGMENT) {
             Ok(text) => text,
-            Err(refused) if refused.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                return refused.with(ACCEPT_PATCH, FRAGMENT);
-            }
-            Err(refused) => return refused,
+            Err((status, sentence)) => return refusal(status, &sentence).with(ACCEPT_PATCH, FRAGMENT),
         };
         let fragment = match Fragment::parse(text) {
             Ok(fragment) => fragment,

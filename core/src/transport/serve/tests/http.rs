@@ -47,9 +47,6 @@ fn every_answer_is_for_all_origins_and_the_last_of_its_connection() {
 #[test]
 fn a_body_that_is_too_long_is_refused_before_it_is_read() {
     let server = echo(&options());
-    let chunked =
-        format!("POST /whip HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n10001\r\n{:65537}\r\n", "");
-    assert!(talk(&server, &chunked).starts_with("http/1.1 413 "));
     let head = "POST /whip HTTP/1.1\r\nhost: a\r\ncontent-type: application/sdp\r\ncontent-length: 1000000000\r\n\r\n";
     let answer = talk(&server, head);
     assert!(answer.starts_with("http/1.1 413 "), "{answer}");
