@@ -23,6 +23,8 @@ pub mod rtp;
 mod rtp;
 pub mod sdp;
 mod serve;
+#[cfg(test)]
+mod testing;
 mod whep;
 mod whip;
 

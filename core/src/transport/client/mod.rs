@@ -1,17 +1,5 @@
 //! The client roles: publishing to a WHIP server and playing from a WHEP server.
 //!
-//! ```no_run
-//! use std::time::Duration;
-//! use dreamframe::transport::{ClientOptions, Egress, peer::PeerState, publish};
-//!
-//! let egress = Egress::new(Default::default());
-//! let publisher = publish("https://server.example/whip/key", ClientOptions::default(), egress.clone())?;
-//! publisher.wait_for(PeerState::Connected, Duration::from_secs(10))?;
-//! // egress.show(&frame) as often as there is something to show
-//! publisher.stop();
-//! # dreamframe::Result::Ok(())
-//! ```
-//!
 //! A [`Client`] works on a thread of its own. It makes its offer with all candidates in it, so it never trickles; it goes
 //! where 307 and 308 point; and it makes a session anew whenever one is lost, until it is stopped.
 
@@ -52,7 +40,7 @@ pub struct ClientOptions {
     pub request_timeout: Duration,
     /// How long to wait before the second attempt in a row; doubles with each further one, up to 30 s. Default: 1 s.
     pub pause: Duration,
-    /// How many attempts in a row may fail before the client gives up. Default: any number.
+    /// After how many attempts in a row that failed the client gives up. Default: never.
     pub attempts: Option<NonZeroU32>,
 }
 
@@ -87,6 +75,18 @@ impl fmt::Debug for ClientOptions {
 
 /// Publishes to the WHIP server at `url` what `source` shows: pictures of a session, or any frames. Returns at once; the
 /// connection is made on the client's own thread.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use dreamframe::transport::{ClientOptions, Egress, peer::PeerState, publish};
+///
+/// let egress = Egress::new(Default::default());
+/// let publisher = publish("https://server.example/whip/key", ClientOptions::default(), egress.clone())?;
+/// publisher.wait_for(PeerState::Connected, Duration::from_secs(10))?;
+/// // egress.show(&frame) as often as there is something to show
+/// publisher.stop();
+/// # dreamframe::Result::Ok(())
+/// ```
 ///
 /// # Errors
 ///

@@ -72,10 +72,12 @@ impl Worker {
                     failures = 0;
                     (error, None)
                 }
-                Ended::Failed(Failure::Passing(error, after)) => (error, after),
+                Ended::Failed(Failure::Passing(error, after)) => {
+                    failures += 1;
+                    (error, after)
+                }
             };
-            failures += 1;
-            if self.options.attempts.is_some_and(|most| failures > most.get()) {
+            if self.options.attempts.is_some_and(|most| failures >= most.get()) {
                 self.shared.tell_trouble(error, None);
                 break PeerState::Failed;
             }

@@ -164,4 +164,12 @@ mod tests {
         let set = format!("{high} {rest} 1 0 0 {signal}");
         assert_eq!(color(&unit(&set)), Some(full));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_to_an_end(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
+            let unit = [&[0, 0, 1, 0x67][..], &bytes].concat();
+            proptest::prop_assert!(color(&unit).is_some());
+        }
+    }
 }

@@ -10,9 +10,9 @@ use openh264::encoder::{
 use openh264::formats::{YUVSlices, YUVSource as _};
 use openh264::{OpenH264API, decoder, encoder};
 
+use super::Rates;
 use super::colors::{self, COLOR};
 use super::tuning::tune;
-use super::Rates;
 use crate::frame::{ColorSpace, FrameView, PixelFormat, Plane, Timestamp};
 use crate::transport::media::AccessUnit;
 use crate::{Error, ErrorKind, Result};
@@ -156,11 +156,7 @@ impl Running {
         {
             return Err(Error::new(ErrorKind::Internal, "a picture to code is not packed I420 of even size"));
         }
-        let planes = YUVSlices::new(
-            (y.pixels, u.pixels, v.pixels),
-            (width, height),
-            (y.stride, u.stride, v.stride),
-        );
+        let planes = YUVSlices::new((y.pixels, u.pixels, v.pixels), (width, height), (y.stride, u.stride, v.stride));
         let time = openh264::Timestamp::from_millis(at.0 / 1_000_000);
         let coded = self.inner.encode_at(&planes, time).map_err(|error| {
             let text = format!("a picture of {width}x{height} could not be coded");

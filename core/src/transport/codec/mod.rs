@@ -3,6 +3,8 @@
 mod colors;
 mod h264;
 mod picture;
+#[cfg(test)]
+mod tests;
 mod tuning;
 
 use std::fmt;

@@ -38,9 +38,9 @@ impl Converter {
         }
         self.planes.resize(PixelFormat::I420.packed_len(width, height), 0);
         match picture.format() {
-            PixelFormat::Rgba8 => self.from_rgb(yuv::rgba_to_yuv420, picture, 4)?,
-            PixelFormat::Bgra8 => self.from_rgb(yuv::bgra_to_yuv420, picture, 4)?,
-            PixelFormat::Rgb8 => self.from_rgb(yuv::rgb_to_yuv420, picture, 3)?,
+            PixelFormat::Rgba8 => self.take_rgb(yuv::rgba_to_yuv420, picture, 4)?,
+            PixelFormat::Bgra8 => self.take_rgb(yuv::bgra_to_yuv420, picture, 4)?,
+            PixelFormat::Rgb8 => self.take_rgb(yuv::rgb_to_yuv420, picture, 3)?,
             PixelFormat::I420 if is_sent => self.crop(picture),
             PixelFormat::Nv12 if is_sent => self.split(picture),
             PixelFormat::Rgba16F | PixelFormat::Nv12 | PixelFormat::I420 => self.by_way_of_rgb(picture)?,
@@ -58,7 +58,7 @@ impl Converter {
         [y, u, v]
     }
 
-    fn from_rgb(&mut self, convert: ToPlanes, picture: &Frame, pixel: u32) -> Result<()> {
+    fn take_rgb(&mut self, convert: ToPlanes, picture: &Frame, pixel: u32) -> Result<()> {
         let stride = picture.width() * pixel;
         self.write(convert, picture, picture.pixels(), stride)?;
         if picture.origin() == Origin::BottomLeft {

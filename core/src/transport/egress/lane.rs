@@ -17,6 +17,9 @@ use crate::transport::media::{AccessUnit, VideoCodec, now};
 /// How many units a viewer may be late.
 const ROOM: usize = 8;
 
+/// How long it takes at least from one copy that nobody watches to the next, in nanoseconds.
+const KEEP_INTERVAL: u64 = 1_000_000_000;
+
 /// Pictures that are copied, wait, are encoded, and are kept for viewers that come later.
 const POOLED: usize = 4;
 
@@ -27,6 +30,45 @@ pub(super) struct Shared {
     pub(super) bitrate: AtomicU32,
     pub(super) lanes: [Lane; 2],
     pub(super) counters: Counters,
+    pub(super) kept: Kept,
+}
+
+/// A picture of the last second in which nobody watched, for who comes when no more are shown.
+#[derive(Debug)]
+pub(super) struct Kept {
+    picture: Mailbox<Frame>,
+    /// When the next one may be copied.
+    due: AtomicU64,
+    pool: FramePool,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self { picture: Mailbox::new(), due: AtomicU64::new(0), pool: FramePool::new(2) }
+    }
+
+    /// Copies a picture that nobody watches, if the last one is long ago.
+    pub(super) fn keep(&self, picture: &FrameView<'_>) {
+        let now = now().0;
+        let is_due = |due: u64| (due <= now).then_some(now + KEEP_INTERVAL);
+        if self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
+            // Too little memory is a matter of those who watch.
+            let _ = self.pool.copy(picture).map(|frame| self.picture.put(frame));
+        }
+    }
+
+    /// Keeps the last picture that was encoded.
+    pub(super) fn put(&self, picture: Frame) {
+        self.picture.put(picture);
+    }
+
+    /// Shows it to the first who watches; it stays for the next.
+    fn show(&self, run: &Run, counters: &Counters) {
+        if let Some(picture) = self.picture.take() {
+            run.show(&picture.view(), counters);
+            self.picture.put(picture);
+        }
+    }
 }
 
 impl Shared {
@@ -36,6 +78,7 @@ impl Shared {
             bitrate: AtomicU32::new(options.bitrate.min(options.max_bitrate)),
             lanes: [Lane::default(), Lane::default()],
             counters: Counters::new(),
+            kept: Kept::new(),
         }
     }
 
@@ -122,6 +165,7 @@ impl Lane {
             None => {
                 let run = Arc::new(Run::new(codec));
                 Worker::start(shared, &run)?;
+                shared.kept.show(&run, &shared.counters);
                 *lock(&lane.run) = Some(run.clone());
                 run
             }

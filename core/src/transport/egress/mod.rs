@@ -99,12 +99,17 @@ impl Egress {
         &self.hold.shared
     }
 
-    /// Shows a picture: copies it where somebody watches, and never waits. One that was not encoded yet is replaced.
+    /// Shows a picture: copies it where somebody watches, and never waits. One that was not encoded yet is replaced. Where
+    /// nobody watches, one is copied every second, for who comes when no more are shown.
     ///
     /// Its timestamp is on the clock of [`now`](super::now), or 0 where nobody knows.
     pub fn show(&self, picture: &FrameView<'_>) {
-        self.shared().counters.shown.mark(Instant::now());
-        self.shared().lanes.iter().filter_map(Lane::run).for_each(|run| run.show(picture, &self.shared().counters));
+        let shared = self.shared();
+        shared.counters.shown.mark(Instant::now());
+        let watched = shared.lanes.iter().filter_map(Lane::run).map(|run| run.show(picture, &shared.counters)).count();
+        if watched == 0 {
+            shared.kept.keep(picture);
+        }
     }
 
     /// Gives what shows every picture of a session, for [`SessionOptions::on_picture`](crate::SessionOptions::on_picture).
@@ -119,7 +124,7 @@ impl Egress {
         })
     }
 
-    /// Watches from now on: the first unit is a key frame. Where others watch already, it shows the last picture.
+    /// Watches from now on: the first unit is a key frame, of the last picture if no new one comes.
     ///
     /// # Errors
     ///

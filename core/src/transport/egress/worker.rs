@@ -87,7 +87,7 @@ impl Worker {
                 run.pictures.take().map(Next::Picture).or(look.then_some(Next::Look))
             });
             match next {
-                Some(Next::End) => return,
+                Some(Next::End) => break,
                 Some(Next::Look) => {}
                 Some(Next::Picture(picture)) => {
                     let at = picture.timestamp();
@@ -101,6 +101,9 @@ impl Worker {
                     }
                 }
             }
+        }
+        if let Some(picture) = run.pictures.take().or(kept) {
+            self.shared.kept.put(picture);
         }
     }
 
@@ -123,7 +126,9 @@ impl Worker {
         let at = Timestamp(at.min(now()).0.max(earliest));
         let coded = self.code(picture, key, at);
         let counters = &self.shared.counters;
-        let add = |counter: &AtomicU64, count| drop(counter.fetch_add(count, Ordering::Relaxed));
+        let add = |counter: &AtomicU64, count| {
+            counter.fetch_add(count, Ordering::Relaxed);
+        };
         if key && !matches!(&coded, Ok(Some(unit)) if unit.key) {
             self.run.want_key();
         }

@@ -1,25 +1,26 @@
 //! What a request must bring along.
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH};
-use http::{Response, StatusCode};
 
 use super::BODY_LIMIT;
-use super::answer::refusal;
 
-/// Takes the body as text of the media type `wanted`; the refusal otherwise. Parameters of the type do not matter.
-pub(super) fn text<'a>(headers: &HeaderMap, body: &'a Bytes, wanted: &str) -> Result<&'a str, Response<Bytes>> {
+/// Why a body is not taken: the status and a sentence.
+pub(super) type Refused = (StatusCode, String);
+
+/// Takes the body as text of the media type `wanted`. Parameters of the type do not matter.
+pub(super) fn text<'a>(headers: &HeaderMap, body: &'a Bytes, wanted: &str) -> Result<&'a str, Refused> {
     if body.len() > BODY_LIMIT {
         let sentence = format!("the body has {} bytes, but may have {BODY_LIMIT}", body.len());
-        return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, &sentence));
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, sentence));
     }
-    let given =
-        headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).and_then(|value| value.split(';').next());
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.split(';').next());
     if !given.is_some_and(|given| given.trim().eq_ignore_ascii_case(wanted)) {
-        return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &format!("the body must be {wanted}")));
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be {wanted}")));
     }
-    std::str::from_utf8(body)
-        .map_err(|error| refusal(StatusCode::BAD_REQUEST, &format!("the body is no UTF-8: {error}")))
+    std::str::from_utf8(body).map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is no UTF-8: {error}")))
 }
 
 /// Tells whether a request is meant for the ICE session `tag` (an entity tag with its quotes): it is where it does not say.

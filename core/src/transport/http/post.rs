@@ -21,7 +21,7 @@ impl Endpoint {
     pub(super) async fn post(self: &Arc<Self>, request: &Request<Bytes>, links: &Links) -> Response<Bytes> {
         let offer = match check::text(request.headers(), request.body(), SDP) {
             Ok(offer) => offer,
-            Err(refused) => return accepting_sdp(refused),
+            Err((status, sentence)) => return refusal(status, &sentence).with(ACCEPT_POST, SDP),
         };
         let named = id::new().and_then(|id| Ok((Named::new(&id, links)?, id)));
         let (named, id) = match named {
@@ -40,8 +40,10 @@ impl Endpoint {
             Err(refused) => return self.refused(&refused),
         };
         let response = self.created(&peer, answer, named);
-        let replaced = room.take(id.clone(), peer.clone(), (self.role == Role::Whip).then_some(End::Replaced));
-        tokio::spawn(close_all(replaced));
+        match room.take(id.clone(), peer.clone(), (self.role == Role::Whip).then_some(End::Replaced)) {
+            Ok(replaced) => tokio::spawn(close_all(replaced)),
+            Err(full) => return no_room(full),
+        };
         tokio::spawn(self.watch(id, peer));
         response
     }
@@ -106,11 +108,6 @@ impl Named {
 /// The strong entity tag of a connection's ICE session.
 pub(super) fn entity_tag(peer: &Peer) -> String {
     format!("\"{}\"", peer.ice_tag())
-}
-
-/// Names what would have been taken, where the type was wrong.
-fn accepting_sdp(refused: Response<Bytes>) -> Response<Bytes> {
-    if refused.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE { refused.with(ACCEPT_POST, SDP) } else { refused }
 }
 
 fn no_room(full: Full) -> Response<Bytes> {

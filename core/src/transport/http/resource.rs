@@ -8,6 +8,7 @@ use super::answer::{With as _, empty, refusal};
 use super::endpoint::ACCEPT_PATCH;
 use super::post::entity_tag;
 use super::{End, Endpoint, FRAGMENT, check};
+use crate::ErrorKind;
 use crate::transport::peer::Peer;
 use crate::transport::sdp::Fragment;
 
@@ -18,10 +19,7 @@ impl Endpoint {
         let Some(peer) = self.sessions.get(id) else { return gone() };
         let text = match check::text(request.headers(), request.body(), FRAGMENT) {
             Ok(text) => text,
-            Err(refused) if refused.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                return refused.with(ACCEPT_PATCH, FRAGMENT);
-            }
-            Err(refused) => return refused,
+            Err((status, sentence)) => return refusal(status, &sentence).with(ACCEPT_PATCH, FRAGMENT),
         };
         let fragment = match Fragment::parse(text) {
             Ok(fragment) => fragment,
@@ -35,6 +33,7 @@ impl Endpoint {
         }
         match peer.add_candidates(&fragment).await {
             Ok(()) => empty(StatusCode::NO_CONTENT),
+            Err(error) if error.kind() == ErrorKind::Closed => gone(),
             Err(error) => refusal(StatusCode::BAD_REQUEST, &format!("{error:#}")),
         }
     }
@@ -64,6 +63,7 @@ async fn restart(peer: &Peer, fragment: &Fragment) -> Response<Bytes> {
         Ok(None) => {
             refusal(StatusCode::UNPROCESSABLE_ENTITY, "this session's ICE cannot be restarted: end it and offer anew")
         }
+        Err(error) if error.kind() == ErrorKind::Closed => gone(),
         Err(error) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
     }
 }

@@ -140,17 +140,16 @@ impl Sessions {
 }
 
 impl Room<'_> {
-    /// Puts a session in, in the place of all others where `instead` is set. Gives those that had to go; the session itself
-    /// is among them where the endpoint was closed meanwhile.
-    pub(super) fn take(self, id: String, peer: Peer, instead: Option<End>) -> Vec<Peer> {
+    /// Puts a session in, in the place of all others where `instead` is set, and gives those that had to go.
+    pub(super) fn take(self, id: String, peer: Peer, instead: Option<End>) -> Result<Vec<Peer>, Full> {
         let mut table = self.sessions.lock();
         if table.closed {
-            return vec![peer];
+            return Err(Full::Closed);
         }
         let gone = instead.map(|reason| self.sessions.drain(&mut table, reason)).unwrap_or_default();
         self.sessions.tell(SessionEvent::Started { id: id.clone() });
         table.peers.insert(id, peer);
-        gone
+        Ok(gone)
     }
 }
 

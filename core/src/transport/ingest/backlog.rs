@@ -141,7 +141,10 @@ mod tests {
     #[test]
     fn a_failure_goes_on_with_the_key_frame_that_waits_already() {
         let backlog = Backlog::new();
-        [(1, true), (2, false), (3, true), (4, false)].map(|(at, key)| backlog.put(unit(at, key)));
+        assert_eq!(
+            [(1, true), (2, false), (3, true), (4, false)].map(|(at, key)| backlog.put(unit(at, key))),
+            [true; 4]
+        );
         let _ = backlog.take();
         backlog.failed();
         assert!(!backlog.needs_key());

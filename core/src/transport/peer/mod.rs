@@ -1,8 +1,8 @@
 //! One WebRTC connection between a peer and this library's media: the only folder that names the crates doing WebRTC.
 //!
-//! A peer's description is read by [`sdp`], [`plan`] says what becomes of each of its sections, [`normal`] writes
-//! down for the crate what is used of it, and [`compose`] makes the answer of what the crate writes. The [`supervisor`] is a
-//! connection's one task, which starts those that [`receive`] and [`send`], and closes everything in the end.
+//! A peer's description is read by `sdp`, `plan` says what becomes of each of its sections, `normal` writes
+//! down for the crate what is used of it, and `compose` makes the answer of what the crate writes. The `supervisor` is a
+//! connection's one task, which starts those that `receive` and `send`, and closes everything in the end.
 
 mod bind;
 mod clock;

@@ -12,7 +12,7 @@ pub struct PeerOptions {
     pub bind: Vec<IpAddr>,
     /// The UDP ports to use, one for each address of each connection; `None` leaves the choice to the system.
     pub ports: Option<RangeInclusive<u16>>,
-    /// The address to tell peers in place of those bound, where a NAT maps that address to this machine port by port.
+    /// The address to tell peers before those bound, where a NAT maps it to this machine port by port.
     pub public_ip: Option<IpAddr>,
     /// STUN and TURN servers to ask for further addresses. A server that peers can reach needs none.
     pub ice_servers: Vec<IceServer>,

@@ -52,15 +52,13 @@ pub(super) async fn video(track: Arc<dyn TrackRemote>, payload_type: u8, ingest:
 /// Receives sound until the track ends, and passes it on as it is.
 pub(super) async fn audio(track: Arc<dyn TrackRemote>, payload_type: u8, hub: AudioHub, counters: Arc<Counters>) {
     while let Some(event) = track.poll().await {
-        match event {
-            TrackRemoteEvent::OnRtpPacket(packet) => {
-                counters.received(packet.payload.len());
-                if packet.header.payload_type == payload_type && !packet.payload.is_empty() {
-                    hub.send(AudioPacket { data: packet.payload, timestamp: packet.header.timestamp, at: now() });
-                }
+        if let TrackRemoteEvent::OnRtpPacket(packet) = event {
+            counters.received(packet.payload.len());
+            if packet.header.payload_type == payload_type && !packet.payload.is_empty() {
+                hub.send(AudioPacket { data: packet.payload, timestamp: packet.header.timestamp, at: now() });
             }
-            TrackRemoteEvent::OnEnded | TrackRemoteEvent::OnError => return,
-            _ => {}
+        } else if matches!(event, TrackRemoteEvent::OnEnded | TrackRemoteEvent::OnError) {
+            return;
         }
     }
 }

@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::TrackRemote;
-use webrtc::peer_connection::RTCPeerConnectionState;
+use webrtc::peer_connection::transport::DtlsTransport;
+use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
 use super::connection::Event;
 use super::shared::{Shared, Video, lock};
@@ -24,6 +25,24 @@ use crate::transport::{CHANNEL_LABEL, Ingest};
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error says that nobody is left who could ask for it.
     let _ = stop.wait_for(|&stop| stop).await;
+}
+
+/// Finds the DTLS transport, by whatever runs over it.
+async fn dtls(connection: &dyn PeerConnection) -> Option<Arc<dyn DtlsTransport>> {
+    if let Some(sctp) = connection.sctp().await {
+        return Some(sctp.transport());
+    }
+    for sender in connection.get_senders().await {
+        if let Ok(Some(transport)) = sender.transport().await {
+            return Some(transport);
+        }
+    }
+    for receiver in connection.get_receivers().await {
+        if let Ok(Some(transport)) = receiver.transport().await {
+            return Some(transport);
+        }
+    }
+    None
 }
 
 /// How often the crate is asked for what it does not tell: the time there and back, and whether the peer has closed.
@@ -117,20 +136,22 @@ impl Supervisor {
     }
 
     fn state(&mut self, state: RTCPeerConnectionState) -> Option<PeerState> {
-        let next = match state {
-            RTCPeerConnectionState::Connected => {
-                self.deadline = None;
-                if !self.sending {
-                    self.sending = true;
-                    self.send();
-                }
-                PeerState::Connected
+        let next = if state == RTCPeerConnectionState::Connected {
+            self.deadline = None;
+            if !self.sending {
+                self.sending = true;
+                self.send();
             }
-            RTCPeerConnectionState::Disconnected => PeerState::Disconnected,
-            RTCPeerConnectionState::Failed => return Some(PeerState::Failed),
-            RTCPeerConnectionState::Closed => return Some(PeerState::Closed),
+            PeerState::Connected
+        } else if state == RTCPeerConnectionState::Disconnected {
+            PeerState::Disconnected
+        } else if state == RTCPeerConnectionState::Failed {
+            return Some(PeerState::Failed);
+        } else if state == RTCPeerConnectionState::Closed {
+            return Some(PeerState::Closed);
+        } else {
             // On the way to one of the above, at the start or in an ICE restart.
-            _ => return None,
+            return None;
         };
         self.shared.states.send_if_modified(|state| std::mem::replace(state, next) != next);
         None
@@ -157,20 +178,15 @@ impl Supervisor {
     async fn track(&mut self, track: Arc<dyn TrackRemote>) {
         let flows = lock(&self.shared.descriptions).flows.clone();
         let counters = self.shared.counters.clone();
-        match track.kind().await {
-            RtpCodecKind::Video => {
-                if let Some(choice) = flows.video_in
-                    && let Some(ingest) = self.ingest(&choice)
-                {
-                    self.tasks.spawn(receive::video(track, choice.entry.payload_type, ingest, counters));
-                }
+        let kind = track.kind().await;
+        if kind == RtpCodecKind::Video {
+            if let Some(choice) = flows.video_in
+                && let Some(ingest) = self.ingest(&choice)
+            {
+                self.tasks.spawn(receive::video(track, choice.entry.payload_type, ingest, counters));
             }
-            RtpCodecKind::Audio => {
-                if let (Some(choice), Some(hub)) = (flows.audio_in, &self.media.audio_in) {
-                    self.tasks.spawn(receive::audio(track, choice.entry.payload_type, hub.clone(), counters));
-                }
-            }
-            _ => {}
+        } else if let (RtpCodecKind::Audio, Some(choice), Some(hub)) = (kind, flows.audio_in, &self.media.audio_in) {
+            self.tasks.spawn(receive::audio(track, choice.entry.payload_type, hub.clone(), counters));
         }
     }
 
@@ -212,13 +228,17 @@ impl Supervisor {
     /// Reads how long the way there and back takes; returns whether the peer has closed the connection.
     async fn look(&self) -> bool {
         let report = self.shared.connection.get_stats(Instant::now(), StatsSelector::None).await;
-        let seconds = report.iter().filter_map(|entry| match entry {
-            RTCStatsReportEntry::IceCandidatePair(pair) if pair.nominated => Some(pair.current_round_trip_time),
-            _ => None,
+        let seconds = report.iter().filter_map(|entry| {
+            let RTCStatsReportEntry::IceCandidatePair(pair) = entry else { return None };
+            pair.nominated.then_some(pair.current_round_trip_time)
         });
         if let Some(round_trip) = seconds.filter_map(|s| Duration::try_from_secs_f64(s).ok()).find(|d| !d.is_zero()) {
             self.shared.counters.measured(round_trip);
         }
-        report.transport().is_some_and(|t| t.dtls_state == RTCDtlsTransportState::Closed)
+        let transport = dtls(self.shared.connection.as_ref()).await;
+        match transport {
+            Some(transport) => matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed)),
+            None => false,
+        }
     }
 }

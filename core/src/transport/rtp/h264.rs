@@ -80,8 +80,8 @@ impl Assembler {
             return;
         }
         if picture.has_sets != [false; 2] {
-            let changed = nals(&picture.data).fold(false, |changed, nal| self.sets.keep(nal) || changed);
-            self.owed |= changed && !picture.has_slice;
+            let changed = nals(&picture.data).filter(|nal| self.sets.keep(nal)).count();
+            self.owed |= changed > 0 && !picture.has_slice;
         }
         if !picture.has_slice {
             return;
@@ -149,8 +149,10 @@ impl Picture {
 
     fn several(&mut self, mut rest: &[u8]) {
         while !rest.is_empty() {
-            let length = rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest));
-            let nal = length.and_then(|(length, rest)| rest.split_at_checked(length)).filter(|(nal, _)| !nal.is_empty());
+            let length =
+                rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest));
+            let nal =
+                length.and_then(|(length, rest)| rest.split_at_checked(length)).filter(|(nal, _)| !nal.is_empty());
             let Some((nal, after)) = nal else {
                 self.damaged = true;
                 return;
@@ -192,7 +194,8 @@ impl Picture {
 
     /// Looks at the NAL unit from `start` on, which is complete.
     fn end(&mut self, start: usize) {
-        let Some((&header, payload)) = self.data.get(start + START_CODE.len()..).and_then(|nal| nal.split_first()) else {
+        let Some((&header, payload)) = self.data.get(start + START_CODE.len()..).and_then(|nal| nal.split_first())
+        else {
             return;
         };
         match header & 0x1f {

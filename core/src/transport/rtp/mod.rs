@@ -5,6 +5,8 @@
 
 pub mod bits;
 pub mod h264;
+#[cfg(test)]
+mod h264_tests;
 pub mod parameter_sets;
 pub mod reorder;
 pub mod vp8;

@@ -139,15 +139,20 @@ mod tests {
 
     #[test]
     fn a_frame_ends_with_its_marker_or_with_the_next_timestamp() {
-        let packets: [(u32, bool, &[u8]); 4] =
-            [(1, false, &[0x10, 0x00, 1]), (1, true, &[0x00, 2]), (2, false, &[0x10, 0x01, 3]), (3, true, &[0x10, 0x01])];
+        let packets: [(u32, bool, &[u8]); 4] = [
+            (1, false, &[0x10, 0x00, 1]),
+            (1, true, &[0x00, 2]),
+            (2, false, &[0x10, 0x01, 3]),
+            (3, true, &[0x10, 0x01]),
+        ];
         let expected = [(vec![0, 1, 2], true), (vec![1, 3], false), (vec![1], false)];
         assert_eq!(units(&packets), expected.map(Some));
     }
 
     #[test]
     fn a_frame_without_its_beginning_is_damaged_once() {
-        let packets: [(u32, bool, &[u8]); 3] = [(1, false, &[0x00, 1]), (1, true, &[0x00, 2]), (2, true, &[0x10, 0x01])];
+        let packets: [(u32, bool, &[u8]); 3] =
+            [(1, false, &[0x00, 1]), (1, true, &[0x00, 2]), (2, true, &[0x10, 0x01])];
         assert_eq!(units(&packets), [None, Some((vec![1], false))]);
     }
 }

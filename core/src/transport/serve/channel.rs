@@ -71,11 +71,11 @@ impl SessionChannel {
     fn update(&self, text: &str) -> Result<String> {
         let patch = ParamsPatch::from_json(text)?;
         let ticket = self.session.update(&patch)?;
-        let mut params = match self.session.params().to_value() {
-            Value::Object(params) => params,
-            _ => Map::new(),
-        };
-        params.retain(|name, _| patch.names().any(|named| named == name));
+        let mut params = Map::new();
+        if let Value::Object(desired) = self.session.params().to_value() {
+            params = desired;
+            params.retain(|name, _| patch.names().any(|named| named == name));
+        }
         let reply = Reply::Accepted { version: ticket.version, cost: ticket.cost, params, notices: &ticket.notices };
         Ok(json(&reply))
     }

@@ -1,22 +1,12 @@
 //! A WHIP and a WHEP endpoint in this process, for one session.
 //!
-//! ```no_run
-//! use dreamframe::transport::{ServeOptions, serve};
-//! use dreamframe::{Engine, ModelSource, ParamsPatch};
-//!
-//! let engine = Engine::builder().models(ModelSource::Demo).build()?;
-//! let server = serve(engine, ServeOptions::default())?;
-//! println!("publish to {} and watch {}", server.whip_url(), server.whep_url());
-//! server.session().update(&ParamsPatch::from_json(r#"{"prompt": "a garden"}"#)?)?;
-//! # dreamframe::Result::Ok(())
-//! ```
-//!
-//! That is all: a publisher's video becomes frames of the session, its pictures go to all who watch, and parameters also
-//! change by the data channel `parameters` ([`SessionChannel`]). [`serve_media`] does the same for a host's own frames.
+//! One runtime serves HTTP and carries the connections of all peers.
 
 mod channel;
 mod listener;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,6 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 pub use self::channel::SessionChannel;
 use self::listener::Doorman;
@@ -35,11 +26,15 @@ use super::http::Limits;
 use super::peer::{Media, PeerOptions};
 use super::{AudioHub, Egress, EgressOptions, WhepEndpoint, WhipEndpoint};
 use crate::engine::Engine;
+use crate::frame::{Frame, PixelFormat};
 use crate::session::{Session, SessionHandle, SessionOptions};
 use crate::{Error, ErrorKind, Result};
 
 /// How long requests that are being answered may take at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How bright the picture is that viewers see before the first.
+const GREY: u8 = 32;
 
 /// How a [`Server`] is made.
 #[derive(Clone)]
@@ -100,16 +95,30 @@ pub struct Server<S = Session> {
 
 /// Starts a session of `engine` and serves it: whoever publishes gives its frames, and whoever watches sees its pictures.
 ///
-/// Events of the session go to the data channels of all who are connected, and to nobody else.
+/// Parameters also change by the data channel `parameters` ([`SessionChannel`]). Events of the session go to the channels of
+/// all who are connected, and to nobody else. Who watches before the first picture sees a grey one.
+///
+/// ```no_run
+/// use dreamframe::transport::{ServeOptions, serve};
+/// use dreamframe::{Engine, ModelSource, ParamsPatch};
+///
+/// let engine = Engine::builder().models(ModelSource::Demo).build()?;
+/// let server = serve(engine, ServeOptions::default())?;
+/// println!("publish to {} and watch {}", server.whip_url(), server.whep_url());
+/// server.session().update(&ParamsPatch::from_json(r#"{"prompt": "a garden"}"#)?)?;
+/// # dreamframe::Result::Ok(())
+/// ```
 ///
 /// # Errors
 ///
 /// Those of [`Engine::start`] and of [`serve_media`].
 pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
     let egress = Egress::new(options.egress);
-    let mut session = SessionOptions::default();
-    session.on_picture = Some(egress.picture_callback());
-    let session = engine.start(session)?;
+    let (width, height) = engine.size();
+    let format = PixelFormat::Rgba8;
+    let grey = Frame::from_packed(format, width, height, vec![GREY; format.packed_len(width, height)])?;
+    egress.show(&grey.view());
+    let session = engine.start(SessionOptions { on_picture: Some(egress.picture_callback()), ..Default::default() })?;
     let channel = Arc::new(SessionChannel::new(session.handle()));
     let audio = AudioHub::default();
     let publisher = Media {
@@ -226,13 +235,14 @@ fn run(runtime: Runtime, listener: TcpListener, site: Arc<Site>, mut stopped: wa
             // Without its owner a server is stopped, too.
             let _ = stopping.wait_for(|stopped| *stopped).await;
         });
-        let serving = tokio::spawn(serving.into_future());
+        let mut serving = tokio::spawn(serving.into_future());
         let _ = stopped.wait_for(|stopped| *stopped).await;
-        let farewell = async {
-            tokio::join!(site.whip.close(), site.whep.close());
+        let _ = timeout(FAREWELL, async { tokio::join!(site.whip.close(), site.whep.close()) }).await;
+        if timeout(FAREWELL, &mut serving).await.is_err() {
+            // The address must be free when this ends.
+            serving.abort();
             let _ = serving.await;
-        };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        }
     });
     runtime.shutdown_background();
 }

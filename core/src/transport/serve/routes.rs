@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::routing::any;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, Response, StatusCode, Uri};
 use subtle::ConstantTimeEq as _;
 
@@ -35,13 +35,6 @@ pub(super) struct Base {
     /// What the host has set, without a slash at the end.
     fixed: Option<String>,
     local: String,
-}
-
-/// Which of the two endpoints a path is of.
-#[derive(Debug, Clone, Copy)]
-enum Door {
-    Whip,
-    Whep,
 }
 
 impl Base {
@@ -72,27 +65,32 @@ impl Base {
 
 pub(super) fn router(site: Arc<Site>) -> Router {
     Router::new()
-        .route(WHIP, any(endpoint))
-        .route(&format!("{WHIP}/{{session}}"), any(session))
-        .route(WHEP, any(endpoint))
-        .route(&format!("{WHEP}/{{session}}"), any(session))
+        .route(WHIP, any(answer))
+        .route(&format!("{WHIP}/{{session}}"), any(answer))
+        .route(WHEP, any(answer))
+        .route(&format!("{WHEP}/{{session}}"), any(answer))
         .fallback(|| async { sent(refusal(StatusCode::NOT_FOUND, "no such path; there are /whip and /whep")) })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(site)
 }
 
-async fn endpoint(State(site): State<Arc<Site>>, request: Request) -> Response<Body> {
-    sent(site.answer(request, None).await)
-}
-
-async fn session(State(site): State<Arc<Site>>, Path(id): Path<String>, request: Request) -> Response<Body> {
-    sent(site.answer(request, Some(&id)).await)
+async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response<Body> {
+    // As it stands in the path: names of sessions need no decoding, and what does is none.
+    let path = request.uri().path().to_owned();
+    let session = path.trim_start_matches('/').split_once('/').map(|(_, session)| session);
+    sent(site.answer(request, session).await)
 }
 
 /// Makes an answer the connection's last, so that connections need not last.
 fn sent(mut response: Response<Bytes>) -> Response<Body> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response.map(Body::from)
+}
+
+/// Tells whether a body is said to be longer than may be, so that it is not waited for.
+fn is_too_long(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: u64| length > BODY_LIMIT as u64)
 }
 
 impl Site {
@@ -102,7 +100,10 @@ impl Site {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
         }
-        let door = if request.uri().path().starts_with(WHIP) { Door::Whip } else { Door::Whep };
+        if is_too_long(request.headers()) {
+            return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
+        }
+        let publishes = request.uri().path().starts_with(WHIP);
         let (parts, body) = request.into_parts();
         let body = match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
             Ok(body) => body,
@@ -110,15 +111,12 @@ impl Site {
         };
         let base = self.base.of(&parts.headers);
         let request = http::Request::from_parts(parts, body);
-        match door {
-            Door::Whip => {
-                let links = Links { resource: format!("{base}{WHIP}"), playback: Some(format!("{base}{WHEP}")) };
-                self.whip.handle(request, session, &links).await
-            }
-            Door::Whep => {
-                let links = Links { resource: format!("{base}{WHEP}"), playback: None };
-                self.whep.handle(request, session, &links).await
-            }
+        if publishes {
+            let links = Links { resource: format!("{base}{WHIP}"), playback: Some(format!("{base}{WHEP}")) };
+            self.whip.handle(request, session, &links).await
+        } else {
+            let links = Links { resource: format!("{base}{WHEP}"), playback: None };
+            self.whep.handle(request, session, &links).await
         }
     }
 

@@ -37,7 +37,8 @@ fn what_passes_is_tried_again_and_what_does_not_is_the_end() {
     let server = Fake::start(|_, before| answer([404, 409, 429, 500, 401][before], &[], "no"));
     let client = publisher(&server.url("/whip"), options());
     client.wait_for(PeerState::Failed, LONG).unwrap();
-    let expected = [("404: no", Some(1)), ("409: no", Some(2)), ("429: no", Some(4)), ("500: no", Some(8)), ("401: no", None)];
+    let expected =
+        [("404: no", Some(1)), ("409: no", Some(2)), ("429: no", Some(4)), ("500: no", Some(8)), ("401: no", None)];
     assert_eq!(troubles(&client), expected.map(|(what, retry)| (what.to_owned(), retry)));
     let error = client.wait_for(PeerState::Connected, LONG).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
@@ -74,7 +75,11 @@ fn the_server_may_say_how_long_to_wait() {
 fn a_stopped_client_says_goodbye_to_a_session_that_never_connected() {
     // The answer is no answer to the offer, so that the client ends the session that the server believes in.
     let server = Fake::start(|asked, _| {
-        if asked.line.starts_with("POST") { answer(201, &[("location", "/session")], "v=0\r\n") } else { answer(200, &[], "") }
+        if asked.line.starts_with("POST") {
+            answer(201, &[("location", "/session")], "v=0\r\n")
+        } else {
+            answer(200, &[], "")
+        }
     });
     let client = publisher(&server.url("/whip"), ClientOptions { pause: LONG, ..options() });
     assert!(matches!(client.events().next_within(LONG), Some(ClientEvent::AttemptFailed { .. })));

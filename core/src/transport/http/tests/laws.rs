@@ -13,7 +13,8 @@ fn methods() -> impl Strategy<Value = String> {
 }
 
 fn headers() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
-    let name = prop::sample::select(vec!["content-type", "if-match", "etag", "authorization", "cookie", "origin", "link"]);
+    let name =
+        prop::sample::select(vec!["content-type", "if-match", "etag", "authorization", "cookie", "origin", "link"]);
     let known = prop::sample::select(vec![
         "application/sdp",
         "application/trickle-ice-sdpfrag",

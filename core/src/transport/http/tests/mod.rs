@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, LOCATION};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, LOCATION,
+};
 use http::{Request, Response};
 use tokio::sync::broadcast;
 
@@ -35,10 +37,7 @@ fn loopback() -> PeerOptions {
 }
 
 fn links() -> Links {
-    Links {
-        resource: "https://sd.example/whip/key".into(),
-        playback: Some("https://sd.example/webrtc/watch".into()),
-    }
+    Links { resource: "https://sd.example/whip/key".into(), playback: Some("https://sd.example/webrtc/watch".into()) }
 }
 
 fn publishes() -> Media {
@@ -74,7 +73,8 @@ fn sdp(offer: &str) -> Request<Bytes> {
 }
 
 fn fragment(headers: &[(&str, &str)], body: impl Into<Bytes>) -> Request<Bytes> {
-    let headers: Vec<_> = headers.iter().copied().chain([("content-type", "application/trickle-ice-sdpfrag")]).collect();
+    let headers: Vec<_> =
+        headers.iter().copied().chain([("content-type", "application/trickle-ice-sdpfrag")]).collect();
     request("PATCH", &headers, body)
 }
 

@@ -23,8 +23,14 @@ const ENDPOINT: &[Row<'_>] = &[
     ("POST", &[SDP], "", 400, &[]),
     ("POST", &[SDP], "hello", 400, &[]),
     ("POST", &[("content-type", "Application/SDP; charset=utf-8")], "v=0\r\n", 400, &[]),
-    ("POST", &[SDP], "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
-        m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=rtpmap:96 H264/90000\r\na=mid:0\r\n", 400, &[]),
+    (
+        "POST",
+        &[SDP],
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=rtpmap:96 H264/90000\r\na=mid:0\r\n",
+        400,
+        &[],
+    ),
 ];
 
 const SESSION: &[Row<'_>] = &[

@@ -42,7 +42,7 @@ async fn what_cannot_be_taken_is_refused() {
         let response = endpoint.handle(fragment(&[("if-match", other)], CANDIDATE), Some(&id), &links()).await;
         assert_eq!(response.status(), 412, "{other}");
     }
-    let malformed = "a=candidate:nonsense\r\n";
+    let malformed = "a=ice-ufrag:EsAw\r\n";
     let response = endpoint.handle(fragment(&[], malformed), Some(&id), &links()).await;
     assert_eq!(response.status(), 400, "{:?}", response.body());
     assert_eq!(endpoint.handle(fragment(&[], &b"\xff\xfe"[..]), Some(&id), &links()).await.status(), 400);
@@ -59,11 +59,6 @@ async fn new_credentials_are_an_ice_restart() {
     let new = format!("a=ice-ufrag:EsAw\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n{CANDIDATE}");
     let response = endpoint.handle(fragment(&[("if-match", "*")], new.clone()), Some(&id), &links()).await;
     assert_cors(&response);
-    if response.status() == 422 {
-        // Without a way to restart, the session stays as it was.
-        assert_eq!(endpoint.handle(fragment(&[("if-match", &tag)], CANDIDATE), Some(&id), &links()).await.status(), 204);
-        return;
-    }
     assert_eq!(response.status(), 200, "{:?}", response.body());
     assert_eq!(header(&response, "content-type"), "application/trickle-ice-sdpfrag");
     let new_tag = header(&response, "etag").to_owned();

@@ -1,0 +1,63 @@
+//! What a server says to those who are no client of ours.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::*;
+
+/// Sends bytes and gives what comes back.
+fn talk(server: &Server<()>, request: &str) -> String {
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A server may break off where the request is too long.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap().to_ascii_lowercase()
+}
+
+#[test]
+fn every_answer_is_for_all_origins_and_the_last_of_its_connection() {
+    let server = echo(&ServeOptions { token: Some("right".into()), ..options() });
+    let with_token = "host: sd.example\r\nauthorization: right\r\n";
+    let cases = [
+        ("OPTIONS /whip", "host: a\r\n", "204"),
+        ("OPTIONS /whep/session", "host: a\r\n", "204"),
+        ("POST /whip", "host: a\r\n", "401"),
+        ("GET /whep", "host: a\r\nauthorization: Bearer wrong\r\n", "401"),
+        ("GET /whep", "host: a\r\nauthorization: bearer right\r\n", "200"),
+        ("HEAD /whep", with_token, "200"),
+        ("PUT /whip", with_token, "405"),
+        ("POST /whip", with_token, "415"),
+        ("DELETE /whip/none", with_token, "404"),
+        ("DELETE /whip/..%2f..%2fetc%2fpasswd", with_token, "404"),
+        ("DELETE /whip/%ff", with_token, "404"),
+        ("GET /", with_token, "404"),
+        ("GET /whip/a/b", with_token, "404"),
+    ];
+    for (line, headers, status) in cases {
+        let answer = talk(&server, &format!("{line} HTTP/1.1\r\n{headers}content-length: 0\r\n\r\n"));
+        assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{line}: {answer}");
+        assert!(answer.contains("access-control-allow-origin: *\r\n"), "{line}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{line}: {answer}");
+    }
+    assert!(talk(&server, "POST /whip HTTP/1.1\r\nhost: a\r\n\r\n").contains("www-authenticate: bearer\r\n"));
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_before_it_is_read() {
+    let server = echo(&options());
+    let head = "POST /whip HTTP/1.1\r\nhost: a\r\ncontent-type: application/sdp\r\ncontent-length: 1000000000\r\n\r\n";
+    let answer = talk(&server, head);
+    assert!(answer.starts_with("http/1.1 413 "), "{answer}");
+    assert!(answer.contains("access-control-allow-origin: *\r\n"), "{answer}");
+}
+
+#[test]
+fn garbage_ends_a_connection_and_nothing_else() {
+    let server = echo(&options());
+    for garbage in ["\0\0\0\0\r\n\r\n", "GET\r\n\r\n", "POST /whip HTTP/9.9\r\n\r\n"] {
+        talk(&server, garbage);
+    }
+    assert!(talk(&server, "GET /whip HTTP/1.1\r\nhost: a\r\n\r\n").starts_with("http/1.1 200 "));
+}

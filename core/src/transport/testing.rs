@@ -1,0 +1,127 @@
+//! Pictures that know their number, and a sender's half of RTP, for tests.
+
+use bytes::Bytes;
+
+use super::media::AccessUnit;
+use super::rtp::RtpPacket;
+use super::rtp::parameter_sets::nals;
+use crate::frame::{
+    ColorSpace, Frame, FrameCopier, FrameView, FrameViewMut, Origin, PixelFormat, Stamp, Timestamp, YuvMatrix, YuvRange,
+};
+
+/// What is sent, and what decoders say where streams do not.
+pub(super) const SENT: ColorSpace = ColorSpace { matrix: YuvMatrix::Bt601, range: YuvRange::Limited };
+
+/// Squares in a row and in a column of the code; 16 bits.
+const SQUARES: u32 = 4;
+
+/// Twelve bits of the number, and four that check them.
+fn code(number: u32) -> u32 {
+    let number = number & 0xfff;
+    number | (!(number ^ number >> 4 ^ number >> 8) & 0xf) << 12
+}
+
+/// Where the middle of a square is.
+fn middle(square: u32, width: u32, height: u32) -> (u32, u32) {
+    let at = |square: u32, side: u32| (2 * square + 1) * side / (2 * SQUARES);
+    (at(square % SQUARES, width), at(square / SQUARES, height))
+}
+
+/// Makes a picture with a number, as black and white squares on a moving ground.
+pub(super) fn numbered(number: u32, width: u32, height: u32) -> Frame {
+    let mut pixels = vec![255; PixelFormat::Rgba8.packed_len(width, height)];
+    let code = code(number);
+    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    for (pixel, (x, y)) in pixels.chunks_exact_mut(4).zip(places) {
+        let square = (y * SQUARES / height).min(SQUARES - 1) * SQUARES + (x * SQUARES / width).min(SQUARES - 1);
+        let (middle_x, middle_y) = middle(square, width, height);
+        let inside = x.abs_diff(middle_x) * SQUARES * 3 < width && y.abs_diff(middle_y) * SQUARES * 3 < height;
+        let ground = [x * 3 + number * 5, y * 2 + number * 3, (x + y) / 2].map(|value| 64 + (value % 128) as u8);
+        let color = match (inside, code >> square & 1) {
+            (true, 1) => [255; 3],
+            (true, _) => [0; 3],
+            (false, _) => ground,
+        };
+        pixel[..3].copy_from_slice(&color);
+    }
+    Frame::from_packed(PixelFormat::Rgba8, width, height, pixels).unwrap()
+}
+
+/// The same pixels in another format.
+pub(super) fn converted(from: &Frame, format: PixelFormat, origin: Origin, color: ColorSpace) -> Frame {
+    let (width, height) = (from.width(), from.height());
+    let mut pixels = vec![0; format.packed_len(width, height)];
+    let mut to = FrameViewMut::packed(format, width, height, &mut pixels).unwrap();
+    to = to.with_origin(origin).with_color(color);
+    FrameCopier::new().copy(&from.view(), &mut to).unwrap();
+    let mut frame = Frame::from_packed(format, width, height, pixels).unwrap();
+    frame.set_origin(origin);
+    frame.set_color(color);
+    frame
+}
+
+/// Reads the number of a decoded picture; `None` where it does not check.
+pub(super) fn number(picture: &FrameView<'_>) -> Option<u32> {
+    assert_eq!(picture.format(), PixelFormat::I420);
+    let (width, height) = (picture.width(), picture.height());
+    let rows: Vec<_> = picture.rows(0).collect();
+    let bit = |square| {
+        let (x, y) = middle(square, width, height);
+        u32::from(rows[y as usize][x as usize] > 125) << square
+    };
+    let read: u32 = (0..SQUARES * SQUARES).map(bit).sum();
+    (code(read) == read).then_some(read & 0xfff)
+}
+
+/// The same picture, taken at `millis` of the clock.
+pub(super) fn at(mut frame: Frame, millis: u64) -> Frame {
+    frame.set_stamp(Stamp { timestamp: Timestamp(millis * 1_000_000), tag: 0 });
+    frame
+}
+
+/// Cuts coded pictures into packets: parameter sets together, what is long in fragments, as browsers do.
+#[derive(Debug, Default)]
+pub(super) struct Packetiser {
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
+}
+
+/// Bytes of a payload at most.
+const LONGEST: usize = 300;
+
+impl Packetiser {
+    pub(super) fn packets(&mut self, unit: &AccessUnit) -> Vec<RtpPacket> {
+        let mut payloads: Vec<Vec<u8>> = Vec::new();
+        let mut sets = vec![24 | 0x60];
+        for nal in nals(&unit.data) {
+            let (header, rest) = nal.split_first().unwrap();
+            if matches!(header & 0x1f, 7 | 8) {
+                sets.extend_from_slice(&u16::try_from(nal.len()).unwrap().to_be_bytes());
+                sets.extend_from_slice(nal);
+                continue;
+            }
+            if sets.len() > 1 {
+                payloads.push(std::mem::replace(&mut sets, vec![24 | 0x60]));
+            }
+            if nal.len() <= LONGEST {
+                payloads.push(nal.to_vec());
+                continue;
+            }
+            let pieces = rest.chunks(LONGEST - 2);
+            let last = pieces.len() - 1;
+            for (place, piece) in pieces.enumerate() {
+                let ends = u8::from(place == 0) << 7 | u8::from(place == last) << 6;
+                payloads.push([&[header & 0xe0 | 28, ends | header & 0x1f], piece].concat());
+            }
+        }
+        let last = payloads.len() - 1;
+        let timestamp = self.timestamp;
+        self.timestamp = timestamp.wrapping_add(3000);
+        let packet = |(place, payload): (usize, Vec<u8>)| {
+            let sequence = self.sequence;
+            self.sequence = sequence.wrapping_add(1);
+            RtpPacket { sequence, timestamp, marker: place == last, payload: Bytes::from(payload) }
+        };
+        payloads.into_iter().enumerate().map(packet).collect()
+    }
+}
