@@ -59,7 +59,7 @@ impl Fragment {
             "ice-ufrag" if self.ufrag.is_none() => self.ufrag = Some(section::ufrag(value)?),
             "ice-pwd" if self.pwd.is_none() => self.pwd = Some(section::pwd(value)?),
             "end-of-candidates" => self.complete = true,
-            "candidate" => {
+            "candidate" if !value.is_empty() => {
                 if self.candidates.len() == MAX_CANDIDATES {
                     return Err(Malformed::new(format!("has more than {MAX_CANDIDATES} candidates")));
                 }
