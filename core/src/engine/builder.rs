@@ -10,7 +10,6 @@ use super::{Engine, EngineOptions, ExecutorKind, SafetyChecker, StyleImages, che
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::exec::cpu::{CpuExecutor, CpuOptions};
-use crate::exec::reference::ReferenceExecutor;
 use crate::load::ModelSource;
 use crate::params::{StreamDiffusionParams, notices};
 use crate::preprocess::Registry;
@@ -145,8 +144,20 @@ fn new_executor(options: &EngineOptions) -> Result<Arc<dyn Executor>> {
             let (threads, dtype) = (threads(options)?, options.dtype);
             Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?)
         }
-        ExecutorKind::Reference => Arc::new(ReferenceExecutor),
+        ExecutorKind::Reference => reference()?,
     })
+}
+
+#[cfg(any(test, feature = "reference"))]
+#[allow(clippy::unnecessary_wraps, reason = "it fails where the feature is off")]
+fn reference() -> Result<Arc<dyn Executor>> {
+    Ok(Arc::new(crate::exec::reference::ReferenceExecutor))
+}
+
+#[cfg(not(any(test, feature = "reference")))]
+fn reference() -> Result<Arc<dyn Executor>> {
+    let text = "executor is \"reference\", which this build leaves out (feature `reference`); \"cpu\" makes the pictures";
+    Err(Error::new(ErrorKind::Unsupported, text))
 }
 
 fn threads(options: &EngineOptions) -> Result<Option<NonZeroUsize>> {

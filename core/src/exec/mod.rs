@@ -6,6 +6,7 @@ pub mod memory;
 pub mod null;
 pub mod observe;
 mod past;
+#[cfg(any(test, feature = "reference"))]
 pub mod reference;
 mod slices;
 
