@@ -156,7 +156,8 @@ fn reference() -> Result<Arc<dyn Executor>> {
 
 #[cfg(not(any(test, feature = "reference")))]
 fn reference() -> Result<Arc<dyn Executor>> {
-    let text = "executor is \"reference\", which this build leaves out (feature `reference`); \"cpu\" makes the pictures";
+    let text =
+        "executor is \"reference\", which this build leaves out (feature `reference`); \"cpu\" makes the pictures";
     Err(Error::new(ErrorKind::Unsupported, text))
 }
 

@@ -1,9 +1,11 @@
 //! Where a frame comes to lie in an image of another shape, and the scaling to it.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x4;
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use super::Fit;
+use super::pool::grow;
 use crate::{Error, ErrorKind, Result};
 
 /// A rectangle of whole pixels.
@@ -67,11 +69,13 @@ fn centred(shape: (u32, u32), within: (u32, u32)) -> Rect {
 #[derive(Debug)]
 pub(super) struct Scaler {
     inner: Resizer,
+    // Pixels of three bytes, with a fourth.
+    widened: Vec<u8>,
 }
 
 impl Scaler {
     pub(super) fn new() -> Self {
-        Self { inner: Resizer::new() }
+        Self { inner: Resizer::new(), widened: Vec::new() }
     }
 
     /// Scales the part `crop` of packed pixels of `size` to packed pixels of `to`.
@@ -90,8 +94,8 @@ impl Scaler {
         self.run(&from, crop, to)
     }
 
-    /// As [`scale`](Self::scale), with bytes that make up pixels `P`.
-    pub(super) fn scale_bytes<P: PixelTrait>(
+    /// As [`scale`](Self::scale), with pixels of four bytes.
+    pub(super) fn scale_bytes(
         &mut self,
         bytes: &[u8],
         size: (u32, u32),
@@ -99,9 +103,31 @@ impl Scaler {
         out: &mut [u8],
         to: (u32, u32),
     ) -> Result<()> {
-        let from = TypedImageRef::<P>::from_buffer(size.0, size.1, bytes).map_err(failed)?;
-        let to = TypedImage::<P>::from_buffer(to.0, to.1, out).map_err(failed)?;
+        let from = TypedImageRef::<U8x4>::from_buffer(size.0, size.1, bytes).map_err(failed)?;
+        let to = TypedImage::<U8x4>::from_buffer(to.0, to.1, out).map_err(failed)?;
         self.run(&from, crop, to)
+    }
+
+    /// Scales the part `crop` of pixels of three bytes, `width` in a row, to pixels of four: the library's code for three
+    /// would do the same, and is a third of a megabyte.
+    pub(super) fn scale_rgb(
+        &mut self,
+        bytes: &[u8],
+        width: u32,
+        crop: Rect,
+        out: &mut [u8],
+        to: (u32, u32),
+    ) -> Result<()> {
+        let [left, top, cropped, height] = [crop.left, crop.top, crop.width, crop.height].map(|side| side as usize);
+        let mut widened = std::mem::take(&mut self.widened);
+        let rows = grow(&mut widened, cropped * height * 4)?.chunks_exact_mut(cropped * 4);
+        for (to, from) in rows.zip(bytes.chunks_exact(width as usize * 3).skip(top)) {
+            widen(from.get(left * 3..).unwrap_or_default(), to);
+        }
+        let whole = Rect { left: 0, top: 0, ..crop };
+        let scaled = self.scale_bytes(&widened, (crop.width, crop.height), whole, out, to);
+        self.widened = widened;
+        scaled
     }
 
     fn run<P: PixelTrait>(&mut self, from: &TypedImageRef<'_, P>, crop: Rect, mut to: TypedImage<'_, P>) -> Result<()> {
@@ -112,6 +138,14 @@ impl Scaler {
             .use_alpha(false)
             .crop(f64::from(left), f64::from(top), f64::from(width), f64::from(height));
         self.inner.resize_typed(from, &mut to, &options).map_err(failed)
+    }
+}
+
+/// Gives each pixel of three bytes a fourth, as many as `to` has room for.
+pub(crate) fn widen(from: &[u8], to: &mut [u8]) {
+    for (to, from) in to.as_chunks_mut::<4>().0.iter_mut().zip(from.as_chunks::<3>().0) {
+        let [r, g, b] = *from;
+        *to = [r, g, b, u8::MAX];
     }
 }
 
