@@ -37,7 +37,7 @@ fn build() -> Result<PathBuf, String> {
     let python = python_environment("wheel", Path::new(REQUIREMENTS))?;
     let _ = std::fs::remove_dir_all(FOLDER);
     let mut maturin = Command::new(&python);
-    maturin.args(["-m", "maturin", "build", "--release", "--locked", "--quiet"]);
+    maturin.args(["-m", "maturin", "build", "--locked", "--quiet"]);
     maturin.args(["--manifest-path", "python/Cargo.toml", "--out", FOLDER]);
     match run(&mut maturin) {
         Outcome::Passed => {}
