@@ -26,8 +26,6 @@ pub use crate::models::TEXT_TOKENS as TOKENS;
 const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// What marks the end of a word in the vocabulary.
 const WORD_END: &str = "</w>";
-/// Words whose tokens are remembered.
-const CACHED_WORDS: usize = 1024;
 
 /// The library's tokenizer with the parts of CLIP's alone: its own `Tokenizer` can be any, and brings the code of all.
 type Clip = TokenizerImpl<BPE, Cleaning, Splitting, ByteLevel, ByteLevel>;
@@ -64,7 +62,8 @@ impl Tokenizer {
             .vocab_and_merges(vocab, merges)
             .end_of_word_suffix(WORD_END.to_owned())
             .unk_token(named.unknown.content)
-            .cache_capacity(CACHED_WORDS)
+            // The library keeps words of tokenizers that are gone, on each thread as long as that lives.
+            .cache_capacity(0)
             .build()
             .map_err(|error| bad(format!("vocabulary and merges do not fit together: {error}")))?;
         let mut inner = Clip::new(model);
