@@ -247,7 +247,7 @@ fn place_bytes(
     let scaled = grow(scaled, pixels * 4)?;
     let channels = match channels {
         Channels::Rgb => {
-            scaler.scale_rgb(bytes, job.size.0, source, scaled, to)?;
+            scaler.scale_rgb(bytes, job.size, source, scaled, to)?;
             Channels::Rgba
         }
         Channels::Rgba | Channels::Bgra => {
