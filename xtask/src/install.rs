@@ -87,14 +87,14 @@ fn major_minor() -> (&'static str, &'static str) {
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
-/// The one release build, of both libraries; gives their folder.
+/// The one build of what is shipped, of both libraries; gives their folder.
 fn build() -> Result<PathBuf, String> {
     let mut build = cargo();
-    build.args(["rustc", "--release", "--quiet", "--package", "dreamframe-ffi", "--lib", "--"]);
+    build.args(["rustc", "--profile", "dist", "--quiet", "--package", "dreamframe-ffi", "--lib", "--"]);
     build.args(["-C", &format!("link-arg=-Wl,-soname,{}", soname()), "-C", "strip=symbols"]);
     succeed(&mut build)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from);
-    Ok(target.join("release"))
+    Ok(target.join("dist"))
 }
 
 /// Both libraries, and the names by which linkers and programs look for the shared one.

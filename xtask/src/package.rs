@@ -9,8 +9,8 @@ use crate::install::{self, VERSION};
 use crate::report::{Outcome, Report};
 use crate::tools::{output, succeed, works};
 
-/// What the stripped shared library may weigh, in bytes, with the demo model inside: 10 MB are data, most of it that model.
-const MAX_SHARED: u64 = 23_000_000;
+/// What the stripped shared library may weigh, in bytes, with the demo model inside: 8 MB are data, most of it that model.
+const MAX_SHARED: u64 = 15_000_000;
 
 /// What the shared library may need of the system.
 const MAY_NEED: [&str; 4] = ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"];

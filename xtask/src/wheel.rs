@@ -3,20 +3,31 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::notices;
 use crate::report::{Outcome, Report, run};
-use crate::tools::{output, python_environment, works};
+use crate::tools::{self, output, python_environment, works};
 
 const REQUIREMENTS: &str = "python/requirements/wheel.txt";
 /// Where it comes to lie.
 const FOLDER: &str = "target/wheels";
+/// The licences of what is inside, for those who get nothing but the wheel.
+const NOTICES: &str = "python/dreamframe/THIRD-PARTY.txt";
+/// What is said of the models that are built in.
+const CREDITS: [&str; 2] = ["models/CREDITS.md", "models/credits"];
 /// No wheel may be larger, in bytes; the demo model is inside.
 const MAX_SIZE: u64 = 25_000_000;
 /// What every Linux has. Anything else would have to be installed beside the wheel.
 const SYSTEM_LIBRARIES: [&str; 8] =
     ["libc.so", "libm.so", "libgcc_s.so", "libpthread.so", "libdl.so", "librt.so", "ld-linux", "libstdc++.so"];
-/// Without these the package is not what it says: types, their marker, the module for the original's scripts.
-const PARTS: [&str; 4] =
-    ["dreamframe/__init__.py", "dreamframe/_dreamframe.pyi", "dreamframe/py.typed", "dreamframe/compat.py"];
+/// Without these the package is not what it says: types, their marker, the module for the original's scripts,
+/// licences.
+const PARTS: [&str; 5] = [
+    "dreamframe/__init__.py",
+    "dreamframe/_dreamframe.pyi",
+    "dreamframe/py.typed",
+    "dreamframe/compat.py",
+    "dreamframe/THIRD-PARTY.txt",
+];
 
 /// Builds the wheel and checks it, as steps; gives it where both went well.
 pub(crate) fn all(report: &mut Report) -> Option<PathBuf> {
@@ -36,8 +47,9 @@ pub(crate) fn all(report: &mut Report) -> Option<PathBuf> {
 fn build() -> Result<PathBuf, String> {
     let python = python_environment("wheel", Path::new(REQUIREMENTS))?;
     let _ = std::fs::remove_dir_all(FOLDER);
+    std::fs::write(NOTICES, notices()?).map_err(|error| format!("{NOTICES}: {error}"))?;
     let mut maturin = Command::new(&python);
-    maturin.args(["-m", "maturin", "build", "--release", "--locked", "--quiet"]);
+    maturin.args(["-m", "maturin", "build", "--locked", "--quiet"]);
     maturin.args(["--manifest-path", "python/Cargo.toml", "--out", FOLDER]);
     match run(&mut maturin) {
         Outcome::Passed => {}
@@ -49,6 +61,16 @@ fn build() -> Result<PathBuf, String> {
         Ok([wheel]) => Ok(wheel),
         Err(wheels) => Err(format!("{FOLDER} should have one wheel, but has {wheels:?}")),
     }
+}
+
+/// The licences of the crates and models in the module.
+fn notices() -> Result<String, String> {
+    let mut text = notices::of("dreamframe-python")?;
+    for file in tools::files()?.iter().filter(|file| CREDITS.iter().any(|credits| file.starts_with(credits))) {
+        let credits = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        text += &format!("\n{}\n\n{credits}", file.display());
+    }
+    Ok(text)
 }
 
 /// Size, name, files, and what the native module is linked to.

@@ -1,10 +1,11 @@
 //! Pictures as CLIP takes them.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
+use fast_image_resize::pixels::U8x4;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::resize::widen;
 
 /// Largest square that an encoder is given.
 const MAX_SIDE: usize = 4096;
@@ -28,6 +29,8 @@ pub enum ClipFilter {
 pub struct ClipPictures {
     filter: ClipFilter,
     resizer: Resizer,
+    /// The lines that count, each pixel with a fourth byte, as the resizing library is used elsewhere.
+    wide: Vec<u8>,
     /// As wide as the square, as high as the picture.
     narrow: Vec<u8>,
     square: Vec<u8>,
@@ -36,7 +39,7 @@ pub struct ClipPictures {
 impl ClipPictures {
     /// With no memory yet.
     pub fn new(filter: ClipFilter) -> Self {
-        Self { filter, resizer: Resizer::new(), narrow: Vec::new(), square: Vec::new() }
+        Self { filter, resizer: Resizer::new(), wide: Vec::new(), narrow: Vec::new(), square: Vec::new() }
     }
 
     /// Makes `out` the middle of a picture of `width` x `height` pixels, a byte for each of red, green and blue: the shorter
@@ -57,9 +60,10 @@ impl ClipPictures {
             return refuse(format!("{} bytes are not a picture of {width}x{height}", pixels.len()));
         }
         self.middle(pixels, size, side as u32)?;
-        let normalised = |(i, &byte): (usize, &u8)| (f32::from(byte) / 255.0 - MEAN[i % 3]) / DEVIATION[i % 3];
+        let normalised = |i: usize, byte: u8| (f32::from(byte) / 255.0 - MEAN[i]) / DEVIATION[i];
+        let colours = |&[r, g, b, _]: &[u8; 4]| [normalised(0, r), normalised(1, g), normalised(2, b)];
         out.clear();
-        out.extend(self.square.iter().enumerate().map(normalised));
+        out.extend(self.square.as_chunks::<4>().0.iter().flat_map(colours));
         Ok(())
     }
 
@@ -79,8 +83,10 @@ impl ClipPictures {
             ClipFilter::Bicubic => FilterType::CatmullRom,
             ClipFilter::Lanczos => FilterType::Lanczos3,
         };
-        let Self { resizer, narrow, square, .. } = self;
-        scale(resizer, filter, (lines, (width, tall)), [across, all], (narrow, (side, tall)))?;
+        let Self { resizer, wide, narrow, square, .. } = self;
+        wide.resize(lines.len() / 3 * 4, 0);
+        widen(lines, wide);
+        scale(resizer, filter, (wide, (width, tall)), [across, all], (narrow, (side, tall)))?;
         let down = Span { start: down.start - f64::from(first), ..down };
         scale(resizer, filter, (narrow, (side, tall)), [scaled, down], (square, (side, side)))
     }
@@ -115,10 +121,10 @@ fn scale(
     let failed = |error: &dyn std::error::Error| {
         Error::new(ErrorKind::Internal, format!("the resize library refused a checked image: {error}"))
     };
-    out.resize(to.0 as usize * to.1 as usize * 3, 0);
-    let source = TypedImageRef::<U8x3>::from_buffer(from.0, from.1, pixels).map_err(|error| failed(&error))?;
-    let mut target = TypedImage::<U8x3>::from_buffer(to.0, to.1, out).map_err(|error| failed(&error))?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(
+    out.resize(to.0 as usize * to.1 as usize * 4, 0);
+    let source = TypedImageRef::<U8x4>::from_buffer(from.0, from.1, pixels).map_err(|error| failed(&error))?;
+    let mut target = TypedImage::<U8x4>::from_buffer(to.0, to.1, out).map_err(|error| failed(&error))?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false).crop(
         across.start,
         down.start,
         across.len,

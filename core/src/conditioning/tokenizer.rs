@@ -9,15 +9,13 @@ mod tables;
 
 use std::fmt;
 
-use tokenizers::AddedToken;
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::replace::ReplacePattern;
-use tokenizers::normalizers::{Lowercase, NFC, NormalizerWrapper, Replace, Sequence as Normalizers};
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::normalizers::{Lowercase, NFC, Replace};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::tokenizer::SplitDelimiterBehavior;
+use tokenizers::{AddedToken, NormalizedString, Normalizer, PreTokenizedString, PreTokenizer, TokenizerImpl};
 
 use self::tables::Tables;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,12 +26,13 @@ pub use crate::models::TEXT_TOKENS as TOKENS;
 const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// What marks the end of a word in the vocabulary.
 const WORD_END: &str = "</w>";
-/// Words whose tokens are remembered.
-const CACHED_WORDS: usize = 1024;
+
+/// The library's tokenizer with the parts of CLIP's alone: its own `Tokenizer` can be any, and brings the code of all.
+type Clip = TokenizerImpl<BPE, Cleaning, Splitting, ByteLevel, ByteLevel>;
 
 /// A tokenizer of a checkpoint.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Clip,
     start: u32,
     end: u32,
     pad: u32,
@@ -63,13 +62,14 @@ impl Tokenizer {
             .vocab_and_merges(vocab, merges)
             .end_of_word_suffix(WORD_END.to_owned())
             .unk_token(named.unknown.content)
-            .cache_capacity(CACHED_WORDS)
+            // The library keeps words of tokenizers that are gone, on each thread as long as that lives.
+            .cache_capacity(0)
             .build()
             .map_err(|error| bad(format!("vocabulary and merges do not fit together: {error}")))?;
-        let mut inner = tokenizers::Tokenizer::new(model);
+        let mut inner = Clip::new(model);
         let misfit = |error: tokenizers::Error| bad(format!("the special tokens do not fit the vocabulary: {error}"));
-        inner.with_normalizer(Some(normalizer()?)).map_err(misfit)?;
-        inner.with_pre_tokenizer(Some(pre_tokenizer()?));
+        inner.with_normalizer(Some(Cleaning::new()?)).map_err(misfit)?;
+        inner.with_pre_tokenizer(Some(Splitting::new()?));
         inner.add_special_tokens(special).map_err(misfit)?;
         let id = |token: &AddedToken| {
             let text = &token.content;
@@ -112,17 +112,44 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-fn normalizer() -> Result<NormalizerWrapper> {
-    let blanks = Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(internal)?;
-    let steps = vec![NFC.into(), blanks.into(), Lowercase.into()];
-    Ok(NormalizerWrapper::Sequence(Normalizers::new(steps)))
+/// What is done to a text first.
+struct Cleaning {
+    blanks: Replace,
 }
 
-fn pre_tokenizer() -> Result<PreTokenizerWrapper> {
-    let words = SplitPattern::Regex(WORDS.to_owned());
-    let split = Split::new(words, SplitDelimiterBehavior::Removed, true).map_err(internal)?;
-    let steps = vec![split.into(), ByteLevel::new(false, true, true).into()];
-    Ok(PreTokenizerWrapper::Sequence(PreTokenizers::new(steps)))
+impl Cleaning {
+    fn new() -> Result<Self> {
+        Ok(Self { blanks: Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(internal)? })
+    }
+}
+
+impl Normalizer for Cleaning {
+    fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
+        NFC.normalize(text)?;
+        self.blanks.normalize(text)?;
+        Lowercase.normalize(text)
+    }
+}
+
+/// What makes words of it, whose bytes are then paired.
+struct Splitting {
+    words: Split,
+    bytes: ByteLevel,
+}
+
+impl Splitting {
+    fn new() -> Result<Self> {
+        let words = SplitPattern::Regex(WORDS.to_owned());
+        let words = Split::new(words, SplitDelimiterBehavior::Removed, true).map_err(internal)?;
+        Ok(Self { words, bytes: ByteLevel::new(false, true, true) })
+    }
+}
+
+impl PreTokenizer for Splitting {
+    fn pre_tokenize(&self, text: &mut PreTokenizedString) -> tokenizers::Result<()> {
+        self.words.pre_tokenize(text)?;
+        self.bytes.pre_tokenize(text)
+    }
 }
 
 fn internal(error: tokenizers::Error) -> Error {

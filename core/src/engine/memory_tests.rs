@@ -1,14 +1,14 @@
-//! A size that there is no memory for is refused, and the pictures go on.
+//! A size that there is no memory for is refused, and the pictures go on; what engines share.
 
 use std::sync::Arc;
 
 use super::workshop::Workshop;
-use super::{Engine, EngineOptions};
+use super::{Active, Engine, EngineOptions};
 use crate::error::{ErrorKind, Result};
 use crate::exec::reference::ReferenceExecutor;
 use crate::exec::{Arena, Constants, Executor, Network};
 use crate::frame::{FrameView, PixelFormat};
-use crate::load::ModelSource;
+use crate::load::{ModelSource, PackedCache};
 use crate::net::{Program, Weights};
 use crate::params::StreamDiffusionParams;
 use crate::preprocess::Registry;
@@ -118,4 +118,26 @@ fn frames_to_look_back_to_that_have_no_room_are_refused_and_the_pictures_go_on()
 #[test]
 fn an_engine_for_such_a_size_is_not_built() {
     assert_eq!(engine(2 * SIDE).unwrap_err().kind(), ErrorKind::OutOfMemory);
+}
+
+#[test]
+fn engines_share_the_weights_of_one_model_and_the_last_takes_them_along() {
+    let weights = |engine: &Engine| match &engine.active {
+        Active::Ready(pipeline) => pipeline.pieces.models.get().unet_weights.forms().clone(),
+        Active::Released(_) => unreachable!("nothing was released"),
+    };
+    // With a cache of its own, so that no other test's engine has them.
+    let folder = tempfile::tempdir().unwrap();
+    let build = |cache: &str| {
+        let cache = PackedCache::Folder(folder.path().join(cache));
+        Engine::builder().options(EngineOptions { packed_cache: cache, ..EngineOptions::default() }).build().unwrap()
+    };
+    let (first, second, other) = (build("one"), build("one"), build("other"));
+    assert!(Arc::ptr_eq(&weights(&first), &weights(&second)));
+    assert!(!Arc::ptr_eq(&weights(&first), &weights(&other)));
+    let left = Arc::downgrade(&weights(&first));
+    drop(first);
+    assert!(left.upgrade().is_some());
+    drop(second);
+    assert!(left.upgrade().is_none());
 }

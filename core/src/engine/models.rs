@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Checkpoint, Component, ModelId, ModelSource, PackedFiles, RandomWeights};
 use crate::models::known::{KNOWN_MODELS, known_model};
 use crate::models::{Autoencoder, ModelFamily, UnetConfig, UnetShape, unet_program};
-use crate::net::{Program, WeightSource, WeightSpec, Weights};
+use crate::net::{Forms, Program, WeightSource, WeightSpec, Weights};
 use crate::params::Notice;
 use crate::schedule::{BetaSchedule, Betas};
 
@@ -110,7 +110,7 @@ impl Models {
         };
         let (unet_source, unet_files) = random("unet", 1, &unet_needs);
         let (vae_source, vae_files) = random("vae", 2, &vae_needs);
-        let mut unet_weights = Weights::new(unet_source.clone()).with_store(unet_files);
+        let mut unet_weights = Weights::over(Arc::new(Forms::new(unet_source.clone(), unet_files)));
         if workshop.options.dtype == Dtype::Int8 {
             let source: Arc<dyn WeightSource> = unet_source;
             unet_weights = unet_weights.with_byte_scales(bytes::of_noise(&unet, &source, &workshop.executor)?);
@@ -122,7 +122,7 @@ impl Models {
             unet,
             unet_weights: Arc::new(unet_weights),
             autoencoder,
-            autoencoder_weights: Weights::new(vae_source).with_store(vae_files),
+            autoencoder_weights: Weights::over(Arc::new(Forms::new(vae_source, vae_files))),
             alphas_cumprod: Betas::default().alphas_cumprod().map_err(bad_schedule)?,
         })
     }

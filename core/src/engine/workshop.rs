@@ -8,7 +8,7 @@ use super::{EngineOptions, SafetyChecker, StyleImages};
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
 use crate::exec::{Dtype, Executor, Network, memory};
-use crate::load::{Component, ModelSource, PackedFiles};
+use crate::load::{Component, ModelSource, shared};
 use crate::net::{Program, WeightSource, Weights};
 use crate::params::Notice;
 use crate::preprocess::Registry;
@@ -42,16 +42,15 @@ impl Workshop {
         }
     }
 
-    /// The weights of a component, with the files that have them packed.
+    /// The weights of a component, shared with other engines that use them, and with the files that have them packed.
     pub(crate) fn weights(&self, component: &Component) -> Weights {
         self.weights_through(component, component.weights.clone())
     }
 
     /// The same, read through `source`, which shapes them otherwise.
     pub(crate) fn weights_through(&self, component: &Component, source: Arc<dyn WeightSource>) -> Weights {
-        let files = PackedFiles::of_component(component, &self.options.packed_cache);
         let watch = self.progress.as_ref().map(|progress| progress.of(component));
-        Weights::new(source).with_store(files.map(|files| Box::new(files) as _)).with_watch(watch)
+        Weights::over(shared::forms(component, source, &self.options.packed_cache)).with_watch(watch)
     }
 
     /// Bytes that so many weights take, as the executor stores them.
@@ -69,6 +68,9 @@ impl Workshop {
     ///
     /// `OutOfMemory` with the bytes that it needs.
     pub(crate) fn require_room(&self, component: &Component, what: &str) -> Result<()> {
+        if shared::in_use(component, &self.options.packed_cache) {
+            return Ok(());
+        }
         let bytes = self.stored_bytes(component.weights.numbers());
         memory::require(usize::try_from(bytes).unwrap_or(usize::MAX), what)
     }

@@ -3,7 +3,7 @@
 //! Cropping, scaling and YUV are done on bytes, which is quick; the step to numbers comes last and does nothing else.
 //! Numbers are channels-last RGB, `[h, w, 3]`, top row first.
 
-use fast_image_resize::pixels::{F32x3, U8x3, U8x4};
+use fast_image_resize::pixels::F32x3;
 use half::f16;
 
 use super::pixels::{self, Channels};
@@ -244,14 +244,17 @@ fn place_bytes(
     }
     let to = (target.width, target.height);
     let pixels = target.width as usize * target.height as usize;
-    match channels {
+    let scaled = grow(scaled, pixels * 4)?;
+    let channels = match channels {
         Channels::Rgb => {
-            scaler.scale_bytes::<U8x3>(bytes, job.size, source, grow(scaled, pixels * 3)?, to)?;
+            scaler.scale_rgb(bytes, job.size, source, scaled, to)?;
+            Channels::Rgba
         }
         Channels::Rgba | Channels::Bgra => {
-            scaler.scale_bytes::<U8x4>(bytes, job.size, source, grow(scaled, pixels * 4)?, to)?;
+            scaler.scale_bytes(bytes, job.size, source, scaled, to)?;
+            channels
         }
-    }
+    };
     store_bytes(scaled, channels, target.width, Rect { left: 0, top: 0, ..target }, job, out);
     Ok(())
 }

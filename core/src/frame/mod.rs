@@ -9,7 +9,7 @@ mod copy;
 mod format;
 mod pixels;
 mod pool;
-mod resize;
+pub(crate) mod resize;
 mod span;
 mod view;
 mod yuv;

@@ -1,9 +1,13 @@
 //! Where a frame comes to lie in an image of another shape, and the scaling to it.
 
+use std::ops::Range;
+
 use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x4;
 use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use super::Fit;
+use super::pool::grow;
 use crate::{Error, ErrorKind, Result};
 
 /// A rectangle of whole pixels.
@@ -67,11 +71,13 @@ fn centred(shape: (u32, u32), within: (u32, u32)) -> Rect {
 #[derive(Debug)]
 pub(super) struct Scaler {
     inner: Resizer,
+    // Pixels of three bytes, with a fourth.
+    widened: Vec<u8>,
 }
 
 impl Scaler {
     pub(super) fn new() -> Self {
-        Self { inner: Resizer::new() }
+        Self { inner: Resizer::new(), widened: Vec::new() }
     }
 
     /// Scales the part `crop` of packed pixels of `size` to packed pixels of `to`.
@@ -90,8 +96,8 @@ impl Scaler {
         self.run(&from, crop, to)
     }
 
-    /// As [`scale`](Self::scale), with bytes that make up pixels `P`.
-    pub(super) fn scale_bytes<P: PixelTrait>(
+    /// As [`scale`](Self::scale), with pixels of four bytes.
+    pub(super) fn scale_bytes(
         &mut self,
         bytes: &[u8],
         size: (u32, u32),
@@ -99,9 +105,34 @@ impl Scaler {
         out: &mut [u8],
         to: (u32, u32),
     ) -> Result<()> {
-        let from = TypedImageRef::<P>::from_buffer(size.0, size.1, bytes).map_err(failed)?;
-        let to = TypedImage::<P>::from_buffer(to.0, to.1, out).map_err(failed)?;
+        let from = TypedImageRef::<U8x4>::from_buffer(size.0, size.1, bytes).map_err(failed)?;
+        let to = TypedImage::<U8x4>::from_buffer(to.0, to.1, out).map_err(failed)?;
         self.run(&from, crop, to)
+    }
+
+    /// As [`scale_bytes`](Self::scale_bytes), with pixels of three bytes to pixels of four: the library's code for three would
+    /// do the same, and is a third of a megabyte.
+    pub(super) fn scale_rgb(
+        &mut self,
+        bytes: &[u8],
+        size: (u32, u32),
+        crop: Rect,
+        out: &mut [u8],
+        to: (u32, u32),
+    ) -> Result<()> {
+        let (width, height) = (size.0 as usize, size.1 as usize);
+        let columns = reached(crop.left, crop.width, to.0, width);
+        let rows = reached(crop.top, crop.height, to.1, height);
+        let mut widened = std::mem::take(&mut self.widened);
+        // What lies outside is of an earlier frame, and is not read.
+        let lines = grow(&mut widened, width * height * 4)?.chunks_exact_mut(width * 4);
+        for (to, from) in lines.zip(bytes.chunks_exact(width * 3)).skip(rows.start).take(rows.len()) {
+            let from = from.get(columns.start * 3..columns.end * 3).unwrap_or_default();
+            widen(from, to.get_mut(columns.start * 4..).unwrap_or_default());
+        }
+        let scaled = self.scale_bytes(&widened, size, crop, out, to);
+        self.widened = widened;
+        scaled
     }
 
     fn run<P: PixelTrait>(&mut self, from: &TypedImageRef<'_, P>, crop: Rect, mut to: TypedImage<'_, P>) -> Result<()> {
@@ -112,6 +143,23 @@ impl Scaler {
             .use_alpha(false)
             .crop(f64::from(left), f64::from(top), f64::from(width), f64::from(height));
         self.inner.resize_typed(from, &mut to, &options).map_err(failed)
+    }
+}
+
+/// The pixels of a side that the filter sees where `len` of them from `start` on become `to`: it also looks at those beyond.
+fn reached(start: u32, len: u32, to: u32, side: usize) -> Range<usize> {
+    const LOBES: u32 = 2;
+
+    let beyond = LOBES.saturating_mul(len.div_ceil(to.max(1))).saturating_add(2);
+    let end = start.saturating_add(len).saturating_add(beyond) as usize;
+    start.saturating_sub(beyond) as usize..end.min(side)
+}
+
+/// Gives each pixel of three bytes a fourth, as many as `to` has room for.
+pub(crate) fn widen(from: &[u8], to: &mut [u8]) {
+    for (to, from) in to.as_chunks_mut::<4>().0.iter_mut().zip(from.as_chunks::<3>().0) {
+        let [r, g, b] = *from;
+        *to = [r, g, b, u8::MAX];
     }
 }
 
@@ -155,5 +203,27 @@ mod tests {
     fn a_sliver_keeps_at_least_one_pixel() {
         assert_eq!(Placement::new(Fit::Cover, (8192, 1), (1, 8192)).source, rect(4095, 0, 1, 1));
         assert_eq!(Placement::new(Fit::Fit, (8192, 1), (1, 8192)).target, rect(0, 4095, 1, 1));
+    }
+
+    #[test]
+    fn pixels_of_three_bytes_are_scaled_as_those_of_four() {
+        let mut scaler = Scaler::new();
+        let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
+        for (size, crop, to) in [
+            ((96, 64), rect(16, 0, 64, 64), (512, 512)),
+            ((300, 200), rect(50, 3, 200, 190), (64, 48)),
+            ((700, 90), rect(5, 5, 640, 80), (9, 7)),
+            ((40, 30), rect(0, 0, 40, 30), (41, 1)),
+        ] {
+            let four: Vec<u8> = (0..size.0 * size.1 * 4).map(noise).collect();
+            let three: Vec<u8> = four.as_chunks::<4>().0.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect();
+            let [mut expected, mut found] = [(); 2].map(|()| vec![0; (to.0 * to.1 * 4) as usize]);
+            scaler.scale_bytes(&four, size, crop, &mut expected, to).unwrap();
+            scaler.scale_rgb(&three, size, crop, &mut found, to).unwrap();
+            let colours = |pixels: &[u8]| -> Vec<[u8; 3]> {
+                pixels.as_chunks::<4>().0.iter().map(|&[r, g, b, _]| [r, g, b]).collect()
+            };
+            assert!(colours(&expected) == colours(&found), "{size:?} {crop:?} {to:?}");
+        }
     }
 }

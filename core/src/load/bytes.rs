@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::{Error, Result};
@@ -13,11 +14,8 @@ use crate::error::{Error, Result};
 /// Bytes that can be read from anywhere in them.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    /// Part of the binary.
-    #[allow(dead_code, reason = "a build may have nothing built in")]
-    Static(&'static [u8]),
     /// In memory.
-    Owned(Vec<u8>),
+    Owned(Arc<Vec<u8>>),
     /// On disk, with the length it had when it was opened.
     File(File, u64),
 }
@@ -36,7 +34,6 @@ impl Bytes {
     /// How many there are.
     pub(crate) fn len(&self) -> u64 {
         match self {
-            Self::Static(bytes) => bytes.len() as u64,
             Self::Owned(bytes) => bytes.len() as u64,
             Self::File(_, len) => *len,
         }
@@ -45,7 +42,6 @@ impl Bytes {
     /// The length and the time of the last change that a file has now; `None` where that is not known, or no file.
     pub(crate) fn stamp(&self) -> Option<(u64, SystemTime)> {
         match self {
-            Self::Static(_) => None,
             Self::Owned(_) => None,
             Self::File(file, _) => {
                 let meta = file.metadata().ok()?;
@@ -63,7 +59,6 @@ impl Bytes {
             Ok(())
         };
         match self {
-            Self::Static(bytes) => from_slice(bytes, buffer),
             Self::Owned(bytes) => from_slice(bytes, buffer),
             Self::File(file, _) => read_file_at(file, offset, buffer),
         }
@@ -105,7 +100,7 @@ mod tests {
 
     #[test]
     fn reading_past_the_end_of_memory_is_an_error() {
-        let bytes = Bytes::Owned(vec![1, 2, 3]);
+        let bytes = Bytes::Owned(vec![1, 2, 3].into());
         let mut buffer = [0; 2];
         bytes.read_at(1, &mut buffer).unwrap();
         assert_eq!(buffer, [2, 3]);

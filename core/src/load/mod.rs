@@ -12,10 +12,17 @@ mod bytes;
 mod cache;
 mod calibration;
 mod convert;
-#[cfg(feature = "demo-model")]
-mod demo;
 #[cfg(any(feature = "safety", test))]
 mod eight_bit;
+#[cfg(any(
+    feature = "clip-tokenizer",
+    feature = "demo-model",
+    feature = "edges",
+    feature = "pose",
+    feature = "safety",
+    feature = "segmentation"
+))]
+mod embedded;
 mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -35,6 +42,7 @@ mod packed;
 mod random;
 #[cfg(test)]
 mod refusals;
+pub(crate) mod shared;
 mod single;
 mod source;
 mod storage;

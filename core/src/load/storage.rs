@@ -2,8 +2,12 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "demo-model")]
+use std::sync::Arc;
 
 use super::bytes::Bytes;
+#[cfg(feature = "demo-model")]
+use super::embedded;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A tree of files that is only read. Paths are relative and written with `/`.
@@ -38,7 +42,7 @@ impl Storage {
         match self {
             Self::Folder(folder) => folder.join(path).is_file(),
             #[cfg(feature = "demo-model")]
-            Self::Demo => super::demo::file(path).is_some(),
+            Self::Demo => embedded::has(&demo(path)),
         }
     }
 
@@ -47,7 +51,7 @@ impl Storage {
         match self {
             Self::Folder(folder) => Bytes::open(&folder.join(path)),
             #[cfg(feature = "demo-model")]
-            Self::Demo => demo_file(path).map(Bytes::Static),
+            Self::Demo => demo_file(path).map(Bytes::Owned),
         }
     }
 
@@ -79,9 +83,15 @@ impl Storage {
 }
 
 #[cfg(feature = "demo-model")]
-fn demo_file(path: &str) -> Result<&'static [u8]> {
+fn demo_file(path: &str) -> Result<Arc<Vec<u8>>> {
     let missing = || Error::new(ErrorKind::NotFound, format!("the demo model has no file {path}"));
-    super::demo::file(path).ok_or_else(missing)
+    embedded::read(&demo(path)).ok_or_else(missing)
+}
+
+/// Where a file of the demo model is among the embedded ones.
+#[cfg(feature = "demo-model")]
+fn demo(path: &str) -> String {
+    format!("dreamframe-tiny/{path}")
 }
 
 /// Reads a file of at most `limit` bytes; one that grows meanwhile is refused too.

@@ -65,17 +65,18 @@ impl WeightFiles {
     ///
     /// `BadModel` naming the tensor, the value and the bound; `Unsupported` for another kind of file.
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
-        Self::single(name.to_owned(), Bytes::Owned(bytes))
+        Self::single(name.to_owned(), Bytes::Owned(bytes.into()))
     }
 
-    /// Reads the header of a safetensors file that is part of the binary.
+    /// Reads the header of a safetensors file that is part of the binary, at `path` below `models`.
     ///
     /// # Errors
     ///
-    /// Those of [`from_bytes`](Self::from_bytes).
+    /// Those of [`from_bytes`](Self::from_bytes), and `NotFound` for a file that is not built in.
     #[cfg(any(feature = "edges", feature = "pose", feature = "safety", feature = "segmentation"))]
-    pub(crate) fn embedded(name: &str, bytes: &'static [u8]) -> Result<Self> {
-        Self::single(name.to_owned(), Bytes::Static(bytes))
+    pub(crate) fn embedded(path: &str) -> Result<Self> {
+        let missing = || Error::new(ErrorKind::NotFound, format!("{path} is not built in"));
+        Self::single(format!("built-in {path}"), Bytes::Owned(super::embedded::read(path).ok_or_else(missing)?))
     }
 
     /// Reads the header of the only file of a network.

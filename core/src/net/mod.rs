@@ -27,4 +27,4 @@ pub use op::{Activation, Op, OpKind, Padding};
 pub use program::{Input, Output, Program, Rate, ValueId, WeightId, WeightSpec};
 pub use shape::Shape;
 pub(crate) use weights::same_layout;
-pub use weights::{LoadWatch, PackedForm, PackedLayout, PackedStore, Parallel, Sections, WeightSource, Weights};
+pub use weights::{Forms, LoadWatch, PackedForm, PackedLayout, PackedStore, Parallel, Sections, WeightSource, Weights};

@@ -66,15 +66,21 @@ pub trait LoadWatch: Send + Sync + fmt::Debug {
     fn go_on(&self) -> Result<()>;
 }
 
-/// The weights of one network: their source, and their packed forms, shared by every plan made over them.
+/// The weights of one network as one engine sees them: which layers are done in eight bits, which LoRAs are merged, who
+/// is told how loading goes. What is large lies in [`Forms`].
 pub struct Weights {
-    source: Arc<dyn WeightSource>,
+    forms: Arc<Forms>,
     byte_scales: ByteScales,
+    base: Option<Base>,
+    watch: Option<Arc<dyn LoadWatch>>,
+}
+
+/// Where weights come from, and their packed forms, shared by every plan made over them, of however many engines.
+pub struct Forms {
+    source: Arc<dyn WeightSource>,
     packed: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
     store: Option<Box<dyn PackedStore>>,
     kept: Mutex<Kept>,
-    base: Option<Base>,
-    watch: Option<Arc<dyn LoadWatch>>,
 }
 
 /// The weights that merged ones were made from.
@@ -104,15 +110,19 @@ struct KeptLayout {
 impl Weights {
     /// Weights out of `source`; nothing is read yet.
     pub fn new(source: Arc<dyn WeightSource>) -> Self {
-        let (byte_scales, packed, kept) = (ByteScales::default(), Mutex::default(), Mutex::default());
-        Self { source, byte_scales, packed, store: None, kept, base: None, watch: None }
+        Self::over(Arc::new(Forms::new(source, None)))
+    }
+
+    /// Weights whose forms others may use, too.
+    pub fn over(forms: Arc<Forms>) -> Self {
+        Self { forms, byte_scales: ByteScales::default(), base: None, watch: None }
     }
 
     /// The weights of `base` with `changes` (a weight's name, a scale, the change) added; `base` itself where none counts.
     /// Packed forms of weights that stay the same are those of `base`, made there if need be. Forms of changed ones go to
     /// no store, and changed layers are not done in eight bits: how their inputs become bytes was found out for `base`.
     pub fn merged(base: &Arc<Self>, changes: impl IntoIterator<Item = (String, f32, Arc<LowRank>)>) -> Arc<Self> {
-        let source = MergedWeights::new(base.source.clone(), changes);
+        let source = MergedWeights::new(base.forms.source.clone(), changes);
         let changed = source.changed();
         if changed.is_empty() {
             return base.clone();
@@ -124,13 +134,6 @@ impl Weights {
             base: Some(Base { weights: base.clone(), changed }),
             ..Self::new(Arc::new(source))
         })
-    }
-
-    /// Looks for packed forms in `store` before it makes them out of `source`.
-    #[must_use]
-    pub fn with_store(mut self, store: Option<Box<dyn PackedStore>>) -> Self {
-        self.store = store;
-        self
     }
 
     /// Tells `watch` of all that is made ready from now on.
@@ -159,9 +162,15 @@ impl Weights {
         &self.byte_scales
     }
 
+    /// What others may share.
+    #[cfg(test)]
+    pub(crate) fn forms(&self) -> &Arc<Forms> {
+        &self.forms
+    }
+
     /// Where they come from.
     pub fn source(&self) -> &dyn WeightSource {
-        &*self.source
+        &*self.forms.source
     }
 
     /// The base's, where these are merged and none of `names` is changed.
@@ -186,13 +195,11 @@ impl Weights {
             return base.packed(names, form, make);
         }
         let key = key(names, form);
-        if let Some(found) = self.find(&key) {
+        self.tell(names);
+        if let Some(found) = self.forms.find(&key) {
             return Ok(found);
         }
-        self.tell(names);
-        let made = Arc::new(make()?);
-        self.insert(&key, made.clone());
-        Ok(made)
+        Ok(self.forms.insert(&key, Arc::new(make()?)))
     }
 
     /// As [`packed`](Self::packed), for forms of `layout` that outlive the process where there is a store: `restore` makes
@@ -214,17 +221,17 @@ impl Weights {
         }
         let key = key(names, form);
         let full_key = format!("{key}#{}", layout.name);
-        if let Some(found) = self.find(&full_key) {
+        let forms = &*self.forms;
+        self.tell(names);
+        if let Some(found) = forms.find(&full_key) {
             return Ok(found);
         }
-        self.tell(names);
-        let loaded = self.kept_now().layouts.get_mut(layout).and_then(|kept| kept.loaded.remove(&key));
+        let loaded = forms.kept_now().layouts.get_mut(layout).and_then(|kept| kept.loaded.remove(&key));
         let restored = loaded.and_then(restore);
         let changed = restored.is_none();
-        let form = Arc::new(restored.map_or_else(make, Ok)?);
-        self.insert(&full_key, form.clone());
-        if self.store.is_some() {
-            let mut kept = self.kept_now();
+        let form = forms.insert(&full_key, Arc::new(restored.map_or_else(make, Ok)?));
+        if forms.store.is_some() {
+            let mut kept = forms.kept_now();
             let kept = kept.layouts.entry(layout.clone()).or_default();
             kept.changed |= changed;
             kept.forms.insert(key, form.clone());
@@ -237,8 +244,8 @@ impl Weights {
         if let Some(base) = &self.base {
             return base.weights.load(layout, parallel);
         }
-        let Some(store) = &self.store else { return };
-        let mut kept = self.kept_now();
+        let Some(store) = &self.forms.store else { return };
+        let mut kept = self.forms.kept_now();
         if kept.layouts.contains_key(layout) {
             return;
         }
@@ -253,9 +260,9 @@ impl Weights {
         if let Some(base) = &self.base {
             return base.weights.save();
         }
-        let mut kept = self.kept_now();
+        let mut kept = self.forms.kept_now();
         let Kept { layouts, notices } = &mut *kept;
-        if let Some(store) = &self.store {
+        if let Some(store) = &self.forms.store {
             for (layout, kept) in layouts {
                 if std::mem::take(&mut kept.changed) {
                     let forms = kept.forms.iter().map(|(key, form)| (key.as_str(), form.memories()));
@@ -276,9 +283,16 @@ impl Weights {
 
     fn tell(&self, names: &[&str]) {
         if let Some(watch) = &self.watch {
-            let shapes = names.iter().filter_map(|name| self.source.shape(name));
+            let shapes = names.iter().filter_map(|name| self.forms.source.shape(name));
             watch.loading(shapes.map(|shape| shape.iter().product::<usize>() as u64).sum());
         }
+    }
+}
+
+impl Forms {
+    /// No forms yet of weights out of `source`; where there is a `store`, it is looked at before a form is made.
+    pub fn new(source: Arc<dyn WeightSource>, store: Option<Box<dyn PackedStore>>) -> Self {
+        Self { source, packed: Mutex::default(), store, kept: Mutex::default() }
     }
 
     fn find<T: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<T>> {
@@ -286,8 +300,11 @@ impl Weights {
         found?.downcast::<T>().ok()
     }
 
-    fn insert(&self, key: &str, form: Arc<dyn Any + Send + Sync>) {
-        self.packed.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), form);
+    /// Keeps `form`, or gives the one that somebody else has made meanwhile.
+    fn insert<T: Send + Sync + 'static>(&self, key: &str, form: Arc<T>) -> Arc<T> {
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = packed.entry(key.to_owned()).or_insert_with(|| form.clone()).clone();
+        kept.downcast::<T>().unwrap_or(form)
     }
 
     fn kept_now(&self) -> MutexGuard<'_, Kept> {
@@ -310,7 +327,13 @@ pub(crate) fn same_layout(a: &[usize], b: &[usize]) -> bool {
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let changed = self.base.as_ref().map(|base| base.changed.len());
-        f.debug_struct("Weights").field("store", &self.store).field("changed", &changed).finish_non_exhaustive()
+        f.debug_struct("Weights").field("forms", &self.forms).field("changed", &changed).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Forms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forms").field("store", &self.store).finish_non_exhaustive()
     }
 }
 

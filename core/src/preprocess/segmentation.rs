@@ -45,18 +45,10 @@ impl SegmentationFactory {
         use crate::load::WeightFiles;
         use crate::models::annotators::segmentation_program;
 
-        macro_rules! weights {
-            ($file:literal) => {
-                include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/segmentation/", $file))
-            };
-        }
-        static GENERAL: &[u8] = weights!("general.safetensors");
-        static LANDSCAPE: &[u8] = weights!("landscape.safetensors");
-        let (name, weights) = match view {
-            View::General => ("segmentation:general.safetensors", GENERAL),
-            View::Landscape => ("segmentation:landscape.safetensors", LANDSCAPE),
-        };
-        let weights = Arc::new(WeightFiles::embedded(name, weights)?);
+        let weights = Arc::new(WeightFiles::embedded(match view {
+            View::General => "segmentation/general.safetensors",
+            View::Landscape => "segmentation/landscape.safetensors",
+        })?);
         Ok(Self { loaded: Arc::new(Loaded::new(executor, segmentation_program(view), weights)?), view })
     }
 

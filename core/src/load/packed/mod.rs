@@ -113,7 +113,7 @@ impl PackedStore for PackedFiles {
 /// Why no such file is used.
 #[doc(hidden)]
 pub fn check_bytes(bytes: Vec<u8>) -> Result<usize, PackedError> {
-    let bytes = Bytes::Owned(bytes);
+    let bytes = Bytes::Owned(bytes.into());
     let (head, start) = Head::read(&bytes)?;
     let read = file::sections(&bytes, &head.sections, start, &|count, piece| (0..count).for_each(piece))?;
     Ok(read.values().flatten().map(|memory| memory.len()).sum())

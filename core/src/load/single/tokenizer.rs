@@ -24,18 +24,21 @@ mod built_in {
     use serde_json::json;
 
     use super::{END, Result, TokenizerFiles};
+    use crate::error::{Error, ErrorKind};
+    use crate::load::embedded;
 
     /// What begins a text.
     const START: &str = "<|startoftext|>";
 
     /// The tokenizer that every encoder of these families was trained with; `pad` is its padding.
     pub(in super::super) fn clip(pad: &str) -> Result<TokenizerFiles> {
-        const MERGES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/clip-tokenizer/merges.txt"));
-
+        let bytes = embedded::read("clip-tokenizer/merges.txt");
+        let merges = bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
+        let merges = merges.ok_or_else(|| Error::new(ErrorKind::Internal, "CLIP's merges are not built in as text"))?;
         Ok(TokenizerFiles {
             json: None,
-            vocab: Some(vocabulary(MERGES)),
-            merges: Some(MERGES.to_owned()),
+            vocab: Some(vocabulary(&merges)),
+            merges: Some(merges),
             config: Some(pretty(&json!({
                 "add_prefix_space": false,
                 "bos_token": START,

@@ -112,7 +112,7 @@ fn shards_are_one_network() {
     let index = r#"{"metadata": {}, "weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors"}}"#;
     let weights = WeightFiles::sharded("index", index.as_bytes(), |shard| {
         let name = if shard == "x-1.safetensors" { "a" } else { "b" };
-        Ok((shard.to_owned(), Bytes::Owned(f32_file(&[(name, &[3])]))))
+        Ok((shard.to_owned(), Bytes::Owned(f32_file(&[(name, &[3])]).into())))
     })
     .unwrap();
     assert!(weights.read("a", &[3]).is_ok() && weights.read("b", &[3]).is_ok());

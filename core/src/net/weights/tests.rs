@@ -48,6 +48,10 @@ impl Shelf {
     }
 }
 
+fn stored(source: Arc<Counting>, shelf: &Shelf) -> Weights {
+    Weights::over(Arc::new(Forms::new(source, Some(Box::new(shelf.clone())))))
+}
+
 #[derive(Debug, PartialEq)]
 struct Form(Vec<u8>);
 
@@ -68,7 +72,7 @@ fn serial(count: usize, piece: &(dyn Fn(usize) + Sync)) {
 /// Asks for the form of each key, and says how many were read from the source.
 fn ask(shelf: &Shelf, version: u32, keys: &[&str]) -> (usize, Vec<String>) {
     let source = Arc::new(Counting::default());
-    let weights = Weights::new(source.clone()).with_store(Some(Box::new(shelf.clone())));
+    let weights = stored(source.clone(), shelf);
     let layout = layout(version);
     weights.load(&layout, &serial);
     for key in keys {
@@ -129,6 +133,20 @@ fn form(weights: &Weights, names: &[&str]) -> Arc<Form> {
     weights.kept(&layout(1), names, "form", |_| None, make).unwrap()
 }
 
+#[test]
+fn what_two_engines_make_of_the_same_weights_at_once_is_one_form() {
+    let forms = Arc::new(Forms::new(Arc::<Counting>::default(), None));
+    let (one, two) = (Weights::over(forms.clone()), Weights::over(forms));
+    let mut inner = None;
+    let make = || {
+        // As if another engine were quicker.
+        inner = Some(form(&two, &["a"]));
+        Ok(Form(vec![9]))
+    };
+    let outer = one.kept(&layout(1), &["a"], "form", |_| None, make).unwrap();
+    assert!(Arc::ptr_eq(&outer, &inner.unwrap()) && Arc::ptr_eq(&outer, &form(&two, &["a"])));
+}
+
 fn change(by: f32) -> Arc<LowRank> {
     Arc::new(LowRank::new(vec![1, 1], 1, vec![by], vec![1.0], 1.0).unwrap())
 }
@@ -156,7 +174,7 @@ fn merged_weights_share_the_forms_of_all_that_stays_the_same() {
 #[test]
 fn forms_of_merged_weights_are_never_stored() {
     let shelf = Shelf::default();
-    let base = Weights::new(Arc::new(Counting::default())).with_store(Some(Box::new(shelf.clone())));
+    let base = stored(Arc::default(), &shelf);
     let merged = Weights::merged(&Arc::new(base), [("a".to_owned(), 1.0, change(2.0))]);
     form(&merged, &["a"]);
     form(&merged, &["b"]);

@@ -69,10 +69,8 @@ impl Maps {
         use crate::load::WeightFiles;
         use crate::models::annotators::tin_program;
 
-        static WEIGHTS: &[u8] =
-            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/edges/model.safetensors"));
         let (width, height) = at_most(size, TIN_SIDE, 2);
-        let weights = Arc::new(WeightFiles::embedded("edges:model.safetensors", WEIGHTS)?);
+        let weights = Arc::new(WeightFiles::embedded("edges/model.safetensors")?);
         let loaded = Arc::new(Loaded::new(executor, tin_program(height, width), weights)?);
         Ok(Self { loaded, size: (width, height), input: [[1.0; 3], [0.0; 3]], shown: Shown::Probability })
     }

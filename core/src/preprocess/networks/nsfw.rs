@@ -10,7 +10,6 @@ use crate::models::{NSFW_CLASSES, NSFW_SIDE, nsfw_program};
 use crate::net::bilinear;
 use crate::preprocess::{Image, rgb};
 
-static WEIGHTS: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nsfw/model.safetensors"));
 /// The classes that are no harm: drawing and neutral.
 const HARMLESS: [usize; 2] = [0, 2];
 
@@ -31,7 +30,7 @@ impl NsfwClassifier {
     ///
     /// Those of the executor.
     pub fn load(executor: &dyn Executor) -> Result<Self> {
-        let weights = EightBit(WeightFiles::embedded("nsfw:model.safetensors", WEIGHTS)?);
+        let weights = EightBit(WeightFiles::embedded("nsfw/model.safetensors")?);
         let loaded = Loaded::new(executor, nsfw_program(), Arc::new(weights))?;
         Ok(Self { running: Running::ready(Arc::new(loaded))?, square: vec![0.0; NSFW_SIDE * NSFW_SIDE * 3] })
     }

@@ -56,9 +56,7 @@ impl PoseFactory {
         use crate::load::WeightFiles;
         use crate::models::annotators::movenet_program;
 
-        static WEIGHTS: &[u8] =
-            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/movenet/model.safetensors"));
-        let weights = Arc::new(WeightFiles::embedded("movenet:model.safetensors", WEIGHTS)?);
+        let weights = Arc::new(WeightFiles::embedded("movenet/model.safetensors")?);
         Ok(Self { loaded: Arc::new(Loaded::new(executor, movenet_program(), weights)?), style })
     }
 

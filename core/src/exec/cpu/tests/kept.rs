@@ -10,8 +10,8 @@ use super::{bits, executor, frame, run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::net::{
-    AlignedBytes, PackedLayout, PackedStore, Parallel, Program, ProgramBuilder, Rate, Sections, Shape, WeightSource,
-    Weights,
+    AlignedBytes, Forms, PackedLayout, PackedStore, Parallel, Program, ProgramBuilder, Rate, Sections, Shape,
+    WeightSource, Weights,
 };
 
 /// A store in memory, shared by its clones.
@@ -76,7 +76,7 @@ fn program() -> Arc<Program> {
 }
 
 fn weights(source: impl WeightSource + 'static, shelf: &Shelf) -> Weights {
-    Weights::new(Arc::new(source)).with_store(Some(Box::new(shelf.clone())))
+    Weights::over(Arc::new(Forms::new(Arc::new(source), Some(Box::new(shelf.clone())))))
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn written(sections: &[(&str, Vec<&[u8]>)]) -> Vec<u8> {
 }
 
 fn read_back(bytes: Vec<u8>, parallel: Parallel<'_>) -> Result<Sections, PackedError> {
-    read(&Bytes::Owned(bytes), &purpose(), parallel)
+    read(&Bytes::Owned(bytes.into()), &purpose(), parallel)
 }
 
 /// A file with every part that the format has.

@@ -1,0 +1,116 @@
+//! Files that are part of the binary: the demo model, and the small networks and tables that features bring. They are those
+//! of the folder `models`, packed by `build.rs`.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use flate2::read::DeflateDecoder;
+
+/// One file.
+struct Embedded {
+    /// Below `models`.
+    path: &'static str,
+    /// Bytes of the file itself.
+    len: usize,
+    form: Form,
+    packed: &'static [u8],
+}
+
+/// How a file is packed.
+#[allow(dead_code, reason = "which forms there are is for what is built in to say")]
+enum Form {
+    /// As it is.
+    Plain,
+    /// As a DEFLATE stream.
+    Deflated,
+    /// The bytes at even places as they are, then those at odd places as a DEFLATE stream: of 16-bit numbers the former
+    /// hold but digits, the latter the exponents, which are much alike.
+    Halves,
+}
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// Whether there is a file at `path`, below `models`.
+pub(crate) fn has(path: &str) -> bool {
+    find(path).is_some()
+}
+
+/// The file at `path`, below `models`; `None` where it is not built in. It is in memory once, as long as anybody has it.
+pub(crate) fn read(path: &str) -> Option<Arc<Vec<u8>>> {
+    static IN_USE: Mutex<BTreeMap<&str, Weak<Vec<u8>>>> = Mutex::new(BTreeMap::new());
+
+    let file = find(path)?;
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bytes) = in_use.get(file.path).and_then(Weak::upgrade) {
+        return Some(bytes);
+    }
+    let bytes = Arc::new(file.unpack()?);
+    in_use.insert(file.path, Arc::downgrade(&bytes));
+    Some(bytes)
+}
+
+fn find(path: &str) -> Option<&'static Embedded> {
+    FILES.iter().find(|file| file.path == path)
+}
+
+impl Embedded {
+    fn unpack(&self) -> Option<Vec<u8>> {
+        match self.form {
+            Form::Plain => Some(self.packed.to_vec()),
+            Form::Deflated => inflated(self.packed, self.len),
+            Form::Halves => {
+                let (low, high) = self.packed.split_at_checked(self.len.div_ceil(2))?;
+                let high = inflated(high, self.len / 2)?;
+                let mut bytes = vec![0; self.len];
+                for (pair, (low, high)) in bytes.chunks_exact_mut(2).zip(low.iter().zip(&high)) {
+                    pair.copy_from_slice(&[*low, *high]);
+                }
+                if let (1, Some(last), Some(low)) = (self.len % 2, bytes.last_mut(), low.last()) {
+                    *last = *low;
+                }
+                Some(bytes)
+            }
+        }
+    }
+}
+
+fn inflated(packed: &[u8], len: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(len);
+    DeflateDecoder::new(packed).read_to_end(&mut bytes).ok()?;
+    (bytes.len() == len).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_file_that_is_built_in_is_that_of_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+        for file in FILES {
+            assert!(file.unpack().unwrap() == std::fs::read(folder.join(file.path)).unwrap(), "{}", file.path);
+        }
+        assert!(read("dreamframe-tiny/nothing").is_none());
+    }
+
+    #[test]
+    #[cfg(feature = "demo-model")]
+    fn a_file_that_is_in_use_is_unpacked_once() {
+        let [one, two] = [(), ()].map(|()| read("dreamframe-tiny/unet/config.json").unwrap());
+        assert!(Arc::ptr_eq(&one, &two));
+    }
+
+    #[test]
+    fn an_odd_number_of_bytes_comes_back_too() {
+        // The stream of one byte in a stored block.
+        let high: &[u8] = &[1, 1, 0, 0xfe, 0xff, b'b'];
+        let packed: &'static [u8] = Box::leak([b"ac", high].concat().into_boxed_slice());
+        let file = Embedded { path: "odd", len: 3, form: Form::Halves, packed };
+        assert_eq!(file.unpack().unwrap(), b"abc");
+        let short = Embedded { len: 9, ..file };
+        assert!(short.unpack().is_none());
+    }
+}

@@ -1,0 +1,118 @@
+//! Weights that several engines of this process use: read and packed once, and gone with the last who uses them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::layout::Component;
+use super::packed::{Fingerprint, PackedCache, PackedFiles};
+use crate::net::{Forms, WeightSource};
+
+/// What two components have in common whose weights are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    /// How the weights are read follows from these two.
+    class: String,
+    config: String,
+    /// Where the files lie and what tells them from others; `None` for the demo model, which alone lies nowhere.
+    files: Option<(PathBuf, String, Fingerprint)>,
+    cache: PackedCache,
+}
+
+type Known = Vec<(Key, Weak<Forms>)>;
+
+impl Key {
+    /// `None` where the files cannot be told from others.
+    fn new(component: &Component, cache: &PackedCache) -> Option<Self> {
+        let files = match &component.place {
+            None => None,
+            Some((folder, name)) => {
+                // The same folder by another way.
+                let folder = folder.canonicalize().ok()?;
+                Some((folder, name.clone(), component.weights.fingerprint()?))
+            }
+        };
+        let (class, config) = (component.class.clone(), component.config.clone());
+        Some(Self { class, config, files, cache: cache.clone() })
+    }
+}
+
+fn known() -> MutexGuard<'static, Known> {
+    static KNOWN: Mutex<Known> = Mutex::new(Vec::new());
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The packed forms of a component's weights, read through `source`: those that are in use, where there are any.
+pub(crate) fn forms(component: &Component, source: Arc<dyn WeightSource>, cache: &PackedCache) -> Arc<Forms> {
+    let make = || {
+        let files = PackedFiles::of_component(component, cache);
+        Arc::new(Forms::new(source, files.map(|files| Box::new(files) as _)))
+    };
+    let Some(key) = Key::new(component, cache) else { return make() };
+    let mut known = known();
+    known.retain(|(_, forms)| forms.strong_count() > 0);
+    if let Some(forms) = known.iter().find(|(other, _)| *other == key).and_then(|(_, forms)| forms.upgrade()) {
+        return forms;
+    }
+    let forms = make();
+    known.push((key, Arc::downgrade(&forms)));
+    forms
+}
+
+/// Whether somebody uses the component's weights already, so that they need no more memory.
+pub(crate) fn in_use(component: &Component, cache: &PackedCache) -> bool {
+    let key = Key::new(component, cache);
+    known().iter().any(|(other, forms)| Some(other) == key.as_ref() && forms.strong_count() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use safetensors::tensor::{Dtype, TensorView};
+
+    use super::*;
+
+    fn component(folder: &Path) -> Component {
+        Component::folder(folder).unwrap()
+    }
+
+    /// Writes a component with one weight of `len` numbers.
+    fn write(folder: &Path, len: usize) {
+        let zeros = vec![0; 4 * len];
+        let weight = TensorView::new(Dtype::F32, vec![len], &zeros).unwrap();
+        fs::write(folder.join("config.json"), r#"{"_class_name": "Toy"}"#).unwrap();
+        fs::write(folder.join("model.safetensors"), safetensors::serialize([("w", weight)], None).unwrap()).unwrap();
+    }
+
+    fn forms_of(component: &Component, cache: &PackedCache) -> Arc<Forms> {
+        forms(component, component.weights.clone(), cache)
+    }
+
+    #[test]
+    fn the_same_files_are_shared_as_long_as_somebody_uses_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        write(path, 1);
+        let off = PackedCache::Off;
+        let first = forms_of(&component(path), &off);
+        assert!(Arc::ptr_eq(&first, &forms_of(&component(&path.join(".")), &off)));
+        assert!(!Arc::ptr_eq(&first, &forms_of(&component(path), &PackedCache::Beside)));
+        assert!(in_use(&component(path), &off));
+        // Another config may mean that they are read otherwise.
+        fs::write(path.join("config.json"), r#"{"_class_name": "Toy", "sides": 3}"#).unwrap();
+        assert!(!Arc::ptr_eq(&first, &forms_of(&component(path), &off)));
+        write(path, 2);
+        assert!(!Arc::ptr_eq(&first, &forms_of(&component(path), &off)));
+        assert!(!in_use(&component(path), &off));
+    }
+
+    #[test]
+    fn what_nobody_uses_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        write(path, 1);
+        let first = Arc::downgrade(&forms_of(&component(path), &PackedCache::Off));
+        assert!(first.upgrade().is_none() && !in_use(&component(path), &PackedCache::Off));
+    }
+}
