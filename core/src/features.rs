@@ -12,6 +12,8 @@ pub const FEATURES: &[&str] = &[
     "hub",
     #[cfg(feature = "pose")]
     "pose",
+    #[cfg(feature = "reference")]
+    "reference",
     #[cfg(feature = "safety")]
     "safety",
     #[cfg(feature = "segmentation")]
