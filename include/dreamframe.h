@@ -135,7 +135,7 @@ typedef enum {
    */
   DREAMFRAME_EXECUTOR_CPU = 1,
   /**
-   * One operation at a time: slow, and obviously right.
+   * One operation at a time: slow, and obviously right. Refused as unsupported by libraries that are built without it.
    */
   DREAMFRAME_EXECUTOR_REFERENCE = 2,
 } dreamframe_executor_t;

@@ -28,7 +28,7 @@ use crate::text;
 pub enum dreamframe_executor_t {
     /// The library's own kernels.
     DREAMFRAME_EXECUTOR_CPU = 1,
-    /// One operation at a time: slow, and obviously right.
+    /// One operation at a time: slow, and obviously right. Refused as unsupported by libraries that are built without it.
     DREAMFRAME_EXECUTOR_REFERENCE = 2,
 }
 

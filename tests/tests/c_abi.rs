@@ -192,7 +192,7 @@ fn wrong_calls_and_calls_on_many_threads_are_borne() {
 #[test]
 fn memory_stays_flat_over_ten_thousand_cycles() {
     let cycles = compile("tests/c/cycles.c", Link::Shared, &["-O1"], folder("cycles").join("cycles"));
-    run(program(cycles).args(["10000", "10000", "4096"]));
+    run(program(cycles).args(["10000", "10000", "512"]));
 }
 
 #[test]

@@ -20,8 +20,6 @@ struct Embedded {
 /// How a file is packed.
 #[allow(dead_code, reason = "which forms there are is for what is built in to say")]
 enum Form {
-    /// As it is.
-    Plain,
     /// As a DEFLATE stream.
     Deflated,
     /// The bytes at even places as they are, then those at odd places as a DEFLATE stream: of 16-bit numbers the former
@@ -57,7 +55,6 @@ fn find(path: &str) -> Option<&'static Embedded> {
 impl Embedded {
     fn unpack(&self) -> Option<Vec<u8>> {
         match self.form {
-            Form::Plain => Some(self.packed.to_vec()),
             Form::Deflated => inflated(self.packed, self.len),
             Form::Halves => {
                 let (low, high) = self.packed.split_at_checked(self.len.div_ceil(2))?;

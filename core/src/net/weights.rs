@@ -55,7 +55,7 @@ pub trait PackedForm: Any + Send + Sync {
 
 /// Is told how the loading of weights goes on.
 pub trait LoadWatch: Send + Sync + fmt::Debug {
-    /// So many more weights are about to be made ready, on whatever thread.
+    /// So many more weights are ready, or about to be made so, on whatever thread.
     fn loading(&self, numbers: u64);
 
     /// Asks whether to go on, on the thread that loads.

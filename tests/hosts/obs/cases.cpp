@@ -170,10 +170,10 @@ void a_picture_is_stretched_back_to_its_frame() {
   const Image still = scene(320, 180);
   for (const video_format format : {VIDEO_FORMAT_NV12, VIDEO_FORMAT_I420, VIDEO_FORMAT_BGRA}) {
     Frame frame(still, format);
-    pass_to_picture(*filter, frame);
+    // The first pictures may still be of before the setting counted.
+    const std::string what = "a picture like its frame in format " + std::to_string(int(format));
+    pass_until(*filter, frame, what.c_str(), [&] { return !frame.is_original() && distance(frame.image(), still) < 6; });
     save(frame.image(), folder + "/stretched_" + std::to_string(int(format)) + ".ppm");
-    const double far = distance(frame.image(), still);
-    CHECK(far < 6, "format %d: %g apart from the frame", int(format), far);
   }
 }
 
