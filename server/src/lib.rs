@@ -11,6 +11,8 @@ pub mod cli;
 mod compare;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzed;
 mod hls;
 mod http;
 mod ids;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
-use dreamframe_tests::native::{REQUIRE_TOOLS, has_tool, root};
+use dreamframe_tests::native::{REQUIRE_TOOLS, root, tool_path};
 
 /// What the server wants as a bearer where a test is about keys.
 const KEY: &str = "a-key-of-the-tests";
@@ -157,16 +157,10 @@ fn a_client_of_scope_gets_pictures_and_changes_parameters() {
 
 #[test]
 fn the_browser_sdk_publishes_and_plays_in_chromium() {
-    let Some(chromium) = program("chromium") else { return };
+    let Some(chromium) = tool_path("chromium") else { return };
     let Some(home) = installed(&NODE) else { return };
     let server = Server::start(None);
     let mut node = Command::new("node");
     let output = node.arg("browser.mjs").arg(chromium).arg(&server.url).current_dir(home).output().unwrap();
     assert!(output.status.success(), "{}", words(&output));
-}
-
-/// Where the program `name` lies, if it runs here; says so where it does not.
-fn program(name: &str) -> Option<PathBuf> {
-    let paths = std::env::var_os("PATH").filter(|_| has_tool(name))?;
-    std::env::split_paths(&paths).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use dreamframe_tests::native::{REQUIRE_TOOLS, has_tool, root};
+use dreamframe_tests::native::{REQUIRE_TOOLS, has_tool, root, tool_path};
 
 /// The folder with what `tests/page/package.json` names, or why it cannot be had.
 static PACKAGES: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
@@ -55,13 +55,9 @@ fn packages() -> Option<&'static Path> {
     needed(PACKAGES.as_deref().map_err(Clone::clone))
 }
 
-fn tool(name: &str) -> Option<&str> {
-    has_tool(name).then_some(name)
-}
-
 #[test]
 fn the_pure_modules_do_what_their_tests_say() {
-    if tool("node").is_none() {
+    if !has_tool("node") {
         return;
     }
     run(Command::new("node").args(["--test", "unit/"]).current_dir(folder())).unwrap();
@@ -77,9 +73,9 @@ fn the_types_of_all_modules_fit() {
 
 #[test]
 fn the_page_works_in_chromium_from_the_first_click_to_the_server_s_return() {
-    let Some(chromium) = tool("chromium") else { return };
+    let Some(chromium) = tool_path("chromium") else { return };
     let Some(packages) = packages() else { return };
     let mut script = Command::new("node");
-    script.arg(folder().join("browser.mjs")).arg(packages).args([chromium, env!("CARGO_BIN_EXE_dreamframe")]);
+    script.arg(folder().join("browser.mjs")).arg(packages).arg(chromium).arg(env!("CARGO_BIN_EXE_dreamframe"));
     run(&mut script).unwrap();
 }

@@ -21,9 +21,12 @@ const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev
 /** Starts the server, and gives its address once it listens. */
 async function serve(bind) {
   const child = spawn(program, ["serve", "--bind", bind, "--rtmp", "off", "--json"], { stdio: ["ignore", "pipe", "inherit"] });
-  const [line] = await once(createInterface(child.stdout), "line");
+  const exit = once(child, "exit");
+  const over = exit.then(([code]) => assert.fail(`the server ended with ${code}`));
+  const [line] = await Promise.race([once(createInterface(child.stdout), "line"), over]);
+  over.catch(() => {});
   const { url } = JSON.parse(line);
-  return { url, stop: async () => (child.kill("SIGKILL"), once(child, "exit")) };
+  return { url, stop: async () => (child.kill("SIGKILL"), exit) };
 }
 
 /** Reads a small copy of a video: its mean colour, and its pixels. */
@@ -180,10 +183,11 @@ async function player(browser, url, main, complaints) {
   }
 }
 
-let server = await serve("127.0.0.1:0");
-const { url } = server;
 const browser = await chromium.launch({ executablePath, args: FLAGS });
+let server;
 try {
+  server = await serve("127.0.0.1:0");
+  const { url } = server;
   const complaints = [];
   const page = await desktop(browser, url, complaints);
   await refusal(page, url);
@@ -200,5 +204,5 @@ try {
   assert.deepEqual(complaints, []);
 } finally {
   await browser.close();
-  await server.stop();
+  await server?.stop();
 }

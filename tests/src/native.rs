@@ -53,6 +53,12 @@ pub fn has_tool(program: &str) -> bool {
     found
 }
 
+/// Gives the place of a program that [runs here](has_tool), for those who do not look along the path themselves.
+pub fn tool_path(program: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").filter(|_| has_tool(program))?;
+    std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
 /// Which of the two libraries a program is linked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {

@@ -14,7 +14,7 @@ const FEATURE_SETS: [(&str, &[&str]); 3] = [
     ("default features", &[]),
     (
         "all features that need no GPU",
-        &["--features", "clip-tokenizer,demo-model,edges,hub,internals,pose,safety,segmentation"],
+        &["--features", "clip-tokenizer,demo-model,edges,hub,internals,pose,safety,segmentation,whep,whip"],
     ),
 ];
 

@@ -19,6 +19,7 @@ use std::io::{BufReader, BufWriter, Cursor};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::mp4_read::Mp4Reader;
 pub(crate) use self::pending::PendingFile;
 use dreamframe::frame::{ColorSpace, Frame, YuvMatrix, YuvRange};
 use dreamframe::{Error, ErrorKind, Result};

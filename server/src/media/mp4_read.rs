@@ -27,7 +27,7 @@ const MAX_SAMPLE: usize = 64 << 20;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// Reads the first video track of a file.
-pub(super) struct Mp4Reader<R> {
+pub(crate) struct Mp4Reader<R> {
     file: R,
     samples: Vec<Sample>,
     next: usize,
@@ -72,7 +72,7 @@ struct Contents {
 
 impl<R: Read + Seek> Mp4Reader<R> {
     /// Reads the table of contents and starts the decoder.
-    pub(super) fn new(mut file: R) -> Result<Self> {
+    pub(crate) fn new(mut file: R) -> Result<Self> {
         let contents = contents(&mut file)?;
         let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
         let failed = |error| Error::new(ErrorKind::Device, "the H.264 decoder does not start").with_source(error);

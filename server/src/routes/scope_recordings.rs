@@ -59,9 +59,10 @@ async fn movie(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Re
     let recording = session.recording.lock().await;
     let recorder = recording.as_ref().ok_or_else(none)?;
     recorder.stop();
-    let movie = recorder.movie(Duration::MAX).await.map_err(|error| {
-        if error.kind() == ErrorKind::NotFound { none() } else { ApiError::from(error).into() }
-    })?;
+    let movie = recorder
+        .movie(Duration::MAX)
+        .await
+        .map_err(|error| if error.kind() == ErrorKind::NotFound { none() } else { ApiError::from(error).into() })?;
     let headers = [
         (header::CONTENT_TYPE, "video/mp4"),
         (header::CACHE_CONTROL, "no-store"),
