@@ -157,10 +157,20 @@ fn a_client_of_scope_gets_pictures_and_changes_parameters() {
 
 #[test]
 fn the_browser_sdk_publishes_and_plays_in_chromium() {
+    chromium("browser.mjs");
+}
+
+#[test]
+fn a_whip_client_of_web_pages_publishes_and_hls_js_plays_in_chromium() {
+    chromium("web.mjs");
+}
+
+/// Runs a script of `tests/clients` that drives Chromium.
+fn chromium(script: &str) {
     let Some(chromium) = tool_path("chromium") else { return };
     let Some(home) = installed(&NODE) else { return };
     let server = Server::start(None);
     let mut node = Command::new("node");
-    let output = node.arg("browser.mjs").arg(chromium).arg(&server.url).current_dir(home).output().unwrap();
+    let output = node.arg(script).arg(chromium).arg(&server.url).current_dir(home).output().unwrap();
     assert!(output.status.success(), "{}", words(&output));
 }

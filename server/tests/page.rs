@@ -60,7 +60,9 @@ fn the_pure_modules_do_what_their_tests_say() {
     if !has_tool("node") {
         return;
     }
-    run(Command::new("node").args(["--test", "unit/"]).current_dir(folder())).unwrap();
+    let tests = std::fs::read_dir(folder().join("unit")).unwrap().map(|entry| entry.unwrap().path());
+    run(Command::new("node").arg("--test").args(tests.filter(|path| path.to_string_lossy().ends_with(".test.js"))))
+        .unwrap();
 }
 
 #[test]

@@ -10,7 +10,12 @@ import time
 
 import frames
 import httpx
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCCertificate, RTCPeerConnection, RTCSessionDescription
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from datetime import UTC, datetime, timedelta
 
 WANTED = 45
 SECONDS = 60
@@ -75,4 +80,34 @@ async def run(base: str, key: str) -> None:
         await asyncio.gather(publisher.close(), viewer.close())
 
 
+def certificate(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> RTCCertificate:
+    """A certificate of its own with `key`."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "publisher")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    return RTCCertificate(key=key, cert=builder.sign(key, hashes.SHA256()))
+
+
+async def certificates(base: str, key: str) -> None:
+    """Connects with keys of kinds that browsers do not have by themselves."""
+    kinds = ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)
+    async with httpx.AsyncClient(timeout=20) as client:
+        body = {"params": {"skip_diffusion": True}}
+        created = await client.post(f"{base}/v1/streams", json=body, headers={"authorization": f"Bearer {key}"})
+        for kind in kinds:
+            peer = RTCPeerConnection()
+            # There is no public way to choose one.
+            peer._RTCPeerConnection__certificates = [certificate(kind)]
+            peer.addTrack(frames.Numbered())
+            connected = asyncio.Event()
+            peer.on("connectionstatechange", lambda: peer.connectionState == "connected" and connected.set())
+            published = await connect(client, created.json()["whip_url"], peer)
+            await asyncio.wait_for(connected.wait(), SECONDS)
+            assert (await client.delete(published.headers["location"])).status_code == 200
+            await peer.close()
+
+
 asyncio.run(run(*sys.argv[1:]))
+asyncio.run(certificates(*sys.argv[1:]))

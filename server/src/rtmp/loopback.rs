@@ -10,6 +10,7 @@ use std::time::Duration;
 use dreamframe::Stamp;
 use dreamframe::frame::{FrameView, PixelFormat};
 use dreamframe::transport::{AccessUnit, Egress, EgressOptions, now};
+use dreamframe_tests::native::REQUIRE_TOOLS;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -232,6 +233,7 @@ fn ffmpeg(arguments: &str) -> Option<Ffmpeg> {
     match command.spawn() {
         Ok(child) => Some(Ffmpeg(child)),
         Err(error) => {
+            assert!(std::env::var_os(REQUIRE_TOOLS).is_none(), "FFmpeg cannot be started: {error}");
             eprintln!("skipped: FFmpeg cannot be started: {error}");
             None
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dreamframe_tests::native::REQUIRE_TOOLS;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Server};
@@ -27,6 +28,7 @@ impl Drop for Ffmpeg {
 
 fn is_installed() -> bool {
     let found = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).status().is_ok();
+    assert!(found || std::env::var_os(REQUIRE_TOOLS).is_none(), "ffmpeg is missing");
     if !found {
         eprintln!("skipped: there is no FFmpeg here");
     }

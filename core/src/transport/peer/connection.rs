@@ -69,8 +69,6 @@ pub(super) struct Abilities {
     pub(super) receives: bool,
     /// Who opens DTLS, where this side answers.
     pub(super) setup: Option<Setup>,
-    /// Whether this side only answers ICE checks and makes none (ICE-lite).
-    pub(super) lite: bool,
 }
 
 /// Passes on what the crate tells. Its methods run on the connection's own task and must not wait.
@@ -139,7 +137,6 @@ pub(super) async fn build(
     });
     let mut settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        .with_lite(abilities.lite)
         .with_ice_timeouts(Some(DISCONNECTED), Some(FAILED), Some(KEEP_ALIVE));
     settings = match abilities.setup {
         Some(Setup::Active) => settings.with_answering_dtls_role(RTCDtlsRole::Client),

@@ -15,7 +15,7 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use super::codecs::{self, Choice};
 use super::connection::{Abilities, Event, build, rtp_codec};
 use super::normal::entries;
-use super::plan::{Plan, checks_once, setup};
+use super::plan::{Plan, setup};
 use super::send::Outgoing;
 use super::shared::{Counters, Descriptions, Flows, Shared, lock};
 use super::state::Media;
@@ -71,7 +71,6 @@ pub(super) async fn answer(text: &str, media: Media, options: &PeerOptions) -> R
         audio: collect([&flows.audio_in, &flows.audio_out]),
         receives: flows.video_in.is_some() || flows.audio_in.is_some(),
         setup: Some(setup(&offer)),
-        lite: checks_once(&offer),
     };
     let peer = start(abilities, media, options).await.map_err(Refusal::Failed)?;
     let shared = &peer.link.shared;
@@ -185,7 +184,6 @@ pub(super) async fn offer(media: Media, options: &PeerOptions) -> Result<(Peer, 
         audio: vec![codecs.1.clone()],
         receives: video.receives() || audio.receives(),
         setup: None,
-        lite: false,
     };
     let peer = start(abilities, media, options).await?;
     let shared = &peer.link.shared;

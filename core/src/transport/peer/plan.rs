@@ -161,12 +161,6 @@ fn describe(section: &Section) -> String {
     format!("{} ({})", section.kind, section.direction.name())
 }
 
-/// Says whether the peer does ICE only until its own check is answered, as FFmpeg does, which then opens DTLS and answers
-/// no check any more: one that opens DTLS for sure and has no candidates.
-pub(super) fn checks_once(offer: &Description) -> bool {
-    offer.live().any(|s| s.setup == Some(Setup::Active)) && offer.live().all(|s| s.candidates.is_empty())
-}
-
 /// Who opens the DTLS connection, seen from here: the peer if it may.
 pub(super) fn setup(offer: &Description) -> Setup {
     match offer.live().find_map(|s| s.setup) {

@@ -1,7 +1,8 @@
 //! Packets of video to coded pictures: pure, with time handed in, and without a panic on any bytes.
 //!
-//! A [`Reorder`] puts packets in order and says where some are missing; an [`Assemble`] of the codec makes pictures of what
-//! is left. Nothing here knows of a decoder: after a loss pictures go on to come, and whoever decodes waits for a key frame.
+//! A [`Reorder`](reorder::Reorder) puts packets in order and says where some are missing; an [`Assemble`] of the codec
+//! makes pictures of what is left. Nothing here knows of a decoder: after a loss pictures go on to come, and whoever decodes
+//! waits for a key frame.
 
 pub mod bits;
 pub mod h264;
