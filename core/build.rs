@@ -1,6 +1,7 @@
-//! Packs the files that become part of the binary, since they are most of what it weighs.
+//! Packs the files that become part of the binary, since they are most of what it weighs, and compiles the C in front of
+//! libvpx where VP8 is asked for.
 //!
-//! Writes a table of them, `embedded.rs`, which `load/embedded.rs` includes; how each form is read is told there.
+//! Writes a table of the files, `embedded.rs`, which `load/embedded.rs` includes; how each form is read is told there.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -39,6 +40,8 @@ fn main() -> io::Result<()> {
     let variable = |name: &str| env::var(name).map_err(|error| io::Error::other(format!("{name}: {error}")));
     let (root, out) = (variable("CARGO_MANIFEST_DIR")?, variable("OUT_DIR")?);
     println!("cargo::rerun-if-changed=build.rs");
+    #[cfg(feature = "vp8")]
+    vp8()?;
     let mut table = String::from("static FILES: &[Embedded] = &[\n");
     for (feature, files) in FILES {
         if env::var_os(format!("CARGO_FEATURE_{feature}")).is_none() {
@@ -58,6 +61,24 @@ fn main() -> io::Result<()> {
         }
     }
     fs::write(Path::new(&out).join("embedded.rs"), table + "];\n")
+}
+
+/// Compiles what stands between this crate and the system's libvpx, and links both.
+#[cfg(feature = "vp8")]
+fn vp8() -> io::Result<()> {
+    const SHIM: &str = "src/transport/codec/vp8/shim.c";
+    println!("cargo::rerun-if-changed={SHIM}");
+    let needs = |error| io::Error::other(format!("feature vp8 needs libvpx (Debian: libvpx-dev): {error}"));
+    let vpx = pkg_config::Config::new().atleast_version("1.8").cargo_metadata(false).probe("vpx").map_err(needs)?;
+    cc::Build::new().file(SHIM).includes(&vpx.include_paths).std("c11").warnings(true).compile("dreamframe_vp8");
+    // After what needs it, since a linker looks for what is missing so far.
+    for folder in &vpx.link_paths {
+        println!("cargo::rustc-link-search=native={}", folder.display());
+    }
+    for library in &vpx.libs {
+        println!("cargo::rustc-link-lib={library}");
+    }
+    Ok(())
 }
 
 /// The smallest form of a file, and the name of that form.

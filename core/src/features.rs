@@ -18,6 +18,8 @@ pub const FEATURES: &[&str] = &[
     "safety",
     #[cfg(feature = "segmentation")]
     "segmentation",
+    #[cfg(feature = "vp8")]
+    "vp8",
     #[cfg(feature = "whep")]
     "whep",
     #[cfg(feature = "whip")]

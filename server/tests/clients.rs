@@ -143,6 +143,13 @@ fn aiortc_publishes_by_whip_and_watches_by_whep() {
     python("media.py", &[&server.url, KEY]);
 }
 
+#[cfg(feature = "vp8")]
+#[test]
+fn aiortc_publishes_and_watches_vp8_where_it_has_nothing_else() {
+    let server = Server::start(Some(KEY));
+    python("media.py", &[&server.url, KEY, "VP8"]);
+}
+
 #[test]
 fn ffmpeg_publishes_though_it_lets_the_server_begin_the_handshake() {
     let server = Server::start(None);

@@ -1,4 +1,4 @@
-"""aiortc publishes by WHIP and watches by WHEP: `python media.py BASE KEY`.
+"""aiortc publishes by WHIP and watches by WHEP: `python media.py BASE KEY [CODEC]`; with a codec, such as VP8, in it alone.
 
 The stream passes frames on as they are, so that the numbers in them tell which come back, in which order, and when.
 """
@@ -7,15 +7,15 @@ import asyncio
 import statistics
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import frames
 import httpx
-from aiortc import RTCCertificate, RTCPeerConnection, RTCSessionDescription
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives import hashes
+from aiortc import RTCCertificate, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
-from datetime import UTC, datetime, timedelta
 
 WANTED = 45
 SECONDS = 60
@@ -46,7 +46,13 @@ async def watch(peer: RTCPeerConnection) -> list[tuple[int, float]]:
     return seen
 
 
-async def run(base: str, key: str) -> None:
+def only(transceiver: RTCRtpTransceiver, codec: str) -> None:
+    """Leaves no other codec."""
+    offered = RTCRtpSender.getCapabilities("video").codecs
+    transceiver.setCodecPreferences([one for one in offered if one.mimeType == f"video/{codec}"])
+
+
+async def run(base: str, key: str, codec: str | None = None) -> None:
     """Publishes, watches, and compares."""
     authorised = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(timeout=20) as client:
@@ -59,8 +65,11 @@ async def run(base: str, key: str) -> None:
         publisher, viewer = RTCPeerConnection(), RTCPeerConnection()
         track = frames.Numbered()
         publisher.addTrack(track)
-        published = await connect(client, stream["whip_url"], publisher)
         viewer.addTransceiver("video", direction="recvonly")
+        if codec is not None:
+            for peer in (publisher, viewer):
+                only(peer.getTransceivers()[0], codec)
+        published = await connect(client, stream["whip_url"], publisher)
         watched = await connect(client, published.headers["livepeer-playback-url"], viewer)
         seen = await asyncio.wait_for(watch(viewer), SECONDS)
 
@@ -110,4 +119,5 @@ async def certificates(base: str, key: str) -> None:
 
 
 asyncio.run(run(*sys.argv[1:]))
-asyncio.run(certificates(*sys.argv[1:]))
+if len(sys.argv) == 3:
+    asyncio.run(certificates(*sys.argv[1:]))

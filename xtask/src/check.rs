@@ -3,12 +3,12 @@
 use std::process::Command;
 
 use crate::report::{Outcome, Report, run};
-use crate::tools::{self, Tool, cargo};
+use crate::tools::{self, Tool, cargo, workspace};
 use crate::{generate, header, rules};
 
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
 
-/// What is built besides the whole workspace, whose crates switch on `hub` and `internals`.
+/// What is built besides the whole workspace, whose crates switch on `hub` and `internals`, and `vp8` where it can be.
 const FEATURE_SETS: [(&str, &[&str]); 3] = [
     ("without features", &["--no-default-features"]),
     ("default features", &[]),
@@ -24,7 +24,7 @@ pub(crate) fn all(report: &mut Report) {
     report.step("Python syntax", python_syntax);
     report.step("licences, bans, sources", deny);
     let lints = ["--", "-D", "warnings"];
-    report.command("lints: workspace", cargo().args(["clippy", "--workspace", "--all-targets"]).args(lints));
+    report.command("lints: workspace", workspace("clippy").arg("--all-targets").args(lints));
     for (name, flags) in FEATURE_SETS {
         let mut clippy = cargo();
         clippy.args(["clippy", "--package", "dreamframe", "--all-targets"]).args(flags).args(lints);

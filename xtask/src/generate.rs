@@ -2,7 +2,7 @@
 
 use crate::report::{Outcome, Report};
 use crate::stubs;
-use crate::tools::{cargo, output};
+use crate::tools::{cargo, output, workspace};
 
 /// What the command line prints, and where it is kept.
 const GENERATED: [(&[&str], &str); 2] =
@@ -25,6 +25,6 @@ pub(crate) fn run(report: &mut Report) {
 
 /// Compares them. A test does it: it finds the program already built with the features of the other tests.
 pub(crate) fn check(report: &mut Report) {
-    report.command("generated files", cargo().args(["test", "--workspace", "--quiet", "--test", "generated"]));
+    report.command("generated files", workspace("test").args(["--quiet", "--test", "generated"]));
     report.step("Python stubs", stubs::check);
 }

@@ -16,6 +16,23 @@ pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// Cargo's `subcommand` for all packages at once, with one choice of features, so that nothing is built twice.
+///
+/// VP8 is among them where the system has libvpx.
+pub(crate) fn workspace(subcommand: &str) -> Command {
+    let mut command = cargo();
+    command.args([subcommand, "--workspace"]);
+    if has_libvpx() {
+        command.args(["--features", "dreamframe-server/vp8"]);
+    }
+    command
+}
+
+/// Whether the system has the library that the feature `vp8` needs.
+pub(crate) fn has_libvpx() -> bool {
+    works(Command::new("pkg-config").args(["--exists", "vpx >= 1.8"]))
+}
+
 /// A program out of `toolchain`, through rustup, whatever toolchain runs us.
 pub(crate) fn of_toolchain(toolchain: &str, program: &str) -> Command {
     let mut command = Command::new("rustup");

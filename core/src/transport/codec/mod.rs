@@ -6,12 +6,16 @@ mod picture;
 #[cfg(test)]
 mod tests;
 mod tuning;
+#[cfg(feature = "vp8")]
+mod vp8;
 
 use std::fmt;
 
 use super::media::{AccessUnit, VideoCodec};
+use crate::Result;
 use crate::frame::{FrameView, Timestamp};
-use crate::{Error, ErrorKind, Result};
+#[cfg(not(feature = "vp8"))]
+use crate::{Error, ErrorKind};
 
 pub(super) use self::picture::Converter;
 
@@ -59,6 +63,9 @@ pub(super) struct Rates {
 pub(super) fn decoder(codec: VideoCodec) -> Result<Box<dyn Decoder>> {
     match codec {
         VideoCodec::H264 => Ok(Box::new(h264::Decoder::new()?)),
+        #[cfg(feature = "vp8")]
+        VideoCodec::Vp8 => Ok(Box::new(vp8::Decoder::new()?)),
+        #[cfg(not(feature = "vp8"))]
         VideoCodec::Vp8 => Err(no_vp8()),
     }
 }
@@ -71,10 +78,14 @@ pub(super) fn decoder(codec: VideoCodec) -> Result<Box<dyn Decoder>> {
 pub(super) fn encoder(codec: VideoCodec, rates: Rates) -> Result<Box<dyn Encoder>> {
     match codec {
         VideoCodec::H264 => Ok(Box::new(h264::Encoder::new(rates))),
+        #[cfg(feature = "vp8")]
+        VideoCodec::Vp8 => Ok(Box::new(vp8::Encoder::new(rates))),
+        #[cfg(not(feature = "vp8"))]
         VideoCodec::Vp8 => Err(no_vp8()),
     }
 }
 
+#[cfg(not(feature = "vp8"))]
 fn no_vp8() -> Error {
     Error::new(ErrorKind::Unsupported, "VP8 needs the feature vp8, which this build does not have: use H.264")
 }

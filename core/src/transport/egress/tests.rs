@@ -3,6 +3,7 @@
 use std::sync::Weak;
 
 use super::*;
+#[cfg(not(feature = "vp8"))]
 use crate::ErrorKind;
 use crate::frame::{Frame, Timestamp};
 use crate::transport::codec::{Decoder, decoder};
@@ -228,6 +229,7 @@ fn a_bitrate_is_kept_within_its_ceiling() {
     assert_eq!(egress.stats().bitrate, 500_000);
 }
 
+#[cfg(not(feature = "vp8"))]
 #[test]
 fn a_codec_that_is_not_built_in_is_refused_and_leaves_no_viewer() {
     let egress = egress();

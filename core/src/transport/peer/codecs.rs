@@ -9,7 +9,11 @@ pub(super) const VIDEO_CLOCK: u32 = 90_000;
 pub(super) const AUDIO_CLOCK: u32 = 48_000;
 
 /// The video codecs that are built in, the most wanted first.
-const VIDEO: &[VideoCodec] = &[VideoCodec::H264];
+const VIDEO: &[VideoCodec] = &[
+    VideoCodec::H264,
+    #[cfg(feature = "vp8")]
+    VideoCodec::Vp8,
+];
 
 /// A codec that both sides have.
 #[derive(Debug, Clone, PartialEq, Eq)]
