@@ -168,7 +168,7 @@ fn the_browser_sdk_publishes_and_plays_in_chromium() {
 }
 
 #[test]
-fn a_whip_client_of_web_pages_publishes_and_hls_js_plays_in_chromium() {
+fn clients_of_web_pages_publish_and_play_in_chromium() {
     chromium("web.mjs");
 }
 

@@ -63,6 +63,20 @@ fn a_sign_in_gets_the_key_that_it_already_has() {
     assert!(!open.value()["apiKey"].as_str().unwrap().is_empty());
 }
 
+/// Lines 35 and 50: players send what they like.
+#[test]
+fn whoever_has_a_streams_address_needs_no_key_and_may_send_any() {
+    let server = Server::with(&[], KEYS);
+    let stream = server.send("POST", "/v1/streams", &[&bearer("first-secret")], b"{}").value();
+    let path = format!("/live/video-to-video/{}/whip", stream["stream_key"].as_str().unwrap());
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
+    let offer = std::fs::read_to_string(folder.join("browser.sdp")).unwrap().replace('\n', "\r\n");
+    for authorization in [&[][..], &["Authorization: stk_raw"], &["Authorization: Bearer wrong"]] {
+        let headers = [&["Content-Type: application/sdp"], authorization].concat();
+        assert_eq!(server.send("POST", &path, &headers, offer.as_bytes()).status, 201, "{authorization:?}");
+    }
+}
+
 /// Line 22.
 #[test]
 fn a_preflight_from_anywhere_is_answered_on_every_path_without_a_key() {
