@@ -9,10 +9,41 @@ What the library tells goes to the loggers `dreamframe.…` of `logging`.
 
 import atexit as _atexit
 
-from ._dreamframe import Session, StreamDiffusion, __version__, _at_exit
+from ._dreamframe import (
+    Player,
+    Publisher,
+    Server,
+    Session,
+    StreamDiffusion,
+    __version__,
+    _at_exit,
+    play,
+    publish,
+    serve,
+)
 from ._edit import Edit
-from ._picture import Picture
-from ._types import Change, Event, FrameLike, Notice, Plan, Rate, Stage, Stats, Summary, Ticket, Timings, Work
+from ._picture import Frame, Picture
+from ._types import (
+    Change,
+    ConnectionState,
+    EgressStats,
+    Event,
+    FrameLike,
+    IceServer,
+    IngestStats,
+    Notice,
+    PeerStats,
+    Plan,
+    PublisherStats,
+    Rate,
+    ServerStats,
+    Stage,
+    Stats,
+    Summary,
+    Ticket,
+    Timings,
+    Work,
+)
 from .errors import (
     BadModelError,
     CancelledError,
@@ -54,16 +85,21 @@ __all__ = [
     "CancelledError",
     "Change",
     "ClosedError",
+    "ConnectionState",
     "ControlNetConfig",
     "Cost",
     "DeviceError",
     "DreamframeError",
     "Edit",
+    "EgressStats",
     "Event",
     "FieldInfo",
+    "Frame",
     "FrameLike",
     "IPAdapterConfig",
     "IPAdapterType",
+    "IceServer",
+    "IngestStats",
     "InternalError",
     "Interpolation",
     "InvalidArgumentError",
@@ -74,11 +110,17 @@ __all__ = [
     "Notice",
     "OutOfMemoryError",
     "ParamsPatch",
+    "PeerStats",
     "Picture",
     "Plan",
+    "Player",
     "ProcessingConfig",
     "ProcessorName",
+    "Publisher",
+    "PublisherStats",
     "Rate",
+    "Server",
+    "ServerStats",
     "Session",
     "SingleProcessorConfig",
     "Stage",
@@ -94,6 +136,9 @@ __all__ = [
     "WeightType",
     "Work",
     "__version__",
+    "play",
+    "publish",
+    "serve",
 ]
 
 _atexit.register(_at_exit)

@@ -9,11 +9,28 @@ from types import TracebackType
 from typing_extensions import Self, Unpack
 
 from ._edit import Edit
-from ._picture import Picture
-from ._types import Event, FrameLike, Notice, Plan, Stats, Ticket, Work
+from ._picture import Frame, Picture
+from ._types import (
+    ConnectionState,
+    Event,
+    FrameLike,
+    IceServer,
+    Notice,
+    PeerStats,
+    Plan,
+    PublisherStats,
+    ServerStats,
+    Stats,
+    Ticket,
+    Work,
+)
+from .errors import DreamframeError
 from .params import Cost, Interpolation, ParamsPatch, StreamDiffusionParams
 
 __all__ = [
+    "Player",
+    "Publisher",
+    "Server",
     "Session",
     "StreamDiffusion",
     "__version__",
@@ -24,6 +41,9 @@ __all__ = [
     "_fields",
     "_preset",
     "_schema",
+    "play",
+    "publish",
+    "serve",
 ]
 
 __version__: str
@@ -307,6 +327,277 @@ class Session:
         Raises:
             TimeoutError: what waits takes longer than `timeout` seconds; the session then ends by itself, and with it
                 the stream.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    def __repr__(self) -> str: ...
+
+def serve(
+    stream: StreamDiffusion | StreamDiffusionParams | Mapping[str, typing.Any] | None = None,
+    *,
+    address: str = "127.0.0.1:8080",
+    token: str | None = None,
+    public_url: str | None = None,
+    bitrate: int | None = None,
+    viewers: int | None = None,
+    ice_servers: Iterable[str | IceServer] | None = None,
+    public_ip: str | None = None,
+    ports: tuple[int, int] | None = None,
+) -> Server:
+    """Serves a stream at `address`, and returns at once.
+
+    `stream` goes on in a session until the server is stopped, and can be called again then; parameters, or nothing for
+    the demo model, make a stream that ends with the server. Publishers and viewers have to know `token`, which an
+    `address` that others reach must have; port 0 leaves the choice to the system. `public_url` is the server's address
+    as clients know it, where a proxy stands before it. `bitrate` is what the encoder aims at, in bits a second;
+    `viewers` how many there may be. `ice_servers`, `public_ip` and `ports` say how connections get through a NAT: whom
+    to ask, the address outside, and the first and the last UDP port.
+
+    Raises:
+        InvalidArgumentError: the stream runs in a session already, or an option is out of range.
+        IoError: the address is taken. The stream can be called again.
+        InvalidParamsError: a parameter is out of range; `violations` lists every one.
+    """
+
+
+@typing.final
+class Server:
+    """A WHIP and a WHEP endpoint for a stream: whoever publishes gives its frames, whoever watches sees its pictures.
+
+    Made by `serve`. Every method may be called from any thread. There is one publisher at a time: another takes its
+    place. Who watches before the first picture sees a grey one. Those who are connected can also change parameters, by
+    JSON on the data channel `parameters`.
+
+    >>> with serve() as server:
+    ...     print(server.whip_url, server.whep_url)
+    ...     server.update(prompt=input("prompt: "))
+    """
+
+    @property
+    def whip_url(self) -> str:
+        """The address to publish to."""
+
+    @property
+    def whep_url(self) -> str:
+        """The address to watch."""
+
+    @property
+    def port(self) -> int:
+        """The port that the server listens at."""
+
+    @property
+    def session(self) -> Session:
+        """The session that is served, which takes frames of the program's own, too. Its pictures go to viewers, and its
+        events to those who are connected.
+        """
+
+    def update(
+        self,
+        patch: StreamDiffusionParams | Mapping[str, typing.Any] | None = None,
+        /,
+        **changes: Unpack[ParamsPatch],
+    ) -> Ticket:
+        """Changes parameters, as the session's `update`.
+
+        Raises:
+            InvalidParamsError: a value is out of range; `violations` lists every one, and nothing has changed.
+            ClosedError: the server was stopped.
+        """
+
+    def edit(self) -> Edit:
+        """Opens the parameters for changes in a `with` block, which count together when it ends without an error."""
+
+    @property
+    def params(self) -> StreamDiffusionParams:
+        """The desired parameters: what was accepted last, without what was refused since."""
+
+    @property
+    def viewers(self) -> int:
+        """How many watch, those included that are about to."""
+
+    @property
+    def publishing(self) -> bool:
+        """Whether somebody publishes."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server takes publishers and viewers."""
+
+    def stats(self) -> ServerStats:
+        """Says what was done so far: by the session, by the encoder, and over each connection."""
+
+    def stop(self) -> None:
+        """Ends all connections, which takes some seconds at most, and the session: the stream can be called again, or ends
+        where it was made for the server. Stopping once more does nothing.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    def __repr__(self) -> str: ...
+
+def publish(
+    url: str,
+    *,
+    token: str | None = None,
+    bitrate: int | None = None,
+    attempts: int | None = None,
+    ice_servers: Iterable[str | IceServer] | None = None,
+) -> Publisher:
+    """Starts to publish to the WHIP server at `url`, and returns at once: the connection is made beside the program.
+
+    `token` is told to that server and to no other. `bitrate` is what the encoder aims at, in bits a second. After
+    `attempts` in a row that failed it gives up; None is never. `ice_servers` are asked for ways through a NAT.
+
+    Raises:
+        InvalidArgumentError: the address is not of http or https, or an option is out of range.
+    """
+
+
+@typing.final
+class Publisher:
+    """Publishes frames to a WHIP server.
+
+    Made by `publish`. Every method may be called from any thread. A connection that is lost is made anew; `state` says
+    how far it is.
+
+    >>> with publish("https://host/whip/key") as publisher:
+    ...     for frame in camera():
+    ...         publisher.show(frame)
+    """
+
+    def show(self, frame: FrameLike, /) -> None:
+        """Shows a frame, and never waits: one that was not encoded yet is replaced. A single last row or column is cut off.
+
+        Frames may be shown before there is a connection: once it is up, the newest is sent.
+
+        Raises:
+            InvalidFrameError: the frame has another type or shape; the text says what to do about it.
+            ClosedError: the publisher was stopped, or has given up; the text says why.
+        """
+
+    @property
+    def state(self) -> ConnectionState:
+        """How far the connection is: `connecting` until the first is up, `disconnected` while one is lost and the next is
+        made, `failed` once the publisher has given up, `closed` once it was stopped.
+        """
+
+    def wait(self, state: ConnectionState = "connected", timeout: float | None = None) -> None:
+        """Waits until the connection is in `state`.
+
+        Raises:
+            TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.
+            ClosedError: it has ended in another state; the text says why.
+        """
+
+    @property
+    def error(self) -> DreamframeError | None:
+        """What went wrong last, if anything has: why an attempt failed, or a connection was lost."""
+
+    @property
+    def playback_url(self) -> str | None:
+        """The address at which what is published can be watched, once a server has said one."""
+
+    def stats(self) -> PublisherStats:
+        """Says what was encoded, and what the connection has carried while there is one."""
+
+    def stop(self) -> None:
+        """Ends the session on the server and the connection, and waits for that, for some seconds at most. Stopping once
+        more does nothing.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    def __repr__(self) -> str: ...
+
+def play(
+    url: str,
+    *,
+    token: str | None = None,
+    attempts: int | None = None,
+    ice_servers: Iterable[str | IceServer] | None = None,
+    into: Session | None = None,
+    output: typing.Literal["rgba", "bgra", "rgb"] = "rgba",
+) -> Player:
+    """Starts to play from the WHEP server at `url`, and returns at once: the connection is made beside the program.
+
+    `token` is told to that server and to no other. After `attempts` in a row that failed it gives up; None is never.
+    `ice_servers` are asked for ways through a NAT. `into` takes the frames, which then never reach Python; without it,
+    `output` says what they hold.
+
+    Raises:
+        InvalidArgumentError: the address is not of http or https, or an option is out of range.
+    """
+
+
+@typing.final
+class Player:
+    """Plays from a WHEP server.
+
+    Made by `play`. Every method may be called from any thread. A connection that is lost is made anew; `state` says how
+    far it is.
+
+    >>> with play("https://host/whep/key") as player:
+    ...     for frame in player:
+    ...         show(frame)
+    """
+
+    def poll(self) -> Frame | None:
+        """Takes the newest frame, if there is one that nobody has taken."""
+
+    def next(self, timeout: float | None = None) -> Frame | None:
+        """Waits for a frame that nobody has taken; None after `timeout` seconds, and once the player was stopped.
+
+        Raises:
+            ClosedError: the player has given up; the text says why.
+        """
+
+    def __iter__(self) -> Self:
+        """Gives frames as they come, until the player is stopped; those that nobody asks for in time are left out."""
+
+    def __next__(self) -> Frame: ...
+    @property
+    def state(self) -> ConnectionState:
+        """How far the connection is: `connecting` until the first is up, `disconnected` while one is lost and the next is
+        made, `failed` once the player has given up, `closed` once it was stopped.
+        """
+
+    def wait(self, state: ConnectionState = "connected", timeout: float | None = None) -> None:
+        """Waits until the connection is in `state`.
+
+        Raises:
+            TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.
+            ClosedError: it has ended in another state; the text says why.
+        """
+
+    @property
+    def error(self) -> DreamframeError | None:
+        """What went wrong last, if anything has: why an attempt failed, or a connection was lost."""
+
+    def stats(self) -> PeerStats | None:
+        """Says what the connection has carried, while there is one."""
+
+    def stop(self) -> None:
+        """Ends the session on the server and the connection, and waits for that, for some seconds at most. Stopping once
+        more does nothing.
         """
 
     def __enter__(self) -> Self: ...

@@ -1,9 +1,9 @@
-"""Pictures: numpy arrays that know where they come from."""
+"""Frames and pictures: numpy arrays that know what they hold and where they come from."""
 
 import struct
 import zlib
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -20,22 +20,12 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_RGB = 2
 
 
-class Picture(_Base):
-    """A picture that left the stream: a numpy array of uint8, height x width x 4 (or x 3), that owns its memory.
+class Frame(_Base):
+    """A frame that came in: a numpy array of uint8, height x width x 4 (or x 3), that owns its memory.
 
-    What is worked out from it is a plain array: `picture.mean()`, `picture / 255`.
+    What is worked out from it is a plain array: `frame.mean()`, `frame / 255`.
     """
 
-    id: int
-    """The number of the frame with which the picture came out."""
-    source_id: int
-    """The number of the frame that it was made from."""
-    kind: Literal["new", "repeated", "flagged", "passed"]
-    """How it came about: restyled, the last one again, another in the place of a flagged one, or the frame itself."""
-    version: int
-    """The version of the parameters that it was made with: the newest update applied, 0 before the first."""
-    timings: "Timings"
-    """Microseconds of each stage, in the order in which they ran; `frame` is all of it."""
     order: Literal["rgba", "bgra", "rgb"]
     """What the last axis holds."""
 
@@ -50,7 +40,7 @@ class Picture(_Base):
         return self.shape[0]
 
     def to_pil(self) -> "Image":
-        """Gives a copy as an image of PIL, in its mode RGB: no picture has holes.
+        """Gives a copy as an image of PIL, in its mode RGB: nothing has holes.
 
         Raises:
             ImportError: Pillow is not installed.
@@ -58,6 +48,11 @@ class Picture(_Base):
         from PIL import Image
 
         return Image.fromarray(self._rgb())
+
+    @classmethod
+    def _empty(cls, height: int, width: int, channels: int) -> Self:
+        """Makes the room that pixels are written into."""
+        return np.ndarray.__new__(cls, (height, width, channels), np.uint8)
 
     def _rgb(self) -> "np.ndarray[Any, np.dtype[np.uint8]]":
         pixels = np.asarray(self)
@@ -83,6 +78,38 @@ class Picture(_Base):
             for name, data in chunks
         )
 
+    def __array_finalize__(self, source: Any, /) -> None:
+        if isinstance(source, Frame):
+            self.__dict__.update(source.__dict__)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False, /) -> Any:
+        plain = np.asarray(array)
+        return plain[()] if return_scalar or plain.ndim == 0 else plain
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (type(self), np.asarray(self), self.__dict__)
+
+    def __deepcopy__(self, memo: Any, /) -> Self:
+        return self.copy()
+
+
+class Picture(Frame):
+    """A picture that left the stream: a numpy array of uint8, height x width x 4 (or x 3), that owns its memory.
+
+    What is worked out from it is a plain array: `picture.mean()`, `picture / 255`.
+    """
+
+    id: int
+    """The number of the frame with which the picture came out."""
+    source_id: int
+    """The number of the frame that it was made from."""
+    kind: Literal["new", "repeated", "flagged", "passed"]
+    """How it came about: restyled, the last one again, another in the place of a flagged one, or the frame itself."""
+    version: int
+    """The version of the parameters that it was made with: the newest update applied, 0 before the first."""
+    timings: "Timings"
+    """Microseconds of each stage, in the order in which they ran; `frame` is all of it."""
+
     def _repr_html_(self) -> str | None:
         """Shows the picture in a notebook, with what it was made from."""
         png = self._repr_png_()
@@ -92,27 +119,8 @@ class Picture(_Base):
         facts = f"{self.width}&times;{self.height}, {self.kind}, frame {self.source_id}, {micros / 1000:.1f} ms"
         return f'<img src="data:image/png;base64,{b64encode(png).decode()}" alt="{facts}" title="{facts}">'
 
-    def __array_finalize__(self, source: Any, /) -> None:
-        if isinstance(source, Picture):
-            self.__dict__.update(source.__dict__)
 
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False, /) -> Any:
-        plain = np.asarray(array)
-        return plain[()] if return_scalar or plain.ndim == 0 else plain
-
-    def __reduce__(self) -> Any:
-        return _unpickled, (np.asarray(self), self.__dict__)
-
-    def __deepcopy__(self, memo: Any, /) -> "Picture":
-        return self.copy()
-
-
-def _empty(height: int, width: int, channels: int) -> Picture:
-    """Makes the room that a picture is written into."""
-    return np.ndarray.__new__(Picture, (height, width, channels), np.uint8)
-
-
-def _unpickled(pixels: "np.ndarray[Any, np.dtype[np.uint8]]", facts: dict[str, Any]) -> Picture:
-    picture = pixels.view(Picture)
-    picture.__dict__.update(facts)
-    return picture
+def _unpickled(kind: type[Frame], pixels: "np.ndarray[Any, np.dtype[np.uint8]]", facts: dict[str, Any]) -> Frame:
+    frame = pixels.view(kind)
+    frame.__dict__.update(facts)
+    return frame

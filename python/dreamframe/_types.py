@@ -1,8 +1,8 @@
 """Plain data that calls take and give."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Required, TypeAlias, TypedDict
 
 from .errors import DreamframeError
 
@@ -170,3 +170,80 @@ class Work(TypedDict):
 
 Timings: TypeAlias = Mapping[str, int]
 """Microseconds of each stage of a frame, in the order in which they run; `frame` is all of it."""
+
+
+ConnectionState: TypeAlias = Literal["connecting", "connected", "disconnected", "failed", "closed"]
+"""How far a publisher or a player is."""
+
+
+class IceServer(TypedDict, total=False):
+    """A server that helps to connect through a NAT."""
+
+    urls: Required[str | Sequence[str]]
+    """Its addresses, as `stun:host[:port]` or `turn:host[:port][?transport=udp]`."""
+    username: str
+    """The user name, for TURN."""
+    credential: str
+    """The password, for TURN."""
+
+
+class IngestStats(TypedDict):
+    """What became of the video that a connection has received."""
+
+    packets: Rate
+    lost: int
+    units: int
+    frames: Rate
+    skipped: int
+    failed: int
+    key_frame_requests: int
+    jitter_ms: float
+    width: int
+    height: int
+
+
+class EgressStats(TypedDict):
+    """What became of the pictures that were shown to viewers."""
+
+    viewers: int
+    shown: Rate
+    encoded: Rate
+    key_frames: int
+    dropped: int
+    skipped: int
+    failed: int
+    bytes: int
+    bitrate: int
+    encode_ms: float
+    width: int
+    height: int
+
+
+class PeerStats(TypedDict):
+    """What a connection has carried."""
+
+    bytes_in: int
+    packets_in: int
+    bytes_out: int
+    packets_out: int
+    key_frames_asked: int
+    round_trip_ms: float | None
+    video_in: IngestStats | None
+    codec_in: Literal["h264", "vp8"] | None
+    codec_out: Literal["h264", "vp8"] | None
+
+
+class PublisherStats(TypedDict):
+    """What a publisher has encoded, and what its connection has carried; None while there is none."""
+
+    egress: EgressStats
+    peer: PeerStats | None
+
+
+class ServerStats(TypedDict):
+    """What a server has done so far; `publisher` is None while nobody publishes."""
+
+    session: Stats
+    egress: EgressStats
+    publisher: PeerStats | None
+    viewers: list[PeerStats]

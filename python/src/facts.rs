@@ -126,7 +126,12 @@ pub(crate) fn edit<'py>(target: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny
 }
 
 /// One of some names.
-fn named<T: Copy, const N: usize>(py: Python<'_>, what: &str, name: &str, known: [(&str, T); N]) -> PyResult<T> {
+pub(crate) fn named<T: Copy, const N: usize>(
+    py: Python<'_>,
+    what: &str,
+    name: &str,
+    known: [(&str, T); N],
+) -> PyResult<T> {
     known.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or_else(|| {
         let names = known.map(|(name, _)| name).join(", ");
         wrong_call(py, format!("{what} is {name:?}, but must be one of: {names}"))

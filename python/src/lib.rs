@@ -12,6 +12,7 @@ mod foreign;
 mod frame;
 mod frames;
 mod log;
+mod network;
 mod options;
 mod params;
 mod picture;
@@ -30,6 +31,12 @@ use pyo3::prelude::*;
 mod _dreamframe {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::network::player::{Player, play};
+    #[pymodule_export]
+    use crate::network::publisher::{Publisher, publish};
+    #[pymodule_export]
+    use crate::network::server::{Server, serve};
     #[pymodule_export]
     use crate::session::Session;
     #[pymodule_export]

@@ -1,12 +1,13 @@
 //! What a host chooses when it makes a stream, as Python says it.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use dreamframe::{Error, ErrorKind, ModelSource};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyInt, PyString};
 
 use crate::errors::{OrRaise, wrong_call};
 use crate::plain;
@@ -33,7 +34,17 @@ pub(crate) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     value.extract().map_err(|_| wrong_type("threads", value, "an integer from 1 on, or None"))
 }
 
-fn wrong_type(name: &str, value: &Bound<'_, PyAny>, expected: &str) -> PyErr {
+/// Reads a number of something of which there is at least one.
+pub(crate) fn positive(name: &str, value: &Bound<'_, PyAny>) -> PyResult<NonZeroU32> {
+    const EXPECTED: &str = "an integer from 1 to 4294967295, or None";
+
+    value.extract().map_err(|_| match value.is_instance_of::<PyInt>() {
+        true => wrong_call(value.py(), format!("{name} is {value}, but must be {EXPECTED}")),
+        false => wrong_type(name, value, EXPECTED),
+    })
+}
+
+pub(crate) fn wrong_type(name: &str, value: &Bound<'_, PyAny>, expected: &str) -> PyErr {
     PyTypeError::new_err(format!("{name} is {value:?}, but must be {expected}"))
 }
 

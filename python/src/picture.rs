@@ -1,4 +1,4 @@
-//! Pictures for Python: arrays of numpy, with what is known of them.
+//! Pictures and frames for Python: arrays of numpy, with what is known of them.
 
 use std::slice;
 
@@ -6,7 +6,7 @@ use dreamframe::{Error, ErrorKind, FrameViewMut, PictureInfo, PictureKind, Pixel
 use pyo3::buffer::PyBuffer;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use crate::errors::{exception, wrong_call};
 
@@ -23,7 +23,7 @@ pub(crate) fn output(py: Python<'_>, name: &str) -> PyResult<PixelFormat> {
     })
 }
 
-/// An array that a picture is written into, which nobody else has yet.
+/// An array that a picture or a frame is written into, which nobody else has yet.
 pub(crate) struct Room {
     picture: Py<PyAny>,
     buffer: PyBuffer<u8>,
@@ -34,13 +34,27 @@ pub(crate) struct Room {
 
 impl Room {
     /// Makes an array of numpy for a picture.
-    pub(crate) fn new(py: Python<'_>, format: PixelFormat, (width, height): (u32, u32)) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>, format: PixelFormat, size: (u32, u32)) -> PyResult<Self> {
+        Self::of_class(py, intern!(py, "Picture"), format, size)
+    }
+
+    /// Makes an array of numpy for a frame.
+    pub(crate) fn for_frame(py: Python<'_>, format: PixelFormat, size: (u32, u32)) -> PyResult<Self> {
+        Self::of_class(py, intern!(py, "Frame"), format, size)
+    }
+
+    fn of_class(
+        py: Python<'_>,
+        class: &Bound<'_, PyString>,
+        format: PixelFormat,
+        (width, height): (u32, u32),
+    ) -> PyResult<Self> {
         let known = OUTPUTS.iter().find(|(_, known, _)| *known == format);
         let &(name, _, channels) = known.ok_or_else(|| {
             exception(py, &Error::new(ErrorKind::Internal, format!("{format} is no format for pictures in Python")))
         })?;
         let module = py.import(intern!(py, "dreamframe._picture"))?;
-        let picture = module.getattr(intern!(py, "_empty"))?.call1((height, width, channels))?;
+        let picture = module.getattr(class)?.call_method1(intern!(py, "_empty"), (height, width, channels))?;
         picture.setattr(intern!(py, "order"), name)?;
         let buffer = PyBuffer::<u8>::get(&picture)?;
         if buffer.readonly() || !buffer.is_c_contiguous() || buffer.item_count() != format.packed_len(width, height) {
@@ -60,6 +74,11 @@ impl Room {
         // place. The array was made for this, and is given to nobody before `done` takes `self`.
         let pixels = unsafe { slice::from_raw_parts_mut(self.buffer.buf_ptr().cast::<u8>(), self.buffer.item_count()) };
         FrameViewMut::packed(self.format, self.width, self.height, pixels)
+    }
+
+    /// Gives the array away, of which no more is known.
+    pub(crate) fn filled(self) -> Py<PyAny> {
+        self.picture
     }
 
     /// Gives the array away, with what is known of the picture.

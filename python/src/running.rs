@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use dreamframe::{Picture, SessionHandle};
 use pyo3::prelude::*;
 
-use crate::errors::wrong_call;
 use crate::told::{Told, lock};
 use crate::worker::{Place, Worker};
 use crate::{foreign, picture};
@@ -76,15 +75,6 @@ pub(crate) fn next(handle: &SessionHandle, most: Duration) -> Next {
         None if before.elapsed() < most && !handle.is_running() => Next::NoMore,
         None => Next::NotYet,
     }
-}
-
-/// When `timeout` seconds are over; never, without one.
-pub(crate) fn deadline(py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Instant>> {
-    let Some(seconds) = timeout else { return Ok(None) };
-    let duration = Duration::try_from_secs_f64(seconds.min(1e9)).map_err(|_| {
-        wrong_call(py, format!("timeout is {seconds}, but must be seconds from 0 on, or None for no end"))
-    })?;
-    Ok(Instant::now().checked_add(duration))
 }
 
 /// Calls Python with each picture, until the session ends.

@@ -9,9 +9,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::errors::{OrRaise, exception};
-use crate::running::{Next, Running, call_back, deadline, next};
+use crate::running::{Next, Running, call_back, next};
 use crate::told::{Told, lock};
-use crate::worker::{Place, Worker, slice, wait};
+use crate::worker::{Place, Worker, deadline, wait_up_to};
 use crate::{facts, foreign, frame, log, params, picture};
 
 /// A stream on its own thread: frames go in and pictures come out without waiting.
@@ -67,30 +67,9 @@ impl Session {
         &self.running
     }
 
-    /// Asks again and again until there is an answer or `timeout` seconds are over.
-    fn wait_up_to<T: Send>(
-        &self,
-        py: Python<'_>,
-        timeout: Option<f64>,
-        mut ask: impl FnMut(Duration) -> Option<T> + Send,
-    ) -> PyResult<Option<T>> {
-        foreign::check_home().or_raise(py)?;
-        let deadline = deadline(py, timeout)?;
-        let answer = wait(py, move || {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match ask(slice(left)) {
-                None if left == Some(Duration::ZERO) => Some(None),
-                None => None,
-                answer => Some(answer),
-            }
-        });
-        log::deliver(py);
-        answer
-    }
-
     fn next_picture(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         let handle = &self.running.handle;
-        let next = self.wait_up_to(py, timeout, |most| match next(handle, most) {
+        let next = wait_up_to(py, timeout, |most| match next(handle, most) {
             Next::Picture(picture) => Some(Some(picture)),
             Next::NotYet => None,
             Next::NoMore => Some(None),
@@ -153,7 +132,7 @@ impl Session {
         /,
         **changes: "Unpack[ParamsPatch]",
     ) -> "Ticket")]
-    fn update(
+    pub(crate) fn update(
         &self,
         py: Python<'_>,
         patch: Option<&Bound<'_, PyAny>>,
@@ -225,7 +204,7 @@ impl Session {
         let py = ticket.py();
         let accepted = facts::accepted(ticket)?;
         let (handle, ticket) = (&self.running.handle, &accepted.get().0);
-        let outcome = self.wait_up_to(py, timeout, |most| match handle.wait_for(ticket, most) {
+        let outcome = wait_up_to(py, timeout, |most| match handle.wait_for(ticket, most) {
             Err(error) if error.kind() == ErrorKind::Timeout => None,
             ended => Some(ended),
         })?;
@@ -248,7 +227,7 @@ impl Session {
     #[pyo3(signature = (timeout: "float | None" = None) -> "Event | None")]
     fn wait_event(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
         let events = self.running.handle.events();
-        let event: Option<Event> = self.wait_up_to(py, timeout, |most| events.next_within(most))?;
+        let event: Option<Event> = wait_up_to(py, timeout, |most| events.next_within(most))?;
         event.map(|event| facts::event(py, &event)).transpose()
     }
 
@@ -260,7 +239,7 @@ impl Session {
 
     /// The desired parameters: what was accepted last, without what was refused since.
     #[getter] // -> "StreamDiffusionParams"
-    fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         params::to_python(py, &self.running.handle.params())
     }
 
@@ -283,7 +262,7 @@ impl Session {
     ///     TimeoutError: what waits takes longer than `timeout` seconds; the session then ends by itself, and with it
     ///         the stream.
     #[pyo3(signature = (timeout: "float" = 5.0))]
-    fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+    pub(crate) fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         let left =
             deadline(py, Some(timeout))?.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         foreign::check_home().or_raise(py)?;

@@ -249,19 +249,7 @@ impl StreamDiffusion {
         if let Some(name) = failed_frame {
             options.failed_frame = facts::failed_frame(py, name)?;
         }
-        let started = self.worker.call(py, move |place| {
-            place.engine()?;
-            let lost = Place::Gone("the stream was lost when its session did not start".into());
-            let Place::Here(engine) = std::mem::replace(place, lost) else {
-                return Err(Error::new(ErrorKind::Internal, "the stream has no engine"));
-            };
-            let session = engine.start(options)?;
-            *place = Place::InSession;
-            Ok(session)
-        })?;
-        let session = Session::new(py, started.or_raise(py)?, self.worker.clone(), self.told.clone(), on_picture)?;
-        *lock(&self.session) = Arc::downgrade(session.running());
-        Ok(session)
+        self.begin(py, options, on_picture)
     }
 
     /// The parameters in use, as a copy.
@@ -320,7 +308,7 @@ impl StreamDiffusion {
 
     /// Ends a session that still runs, and lets go of the models. Further calls raise `ClosedError`; closing once more
     /// does nothing.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn close(&self, py: Python<'_>) -> PyResult<()> {
         if self.closed.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
@@ -361,6 +349,28 @@ impl StreamDiffusion {
 }
 
 impl StreamDiffusion {
+    /// Starts a session.
+    pub(crate) fn begin(
+        &self,
+        py: Python<'_>,
+        options: SessionOptions,
+        on_picture: Option<Py<PyAny>>,
+    ) -> PyResult<Session> {
+        let started = self.worker.call(py, move |place| {
+            place.engine()?;
+            let lost = Place::Gone("the stream was lost when its session did not start".into());
+            let Place::Here(engine) = std::mem::replace(place, lost) else {
+                return Err(Error::new(ErrorKind::Internal, "the stream has no engine"));
+            };
+            let session = engine.start(options)?;
+            *place = Place::InSession;
+            Ok(session)
+        })?;
+        let session = Session::new(py, started.or_raise(py)?, self.worker.clone(), self.told.clone(), on_picture)?;
+        *lock(&self.session) = Arc::downgrade(session.running());
+        Ok(session)
+    }
+
     /// Changes the engine, and tells what it cost.
     fn change(
         &self,

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dreamframe::{Engine, Error, ErrorKind};
 use pyo3::prelude::*;
 
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, wrong_call};
 use crate::{foreign, log};
 
 /// How long Ctrl-C may go unnoticed.
@@ -180,9 +180,70 @@ pub(crate) fn wait<T: Send>(py: Python<'_>, mut poll: impl FnMut() -> Option<T> 
     }
 }
 
-/// How long one question of [`wait`] may take, of what is left.
-pub(crate) fn slice(left: Option<Duration>) -> Duration {
-    left.map_or(SLICE, |left| left.min(SLICE))
+/// As [`wait`], until `timeout` seconds are over; an answer is asked for in moments of at most as long as `ask` is told.
+///
+/// # Errors
+///
+/// What Python raises where it is interrupted; `InvalidArgumentError` for no time; `ClosedError` in a forked process.
+pub(crate) fn wait_up_to<T: Send>(
+    py: Python<'_>,
+    timeout: Option<f64>,
+    mut ask: impl FnMut(Duration) -> Option<T> + Send,
+) -> PyResult<Option<T>> {
+    foreign::check_home().or_raise(py)?;
+    let deadline = deadline(py, timeout)?;
+    let answer = wait(py, move || {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match ask(left.map_or(SLICE, |left| left.min(SLICE))) {
+            None if left == Some(Duration::ZERO) => Some(None),
+            None => None,
+            answer => Some(answer),
+        }
+    });
+    log::deliver(py);
+    answer
+}
+
+/// When `timeout` seconds are over; never, without one.
+pub(crate) fn deadline(py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    let Some(seconds) = timeout else { return Ok(None) };
+    let duration = Duration::try_from_secs_f64(seconds.min(1e9)).map_err(|_| {
+        wrong_call(py, format!("timeout is {seconds}, but must be seconds from 0 on, or None for no end"))
+    })?;
+    Ok(Instant::now().checked_add(duration))
+}
+
+/// Ends something on a thread of its own, and waits for that without the interpreter. It goes on ending where Python is
+/// interrupted.
+///
+/// # Errors
+///
+/// What Python raises where it is interrupted; `ClosedError` in a forked process.
+pub(crate) fn end(py: Python<'_>, work: impl FnOnce() + Send + 'static) -> PyResult<()> {
+    foreign::check_home().or_raise(py)?;
+    let (done, ended) = sync_channel(1);
+    let thread = end_later(move || {
+        work();
+        // Nobody may be waiting any more.
+        let _ = done.send(());
+    });
+    thread.or_raise(py)?;
+    let ended = wait(py, move || match ended.recv_timeout(SLICE) {
+        Err(RecvTimeoutError::Timeout) => None,
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => Some(()),
+    });
+    log::deliver(py);
+    ended
+}
+
+/// As [`end`], for what nobody waits for.
+///
+/// # Errors
+///
+/// `Device` where the system gives no more threads.
+pub(crate) fn end_later(work: impl FnOnce() + Send + 'static) -> dreamframe::Result<()> {
+    let thread = thread::Builder::new().name("dreamframe-end".into()).spawn(work);
+    thread.map(drop).map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread").with_source(error))
 }
 
 /// What a panic said.

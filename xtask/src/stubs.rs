@@ -19,8 +19,15 @@ const TABLE: &str = "docs/parameters.md";
 const PARAMS: &str = "python/dreamframe/params.py";
 const NATIVE: &str = "python/dreamframe/_dreamframe.pyi";
 /// What the native module is made of, in the order of its stub.
-const SOURCES: [&str; 4] =
-    ["python/src/stream.rs", "python/src/session.rs", "python/src/params.rs", "python/src/foreign.rs"];
+const SOURCES: [&str; 7] = [
+    "python/src/stream.rs",
+    "python/src/session.rs",
+    "python/src/network/server.rs",
+    "python/src/network/publisher.rs",
+    "python/src/network/player.rs",
+    "python/src/params.rs",
+    "python/src/foreign.rs",
+];
 
 /// Where each class stands among the parameters; those that others hold come first.
 const CLASSES: [(&str, &str); 6] = [

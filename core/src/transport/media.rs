@@ -5,12 +5,14 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::frame::{FrameView, Timestamp};
 use crate::session::SessionHandle;
 
 /// How video is coded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum VideoCodec {
     /// H.264, constrained baseline.

@@ -35,6 +35,6 @@ pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
 pub use ingest::{Ingest, IngestStats};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
 pub use rtp::RtpPacket;
-pub use serve::{ServeOptions, Server, SessionChannel, serve, serve_media};
+pub use serve::{ServeOptions, Server, SessionChannel, serve, serve_media, serve_session};
 pub use whep::WhepEndpoint;
 pub use whip::WhipEndpoint;

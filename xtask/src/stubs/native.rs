@@ -19,8 +19,22 @@ from types import TracebackType
 from typing_extensions import Self, Unpack
 
 from ._edit import Edit
-from ._picture import Picture
-from ._types import Event, FrameLike, Notice, Plan, Stats, Ticket, Work
+from ._picture import Frame, Picture
+from ._types import (
+    ConnectionState,
+    Event,
+    FrameLike,
+    IceServer,
+    Notice,
+    PeerStats,
+    Plan,
+    PublisherStats,
+    ServerStats,
+    Stats,
+    Ticket,
+    Work,
+)
+from .errors import DreamframeError
 from .params import Cost, Interpolation, ParamsPatch, StreamDiffusionParams
 "#;
 
@@ -100,7 +114,8 @@ fn read(source: &str, indent: &str, out: &mut String) {
             let name = name.trim_end_matches(" {");
             // What is not in the package's documentation is not in the module either.
             if let Some((_, class)) = classes.iter().find(|(known, above)| known == name && !above.docs.is_empty()) {
-                let _ = write!(out, "\n@typing.final\nclass {name}:\n");
+                let blank = if out.ends_with("\n\n") { "" } else { "\n" };
+                let _ = write!(out, "{blank}@typing.final\nclass {name}:\n");
                 write_docs(&class.docs, "    ", out);
                 out.push('\n');
                 let methods = lines.by_ref().take_while(|line| *line != "}").map(|line| format!("{line}\n"));

@@ -11,7 +11,7 @@ mod wire;
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ pub fn play(url: &str, options: ClientOptions, sink: Arc<dyn FrameSink>) -> Resu
 pub struct Client {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Client {
@@ -139,7 +139,7 @@ impl Client {
             // A request that hangs is not waited for.
             runtime.shutdown_background();
         });
-        Ok(Self { shared, stop, thread: Some(thread.map_err(no_thread)?) })
+        Ok(Self { shared, stop, thread: Mutex::new(Some(thread.map_err(no_thread)?)) })
     }
 
     /// Says how far the client is.
@@ -161,6 +161,11 @@ impl Client {
         ClientEvents::new(self.shared.clone())
     }
 
+    /// Gives what went wrong last, if anything has.
+    pub fn trouble(&self) -> Option<Arc<Error>> {
+        self.shared.trouble()
+    }
+
     /// Gives the address at which what is published can be watched, once a server has said one.
     pub fn playback_url(&self) -> Option<String> {
         self.shared.playback_url()
@@ -172,14 +177,12 @@ impl Client {
     }
 
     /// Ends the session on the server (`DELETE`) and the connection, and waits until both have ended, for some seconds at
-    /// most. Must not be called by what the client itself calls, such as its sink.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
+    /// most. Stopping once more does nothing. Must not be called by what the client itself calls, such as its sink.
+    pub fn stop(&self) {
         self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take() {
+        // Whoever comes second waits, too.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
             // A panic there is told by the state.
             let _ = thread.join();
         }
@@ -188,7 +191,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.end();
+        self.stop();
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::transport::peer::{Peer, PeerState};
 use crate::{Error, ErrorKind, Result};
@@ -20,7 +20,6 @@ pub enum ClientEvent {
     /// It is in another state.
     State {
         /// The new one.
-        #[serde(serialize_with = "by_name")]
         state: PeerState,
     },
     /// An attempt to connect failed, or a connection was lost.
@@ -30,16 +29,6 @@ pub enum ClientEvent {
         /// In how many milliseconds the next attempt begins; `None` where there will be none.
         retry_ms: Option<u64>,
     },
-}
-
-fn by_name<S: Serializer>(state: &PeerState, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match state {
-        PeerState::Connecting => "connecting",
-        PeerState::Connected => "connected",
-        PeerState::Disconnected => "disconnected",
-        PeerState::Failed => "failed",
-        PeerState::Closed => "closed",
-    })
 }
 
 /// Gives the events of a client, oldest first. Each goes to one receiver; as many as 64 wait, then the oldest goes.
@@ -145,6 +134,10 @@ impl Shared {
         });
     }
 
+    pub(super) fn trouble(&self) -> Option<Arc<Error>> {
+        self.lock().trouble.clone()
+    }
+
     pub(super) fn set_playback_url(&self, url: Option<String>) {
         self.change(|inner| inner.playback_url = url);
     }
@@ -164,12 +157,12 @@ impl Shared {
 
     pub(super) fn wait_for(&self, state: PeerState, timeout: Duration) -> Result<()> {
         let reached = |inner: &mut Inner| {
-            let ended = || inner.error(ErrorKind::Closed, format!("the client is {:?}, not {state:?}", inner.state));
+            let ended = || inner.error(ErrorKind::Closed, format!("the client is {}, not {state}", inner.state));
             if inner.state == state { Some(Ok(())) } else { inner.state.is_over().then(|| Err(ended())) }
         };
         self.wait(timeout, reached).unwrap_or_else(|| {
             let inner = self.lock();
-            let what = format!("the client is {:?} after {} ms, not {state:?}", inner.state, timeout.as_millis());
+            let what = format!("the client is still {}, not {state}", inner.state);
             Err(inner.error(ErrorKind::Timeout, what))
         })
     }

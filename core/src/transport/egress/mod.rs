@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use self::lane::{Lane, Run, Shared};
 use super::fanout::Cursor;
 use super::media::{AccessUnit, VideoCodec};
@@ -52,7 +54,7 @@ pub struct Egress {
 }
 
 /// What an [`Egress`] has done so far, for all codecs together.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EgressStats {
     /// Who watches now.

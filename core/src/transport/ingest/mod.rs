@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Instant;
 
+use serde::Serialize;
+
 use self::backlog::Backlog;
 use self::receiver::Receiver;
 use super::codec::{self, Decoder};
@@ -28,7 +30,7 @@ pub struct Ingest {
 }
 
 /// What an [`Ingest`] has done so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct IngestStats {
     /// Packets that came.
@@ -47,7 +49,8 @@ pub struct IngestStats {
     pub key_frame_requests: u64,
     /// How much the packets' delay varies, in milliseconds, as RFC 3550 defines it.
     pub jitter_ms: f64,
-    /// When the last frame was decoded, on the clock of [`now`](super::now); 0 before the first.
+    /// When the last frame was decoded, on the clock of [`now`](super::now); 0 before the first. Not serialised.
+    #[serde(skip)]
     pub last_frame_at: Timestamp,
     /// The last frame's width in pixels; 0 before the first.
     pub width: u32,

@@ -1,8 +1,10 @@
 //! What a connection tells of itself.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::transport::{AudioHub, ChannelHandler, Egress, FrameSink, IngestStats, VideoCodec};
@@ -23,8 +25,9 @@ pub struct Media {
     pub channel: Option<Arc<dyn ChannelHandler>>,
 }
 
-/// How far a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// How far a connection is. Serialised and displayed as its [`name`](Self::name).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PeerState {
     /// Being made.
@@ -43,6 +46,23 @@ impl PeerState {
     /// Says whether nothing more will come of it.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Failed | Self::Closed)
+    }
+
+    /// Gives its stable name, the same in every language: `connecting`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::Failed => "failed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for PeerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -76,8 +96,8 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What a connection has carried.
-#[derive(Debug, Clone, Default)]
+/// What a connection has carried. Serialised, times are milliseconds: `round_trip_ms`.
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct PeerStats {
     /// Bytes of media received.
@@ -91,6 +111,7 @@ pub struct PeerStats {
     /// Key frames that the peer asked for.
     pub key_frames_asked: u64,
     /// The time there and back, once measured.
+    #[serde(rename = "round_trip_ms", serialize_with = "millis")]
     pub round_trip: Option<Duration>,
     /// What the peer's video came to, if any is received.
     pub video_in: Option<IngestStats>,
@@ -98,4 +119,8 @@ pub struct PeerStats {
     pub codec_in: Option<VideoCodec>,
     /// How the peer is sent video, once known.
     pub codec_out: Option<VideoCodec>,
+}
+
+fn millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64() * 1000.0).serialize(serializer)
 }

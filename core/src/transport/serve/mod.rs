@@ -26,7 +26,7 @@ use super::http::Limits;
 use super::peer::{Media, PeerOptions};
 use super::{AudioHub, Egress, EgressOptions, WhepEndpoint, WhipEndpoint};
 use crate::engine::Engine;
-use crate::frame::{Frame, PixelFormat};
+use crate::frame::{FrameView, PixelFormat};
 use crate::session::{Session, SessionHandle, SessionOptions};
 use crate::{Error, ErrorKind, Result};
 
@@ -114,22 +114,37 @@ pub struct Server<S = Session> {
 /// Those of [`Engine::start`] and of [`serve_media`].
 pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
     let egress = Egress::new(options.egress);
-    let (width, height) = engine.size();
-    let format = PixelFormat::Rgba8;
-    let grey = Frame::from_packed(format, width, height, vec![GREY; format.packed_len(width, height)])?;
-    egress.show(&grey.view());
     let session = engine.start(SessionOptions { on_picture: Some(egress.picture_callback()), ..Default::default() })?;
-    let channel = Arc::new(SessionChannel::new(session.handle()));
+    serve_shown(session.handle(), egress, &options, session)
+}
+
+/// As [`serve`], for a session that its host has started and ends: one whose pictures `egress` shows, by
+/// [`picture_callback`](Egress::picture_callback).
+///
+/// # Errors
+///
+/// Those of [`serve_media`]; the session then goes on.
+pub fn serve_session(session: SessionHandle, egress: Egress, options: &ServeOptions) -> Result<Server<()>> {
+    serve_shown(session, egress, options, ())
+}
+
+fn serve_shown<S>(session: SessionHandle, egress: Egress, options: &ServeOptions, served: S) -> Result<Server<S>> {
+    if egress.stats().shown.total == 0 {
+        let (format, params) = (PixelFormat::Rgba8, session.params());
+        let grey = vec![GREY; format.packed_len(params.width, params.height)];
+        egress.show(&FrameView::packed(format, params.width, params.height, &grey)?);
+    }
+    let channel = Arc::new(SessionChannel::new(session.clone()));
     let audio = AudioHub::default();
     let publisher = Media {
-        video_in: Some(Arc::new(session.handle())),
+        video_in: Some(Arc::new(session)),
         audio_in: Some(audio.clone()),
         channel: Some(channel.clone()),
         ..Media::default()
     };
     let viewer =
         Media { video_out: Some(egress), audio_out: Some(audio), channel: Some(channel.clone()), ..Media::default() };
-    let server = Server::start(publisher, viewer, &options, session)?;
+    let server = Server::start(publisher, viewer, options, served)?;
     channel.tell_events()?;
     Ok(server)
 }

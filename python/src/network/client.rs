@@ -1,0 +1,116 @@
+//! What publishers and players have in common: a connection that is made again and again, and how it is waited for.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dreamframe::transport::peer::PeerState;
+use dreamframe::transport::{Client, ClientOptions};
+use dreamframe::{Error, ErrorKind};
+use pyo3::prelude::*;
+
+use super::peer;
+use crate::errors::{OrRaise, exception};
+use crate::options::positive;
+use crate::worker::{end, end_later, wait_up_to};
+use crate::{facts, foreign, log};
+
+/// Reads what a client is made with.
+pub(crate) fn options(
+    token: Option<String>,
+    attempts: Option<&Bound<'_, PyAny>>,
+    ice_servers: Option<&Bound<'_, PyAny>>,
+) -> PyResult<ClientOptions> {
+    let attempts = attempts.map(|attempts| positive("attempts", attempts)).transpose()?;
+    let peer = peer::options(ice_servers, None, None)?;
+    Ok(ClientOptions { token, attempts, peer, ..ClientOptions::default() })
+}
+
+/// A publisher or a player, which ends with this.
+pub(crate) struct Connection {
+    client: Arc<Client>,
+    /// Which of them.
+    what: &'static str,
+}
+
+impl Connection {
+    /// Takes a client that has started.
+    pub(crate) fn new(what: &'static str, client: Client) -> Self {
+        Self { client: Arc::new(client), what }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// How far it is, by name.
+    pub(crate) fn state(&self) -> &'static str {
+        self.client.state().name()
+    }
+
+    /// Waits until it is in a state.
+    ///
+    /// # Errors
+    ///
+    /// `TimeoutError`; `ClosedError` where it ends in another state; `InvalidArgumentError` for what is no state.
+    pub(crate) fn wait(&self, py: Python<'_>, state: &str, timeout: Option<f64>) -> PyResult<()> {
+        use PeerState::{Closed, Connected, Connecting, Disconnected, Failed};
+
+        let states = [Connecting, Connected, Disconnected, Failed, Closed].map(|state| (state.name(), state));
+        let state = facts::named(py, "state", state, states)?;
+        let client = &self.client;
+        let reached = wait_up_to(py, timeout, |most| match client.wait_for(state, most) {
+            Err(error) if error.kind() == ErrorKind::Timeout => None,
+            ended => Some(ended),
+        })?;
+        reached.unwrap_or_else(|| client.wait_for(state, Duration::ZERO)).or_raise(py)
+    }
+
+    /// Why nothing more comes of it, once it has given up.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        (self.client.state() == PeerState::Failed).then(|| {
+            let error = Error::new(ErrorKind::Closed, format!("the {} has given up", self.what));
+            match self.client.trouble() {
+                Some(trouble) => error.with_source(trouble),
+                None => error,
+            }
+        })
+    }
+
+    /// Why nothing more comes of it, once nothing does.
+    pub(crate) fn over(&self) -> Option<Error> {
+        let is_closed = self.client.state() == PeerState::Closed;
+        let stopped = || Error::new(ErrorKind::Closed, format!("the {} was stopped", self.what));
+        self.failure().or_else(|| is_closed.then(stopped))
+    }
+
+    /// What went wrong last, if anything has.
+    pub(crate) fn error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        log::deliver(py);
+        Some(exception(py, &*self.client.trouble()?).into_value(py).into_any())
+    }
+
+    /// Ends it, and waits for that.
+    pub(crate) fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let client = self.client.clone();
+        end(py, move || client.stop())
+    }
+
+    /// What it shows of itself.
+    pub(crate) fn repr(&self, class: &str) -> String {
+        format!("<{class} {}>", self.state())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let client = self.client.clone();
+        if foreign::is_forked() {
+            // There is no thread to wait for.
+            mem::forget(client);
+            return;
+        }
+        // Nobody waits for the server's answer. Without a thread for that, it is waited for here, when the last clone drops.
+        let _ = end_later(move || client.stop());
+    }
+}

@@ -1,0 +1,78 @@
+//! How connections reach the network, as Python says it.
+
+use std::net::IpAddr;
+
+use dreamframe::transport::peer::{IceServer, PeerOptions};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::errors::wrong_call;
+use crate::options::wrong_type;
+
+/// Reads how connections reach the network.
+pub(crate) fn options(
+    ice_servers: Option<&Bound<'_, PyAny>>,
+    public_ip: Option<&Bound<'_, PyAny>>,
+    ports: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PeerOptions> {
+    let mut options = PeerOptions::default();
+    if let Some(servers) = ice_servers {
+        options.ice_servers = all_ice_servers(servers)?;
+    }
+    if let Some(ip) = public_ip {
+        let read = ip.extract::<String>().ok().and_then(|ip| ip.parse::<IpAddr>().ok());
+        let wrong = || wrong_call(ip.py(), format!("public_ip is {ip:?}, but must be an IP address, or None"));
+        options.public_ip = Some(read.ok_or_else(wrong)?);
+    }
+    if let Some(ports) = ports {
+        let read = ports.extract::<(u16, u16)>().ok().filter(|(first, last)| (1..=*last).contains(first));
+        let wrong = || {
+            let text = format!("ports are {ports:?}, but must be the first and the last of some, from 1 to 65535");
+            wrong_call(ports.py(), text)
+        };
+        let (first, last) = read.ok_or_else(wrong)?;
+        options.ports = Some(first..=last);
+    }
+    Ok(options)
+}
+
+fn all_ice_servers(servers: &Bound<'_, PyAny>) -> PyResult<Vec<IceServer>> {
+    const EXPECTED: &str = "a list of addresses such as \"stun:host\", or of dicts with urls, username and credential";
+
+    if servers.is_instance_of::<PyString>() || servers.is_instance_of::<PyDict>() {
+        return Err(wrong_type("ice_servers", servers, EXPECTED));
+    }
+    let all = servers.try_iter().map_err(|_| wrong_type("ice_servers", servers, EXPECTED))?;
+    all.map(|server| ice_server(&server?)).collect()
+}
+
+fn ice_server(server: &Bound<'_, PyAny>) -> PyResult<IceServer> {
+    read_ice_server(server).ok_or_else(|| {
+        // The value may hold a password.
+        let text = "ice_servers has one that is neither an address such as \"stun:host\" nor a dict with urls, and for \
+            TURN with username and credential";
+        wrong_call(server.py(), text)
+    })
+}
+
+fn read_ice_server(server: &Bound<'_, PyAny>) -> Option<IceServer> {
+    if let Ok(url) = server.extract::<String>() {
+        return Some(IceServer { urls: vec![url], ..IceServer::default() });
+    }
+    let fields = server.cast::<PyDict>().ok()?;
+    let field = |name: &str| fields.get_item(name).ok().flatten().filter(|value| !value.is_none());
+    let text = |name: &str| field(name).map(|value| value.extract::<String>().ok());
+    let known = |name: Bound<'_, PyAny>| name.extract::<String>().is_ok_and(|name| NAMES.contains(&name.as_str()));
+    if !fields.keys().iter().all(known) {
+        return None;
+    }
+    let urls = field("urls")?;
+    let urls = urls.extract::<String>().map_or_else(|_| urls.extract::<Vec<String>>(), |url| Ok(vec![url])).ok()?;
+    let (username, credential) = (text("username"), text("credential"));
+    // What is there has to be text.
+    let is_wrong = matches!(username, Some(None)) || matches!(credential, Some(None));
+    (!is_wrong).then(|| IceServer { urls, username: username.flatten(), credential: credential.flatten() })
+}
+
+/// What such a dict may hold; browsers' objects of this kind have the same names.
+const NAMES: [&str; 3] = ["urls", "username", "credential"];

@@ -1,0 +1,314 @@
+//! `Server`: a stream that is published to and watched over the network, for Python.
+
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use dreamframe::transport::http::Limits;
+use dreamframe::transport::peer::PeerStats;
+use dreamframe::transport::{Egress, EgressStats, ServeOptions, WhepEndpoint, WhipEndpoint, serve_session};
+use dreamframe::{Error, ErrorKind, SessionOptions};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde::Serialize;
+
+use super::peer;
+use super::publisher::egress_options;
+use crate::errors::OrRaise;
+use crate::options::positive;
+use crate::session::Session;
+use crate::stream::StreamDiffusion;
+use crate::told::lock;
+use crate::worker::{end, end_later};
+use crate::{facts, foreign, log};
+
+/// How long the frame that is worked on at the end may take, in seconds.
+const PATIENCE: f64 = 5.0;
+
+/// A WHIP and a WHEP endpoint for a stream: whoever publishes gives its frames, whoever watches sees its pictures.
+///
+/// Made by `serve`. Every method may be called from any thread. There is one publisher at a time: another takes its
+/// place. Who watches before the first picture sees a grey one. Those who are connected can also change parameters, by
+/// JSON on the data channel `parameters`.
+///
+/// >>> with serve() as server:
+/// ...     print(server.whip_url, server.whep_url)
+/// ...     server.update(prompt=input("prompt: "))
+#[pyclass(module = "dreamframe", frozen, weakref)]
+pub(crate) struct Server {
+    stream: Py<StreamDiffusion>,
+    /// Whether the stream was made for the server, and ends with it.
+    owned: bool,
+    session: Py<Session>,
+    network: Network,
+}
+
+/// The half of a server that is not the stream's. It ends with this.
+struct Network {
+    server: Mutex<Option<dreamframe::transport::Server<()>>>,
+    egress: Egress,
+    whip: WhipEndpoint,
+    whep: WhepEndpoint,
+    addr: SocketAddr,
+    urls: [String; 2],
+}
+
+/// Serves a stream at `address`, and returns at once.
+///
+/// `stream` goes on in a session until the server is stopped, and can be called again then; parameters, or nothing for
+/// the demo model, make a stream that ends with the server. Publishers and viewers have to know `token`, which an
+/// `address` that others reach must have; port 0 leaves the choice to the system. `public_url` is the server's address
+/// as clients know it, where a proxy stands before it. `bitrate` is what the encoder aims at, in bits a second;
+/// `viewers` how many there may be. `ice_servers`, `public_ip` and `ports` say how connections get through a NAT: whom
+/// to ask, the address outside, and the first and the last UDP port.
+///
+/// Raises:
+///     InvalidArgumentError: the stream runs in a session already, or an option is out of range.
+///     IoError: the address is taken. The stream can be called again.
+///     InvalidParamsError: a parameter is out of range; `violations` lists every one.
+#[pyfunction]
+#[pyo3(signature = (
+    stream: "StreamDiffusion | StreamDiffusionParams | Mapping[str, typing.Any] | None" = None,
+    *,
+    address: "str" = "127.0.0.1:8080",
+    token: "str | None" = None,
+    public_url: "str | None" = None,
+    bitrate: "int | None" = None,
+    viewers: "int | None" = None,
+    ice_servers: "Iterable[str | IceServer] | None" = None,
+    public_ip: "str | None" = None,
+    ports: "tuple[int, int] | None" = None,
+) -> "Server")]
+#[expect(clippy::too_many_arguments, reason = "each is a keyword in Python")]
+pub(crate) fn serve(
+    py: Python<'_>,
+    stream: Option<&Bound<'_, PyAny>>,
+    address: &str,
+    token: Option<String>,
+    public_url: Option<String>,
+    bitrate: Option<&Bound<'_, PyAny>>,
+    viewers: Option<&Bound<'_, PyAny>>,
+    ice_servers: Option<&Bound<'_, PyAny>>,
+    public_ip: Option<&Bound<'_, PyAny>>,
+    ports: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Server> {
+    log::refresh(py);
+    foreign::check_home().or_raise(py)?;
+    let mut limits = Limits::default();
+    if let Some(viewers) = viewers {
+        limits.viewers = positive("viewers", viewers)?.get() as usize;
+    }
+    let options = ServeOptions {
+        addr: socket(address).or_raise(py)?,
+        token,
+        public_url,
+        peer: peer::options(ice_servers, public_ip, ports)?,
+        limits,
+        egress: egress_options(bitrate)?,
+    };
+    let (stream, owned) = match stream.and_then(|stream| stream.cast::<StreamDiffusion>().ok()) {
+        Some(stream) => (stream.clone(), false),
+        None => (py.get_type::<StreamDiffusion>().call1((stream,))?.cast_into::<StreamDiffusion>()?, true),
+    };
+    Server::start(&stream, owned, &options)
+}
+
+fn socket(address: &str) -> dreamframe::Result<SocketAddr> {
+    address.parse().map_err(|_| {
+        let text = format!("address is {address:?}, but must be an IP address and a port, such as 127.0.0.1:8080");
+        Error::new(ErrorKind::InvalidArgument, text)
+    })
+}
+
+impl Server {
+    fn start(stream: &Bound<'_, StreamDiffusion>, owned: bool, options: &ServeOptions) -> PyResult<Self> {
+        let py = stream.py();
+        let egress = Egress::new(options.egress);
+        let mut shown = SessionOptions::default();
+        shown.on_picture = Some(egress.picture_callback());
+        let session = stream.get().begin(py, shown, None)?;
+        let handle = session.running().handle.clone();
+        match py.detach(|| serve_session(handle, egress.clone(), options)) {
+            Ok(server) => {
+                let network = Network::new(server, egress);
+                Ok(Self { stream: stream.clone().unbind(), owned, session: Py::new(py, session)?, network })
+            }
+            Err(error) => {
+                // So that the stream can be called again.
+                session.stop(py, PATIENCE)?;
+                Err(error).or_raise(py)
+            }
+        }
+    }
+}
+
+impl Network {
+    fn new(server: dreamframe::transport::Server<()>, egress: Egress) -> Self {
+        Self {
+            egress,
+            whip: server.whip().clone(),
+            whep: server.whep().clone(),
+            addr: server.addr(),
+            urls: [server.whip_url(), server.whep_url()],
+            server: Mutex::new(Some(server)),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        lock(&self.server).is_some()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let Some(server) = lock(&self.server).take() else { return };
+        if foreign::is_forked() {
+            // There is no thread to wait for.
+            mem::forget(server);
+            return;
+        }
+        let _ = end_later(move || drop(server));
+    }
+}
+
+#[derive(Serialize)]
+struct Stats {
+    session: dreamframe::Stats,
+    egress: EgressStats,
+    publisher: Option<PeerStats>,
+    viewers: Vec<PeerStats>,
+}
+
+#[pymethods]
+impl Server {
+    /// The address to publish to.
+    #[getter]
+    fn whip_url(&self) -> String {
+        let [whip, _] = &self.network.urls;
+        whip.clone()
+    }
+
+    /// The address to watch.
+    #[getter]
+    fn whep_url(&self) -> String {
+        let [_, whep] = &self.network.urls;
+        whep.clone()
+    }
+
+    /// The port that the server listens at.
+    #[getter] // -> "int"
+    fn port(&self) -> u16 {
+        self.network.addr.port()
+    }
+
+    /// The session that is served, which takes frames of the program's own, too. Its pictures go to viewers, and its
+    /// events to those who are connected.
+    #[getter] // -> "Session"
+    fn session(&self, py: Python<'_>) -> Py<Session> {
+        self.session.clone_ref(py)
+    }
+
+    /// Changes parameters, as the session's `update`.
+    ///
+    /// Raises:
+    ///     InvalidParamsError: a value is out of range; `violations` lists every one, and nothing has changed.
+    ///     ClosedError: the server was stopped.
+    #[pyo3(signature = (
+        patch: "StreamDiffusionParams | Mapping[str, typing.Any] | None" = None,
+        /,
+        **changes: "Unpack[ParamsPatch]",
+    ) -> "Ticket")]
+    fn update(
+        &self,
+        py: Python<'_>,
+        patch: Option<&Bound<'_, PyAny>>,
+        changes: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        self.session.get().update(py, patch, changes)
+    }
+
+    /// Opens the parameters for changes in a `with` block, which count together when it ends without an error.
+    #[pyo3(signature = () -> "Edit")]
+    fn edit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        facts::edit(self.session.bind(py).as_any())
+    }
+
+    /// The desired parameters: what was accepted last, without what was refused since.
+    #[getter] // -> "StreamDiffusionParams"
+    fn params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.session.get().params(py)
+    }
+
+    /// How many watch, those included that are about to.
+    #[getter]
+    fn viewers(&self) -> usize {
+        self.network.whep.viewers()
+    }
+
+    /// Whether somebody publishes.
+    #[getter]
+    fn publishing(&self) -> bool {
+        self.network.whip.publisher().is_some()
+    }
+
+    /// Whether the server takes publishers and viewers.
+    #[getter]
+    fn is_running(&self) -> bool {
+        self.network.is_open()
+    }
+
+    /// Says what was done so far: by the session, by the encoder, and over each connection.
+    #[pyo3(signature = () -> "ServerStats")]
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        log::deliver(py);
+        let Network { egress, whip, whep, .. } = &self.network;
+        let session = &self.session.get().running().handle;
+        let stats = py.detach(|| Stats {
+            session: session.stats(),
+            egress: egress.stats(),
+            publisher: whip.publisher().map(|peer| peer.stats()),
+            viewers: whep.connections().iter().map(|peer| peer.stats()).collect(),
+        });
+        facts::serialized(py, &stats)
+    }
+
+    /// Ends all connections, which takes some seconds at most, and the session: the stream can be called again, or ends
+    /// where it was made for the server. Stopping once more does nothing.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let server = lock(&self.network.server).take();
+        if let Some(server) = server {
+            end(py, move || drop(server))?;
+        }
+        self.session.get().stop(py, PATIENCE)?;
+        if self.owned { self.stream.get().close(py) } else { Ok(()) }
+    }
+
+    #[pyo3(signature = () -> "Self")]
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (
+        exc_type: "type[BaseException] | None",
+        exc: "BaseException | None",
+        traceback: "TracebackType | None",
+        /,
+    ) -> "None")]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        exc_type: &Bound<'_, PyAny>,
+        exc: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (exc_type, exc, traceback);
+        self.stop(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let Network { addr, whip, whep, .. } = &self.network;
+        let state = if self.network.is_open() { "running" } else { "stopped" };
+        let publishing = if whip.publisher().is_some() { "published to" } else { "nobody publishes" };
+        format!("<Server {state}, {addr}, {publishing}, viewers {}>", whep.viewers())
+    }
+}
