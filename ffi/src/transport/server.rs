@@ -100,6 +100,7 @@ pub unsafe extern "C" fn dreamframe_server_start(
         // SAFETY: likewise.
         let options = if options.is_null() { DEFAULTS } else { unsafe { pointer::read(options) }? };
         let engine = handle::get(engine.cast_const())?;
+        engine.with(|_| Ok(()))?;
         // SAFETY: likewise.
         let server = unsafe { ServerCell::start(engine, &options) }?;
         out.set(handle::insert(server.into()));
@@ -207,10 +208,10 @@ pub unsafe extern "C" fn dreamframe_server_port(
     unsafe { give(server, (out_port, "out_port"), |server| Ok(server.port().into())) }
 }
 
-/// Gives the server's session: for its parameters, events and figures; for frames of the host's own, with `timestamp_ns` 0,
-/// whether or not somebody publishes; and for pictures, which `dreamframe_session_poll()` takes from no viewer.
-/// `dreamframe_session_stop()` refuses it, as only its server ends it, and `dreamframe_session_wait()`, as if it had an
-/// `on_picture`. Each call gives a further handle of the same session.
+/// Gives the server's session: for its parameters and figures; for frames of the host's own, with `timestamp_ns` 0, whether
+/// or not somebody publishes; and for pictures, which `dreamframe_session_poll()` takes from no viewer. Its events go to the
+/// data channels of those who are connected. `dreamframe_session_stop()` refuses it, as only its server ends it, and
+/// `dreamframe_session_wait()`, as if it had an `on_picture`. Each call gives a further handle of the same session.
 ///
 /// - Threads: any thread.
 /// - Ownership: free the session with `dreamframe_session_free()`, before or after the server; that ends nothing.

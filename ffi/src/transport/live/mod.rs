@@ -1,7 +1,6 @@
 //! What stands behind the handles in a library with the feature `transport`.
 
 mod link;
-mod newest;
 mod options;
 mod player;
 mod publisher;

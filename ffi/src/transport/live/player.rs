@@ -4,11 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dreamframe::frame::FrameCopier;
-use dreamframe::transport::{FrameSink, play};
+use dreamframe::transport::{FrameSink, Newest, play};
 use dreamframe::{Error, ErrorKind, Result};
 
 use super::link::{Link, micros};
-use super::newest::Newest;
 use super::options::Common;
 use crate::frame::{copy_out, dreamframe_frame_t};
 use crate::guard::Done;
@@ -65,7 +64,7 @@ impl PlayerCell {
         let newest = self.newest()?;
         // One that has ended may still have a last picture, and nobody needs to wait for another.
         let is_over = self.link.is_over();
-        let Some(frame) = newest.take(if is_over { Duration::ZERO } else { timeout }) else {
+        let Some(frame) = newest.take_within(if is_over { Duration::ZERO } else { timeout }) else {
             let text = "the player has ended, and there is no further picture";
             return if self.link.is_over() { Err(Error::new(ErrorKind::Closed, text)) } else { Ok(Done::NotReady) };
         };
@@ -108,9 +107,10 @@ impl Client for PlayerCell {
     }
 
     fn stop(&self) {
+        self.link.0.stop();
+        // Who is woken finds a player that has ended.
         if let Some(newest) = &self.newest {
             newest.close();
         }
-        self.link.0.stop();
     }
 }

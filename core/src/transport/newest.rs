@@ -1,19 +1,21 @@
-//! The newest picture of a player, for who polls.
+//! The newest frame, for a host that takes frames when it likes.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dreamframe::frame::FramePool;
-use dreamframe::transport::FrameSink;
-use dreamframe::{Frame, FrameId, FrameView};
+use super::media::FrameSink;
+use crate::frame::{Frame, FrameId, FramePool, FrameView};
 
-/// Pictures that are copied, wait and are copied out at a time.
+/// Frames that are copied, wait and are looked at.
 const POOLED: usize = 3;
 
-/// Keeps the newest picture that nobody has taken.
+/// Keeps the newest frame until somebody takes it: what a player's frames go to where the host asks for them.
+///
+/// Any threads; whoever brings a frame waits for nobody. Frames are numbered from 0, so that a gap tells how many a newer one
+/// has replaced.
 #[derive(Debug)]
-pub(super) struct Newest {
-    /// Held for as long as it takes to move a pointer.
+pub struct Newest {
+    /// Held for as long as it takes to move a frame's few words.
     place: Mutex<Place>,
     news: Condvar,
     pool: FramePool,
@@ -29,8 +31,15 @@ struct Place {
     closed: bool,
 }
 
+impl Default for Newest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Newest {
-    pub(super) fn new() -> Self {
+    /// Makes one that has no frame yet.
+    pub fn new() -> Self {
         Self { place: Mutex::default(), news: Condvar::new(), pool: FramePool::new(POOLED) }
     }
 
@@ -38,24 +47,31 @@ impl Newest {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes it, and waits for one if there is none, unless it is closed.
-    pub(super) fn take(&self, timeout: Duration) -> Option<Frame> {
+    /// Takes the frame, and waits for one if there is none; `None` after `timeout`, and at once where it is
+    /// [closed](Self::close).
+    pub fn take_within(&self, timeout: Duration) -> Option<Frame> {
         let nothing = |place: &mut Place| place.frame.is_none() && !place.closed;
         let waited = self.news.wait_timeout_while(self.place(), timeout, nothing);
         waited.unwrap_or_else(PoisonError::into_inner).0.frame.take()
     }
 
-    /// Puts back one that could not be given, unless a newer one is there.
-    pub(super) fn put_back(&self, frame: Frame) {
+    /// Takes the frame, if there is one.
+    pub fn take(&self) -> Option<Frame> {
+        self.place().frame.take()
+    }
+
+    /// Puts back a frame that was taken for nothing, unless a newer one is there.
+    pub fn put_back(&self, frame: Frame) {
         self.place().frame.get_or_insert(frame);
     }
 
-    pub(super) fn size(&self) -> Option<(u32, u32)> {
+    /// Gives the width and height of the frame that is taken next, in pixels; where there is none, of the last one.
+    pub fn size(&self) -> Option<(u32, u32)> {
         self.place().size
     }
 
-    /// Lets nobody wait any longer.
-    pub(super) fn close(&self) {
+    /// Lets nobody wait any longer, as there will be no further frame. The last one can still be taken.
+    pub fn close(&self) {
         self.place().closed = true;
         self.news.notify_all();
     }
@@ -78,9 +94,8 @@ impl FrameSink for Newest {
 
 #[cfg(test)]
 mod tests {
-    use dreamframe::PixelFormat;
-
     use super::*;
+    use crate::PixelFormat;
 
     fn show(newest: &Newest, side: u32) {
         let pixels = vec![side as u8; PixelFormat::Rgb8.packed_len(side, side)];
@@ -90,23 +105,23 @@ mod tests {
     #[test]
     fn the_newest_picture_is_given_once_with_its_number() {
         let newest = Newest::new();
-        assert!(newest.take(Duration::ZERO).is_none() && newest.size().is_none());
+        assert!(newest.take().is_none() && newest.size().is_none());
         (2..=4).for_each(|side| show(&newest, side));
-        let frame = newest.take(Duration::ZERO).unwrap();
+        let frame = newest.take().unwrap();
         assert_eq!((frame.id(), frame.width(), newest.size()), (FrameId(2), 4, Some((4, 4))));
-        assert!(newest.take(Duration::ZERO).is_none());
+        assert!(newest.take().is_none());
     }
 
     #[test]
     fn what_is_put_back_gives_way_to_what_is_newer() {
         let newest = Newest::new();
         show(&newest, 2);
-        let first = newest.take(Duration::ZERO).unwrap();
+        let first = newest.take().unwrap();
         newest.put_back(first);
-        let first = newest.take(Duration::ZERO).unwrap();
+        let first = newest.take().unwrap();
         show(&newest, 3);
         newest.put_back(first);
-        assert_eq!(newest.take(Duration::ZERO).unwrap().id(), FrameId(1));
+        assert_eq!(newest.take().unwrap().id(), FrameId(1));
     }
 
     #[test]
@@ -114,10 +129,10 @@ mod tests {
         let newest = Newest::new();
         let forever = Duration::from_secs(u64::MAX);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| newest.take(forever).map(|frame| frame.width()));
+            let waiting = scope.spawn(|| newest.take_within(forever).map(|frame| frame.width()));
             show(&newest, 5);
             assert_eq!(waiting.join().unwrap(), Some(5));
-            let waiting = scope.spawn(|| newest.take(forever).is_none());
+            let waiting = scope.spawn(|| newest.take_within(forever).is_none());
             newest.close();
             assert!(waiting.join().unwrap());
         });
