@@ -366,7 +366,6 @@ def serve(
         InvalidParamsError: a parameter is out of range; `violations` lists every one.
     """
 
-
 @typing.final
 class Server:
     """A WHIP and a WHEP endpoint for a stream: whoever publishes gives its frames, whoever watches sees its pictures.
@@ -465,7 +464,6 @@ def publish(
         InvalidArgumentError: the address is not of http or https, or an option is out of range.
     """
 
-
 @typing.final
 class Publisher:
     """Publishes frames to a WHIP server.
@@ -494,8 +492,8 @@ class Publisher:
         made, `failed` once the publisher has given up, `closed` once it was stopped.
         """
 
-    def wait(self, state: ConnectionState = "connected", timeout: float | None = None) -> None:
-        """Waits until the connection is in `state`.
+    def wait(self, state: ConnectionState = ..., timeout: float | None = None) -> None:
+        """Waits until the connection is in `state`; where none is named, until it is up.
 
         Raises:
             TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.
@@ -547,7 +545,6 @@ def play(
         InvalidArgumentError: the address is not of http or https, or an option is out of range.
     """
 
-
 @typing.final
 class Player:
     """Plays from a WHEP server.
@@ -580,8 +577,8 @@ class Player:
         made, `failed` once the player has given up, `closed` once it was stopped.
         """
 
-    def wait(self, state: ConnectionState = "connected", timeout: float | None = None) -> None:
-        """Waits until the connection is in `state`.
+    def wait(self, state: ConnectionState = ..., timeout: float | None = None) -> None:
+        """Waits until the connection is in `state`; where none is named, until it is up.
 
         Raises:
             TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.

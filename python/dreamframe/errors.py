@@ -95,7 +95,7 @@ class DeviceError(DreamframeError):
 
 
 class ClosedError(DreamframeError):
-    """The stream or session is closed: stop using it."""
+    """The stream, session, server or connection is closed: stop using it."""
 
     kind = "closed"
 
@@ -113,7 +113,7 @@ class CancelledError(DreamframeError):
 
 
 class IoError(DreamframeError, OSError):
-    """Reading or writing failed: look at the path in the message."""
+    """Reading or writing failed: look at the path or address in the message."""
 
     kind = "io"
 

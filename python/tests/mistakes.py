@@ -1,7 +1,8 @@
 """Typical mistakes, and what each is told: the message alone has to say what to do.
 
 Each row is the code as somebody would write it, the class that it raises, and the whole message. `stream` is a stream
-of the demo model, `frame` an array of 64x64 RGB bytes, `session` a session of another such stream.
+of the demo model, `frame` an array of 64x64 RGB bytes, `session` a session of another such stream; the server at
+`url`, to which `publisher` publishes, does not answer.
 """
 
 from __future__ import annotations
@@ -295,5 +296,106 @@ MISTAKES = [
         "session.wait(-1)",
         "InvalidArgumentError",
         "timeout is -1, but must be seconds from 0 on, or None for no end",
+    ),
+    # Network
+    Mistake(
+        "serve(stream, address='8080')",
+        "InvalidArgumentError",
+        'address is "8080", but must be an IP address and a port, such as 127.0.0.1:8080',
+    ),
+    Mistake(
+        "serve(stream, address='0.0.0.0:0')",
+        "InvalidArgumentError",
+        "0.0.0.0:0 can be reached by others, so a token must be set",
+    ),
+    Mistake(
+        "serve(stream, address='127.0.0.1:0', public_url='host.example')",
+        "InvalidArgumentError",
+        'the public URL is "host.example", but must begin with http:// or https://',
+    ),
+    Mistake(
+        "serve(stream, address='127.0.0.1:0', ports=(50000, 40000))",
+        "InvalidArgumentError",
+        "ports are (50000, 40000), but must be the first and the last of some, from 1 to 65535",
+    ),
+    Mistake(
+        "serve(stream, address='127.0.0.1:0', public_ip='host.example')",
+        "InvalidArgumentError",
+        "public_ip is 'host.example', but must be an IP address, or None",
+    ),
+    Mistake(
+        "serve('demo')",
+        "TypeError",
+        "stream is a str, but must be a StreamDiffusion, its parameters, or None",
+    ),
+    Mistake(
+        "serve(session)",
+        "TypeError",
+        "stream is a dreamframe.Session, but must be a StreamDiffusion, its parameters, or None",
+    ),
+    Mistake(
+        "publish('host.example/whip')",
+        "InvalidArgumentError",
+        "the server's address must begin with http:// or https:// and name a host",
+    ),
+    Mistake(
+        "publish('http://127.0.0.1/whip', token='key\\n')",
+        "InvalidArgumentError",
+        "the token has characters that cannot stand in a header",
+    ),
+    Mistake(
+        "publish('http://127.0.0.1/whip', bitrate=0)",
+        "InvalidArgumentError",
+        "bitrate is 0, but must be an integer from 1 to 4294967295, or None",
+    ),
+    Mistake(
+        "publish('http://127.0.0.1/whip', bitrate='3M')",
+        "TypeError",
+        "bitrate is '3M', but must be an integer from 1 to 4294967295, or None",
+    ),
+    Mistake(
+        "publish('http://127.0.0.1/whip', attempts=-1)",
+        "InvalidArgumentError",
+        "attempts is -1, but must be an integer from 1 to 4294967295, or None",
+    ),
+    Mistake(
+        "publish('http://127.0.0.1/whip', ice_servers='stun:host.example')",
+        "TypeError",
+        "ice_servers is 'stun:host.example', but must be a list of addresses such as \"stun:host\", or of dicts with urls, username and credential",
+    ),
+    Mistake(
+        "publish('http://127.0.0.1/whip', ice_servers=[{'url': 'stun:host.example'}])",
+        "InvalidArgumentError",
+        'ice_servers has one that is neither an address such as "stun:host" nor a dict with urls, and for TURN with username and credential',
+    ),
+    Mistake(
+        "publisher.wait('up')",
+        "InvalidArgumentError",
+        'state is "up", but must be one of: connecting, connected, disconnected, failed, closed',
+    ),
+    Mistake(
+        "publisher.wait(10)",
+        "TypeError",
+        "state is 10, but must be text; seconds are given by name: wait(timeout=10)",
+    ),
+    Mistake(
+        "publisher.show(frame[..., 0])",
+        "InvalidFrameError",
+        "frame (numpy.ndarray) has the shape (64, 64), but must be (height, width, 3) or (height, width, 4); of a grey one make three channels: numpy.dstack([frame] * 3)",
+    ),
+    Mistake(
+        "publisher.stop() or publisher.show(frame)",
+        "ClosedError",
+        "the publisher was stopped",
+    ),
+    Mistake(
+        "play('http://127.0.0.1/whep', into=stream)",
+        "TypeError",
+        "into is a dreamframe.StreamDiffusion, but must be a Session: what start() gives, or a server's session",
+    ),
+    Mistake(
+        "play(url, into=session).poll()",
+        "InvalidArgumentError",
+        "the player's frames go into a session: take its pictures there",
     ),
 ]

@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import ROOT
+import dreamframe
+
+from conftest import ROOT, gradient
 
 EXAMPLES = ROOT / "examples" / "python"
 
@@ -80,8 +83,37 @@ def test_session_writes_a_sheet_of_pictures_that_differ(tmp_path: Path) -> None:
     assert all(not np.array_equal(picture, pictures[0]) for picture in pictures[1:])
 
 
-@pytest.mark.parametrize("name", ["hello.py", "hot_swap.py", "session.py"])
-def test_wrong_usage_is_told(name: str) -> None:
-    done = subprocess.run([sys.executable, "-I", EXAMPLES / name], capture_output=True, text=True)
+def test_serve_shows_what_is_published_with_the_prompt_that_was_typed() -> None:
+    command = [sys.executable, "-I", str(EXAMPLES / "serve.py"), "127.0.0.1:0"]
+    frame = gradient(512)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            whip, whep = (server.stdout.readline().split()[-1] for _ in range(2))
+            with dreamframe.publish(whip) as publisher, dreamframe.play(whep) as player:
+                before = restyled(publisher, player, frame, np.zeros_like(frame))
+                server.stdin.write("blueprint\n")
+                server.stdin.flush()
+                restyled(publisher, player, frame, before)
+                rest, _ = server.communicate()
+        finally:
+            server.kill()
+    assert (server.returncode, rest) == (0, "")
+
+
+def restyled(publisher: dreamframe.Publisher, player: dreamframe.Player, frame: Any, before: Any) -> dreamframe.Frame:
+    """The first picture of `frame` that is another one than before."""
+    for _ in range(600):
+        publisher.show(frame)
+        picture = player.next(0.1)
+        if picture is not None and picture[..., :3].std() > 20 and abs(picture.astype(int) - before).mean() > 8:
+            return picture
+    raise AssertionError(f"no such picture came: {publisher!r}, {player!r}")
+
+
+@pytest.mark.parametrize(("name", "given"), [("hello.py", 0), ("hot_swap.py", 0), ("session.py", 0), ("serve.py", 2)])
+def test_wrong_usage_is_told(name: str, given: int) -> None:
+    done = subprocess.run([sys.executable, "-I", EXAMPLES / name, *["-"] * given], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"usage: {name}")

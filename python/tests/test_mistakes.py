@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,19 @@ def names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", "cache")
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    with small_stream() as stream, small_stream() as other:
+    with (
+        small_stream() as stream,
+        small_stream() as other,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+    ):
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/whip"
         yield {
             **vars(dreamframe),
             "np": np,
             "stream": stream,
             "session": other.start(),
+            "url": url,
+            "publisher": dreamframe.publish(url),
             "frame": gradient(channels=3),
             "demo": StreamDiffusionParams.demo().model_dump(),
         }

@@ -140,6 +140,10 @@ except KeyboardInterrupt:
 """
 
 BIG = "stream = small_stream(512, threads=1, t_index_list=[20, 40]); frame = gradient(512); stream(frame)"
+UNANSWERED = (
+    "import dreamframe, socket; silent = socket.create_server(('127.0.0.1', 0)); "
+    "url = f'http://127.0.0.1:{silent.getsockname()[1]}/'; "
+)
 CALLS = {
     "a frame": (BIG, "while True: stream(frame)"),
     "frames of an iterator": (BIG, "for _ in stream.frames(itertools.repeat(frame)): pass"),
@@ -147,6 +151,9 @@ CALLS = {
     "waiting for a picture for long": ("session = small_stream().start()", "session.wait(30.0)"),
     "waiting for an event": ("session = small_stream().start()", "session.wait_event()"),
     "iterating": ("session = small_stream().start()", "for _ in session: pass"),
+    "waiting for a connection": (UNANSWERED + "publisher = dreamframe.publish(url)", "publisher.wait()"),
+    "waiting for a frame": (UNANSWERED + "player = dreamframe.play(url)", "player.next(30.0)"),
+    "iterating over frames": (UNANSWERED + "player = dreamframe.play(url)", "for _ in player: pass"),
     "loading models": (
         "params = StreamDiffusionParams.demo()",
         "while True: StreamDiffusion(params.model_copy(update={'width': 512, 'height': 512}), threads=1)",

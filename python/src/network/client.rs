@@ -7,6 +7,7 @@ use std::time::Duration;
 use dreamframe::transport::peer::PeerState;
 use dreamframe::transport::{Client, ClientOptions};
 use dreamframe::{Error, ErrorKind};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::peer;
@@ -52,12 +53,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// `TimeoutError`; `ClosedError` where it ends in another state; `InvalidArgumentError` for what is no state.
-    pub(crate) fn wait(&self, py: Python<'_>, state: &str, timeout: Option<f64>) -> PyResult<()> {
-        use PeerState::{Closed, Connected, Connecting, Disconnected, Failed};
-
-        let states = [Connecting, Connected, Disconnected, Failed, Closed].map(|state| (state.name(), state));
-        let state = facts::named(py, "state", state, states)?;
+    /// `TimeoutError`; `ClosedError` where it ends in another state.
+    pub(crate) fn wait(&self, py: Python<'_>, State(state): State, timeout: Option<f64>) -> PyResult<()> {
         let client = &self.client;
         let reached = wait_up_to(py, timeout, |most| match client.wait_for(state, most) {
             Err(error) if error.kind() == ErrorKind::Timeout => None,
@@ -112,5 +109,30 @@ impl Drop for Connection {
         }
         // Nobody waits for the server's answer. Without a thread for that, it is waited for here, when the last clone drops.
         let _ = end_later(move || client.stop());
+    }
+}
+
+/// How far a connection shall be, as Python says it.
+pub(crate) struct State(PeerState);
+
+impl Default for State {
+    fn default() -> Self {
+        Self(PeerState::Connected)
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for State {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        use PeerState::{Closed, Connected, Connecting, Disconnected, Failed};
+
+        let Ok(name) = object.extract::<String>() else {
+            let text =
+                format!("state is {:?}, but must be text; seconds are given by name: wait(timeout=10)", &*object);
+            return Err(PyTypeError::new_err(text));
+        };
+        let states = [Connecting, Connected, Disconnected, Failed, Closed].map(|state| (state.name(), state));
+        facts::named(object.py(), "state", &name, states).map(Self)
     }
 }

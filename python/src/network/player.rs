@@ -8,7 +8,7 @@ use dreamframe::transport::FrameSink;
 use dreamframe::{Error, ErrorKind, FrameView, PixelFormat};
 use pyo3::prelude::*;
 
-use super::client::{self, Connection};
+use super::client::{self, Connection, State};
 use crate::errors::{OrRaise, exception};
 use crate::picture::{self, Room};
 use crate::session::Session;
@@ -37,9 +37,9 @@ pub(crate) struct Player {
 /// Where frames go.
 enum Goal {
     /// To whoever asks.
-    Newest { newest: Arc<Newest>, copier: Mutex<FrameCopier> },
+    Newest(Arc<Newest>),
     /// To a session, which goes on as long as the player is there.
-    Session { _session: Py<Session> },
+    Session(#[expect(dead_code, reason = "a session that nobody holds ends")] Py<Session>),
 }
 
 /// The newest frame that nobody has taken.
@@ -48,6 +48,8 @@ struct Newest {
     pool: FramePool,
     frame: Mutex<Option<Frame>>,
     came: Condvar,
+    /// Used by whoever takes a frame.
+    copier: Mutex<FrameCopier>,
 }
 
 impl FrameSink for Newest {
@@ -61,7 +63,7 @@ impl FrameSink for Newest {
 
 impl Newest {
     fn new() -> Self {
-        Self { pool: FramePool::new(POOLED), frame: Mutex::default(), came: Condvar::new() }
+        Self { pool: FramePool::new(POOLED), frame: Mutex::default(), came: Condvar::new(), copier: Mutex::default() }
     }
 
     fn take(&self) -> Option<Frame> {
@@ -109,11 +111,11 @@ pub(crate) fn play(
         Some(session) => {
             let session = session_of(session)?;
             let handle = session.get().running().handle.clone();
-            (Goal::Session { _session: session.clone().unbind() }, Arc::new(handle))
+            (Goal::Session(session.clone().unbind()), Arc::new(handle))
         }
         None => {
             let newest = Arc::new(Newest::new());
-            (Goal::Newest { newest: newest.clone(), copier: Mutex::default() }, newest)
+            (Goal::Newest(newest.clone()), newest)
         }
     };
     let client = py.detach(|| dreamframe::transport::play(url, options, sink)).or_raise(py)?;
@@ -129,10 +131,10 @@ fn session_of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py,
 }
 
 impl Player {
-    fn newest(&self, py: Python<'_>) -> PyResult<(&Newest, &Mutex<FrameCopier>)> {
+    fn newest(&self, py: Python<'_>) -> PyResult<&Newest> {
         match &self.goal {
-            Goal::Newest { newest, copier } => Ok((newest, copier)),
-            Goal::Session { .. } => {
+            Goal::Newest(newest) => Ok(newest),
+            Goal::Session(_) => {
                 let text = "the player's frames go into a session: take its pictures there";
                 Err(exception(py, &Error::new(ErrorKind::InvalidArgument, text)))
             }
@@ -141,14 +143,14 @@ impl Player {
 
     /// Copies a frame into an array.
     fn given(&self, py: Python<'_>, frame: &Frame) -> PyResult<Py<PyAny>> {
-        let (_, copier) = self.newest(py)?;
+        let newest = self.newest(py)?;
         let mut room = Room::for_frame(py, self.output, (frame.width(), frame.height()))?;
-        py.detach(|| lock(copier).copy(&frame.view(), &mut room.view()?)).or_raise(py)?;
+        py.detach(|| lock(&newest.copier).copy(&frame.view(), &mut room.view()?)).or_raise(py)?;
         Ok(room.filled())
     }
 
     fn next_frame(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Py<PyAny>>> {
-        let (newest, _) = self.newest(py)?;
+        let newest = self.newest(py)?;
         let connection = &self.connection;
         let came = wait_up_to(py, timeout, |most| match newest.take_within(most) {
             // What came just before the end is given, too.
@@ -170,7 +172,7 @@ impl Player {
     #[pyo3(signature = () -> "Frame | None")]
     fn poll(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         log::deliver(py);
-        let frame = self.newest(py)?.0.take();
+        let frame = self.newest(py)?.take();
         frame.map(|frame| self.given(py, &frame)).transpose()
     }
 
@@ -201,13 +203,13 @@ impl Player {
         self.connection.state()
     }
 
-    /// Waits until the connection is in `state`.
+    /// Waits until the connection is in `state`; where none is named, until it is up.
     ///
     /// Raises:
     ///     TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.
     ///     ClosedError: it has ended in another state; the text says why.
-    #[pyo3(signature = (state: "ConnectionState" = "connected", timeout: "float | None" = None) -> "None")]
-    fn wait(&self, py: Python<'_>, state: &str, timeout: Option<f64>) -> PyResult<()> {
+    #[pyo3(signature = (state: "ConnectionState" = State::default(), timeout: "float | None" = None) -> "None")]
+    fn wait(&self, py: Python<'_>, state: State, timeout: Option<f64>) -> PyResult<()> {
         self.connection.wait(py, state, timeout)
     }
 

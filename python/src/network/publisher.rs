@@ -5,7 +5,7 @@ use dreamframe::transport::{Egress, EgressOptions, EgressStats};
 use pyo3::prelude::*;
 use serde::Serialize;
 
-use super::client::{self, Connection};
+use super::client::{self, Connection, State};
 use crate::errors::OrRaise;
 use crate::options::positive;
 use crate::{facts, foreign, frame, log};
@@ -99,13 +99,13 @@ impl Publisher {
         self.connection.state()
     }
 
-    /// Waits until the connection is in `state`.
+    /// Waits until the connection is in `state`; where none is named, until it is up.
     ///
     /// Raises:
     ///     TimeoutError: it is not after `timeout` seconds; the text says what went wrong last.
     ///     ClosedError: it has ended in another state; the text says why.
-    #[pyo3(signature = (state: "ConnectionState" = "connected", timeout: "float | None" = None) -> "None")]
-    fn wait(&self, py: Python<'_>, state: &str, timeout: Option<f64>) -> PyResult<()> {
+    #[pyo3(signature = (state: "ConnectionState" = State::default(), timeout: "float | None" = None) -> "None")]
+    fn wait(&self, py: Python<'_>, state: State, timeout: Option<f64>) -> PyResult<()> {
         self.connection.wait(py, state, timeout)
     }
 

@@ -8,8 +8,10 @@ use dreamframe::transport::http::Limits;
 use dreamframe::transport::peer::PeerStats;
 use dreamframe::transport::{Egress, EgressStats, ServeOptions, WhepEndpoint, WhipEndpoint, serve_session};
 use dreamframe::{Error, ErrorKind, SessionOptions};
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyMapping};
 use serde::Serialize;
 
 use super::peer;
@@ -20,7 +22,7 @@ use crate::session::Session;
 use crate::stream::StreamDiffusion;
 use crate::told::lock;
 use crate::worker::{end, end_later};
-use crate::{facts, foreign, log};
+use crate::{facts, foreign, log, plain};
 
 /// How long the frame that is worked on at the end may take, in seconds.
 const PATIENCE: f64 = 5.0;
@@ -106,10 +108,16 @@ pub(crate) fn serve(
         limits,
         egress: egress_options(bitrate)?,
     };
-    let (stream, owned) = match stream.and_then(|stream| stream.cast::<StreamDiffusion>().ok()) {
-        Some(stream) => (stream.clone(), false),
-        None => (py.get_type::<StreamDiffusion>().call1((stream,))?.cast_into::<StreamDiffusion>()?, true),
+    let (stream, owned) = match stream {
+        Some(stream) if stream.is_instance_of::<StreamDiffusion>() => (stream.clone(), false),
+        Some(other) if other.cast::<PyMapping>().is_err() && !other.hasattr(intern!(py, "model_dump"))? => {
+            let name = plain::type_name(other);
+            let text = format!("stream is a {name}, but must be a StreamDiffusion, its parameters, or None");
+            return Err(PyTypeError::new_err(text));
+        }
+        params => (py.get_type::<StreamDiffusion>().call1((params,))?, true),
     };
+    let stream = stream.cast_into::<StreamDiffusion>()?;
     Server::start(&stream, owned, &options)
 }
 
