@@ -11,6 +11,8 @@ use crate::tools::cargo;
 pub(crate) fn all(report: &mut Report, libraries: Option<&Path>) {
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--quiet", "--no-fail-fast"]);
+    // The server has brought them already.
+    tests.args(["--features", "dreamframe-ffi/transport"]);
     // The same cases every time: a change is judged by what it does, not by the day's luck. `cargo test` alone draws anew.
     tests.env("PROPTEST_RNG_SEED", "20231215");
     if let Some(libraries) = libraries {

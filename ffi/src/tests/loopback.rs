@@ -89,12 +89,7 @@ fn a_picture_that_does_not_fit_waits_for_room() {
         assert_eq!(poll(&none), DREAMFRAME_NOT_READY);
         // Nobody publishes: what comes is the grey picture that viewers see before the first.
         until("the first picture", || {
-            let status = player.wait(8000, &small, &mut id);
-            let mut st: dreamframe_connection_stats_t = init();
-            dreamframe_player_stats(player.0, &raw mut st);
-            let mut state = 0;
-            dreamframe_player_state(player.0, &raw mut state);
-            eprintln!("DEBUG {status} {state} {st:?}");
+            let status = player.wait(PACE_MS, &small, &mut id);
             assert_ne!(status, DREAMFRAME_OK);
             status == DREAMFRAME_ERROR_INVALID_FRAME
         });
