@@ -1,6 +1,6 @@
 /**
- * dreamframe for C++17: the classes `Engine`, `Session`, `Server`, `Publisher` and `Player` over `dreamframe.h`, which has
- * the whole documentation.
+ * dreamframe for C++17: the classes `Engine`, `Session`, `Server`, `Publisher` and `Player` over `dreamframe.h`, which
+ * has the whole documentation.
  *
  * Only this header is needed, beside that one and either library. What it adds to C:
  *
