@@ -17,6 +17,16 @@
  *   dreamframe_session_stop    gives the engine back
  *   dreamframe_session_free
  *
+ * or with frames that come and pictures that go over the network, in a library with the feature `transport`:
+ *
+ *   dreamframe_server_start    the engine goes on as a session that others publish to (WHIP) and watch (WHEP)
+ *   dreamframe_server_session  for its parameters, from any thread
+ *   dreamframe_server_stop     gives the engine back
+ *   dreamframe_server_free
+ *
+ * The other ends need no engine: dreamframe_publisher_start and dreamframe_publisher_show send pictures of the host to any
+ * WHIP server, dreamframe_player_start and dreamframe_player_poll bring those of any WHEP server.
+ *
  * Rules that hold everywhere:
  *
  * - Arguments come in this order: object, inputs, outputs. Outputs are written on DREAMFRAME_OK only.
@@ -255,6 +265,32 @@ typedef enum {
 } dreamframe_outcome_t;
 
 /**
+ * How far a publisher or a player is.
+ */
+typedef enum {
+  /**
+   * Its first connection is being made, however often it tries.
+   */
+  DREAMFRAME_PEER_STATE_CONNECTING = 1,
+  /**
+   * A connection is up.
+   */
+  DREAMFRAME_PEER_STATE_CONNECTED = 2,
+  /**
+   * A connection was lost, and the next is being made.
+   */
+  DREAMFRAME_PEER_STATE_DISCONNECTED = 3,
+  /**
+   * It has given up, as after an answer that another attempt would not change.
+   */
+  DREAMFRAME_PEER_STATE_FAILED = 4,
+  /**
+   * It was stopped.
+   */
+  DREAMFRAME_PEER_STATE_CLOSED = 5,
+} dreamframe_peer_state_t;
+
+/**
  * How a picture came about.
  */
 typedef enum {
@@ -354,9 +390,29 @@ typedef enum {
 typedef struct dreamframe_engine_t dreamframe_engine_t;
 
 /**
+ * A player. Its functions may be called from any thread, also at the same time.
+ *
+ * It makes a connection anew whenever one is lost, until it is stopped.
+ */
+typedef struct dreamframe_player_t dreamframe_player_t;
+
+/**
+ * A publisher. Its functions may be called from any thread, also at the same time.
+ *
+ * It makes a connection anew whenever one is lost, until it is stopped.
+ */
+typedef struct dreamframe_publisher_t dreamframe_publisher_t;
+
+/**
  * Where an answer of the host to a question of the library goes; there only while the question is asked.
  */
 typedef struct dreamframe_reply_t dreamframe_reply_t;
+
+/**
+ * A server: a session that one publisher at a time gives frames by WHIP, and whose pictures viewers see by WHEP.
+ * Its functions may be called from any thread, also at the same time.
+ */
+typedef struct dreamframe_server_t dreamframe_server_t;
 
 /**
  * A session. Its functions may be called from any thread, also at the same time, unless they say otherwise.
@@ -798,6 +854,268 @@ typedef struct {
 #define DREAMFRAME_STATS_INIT {sizeof(dreamframe_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
+ * How connections reach the network. Begin with `DREAMFRAME_NETWORK_OPTIONS_INIT`: zeros and NULLs are defaults.
+ *
+ * Texts are only read during the call that takes it.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * The IP addresses to receive at, with commas between them; an unspecified one stands for every interface but loopback.
+   * NULL for `"0.0.0.0,127.0.0.1"`.
+   */
+  const char *bind;
+  /**
+   * The IP address to tell peers before those bound, where a NAT maps it to this machine port by port; NULL for none.
+   */
+  const char *public_ip;
+  /**
+   * STUN and TURN servers to ask for further addresses, as JSON in the form that browsers take:
+   * `[{"urls": ["turn:host:3478"], "username": "…", "credential": "…"}]`, the latter two for TURN only. NULL for none.
+   */
+  const char *ice_servers_json;
+  /**
+   * The first UDP port to use, 1 to 65535; 0, here and in `last_port`, leaves the choice to the system.
+   */
+  uint32_t first_port;
+  /**
+   * The last UDP port to use, `first_port` to 65535. Each connection needs one for each address.
+   */
+  uint32_t last_port;
+  /**
+   * How long a connection may take to come about before it has failed, in milliseconds; 0 for 15 s.
+   */
+  uint32_t connect_timeout_ms;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+} dreamframe_network_options_t;
+
+/**
+ * What a `dreamframe_network_options_t` begins with.
+ */
+#define DREAMFRAME_NETWORK_OPTIONS_INIT {sizeof(dreamframe_network_options_t), 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * What a host chooses when it starts a player. Begin with `DREAMFRAME_PLAYER_OPTIONS_INIT`: zeros and NULLs are defaults.
+ *
+ * Texts are UTF-8 and only read during `dreamframe_player_start()`.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * The bearer token, for the server whose address is given and for no other; NULL for none.
+   */
+  const char *token;
+  /**
+   * How connections reach the network; NULL for the defaults.
+   */
+  const dreamframe_network_options_t *network;
+  /**
+   * The session that the pictures are submitted to as its frames, as they are decoded; NULL for a host that polls them.
+   * It stays the host's, and may be stopped and freed while the player goes on.
+   */
+  dreamframe_session_t *session;
+  /**
+   * After how many attempts in a row that failed it gives up; 0 for never.
+   */
+  uint32_t attempts;
+  /**
+   * How long to wait before the second attempt in a row, in milliseconds; doubles with each further one, up to 30 s. 0 for
+   * 1 s.
+   */
+  uint32_t pause_ms;
+  /**
+   * How long a request may take, in milliseconds; 0 for 10 s.
+   */
+  uint32_t request_timeout_ms;
+  /**
+   * Always 0.
+   */
+  uint32_t reserved;
+} dreamframe_player_options_t;
+
+/**
+ * What a `dreamframe_player_options_t` begins with.
+ */
+#define DREAMFRAME_PLAYER_OPTIONS_INIT {sizeof(dreamframe_player_options_t), 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * What a publisher or a player has done, in numbers. Begin with `DREAMFRAME_CONNECTION_STATS_INIT`.
+ *
+ * Of the connection that is up: zeros while there is none, except where a line says otherwise.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * Bytes of media that a publisher sent or a player received.
+   */
+  uint64_t bytes;
+  /**
+   * Packets of media that a publisher sent or a player received.
+   */
+  uint64_t packets;
+  /**
+   * Packets that a player should have received and never did; 0 for a publisher.
+   */
+  uint64_t lost_packets;
+  /**
+   * Pictures that a publisher encoded since it was started, or that a player decoded.
+   */
+  uint64_t pictures;
+  /**
+   * Pictures that newer ones replaced on their way, or that the encoder left out to keep to the bitrate; a publisher's
+   * since it was started.
+   */
+  uint64_t dropped;
+  /**
+   * Pictures that could not be encoded or decoded; a publisher's since it was started.
+   */
+  uint64_t failed;
+  /**
+   * Key frames that the server asked a publisher for, or a player the server.
+   */
+  uint64_t key_frame_requests;
+  /**
+   * The time to the server and back, in microseconds; 0 before it was measured.
+   */
+  uint64_t round_trip_us;
+  /**
+   * How much the delay of a player's packets varies, in microseconds; 0 for a publisher.
+   */
+  uint64_t jitter_us;
+  /**
+   * Pictures encoded or decoded, in a second.
+   */
+  double pictures_per_second;
+  /**
+   * The width of the last picture encoded or decoded, in pixels; 0 before the first.
+   */
+  uint32_t width;
+  /**
+   * The height of the last picture encoded or decoded, in pixels; 0 before the first.
+   */
+  uint32_t height;
+} dreamframe_connection_stats_t;
+
+/**
+ * What a `dreamframe_connection_stats_t` begins with.
+ */
+#define DREAMFRAME_CONNECTION_STATS_INIT {sizeof(dreamframe_connection_stats_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * What a host chooses when it starts a publisher. Begin with `DREAMFRAME_PUBLISHER_OPTIONS_INIT`: zeros and NULLs are
+ * defaults.
+ *
+ * Texts are UTF-8 and only read during `dreamframe_publisher_start()`.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * The bearer token, for the server whose address is given and for no other; NULL for none.
+   */
+  const char *token;
+  /**
+   * How connections reach the network; NULL for the defaults.
+   */
+  const dreamframe_network_options_t *network;
+  /**
+   * After how many attempts in a row that failed it gives up; 0 for never.
+   */
+  uint32_t attempts;
+  /**
+   * How long to wait before the second attempt in a row, in milliseconds; doubles with each further one, up to 30 s. 0 for
+   * 1 s.
+   */
+  uint32_t pause_ms;
+  /**
+   * How long a request may take, in milliseconds; 0 for 10 s.
+   */
+  uint32_t request_timeout_ms;
+  /**
+   * Bits in a second that the encoder aims at; 0 for 3,000,000.
+   */
+  uint32_t bitrate;
+  /**
+   * Pictures in a second that are hardly ever exceeded, by which the encoder plans its bits until it has seen some; 0 for 30.
+   */
+  float frame_rate;
+  /**
+   * After how many milliseconds a key frame comes although nobody has asked for one; 0 for 10 s.
+   */
+  uint32_t key_frame_interval_ms;
+} dreamframe_publisher_options_t;
+
+/**
+ * What a `dreamframe_publisher_options_t` begins with.
+ */
+#define DREAMFRAME_PUBLISHER_OPTIONS_INIT {sizeof(dreamframe_publisher_options_t), 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * What a host chooses when it starts a server. Begin with `DREAMFRAME_SERVER_OPTIONS_INIT`: zeros and NULLs are defaults.
+ *
+ * Texts are UTF-8 and only read during `dreamframe_server_start()`.
+ */
+typedef struct {
+  /**
+   * The size of this struct in bytes.
+   */
+  size_t struct_size;
+  /**
+   * Where to listen: an IP address and a port; NULL for `"127.0.0.1:8080"`. Port 0 leaves the choice to the system. An
+   * address that other machines reach needs a `token`.
+   */
+  const char *address;
+  /**
+   * What publishers and viewers must know, as `Authorization: Bearer <token>`; NULL for nothing.
+   */
+  const char *token;
+  /**
+   * The address that clients know the server by, such as `"https://host"`, where it is behind a proxy that does not say;
+   * NULL for the one that a request was made to.
+   */
+  const char *public_url;
+  /**
+   * How connections reach the network; NULL for the defaults.
+   */
+  const dreamframe_network_options_t *network;
+  /**
+   * How many viewers there may be at once; 0 for 32.
+   */
+  uint32_t max_viewers;
+  /**
+   * Bits in a second that the encoder aims at; 0 for 3,000,000.
+   */
+  uint32_t bitrate;
+  /**
+   * Pictures in a second that are hardly ever exceeded, by which the encoder plans its bits until it has seen some; 0 for 30.
+   */
+  float frame_rate;
+  /**
+   * After how many milliseconds a key frame comes although nobody has asked for one; 0 for 10 s.
+   */
+  uint32_t key_frame_interval_ms;
+} dreamframe_server_options_t;
+
+/**
+ * What a `dreamframe_server_options_t` begins with.
+ */
+#define DREAMFRAME_SERVER_OPTIONS_INIT {sizeof(dreamframe_server_options_t), 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
  * It is done, and the output arguments are written.
  */
 #define DREAMFRAME_OK 0
@@ -1142,8 +1460,8 @@ dreamframe_status_t dreamframe_session_start(dreamframe_engine_t *engine,
  *
  * - Threads: any thread but the session's own: never from `on_picture`.
  * - Ownership: the session is still to be freed. The engine can be used again.
- * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and from `on_picture`; `DREAMFRAME_ERROR_CLOSED` for a session that
- *   was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames take longer: the session then ends by itself, with its engine;
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, from `on_picture`, and for the session of a server;
+ *   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames take longer: the session then ends by itself, with its engine;
  *   `DREAMFRAME_ERROR_INTERNAL` where the engine panicked.
  *
  * @param[in]  session     from `dreamframe_session_start()`
@@ -1154,7 +1472,7 @@ dreamframe_status_t dreamframe_session_stop(dreamframe_session_t *session,
 
 /**
  * Frees a session. NULL is fine; one that was freed is left alone. One that runs ends with the frame that it works on, and
- * its engine goes with it; a model that is being loaded is not waited for.
+ * its engine goes with it; a model that is being loaded is not waited for. The session of a server goes on.
  *
  * - Threads: any thread, but not while another call uses the session: that call then ends by itself.
  * - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls.
@@ -1500,6 +1818,388 @@ dreamframe_status_t dreamframe_style_data_uri(const uint8_t *data, size_t len, c
 void dreamframe_string_free(char *text);
 
 /**
+ * Begins to play from a WHEP server, whose pictures `dreamframe_player_poll()` then gives or a session gets. Returns at once:
+ * the connection is made on a thread of the player's own.
+ *
+ * - Threads: any thread.
+ * - Ownership: texts and options are only read. The player is the host's, who frees it with `dreamframe_player_free()`.
+ * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
+ *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, and an address that is not
+ *   of http or https; `DREAMFRAME_ERROR_DEVICE` where the system gives no more threads. What goes wrong with the connection
+ *   comes as an event, and from `dreamframe_player_wait_for()`.
+ *
+ * @param[in]  url         what to watch, such as `"https://host/whep/key"`
+ * @param[in]  options     begun with `DREAMFRAME_PLAYER_OPTIONS_INIT`; NULL for the defaults
+ * @param[out] out_player  the new player
+ */
+dreamframe_status_t dreamframe_player_start(const char *url,
+                                            const dreamframe_player_options_t *options,
+                                            dreamframe_player_t **out_player);
+
+/**
+ * Ends the connection, and the session on the server, and waits for both, for some seconds at most. Once more does nothing.
+ * A picture that nobody took can still be polled.
+ *
+ * - Threads: any thread; who waits for a picture, an event or a state then hears of it.
+ * - Ownership: the player is still to be freed.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ */
+dreamframe_status_t dreamframe_player_stop(dreamframe_player_t *player);
+
+/**
+ * Frees a player, and stops it if it was not. NULL is fine; one that was freed is left alone.
+ *
+ * - Threads: any thread; calls of others that use the player then end by themselves.
+ * - Ownership: the player is gone.
+ */
+void dreamframe_player_free(dreamframe_player_t *player);
+
+/**
+ * Copies the newest picture, if there is one that nobody has taken, into the host's memory. Never waits.
+ *
+ * Returns `DREAMFRAME_NOT_READY` where there is none yet. A picture that does not fit into `room` stays: ask
+ * `dreamframe_player_size()`, and poll again. The size may change from one picture to the next.
+ *
+ * - Threads: any thread; each picture goes to one of them.
+ * - Ownership: the library keeps no pointer to `room`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, and a player whose pictures go to a session;
+ *   `DREAMFRAME_ERROR_INVALID_FRAME` for room that cannot be or has another size; `DREAMFRAME_ERROR_CLOSED` once the player
+ *   was stopped or has given up, and the last picture is taken.
+ *
+ * @param[in]  player  from `dreamframe_player_start()`
+ * @param[in]  room    where the picture goes, in any format
+ * @param[out] out_id  how many pictures came before it, seen or not; may be NULL
+ */
+dreamframe_status_t dreamframe_player_poll(dreamframe_player_t *player,
+                                           const dreamframe_frame_t *room,
+                                           uint64_t *out_id);
+
+/**
+ * As `dreamframe_player_poll()`, but waits for a picture.
+ *
+ * Returns `DREAMFRAME_NOT_READY` where none came in time.
+ *
+ * - Threads: any thread, but none that the library calls the host on; each picture goes to one of them.
+ * - Ownership: the library keeps no pointer to `room`.
+ * - Errors: those of `dreamframe_player_poll()`.
+ *
+ * @param[in]  player      from `dreamframe_player_start()`
+ * @param[in]  timeout_ms  how long to wait at most, in milliseconds
+ * @param[in]  room        where the picture goes, in any format
+ * @param[out] out_id      how many pictures came before it, seen or not; may be NULL
+ */
+dreamframe_status_t dreamframe_player_wait(dreamframe_player_t *player,
+                                           uint64_t timeout_ms,
+                                           const dreamframe_frame_t *room,
+                                           uint64_t *out_id);
+
+/**
+ * Gives the size of the picture that the next poll takes, in pixels; where none waits, that of the last one.
+ *
+ * Returns `DREAMFRAME_NOT_READY` before the first picture.
+ *
+ * - Threads: any thread.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and for a player whose pictures go to a session.
+ *
+ * @param[in]  player      from `dreamframe_player_start()`
+ * @param[out] out_width   pixels in a row
+ * @param[out] out_height  rows
+ */
+dreamframe_status_t dreamframe_player_size(dreamframe_player_t *player, uint32_t *out_width, uint32_t *out_height);
+
+/**
+ * Tells how far the player is.
+ *
+ * - Threads: any thread.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ *
+ * @param[in]  player     from `dreamframe_player_start()`
+ * @param[out] out_state  a `dreamframe_peer_state_t`
+ */
+dreamframe_status_t dreamframe_player_state(dreamframe_player_t *player, uint32_t *out_state);
+
+/**
+ * Waits until the player is in a state.
+ *
+ * - Threads: any thread, but none that the library calls the host on.
+ * - Errors: those of `dreamframe_publisher_wait_for()`.
+ *
+ * @param[in] player      from `dreamframe_player_start()`
+ * @param[in] state       a `dreamframe_peer_state_t`
+ * @param[in] timeout_ms  how long to wait at most, in milliseconds
+ */
+dreamframe_status_t dreamframe_player_wait_for(dreamframe_player_t *player, uint32_t state, uint64_t timeout_ms);
+
+/**
+ * Takes the oldest event that nobody has taken, and waits for one if there is none; as `dreamframe_publisher_next_event()`.
+ *
+ * - Threads: any thread; each event goes to one of them.
+ * - Ownership: free the text with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ *
+ * @param[in]  player      from `dreamframe_player_start()`
+ * @param[in]  timeout_ms  how long to wait at most, in milliseconds; 0 not to wait
+ * @param[out] out_json    one object
+ */
+dreamframe_status_t dreamframe_player_next_event(dreamframe_player_t *player,
+                                                 uint64_t timeout_ms,
+                                                 char **out_json);
+
+/**
+ * Says what the player has done.
+ *
+ * - Threads: any thread.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
+ *
+ * @param[in]  player     from `dreamframe_player_start()`
+ * @param[out] out_stats  begun with `DREAMFRAME_CONNECTION_STATS_INIT`
+ */
+dreamframe_status_t dreamframe_player_stats(dreamframe_player_t *player, dreamframe_connection_stats_t *out_stats);
+
+/**
+ * Begins to publish to a WHIP server what `dreamframe_publisher_show()` is given, as H.264. Returns at once: the connection
+ * is made on a thread of the publisher's own.
+ *
+ * - Threads: any thread.
+ * - Ownership: texts and options are only read. The publisher is the host's, who frees it with
+ *   `dreamframe_publisher_free()`.
+ * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
+ *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, and an address that is not
+ *   of http or https; `DREAMFRAME_ERROR_DEVICE` where the system gives no more threads. What goes wrong with the connection
+ *   comes as an event, and from `dreamframe_publisher_wait_for()`.
+ *
+ * @param[in]  url            where to publish, such as `"https://host/whip/key"`
+ * @param[in]  options        begun with `DREAMFRAME_PUBLISHER_OPTIONS_INIT`; NULL for the defaults
+ * @param[out] out_publisher  the new publisher
+ */
+dreamframe_status_t dreamframe_publisher_start(const char *url,
+                                               const dreamframe_publisher_options_t *options,
+                                               dreamframe_publisher_t **out_publisher);
+
+/**
+ * Ends the connection, and the session on the server, and waits for both, for some seconds at most. Once more does nothing.
+ *
+ * - Threads: any thread; who waits for an event or a state then hears of it.
+ * - Ownership: the publisher is still to be freed.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ */
+dreamframe_status_t dreamframe_publisher_stop(dreamframe_publisher_t *publisher);
+
+/**
+ * Frees a publisher, and stops it if it was not. NULL is fine; one that was freed is left alone.
+ *
+ * - Threads: any thread; calls of others that use the publisher then end by themselves.
+ * - Ownership: the publisher is gone.
+ */
+void dreamframe_publisher_free(dreamframe_publisher_t *publisher);
+
+/**
+ * Shows a picture. Returns at once: it is copied where a connection is up, and one that was not encoded yet is replaced.
+ * Sizes and formats may change from one to the next. Its `timestamp_ns` does not count: the picture is of now.
+ *
+ * To publish a session's pictures, call it from `on_picture` with the picture that comes, unless that is NULL.
+ *
+ * - Threads: any thread, also from `on_picture`.
+ * - Ownership: the pixels are copied before the call returns; the library keeps no pointer to `picture`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`; `DREAMFRAME_ERROR_INVALID_FRAME` for what
+ *   cannot be.
+ *
+ * @param[in] publisher  from `dreamframe_publisher_start()`
+ * @param[in] picture    the picture, of any size and format
+ */
+dreamframe_status_t dreamframe_publisher_show(dreamframe_publisher_t *publisher,
+                                              const dreamframe_frame_t *picture);
+
+/**
+ * Tells how far the publisher is.
+ *
+ * - Threads: any thread.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ *
+ * @param[in]  publisher  from `dreamframe_publisher_start()`
+ * @param[out] out_state  a `dreamframe_peer_state_t`
+ */
+dreamframe_status_t dreamframe_publisher_state(dreamframe_publisher_t *publisher, uint32_t *out_state);
+
+/**
+ * Waits until the publisher is in a state.
+ *
+ * - Threads: any thread, but none that the library calls the host on.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a number that is no state; `DREAMFRAME_ERROR_TIMEOUT`;
+ *   `DREAMFRAME_ERROR_CLOSED` where it ends in another state. `dreamframe_last_error()` has what went wrong last.
+ *
+ * @param[in] publisher   from `dreamframe_publisher_start()`
+ * @param[in] state       a `dreamframe_peer_state_t`
+ * @param[in] timeout_ms  how long to wait at most, in milliseconds
+ */
+dreamframe_status_t dreamframe_publisher_wait_for(dreamframe_publisher_t *publisher,
+                                                  uint32_t state,
+                                                  uint64_t timeout_ms);
+
+/**
+ * Gives the address at which what is published can be watched, where the server says one.
+ *
+ * Returns `DREAMFRAME_NOT_READY` where it has not said any.
+ *
+ * - Threads: any thread.
+ * - Ownership: free the text with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ *
+ * @param[in]  publisher  from `dreamframe_publisher_start()`
+ * @param[out] out_url    an address of WHEP
+ */
+dreamframe_status_t dreamframe_publisher_playback_url(dreamframe_publisher_t *publisher, char **out_url);
+
+/**
+ * Takes the oldest event that nobody has taken, and waits for one if there is none; 64 are kept.
+ *
+ * Returns `DREAMFRAME_NOT_READY` where none came in time, and once there can be none. `type` says what happened: `state`, with
+ * `state`; or `attempt_failed`, with `error` as `dreamframe_last_error_json()` has it, and `retry_ms`, or null where there
+ * will be no other attempt. Later versions may add types and fields.
+ *
+ * - Threads: any thread; each event goes to one of them.
+ * - Ownership: free the text with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ *
+ * @param[in]  publisher   from `dreamframe_publisher_start()`
+ * @param[in]  timeout_ms  how long to wait at most, in milliseconds; 0 not to wait
+ * @param[out] out_json    one object
+ */
+dreamframe_status_t dreamframe_publisher_next_event(dreamframe_publisher_t *publisher,
+                                                    uint64_t timeout_ms,
+                                                    char **out_json);
+
+/**
+ * Says what the publisher has done.
+ *
+ * - Threads: any thread.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
+ *
+ * @param[in]  publisher  from `dreamframe_publisher_start()`
+ * @param[out] out_stats  begun with `DREAMFRAME_CONNECTION_STATS_INIT`
+ */
+dreamframe_status_t dreamframe_publisher_stats(dreamframe_publisher_t *publisher,
+                                               dreamframe_connection_stats_t *out_stats);
+
+/**
+ * Starts a session of an engine and serves it: who publishes to `/whip` gives its frames, who watches `/whep` sees its
+ * pictures, and both may change parameters by the data channel `parameters`. Frames are H.264.
+ *
+ * - Threads: one call at a time per object.
+ * - Ownership: nothing of `options` is kept. The engine stays the host's, to be freed by it, but is in the server until that
+ *   is stopped. The server is the host's, who frees it with `dreamframe_server_free()`.
+ * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
+ *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, an engine that is in use or
+ *   in a session; `DREAMFRAME_ERROR_IO` where the address cannot be listened at; `DREAMFRAME_ERROR_DEVICE` where the system
+ *   gives no more threads. The engine can be used again, unless it is the session that got no threads.
+ *
+ * @param[in]  engine      from `dreamframe_engine_create()`
+ * @param[in]  options     begun with `DREAMFRAME_SERVER_OPTIONS_INIT`; NULL for the defaults
+ * @param[out] out_server  the new server
+ */
+dreamframe_status_t dreamframe_server_start(dreamframe_engine_t *engine,
+                                            const dreamframe_server_options_t *options,
+                                            dreamframe_server_t **out_server);
+
+/**
+ * Ends all connections and the session, and gives the engine back.
+ *
+ * - Threads: any thread, but none that the library calls the host on.
+ * - Ownership: the server is still to be freed. The engine can be used again.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped;
+ *   `DREAMFRAME_ERROR_TIMEOUT` where frames take longer: the session then ends by itself, with its engine;
+ *   `DREAMFRAME_ERROR_INTERNAL` where the engine panicked.
+ *
+ * @param[in]  server      from `dreamframe_server_start()`
+ * @param[in]  timeout_ms  how long to wait for the session at most, in milliseconds; connections take up to some seconds
+ *                         before that
+ */
+dreamframe_status_t dreamframe_server_stop(dreamframe_server_t *server,
+                                           uint64_t timeout_ms);
+
+/**
+ * Frees a server. NULL is fine; one that was freed is left alone. One that runs ends its connections, for some seconds at
+ * most, and its session with the frame that it works on; its engine goes with it.
+ *
+ * - Threads: any thread, but none that the library calls the host on.
+ * - Ownership: the server is gone. Sessions that `dreamframe_server_session()` gave are still to be freed.
+ */
+void dreamframe_server_free(dreamframe_server_t *server);
+
+/**
+ * Gives the address to publish to.
+ *
+ * - Threads: any thread.
+ * - Ownership: free the text with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ *
+ * @param[in]  server   from `dreamframe_server_start()`
+ * @param[out] out_url  such as `http://127.0.0.1:8080/whip`
+ */
+dreamframe_status_t dreamframe_server_whip_url(dreamframe_server_t *server, char **out_url);
+
+/**
+ * Gives the address to watch.
+ *
+ * - Threads: any thread.
+ * - Ownership: free the text with `dreamframe_string_free()`.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ *
+ * @param[in]  server   from `dreamframe_server_start()`
+ * @param[out] out_url  such as `http://127.0.0.1:8080/whep`
+ */
+dreamframe_status_t dreamframe_server_whep_url(dreamframe_server_t *server, char **out_url);
+
+/**
+ * Gives the TCP port that the server listens at, or did.
+ *
+ * - Threads: any thread.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ *
+ * @param[in]  server    from `dreamframe_server_start()`
+ * @param[out] out_port  1 to 65535
+ */
+dreamframe_status_t dreamframe_server_port(dreamframe_server_t *server, uint32_t *out_port);
+
+/**
+ * Gives the server's session: for its parameters, events and figures; for frames of the host's own, with `timestamp_ns` 0,
+ * whether or not somebody publishes; and for pictures, which `dreamframe_session_poll()` takes from no viewer.
+ * `dreamframe_session_stop()` refuses it, as only its server ends it, and `dreamframe_session_wait()`, as if it had an
+ * `on_picture`. Each call gives a further handle of the same session.
+ *
+ * - Threads: any thread.
+ * - Ownership: free the session with `dreamframe_session_free()`, before or after the server; that ends nothing.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
+ *
+ * @param[in]  server       from `dreamframe_server_start()`
+ * @param[out] out_session  the session, which has ended once the server has
+ */
+dreamframe_status_t dreamframe_server_session(dreamframe_server_t *server,
+                                              dreamframe_session_t **out_session);
+
+/**
+ * Tells how many watch, those who are about to connect included.
+ *
+ * - Threads: any thread.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped.
+ *
+ * @param[in]  server       from `dreamframe_server_start()`
+ * @param[out] out_viewers  how many
+ */
+dreamframe_status_t dreamframe_server_viewers(dreamframe_server_t *server, uint32_t *out_viewers);
+
+/**
+ * Tells whether somebody publishes, or is about to connect.
+ *
+ * - Threads: any thread.
+ * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped.
+ *
+ * @param[in]  server          from `dreamframe_server_start()`
+ * @param[out] out_publishing  whether somebody does
+ */
+dreamframe_status_t dreamframe_server_is_publishing(dreamframe_server_t *server, bool *out_publishing);
+
+/**
  * Gives the version of the library, such as `"1.2.3"`; compare with `DREAMFRAME_VERSION`.
  *
  * - Threads: any thread.
@@ -1516,6 +2216,7 @@ uint32_t dreamframe_abi_version(void);
 
 /**
  * Tells how the library was built, as JSON: `version`, `abi_version`, `features`, `debug`, `architecture`, `system`.
+ * Servers, publishers and players need the feature `transport`.
  *
  * - Threads: any thread.
  * - Ownership: the text is static; never free it.

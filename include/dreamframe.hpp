@@ -1,5 +1,6 @@
 /**
- * dreamframe for C++17: the classes `Engine` and `Session` over `dreamframe.h`, which has the whole documentation.
+ * dreamframe for C++17: the classes `Engine`, `Session`, `Server`, `Publisher` and `Player` over `dreamframe.h`, which
+ * has the whole documentation.
  *
  * Only this header is needed, beside that one and either library. What it adds to C:
  *
@@ -19,6 +20,7 @@
 #include <cstdint>
 #include <functional>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -104,6 +106,15 @@ enum class Outcome : std::uint32_t {
   Superseded = DREAMFRAME_OUTCOME_SUPERSEDED,
 };
 
+/** How far a publisher or a player is. */
+enum class PeerState : std::uint32_t {
+  Connecting = DREAMFRAME_PEER_STATE_CONNECTING,
+  Connected = DREAMFRAME_PEER_STATE_CONNECTED,
+  Disconnected = DREAMFRAME_PEER_STATE_DISCONNECTED,
+  Failed = DREAMFRAME_PEER_STATE_FAILED,
+  Closed = DREAMFRAME_PEER_STATE_CLOSED,
+};
+
 /** What a call died of: the text is that of `dreamframe_last_error()`. */
 class Error : public std::runtime_error {
 public:
@@ -158,8 +169,35 @@ struct FreeSession {
   void operator()(dreamframe_session_t *session) const noexcept { dreamframe_session_free(session); }
 };
 
+struct FreeServer {
+  void operator()(dreamframe_server_t *server) const noexcept { dreamframe_server_free(server); }
+};
+
+struct FreePublisher {
+  void operator()(dreamframe_publisher_t *publisher) const noexcept { dreamframe_publisher_free(publisher); }
+};
+
+struct FreePlayer {
+  void operator()(dreamframe_player_t *player) const noexcept { dreamframe_player_free(player); }
+};
+
+/** The text that `call` gives, if there is one. */
+template <class Call> std::optional<std::string> text_if_any(Call &&call) {
+  char *raw = nullptr;
+  check(std::forward<Call>(call)(&raw));
+  const std::unique_ptr<char, FreeString> owned(raw);
+  return raw == nullptr ? std::nullopt : std::optional<std::string>(raw);
+}
+
 inline std::uint64_t milliseconds(std::chrono::milliseconds time) noexcept {
   return time.count() < 0 ? 0 : static_cast<std::uint64_t>(time.count());
+}
+
+/** The same as an option, where more than 49 days are as many. */
+inline std::uint32_t milliseconds_option(std::chrono::milliseconds time) noexcept {
+  constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
+  const std::uint64_t count = milliseconds(time);
+  return static_cast<std::uint32_t>(count < most ? count : most);
 }
 
 } // namespace detail
@@ -169,6 +207,9 @@ using PictureInfo = dreamframe_picture_info_t;
 
 /** What a session has done so far, in numbers. */
 using Stats = dreamframe_stats_t;
+
+/** What a publisher or a player has done, in numbers. */
+using ConnectionStats = dreamframe_connection_stats_t;
 
 namespace detail {
 
@@ -448,10 +489,8 @@ public:
 
   /** Takes the oldest event that nobody has taken, as JSON; waits for one up to `timeout`. */
   std::optional<std::string> next_event(std::chrono::milliseconds timeout = {}) {
-    char *raw = nullptr;
-    detail::check(dreamframe_session_next_event(get(), detail::milliseconds(timeout), &raw));
-    const std::unique_ptr<char, detail::FreeString> owned(raw);
-    return raw == nullptr ? std::nullopt : std::optional<std::string>(raw);
+    return detail::text_if_any(
+        [&](char **json) { return dreamframe_session_next_event(get(), detail::milliseconds(timeout), json); });
   }
 
   bool is_running() const {
@@ -470,6 +509,11 @@ public:
 
 private:
   friend class Engine;
+  friend class Server;
+
+  /** The session of a server, which calls the engine's callbacks. */
+  Session(dreamframe_session_t *session, std::shared_ptr<EngineOptions> engine_options) noexcept
+      : engine_options_(std::move(engine_options)), raw_(session) {}
 
   Session(dreamframe_engine_t *engine, std::shared_ptr<EngineOptions> engine_options, SessionOptions options)
       : engine_options_(std::move(engine_options)), options_(std::make_unique<SessionOptions>(std::move(options))) {
@@ -490,6 +534,297 @@ private:
   std::shared_ptr<EngineOptions> engine_options_;
   std::unique_ptr<SessionOptions> options_;
   std::unique_ptr<dreamframe_session_t, detail::FreeSession> raw_;
+};
+
+/** How connections reach the network: what is empty or 0 has the library's default. */
+struct NetworkOptions {
+  /** The IP addresses to receive at, with commas between them. */
+  std::string bind;
+  /** The IP address to tell peers first, where a NAT maps it to this machine port by port. */
+  std::string public_ip;
+  /** STUN and TURN servers, in the form that browsers take. */
+  std::string ice_servers_json;
+  /** The UDP ports to use, from the first to the last. */
+  std::uint32_t first_port = 0;
+  std::uint32_t last_port = 0;
+  std::chrono::milliseconds connect_timeout{};
+};
+
+/** What a host chooses when it starts a server: what is empty or 0 has the library's default. */
+struct ServerOptions {
+  /** Where to listen; port 0 leaves the choice to the system. */
+  std::string address;
+  /** What publishers and viewers must know; needed where other machines reach the address. */
+  std::string token;
+  std::string public_url;
+  NetworkOptions network;
+  std::uint32_t max_viewers = 0;
+  /** In bits a second. */
+  std::uint32_t bitrate = 0;
+  /** In pictures a second. */
+  float frame_rate = 0;
+  std::chrono::milliseconds key_frame_interval{};
+};
+
+/** What a host chooses when it starts a publisher: what is empty or 0 has the library's default. */
+struct PublisherOptions {
+  std::string token;
+  NetworkOptions network;
+  /** After how many attempts in a row that failed it gives up; never, if 0. */
+  std::uint32_t attempts = 0;
+  std::chrono::milliseconds pause{};
+  std::chrono::milliseconds request_timeout{};
+  /** In bits a second. */
+  std::uint32_t bitrate = 0;
+  /** In pictures a second. */
+  float frame_rate = 0;
+  std::chrono::milliseconds key_frame_interval{};
+};
+
+/** What a host chooses when it starts a player: what is empty or 0 has the library's default. */
+struct PlayerOptions {
+  std::string token;
+  NetworkOptions network;
+  /** The session that the pictures are submitted to, which may go before the player; if null, they are polled. */
+  const Session *session = nullptr;
+  /** After how many attempts in a row that failed it gives up; never, if 0. */
+  std::uint32_t attempts = 0;
+  std::chrono::milliseconds pause{};
+  std::chrono::milliseconds request_timeout{};
+};
+
+namespace detail {
+
+inline dreamframe_network_options_t described(const NetworkOptions &options) noexcept {
+  dreamframe_network_options_t raw = DREAMFRAME_NETWORK_OPTIONS_INIT;
+  raw.bind = or_null(options.bind);
+  raw.public_ip = or_null(options.public_ip);
+  raw.ice_servers_json = or_null(options.ice_servers_json);
+  raw.first_port = options.first_port;
+  raw.last_port = options.last_port;
+  raw.connect_timeout_ms = milliseconds_option(options.connect_timeout);
+  return raw;
+}
+
+} // namespace detail
+
+/** A session that others publish to and watch. All but moving and destroying it may be done on any threads. */
+class Server {
+public:
+  Server(Server &&) noexcept = default;
+
+  /** Frees the server that was here first: only then are the callbacks of its engine called no more. */
+  Server &operator=(Server &&other) noexcept {
+    raw_ = std::move(other.raw_);
+    engine_options_ = std::move(other.engine_options_);
+    return *this;
+  }
+
+  /** Gives the address to publish to. */
+  std::string whip_url() const {
+    return detail::text([&](char **url) { return dreamframe_server_whip_url(get(), url); });
+  }
+
+  /** Gives the address to watch. */
+  std::string whep_url() const {
+    return detail::text([&](char **url) { return dreamframe_server_whep_url(get(), url); });
+  }
+
+  /** Gives the TCP port that it listens at. */
+  std::uint16_t port() const {
+    std::uint32_t port = 0;
+    detail::check(dreamframe_server_port(get(), &port));
+    return static_cast<std::uint16_t>(port);
+  }
+
+  /** Gives its session, which only the server ends: for parameters, events, figures, frames, and pictures to poll. */
+  Session session() const {
+    dreamframe_session_t *session = nullptr;
+    detail::check(dreamframe_server_session(get(), &session));
+    return Session(session, engine_options_);
+  }
+
+  /** Tells how many watch. */
+  std::uint32_t viewers() const {
+    std::uint32_t viewers = 0;
+    detail::check(dreamframe_server_viewers(get(), &viewers));
+    return viewers;
+  }
+
+  /** Tells whether somebody publishes. */
+  bool is_publishing() const {
+    bool publishing = false;
+    detail::check(dreamframe_server_is_publishing(get(), &publishing));
+    return publishing;
+  }
+
+  /** Ends all connections and the session, and gives the engine back; never from a callback. */
+  void stop(std::chrono::milliseconds timeout) {
+    detail::check(dreamframe_server_stop(get(), detail::milliseconds(timeout)));
+  }
+
+  /** The server in C, which stays this one's. */
+  dreamframe_server_t *get() const noexcept { return raw_.get(); }
+
+private:
+  friend class Engine;
+
+  Server(dreamframe_engine_t *engine, std::shared_ptr<EngineOptions> engine_options, const ServerOptions &options)
+      : engine_options_(std::move(engine_options)) {
+    const dreamframe_network_options_t network = detail::described(options.network);
+    dreamframe_server_options_t raw_options = DREAMFRAME_SERVER_OPTIONS_INIT;
+    raw_options.address = detail::or_null(options.address);
+    raw_options.token = detail::or_null(options.token);
+    raw_options.public_url = detail::or_null(options.public_url);
+    raw_options.network = &network;
+    raw_options.max_viewers = options.max_viewers;
+    raw_options.bitrate = options.bitrate;
+    raw_options.frame_rate = options.frame_rate;
+    raw_options.key_frame_interval_ms = detail::milliseconds_option(options.key_frame_interval);
+    dreamframe_server_t *server = nullptr;
+    detail::check(dreamframe_server_start(engine, &raw_options, &server));
+    raw_.reset(server);
+  }
+
+  // In this order: the server goes first, and calls them no more.
+  std::shared_ptr<EngineOptions> engine_options_;
+  std::unique_ptr<dreamframe_server_t, detail::FreeServer> raw_;
+};
+
+/** Sends pictures of the host to a WHIP server. All but moving and destroying it may be done on any threads. */
+class Publisher {
+public:
+  /** Begins to connect, and returns at once. */
+  explicit Publisher(const std::string &url, const PublisherOptions &options = {}) {
+    const dreamframe_network_options_t network = detail::described(options.network);
+    dreamframe_publisher_options_t raw_options = DREAMFRAME_PUBLISHER_OPTIONS_INIT;
+    raw_options.token = detail::or_null(options.token);
+    raw_options.network = &network;
+    raw_options.attempts = options.attempts;
+    raw_options.pause_ms = detail::milliseconds_option(options.pause);
+    raw_options.request_timeout_ms = detail::milliseconds_option(options.request_timeout);
+    raw_options.bitrate = options.bitrate;
+    raw_options.frame_rate = options.frame_rate;
+    raw_options.key_frame_interval_ms = detail::milliseconds_option(options.key_frame_interval);
+    dreamframe_publisher_t *publisher = nullptr;
+    detail::check(dreamframe_publisher_start(url.c_str(), &raw_options, &publisher));
+    raw_.reset(publisher);
+  }
+
+  /** Shows a picture, and returns at once. */
+  void show(const FrameView &picture) { detail::check(dreamframe_publisher_show(get(), picture.raw())); }
+
+  PeerState state() const {
+    std::uint32_t state = 0;
+    detail::check(dreamframe_publisher_state(get(), &state));
+    return static_cast<PeerState>(state);
+  }
+
+  /** Waits until it is in `state`; throws where it ends in another one or `timeout` is over. */
+  void wait_for(PeerState state, std::chrono::milliseconds timeout) {
+    const auto number = static_cast<std::uint32_t>(state);
+    detail::check(dreamframe_publisher_wait_for(get(), number, detail::milliseconds(timeout)));
+  }
+
+  /** Gives the address at which this can be watched, once the server has said one. */
+  std::optional<std::string> playback_url() const {
+    return detail::text_if_any([&](char **url) { return dreamframe_publisher_playback_url(get(), url); });
+  }
+
+  /** Takes the oldest event that nobody has taken, as JSON; waits for one up to `timeout`. */
+  std::optional<std::string> next_event(std::chrono::milliseconds timeout = {}) {
+    return detail::text_if_any(
+        [&](char **json) { return dreamframe_publisher_next_event(get(), detail::milliseconds(timeout), json); });
+  }
+
+  ConnectionStats stats() const {
+    ConnectionStats stats = DREAMFRAME_CONNECTION_STATS_INIT;
+    detail::check(dreamframe_publisher_stats(get(), &stats));
+    return stats;
+  }
+
+  /** Ends the connection, and waits for that. */
+  void stop() { detail::check(dreamframe_publisher_stop(get())); }
+
+  /** The publisher in C, which stays this one's. */
+  dreamframe_publisher_t *get() const noexcept { return raw_.get(); }
+
+private:
+  std::unique_ptr<dreamframe_publisher_t, detail::FreePublisher> raw_;
+};
+
+/** Brings the pictures of a WHEP server. All but moving and destroying it may be done on any threads. */
+class Player {
+public:
+  /** Begins to connect, and returns at once. */
+  explicit Player(const std::string &url, const PlayerOptions &options = {}) {
+    const dreamframe_network_options_t network = detail::described(options.network);
+    dreamframe_player_options_t raw_options = DREAMFRAME_PLAYER_OPTIONS_INIT;
+    raw_options.token = detail::or_null(options.token);
+    raw_options.network = &network;
+    raw_options.session = options.session == nullptr ? nullptr : options.session->get();
+    raw_options.attempts = options.attempts;
+    raw_options.pause_ms = detail::milliseconds_option(options.pause);
+    raw_options.request_timeout_ms = detail::milliseconds_option(options.request_timeout);
+    dreamframe_player_t *player = nullptr;
+    detail::check(dreamframe_player_start(url.c_str(), &raw_options, &player));
+    raw_.reset(player);
+  }
+
+  /** Copies the newest picture into `room`, if there is one that nobody has taken; gives how many came before it. */
+  std::optional<std::uint64_t> poll(const FrameViewMut &room) {
+    std::uint64_t id = 0;
+    return ready(dreamframe_player_poll(get(), room.raw(), &id), id);
+  }
+
+  /** As `poll`, but waits for a picture. */
+  std::optional<std::uint64_t> wait(std::chrono::milliseconds timeout, const FrameViewMut &room) {
+    std::uint64_t id = 0;
+    return ready(dreamframe_player_wait(get(), detail::milliseconds(timeout), room.raw(), &id), id);
+  }
+
+  /** Gives the width and height of the next picture, once there was one. */
+  std::optional<std::pair<std::uint32_t, std::uint32_t>> size() const {
+    std::pair<std::uint32_t, std::uint32_t> size;
+    return ready(dreamframe_player_size(get(), &size.first, &size.second), size);
+  }
+
+  PeerState state() const {
+    std::uint32_t state = 0;
+    detail::check(dreamframe_player_state(get(), &state));
+    return static_cast<PeerState>(state);
+  }
+
+  /** Waits until it is in `state`; throws where it ends in another one or `timeout` is over. */
+  void wait_for(PeerState state, std::chrono::milliseconds timeout) {
+    const auto number = static_cast<std::uint32_t>(state);
+    detail::check(dreamframe_player_wait_for(get(), number, detail::milliseconds(timeout)));
+  }
+
+  /** Takes the oldest event that nobody has taken, as JSON; waits for one up to `timeout`. */
+  std::optional<std::string> next_event(std::chrono::milliseconds timeout = {}) {
+    return detail::text_if_any(
+        [&](char **json) { return dreamframe_player_next_event(get(), detail::milliseconds(timeout), json); });
+  }
+
+  ConnectionStats stats() const {
+    ConnectionStats stats = DREAMFRAME_CONNECTION_STATS_INIT;
+    detail::check(dreamframe_player_stats(get(), &stats));
+    return stats;
+  }
+
+  /** Ends the connection, and waits for that; who waits for a picture hears of it. */
+  void stop() { detail::check(dreamframe_player_stop(get())); }
+
+  /** The player in C, which stays this one's. */
+  dreamframe_player_t *get() const noexcept { return raw_.get(); }
+
+private:
+  template <class Value> static std::optional<Value> ready(dreamframe_status_t status, const Value &value) {
+    return detail::check(status) == DREAMFRAME_OK ? std::optional<Value>(value) : std::nullopt;
+  }
+
+  std::unique_ptr<dreamframe_player_t, detail::FreePlayer> raw_;
 };
 
 /** Parameters, models and the state of one stream: a frame in, a picture out. One call at a time. */
@@ -567,6 +902,9 @@ public:
 
   /** Goes on on a thread of its own, until the session is stopped; calls of this object throw until then. */
   Session start(SessionOptions options = {}) { return Session(get(), options_, std::move(options)); }
+
+  /** Goes on as a session that others publish to and watch. Calls of this object throw until the server is stopped. */
+  Server serve(const ServerOptions &options = {}) { return Server(get(), options_, options); }
 
   /** The engine in C, which stays this one's. */
   dreamframe_engine_t *get() const noexcept { return raw_.get(); }

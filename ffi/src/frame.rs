@@ -1,8 +1,9 @@
 //! Pixels of the host.
 
 use std::mem::offset_of;
+use std::sync::{Mutex, TryLockError};
 
-use dreamframe::frame::{ColorSpace, Plane, PlaneMut, YuvMatrix, YuvRange};
+use dreamframe::frame::{ColorSpace, FrameCopier, Plane, PlaneMut, YuvMatrix, YuvRange};
 use dreamframe::{Error, ErrorKind, FrameView, FrameViewMut, Origin, PixelFormat, Result, Stamp, Timestamp};
 
 use crate::guard::guard;
@@ -240,6 +241,29 @@ impl Span {
 
     fn overlaps(&self, other: &Self) -> bool {
         self.start.addr() < other.start.addr() + other.len && other.start.addr() < self.start.addr() + self.len
+    }
+}
+
+/// Copies a picture into the host's memory, with the copier of its object unless another thread copies with it.
+///
+/// # Errors
+///
+/// `InvalidFrame` for room that cannot be or has another size, `OutOfMemory`.
+///
+/// # Safety
+///
+/// `room` can be written, as far as size, format and strides say.
+pub(crate) unsafe fn copy_out(
+    copier: &Mutex<FrameCopier>,
+    picture: &FrameView<'_>,
+    room: &dreamframe_frame_t,
+) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let mut to = unsafe { room.view_mut(None) }?;
+    match copier.try_lock() {
+        Ok(mut copier) => copier.copy(picture, &mut to),
+        Err(TryLockError::Poisoned(copier)) => copier.into_inner().copy(picture, &mut to),
+        Err(TryLockError::WouldBlock) => FrameCopier::new().copy(picture, &mut to),
     }
 }
 

@@ -28,4 +28,5 @@ pub mod style;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod transport;
 pub mod version;

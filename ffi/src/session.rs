@@ -1,5 +1,8 @@
 //! Sessions: an engine on its own thread, that frames go to and pictures come from without waiting.
 
+#[cfg(feature = "transport")]
+mod served;
+
 use std::ffi::c_void;
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,9 +101,16 @@ pub(crate) struct Shared {
     /// The size of the last picture that was seen: `width << 32 | height`.
     size: AtomicU64,
     pub(crate) on_picture: Option<Arc<Gate>>,
+    /// Whether it is a server's: that ends it, and puts its pictures into `kept` once they are on their way to viewers.
+    served: bool,
 }
 
 impl Shared {
+    fn new(size: (u32, u32), on_picture: Option<Arc<Gate>>) -> Self {
+        let size = AtomicU64::new(u64::from(size.0) << 32 | u64::from(size.1));
+        Self { kept: Mutex::new(None), size, on_picture, served: false }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Option<Picture>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,7 +118,8 @@ impl Shared {
     /// Takes the newest picture that nobody has taken.
     pub(crate) fn take(&self, handle: &SessionHandle) -> Option<Picture> {
         let mut kept = self.kept();
-        let picture = handle.poll().or_else(|| kept.take())?;
+        let new = if self.served { None } else { handle.poll() };
+        let picture = new.or_else(|| kept.take())?;
         // One that is older than it will not be shown any more.
         *kept = None;
         drop(kept);
@@ -152,6 +163,18 @@ impl SessionCell {
             let text = "a session cannot be stopped from its own callback";
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
+        if self.shared.served {
+            return Err(Error::new(ErrorKind::InvalidArgument, "the session is a server's: stop that"));
+        }
+        self.end_within(timeout)
+    }
+
+    /// Ends it and gives the engine back.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` where it was ended before, and those of ending a session.
+    pub(crate) fn end_within(&self, timeout: Duration) -> Result<()> {
         let stopped = || Error::new(ErrorKind::Closed, "the session was stopped before");
         let session = self.session().ok_or_else(stopped)?;
         let ended = self.engine.hooks.within(|| session.stop(timeout));
@@ -175,6 +198,13 @@ impl SessionCell {
     }
 
     fn free(&self) {
+        if !self.shared.served {
+            self.abandon();
+        }
+    }
+
+    /// Ends it with its engine, if it runs.
+    pub(crate) fn abandon(&self) {
         match self.session() {
             Some(session) => {
                 self.engine.hooks.within(|| drop(session));
@@ -257,11 +287,7 @@ pub unsafe extern "C" fn dreamframe_session_start(
         };
         let cell = handle::get(engine.cast_const())?;
         let size = cell.with(|engine| Ok(engine.size()))?;
-        let shared = Arc::new(Shared {
-            kept: Mutex::new(None),
-            size: AtomicU64::new(u64::from(size.0) << 32 | u64::from(size.1)),
-            on_picture: options.on_picture.map(|_| Arc::default()),
-        });
+        let shared = Arc::new(Shared::new(size, options.on_picture.map(|_| Arc::default())));
         let on_picture = options.on_picture.zip(shared.on_picture.clone()).map(|(callback, gate)| {
             let (user_data, shared) = (UserData(options.user_data), shared.clone());
             OnPicture { callback, user_data, gate, shared }
@@ -281,8 +307,8 @@ pub unsafe extern "C" fn dreamframe_session_start(
 ///
 /// - Threads: any thread but the session's own: never from `on_picture`.
 /// - Ownership: the session is still to be freed. The engine can be used again.
-/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and from `on_picture`; `DREAMFRAME_ERROR_CLOSED` for a session that
-///   was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames take longer: the session then ends by itself, with its engine;
+/// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, from `on_picture`, and for the session of a server;
+///   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames take longer: the session then ends by itself, with its engine;
 ///   `DREAMFRAME_ERROR_INTERNAL` where the engine panicked.
 ///
 /// @param[in]  session     from `dreamframe_session_start()`
@@ -296,7 +322,7 @@ pub unsafe extern "C" fn dreamframe_session_stop(
 }
 
 /// Frees a session. NULL is fine; one that was freed is left alone. One that runs ends with the frame that it works on, and
-/// its engine goes with it; a model that is being loaded is not waited for.
+/// its engine goes with it; a model that is being loaded is not waited for. The session of a server goes on.
 ///
 /// - Threads: any thread, but not while another call uses the session: that call then ends by itself.
 /// - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls.

@@ -1,12 +1,10 @@
 //! Frames into a session, pictures out of it.
 
-use std::sync::TryLockError;
 use std::time::Duration;
 
-use dreamframe::frame::FrameCopier;
 use dreamframe::{Error, ErrorKind, Picture, Result};
 
-use crate::frame::dreamframe_frame_t;
+use crate::frame::{copy_out, dreamframe_frame_t};
 use crate::guard::{Done, guard, guard_ready};
 use crate::handle;
 use crate::picture::dreamframe_picture_info_t;
@@ -28,16 +26,7 @@ impl SessionCell {
     ) -> Result<Done> {
         self.shared.note_size(&picture);
         // SAFETY: the caller's promise.
-        let copied = unsafe { room.view_mut(None) }.and_then(|mut to| {
-            let from = picture.frame.view();
-            match self.copier.try_lock() {
-                Ok(mut copier) => copier.copy(&from, &mut to),
-                Err(TryLockError::Poisoned(copier)) => copier.into_inner().copy(&from, &mut to),
-                // Another thread copies one.
-                Err(TryLockError::WouldBlock) => FrameCopier::new().copy(&from, &mut to),
-            }
-        });
-        if let Err(error) = copied {
+        if let Err(error) = unsafe { copy_out(&self.copier, &picture.frame.view(), room) } {
             self.shared.put_back(picture);
             return Err(error);
         }

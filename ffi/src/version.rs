@@ -33,6 +33,7 @@ pub extern "C" fn dreamframe_abi_version() -> u32 {
 }
 
 /// Tells how the library was built, as JSON: `version`, `abi_version`, `features`, `debug`, `architecture`, `system`.
+/// Servers, publishers and players need the feature `transport`.
 ///
 /// - Threads: any thread.
 /// - Ownership: the text is static; never free it.
@@ -43,7 +44,7 @@ pub extern "C" fn dreamframe_build_info() -> *const c_char {
         let info = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "abi_version": DREAMFRAME_ABI_VERSION,
-            "features": FEATURES,
+            "features": features(),
             "debug": cfg!(debug_assertions),
             "architecture": std::env::consts::ARCH,
             "system": std::env::consts::OS,
@@ -51,4 +52,10 @@ pub extern "C" fn dreamframe_build_info() -> *const c_char {
         text::c_string(info.to_string())
     });
     info.as_ptr()
+}
+
+/// The library's features, and those of the C interface alone.
+fn features() -> Vec<&'static str> {
+    let own = cfg!(feature = "transport").then_some("transport");
+    FEATURES.iter().copied().chain(own).collect()
 }

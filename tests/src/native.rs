@@ -24,13 +24,31 @@ pub fn root() -> &'static Path {
 /// If they cannot be built: then nothing else can be tested.
 pub fn library() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| std::env::var_os(LIBRARY).map_or_else(build, PathBuf::from))
+    FOLDER.get_or_init(|| std::env::var_os(LIBRARY).map_or_else(|| with_transport().into(), PathBuf::from))
+}
+
+/// Gives the folder of both libraries with the feature `transport`, which those that are shipped are built without.
+///
+/// # Panics
+///
+/// As [`library`].
+pub fn with_transport() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(build)
 }
 
 /// Builds both libraries with the cargo that runs the tests; says where they are.
 fn build() -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root()).args(["build", "--quiet", "--package", "dreamframe-ffi", "--lib"]);
+    cargo.current_dir(root()).args(["build", "--quiet", "--features", "dreamframe-ffi/transport", "--lib"]);
+    // With a test and what its features come from, all else is as the tests have it: nothing but the libraries is built.
+    cargo.args(["--test", "c_abi"]);
+    if dreamframe::FEATURES.contains(&"vp8") {
+        cargo.args(["--features", "dreamframe-server/vp8"]);
+    }
+    for package in ["dreamframe", "dreamframe-ffi", "dreamframe-server", "dreamframe-tests"] {
+        cargo.args(["--package", package]);
+    }
     run(&mut cargo);
     // A test lies in the folder `deps` beside the libraries, and was built for the same profile.
     let test = std::env::current_exe().expect("the system knows this program");
@@ -103,13 +121,18 @@ impl Compiler {
     }
 
     /// Links the library; comes after the sources that use it.
-    pub fn link(mut self, link: Link) -> Self {
-        let folder = library();
+    pub fn link(self, link: Link) -> Self {
+        self.link_from(library(), link)
+    }
+
+    /// As [`link`](Self::link), with the libraries in `folder`.
+    pub fn link_from(mut self, folder: &Path, link: Link) -> Self {
         match link {
             Link::Shared => self.0.arg("-L").arg(folder).arg("-ldreamframe"),
             Link::Static => self.0.arg(folder.join("libdreamframe.a")),
         };
-        self.args(["-lpthread", "-ldl", "-lm"])
+        // The codec of the feature `transport` is C++.
+        self.args(["-lpthread", "-ldl", "-lm", "-lstdc++"])
     }
 
     /// Compiles to `path`, and gives it back.
@@ -135,8 +158,13 @@ impl Compiler {
 
 /// Starts a command line with `program`, which finds the shared library.
 pub fn program(program: impl AsRef<OsStr>) -> Command {
+    program_with(library(), program)
+}
+
+/// As [`program`], with the shared library in `folder`.
+pub fn program_with(folder: &Path, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env("LD_LIBRARY_PATH", library());
+    command.env("LD_LIBRARY_PATH", folder);
     command
 }
 

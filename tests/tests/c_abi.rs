@@ -1,12 +1,13 @@
 //! The C and C++ interface, used as a host does: programs in `tests/c`, `tests/cpp` and `examples`, compiled, linked with
 //! either library, and run; also under valgrind and AddressSanitizer.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use dreamframe::{Engine, FrameView, ParamsPatch, PixelFormat};
 use dreamframe_tests::frames::{demo_engine, moving_disc};
-use dreamframe_tests::native::{Compiler, Link, has_tool, program, root, run};
+use dreamframe_tests::native::{Compiler, Link, has_tool, program, program_with, root, run, with_transport};
 
 /// Pixels to a side in tests about bytes.
 const SIDE: u32 = 128;
@@ -55,7 +56,8 @@ fn the_hello_in_c_has_at_most_forty_lines() {
 #[test]
 fn every_function_is_called_wrongly() {
     let header = std::fs::read_to_string(root().join("include/dreamframe.h")).unwrap();
-    let refusals = std::fs::read_to_string(root().join("tests/c/refusals.c")).unwrap();
+    let refusals = ["refusals", "network"].map(|name| root().join("tests/c").join(name).with_extension("c"));
+    let refusals = refusals.map(|path| std::fs::read_to_string(path).unwrap()).concat();
     // These take nothing that could be wrong.
     let harmless = ["dreamframe_last_error", "dreamframe_last_error_json"];
     let names = header.match_indices("dreamframe_").map(|(at, _)| &header[at..]);
@@ -66,7 +68,7 @@ fn every_function_is_called_wrongly() {
     });
     let absent: Vec<_> =
         functions.filter(|name| !harmless.contains(name) && !refusals.contains(&format!("{name}("))).collect();
-    assert!(absent.is_empty(), "tests/c/refusals.c does not call {absent:?}");
+    assert!(absent.is_empty(), "tests/c/refusals.c and network.c do not call {absent:?}");
 }
 
 /// A picture file for the examples, and its pixels as RGBA.
@@ -169,8 +171,10 @@ fn pictures_through_c_and_cpp_are_those_of_rust() {
 }
 
 /// The programs whose calls are many or wrong, with their arguments for a tool that makes them slow.
-const HARSH: [(&str, &[&str]); 4] = [
+const HARSH: [(&str, &[&str]); 6] = [
     ("tests/c/refusals.c", &[]),
+    ("tests/c/network.c", &[]),
+    ("tests/cpp/network.cpp", &[]),
     ("tests/c/threads.c", &[]),
     ("tests/c/cycles.c", &["5", "50"]),
     ("tests/cpp/classes.cpp", &[]),
@@ -181,7 +185,7 @@ fn wrong_calls_and_calls_on_many_threads_are_borne() {
     let folder = folder("harsh");
     for (link, name) in LINKS {
         for (source, arguments) in HARSH {
-            let stem = Path::new(source).file_stem().unwrap();
+            let stem = source.replace(['/', '.'], "-");
             let harsh = compile(source, link, &[], folder.join(stem).with_extension(name));
             run(program(harsh).args(arguments));
         }
@@ -229,9 +233,35 @@ fn address_sanitizer_finds_no_error_and_no_leak() {
     assert!(!found.status.success(), "AddressSanitizer finds leaks here");
     for (link, name) in LINKS {
         for (source, arguments) in HARSH {
-            let stem = Path::new(source).file_stem().unwrap();
+            let stem = source.replace(['/', '.'], "-");
             let built = compile(source, link, &flags, folder.join(stem).with_extension(name));
             run(program(built).args(arguments));
         }
     }
+}
+
+/// The library that is shipped says that it cannot; this is one that can.
+#[test]
+fn frames_go_from_a_publisher_through_a_server_to_a_player() {
+    let folder = folder("network");
+    let compile = |source: &str, link| {
+        let compiler = if source.ends_with(".cpp") { Compiler::cpp() } else { Compiler::c().arg("-pthread") };
+        let out = folder.join(format!("{}-{link:?}", source.replace(['/', '.'], "-")));
+        compiler.arg(root().join(source)).link_from(with_transport(), link).output(out)
+    };
+    for (link, _) in LINKS {
+        for source in ["tests/c/network.c", "tests/cpp/network.cpp"] {
+            run(&mut program_with(with_transport(), compile(source, link)));
+        }
+    }
+    let mut serve = program_with(with_transport(), compile("examples/c/serve.c", Link::Shared));
+    let mut serve = serve.arg("127.0.0.1:0").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines();
+    for (what, path) in [("publish to", "/whip"), ("watch", "/whep")] {
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.starts_with(&format!("{what} http://127.0.0.1:")) && line.ends_with(path), "{line}");
+    }
+    // Its input ends, and so does it.
+    drop(serve.stdin.take());
+    assert!(serve.wait().unwrap().success());
 }

@@ -25,6 +25,9 @@ pub(crate) fn all(report: &mut Report) {
     report.step("licences, bans, sources", deny);
     let lints = ["--", "-D", "warnings"];
     report.command("lints: workspace", workspace("clippy").arg("--all-targets").args(lints));
+    let mut shipped = cargo();
+    shipped.args(["clippy", "--package", "dreamframe-ffi", "--all-targets"]).args(lints);
+    report.command("lints: C interface, as it is shipped", &mut shipped);
     for (name, flags) in FEATURE_SETS {
         let mut clippy = cargo();
         clippy.args(["clippy", "--package", "dreamframe", "--all-targets"]).args(flags).args(lints);

@@ -41,27 +41,30 @@ const FOLDERS: [(&str, &str); 3] = [
     ("models/credits", "share/doc/dreamframe/models/credits"),
 ];
 
-/// Installs under `prefix`.
-pub(crate) fn run(report: &mut Report, prefix: &Path) {
-    report.step("install", || match to(prefix) {
+/// What a static link needs besides, first, for the codec of the feature `transport`.
+const CODEC_LIBRARY: &str = "stdc++";
+
+/// Installs libraries with `features` of the C interface under `prefix`.
+pub(crate) fn run(report: &mut Report, prefix: &Path, features: &str) {
+    report.step("install", || match to(prefix, features) {
         Ok(()) => Outcome::Passed,
         Err(why) => Outcome::Failed(why),
     });
 }
 
-/// Builds the libraries and puts everything under `prefix`.
+/// Builds the libraries with `features`, which have commas between them, and puts everything under `prefix`.
 ///
 /// # Errors
 ///
 /// What could not be built or written.
-pub(crate) fn to(prefix: &Path) -> Result<(), String> {
+pub(crate) fn to(prefix: &Path, features: &str) -> Result<(), String> {
     if !cfg!(target_os = "linux") {
         return Err("written for Linux only so far".into());
     }
-    libraries(&build()?, &prefix.join("lib"))?;
+    libraries(&build(features)?, &prefix.join("lib"))?;
     for (template, folder) in TEMPLATES {
         let text = fs::read_to_string(format!("cmake/{template}.in")).map_err(|e| format!("{template}: {e}"))?;
-        write(&prefix.join(folder).join(template), &filled(&text))?;
+        write(&prefix.join(folder).join(template), &filled(&text, features))?;
     }
     for (file, folder) in FILES {
         copy(Path::new(file), &prefix.join(folder))?;
@@ -72,7 +75,7 @@ pub(crate) fn to(prefix: &Path) -> Result<(), String> {
         }
     }
     copy(Path::new("models/CREDITS.md"), &prefix.join("share/doc/dreamframe/models"))?;
-    write(&prefix.join("share/doc/dreamframe/THIRD-PARTY.txt"), &notices::of("dreamframe-ffi")?)
+    write(&prefix.join("share/doc/dreamframe/THIRD-PARTY.txt"), &notices::of("dreamframe-ffi", features)?)
 }
 
 /// What a program that was linked with one version asks for at run time: versions of the same binary interface share it.
@@ -88,9 +91,10 @@ fn major_minor() -> (&'static str, &'static str) {
 }
 
 /// The one build of what is shipped, of both libraries; gives their folder.
-fn build() -> Result<PathBuf, String> {
+fn build(features: &str) -> Result<PathBuf, String> {
     let mut build = cargo();
-    build.args(["rustc", "--profile", "dist", "--quiet", "--package", "dreamframe-ffi", "--lib", "--"]);
+    build.args(["rustc", "--profile", "dist", "--quiet", "--package", "dreamframe-ffi", "--lib"]);
+    build.args(["--features", features, "--"]);
     build.args(["-C", &format!("link-arg=-Wl,-soname,{}", soname()), "-C", "strip=symbols"]);
     succeed(&mut build)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from);
@@ -110,17 +114,19 @@ fn libraries(built: &Path, lib: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// `template` with its values.
-fn filled(template: &str) -> String {
+/// `template` with its values, for libraries with `features`.
+fn filled(template: &str, features: &str) -> String {
     let (major, minor) = major_minor();
-    let flags: Vec<String> = SYSTEM_LIBRARIES.iter().map(|name| format!("-l{name}")).collect();
+    let codec = features.split(',').any(|feature| feature == "transport").then_some(CODEC_LIBRARY);
+    let libraries: Vec<&str> = codec.into_iter().chain(SYSTEM_LIBRARIES).collect();
+    let flags: Vec<String> = libraries.iter().map(|name| format!("-l{name}")).collect();
     template
         .replace("@VERSION@", VERSION)
         .replace("@MAJOR@", major)
         .replace("@MINOR@", minor)
         .replace("@SONAME@", &soname())
         .replace("@SYSTEM_LIBRARIES@", &flags.join(" "))
-        .replace("@SYSTEM_LIBRARIES_CMAKE@", &SYSTEM_LIBRARIES.join(";"))
+        .replace("@SYSTEM_LIBRARIES_CMAKE@", &libraries.join(";"))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

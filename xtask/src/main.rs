@@ -31,7 +31,8 @@ usage: cargo xtask TASK
   check                  formatting, lints, feature sets, docs, licences, repository rules, generated files
   generate               writes the generated files anew
   header                 writes include/dreamframe.h anew
-  install --prefix DIR   builds the C and C++ library and puts it under DIR, with all that a host's build needs
+  install --prefix DIR [--features NAMES]
+                         builds the C and C++ library and puts it under DIR, with all that a host's build needs
   package                the same as an archive, looked into and tried: target/package
   stubs                  writes the Python module's stub and the classes of the parameters anew
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
@@ -68,7 +69,10 @@ fn main() -> ExitCode {
         }
         ["header"] => header::run(&mut report),
         ["stubs"] => report.step("Python stubs", stubs::write),
-        ["install", "--prefix", prefix] => install::run(&mut report, &started_in.join(prefix)),
+        ["install", "--prefix", prefix] => install::run(&mut report, &started_in.join(prefix), ""),
+        ["install", "--prefix", prefix, "--features", features] => {
+            install::run(&mut report, &started_in.join(prefix), features);
+        }
         ["package"] => drop(package::run(&mut report)),
         ["fuzz"] => fuzz::run(&mut report, 60),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {

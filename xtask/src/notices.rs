@@ -9,14 +9,15 @@ use crate::tools::{cargo, output};
 /// How a crate's licence files begin.
 const BEGINNINGS: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
 
-/// The crates that `package` is built from, and the texts of their licences, each once.
+/// The crates that `package` is built from with `features`, and the texts of their licences, each once.
 ///
 /// # Errors
 ///
 /// Why they cannot be listed or read.
-pub(crate) fn of(package: &str) -> Result<String, String> {
+pub(crate) fn of(package: &str, features: &str) -> Result<String, String> {
     let mut tree = cargo();
-    tree.args(["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}|{l}|{r}"]);
+    tree.args(["tree", "--package", package, "--features", features]);
+    tree.args(["--edges", "normal", "--prefix", "none", "--format", "{p}|{l}|{r}"]);
     let tree = output(&mut tree)?;
     // A crate that comes a second time is marked with a star; our own lie in a folder, in brackets.
     let crates: BTreeSet<&str> =

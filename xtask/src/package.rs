@@ -68,7 +68,7 @@ fn try_it(tool: &str, check: impl FnOnce() -> Result<(), String>) -> Outcome {
 fn make(name: &str, archive: &Path, folder: &Path) -> Result<(), String> {
     let _ = fs::remove_dir_all(FOLDER);
     let packed = Path::new(FOLDER).join("packed");
-    install::to(&packed.join(name))?;
+    install::to(&packed.join(name), "")?;
     // The same files give the same bytes.
     let mut pack = Command::new("tar");
     pack.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-czf"]).arg(archive);

@@ -18,10 +18,10 @@ pub(crate) fn cargo() -> Command {
 
 /// Cargo's `subcommand` for all packages at once, with one choice of features, so that nothing is built twice.
 ///
-/// VP8 is among them where the system has libvpx.
+/// What is asked for besides the defaults costs nothing, as others bring it anyway; VP8 is there where the system has libvpx.
 pub(crate) fn workspace(subcommand: &str) -> Command {
     let mut command = cargo();
-    command.args([subcommand, "--workspace"]);
+    command.args([subcommand, "--workspace", "--features", "dreamframe-ffi/transport"]);
     if has_libvpx() {
         command.args(["--features", "dreamframe-server/vp8"]);
     }

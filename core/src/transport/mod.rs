@@ -14,6 +14,7 @@ mod fanout;
 pub mod http;
 mod ingest;
 mod media;
+mod newest;
 pub mod peer;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -34,6 +35,7 @@ pub use client::{Client, ClientEvent, ClientEvents, ClientOptions, play, publish
 pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
 pub use ingest::{Ingest, IngestStats};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
+pub use newest::Newest;
 pub use rtp::RtpPacket;
 pub use serve::{ServeOptions, Server, SessionChannel, serve, serve_media, serve_session};
 pub use whep::WhepEndpoint;

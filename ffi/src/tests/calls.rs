@@ -89,6 +89,7 @@ pub(super) const ENGINE: &[CallOf<dreamframe_engine_t>] = &[
         unsafe { dreamframe_session_free(session) };
         status
     }),
+    ("dreamframe_server_start", super::network::serve_and_free),
 ];
 
 /// Functions of a session that give a status, with all else right.
@@ -147,7 +148,7 @@ pub(super) const REPLY: &[CallOf<dreamframe_reply_t>] = &[
     ("dreamframe_reply_error", |reply| unsafe { dreamframe_reply_error(reply, c"none".as_ptr()) }),
 ];
 
-fn text(call: impl FnOnce(*mut *mut std::ffi::c_char) -> i32) -> i32 {
+pub(super) fn text(call: impl FnOnce(*mut *mut std::ffi::c_char) -> i32) -> i32 {
     let mut text = null_mut();
     let status = call(&raw mut text);
     unsafe { crate::text::dreamframe_string_free(text) };

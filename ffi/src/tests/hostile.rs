@@ -5,6 +5,7 @@ use std::thread;
 
 use super::calls::{ENGINE, NULLS, REPLY, SESSION};
 use super::kit::{Engine, PARAMS, Pixels, Session, json, last_error};
+use super::network::{self, PLAYER, PUBLISHER, SERVER};
 use crate::engine::{dreamframe_engine_delay, dreamframe_engine_free, dreamframe_engine_params};
 use crate::guard::injected;
 use crate::handle;
@@ -15,7 +16,7 @@ use crate::text::dreamframe_string_free;
 
 #[test]
 fn null_is_an_error_that_says_what_is_null() {
-    for (name, call) in NULLS {
+    for (name, call) in NULLS.iter().chain(network::NULLS) {
         assert_eq!(call(), DREAMFRAME_ERROR_INVALID_ARGUMENT, "{name}");
         assert!(last_error().contains("NULL"), "{name}: {}", last_error());
     }
@@ -23,7 +24,7 @@ fn null_is_an_error_that_says_what_is_null() {
 
 #[test]
 fn a_panic_behind_any_function_is_an_error() {
-    for (name, call) in NULLS {
+    for (name, call) in NULLS.iter().chain(network::NULLS) {
         injected::arm();
         assert_eq!(call(), DREAMFRAME_ERROR_INTERNAL, "{name}");
         assert_eq!(last_error(), "panicked: injected", "{name}");
@@ -66,7 +67,11 @@ fn what_was_freed_is_found_out() {
         let engines = ENGINE.iter().map(|(name, call)| (*name, call(engine)));
         let sessions = SESSION.iter().map(|(name, call)| (*name, call(session)));
         let replies = REPLY.iter().map(|(name, call)| (*name, call(reply)));
-        for (name, status) in engines.chain(sessions).chain(replies) {
+        // None of these was a session's.
+        let servers = SERVER.iter().map(|(name, call)| (*name, call(session.cast())));
+        let publishers = PUBLISHER.iter().map(|(name, call)| (*name, call(session.cast())));
+        let players = PLAYER.iter().map(|(name, call)| (*name, call(session.cast())));
+        for (name, status) in engines.chain(sessions).chain(replies).chain(servers).chain(publishers).chain(players) {
             assert_eq!(status, DREAMFRAME_ERROR_INVALID_ARGUMENT, "{name}");
             assert!(last_error().contains("freed"), "{name}: {}", last_error());
         }
@@ -164,7 +169,7 @@ fn calls_from_several_threads_are_done_or_refused() {
     let engine = Engine::new();
     let address = engine.0.addr();
     let work = move || {
-        for (name, call) in ENGINE.iter().filter(|(name, _)| *name != "dreamframe_session_start") {
+        for (name, call) in ENGINE.iter().filter(|(name, _)| !name.ends_with("_start")) {
             let status = call(without_provenance_mut(address));
             let refused = status == DREAMFRAME_ERROR_INVALID_ARGUMENT && last_error().contains("in use");
             assert!(status == DREAMFRAME_OK || refused, "{name}: {status} {}", last_error());

@@ -6,6 +6,11 @@ mod engines;
 mod frames;
 mod hostile;
 mod kit;
+#[cfg(feature = "transport")]
+mod loopback;
+mod network;
+#[cfg(feature = "transport")]
+mod peers;
 mod sessions;
 mod structs;
 mod surface;

@@ -1,11 +1,11 @@
 //! `Player`: frames from a WHEP server, for Python.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dreamframe::frame::{Frame, FrameCopier, FramePool};
-use dreamframe::transport::FrameSink;
-use dreamframe::{Error, ErrorKind, FrameView, PixelFormat};
+use dreamframe::frame::{Frame, FrameCopier};
+use dreamframe::transport::{FrameSink, Newest};
+use dreamframe::{Error, ErrorKind, PixelFormat};
 use pyo3::prelude::*;
 
 use super::client::{self, Connection, State};
@@ -15,9 +15,6 @@ use crate::session::Session;
 use crate::told::lock;
 use crate::worker::wait_up_to;
 use crate::{facts, foreign, log, plain};
-
-/// Frames that are decoded, wait, and are looked at.
-const POOLED: usize = 3;
 
 /// Plays from a WHEP server.
 ///
@@ -32,6 +29,8 @@ pub(crate) struct Player {
     connection: Connection,
     output: PixelFormat,
     goal: Goal,
+    /// Used by whoever takes a frame.
+    copier: Mutex<FrameCopier>,
 }
 
 /// Where frames go.
@@ -40,40 +39,6 @@ enum Goal {
     Newest(Arc<Newest>),
     /// To a session, which goes on as long as the player is there.
     Session(#[expect(dead_code, reason = "a session that nobody holds ends")] Py<Session>),
-}
-
-/// The newest frame that nobody has taken.
-#[derive(Debug)]
-struct Newest {
-    pool: FramePool,
-    frame: Mutex<Option<Frame>>,
-    came: Condvar,
-    /// Used by whoever takes a frame.
-    copier: Mutex<FrameCopier>,
-}
-
-impl FrameSink for Newest {
-    fn frame(&self, frame: &FrameView<'_>) {
-        // Where there is too little memory for this one, there may be enough for the next.
-        let Ok(frame) = self.pool.copy(frame) else { return };
-        let _before = lock(&self.frame).replace(frame);
-        self.came.notify_one();
-    }
-}
-
-impl Newest {
-    fn new() -> Self {
-        Self { pool: FramePool::new(POOLED), frame: Mutex::default(), came: Condvar::new(), copier: Mutex::default() }
-    }
-
-    fn take(&self) -> Option<Frame> {
-        lock(&self.frame).take()
-    }
-
-    fn take_within(&self, most: Duration) -> Option<Frame> {
-        let waited = self.came.wait_timeout_while(lock(&self.frame), most, |frame| frame.is_none());
-        waited.unwrap_or_else(PoisonError::into_inner).0.take()
-    }
 }
 
 /// Starts to play from the WHEP server at `url`, and returns at once: the connection is made beside the program.
@@ -119,7 +84,7 @@ pub(crate) fn play(
         }
     };
     let client = py.detach(|| dreamframe::transport::play(url, options, sink)).or_raise(py)?;
-    Ok(Player { connection: Connection::new("player", client), output, goal })
+    Ok(Player { connection: Connection::new("player", client), output, goal, copier: Mutex::default() })
 }
 
 fn session_of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, Session>> {
@@ -143,9 +108,8 @@ impl Player {
 
     /// Copies a frame into an array.
     fn given(&self, py: Python<'_>, frame: &Frame) -> PyResult<Py<PyAny>> {
-        let newest = self.newest(py)?;
         let mut room = Room::for_frame(py, self.output, (frame.width(), frame.height()))?;
-        py.detach(|| lock(&newest.copier).copy(&frame.view(), &mut room.view()?)).or_raise(py)?;
+        py.detach(|| lock(&self.copier).copy(&frame.view(), &mut room.view()?)).or_raise(py)?;
         Ok(room.filled())
     }
 

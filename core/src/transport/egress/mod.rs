@@ -126,7 +126,8 @@ impl Egress {
         })
     }
 
-    /// Watches from now on: the first unit is a key frame, of the last picture if no new one comes.
+    /// Watches from now on: the first unit is a key frame, of the last picture if no new one comes. A picture that stays comes
+    /// again every two seconds, so that who has lost it hears of that.
     ///
     /// # Errors
     ///

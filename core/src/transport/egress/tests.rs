@@ -96,6 +96,17 @@ fn a_late_viewer_gets_the_last_picture_though_no_new_one_comes() {
 }
 
 #[test]
+fn a_picture_that_stays_comes_again_for_who_has_lost_it() {
+    let egress = egress();
+    let mut viewer = Viewer::new(&egress);
+    show(&egress, 1);
+    let start = Instant::now();
+    assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, true)));
+    assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, false)));
+    assert!(start.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
 fn units_are_never_at_one_time_nor_in_the_future() {
     let egress = egress();
     let mut viewer = Viewer::new(&egress);

@@ -14,6 +14,10 @@ use crate::{Error, ErrorKind, Result};
 /// How long it takes at least from a key frame to one on demand: they are large, and a hundred viewers may ask at once.
 const KEY_INTERVAL: Duration = Duration::from_millis(500);
 
+/// After how long a picture is encoded once more that no new one has followed, so that who has lost it, or was not ready for
+/// it yet, notices and asks for a key frame.
+const REPEAT: Duration = Duration::from_secs(2);
+
 /// What units are apart at least, since two with one timestamp would be taken for one.
 const STEP: u64 = 1_000_000;
 
@@ -31,6 +35,8 @@ pub(super) struct Worker {
     converter: Converter,
     /// When the last unit's picture was taken, and when it was encoded.
     last: Option<(Timestamp, Instant)>,
+    /// When a picture was last encoded, or tried.
+    last_try: Option<Instant>,
     /// When a key frame was last made, or tried.
     last_key: Option<Instant>,
 }
@@ -66,6 +72,7 @@ impl Worker {
             encoder,
             converter: Converter::default(),
             last: None,
+            last_try: None,
             last_key: None,
         };
         let thread = Builder::new().name("dreamframe-encode".to_owned()).spawn(move || worker.run());
@@ -78,7 +85,8 @@ impl Worker {
         let mut kept: Option<Frame> = None;
         loop {
             let wanted = run.is_key_wanted() && kept.is_some();
-            let deadline = wanted.then(|| self.next_key());
+            let again = kept.as_ref().and(self.last_try).map(|last| last + REPEAT);
+            let deadline = if wanted { Some(self.next_key()) } else { again };
             let next = run.bell.wait_until(deadline, || {
                 if run.is_closed() {
                     return Some(Next::End);
@@ -115,6 +123,7 @@ impl Worker {
     /// Encodes a picture that was taken at `at`, and hands it to all who watch.
     fn encode(&mut self, picture: &Frame, at: Timestamp) {
         let start = Instant::now();
+        self.last_try = Some(start);
         let is_due = self.last_key.is_none_or(|last| start - last >= self.shared.options.key_frame_interval);
         let key = is_due || start >= self.next_key() && self.run.is_key_wanted();
         if key {

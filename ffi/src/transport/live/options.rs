@@ -1,0 +1,172 @@
+//! What hosts choose, as the library has it.
+
+use std::ffi::c_char;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use dreamframe::transport::peer::{IceServer, PeerOptions};
+use dreamframe::transport::{ClientOptions, EgressOptions, ServeOptions};
+use dreamframe::{Error, ErrorKind, Result};
+use serde::Deserialize;
+
+use crate::pointer;
+use crate::text;
+use crate::transport::network::dreamframe_network_options_t;
+use crate::transport::server::dreamframe_server_options_t;
+
+/// # Safety
+///
+/// Texts and structs are the host's, as the header says.
+pub(super) unsafe fn serve_options(options: &dreamframe_server_options_t) -> Result<ServeOptions> {
+    let mut serve = ServeOptions {
+        egress: egress_options(options.bitrate, options.frame_rate, options.key_frame_interval_ms)?,
+        // SAFETY: the caller's promise.
+        peer: unsafe { peer_options(options.network) }?,
+        // SAFETY: likewise.
+        token: unsafe { text::optional(options.token, "token") }?.map(str::to_owned),
+        // SAFETY: likewise.
+        public_url: unsafe { text::optional(options.public_url, "public_url") }?.map(str::to_owned),
+        ..ServeOptions::default()
+    };
+    // SAFETY: likewise.
+    if let Some(address) = unsafe { text::optional(options.address, "address") }? {
+        let what = || format!("address is {address:?}, but must be an IP address and a port, such as 127.0.0.1:8080");
+        serve.addr = address.parse().map_err(|_| wrong(what()))?;
+    }
+    if options.max_viewers > 0 {
+        serve.limits.viewers = options.max_viewers as usize;
+    }
+    Ok(serve)
+}
+
+/// What publishers and players have in common.
+pub(super) struct Common {
+    pub(super) token: *const c_char,
+    pub(super) network: *const dreamframe_network_options_t,
+    pub(super) attempts: u32,
+    pub(super) pause_ms: u32,
+    pub(super) request_timeout_ms: u32,
+}
+
+impl Common {
+    /// # Safety
+    ///
+    /// Texts and structs are the host's, as the header says.
+    pub(super) unsafe fn client_options(self) -> Result<ClientOptions> {
+        let mut options = ClientOptions {
+            // SAFETY: the caller's promise.
+            token: unsafe { text::optional(self.token, "token") }?.map(str::to_owned),
+            // SAFETY: likewise.
+            peer: unsafe { peer_options(self.network) }?,
+            attempts: NonZeroU32::new(self.attempts),
+            ..ClientOptions::default()
+        };
+        time(self.pause_ms, &mut options.pause);
+        time(self.request_timeout_ms, &mut options.request_timeout);
+        Ok(options)
+    }
+}
+
+pub(super) fn egress_options(bitrate: u32, frame_rate: f32, key_frame_interval_ms: u32) -> Result<EgressOptions> {
+    let mut options = EgressOptions::default();
+    if !(0.0..f32::INFINITY).contains(&frame_rate) {
+        return Err(wrong(format!("frame_rate is {frame_rate}, but must be a number from 0 on")));
+    }
+    if frame_rate > 0.0 {
+        options.frame_rate = frame_rate;
+    }
+    if bitrate > 0 {
+        options.bitrate = bitrate;
+        options.max_bitrate = options.max_bitrate.max(bitrate);
+    }
+    time(key_frame_interval_ms, &mut options.key_frame_interval);
+    Ok(options)
+}
+
+/// # Safety
+///
+/// `network` is NULL or the host's, as the header says.
+unsafe fn peer_options(network: *const dreamframe_network_options_t) -> Result<PeerOptions> {
+    let mut options = PeerOptions::default();
+    if network.is_null() {
+        return Ok(options);
+    }
+    // SAFETY: the caller's promise.
+    let network = unsafe { pointer::read(network) }?;
+    // SAFETY: likewise.
+    let (bind, public_ip, ice_servers) = unsafe {
+        (
+            text::optional(network.bind, "bind")?,
+            text::optional(network.public_ip, "public_ip")?,
+            text::optional(network.ice_servers_json, "ice_servers_json")?,
+        )
+    };
+    if let Some(bind) = bind {
+        options.bind = bind.split(',').map(|address| ip("bind", address)).collect::<Result<_>>()?;
+    }
+    options.public_ip = public_ip.map(|address| ip("public_ip", address)).transpose()?;
+    if let Some(servers) = ice_servers {
+        options.ice_servers = ice_servers_of(servers)?;
+    }
+    options.ports = match (network.first_port, network.last_port) {
+        (0, 0) => None,
+        (first, last) => Some(port("first_port", first)?..=port("last_port", last)?),
+    };
+    if options.ports.as_ref().is_some_and(|ports| ports.is_empty()) {
+        let (first, last) = (network.first_port, network.last_port);
+        return Err(wrong(format!("last_port is {last}, but must be at least {first}, the first_port")));
+    }
+    time(network.connect_timeout_ms, &mut options.connect_timeout);
+    Ok(options)
+}
+
+fn ip(name: &str, text: &str) -> Result<IpAddr> {
+    text.trim().parse().map_err(|_| wrong(format!("{name} has {text:?}, which is no IP address")))
+}
+
+fn port(name: &str, number: u32) -> Result<u16> {
+    let found = u16::try_from(number).ok().filter(|port| *port > 0);
+    found.ok_or_else(|| wrong(format!("{name} is {number}, but must be 1 to 65535")))
+}
+
+/// Puts so many milliseconds into `place`; 0 leaves it as it is.
+fn time(millis: u32, place: &mut Duration) {
+    if millis > 0 {
+        *place = Duration::from_millis(millis.into());
+    }
+}
+
+/// A STUN or TURN server as browsers have it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IceServerText {
+    urls: Urls,
+    username: Option<String>,
+    credential: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Urls {
+    One(String),
+    Many(Vec<String>),
+}
+
+fn ice_servers_of(text: &str) -> Result<Vec<IceServer>> {
+    // The reader's own words may have the password in them.
+    let servers: Vec<IceServerText> =
+        serde_json::from_str(text).map_err(|_| wrong("ice_servers_json is no list of servers with urls".into()))?;
+    let server = |server: IceServerText| {
+        let urls = match server.urls {
+            Urls::One(url) => vec![url],
+            Urls::Many(urls) => urls,
+        };
+        IceServer { urls, username: server.username, credential: server.credential }
+    };
+    Ok(servers.into_iter().map(server).collect())
+}
+
+fn wrong(text: String) -> Error {
+    Error::new(ErrorKind::InvalidArgument, text)
+}
