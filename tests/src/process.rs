@@ -14,6 +14,22 @@ pub fn resident_kib() -> Option<usize> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Has the allocator give back to the system what nobody uses, where it can: it keeps much of it, most where many threads
+/// come and go.
+pub fn return_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        #[allow(unsafe_code, reason = "the C library's function")]
+        // SAFETY: declared as the C library has it; it may be called at any time, on any thread.
+        unsafe {
+            unsafe extern "C" {
+                fn malloc_trim(pad: usize) -> std::ffi::c_int;
+            }
+            malloc_trim(0);
+        }
+    }
+}
+
 /// Counts the open file descriptors of this process, the one that looks among them; 0 where nobody knows.
 pub fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
