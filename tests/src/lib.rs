@@ -5,6 +5,9 @@ pub mod controlnets;
 pub mod frames;
 pub mod kit;
 pub mod native;
+#[cfg(feature = "transport")]
+pub mod network;
+pub mod process;
 
 mod bytes;
 mod golden;

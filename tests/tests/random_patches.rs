@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use dreamframe::{Event, FrameView, ParamsPatch, PixelFormat, SessionHandle, SessionOptions, Ticket};
 use dreamframe_tests::frames::{moving_disc, pictures};
 use dreamframe_tests::kit::{Kit, SIDE};
+use dreamframe_tests::process::resident_kib;
 use serde_json::{Value, json};
 
 /// How long anything may take before the test fails.
@@ -143,13 +144,13 @@ fn patches_at_random_never_stop_the_picture_and_leave_what_the_parameters_say() 
             settle(&handle, &mut tickets);
         }
         if index == count / 2 {
-            resident = resident_mib();
+            resident = resident_kib();
         }
     }
     settle(&handle, &mut tickets);
     assert!(0 < refused && refused < count, "{refused} of {count} were refused at once");
-    if let (Some(half), Some(end)) = (resident, resident_mib()) {
-        assert!(end < half * 1.25 + 64.0, "resident memory rose from {half:.0} to {end:.0} MiB");
+    if let (Some(half), Some(end)) = (resident, resident_kib()) {
+        assert!(end < half + half / 4 + (64 << 10), "resident memory rose from {half} to {end} KiB");
     }
     let stats = handle.stats();
     assert_eq!((stats.failed.total, stats.dropped.total), (0, 0));
@@ -165,11 +166,4 @@ fn patches_at_random_never_stop_the_picture_and_leave_what_the_parameters_say() 
     for (index, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
         assert!(ours == theirs, "picture {index} differs from a fresh engine's: {}", engine.params().to_json());
     }
-}
-
-/// The memory that this process has, in MiB.
-fn resident_mib() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)
 }

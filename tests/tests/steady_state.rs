@@ -10,6 +10,7 @@ use dreamframe::{
 };
 use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, moving_disc};
+use dreamframe_tests::process::resident_kib;
 use serde_json::json;
 
 /// Counts what every thread of this test asks for.
@@ -177,11 +178,4 @@ fn with_flow(folder: &Folder) -> Engine {
         moved.preprocessor_params = json!({"width": 128, "height": 128}).as_object().unwrap().clone();
         params.controlnets = vec![moved];
     })
-}
-
-/// Resident memory of this process, where the system tells.
-fn resident_kib() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }

@@ -1,8 +1,10 @@
 //! Coded pictures over a link, through the decoder, to a sink.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Channel, Sender, channel};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+
+use proptest::prelude::*;
 
 use super::backlog::Backlog;
 use super::receiver::Receiver;
@@ -166,4 +168,84 @@ fn nothing_is_decoded_wrongly_on_a_link_that_loses_every_so_many() {
     }
     let (shown, lost, asked) = over_a_link(&units, |_| false);
     assert_eq!((shown.len(), lost, asked), (90, 0, vec![]));
+}
+
+/// What a link does to a packet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    Passes,
+    Lost,
+    Doubled,
+    /// Comes after so many others.
+    Late(usize),
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    let late = (1_usize..40).prop_map(Fate::Late);
+    prop_oneof![150 => Just(Fate::Passes), 2 => Just(Fate::Lost), 2 => Just(Fate::Doubled), 2 => late]
+}
+
+/// Sends packets of the pictures over a link; gives them in the order in which they come, by the picture that was being sent,
+/// and tells of each picture whether none of its packets was lost or late.
+fn sent(units: &[AccessUnit], first: u16, mut fates: impl Iterator<Item = Fate>) -> (Vec<Vec<RtpPacket>>, Vec<bool>) {
+    let mut packetiser = Packetiser { sequence: first, timestamp: u32::from(first) << 16 };
+    let (mut sent, mut is_whole) = (Vec::new(), vec![true; units.len()]);
+    let (mut held, mut order): (Vec<(usize, RtpPacket)>, usize) = (Vec::new(), 0);
+    for (unit, is_whole) in units.iter().zip(&mut is_whole) {
+        let mut coming = Vec::new();
+        for packet in packetiser.packets(unit) {
+            order += 1;
+            let fate = fates.next().unwrap_or(Fate::Passes);
+            *is_whole &= matches!(fate, Fate::Passes | Fate::Doubled);
+            match fate {
+                Fate::Passes => coming.push(packet),
+                Fate::Lost => {}
+                Fate::Doubled => coming.extend([packet.clone(), packet]),
+                Fate::Late(after) => held.push((order + after, packet)),
+            }
+            let due = held.extract_if(.., |(due, _)| *due <= order);
+            coming.extend(due.map(|(_, packet)| packet));
+        }
+        sent.push(coming);
+    }
+    (sent, is_whole)
+}
+
+static FILM: LazyLock<Vec<AccessUnit>> = LazyLock::new(|| units((0..45).map(|place| (64, place % 9 == 0))));
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn whatever_a_link_does_nothing_broken_is_shown_and_what_came_whole_is(
+        first in any::<u16>(),
+        fates in prop::collection::vec(fate(), 1..300),
+    ) {
+        let (sent, is_whole) = sent(&FILM, first, fates.into_iter().cycle());
+        let (mut receiver, backlog) = (Receiver::new(VideoCodec::H264), Backlog::new());
+        let (mut decoder, mut shown) = (decoder(VideoCodec::H264).unwrap(), Vec::new());
+        let late = std::iter::repeat_n(Vec::new(), 10);
+        for (place, packets) in (0_u64..).zip(sent.into_iter().chain(late)) {
+            let now = Timestamp(place * 33_000_000);
+            packets.into_iter().for_each(|packet| receiver.packet(packet, now));
+            receiver.advance(now);
+            while let Some(assembled) = receiver.next() {
+                match assembled {
+                    Assembled::Unit(unit) => drop(backlog.put(unit)),
+                    Assembled::Damaged => backlog.lost(),
+                }
+            }
+            while !backlog.is_empty() {
+                let unit = backlog.take().unwrap();
+                decoder.decode(&unit.data, &mut |frame| shown.push(number(frame))).unwrap();
+            }
+        }
+        let shown: Vec<u32> = shown.into_iter().map(|number| number.expect("each is whole")).collect();
+        prop_assert!(shown.is_sorted_by(|a, b| a < b), "{shown:?}");
+        let mut follows = false;
+        for ((number, unit), is_whole) in (0..).zip(&*FILM).zip(is_whole) {
+            follows = is_whole && (follows || unit.key);
+            prop_assert!(!follows || shown.contains(&number), "{number} is not in {shown:?}");
+        }
+    }
 }

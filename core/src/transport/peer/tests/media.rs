@@ -1,6 +1,8 @@
 //! Pictures and sound over a connection.
 
 use bytes::Bytes;
+use rtc::peer_connection::configuration::RTCOfferOptions;
+use rtc::peer_connection::sdp::RTCSessionDescription;
 
 use super::*;
 use crate::frame::{FrameView, PixelFormat, Stamp};
@@ -179,5 +181,67 @@ fn one_section_carries_pictures_both_ways() {
         let _films = (film(&there), film(&back));
         near.shows(5).await;
         far.shows(5).await;
+    });
+}
+
+/// Restarts ICE on the side that made the offer, as a browser does; gives what it sends to the other side.
+async fn begin_restart(peer: &Peer) -> Fragment {
+    let shared = &peer.link.shared;
+    let mut gathered = shared.gathered.subscribe();
+    let before = *gathered.borrow_and_update();
+    let offer = shared.connection.create_offer(Some(RTCOfferOptions { ice_restart: true })).await.expect("an offer");
+    shared.connection.set_local_description(offer).await.expect("it is used");
+    timeout(LONG, gathered.wait_for(|times| *times > before)).await.expect("in time").expect("candidates");
+    let written = shared.connection.local_description().await.expect("a description").sdp;
+    let own = Description::parse(&written).expect("our own");
+    let section = own.live().next().expect("a section");
+    let (ufrag, pwd, candidates) = (section.ufrag.clone(), section.pwd.clone(), section.candidates.clone());
+    Fragment { ufrag, pwd, candidates, complete: true }
+}
+
+/// Puts the credentials and candidates of a fragment into an answer.
+fn with_credentials(answer: &str, fragment: &Fragment) -> String {
+    let value = |value: &Option<String>| value.clone().expect("it has credentials");
+    let mut lines = Vec::new();
+    for line in answer.lines().filter(|line| !line.contains("candidate")) {
+        lines.push(match line.split_once(':') {
+            Some(("a=ice-ufrag", _)) => format!("a=ice-ufrag:{}", value(&fragment.ufrag)),
+            Some(("a=ice-pwd", _)) => format!("a=ice-pwd:{}", value(&fragment.pwd)),
+            _ => line.to_owned(),
+        });
+        if line.starts_with("a=mid:") {
+            lines.extend(fragment.candidates.iter().map(|candidate| format!("a={}", candidate.text)));
+        }
+    }
+    lines.into_iter().map(|line| line + "\r\n").collect()
+}
+
+#[test]
+fn pictures_flow_on_through_ice_restarts() {
+    run(async {
+        let (egress, screen) = (Egress::new(EgressOptions::default()), Arc::new(Screen::default()));
+        let (client, offer) = Peer::offer(shows(&egress), &loopback()).await.expect("an offer");
+        let (server, answer) = Peer::answer(&offer, sees(&screen), &loopback()).await.expect("an answer");
+        client.set_answer(&answer).await.expect("the answer fits");
+        reaches(&client, PeerState::Connected).await;
+        reaches(&server, PeerState::Connected).await;
+        let mut states = [client.states(), server.states()];
+        states.iter_mut().for_each(|states| drop(states.borrow_and_update()));
+        let _film = film(&egress);
+        screen.shows(10).await;
+        // After the last, for longer than it takes to notice that nothing is heard from the peer.
+        for pictures in [20, 20, 180] {
+            let tag = server.ice_tag();
+            let fragment = begin_restart(&client).await;
+            assert!(server.is_restart(&fragment));
+            let reply = server.restart(&fragment).await.expect("it is up").expect("it answered");
+            let reply = Fragment::parse(&reply).expect("a fragment");
+            assert_ne!(server.ice_tag(), tag);
+            let answer = RTCSessionDescription::answer(with_credentials(&answer, &reply)).expect("an answer");
+            client.link.shared.connection.set_remote_description(answer).await.expect("it is taken");
+            let so_far = screen.seen.lock().expect("no panic").len();
+            screen.shows(so_far + pictures).await;
+        }
+        assert!(states.iter().all(|states| !states.has_changed().expect("it lives")), "nobody was disconnected");
     });
 }

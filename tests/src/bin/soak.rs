@@ -1,0 +1,152 @@
+//! Streams that go on for long: for each a publisher, a session of the demo model that is served, a viewer that stays, one
+//! that comes and goes, half the time without a word, and parameters that change all the while.
+//!
+//! `cargo run --release -p dreamframe-tests --features transport --bin soak -- [--minutes 60] [--streams 3]`
+//!
+//! Each minute it prints what the process takes. It fails where memory grows by more than 16 MiB after a warm-up of a tenth
+//! of the time, and at least two minutes; or where a stream stands still.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dreamframe::transport::peer::PeerState;
+use dreamframe::transport::{Client, Egress, EgressOptions, Server, play, publish, serve};
+use dreamframe::{Error, ErrorKind, ParamsPatch, Result, Session};
+use dreamframe_tests::frames::demo_engine;
+use dreamframe_tests::network::{Drawn, Proxy, Screen, Source, client_options, serve_options};
+use dreamframe_tests::process::{descriptors, resident_kib, threads};
+
+const SIDE: u32 = 64;
+const RATE: f64 = 10.0;
+/// The most that memory may grow, in KiB.
+const GROWTH: usize = 16 << 10;
+const LIMIT: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long the second viewer stays, and how long it stays away.
+const STAY: Duration = Duration::from_secs(4);
+
+/// One stream. What is named first ends first.
+struct Stream {
+    guest: Option<(Client, Proxy)>,
+    _viewer: Client,
+    publisher: Option<Client>,
+    _source: Source,
+    server: Server<Session>,
+    egress: Egress,
+    screen: Arc<Screen>,
+    guests: u64,
+    pictures: u64,
+}
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    let (mut minutes, mut streams) = (60, 3);
+    while let Some(argument) = arguments.next() {
+        let number = arguments.next().and_then(|number| number.parse().ok());
+        match (argument.as_str(), number) {
+            ("--minutes", Some(number)) => minutes = number,
+            ("--streams", Some(number)) => streams = number,
+            _ => {
+                let _ = writeln!(io::stderr(), "usage: soak [--minutes 60] [--streams 3]");
+                return Ok(ExitCode::from(2));
+            }
+        }
+    }
+    let streams: Vec<_> = (0..streams).map(|_| Stream::start()).collect::<Result<_>>()?;
+    soak(streams, minutes)
+}
+
+fn soak(mut streams: Vec<Stream>, minutes: u64) -> Result<ExitCode> {
+    let (start, warm) = (Instant::now(), (minutes / 10).max(2));
+    let mut base = None;
+    tell("minute   memory KiB   threads   descriptors   pictures   guests");
+    for minute in 1..=minutes {
+        let end = start + MINUTE * u32::try_from(minute).unwrap_or(u32::MAX);
+        for step in 0_u32.. {
+            if Instant::now() >= end {
+                break;
+            }
+            streams.iter_mut().try_for_each(|stream| stream.step(step))?;
+            thread::sleep(STAY / 4);
+        }
+        let pictures: u64 = streams.iter().map(|stream| stream.pictures).sum();
+        let guests: u64 = streams.iter().map(|stream| stream.guests).sum();
+        let resident = resident_kib().unwrap_or(0);
+        tell(&format!("{minute:>6} {resident:>12} {:>9} {:>13} {pictures:>10} {guests:>8}", threads(), descriptors()));
+        if minute >= warm {
+            let base = *base.get_or_insert(resident);
+            if resident > base + GROWTH {
+                tell(&format!("memory grew from {base} to {resident} KiB, by more than {GROWTH}"));
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(line: &str) {
+    // Whoever does not read it does not miss it.
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+impl Stream {
+    fn start() -> Result<Self> {
+        let server = serve(demo_engine(SIDE, |_, options| options.threads = Some(1)), serve_options())?;
+        let (egress, drawn) = (Egress::new(EgressOptions::default()), Arc::new(Drawn::default()));
+        let source = Source::start(&egress, (SIDE * 2, SIDE), RATE, &drawn);
+        let screen = Screen::new(&drawn);
+        let publisher = Some(publish(&server.whip_url(), client_options(), egress.clone())?);
+        let viewer = play(&server.whep_url(), client_options(), screen.clone())?;
+        viewer.wait_for(PeerState::Connected, LIMIT)?;
+        Ok(Self {
+            guest: None,
+            _viewer: viewer,
+            publisher,
+            _source: source,
+            server,
+            egress,
+            screen,
+            guests: 0,
+            pictures: 0,
+        })
+    }
+
+    /// A quarter of the time that a guest stays.
+    fn step(&mut self, step: u32) -> Result<()> {
+        let prompt = format!(r#"{{"prompt": "scene {step}", "delta": {}}}"#, 0.5 + f64::from(step % 5) / 10.0);
+        self.server.session().update(&ParamsPatch::from_json(&prompt)?)?;
+        match step % 8 {
+            0 => {
+                let proxy =
+                    Proxy::start(self.server.addr(), self.guests).map_err(|error| no_proxy().with_source(error))?;
+                let screen = Screen::new(&Arc::new(Drawn::default()));
+                self.guest = Some((play(&proxy.url("/whep"), client_options(), screen)?, proxy));
+                self.guests += 1;
+            }
+            4 => {
+                if let Some((guest, proxy)) = self.guest.take() {
+                    proxy.conditions().set_dark(self.guests.is_multiple_of(2));
+                    let says_goodbye = (!self.guests.is_multiple_of(2)).then_some(proxy);
+                    drop((guest, says_goodbye));
+                }
+            }
+            _ => {}
+        }
+        if step % 40 == 39 {
+            self.publisher = None;
+            self.publisher = Some(publish(&self.server.whip_url(), client_options(), self.egress.clone())?);
+        }
+        if !self.screen.wait_until(LIMIT, |seen| !seen.is_empty()) {
+            return Err(Error::new(ErrorKind::Timeout, format!("no picture came within {} s", LIMIT.as_secs())));
+        }
+        self.pictures += self.screen.take().len() as u64;
+        Ok(())
+    }
+}
+
+fn no_proxy() -> Error {
+    Error::new(ErrorKind::Io, "the system has no port for a proxy")
+}

@@ -1,0 +1,79 @@
+//! What this process takes of the machine, where the system tells: on Linux.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+/// How often the system's clock of processor time ticks, for programs on any machine.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Gives the resident memory of this process in KiB.
+pub fn resident_kib() -> Option<usize> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Has the allocator give back to the system what nobody uses, where it can: it keeps much of it, most where many threads
+/// come and go.
+pub fn return_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        #[allow(unsafe_code, reason = "the C library's function")]
+        // SAFETY: declared as the C library has it; it may be called at any time, on any thread.
+        unsafe {
+            unsafe extern "C" {
+                fn malloc_trim(pad: usize) -> std::ffi::c_int;
+            }
+            malloc_trim(0);
+        }
+    }
+}
+
+/// Counts the open file descriptors of this process, the one that looks among them; 0 where nobody knows.
+pub fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// Counts the threads of this process; 0 where nobody knows.
+pub fn threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// What the threads of this process have had of the processor, by their numbers.
+#[derive(Debug, Clone, Default)]
+pub struct ThreadTimes(BTreeMap<u32, (String, Duration)>);
+
+impl ThreadTimes {
+    /// Reads them; those that have ended are not there.
+    pub fn now() -> Self {
+        let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let read = tasks.filter_map(|task| {
+            let number = task.file_name().to_str()?.parse().ok()?;
+            Some((number, parse(&fs::read_to_string(task.path().join("stat")).ok()?)?))
+        });
+        Self(read.collect())
+    }
+
+    /// Gives the numbers of the threads that were not there `before` and whose names begin with `name`.
+    pub fn new_since<'a>(&'a self, before: &'a Self, name: &'a str) -> impl Iterator<Item = u32> + 'a {
+        let is_new = move |number: &u32, called: &str| !before.0.contains_key(number) && called.starts_with(name);
+        self.0.iter().filter(move |(number, (called, _))| is_new(number, called)).map(|(number, _)| *number)
+    }
+
+    /// Sums up what some threads have had since `before`.
+    pub fn sum_since(&self, before: &Self, threads: &[u32]) -> Duration {
+        let time = |times: &Self, thread| times.0.get(thread).map_or(Duration::ZERO, |(_, time)| *time);
+        threads.iter().map(|thread| time(self, thread).saturating_sub(time(before, thread))).sum()
+    }
+}
+
+/// The name of a thread, of 15 characters at most, and its time in the program and in the system.
+fn parse(stat: &str) -> Option<(String, Duration)> {
+    // The name may hold anything, brackets too.
+    let (start, rest) = stat.rsplit_once(") ")?;
+    let (_, name) = start.split_once('(')?;
+    let mut fields = rest.split_whitespace().skip(11).map(|field| field.parse::<u64>().ok());
+    let ticks = fields.next()?? + fields.next()??;
+    Some((name.to_owned(), Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)))
+}
