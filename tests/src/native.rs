@@ -43,6 +43,9 @@ fn build() -> PathBuf {
     cargo.current_dir(root()).args(["build", "--quiet", "--features", "dreamframe-ffi/transport", "--lib"]);
     // With a test and what its features come from, all else is as the tests have it: nothing but the libraries is built.
     cargo.args(["--test", "c_abi"]);
+    if cfg!(feature = "transport") {
+        cargo.args(["--features", "dreamframe-tests/transport"]);
+    }
     if dreamframe::FEATURES.contains(&"vp8") {
         cargo.args(["--features", "dreamframe-server/vp8"]);
     }

@@ -38,7 +38,7 @@ fn main() {
     let after = settled(&servers, Some(before));
     assert_eq!((after.0, after.1), (before.0, before.1), "descriptors and threads");
     let (before, after) = (before.2, after.2);
-    println!("memory went from {before} to {after} KiB");
+    eprintln!("memory went from {before} to {after} KiB");
     assert!(after <= before + MORE, "memory went from {before} to {after} KiB");
 }
 

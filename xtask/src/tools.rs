@@ -21,7 +21,7 @@ pub(crate) fn cargo() -> Command {
 /// What is asked for besides the defaults costs nothing, as others bring it anyway; VP8 is there where the system has libvpx.
 pub(crate) fn workspace(subcommand: &str) -> Command {
     let mut command = cargo();
-    command.args([subcommand, "--workspace", "--features", "dreamframe-ffi/transport"]);
+    command.args([subcommand, "--workspace", "--features", "dreamframe-ffi/transport,dreamframe-tests/transport"]);
     if has_libvpx() {
         command.args(["--features", "dreamframe-server/vp8"]);
     }
