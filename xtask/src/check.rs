@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::report::{Outcome, Report, run};
 use crate::tools::{self, Tool, cargo};
-use crate::{generate, header, rules};
+use crate::{generate, header, rules, test};
 
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
 
@@ -24,7 +24,9 @@ pub(crate) fn all(report: &mut Report) {
     report.step("Python syntax", python_syntax);
     report.step("licences, bans, sources", deny);
     let lints = ["--", "-D", "warnings"];
-    report.command("lints: workspace", cargo().args(["clippy", "--workspace", "--all-targets"]).args(lints));
+    let mut workspace = cargo();
+    workspace.args(["clippy", "--workspace", "--all-targets"]).args(test::FEATURES).args(lints);
+    report.command("lints: workspace", &mut workspace);
     for (name, flags) in FEATURE_SETS {
         let mut clippy = cargo();
         clippy.args(["clippy", "--package", "dreamframe", "--all-targets"]).args(flags).args(lints);
@@ -36,7 +38,7 @@ pub(crate) fn all(report: &mut Report) {
     report.step("lints: fuzz targets", fuzz_targets);
     report.step("lints: core, aarch64", aarch64);
     let mut docs = cargo();
-    docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    docs.args(["doc", "--workspace", "--no-deps"]).args(test::FEATURES).env("RUSTDOCFLAGS", "-D warnings");
     report.command("docs", &mut docs);
     generate::check(report);
     header::check(report);
