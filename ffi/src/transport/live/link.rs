@@ -19,7 +19,7 @@ impl Link {
             PeerState::Failed => State::DREAMFRAME_PEER_STATE_FAILED,
             PeerState::Closed => State::DREAMFRAME_PEER_STATE_CLOSED,
             // One that this header has no number for yet is on its way to one that it has.
-            _ => State::DREAMFRAME_PEER_STATE_CONNECTING,
+            PeerState::Connecting | _ => State::DREAMFRAME_PEER_STATE_CONNECTING,
         }
     }
 
