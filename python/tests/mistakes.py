@@ -379,11 +379,6 @@ MISTAKES = [
         "state is 10, but must be text; seconds are given by name: wait(timeout=10)",
     ),
     Mistake(
-        "publisher.show(frame[..., 0])",
-        "InvalidFrameError",
-        "frame (numpy.ndarray) has the shape (64, 64), but must be (height, width, 3) or (height, width, 4); of a grey one make three channels: numpy.dstack([frame] * 3)",
-    ),
-    Mistake(
         "publisher.stop() or publisher.show(frame)",
         "ClosedError",
         "the publisher was stopped",

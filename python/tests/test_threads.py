@@ -211,6 +211,45 @@ def test_a_program_ends_though_sessions_run() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
+# Whatever a program leaves open, it ends.
+LEFT_OPEN = """
+import socket
+from conftest import *
+import dreamframe
+silent = socket.create_server(("127.0.0.1", 0))
+server = dreamframe.serve(small_stream(), address="127.0.0.1:0")
+publisher = dreamframe.publish(server.whip_url)
+player = dreamframe.play(server.whep_url)
+unanswered = dreamframe.publish(f"http://127.0.0.1:{{silent.getsockname()[1]}}/whip")
+publisher.wait(timeout=60)
+player.wait(timeout=60)
+publisher.show(gradient())
+player.next(60)
+{last}
+print("end", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "",
+        "import threading; threading.Thread(target=lambda: list(player), daemon=True).start()",
+        "del server, publisher, player, unanswered",
+    ],
+    ids=["open", "waited for", "let go"],
+)
+def test_a_program_ends_though_connections_are_open(last: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN.format(last=last)],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
 def test_a_fork_of_a_process_with_a_stream_ends() -> None:
     text = (
         "import os\nfrom conftest import *\nstream = small_stream()\nstream(gradient())\n"
