@@ -1,7 +1,6 @@
 //! `Player`: frames from a WHEP server, for Python.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use dreamframe::frame::{Frame, FrameCopier};
 use dreamframe::transport::{FrameSink, Newest};
