@@ -2162,10 +2162,10 @@ dreamframe_status_t dreamframe_server_whep_url(dreamframe_server_t *server, char
 dreamframe_status_t dreamframe_server_port(dreamframe_server_t *server, uint32_t *out_port);
 
 /**
- * Gives the server's session: for its parameters, events and figures; for frames of the host's own, with `timestamp_ns` 0,
- * whether or not somebody publishes; and for pictures, which `dreamframe_session_poll()` takes from no viewer.
- * `dreamframe_session_stop()` refuses it, as only its server ends it, and `dreamframe_session_wait()`, as if it had an
- * `on_picture`. Each call gives a further handle of the same session.
+ * Gives the server's session: for its parameters and figures; for frames of the host's own, with `timestamp_ns` 0, whether
+ * or not somebody publishes; and for pictures, which `dreamframe_session_poll()` takes from no viewer. Its events go to the
+ * data channels of those who are connected. `dreamframe_session_stop()` refuses it, as only its server ends it, and
+ * `dreamframe_session_wait()`, as if it had an `on_picture`. Each call gives a further handle of the same session.
  *
  * - Threads: any thread.
  * - Ownership: free the session with `dreamframe_session_free()`, before or after the server; that ends nothing.
