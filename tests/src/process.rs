@@ -1,8 +1,9 @@
 //! What this process takes of the machine, where the system tells: on Linux.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
+use std::{env, fs, io};
 
 /// How often the system's clock of processor time ticks, for programs on any machine.
 const TICKS_PER_SECOND: u64 = 100;
@@ -12,6 +13,23 @@ pub fn resident_kib() -> Option<usize> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Runs this program again, with the same arguments, so that GNU's C library keeps all memory in one place; gives how that
+/// has ended, or `None` in the program that runs so already, which goes on.
+///
+/// Else some free memory stays in each of the places that threads use which come and go with connections, up to eight for
+/// each core. That grows for as long as it takes until all are full, and what is in use is lost among it.
+///
+/// # Errors
+///
+/// Those of the system, where it cannot run the program again.
+pub fn in_one_arena() -> io::Result<Option<ExitStatus>> {
+    const ONE: &str = "MALLOC_ARENA_MAX";
+    if env::var_os(ONE).is_some() {
+        return Ok(None);
+    }
+    Command::new(env::current_exe()?).args(env::args_os().skip(1)).env(ONE, "1").status().map(Some)
 }
 
 /// Has the allocator give back to the system what nobody uses, where it can: it keeps much of it, most where many threads

@@ -1,13 +1,12 @@
 //! Two hundred publishers and viewers that come and go, half of them without a word, leave a server as it was.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dreamframe::transport::peer::PeerState;
 use dreamframe::transport::{Client, Egress, EgressOptions, Server, play, publish};
 use dreamframe_tests::network::{Drawn, Echo, Proxy, Screen, Source, client_options, serve_options};
-use dreamframe_tests::process::{descriptors, resident_kib, return_memory, threads};
+use dreamframe_tests::process::{descriptors, in_one_arena, resident_kib, return_memory, threads};
 
 /// Servers, and viewers of each in a round; each has a publisher, too.
 const SERVERS: usize = 5;
@@ -19,15 +18,9 @@ const LONG: Duration = Duration::from_secs(60);
 /// How much more memory there may be in the end, in KiB.
 const MORE: usize = 12 << 10;
 
-/// Has the allocator of GNU's C library keep all in one place. Else it leaves some free memory in as many places as threads
-/// that are gone have used, and what is in use would be lost among it.
-const ONE_ARENA: &str = "MALLOC_ARENA_MAX";
-
 /// Without a harness: what is counted belongs to the whole process.
 fn main() {
-    if std::env::var_os(ONE_ARENA).is_none() {
-        let mut again = Command::new(std::env::current_exe().unwrap());
-        let status = again.args(std::env::args().skip(1)).env(ONE_ARENA, "1").status().unwrap();
+    if let Some(status) = in_one_arena().unwrap() {
         assert!(status.success(), "{status}");
         return;
     }
@@ -38,7 +31,6 @@ fn main() {
     let after = settled(&servers, Some(before));
     assert_eq!((after.0, after.1), (before.0, before.1), "descriptors and threads");
     let (before, after) = (before.2, after.2);
-    eprintln!("memory went from {before} to {after} KiB");
     assert!(after <= before + MORE, "memory went from {before} to {after} KiB");
 }
 
