@@ -1,4 +1,4 @@
-//! RTMP: publishers that come with it ([`listen`]), and services that a stream is pushed to ([`Push`]).
+//! RTMP: publishers that come with it (`listen`), and services that a stream is pushed to (`Push`).
 //!
 //! The protocol is spoken here in full, rather than by a crate: the one there is recurses as deep as a peer likes, which
 //! ends the process. What is sans-IO (all but `listen` and `push`) is bounded in memory and never panics, whatever comes.
