@@ -134,8 +134,9 @@ impl Compiler {
             Link::Shared => self.0.arg("-L").arg(folder).arg("-ldreamframe"),
             Link::Static => self.0.arg(folder.join("libdreamframe.a")),
         };
-        // The codec of the feature `transport` is C++.
-        self.args(["-lpthread", "-ldl", "-lm", "-lstdc++"])
+        // A codec of the feature `transport` is C++, the other one the system's.
+        let vp8 = ["-lvpx"].into_iter().filter(|_| dreamframe::FEATURES.contains(&"vp8"));
+        self.args(["-lpthread", "-ldl", "-lm", "-lstdc++"]).args(vp8)
     }
 
     /// Compiles to `path`, and gives it back.
