@@ -40,17 +40,14 @@ pub fn with_transport() -> &'static Path {
 /// Builds both libraries with the cargo that runs the tests; says where they are.
 fn build() -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root()).args(["build", "--quiet", "--features", "dreamframe-ffi/transport", "--lib"]);
-    // With a test and what its features come from, all else is as the tests have it: nothing but the libraries is built.
-    cargo.args(["--test", "c_abi"]);
+    cargo.current_dir(root()).args(["build", "--quiet", "--features", "dreamframe-ffi/transport"]);
+    // With all packages and a test, all else is as a test run of the workspace has it: nothing but libraries is built.
+    cargo.args(["--workspace", "--lib", "--test", "c_abi"]);
     if cfg!(feature = "transport") {
         cargo.args(["--features", "dreamframe-tests/transport"]);
     }
     if dreamframe::FEATURES.contains(&"vp8") {
         cargo.args(["--features", "dreamframe-server/vp8"]);
-    }
-    for package in ["dreamframe", "dreamframe-ffi", "dreamframe-server", "dreamframe-tests"] {
-        cargo.args(["--package", package]);
     }
     run(&mut cargo);
     // A test lies in the folder `deps` beside the libraries, and was built for the same profile.

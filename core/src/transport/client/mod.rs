@@ -85,7 +85,7 @@ impl fmt::Debug for ClientOptions {
 /// publisher.wait_for(PeerState::Connected, Duration::from_secs(10))?;
 /// // egress.show(&frame) as often as there is something to show
 /// publisher.stop();
-/// # dreamframe::Result::Ok(())
+/// # Ok::<(), dreamframe::Error>(())
 /// ```
 ///
 /// # Errors

@@ -106,7 +106,7 @@ pub struct Server<S = Session> {
 /// let server = serve(engine, ServeOptions::default())?;
 /// println!("publish to {} and watch {}", server.whip_url(), server.whep_url());
 /// server.session().update(&ParamsPatch::from_json(r#"{"prompt": "a garden"}"#)?)?;
-/// # dreamframe::Result::Ok(())
+/// # Ok::<(), dreamframe::Error>(())
 /// ```
 ///
 /// # Errors
