@@ -40,6 +40,11 @@ pub fn with_transport() -> &'static Path {
 /// Builds both libraries with the cargo that runs the tests; says where they are.
 fn build() -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo says of this package to its tests: some crates are built anew where that changes.
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| of_package(name)) {
+        cargo.env_remove(name);
+    }
     cargo.current_dir(root()).args(["build", "--quiet", "--features", "dreamframe-ffi/transport"]);
     // With all packages and a test, all else is as a test run of the workspace has it: nothing but libraries is built.
     cargo.args(["--workspace", "--lib", "--test", "c_abi"]);

@@ -12,8 +12,16 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// The cargo that runs us.
+///
+/// It is not told what cargo says of this package to us: some crates are built anew where that changes, and then again when
+/// somebody runs cargo by hand.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| of_package(name)) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Cargo's `subcommand` for all packages at once, with one choice of features, so that nothing is built twice.
