@@ -1,6 +1,7 @@
-//! What this process takes of the machine, where the system tells: on Linux.
+//! What a process takes of the machine, where the system tells: on Linux.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 use std::{env, fs, io};
@@ -8,11 +9,37 @@ use std::{env, fs, io};
 /// How often the system's clock of processor time ticks, for programs on any machine.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Gives the resident memory of this process in KiB.
-pub fn resident_kib() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process(PathBuf);
+
+impl Process {
+    /// Names this one.
+    pub fn this() -> Self {
+        Self("/proc/self".into())
+    }
+
+    /// Names the one with a number.
+    pub fn of(number: u32) -> Self {
+        Self(Path::new("/proc").join(number.to_string()))
+    }
+
+    /// Gives its resident memory in KiB.
+    pub fn resident_kib(&self) -> Option<usize> {
+        let status = fs::read_to_string(self.0.join("status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Counts its open file descriptors, the one that looks among them where it looks itself; 0 where nobody knows.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(self.0.join("fd")).map_or(0, Iterator::count)
+    }
+
+    /// Counts its threads; 0 where nobody knows.
+    pub fn threads(&self) -> usize {
+        fs::read_dir(self.0.join("task")).map_or(0, Iterator::count)
+    }
 }
 
 /// Runs this program again, with the same arguments, so that GNU's C library keeps all memory in one place; gives how that
@@ -46,16 +73,6 @@ pub fn return_memory() {
             malloc_trim(0);
         }
     }
-}
-
-/// Counts the open file descriptors of this process, the one that looks among them; 0 where nobody knows.
-pub fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
-/// Counts the threads of this process; 0 where nobody knows.
-pub fn threads() -> usize {
-    fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
 /// What the threads of this process have had of the processor, by their numbers.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use dreamframe::{Event, FrameView, ParamsPatch, PixelFormat, SessionHandle, SessionOptions, Ticket};
 use dreamframe_tests::frames::{moving_disc, pictures};
 use dreamframe_tests::kit::{Kit, SIDE};
-use dreamframe_tests::process::resident_kib;
+use dreamframe_tests::process::Process;
 use serde_json::{Value, json};
 
 /// How long anything may take before the test fails.
@@ -144,12 +144,12 @@ fn patches_at_random_never_stop_the_picture_and_leave_what_the_parameters_say() 
             settle(&handle, &mut tickets);
         }
         if index == count / 2 {
-            resident = resident_kib();
+            resident = Process::this().resident_kib();
         }
     }
     settle(&handle, &mut tickets);
     assert!(0 < refused && refused < count, "{refused} of {count} were refused at once");
-    if let (Some(half), Some(end)) = (resident, resident_kib()) {
+    if let (Some(half), Some(end)) = (resident, Process::this().resident_kib()) {
         assert!(end < half + half / 4 + (64 << 10), "resident memory rose from {half} to {end} KiB");
     }
     let stats = handle.stats();

@@ -10,7 +10,7 @@ use dreamframe::{
 };
 use dreamframe_tests::controlnets::Folder;
 use dreamframe_tests::frames::{demo_engine, moving_disc};
-use dreamframe_tests::process::resident_kib;
+use dreamframe_tests::process::Process;
 use serde_json::json;
 
 /// Counts what every thread of this test asks for.
@@ -82,11 +82,11 @@ fn ten_thousand_frames_allocate_nothing_and_memory_stays_flat() {
     Loop::over(with_flow(&folder)).count(30);
     let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
-    let resident = resident_kib();
+    let resident = Process::this().resident_kib();
     frames.count(500);
     // Two frames a turn, one each way out.
     (500..FRAMES / 2).for_each(|index| frames.turn(index));
-    if let (Some(before), Some(after)) = (resident, resident_kib()) {
+    if let (Some(before), Some(after)) = (resident, Process::this().resident_kib()) {
         assert!(after <= before + 1024, "resident memory rose from {before} to {after} KiB");
     }
     assert!(frames.out.iter().any(|&byte| byte != 0 && byte != 255), "there was a picture");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dreamframe::transport::peer::PeerState;
 use dreamframe::transport::{Client, Egress, EgressOptions, Server, play, publish};
 use dreamframe_tests::network::{Drawn, Echo, Proxy, Screen, Source, client_options, serve_options};
-use dreamframe_tests::process::{descriptors, in_one_arena, resident_kib, return_memory, threads};
+use dreamframe_tests::process::{Process, in_one_arena, return_memory};
 
 /// Servers, and viewers of each in a round; each has a publisher, too.
 const SERVERS: usize = 5;
@@ -80,7 +80,7 @@ fn settled(servers: &[Server<()>], before: Option<(usize, usize, usize)>) -> (us
     let (start, mut last, mut since) = (Instant::now(), (0, 0), Instant::now());
     loop {
         let is_empty = servers.iter().all(|server| server.whip().publisher().is_none() && server.whep().viewers() == 0);
-        let counts = (descriptors(), threads());
+        let counts = (Process::this().descriptors(), Process::this().threads());
         if !is_empty || counts != last {
             (last, since) = (counts, Instant::now());
         }
@@ -88,7 +88,7 @@ fn settled(servers: &[Server<()>], before: Option<(usize, usize, usize)>) -> (us
         let is_as_before = before.is_some_and(|(descriptors, threads, _)| counts == (descriptors, threads));
         if is_empty && (is_as_before || since.elapsed() > Duration::from_secs(2)) || start.elapsed() > LONG {
             return_memory();
-            return (counts.0, counts.1, resident_kib().unwrap_or(0));
+            return (counts.0, counts.1, Process::this().resident_kib().unwrap_or(0));
         }
         std::thread::yield_now();
         std::thread::park_timeout(Duration::from_millis(20));

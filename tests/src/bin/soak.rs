@@ -1,13 +1,16 @@
 //! Streams that go on for long: for each a publisher, a session of the demo model that is served, a viewer that stays, one
 //! that comes and goes, half the time without a word, and parameters that change all the while.
 //!
-//! `cargo run --release -p dreamframe-tests --features transport --bin soak -- [--minutes 60] [--streams 3]`
+//! `cargo run --release -p dreamframe-tests --features transport --bin soak -- [--minutes 60] [--streams 3] [--server PROGRAM]`
 //!
-//! Each minute it prints what the process takes. It fails where memory grows by more than 16 MiB after a warm-up of a tenth
+//! With `--server`, the streams are those of that `dreamframe serve`, and what is counted is its process; else all is in this
+//! one. Each minute it prints what the process takes. It fails where memory grows by more than 16 MiB after a warm-up of a tenth
 //! of the time, and at least two minutes; or where a stream stands still. With `MALLOC_ARENA_MAX` set to a larger number than
 //! 1, it shows how much more memory GNU's allocator keeps for the threads of the clients, which come and go in this process.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -17,8 +20,9 @@ use dreamframe::transport::peer::PeerState;
 use dreamframe::transport::{Client, Egress, EgressOptions, Server, play, publish, serve};
 use dreamframe::{Error, ErrorKind, ParamsPatch, Result, Session};
 use dreamframe_tests::frames::demo_engine;
-use dreamframe_tests::network::{Drawn, Proxy, Screen, Source, client_options, serve_options};
-use dreamframe_tests::process::{descriptors, in_one_arena, resident_kib, threads};
+use dreamframe_tests::network::{Drawn, LiveStream, Program, Proxy, Screen, Source, client_options, serve_options};
+use dreamframe_tests::process::{Process, in_one_arena};
+use serde_json::{Value, json};
 
 const SIDE: u32 = 64;
 const RATE: f64 = 10.0;
@@ -29,13 +33,19 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// How long the second viewer stays, and how long it stays away.
 const STAY: Duration = Duration::from_secs(4);
 
+/// What serves a stream.
+enum Host {
+    Here(Server<Session>),
+    There(Arc<Program>, LiveStream),
+}
+
 /// One stream. What is named first ends first.
 struct Stream {
     guest: Option<(Client, Proxy)>,
     _viewer: Client,
     publisher: Option<Client>,
     _source: Source,
-    server: Server<Session>,
+    host: Host,
     egress: Egress,
     screen: Arc<Screen>,
     guests: u64,
@@ -44,27 +54,39 @@ struct Stream {
 
 fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
-    let (mut minutes, mut streams) = (60, 3);
+    let (mut minutes, mut streams, mut server) = (60, 3, None);
     while let Some(argument) = arguments.next() {
-        let number = arguments.next().and_then(|number| number.parse().ok());
-        match (argument.as_str(), number) {
-            ("--minutes", Some(number)) => minutes = number,
-            ("--streams", Some(number)) => streams = number,
+        let value = arguments.next();
+        let number = value.as_deref().and_then(|number| number.parse().ok());
+        match (argument.as_str(), number, value) {
+            ("--minutes", Some(number), _) => minutes = number,
+            ("--streams", Some(number), _) => streams = number,
+            ("--server", _, Some(path)) => server = Some(PathBuf::from(path)),
             _ => {
-                let _ = writeln!(io::stderr(), "usage: soak [--minutes 60] [--streams 3]");
+                let _ = writeln!(io::stderr(), "usage: soak [--minutes 60] [--streams 3] [--server PROGRAM]");
                 return Ok(ExitCode::from(2));
             }
         }
     }
-    let again = in_one_arena().map_err(|error| Error::new(ErrorKind::Io, "cannot run again").with_source(error))?;
-    if let Some(status) = again {
-        return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-    }
-    let streams: Vec<_> = (0..streams).map(|_| Stream::start()).collect::<Result<_>>()?;
-    soak(streams, minutes)
+    let Some(path) = server else {
+        let again = in_one_arena().map_err(|error| io_error("cannot run again", error))?;
+        if let Some(status) = again {
+            return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        let here =
+            || Ok(Host::Here(serve(demo_engine(SIDE, |_, options| options.threads = Some(1)), serve_options())?));
+        let streams = (0..streams).map(|_| Stream::start(here()?)).collect::<Result<_>>()?;
+        return soak(streams, minutes, &Process::this());
+    };
+    let failed = |error| io_error("the server does not answer", error);
+    let program = Arc::new(Program::start(&path).map_err(failed)?);
+    let there = || program.create(&json!({"model_id": "demo", "width": SIDE, "height": SIDE}));
+    let there = || Ok(Host::There(program.clone(), there().map_err(failed)?));
+    let streams = (0..streams).map(|_| Stream::start(there()?)).collect::<Result<_>>()?;
+    soak(streams, minutes, &program.process())
 }
 
-fn soak(mut streams: Vec<Stream>, minutes: u64) -> Result<ExitCode> {
+fn soak(mut streams: Vec<Stream>, minutes: u64, process: &Process) -> Result<ExitCode> {
     let (start, warm) = (Instant::now(), (minutes / 10).max(2));
     let mut base = None;
     tell("minute   memory KiB   threads   descriptors   pictures   guests");
@@ -79,8 +101,9 @@ fn soak(mut streams: Vec<Stream>, minutes: u64) -> Result<ExitCode> {
         }
         let pictures: u64 = streams.iter().map(|stream| stream.pictures).sum();
         let guests: u64 = streams.iter().map(|stream| stream.guests).sum();
-        let resident = resident_kib().unwrap_or(0);
-        tell(&format!("{minute:>6} {resident:>12} {:>9} {:>13} {pictures:>10} {guests:>8}", threads(), descriptors()));
+        let (resident, threads) = (process.resident_kib().unwrap_or(0), process.threads());
+        let descriptors = process.descriptors();
+        tell(&format!("{minute:>6} {resident:>12} {threads:>9} {descriptors:>13} {pictures:>10} {guests:>8}"));
         if minute >= warm {
             let base = *base.get_or_insert(resident);
             if resident > base + GROWTH {
@@ -98,20 +121,19 @@ fn tell(line: &str) {
 }
 
 impl Stream {
-    fn start() -> Result<Self> {
-        let server = serve(demo_engine(SIDE, |_, options| options.threads = Some(1)), serve_options())?;
+    fn start(host: Host) -> Result<Self> {
         let (egress, drawn) = (Egress::new(EgressOptions::default()), Arc::new(Drawn::default()));
         let source = Source::start(&egress, (SIDE * 2, SIDE), RATE, &drawn);
         let screen = Screen::new(&drawn);
-        let publisher = Some(publish(&server.whip_url(), client_options(), egress.clone())?);
-        let viewer = play(&server.whep_url(), client_options(), screen.clone())?;
+        let publisher = Some(publish(&host.whip_url(), client_options(), egress.clone())?);
+        let viewer = play(&host.whep_url(), client_options(), screen.clone())?;
         viewer.wait_for(PeerState::Connected, LIMIT)?;
         Ok(Self {
             guest: None,
             _viewer: viewer,
             publisher,
             _source: source,
-            server,
+            host,
             egress,
             screen,
             guests: 0,
@@ -121,14 +143,14 @@ impl Stream {
 
     /// A quarter of the time that a guest stays.
     fn step(&mut self, step: u32) -> Result<()> {
-        let prompt = format!(r#"{{"prompt": "scene {step}", "delta": {}}}"#, 0.5 + f64::from(step % 5) / 10.0);
-        self.server.session().update(&ParamsPatch::from_json(&prompt)?)?;
+        let patch = json!({"prompt": format!("scene {step}"), "delta": 0.5 + f64::from(step % 5) / 10.0});
+        self.host.update(&patch)?;
         match step % 8 {
             0 => {
-                let proxy =
-                    Proxy::start(self.server.addr(), self.guests).map_err(|error| no_proxy().with_source(error))?;
+                let proxy = Proxy::start(self.host.addr(), self.guests)
+                    .map_err(|error| io_error("the system has no port for a proxy", error))?;
                 let screen = Screen::new(&Arc::new(Drawn::default()));
-                self.guest = Some((play(&proxy.url("/whep"), client_options(), screen)?, proxy));
+                self.guest = Some((play(&proxy.url(&self.host.whep_path()), client_options(), screen)?, proxy));
                 self.guests += 1;
             }
             4 => {
@@ -142,7 +164,7 @@ impl Stream {
         }
         if step % 40 == 39 {
             self.publisher = None;
-            self.publisher = Some(publish(&self.server.whip_url(), client_options(), self.egress.clone())?);
+            self.publisher = Some(publish(&self.host.whip_url(), client_options(), self.egress.clone())?);
         }
         if !self.screen.wait_until(LIMIT, |seen| !seen.is_empty()) {
             return Err(Error::new(ErrorKind::Timeout, format!("no picture came within {} s", LIMIT.as_secs())));
@@ -152,6 +174,42 @@ impl Stream {
     }
 }
 
-fn no_proxy() -> Error {
-    Error::new(ErrorKind::Io, "the system has no port for a proxy")
+impl Host {
+    fn addr(&self) -> SocketAddr {
+        match self {
+            Self::Here(server) => server.addr(),
+            Self::There(program, _) => program.addr(),
+        }
+    }
+
+    fn whip_url(&self) -> String {
+        match self {
+            Self::Here(server) => server.whip_url(),
+            Self::There(program, stream) => program.url(&stream.whip()),
+        }
+    }
+
+    fn whep_path(&self) -> String {
+        match self {
+            Self::Here(_) => "/whep".to_owned(),
+            Self::There(_, stream) => stream.whep(),
+        }
+    }
+
+    fn whep_url(&self) -> String {
+        format!("http://{}{}", self.addr(), self.whep_path())
+    }
+
+    fn update(&self, patch: &Value) -> Result<()> {
+        match self {
+            Self::Here(server) => server.session().update(&ParamsPatch::from_json(&patch.to_string())?).map(drop),
+            Self::There(program, stream) => {
+                program.patch(stream, patch).map_err(|error| io_error("the server does not take parameters", error))
+            }
+        }
+    }
+}
+
+fn io_error(what: &str, error: io::Error) -> Error {
+    Error::new(ErrorKind::Io, what.to_owned()).with_source(error)
 }

@@ -1,6 +1,7 @@
 //! Publishers, servers and viewers over loopback: numbered pictures, a bad link between the ends, and who sees what when.
 
 mod pattern;
+mod program;
 mod proxy;
 mod relay;
 mod scene;
@@ -8,6 +9,7 @@ mod screen;
 mod source;
 
 pub use pattern::{Pattern, read};
+pub use program::{LiveStream, Program};
 pub use proxy::Proxy;
 pub use relay::Conditions;
 pub use scene::{Echo, client_options, loopback, serve_options};

@@ -1,0 +1,131 @@
+//! The server as a program of its own, as a user starts it.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::process::Process;
+
+/// Longer than any answer takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A running `dreamframe serve`, which ends with this.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    addr: SocketAddr,
+}
+
+/// A stream of a [`Program`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveStream {
+    id: String,
+    key: String,
+}
+
+impl LiveStream {
+    /// Gives the path to publish to.
+    pub fn whip(&self) -> String {
+        format!("/live/video-to-video/{}/whip", self.key)
+    }
+
+    /// Gives the path to watch.
+    pub fn whep(&self) -> String {
+        format!("/live/video-to-video/{}-out/whep", self.key)
+    }
+}
+
+impl Program {
+    /// Starts the program, on a port of the system's choice.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system; `InvalidData` where it does not say what it listens at.
+    pub fn start(path: &Path) -> io::Result<Self> {
+        let mut command = Command::new(path);
+        command.args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--json", "--threads", "1"]);
+        command.env("RUST_LOG", "warn").env_remove("DREAMFRAME_API_KEYS");
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let told: Value = serde_json::from_str(&line).unwrap_or_default();
+        let addr = told["url"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
+        // It must not outlive a failure.
+        let mut program = Self { child, addr: ([127, 0, 0, 1], 0).into() };
+        program.addr = addr.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the program said no address"))?;
+        Ok(program)
+    }
+
+    /// Gives where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Gives its process.
+    pub fn process(&self) -> Process {
+        Process::of(self.child.id())
+    }
+
+    /// Gives the address of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    /// Makes a stream with some parameters.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask).
+    pub fn create(&self, params: &Value) -> io::Result<LiveStream> {
+        let made = self.ask("POST", "/v1/streams", &json!({ "params": params }))?;
+        let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+        Ok(LiveStream { id: text("id"), key: text("stream_key") })
+    }
+
+    /// Changes parameters of a stream.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask).
+    pub fn patch(&self, stream: &LiveStream, params: &Value) -> io::Result<()> {
+        self.ask("PATCH", &format!("/v1/streams/{}", stream.id), &json!({ "params": params })).map(drop)
+    }
+
+    /// Sends JSON, and gives the JSON that is answered.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection; `InvalidData`, with what was answered, where that is no success.
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> io::Result<Value> {
+        let mut stream = TcpStream::connect(self.addr)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        let body = body.to_string();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\n",
+            self.addr
+        );
+        write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let unsound = || io::Error::new(io::ErrorKind::InvalidData, format!("{method} {path}: {answer}"));
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(unsound)?;
+        if !head.starts_with("HTTP/1.1 2") {
+            return Err(unsound());
+        }
+        serde_json::from_str(body).map_err(|_| unsound())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
