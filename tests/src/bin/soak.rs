@@ -73,16 +73,16 @@ fn main() -> Result<ExitCode> {
         if let Some(status) = again {
             return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        let here =
-            || Ok(Host::Here(serve(demo_engine(SIDE, |_, options| options.threads = Some(1)), serve_options())?));
-        let streams = (0..streams).map(|_| Stream::start(here()?)).collect::<Result<_>>()?;
+        let engine = || demo_engine(SIDE, |_, options| options.threads = Some(1));
+        let here = |_| Stream::start(Host::Here(serve(engine(), serve_options())?));
+        let streams = (0..streams).map(here).collect::<Result<_>>()?;
         return soak(streams, minutes, &Process::this());
     };
     let failed = |error| io_error("the server does not answer", error);
     let program = Arc::new(Program::start(&path).map_err(failed)?);
-    let there = || program.create(&json!({"model_id": "demo", "width": SIDE, "height": SIDE}));
-    let there = || Ok(Host::There(program.clone(), there().map_err(failed)?));
-    let streams = (0..streams).map(|_| Stream::start(there()?)).collect::<Result<_>>()?;
+    let params = json!({"model_id": "demo", "width": SIDE, "height": SIDE});
+    let there = |_| Stream::start(Host::There(program.clone(), program.create(&params).map_err(failed)?));
+    let streams = (0..streams).map(there).collect::<Result<_>>()?;
     soak(streams, minutes, &program.process())
 }
 
