@@ -4,7 +4,6 @@
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from types import TracebackType
 
 from typing_extensions import Self, Unpack
 
@@ -207,13 +206,7 @@ class StreamDiffusion:
         """
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
     def __repr__(self) -> str: ...
 
 @typing.final
@@ -330,13 +323,7 @@ class Session:
         """
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
     def __repr__(self) -> str: ...
 
 def serve(
@@ -438,13 +425,7 @@ class Server:
         """
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
     def __repr__(self) -> str: ...
 
 def publish(
@@ -517,13 +498,7 @@ class Publisher:
         """
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
     def __repr__(self) -> str: ...
 
 def play(
@@ -598,13 +573,7 @@ class Player:
         """
 
     def __enter__(self) -> Self: ...
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
     def __repr__(self) -> str: ...
 
 def _check(part: str, values: object, base: object | None = None, /) -> dict[str, typing.Any]:

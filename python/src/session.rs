@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dreamframe::{Error, ErrorKind, Event, Outcome};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::{OrRaise, exception};
 use crate::running::{Next, Running, call_back, next};
@@ -295,20 +295,9 @@ impl Session {
         slf
     }
 
-    #[pyo3(signature = (
-        exc_type: "type[BaseException] | None",
-        exc: "BaseException | None",
-        traceback: "TracebackType | None",
-        /,
-    ) -> "None")]
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        exc_type: &Bound<'_, PyAny>,
-        exc: &Bound<'_, PyAny>,
-        traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let _ = (exc_type, exc, traceback);
+    #[pyo3(signature = (*exc: "object") -> "None")]
+    fn __exit__(&self, py: Python<'_>, exc: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let _ = exc;
         self.stop(py, 5.0)
     }
 

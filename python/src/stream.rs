@@ -8,7 +8,7 @@ use dreamframe::{
     Engine, EngineOptions, Error, ErrorKind, ParamsPatch, PixelFormat, SessionOptions, Transition, Update,
 };
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::OrRaise;
 use crate::frames::Frames;
@@ -324,20 +324,9 @@ impl StreamDiffusion {
         slf
     }
 
-    #[pyo3(signature = (
-        exc_type: "type[BaseException] | None",
-        exc: "BaseException | None",
-        traceback: "TracebackType | None",
-        /,
-    ) -> "None")]
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        exc_type: &Bound<'_, PyAny>,
-        exc: &Bound<'_, PyAny>,
-        traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let _ = (exc_type, exc, traceback);
+    #[pyo3(signature = (*exc: "object") -> "None")]
+    fn __exit__(&self, py: Python<'_>, exc: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let _ = exc;
         self.close(py)
     }
 

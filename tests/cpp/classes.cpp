@@ -1,10 +1,8 @@
 // What the C++ header adds to C: objects that move and free themselves, exceptions, callbacks, views of containers.
 
-#include <dreamframe.hpp>
+#include "expect.hpp"
 
 #include <array>
-#include <cstdlib>
-#include <iostream>
 #include <type_traits>
 #include <vector>
 
@@ -15,25 +13,6 @@ namespace {
 
 constexpr std::uint32_t SIDE = 64;
 constexpr std::chrono::milliseconds LIMIT = 120s;
-
-void expect(bool condition, const char *what) {
-  if (!condition) {
-    std::cerr << what << '\n';
-    std::exit(EXIT_FAILURE);
-  }
-}
-
-/// The status of the error that `call` throws.
-template <class Call> dreamframe_status_t thrown(Call call) {
-  try {
-    call();
-  } catch (const dreamframe::Error &error) {
-    expect(std::string(error.what()).size() > 0, "an error has a text");
-    expect(error.json().find("\"message\"") != std::string::npos, "and its JSON");
-    return error.status();
-  }
-  return DREAMFRAME_OK;
-}
 
 Engine small(dreamframe::EngineOptions options = {}) {
   options.allow_any_size = true;

@@ -1,10 +1,8 @@
 // Servers, publishers and players as classes: a frame goes from one through the other to the third. A library without the
 // feature `transport` says so.
 
-#include <dreamframe.hpp>
+#include "expect.hpp"
 
-#include <cstdlib>
-#include <iostream>
 #include <type_traits>
 #include <vector>
 
@@ -17,22 +15,6 @@ namespace {
 constexpr std::uint32_t SIDE = 64;
 constexpr std::uint8_t SHADE = 180;
 constexpr std::chrono::milliseconds LIMIT = 120s, PACE = 40ms;
-
-void expect(bool condition, const char *what) {
-  if (!condition) {
-    std::cerr << what << '\n';
-    std::exit(EXIT_FAILURE);
-  }
-}
-
-template <class Call> dreamframe_status_t thrown(Call call) {
-  try {
-    call();
-  } catch (const dreamframe::Error &error) {
-    return error.status();
-  }
-  return DREAMFRAME_OK;
-}
 
 /// An engine whose pictures are its frames.
 Engine mirror() {

@@ -98,7 +98,7 @@ impl EngineBuilder {
     }
 
     /// Runs networks with `executor`, whatever the options say.
-    #[cfg(feature = "internals")]
+    #[cfg(any(test, feature = "internals"))]
     #[doc(hidden)]
     pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
         self.executor = Some(executor);

@@ -2,7 +2,7 @@
 
 pub mod cpu;
 pub mod memory;
-#[cfg(feature = "internals")]
+#[cfg(any(test, feature = "internals"))]
 pub mod null;
 pub mod observe;
 mod past;

@@ -19,6 +19,13 @@ impl<T> Mailbox<T> {
         self.place.force_push(value)
     }
 
+    /// Puts a value that was taken for nothing back, unless a newer one is there.
+    #[cfg(feature = "transport")]
+    pub(crate) fn put_back(&self, value: T) {
+        // What is refused is older than what refuses it.
+        drop(self.place.push(value));
+    }
+
     /// Takes the newest value out.
     pub(crate) fn take(&self) -> Option<T> {
         self.place.pop()

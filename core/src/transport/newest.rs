@@ -1,10 +1,12 @@
 //! The newest frame, for a host that takes frames when it likes.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::media::FrameSink;
 use crate::frame::{Frame, FrameId, FramePool, FrameView};
+use crate::session::bell::Bell;
+use crate::session::mailbox::Mailbox;
 
 /// Frames that are copied, wait and are looked at.
 const POOLED: usize = 3;
@@ -15,20 +17,14 @@ const POOLED: usize = 3;
 /// has replaced.
 #[derive(Debug)]
 pub struct Newest {
-    /// Held for as long as it takes to move a frame's few words.
-    place: Mutex<Place>,
-    news: Condvar,
+    frame: Mailbox<Frame>,
+    news: Bell,
     pool: FramePool,
-}
-
-#[derive(Debug, Default)]
-struct Place {
-    frame: Option<Frame>,
     /// How many have come.
-    count: u64,
-    /// The width and height of the last one.
-    size: Option<(u32, u32)>,
-    closed: bool,
+    count: AtomicU64,
+    /// The width and, below it, the height of the last one; 0 before the first.
+    size: AtomicU64,
+    closed: AtomicBool,
 }
 
 impl Default for Newest {
@@ -40,40 +36,51 @@ impl Default for Newest {
 impl Newest {
     /// Makes one that has no frame yet.
     pub fn new() -> Self {
-        Self { place: Mutex::default(), news: Condvar::new(), pool: FramePool::new(POOLED) }
-    }
-
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+        Self {
+            frame: Mailbox::new(),
+            news: Bell::new(),
+            pool: FramePool::new(POOLED),
+            count: AtomicU64::new(0),
+            size: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// Takes the frame, and waits for one if there is none; `None` after `timeout`, and at once where it is
     /// [closed](Self::close).
     pub fn take_within(&self, timeout: Duration) -> Option<Frame> {
-        let nothing = |place: &mut Place| place.frame.is_none() && !place.closed;
-        let waited = self.news.wait_timeout_while(self.place(), timeout, nothing);
-        waited.unwrap_or_else(PoisonError::into_inner).0.frame.take()
+        // A time that no clock reaches is no deadline.
+        let deadline = Instant::now().checked_add(timeout);
+        let found = || {
+            // Looked at first: the last frame comes before the end does.
+            let closed = self.closed.load(Ordering::Acquire);
+            let frame = self.frame.take();
+            (closed || frame.is_some()).then_some(frame)
+        };
+        self.news.wait_until(deadline, found).flatten()
     }
 
     /// Takes the frame, if there is one.
     pub fn take(&self) -> Option<Frame> {
-        self.place().frame.take()
+        self.frame.take()
     }
 
     /// Puts back a frame that was taken for nothing, unless a newer one is there.
     pub fn put_back(&self, frame: Frame) {
-        self.place().frame.get_or_insert(frame);
+        self.frame.put_back(frame);
+        self.news.ring();
     }
 
-    /// Gives the width and height of the frame that is taken next, in pixels; where there is none, of the last one.
+    /// Gives the width and height of the last frame, in pixels.
     pub fn size(&self) -> Option<(u32, u32)> {
-        self.place().size
+        let size = self.size.load(Ordering::Relaxed);
+        (size > 0).then_some(((size >> 32) as u32, size as u32))
     }
 
     /// Lets nobody wait any longer, as there will be no further frame. The last one can still be taken.
     pub fn close(&self) {
-        self.place().closed = true;
-        self.news.notify_all();
+        self.closed.store(true, Ordering::Release);
+        self.news.ring();
     }
 }
 
@@ -81,14 +88,10 @@ impl FrameSink for Newest {
     fn frame(&self, view: &FrameView<'_>) {
         // Too little memory now: the next one may find some.
         let Ok(mut frame) = self.pool.copy(view) else { return };
-        let mut place = self.place();
-        frame.set_id(FrameId(place.count));
-        place.count += 1;
-        place.size = Some((frame.width(), frame.height()));
-        let before = place.frame.replace(frame);
-        drop(place);
-        self.news.notify_one();
-        drop(before);
+        frame.set_id(FrameId(self.count.fetch_add(1, Ordering::Relaxed)));
+        self.size.store(u64::from(frame.width()) << 32 | u64::from(frame.height()), Ordering::Relaxed);
+        drop(self.frame.put(frame));
+        self.news.ring();
     }
 }
 

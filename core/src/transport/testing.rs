@@ -1,10 +1,12 @@
-//! Pictures that know their number, and a sender's half of RTP, for tests.
+//! Pictures that know their number, and both halves of RTP, for tests.
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use super::media::AccessUnit;
-use super::rtp::RtpPacket;
 use super::rtp::parameter_sets::nals;
+use super::rtp::{Assemble, Assembled, RtpPacket};
 use crate::frame::{
     ColorSpace, Frame, FrameCopier, FrameView, FrameViewMut, Origin, PixelFormat, Stamp, Timestamp, YuvMatrix, YuvRange,
 };
@@ -77,6 +79,21 @@ pub(super) fn number(picture: &FrameView<'_>) -> Option<u32> {
 pub(super) fn at(mut frame: Frame, millis: u64) -> Frame {
     frame.set_stamp(Stamp { timestamp: Timestamp(millis * 1_000_000), tag: 0 });
     frame
+}
+
+/// What comes of packets of a timestamp, a marker and a payload: coded pictures, and whether they are key frames; `None`
+/// stands for a damaged one.
+pub(super) fn assembled(assembler: &mut dyn Assemble, packets: &[(u32, bool, &[u8])]) -> Vec<Option<(Vec<u8>, bool)>> {
+    let mut out = VecDeque::new();
+    for (sequence, &(timestamp, marker, payload)) in (0..).zip(packets) {
+        let payload = Bytes::copy_from_slice(payload);
+        assembler.push(&RtpPacket { sequence, timestamp, marker, payload }, Timestamp(0), &mut out);
+    }
+    let unit = |assembled| match assembled {
+        Assembled::Unit(unit) => Some((unit.data.to_vec(), unit.key)),
+        Assembled::Damaged => None,
+    };
+    out.into_iter().map(unit).collect()
 }
 
 /// Cuts coded pictures into packets: parameter sets together, what is long in fragments, as browsers do.

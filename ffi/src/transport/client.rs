@@ -51,7 +51,9 @@ pub(super) unsafe fn next_event<H: Handle<Object: Client>>(
     out_json: *mut *mut c_char,
 ) -> dreamframe_status_t {
     // SAFETY: the caller's promise.
-    unsafe { text_if_any(client, out_json, |cell| cell.link().next_event(Duration::from_millis(timeout_ms))) }
+    unsafe {
+        text_if_any(client, (out_json, "out_json"), |cell| cell.link().next_event(Duration::from_millis(timeout_ms)))
+    }
 }
 
 /// Gives the text that there is, if any.
@@ -61,12 +63,12 @@ pub(super) unsafe fn next_event<H: Handle<Object: Client>>(
 /// The pointers are the host's, as the header says.
 pub(super) unsafe fn text_if_any<H: Handle<Object: Client>>(
     client: *mut H,
-    out_text: *mut *mut c_char,
+    (out, name): (*mut *mut c_char, &str),
     find: impl FnOnce(&H::Object) -> Result<Option<String>>,
 ) -> dreamframe_status_t {
     guard_ready(|| {
         // SAFETY: the caller's promise.
-        let out = unsafe { Out::required(out_text, "out_text") }?;
+        let out = unsafe { Out::required(out, name) }?;
         let Some(found) = find(&*handle::get(client.cast_const())?)? else { return Ok(Done::NotReady) };
         out.set(text::lend(found));
         Ok(Done::Yes)

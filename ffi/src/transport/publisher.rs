@@ -201,7 +201,7 @@ pub unsafe extern "C" fn dreamframe_publisher_playback_url(
     out_url: *mut *mut c_char,
 ) -> dreamframe_status_t {
     // SAFETY: the host's promise, as the header says.
-    unsafe { client::text_if_any(publisher, out_url, |publisher| Ok(publisher.playback_url())) }
+    unsafe { client::text_if_any(publisher, (out_url, "out_url"), |publisher| Ok(publisher.playback_url())) }
 }
 
 /// Takes the oldest event that nobody has taken, and waits for one if there is none; 64 are kept.

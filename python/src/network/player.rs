@@ -6,6 +6,7 @@ use dreamframe::frame::{Frame, FrameCopier};
 use dreamframe::transport::{FrameSink, Newest};
 use dreamframe::{Error, ErrorKind, PixelFormat};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::client::{self, Connection, State};
 use crate::errors::{OrRaise, exception};
@@ -200,20 +201,9 @@ impl Player {
         slf
     }
 
-    #[pyo3(signature = (
-        exc_type: "type[BaseException] | None",
-        exc: "BaseException | None",
-        traceback: "TracebackType | None",
-        /,
-    ) -> "None")]
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        exc_type: &Bound<'_, PyAny>,
-        exc: &Bound<'_, PyAny>,
-        traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let _ = (exc_type, exc, traceback);
+    #[pyo3(signature = (*exc: "object") -> "None")]
+    fn __exit__(&self, py: Python<'_>, exc: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let _ = exc;
         self.stop(py)
     }
 

@@ -3,6 +3,7 @@
 use dreamframe::transport::peer::PeerStats;
 use dreamframe::transport::{Egress, EgressOptions, EgressStats};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use serde::Serialize;
 
 use super::client::{self, Connection, State};
@@ -140,20 +141,9 @@ impl Publisher {
         slf
     }
 
-    #[pyo3(signature = (
-        exc_type: "type[BaseException] | None",
-        exc: "BaseException | None",
-        traceback: "TracebackType | None",
-        /,
-    ) -> "None")]
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        exc_type: &Bound<'_, PyAny>,
-        exc: &Bound<'_, PyAny>,
-        traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let _ = (exc_type, exc, traceback);
+    #[pyo3(signature = (*exc: "object") -> "None")]
+    fn __exit__(&self, py: Python<'_>, exc: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let _ = exc;
         self.stop(py)
     }
 

@@ -11,7 +11,7 @@ use dreamframe::{Error, ErrorKind, SessionOptions};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping};
+use pyo3::types::{PyDict, PyMapping, PyTuple};
 use serde::Serialize;
 
 use super::peer;
@@ -296,20 +296,9 @@ impl Server {
         slf
     }
 
-    #[pyo3(signature = (
-        exc_type: "type[BaseException] | None",
-        exc: "BaseException | None",
-        traceback: "TracebackType | None",
-        /,
-    ) -> "None")]
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        exc_type: &Bound<'_, PyAny>,
-        exc: &Bound<'_, PyAny>,
-        traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let _ = (exc_type, exc, traceback);
+    #[pyo3(signature = (*exc: "object") -> "None")]
+    fn __exit__(&self, py: Python<'_>, exc: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let _ = exc;
         self.stop(py)
     }
 

@@ -20,8 +20,6 @@ use crate::{Error, ErrorKind, Result};
 /// The sides that the encoder takes: the shortest, and the longest of the shorter and of the longer one.
 const SHORTEST: u32 = 16;
 const LONGEST: (u32, u32) = (2160, 3840);
-/// The fewest bits in a second that are worth a try.
-const LEAST: u32 = 30_000;
 /// What part the last interval has in the mean, and how far that must be off before the encoder is told.
 const WEIGHT: f32 = 0.1;
 const TOLERANCE: f32 = 0.2;
@@ -88,7 +86,7 @@ struct Running {
 
 impl Encoder {
     pub(super) fn new(rates: Rates) -> Self {
-        Self { rates, bitrate: rates.bitrate.clamp(LEAST, rates.ceiling.max(LEAST)), running: None }
+        Self { rates, bitrate: rates.within(rates.bitrate), running: None }
     }
 
     /// The ceiling is what openh264 is made with, since it can be lowered but not raised later.
@@ -102,7 +100,7 @@ impl Encoder {
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        let (ceiling, frames) = (self.rates.ceiling.max(LEAST), self.rates.frames);
+        let (ceiling, frames) = (self.rates.most(), self.rates.frames);
         // Key frames come when they are asked for, and never of themselves. Without skipping openh264 keeps to no bitrate,
         // and says so on standard error.
         let config = EncoderConfig::new()
@@ -142,7 +140,7 @@ impl super::Encoder for Encoder {
     }
 
     fn set_bitrate(&mut self, bits_per_second: u32) {
-        self.bitrate = bits_per_second.clamp(LEAST, self.rates.ceiling.max(LEAST));
+        self.bitrate = self.rates.within(bits_per_second);
     }
 }
 

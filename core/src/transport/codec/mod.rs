@@ -55,6 +55,21 @@ pub(super) struct Rates {
     pub(super) frames: f32,
 }
 
+/// The fewest bits in a second that are worth a try.
+const LEAST: u32 = 30_000;
+
+impl Rates {
+    /// The most bits in a second that an encoder is made for.
+    fn most(self) -> u32 {
+        self.ceiling.max(LEAST)
+    }
+
+    /// As many bits in a second as are asked for, within what the encoder is made for.
+    fn within(self, bits_per_second: u32) -> u32 {
+        bits_per_second.clamp(LEAST, self.most())
+    }
+}
+
 /// Makes a decoder.
 ///
 /// # Errors

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::h264::Assembler;
@@ -11,7 +10,7 @@ use super::reorder::{HOLD, Next, Reorder};
 use super::{Assemble, Assembled, RtpPacket};
 use crate::frame::Timestamp;
 use crate::transport::media::AccessUnit;
-use crate::transport::testing::Packetiser;
+use crate::transport::testing::{Packetiser, assembled};
 
 const SPS: &[u8] = &[0x67, 0x42, 0xe0, 0x1f, 0x80];
 const PPS: &[u8] = &[0x68, 0xce];
@@ -22,18 +21,9 @@ fn annex_b(nals: &[&[u8]]) -> Vec<u8> {
     nals.iter().flat_map(|nal| [&[0, 0, 0, 1][..], nal].concat()).collect()
 }
 
-/// Feeds packets of a timestamp, a marker and a payload; `None` stands for a damaged picture.
+/// What comes of packets of a timestamp, a marker and a payload.
 fn units(packets: &[(u32, bool, &[u8])]) -> Vec<Option<(Vec<u8>, bool)>> {
-    let (mut assembler, mut out) = (Assembler::default(), VecDeque::new());
-    for (sequence, &(timestamp, marker, payload)) in (0..).zip(packets) {
-        let payload = Bytes::copy_from_slice(payload);
-        assembler.push(&RtpPacket { sequence, timestamp, marker, payload }, Timestamp(0), &mut out);
-    }
-    let unit = |assembled| match assembled {
-        Assembled::Unit(unit) => Some((unit.data.to_vec(), unit.key)),
-        Assembled::Damaged => None,
-    };
-    out.into_iter().map(unit).collect()
+    assembled(&mut Assembler::default(), packets)
 }
 
 fn together(nals: &[&[u8]]) -> Vec<u8> {

@@ -110,18 +110,10 @@ impl Assembler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::testing::assembled;
 
     fn units(packets: &[(u32, bool, &[u8])]) -> Vec<Option<(Vec<u8>, bool)>> {
-        let (mut assembler, mut out) = (Assembler::default(), VecDeque::new());
-        for (sequence, &(timestamp, marker, payload)) in (0..).zip(packets) {
-            let payload = Bytes::copy_from_slice(payload);
-            assembler.push(&RtpPacket { sequence, timestamp, marker, payload }, Timestamp(0), &mut out);
-        }
-        let unit = |assembled| match assembled {
-            Assembled::Unit(unit) => Some((unit.data.to_vec(), unit.key)),
-            Assembled::Damaged => None,
-        };
-        out.into_iter().map(unit).collect()
+        assembled(&mut Assembler::default(), packets)
     }
 
     #[test]

@@ -17,8 +17,6 @@ use crate::{Error, ErrorKind, Result};
 const LONGEST: u32 = 4096;
 /// The sides that are coded.
 const CODED: std::ops::RangeInclusive<u32> = 16..=LONGEST;
-/// The fewest bits in a second that are worth a try.
-const LEAST: u32 = 30_000;
 /// The shortest and the longest that a picture is shown for all that the encoder knows, in 90,000ths of a second.
 const SHOWN: (u64, u64) = (900, 90_000);
 
@@ -114,7 +112,7 @@ struct Running {
 
 impl Encoder {
     pub(super) fn new(rates: Rates) -> Self {
-        Self { rates, bitrate: rates.bitrate.clamp(LEAST, rates.ceiling.max(LEAST)), running: None }
+        Self { rates, bitrate: rates.within(rates.bitrate), running: None }
     }
 
     fn start(&self, size: (u32, u32)) -> Result<Running> {
@@ -150,7 +148,7 @@ impl super::Encoder for Encoder {
     }
 
     fn set_bitrate(&mut self, bits_per_second: u32) {
-        self.bitrate = bits_per_second.clamp(LEAST, self.rates.ceiling.max(LEAST));
+        self.bitrate = self.rates.within(bits_per_second);
     }
 }
 

@@ -44,9 +44,8 @@ fn next(heard: &Receiver<String>, kind: &str) -> Value {
 #[test]
 fn frames_of_a_publisher_become_pictures_of_the_session() {
     let any_size = EngineOptions { allow_any_size: true, ..EngineOptions::default() };
-    let side = SIDE as u32;
     let params =
-        StreamDiffusionParams { width: side, height: side, skip_diffusion: true, ..StreamDiffusionParams::demo() };
+        StreamDiffusionParams { width: SIDE, height: SIDE, skip_diffusion: true, ..StreamDiffusionParams::demo() };
     let engine = Engine::builder().params(params).options(any_size).executor(Arc::new(NullExecutor)).build().unwrap();
     let server = serve(engine, options()).unwrap();
     let (source, seen) = (egress(), Arc::new(Seen::default()));
