@@ -7,7 +7,7 @@
 //! - `glass`: from a picture that is handed to the publisher to the same picture decoded at a viewer, and the server's
 //!   processor time for it, as the system counts it for threads: `decode and encode` are the two threads that do this, with
 //!   what converts between them; `all of the server` has its network threads, too;
-//! - `viewers`: the same processor time with ten viewers, against one;
+//! - `viewers`: the same processor time with ten viewers against one, in turn, as a ratio of medians;
 //! - `join`: from the call that posts an offer to the first picture;
 //! - `loss`: with 5 % of packets lost and 10 ms of delay, each way, on the link of the publisher, of the viewer, or of both;
 //! - `dark`: those links lose everything for three seconds.
@@ -36,8 +36,9 @@ const DARK: Duration = Duration::from_secs(3);
 const DARK_TIMES: usize = 3;
 /// How often somebody joins.
 const JOINS: usize = 10;
-/// How many watch where many do.
+/// How many watch where many do, and how often they are compared with one, for half the time of other measurements each.
 const VIEWERS: usize = 10;
+const ROUNDS: usize = 5;
 
 const PARTS: [&str; 5] = ["glass", "viewers", "join", "loss", "dark"];
 
@@ -120,24 +121,40 @@ fn glass(options: &Options, many: bool) -> Result<()> {
     latencies("frames as pictures", &one, ["50 ms", "100 ms"]);
     row("frames as pictures: decode and encode, processor time a picture", &ms(one.work), "4 ms");
     row("frames as pictures: all of the server, processor time a picture", &ms(one.server), "");
-    if !many {
-        return Ok(());
+    if many { viewers(options, &stage) } else { Ok(()) }
+}
+
+/// What the server takes with one viewer and with many, in turn.
+fn viewers(options: &Options, stage: &Stage) -> Result<()> {
+    let (mut one, mut ten) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        say(&format!("one viewer and ten, {round} of {ROUNDS}"));
+        one.push(stage.watch(options.time() / 2));
+        let mut others = Vec::new();
+        for _ in 1..VIEWERS {
+            let screen = Screen::new(&stage.drawn);
+            let player = play(&stage.whep_url(), client_options(), screen.clone())?;
+            come(&screen, 30)?;
+            others.push(player);
+        }
+        ten.push(stage.watch(options.time() / 2));
+        drop(others);
+        come(&stage.screen, 30)?;
     }
-    say("ten viewers");
-    let mut viewers = Vec::new();
-    for _ in 1..VIEWERS {
-        let screen = Screen::new(&stage.drawn);
-        let player = play(&stage.whep_url(), client_options(), screen.clone())?;
-        come(&screen, 30)?;
-        viewers.push((player, screen));
-    }
-    let ten = stage.watch(options.time());
-    latencies("ten viewers", &ten, ["", ""]);
-    row("ten viewers: decode and encode, processor time a picture", &ms(ten.work), "");
-    row("ten viewers: all of the server, processor time a picture", &ms(ten.server), "");
-    let ratio = ten.server.as_secs_f64() / one.server.as_secs_f64();
+    let cost = |watched: &[Watched]| median(watched.iter().map(|watched| watched.server).collect());
+    let late = |part| ms(median(ten.iter().map(|watched| watched.late(part)).collect()));
+    row("ten viewers: glass to glass, p50", &late(0.5), "");
+    row("ten viewers: glass to glass, p95", &late(0.95), "");
+    row("one viewer: all of the server, processor time a picture", &ms(cost(&one)), "");
+    row("ten viewers: all of the server, processor time a picture", &ms(cost(&ten)), "");
+    let ratio = cost(&ten).as_secs_f64() / cost(&one).as_secs_f64();
     row("ten viewers against one, all of the server", &format!("{ratio:.2}"), "1.3");
     Ok(())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn join() -> Result<()> {
