@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{any, get, post};
 
+use crate::cluster::Presence;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::http;
@@ -22,8 +23,10 @@ use crate::streams::Store;
 pub(crate) struct App {
     pub(crate) config: Arc<Config>,
     pub(crate) streams: Store,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) scope: Scope,
+    /// Where gateways find this server, if it is one of many.
+    pub(crate) presence: Option<Presence>,
     /// The base of addresses for who does not say what host was asked.
     pub(crate) local_url: String,
 }
@@ -51,13 +54,14 @@ impl Counters {
 
 impl App {
     /// Makes what a server at `address` shares.
-    pub(crate) fn new(config: Config, address: SocketAddr) -> Arc<Self> {
+    pub(crate) fn new(config: Config, address: SocketAddr, presence: Option<Presence>) -> Arc<Self> {
         let config = Arc::new(config);
         Arc::new(Self {
             local_url: config.local_url(address),
             streams: Store::new(config.clone()),
-            counters: Counters::default(),
+            counters: Arc::default(),
             scope: Scope::default(),
+            presence,
             config,
         })
     }
@@ -88,6 +92,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/api-key", post(legacy::api_key));
     let service = Router::new()
         .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(openapi::document))
         .route("/", get(page::page))
@@ -101,7 +106,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(no_route)
         // Each handler reads its body with a limit of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(app.clone(), http::around))
+        .layer(middleware::from_fn_with_state(app.counters.clone(), http::around))
         .with_state(app)
 }
 

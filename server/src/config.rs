@@ -18,7 +18,7 @@ use dreamframe::transport::peer::{IceServer, PeerOptions};
 use dreamframe::{EngineOptions, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::layers::layered;
+pub(crate) use self::layers::{Layered, layered};
 use crate::auth::Keys;
 use crate::cli::options::{read_params, read_text};
 use crate::urls::Urls;
@@ -28,7 +28,8 @@ use crate::wire::models;
 const KEYS_VARIABLE: &str = "DREAMFRAME_API_KEYS";
 /// Longest file of keys or settings.
 const MAX_FILE: u64 = 1 << 20;
-const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8889);
+/// Where it listens unless told otherwise.
+pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8889);
 
 /// What can be set by flag, environment variable (`DREAMFRAME_` and the name) and file (the name with underscores).
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -99,17 +100,46 @@ pub(crate) struct Settings {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) strict: bool,
+    /// The Redis in which gateways look for this server, such as redis://host:6379/0
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) registry: Option<String>,
+    /// Where gateways reach this server, such as http://10.0.0.5:8889 [default: the address of --bind]
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) worker_url: Option<String>,
+    /// How long streams that are in use may go on once the server is asked to end; it takes no others [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drain_seconds: Option<u64>,
     /// Open the page in the browser
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) open: bool,
 }
 
+impl Layered for Settings {}
+
 /// A certificate and its key.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
+}
+
+impl Tls {
+    /// Takes both or none.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for one of them.
+    pub(crate) fn new(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>> {
+        match (cert, key) {
+            (Some(cert), Some(key)) => Ok(Some(Self { cert, key })),
+            (None, None) => Ok(None),
+            _ => Err(wrong("tls_cert and tls_key", "are not both there, but belong together")),
+        }
+    }
 }
 
 /// Whether RTMP is taken in, and where.
@@ -139,6 +169,10 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) idle: Duration,
     pub(crate) strict: bool,
+    /// Where gateways look for this server.
+    pub(crate) registry: Option<String>,
+    pub(crate) worker_url: Option<String>,
+    pub(crate) drain: Duration,
     pub(crate) open: bool,
 }
 
@@ -161,11 +195,14 @@ impl Config {
             );
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
-        let tls = match (settings.tls_cert, settings.tls_key) {
-            (Some(cert), Some(key)) => Some(Tls { cert, key }),
-            (None, None) => None,
-            _ => return Err(wrong("tls_cert and tls_key", "are not both there, but belong together")),
-        };
+        let tls = Tls::new(settings.tls_cert, settings.tls_key)?;
+        let worker_url =
+            settings.worker_url.as_deref().map(|url| named("worker_url", parse::worker_url(url))).transpose()?;
+        if settings.registry.is_some() && worker_url.is_none() && (tls.is_some() || bind.ip().is_unspecified()) {
+            let text =
+                "is not there, but gateways need it: http:// with the host and port at which they reach this server";
+            return Err(wrong("worker_url", text));
+        }
         let source = ModelSource::from(settings.models.as_deref().unwrap_or("demo"));
         let strict = settings.strict;
         engine.allow_any_size = !strict;
@@ -196,6 +233,9 @@ impl Config {
             },
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
             strict,
+            registry: settings.registry,
+            worker_url,
+            drain: Duration::from_secs(settings.drain_seconds.unwrap_or(0)),
             open: settings.open,
         })
     }
@@ -207,14 +247,7 @@ impl Config {
 
     /// The scheme and address that a client on this machine can use, `at` being what is bound.
     pub(crate) fn local_url(&self, at: SocketAddr) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let host = match at.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-            IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
-            IpAddr::V6(ip) => format!("[{ip}]"),
-            IpAddr::V4(ip) => ip.to_string(),
-        };
-        format!("{scheme}://{host}:{}", at.port())
+        url_of(at, self.tls.is_some())
     }
 
     /// A server on any port of this machine with the demo model, for tests.
@@ -227,6 +260,18 @@ impl Config {
         };
         Self::new(settings, None, EngineOptions::default()).unwrap()
     }
+}
+
+/// The scheme and address that a client on this machine can use, `at` being what is bound.
+pub(crate) fn url_of(at: SocketAddr, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    let host = match at.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+        IpAddr::V4(ip) => ip.to_string(),
+    };
+    format!("{scheme}://{host}:{}", at.port())
 }
 
 /// What new streams begin with: what suits the model, and of that what the host's file says otherwise. A stream names one
@@ -304,6 +349,7 @@ mod tests {
         assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams is 0"));
         assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server is"));
         assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
+        assert!(of(|s| s.worker_url = Some("https://a".into())).starts_with("worker_url is"));
     }
 
     #[test]

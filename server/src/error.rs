@@ -77,8 +77,15 @@ impl ApiError {
 
     /// A limit is reached; it may be free again in `seconds`.
     pub(crate) fn limit(status: StatusCode, what: &str, limit: usize, seconds: u32) -> Self {
-        let mut error = Self::new(status, "SERVER/LIMIT", format!("This server takes at most {limit} {what}"));
+        let text = format!("This server takes at most {limit} {what}");
+        let mut error = Self::later(status, "SERVER/LIMIT", text, seconds);
         error.inner.details = json!({"limit": limit, "of": what});
+        error
+    }
+
+    /// What may well be done in `seconds`.
+    pub(crate) fn later(status: StatusCode, code: &'static str, message: impl Into<String>, seconds: u32) -> Self {
+        let mut error = Self::new(status, code, message);
         error.inner.retry_after = Some(seconds);
         error
     }

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::header::Entry;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use dreamframe::transport::http::add_cors;
 
-use crate::app::App;
+use crate::app::{App, Counters};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::urls::Urls;
@@ -25,7 +26,7 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// Answers preflights, and gives every answer what it needs.
-pub(crate) async fn around(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(counters): State<Arc<Counters>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = ids::new("req_");
     let (method, path) = (request.method().clone(), redact::path(request.uri().path()));
@@ -34,11 +35,12 @@ pub(crate) async fn around(State(app): State<Arc<App>>, request: Request, next: 
     let response = if method == Method::OPTIONS { preflight(request.uri().path()) } else { next.run(request).await };
     let mut response = with_body(response, &id, is_api);
     add_cors(response.headers_mut());
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+    // A worker's answer has the worker's, which its log knows.
+    if let (Ok(value), Entry::Vacant(place)) = (HeaderValue::from_str(&id), response.headers_mut().entry(REQUEST_ID)) {
+        place.insert(value);
     }
     let (status, ms) = (response.status(), began.elapsed().as_secs_f64() * 1000.0);
-    app.counters.answered(status);
+    counters.answered(status);
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::error!(%id, %method, path, status = status.as_u16(), ms, "request failed");
     } else {

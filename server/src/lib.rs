@@ -8,11 +8,14 @@
 mod app;
 mod auth;
 pub mod cli;
+mod cluster;
 mod compare;
 mod config;
+mod door;
 mod error;
 #[doc(hidden)]
 pub mod fuzzed;
+mod gateway;
 mod hls;
 mod http;
 mod ids;

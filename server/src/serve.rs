@@ -1,31 +1,24 @@
 //! The server's life: it binds, serves, looks after its streams, and ends in good order.
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum_server::Handle;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use dreamframe::{Error, ErrorKind, Result};
 
 use crate::app::{App, router};
-use crate::config::{Config, Rtmp, Tls};
+use crate::cluster::{Presence, Registry};
+use crate::config::{Config, Rtmp};
+use crate::door::Door;
 
 /// How often streams are looked after; also the pace of the loading picture.
 const TICK: Duration = Duration::from_millis(100);
-/// How long requests may take to end when the server does.
-const GRACE: Duration = Duration::from_secs(4);
-/// How long a client may take to send the head of a request.
-const HEAD_TIME: Duration = Duration::from_secs(15);
 
 /// A server that has its address and serves nobody yet.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) app: Arc<App>,
-    pub(crate) address: SocketAddr,
-    listener: TcpListener,
-    tls: Option<RustlsConfig>,
+    pub(crate) door: Door,
 }
 
 impl Bound {
@@ -33,18 +26,18 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
+    /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used, and for a
+    /// registry that is none.
     pub(crate) async fn new(config: Config) -> Result<Self> {
-        let bind = config.bind;
-        let failed = |error| Error::new(ErrorKind::Io, format!("cannot listen at {bind}")).with_source(error);
-        let listener = TcpListener::bind(bind).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let tls = match &config.tls {
-            Some(tls) => Some(certificate(tls).await?),
+        let door = Door::new(config.bind, config.tls.as_ref()).await?;
+        let presence = match &config.registry {
+            Some(registry) => {
+                let url = config.worker_url.clone().unwrap_or_else(|| config.local_url(door.address));
+                Some(Presence::new(Registry::new(registry)?, url, config.keys.is_open()))
+            }
             None => None,
         };
-        Ok(Self { app: App::new(config, address), address, listener, tls })
+        Ok(Self { app: App::new(config, door.address, presence), door })
     }
 
     /// Serves until `ended` is over; then takes no more requests, ends what runs, and returns.
@@ -53,34 +46,44 @@ impl Bound {
     ///
     /// `Io` where the listener fails.
     pub(crate) async fn serve(self, ended: impl Future<Output = ()>) -> Result<()> {
-        let Self { app, listener, tls, .. } = self;
-        let handle = Handle::<SocketAddr>::new();
-        let service = router(app.clone()).into_make_service();
-        let failed = |error| Error::new(ErrorKind::Io, "the server failed").with_source(error);
-        let mut server = axum_server::from_tcp(listener).map_err(failed)?.handle(handle.clone());
-        server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_TIME);
-        let serving = async {
-            match tls {
-                Some(tls) => server.acceptor(RustlsAcceptor::new(tls)).serve(service).await,
-                None => server.serve(service).await,
-            }
-        };
+        let Self { app, door } = self;
         let rtmp = listen_rtmp(&app).await?;
-        let tending = tend(app.clone());
+        let (closing, closes) = tokio::sync::oneshot::channel();
         let ending = async {
             ended.await;
+            drain(&app).await;
             tracing::info!("ending");
-            handle.graceful_shutdown(Some(GRACE));
+            if let Some(presence) = &app.presence {
+                presence.leave().await;
+            }
+            // Its other end is waited at until this is over.
+            let _ = closing.send(());
             if let Some(rtmp) = &rtmp {
                 rtmp.abort();
             }
             app.streams.close().await;
         };
+        let closes = async {
+            let _ = closes.await;
+        };
         tokio::select! {
             // Comes to its end after the listener's.
-            (served, ()) = async { tokio::join!(serving, ending) } => served.map_err(failed),
-            never = tending => never,
+            (served, ()) = async { tokio::join!(door.serve(router(app.clone()), closes), ending) } => served,
+            never = tend(app.clone()) => never,
         }
+    }
+}
+
+/// Takes no more streams, and waits for those that somebody uses, as long as the server is told to.
+async fn drain(app: &App) {
+    app.streams.drain();
+    let start = Instant::now();
+    if app.config.drain.is_zero() {
+        return;
+    }
+    tracing::info!(streams = app.streams.in_use(), "draining");
+    while app.streams.in_use() > 0 && start.elapsed() < app.config.drain {
+        tokio::time::sleep(TICK).await;
     }
 }
 
@@ -106,21 +109,21 @@ async fn listen_rtmp(app: &Arc<App>) -> Result<Option<tokio::task::JoinHandle<()
     Ok(Some(tokio::spawn(crate::rtmp::listen(app.clone(), listener, limits))))
 }
 
-/// Looks after streams, for ever.
+/// Looks after streams, and tells gateways of them, for ever.
 async fn tend(app: Arc<App>) -> Result<()> {
-    let mut every = tokio::time::interval(TICK);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        app.streams.tick().await;
-    }
-}
-
-async fn certificate(tls: &Tls) -> Result<RustlsConfig> {
-    // An error says that there is one already, which is as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    RustlsConfig::from_pem_file(&tls.cert, &tls.key).await.map_err(|error| {
-        let text = format!("cannot use the certificate {} with the key {}", tls.cert.display(), tls.key.display());
-        Error::new(ErrorKind::InvalidArgument, text).with_source(error)
-    })
+    let telling = async {
+        match &app.presence {
+            Some(presence) => presence.keep(&app.streams).await,
+            None => std::future::pending().await,
+        }
+    };
+    let tending = async {
+        let mut every = tokio::time::interval(TICK);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            app.streams.tick().await;
+        }
+    };
+    tokio::join!(telling, tending).1
 }

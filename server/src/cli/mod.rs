@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod fetch;
 mod film;
+mod gateway;
 mod interrupt;
 mod machine;
 mod models;
@@ -45,6 +46,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Serve(Box<serve::Args>),
+    Gateway(gateway::Args),
     Process(process::Args),
     Params(params::Args),
     Models(models::Args),
@@ -57,13 +59,14 @@ pub fn main() -> ExitCode {
     // clap answers `--help` and wrong usage itself, with the exit codes 0 and 2.
     let cli = Cli::parse();
     // A server tells what it does; a command that a person waits for only what went wrong.
-    let usual =
-        if matches!(cli.command, Command::Serve(_)) { "warn,dreamframe=info,dreamframe_server=info" } else { "warn" };
+    let is_server = matches!(cli.command, Command::Serve(_) | Command::Gateway(_));
+    let usual = if is_server { "warn,dreamframe=info,dreamframe_server=info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let (result, json) = match cli.command {
         Command::Demo(args) => (demo::run(&args), args.json),
         Command::Serve(args) => (serve::run(&args), args.json),
+        Command::Gateway(args) => (gateway::run(&args), args.json),
         Command::Process(args) => (process::run(&args), args.json),
         Command::Params(args) => (params::run(&args), args.json()),
         Command::Models(args) => (models::run(&args), args.json()),
@@ -85,5 +88,37 @@ mod tests {
     #[test]
     fn the_arguments_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+    }
+
+    /// The arguments of each of our containers.
+    fn arguments(manifest: &str) -> Vec<Vec<String>> {
+        let mut lines = manifest.lines().map(str::trim);
+        let mut all = Vec::new();
+        while lines.any(|line| line == "args:") {
+            let given = lines.by_ref().take_while(|line| line.starts_with(['-', '#']));
+            let given =
+                given.filter_map(|line| line.strip_prefix("- ")).map(|line| line.replace("$(HOST_IP)", "10.0.0.5"));
+            all.push(given.collect());
+        }
+        all
+    }
+
+    #[test]
+    fn what_the_cluster_starts_is_understood() {
+        let given = arguments(include_str!("../../../deploy/kubernetes.yaml"));
+        let names: Vec<_> = given.iter().map(|arguments| arguments[0].as_str()).collect();
+        assert_eq!(names, ["serve", "gateway"]);
+        let keys = |name: &str| (name == "DREAMFRAME_API_KEYS").then(|| "key-of-a-test".to_owned());
+        for arguments in &given {
+            let cli = Cli::try_parse_from(std::iter::once("dreamframe").chain(arguments.iter().map(String::as_str)));
+            let command = cli.unwrap().command;
+            if let Command::Serve(args) = &command {
+                let config = serve::config(args, keys).unwrap();
+                assert!(config.registry.is_some() && config.drain.as_secs() == 3600);
+            }
+            if let Command::Gateway(args) = &command {
+                assert!(gateway::config(args, keys).is_ok());
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use dreamframe::load::ModelSource;
 use dreamframe::{Error, ErrorKind};
@@ -17,7 +18,7 @@ use crate::config::{Config, Settings, layered};
 use crate::serve::Bound;
 
 /// How long ending may take, whatever hangs.
-const LONGEST_END: std::time::Duration = std::time::Duration::from_millis(4800);
+const LONGEST_END: Duration = Duration::from_millis(4800);
 
 /// Serves streams over the network: Daydream's API, WHIP and WHEP, and a page to try it with
 #[derive(Debug, clap::Args)]
@@ -39,16 +40,19 @@ pub(super) struct Args {
     engine: EngineArgs,
 }
 
-pub(super) fn run(args: &Args) -> Result {
-    let variable = |name: &str| std::env::var(name).ok();
+/// How the server is set up, with what the environment says in a `variable`.
+pub(super) fn config(args: &Args, variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
     let file = args.config.clone().or_else(|| variable("DREAMFRAME_CONFIG").map(PathBuf::from));
-    let settings = layered(&args.settings, variable, file.as_deref())?;
+    let settings = layered(&args.settings, &variable, file.as_deref())?;
     let keys = variable("DREAMFRAME_API_KEYS");
-    let config = Config::new(settings, keys.as_deref(), args.engine.options()?)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("dreamframe-net").build();
-    let runtime = runtime.map_err(|error| Error::new(ErrorKind::Device, "cannot start threads").with_source(error))?;
-    let served = runtime.block_on(async {
-        let ended = signals()?;
+    Ok(Config::new(settings, keys.as_deref(), args.engine.options()?)?)
+}
+
+pub(super) fn run(args: &Args) -> Result {
+    let config = config(args, |name| std::env::var(name).ok())?;
+    let drain = config.drain;
+    in_runtime(async {
+        let ended = signals(drain)?;
         let bound = Bound::new(config).await?;
         let url = announce(&bound, args.json)?;
         if bound.app.config.open {
@@ -56,14 +60,22 @@ pub(super) fn run(args: &Args) -> Result {
         }
         bound.serve(ended).await?;
         Ok(())
-    });
-    // Work that does not end in time is left behind.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    served
+    })
 }
 
-/// Comes to its end at the first Ctrl-C or request to end; the second one ends the process.
-fn signals() -> Result<impl Future<Output = ()>> {
+/// Runs what serves, on threads that its work goes to as well.
+pub(super) fn in_runtime(served: impl Future<Output = Result>) -> Result {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("dreamframe-net").build();
+    let runtime = runtime.map_err(|error| Error::new(ErrorKind::Device, "cannot start threads").with_source(error))?;
+    let result = runtime.block_on(served);
+    // Work that does not end in time is left behind.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// Comes to its end at the first Ctrl-C or request to end; the second one ends the process, as does whatever hangs for longer
+/// than ending may take beyond `drain`.
+pub(super) fn signals(drain: Duration) -> Result<impl Future<Output = ()>> {
     let failed = |error| Error::new(ErrorKind::Internal, "cannot listen for signals").with_source(error);
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let (asked, ended) = tokio::sync::oneshot::channel();
@@ -74,8 +86,8 @@ fn signals() -> Result<impl Future<Output = ()>> {
                 Some(asked) => {
                     // Nobody listens any more where the server has failed.
                     let _ = asked.send(());
-                    std::thread::spawn(|| {
-                        std::thread::sleep(LONGEST_END);
+                    std::thread::spawn(move || {
+                        std::thread::sleep(drain.saturating_add(LONGEST_END));
                         tracing::warn!("what did not end in time is left");
                         std::process::exit(0);
                     });
@@ -92,7 +104,7 @@ fn signals() -> Result<impl Future<Output = ()>> {
 /// Tells a person, on standard error, what to do now; and a program, on standard output, where the server is.
 fn announce(bound: &Bound, json: bool) -> Result<String> {
     let config = &bound.app.config;
-    let local = config.local_url(bound.address);
+    let local = config.local_url(bound.door.address);
     let url = config.public_url.as_ref().map_or_else(|| local.clone(), |urls| urls.base().to_owned());
     let model = match &config.source {
         ModelSource::Demo => "the demo model (give --models for others)".to_owned(),
@@ -105,8 +117,8 @@ fn announce(bound: &Bound, json: bool) -> Result<String> {
     eprintln!("  WHIP     {url}/live/video-to-video/<stream_key>/whip, as the API hands it out");
     eprintln!("  health   {url}/health, /metrics, /openapi.json");
     if config.keys.is_open() {
-        eprintln!("  keys     none: whoever reaches {} may use it", bound.address);
-    } else if config.tls.is_none() && config.public_url.is_none() && !bound.address.ip().is_loopback() {
+        eprintln!("  keys     none: whoever reaches {} may use it", bound.door.address);
+    } else if config.tls.is_none() && config.public_url.is_none() && !bound.door.address.ip().is_loopback() {
         eprintln!("  warning  keys travel unencrypted: give --tls-cert and --tls-key, or a proxy with --public-url");
     }
     eprintln!(
@@ -114,10 +126,16 @@ fn announce(bound: &Bound, json: bool) -> Result<String> {
         if config.keys.is_open() { "" } else { " -H 'Authorization: Bearer …'" }
     );
     eprintln!("Ctrl-C ends it.");
-    if json || !std::io::stdout().is_terminal() {
-        Output::new().line(&json!({"event": "listening", "url": local}))?;
-    }
+    ready(&local, json)?;
     Ok(local)
+}
+
+/// Tells a program where the server is.
+pub(super) fn ready(url: &str, json: bool) -> Result {
+    if json || !std::io::stdout().is_terminal() {
+        Output::new().line(&json!({"event": "listening", "url": url}))?;
+    }
+    Ok(())
 }
 
 /// Opens the page; a machine without a browser is no failure.

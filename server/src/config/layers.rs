@@ -2,44 +2,48 @@
 
 use std::path::Path;
 
-use clap::{Args as _, FromArgMatches as _};
 use dreamframe::{Error, ErrorKind, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{MAX_FILE, Settings};
+use super::MAX_FILE;
 use crate::cli::options::read_text;
 
 /// What the name of an environment variable begins with.
 const PREFIX: &str = "DREAMFRAME_";
+
+/// What can be set in each of the three ways, by the same names.
+pub(crate) trait Layered: clap::Args + Serialize + DeserializeOwned {}
 
 /// Puts `flags` over the environment, and that over the file.
 ///
 /// # Errors
 ///
 /// `InvalidArgument` naming what is not a setting, or not a value of it; those of reading the file.
-pub(crate) fn layered(
-    flags: &Settings,
+pub(crate) fn layered<S: Layered>(
+    flags: &S,
     environment: impl Fn(&str) -> Option<String>,
     file: Option<&Path>,
-) -> Result<Settings> {
+) -> Result<S> {
     let mut all = match file {
-        Some(path) => map(&of_file(path)?)?,
+        Some(path) => map(&of_file::<S>(path)?)?,
         None => Map::new(),
     };
-    all.extend(map(&of_environment(environment)?)?);
+    all.extend(map(&of_environment::<S>(environment)?)?);
     all.extend(map(flags)?);
     serde_json::from_value(Value::Object(all)).map_err(|error| internal(&error))
 }
 
 /// What `settings` say: nothing of what they leave open.
-fn map(settings: &Settings) -> Result<Map<String, Value>> {
+fn map(settings: &impl Layered) -> Result<Map<String, Value>> {
     match serde_json::to_value(settings).map_err(|error| internal(&error))? {
         Value::Object(map) => Ok(map),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Ok(Map::new()),
     }
 }
 
-fn of_file(path: &Path) -> Result<Settings> {
+fn of_file<S: Layered>(path: &Path) -> Result<S> {
     let text = read_text(path, MAX_FILE)?;
     toml::from_str(&text).map_err(|error| {
         let text = format!("{}: {}", path.display(), error.to_string().trim_end());
@@ -48,8 +52,8 @@ fn of_file(path: &Path) -> Result<Settings> {
 }
 
 /// Variables say what flags of the same name would: they are read by the same rules.
-fn of_environment(environment: impl Fn(&str) -> Option<String>) -> Result<Settings> {
-    let command = Settings::augment_args(clap::Command::new("environment").no_binary_name(true));
+fn of_environment<S: Layered>(environment: impl Fn(&str) -> Option<String>) -> Result<S> {
+    let command = S::augment_args(clap::Command::new("environment").no_binary_name(true));
     let mut arguments = Vec::new();
     for argument in command.get_arguments() {
         let name = argument.get_id().as_str();
@@ -69,7 +73,7 @@ fn of_environment(environment: impl Fn(&str) -> Option<String>) -> Result<Settin
             arguments.push(format!("{flag}={value}"));
         }
     }
-    let read = command.try_get_matches_from(arguments).and_then(|matches| Settings::from_arg_matches(&matches));
+    let read = command.try_get_matches_from(arguments).and_then(|matches| S::from_arg_matches(&matches));
     read.map_err(|error| {
         // The first paragraph says what is wrong; the rest is about a command line.
         let text = error.to_string();
@@ -88,6 +92,7 @@ fn internal(error: &serde_json::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();

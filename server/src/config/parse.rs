@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{IceServer, Ports, Rtmp};
+use crate::urls::Urls;
 
 /// The port that RTMP has by custom.
 const RTMP_PORT: u16 = 1935;
@@ -29,6 +30,14 @@ pub(super) fn ice_server(text: &str) -> Result<IceServer, String> {
         return Err(format!("is {url:?}, but must be like stun:host:3478 or turn:host:3478,user,password"));
     }
     Ok(IceServer { urls: vec![url.to_owned()], username, credential })
+}
+
+/// Reads `http://host:port`, where gateways reach a worker: they speak no TLS among themselves.
+pub(super) fn worker_url(text: &str) -> Result<String, String> {
+    let wrong = || format!("is {text:?}, but must be like http://10.0.0.5:8889");
+    let urls: Urls = text.parse().map_err(|_| wrong())?;
+    let is_bare = urls.base().strip_prefix("http://").is_some_and(|rest| rest == urls.host());
+    if is_bare { Ok(urls.base().to_owned()) } else { Err(wrong()) }
 }
 
 /// Reads `off` or an address; beside `host` where nothing is said.

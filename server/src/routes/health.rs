@@ -1,4 +1,4 @@
-//! Whether the server is there.
+//! Whether the server is there, and whether it takes streams.
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,4 +25,14 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
         "sessions": app.streams.sessions(),
     });
     json(StatusCode::OK, &body)
+}
+
+/// `GET /ready`: 503 once the server takes no further streams, for whoever decides where clients are sent.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let (status, text) = if app.streams.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else {
+        (StatusCode::OK, "ready")
+    };
+    json(status, &json!({"status": text, "streams_in_use": app.streams.in_use()}))
 }

@@ -7,13 +7,30 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::app::App;
+use crate::app::{App, Counters};
 use crate::streams::Stream;
 
 /// `GET /metrics`, in Prometheus' text form. Streams are told apart by id, which opens nothing.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, text(&app)).into_response()
+    (HEADERS, text(&app)).into_response()
+}
+
+/// What says that it is such text.
+pub(crate) const HEADERS: [(header::HeaderName, &str); 1] =
+    [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+
+/// Writes what stands before the values of a figure.
+pub(crate) fn figure(out: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a `String` cannot fail, here and below.
+    let _ = writeln!(out, "# HELP dreamframe_{name} {help}.\n# TYPE dreamframe_{name} {kind}");
+}
+
+/// Writes how many answers there were.
+pub(crate) fn answers(out: &mut String, counters: &Counters) {
+    figure(out, "http_responses_total", "counter", "Answers by the class of their status");
+    for (class, count) in counters.answers() {
+        let _ = writeln!(out, "dreamframe_http_responses_total{{class=\"{class}\"}} {count}");
+    }
 }
 
 /// A figure of a stream: its name, its kind, what it says, and how it is taken.
@@ -37,26 +54,19 @@ const FIGURES: &[Figure] = &[
 
 fn text(app: &App) -> String {
     let mut out = String::new();
-    let head = |out: &mut String, name: &str, kind: &str, help: &str| {
-        // Writing to a `String` cannot fail, here and below.
-        let _ = writeln!(out, "# HELP dreamframe_{name} {help}.\n# TYPE dreamframe_{name} {kind}");
-    };
-    head(&mut out, "http_responses_total", "counter", "Answers by the class of their status");
-    for (class, count) in app.counters.answers() {
-        let _ = writeln!(out, "dreamframe_http_responses_total{{class=\"{class}\"}} {count}");
-    }
+    answers(&mut out, &app.counters);
     for (name, help, value) in [
         ("streams", "Streams that there are", app.streams.len()),
         ("streams_limit", "Streams that there may be", app.config.max_streams),
         ("sessions", "Streams that make pictures", app.streams.sessions()),
         ("sessions_limit", "Streams that may make pictures at a time", app.config.max_sessions),
     ] {
-        head(&mut out, name, "gauge", help);
+        figure(&mut out, name, "gauge", help);
         let _ = writeln!(out, "dreamframe_{name} {value}");
     }
     let streams = app.streams.all();
     for (name, kind, help, take) in FIGURES {
-        head(&mut out, &format!("stream_{name}"), kind, help);
+        figure(&mut out, &format!("stream_{name}"), kind, help);
         for stream in &streams {
             let _ = writeln!(out, "dreamframe_stream_{name}{{stream=\"{}\"}} {}", stream.id, take(stream));
         }

@@ -25,6 +25,9 @@ pub(crate) async fn create(
 ) -> ApiResult {
     let request = checked(&app, Request::read(body)?).await?;
     let stream = app.streams.create(&caller, request)?;
+    if let Some(presence) = &app.presence {
+        presence.tell_of(&app.streams, &stream).await;
+    }
     let mut response = json(StatusCode::CREATED, &stream.to_object(&urls));
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/streams/{}", stream.id)) {
         response.headers_mut().insert(header::LOCATION, location);

@@ -1,6 +1,7 @@
 //! All streams, by each of their names, and what becomes of those that nobody needs.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const UNUSED: Duration = Duration::from_secs(24 * 3600);
 const ENDED: Duration = Duration::from_secs(3600);
 /// After how many seconds a client that found no room may ask again.
 const RETRY_SECONDS: u32 = 30;
+/// After how many another server may have taken the place of one that ends.
+const DRAINED_SECONDS: u32 = 5;
 /// How long streams may take to end when the server does.
 const CLOSING: Duration = Duration::from_secs(4);
 
@@ -29,6 +32,7 @@ pub(crate) struct Store {
     config: Arc<Config>,
     slots: Arc<Semaphore>,
     streams: RwLock<Streams>,
+    draining: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -42,15 +46,19 @@ struct Streams {
 impl Store {
     pub(crate) fn new(config: Arc<Config>) -> Self {
         let slots = Arc::new(Semaphore::new(config.max_sessions));
-        Self { config, slots, streams: RwLock::default() }
+        Self { config, slots, streams: RwLock::default(), draining: AtomicBool::new(false) }
     }
 
     /// Makes a stream of `caller` that is asked for `request`.
     ///
     /// # Errors
     ///
-    /// 400 with every value at fault; 429 with the figure where there are as many as may be.
+    /// 400 with every value at fault; 429 with the figure where there are as many as may be; 503 where none are taken.
     pub(crate) fn create(&self, caller: &Caller, request: Request) -> Result<Arc<Stream>, ApiError> {
+        if self.is_draining() {
+            let text = "This server is about to end and takes no more streams";
+            return Err(ApiError::later(StatusCode::SERVICE_UNAVAILABLE, "SERVER/DRAINING", text, DRAINED_SECONDS));
+        }
         self.check_count(self.len())?;
         let stream = Stream::new(&self.config, &self.slots, caller.name(), request)?;
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
@@ -149,6 +157,21 @@ impl Store {
         }
     }
 
+    /// Takes no more streams from now on.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no more streams are taken.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// How many streams somebody publishes to or watches.
+    pub(crate) fn in_use(&self) -> usize {
+        self.all().iter().filter(|stream| stream.in_use()).count()
+    }
+
     /// Ends all sessions and connections, since the server ends.
     pub(crate) async fn close(&self) {
         let mut closing = tokio::task::JoinSet::new();
@@ -159,6 +182,16 @@ impl Store {
         if tokio::time::timeout(CLOSING, all).await.is_err() {
             tracing::warn!("streams did not end in time, and are left");
         }
+    }
+
+    /// How many streams there may be.
+    pub(crate) fn max_streams(&self) -> usize {
+        self.config.max_streams
+    }
+
+    /// How many sessions may run at a time.
+    pub(crate) fn max_sessions(&self) -> usize {
+        self.config.max_sessions
     }
 
     /// How many sessions run or are being loaded.

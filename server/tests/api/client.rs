@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// A running `dreamframe serve`.
+/// A running `dreamframe serve` or `dreamframe gateway`.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) child: Child,
@@ -30,11 +30,14 @@ impl Server {
 
     /// Starts one with further arguments and environment variables.
     pub(crate) fn with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let rtmp: &[&str] = if arguments.contains(&"--rtmp") { &[] } else { &["--rtmp", "off"] };
+        Self::run("serve", &[arguments, rtmp].concat(), variables)
+    }
+
+    /// Starts what a subcommand serves.
+    pub(crate) fn run(subcommand: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
-        command.args(["serve", "--bind", "127.0.0.1:0"]).args(arguments);
-        if !arguments.contains(&"--rtmp") {
-            command.args(["--rtmp", "off"]);
-        }
+        command.args([subcommand, "--bind", "127.0.0.1:0"]).args(arguments);
         command.env_remove("RUST_LOG").envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -53,6 +56,11 @@ impl Server {
         // A server that refuses a body may close before all of it was sent.
         let _ = socket.write_all(body);
         Answer::read(&mut socket)
+    }
+
+    /// Asks it to end in good order.
+    pub(crate) fn ask_to_end(&self) {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use crate::client::Server;
 
 /// Long, for machines that do other things as well.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A publisher of a moving pattern, 30 times a second.
-struct Publisher {
+pub(crate) struct Publisher {
     client: Option<Client>,
     moving: Arc<AtomicBool>,
     end: Option<std::sync::mpsc::Sender<()>>,
@@ -26,7 +26,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn start(url: &str) -> Self {
+    pub(crate) fn start(url: &str) -> Self {
         let egress = Egress::new(EgressOptions::default());
         let client = publish(url, ClientOptions::default(), egress.clone()).unwrap();
         let (end, ended) = channel::<()>();
@@ -70,17 +70,17 @@ impl FrameSink for Sizes {
     }
 }
 
-fn watch(url: &str) -> (Client, Receiver<(u32, u32)>) {
+pub(crate) fn watch(url: &str) -> (Client, Receiver<(u32, u32)>) {
     let (sizes, seen) = sync_channel(4);
     (play(url, ClientOptions::default(), Arc::new(Sizes(sizes))).unwrap(), seen)
 }
 
-fn data(server: &Server, path: &str) -> Value {
+pub(crate) fn data(server: &Server, path: &str) -> Value {
     server.get(&format!("{path}/status")).value()["data"].clone()
 }
 
 /// Asks for the status until it is as wanted.
-fn until(server: &Server, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(server: &Server, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let began = Instant::now();
     loop {
         let data = data(server, path);
@@ -91,7 +91,7 @@ fn until(server: &Server, path: &str, what: &str, wanted: impl Fn(&Value) -> boo
     }
 }
 
-fn made(server: &Server) -> (String, String, String) {
+pub(crate) fn made(server: &Server) -> (String, String, String) {
     let stream = server.create(&json!({"params": {"width": 256, "height": 256, "t_index_list": [44]}}));
     let text = |key: &str| stream[key].as_str().unwrap().to_owned();
     let whep = text("whip_url").replace("/whip", "-out/whep");
@@ -156,8 +156,7 @@ fn a_server_that_is_asked_to_end_does_so_in_five_seconds() {
     let (_, whip, _) = made(&server);
     let _publisher = Publisher::start(&whip);
     let began = Instant::now();
-    let asked = std::process::Command::new("kill").arg(server.child.id().to_string()).status().unwrap();
-    assert!(asked.success());
+    server.ask_to_end();
     let status = server.child.wait().unwrap();
     assert!(status.success(), "{status}");
     assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());

@@ -4,9 +4,11 @@
 mod auth;
 mod client;
 mod create;
+mod gateway;
 mod life;
 mod media;
 mod patch;
 mod recorded;
+mod redis;
 mod robust;
 mod status;

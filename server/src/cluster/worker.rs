@@ -1,0 +1,76 @@
+//! What a worker tells of itself, and which of many suits best.
+
+use serde::{Deserialize, Serialize};
+
+/// A worker as the registry has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Worker {
+    /// `wkr_…`; another one with each start, since a worker that starts has no streams.
+    pub(crate) id: String,
+    /// Where gateways reach it: scheme, host and port.
+    pub(crate) url: String,
+    /// Whether it asks nobody for a key.
+    pub(crate) open: bool,
+    /// Whether it takes no further streams, as it is about to end.
+    pub(crate) draining: bool,
+    pub(crate) streams: usize,
+    pub(crate) max_streams: usize,
+    /// Streams that make pictures.
+    pub(crate) sessions: usize,
+    pub(crate) max_sessions: usize,
+}
+
+impl Worker {
+    fn has_room(&self) -> bool {
+        !self.draining && self.streams < self.max_streams
+    }
+}
+
+/// The worker that a new stream does best with: first by the share of its sessions that run, then by that of its streams.
+/// Where none has room there is none.
+pub(crate) fn roomiest(workers: &[Worker]) -> Option<&Worker> {
+    let share = |some: usize, all: usize| some as f64 / all.max(1) as f64;
+    let load =
+        |worker: &Worker| (share(worker.sessions, worker.max_sessions), share(worker.streams, worker.max_streams));
+    let lighter = |a: &&Worker, b: &&Worker| {
+        let ((a_sessions, a_streams), (b_sessions, b_streams)) = (load(a), load(b));
+        a_sessions.total_cmp(&b_sessions).then(a_streams.total_cmp(&b_streams)).then_with(|| a.id.cmp(&b.id))
+    };
+    workers.iter().filter(|worker| worker.has_room()).min_by(lighter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(id: &str, sessions: usize, streams: usize) -> Worker {
+        Worker {
+            id: id.into(),
+            url: "http://10.0.0.5:8889".into(),
+            open: false,
+            draining: false,
+            streams,
+            max_streams: 8,
+            sessions,
+            max_sessions: 4,
+        }
+    }
+
+    #[test]
+    fn a_stream_goes_where_the_smallest_share_is_in_use() {
+        let chosen = |workers: &[Worker]| roomiest(workers).map(|worker| worker.id.clone());
+        let workers = [worker("a", 2, 2), worker("b", 1, 5), worker("c", 1, 4)];
+        assert_eq!(chosen(&workers).as_deref(), Some("c"));
+        let large = Worker { max_sessions: 100, ..worker("large", 4, 4) };
+        assert_eq!(chosen(&[workers[2].clone(), large]).as_deref(), Some("large"));
+        // One whose sessions all run still takes streams, which wait for one to end.
+        assert_eq!(chosen(&[worker("busy", 4, 4)]).as_deref(), Some("busy"));
+    }
+
+    #[test]
+    fn nothing_goes_where_there_is_no_room_or_to_who_leaves() {
+        let leaving = Worker { draining: true, ..worker("leaving", 0, 0) };
+        assert_eq!(roomiest(&[worker("full", 0, 8), leaving]), None);
+        assert_eq!(roomiest(&[]), None);
+    }
+}

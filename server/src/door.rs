@@ -1,0 +1,78 @@
+//! The address that a server has, with or without TLS, and how it comes to its end there.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use dreamframe::{Error, ErrorKind, Result};
+
+use crate::config::Tls;
+
+/// How long requests may take to end when the server does.
+const GRACE: Duration = Duration::from_secs(4);
+/// How long a client may take to send the head of a request.
+const HEAD_TIME: Duration = Duration::from_secs(15);
+
+/// An address that is taken, where nobody is served yet.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+}
+
+impl Door {
+    /// Takes the address, so that nothing else can, and reads the certificate.
+    ///
+    /// # Errors
+    ///
+    /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
+    pub(crate) async fn new(bind: SocketAddr, tls: Option<&Tls>) -> Result<Self> {
+        let failed = |error| Error::new(ErrorKind::Io, format!("cannot listen at {bind}")).with_source(error);
+        let listener = TcpListener::bind(bind).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let tls = match tls {
+            Some(tls) => Some(certificate(tls).await?),
+            None => None,
+        };
+        Ok(Self { address, listener, tls })
+    }
+
+    /// Answers until `ended` is over; then takes no more requests, and returns once those that it has are answered.
+    ///
+    /// # Errors
+    ///
+    /// `Io` where the listener fails.
+    pub(crate) async fn serve(self, router: Router, ended: impl Future<Output = ()>) -> Result<()> {
+        let handle = Handle::<SocketAddr>::new();
+        let service = router.into_make_service();
+        let failed = |error| Error::new(ErrorKind::Io, "the server failed").with_source(error);
+        let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle.clone());
+        server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_TIME);
+        let serving = async {
+            match self.tls {
+                Some(tls) => server.acceptor(RustlsAcceptor::new(tls)).serve(service).await,
+                None => server.serve(service).await,
+            }
+        };
+        let ending = async {
+            ended.await;
+            handle.graceful_shutdown(Some(GRACE));
+        };
+        let (served, ()) = tokio::join!(serving, ending);
+        served.map_err(failed)
+    }
+}
+
+async fn certificate(tls: &Tls) -> Result<RustlsConfig> {
+    // An error says that there is one already, which is as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    RustlsConfig::from_pem_file(&tls.cert, &tls.key).await.map_err(|error| {
+        let text = format!("cannot use the certificate {} with the key {}", tls.cert.display(), tls.key.display());
+        Error::new(ErrorKind::InvalidArgument, text).with_source(error)
+    })
+}

@@ -1,0 +1,161 @@
+//! A gateway: what clients meet where many servers work together. It keeps nothing of a stream, so that there may be any
+//! number of gateways, and any of them may vanish.
+//!
+//! A request that names a stream, in its path or its query, goes to the worker that has it; a stream that is to be made goes
+//! to the worker with most room; all else goes to any. What is asked for and refused is for the worker to say, so a name that
+//! nobody has goes to any of them, too. Offers and answers pass; media goes between client and worker.
+
+mod forward;
+mod names;
+mod routes;
+mod settings;
+
+pub(crate) use self::routes::router;
+pub(crate) use self::settings::{Config, Settings};
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use dreamframe::Result;
+
+use self::forward::Forwarder;
+use crate::app::Counters;
+use crate::cluster::{Registry, Worker, roomiest};
+use crate::error::ApiError;
+
+/// For how long a worker that could not be reached gets no new streams: longer than the registry remembers it.
+const AVOIDED: Duration = Duration::from_secs(10);
+/// After how many seconds a client may try again that found no worker, or no registry.
+const RETRY_SECONDS: u32 = 3;
+
+/// What all handlers of a gateway share.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    registry: Registry,
+    forwarder: Forwarder,
+    pub(crate) counters: Arc<Counters>,
+    /// Whether others than this machine reach it: workers that ask for no key are then left alone.
+    is_public: bool,
+    /// Workers that could not be reached lately, by their id.
+    avoided: Mutex<HashMap<String, Instant>>,
+}
+
+impl Gateway {
+    /// Makes one. Within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a registry that is none.
+    pub(crate) fn new(config: &Config) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            registry: Registry::new(&config.registry)?,
+            forwarder: Forwarder::new(config.tls.is_some()),
+            counters: Arc::default(),
+            is_public: !config.bind.ip().is_loopback(),
+            avoided: Mutex::default(),
+        }))
+    }
+
+    /// Gives the workers that may be asked.
+    async fn workers(&self) -> Result<Vec<Worker>, ApiError> {
+        let mut workers = self.registry.workers().await.map_err(|error| no_registry(&error))?;
+        workers.retain(|worker| self.may_ask(worker));
+        Ok(workers)
+    }
+
+    /// Whether a worker is as safe as this gateway. One without keys trusts all who reach it.
+    fn may_ask(&self, worker: &Worker) -> bool {
+        let may = !(worker.open && self.is_public);
+        if !may {
+            tracing::warn!(worker = worker.id, "has no API keys, and is left alone by a gateway that others reach");
+        }
+        may
+    }
+
+    /// Gives the worker of the stream with `name`, if there is such a stream.
+    async fn worker_of(&self, name: &str) -> Result<Option<Worker>, ApiError> {
+        let found = self.registry.worker_of(name).await.map_err(|error| no_registry(&error))?;
+        Ok(found.filter(|worker| self.may_ask(worker)))
+    }
+
+    /// Gives the worker for a new stream.
+    ///
+    /// # Errors
+    ///
+    /// 429 with the figure where all are full, 503 where none takes streams.
+    async fn place(&self) -> Result<Worker, ApiError> {
+        let workers = self.reachable().await?;
+        if let Some(worker) = roomiest(&workers) {
+            return Ok(worker.clone());
+        }
+        let taking = || workers.iter().filter(|worker| !worker.draining);
+        if taking().next().is_none() {
+            return Err(no_worker());
+        }
+        let most = taking().map(|worker| worker.max_streams).sum();
+        Err(ApiError::limit(StatusCode::TOO_MANY_REQUESTS, "streams", most, RETRY_SECONDS))
+    }
+
+    /// Gives any worker, for what is the same everywhere.
+    async fn any(&self) -> Result<Worker, ApiError> {
+        let workers = self.reachable().await?;
+        roomiest(&workers).or(workers.first()).cloned().ok_or_else(no_worker)
+    }
+
+    /// Gives the workers that may be asked and did not fail to answer lately.
+    async fn reachable(&self) -> Result<Vec<Worker>, ApiError> {
+        let mut workers = self.workers().await?;
+        let mut avoided = self.avoided();
+        avoided.retain(|_, since| since.elapsed() < AVOIDED);
+        workers.retain(|worker| !avoided.contains_key(&worker.id));
+        Ok(workers)
+    }
+
+    fn avoided(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.avoided.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a worker that could not be reached no new streams for a while.
+    fn avoid(&self, worker: &Worker) {
+        self.avoided().insert(worker.id.clone(), Instant::now());
+    }
+}
+
+fn no_registry(error: &dreamframe::Error) -> ApiError {
+    tracing::error!(error = format!("{error:#}"), "no worker can be found");
+    let text = "The registry of workers cannot be reached";
+    ApiError::later(StatusCode::SERVICE_UNAVAILABLE, "GATEWAY/NO_REGISTRY", text, RETRY_SECONDS)
+}
+
+fn no_worker() -> ApiError {
+    let text = "No worker is there to take this";
+    ApiError::later(StatusCode::SERVICE_UNAVAILABLE, "GATEWAY/NO_WORKER", text, RETRY_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gateway_that_others_reach_leaves_workers_without_keys_alone() {
+        let worker = |open| Worker {
+            id: "wkr_1".into(),
+            url: "http://127.0.0.1:8889".into(),
+            open,
+            draining: false,
+            streams: 0,
+            max_streams: 1,
+            sessions: 0,
+            max_sessions: 1,
+        };
+        for (bind, asks_open) in [("127.0.0.1:0", true), ("[::1]:0", true), ("0.0.0.0:0", false), ("10.0.0.5:0", false)]
+        {
+            let registry = "redis://127.0.0.1:1".to_owned();
+            let config = Config { bind: bind.parse().unwrap(), registry, tls: None };
+            let gateway = Gateway::new(&config).unwrap();
+            assert_eq!((gateway.may_ask(&worker(true)), gateway.may_ask(&worker(false))), (asks_open, true), "{bind}");
+        }
+    }
+}

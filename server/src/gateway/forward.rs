@@ -1,0 +1,163 @@
+//! Requests on their way to a worker, and answers on theirs back.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{self, Entry};
+use axum::http::uri::{Authority, PathAndQuery, Scheme};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
+use axum::response::Response;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use super::RETRY_SECONDS;
+use crate::cluster::Worker;
+use crate::error::ApiError;
+
+/// How long connecting to a worker may take.
+const CONNECT_TIME: Duration = Duration::from_secs(2);
+/// How long a worker may take until its answer begins; the largest body takes a while.
+const ANSWER_TIME: Duration = Duration::from_secs(90);
+
+/// What is about one connection, and not about the request (RFC 9110, 7.6.1); and `Expect`, which is answered here.
+const PER_CONNECTION: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
+/// Why a worker's answer did not come.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    /// Whether it could not even be connected to.
+    pub(super) is_gone: bool,
+    pub(super) error: ApiError,
+}
+
+/// Asks workers, over connections that stay.
+#[derive(Debug)]
+pub(super) struct Forwarder {
+    client: Client<HttpConnector, Body>,
+    /// How clients reach this gateway.
+    scheme: &'static str,
+}
+
+impl Forwarder {
+    pub(super) fn new(tls: bool) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIME));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Self { client, scheme: if tls { "https" } else { "http" } }
+    }
+
+    /// Asks `worker`, as its own address is asked, and gives its answer.
+    ///
+    /// # Errors
+    ///
+    /// 503 where it cannot be reached, 502 where it breaks off, 504 where it takes too long.
+    pub(super) async fn send(&self, worker: &Worker, request: Request) -> Result<Response, Unanswered> {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = address(worker, &parts.uri).ok_or_else(|| unanswered(worker, true, "its address is none"))?;
+        parts.version = Version::HTTP_11;
+        self.say_who_was_asked(&mut parts.headers);
+        leave_out(&mut parts.headers);
+        let asked = self.client.request(Request::from_parts(parts, body));
+        let answer = match tokio::time::timeout(ANSWER_TIME, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(unanswered(worker, error.is_connect(), &error.to_string())),
+            Err(_) => {
+                let error = ApiError::new(StatusCode::GATEWAY_TIMEOUT, "GATEWAY/TIMEOUT", "The worker does not answer");
+                return Err(Unanswered { is_gone: false, error });
+            }
+        };
+        let (mut parts, body) = answer.into_parts();
+        leave_out(&mut parts.headers);
+        parts.version = Version::default();
+        Ok(Response::from_parts(parts, Body::new(body)))
+    }
+
+    /// Says what host the client asked, unless a proxy before this one has: the worker hands out addresses of it.
+    fn say_who_was_asked(&self, headers: &mut HeaderMap) {
+        let Some(host) = headers.remove(header::HOST) else { return };
+        if headers.contains_key(header::FORWARDED) {
+            return;
+        }
+        let scheme = HeaderValue::from_static(self.scheme);
+        for (name, value) in [("x-forwarded-host", host), ("x-forwarded-proto", scheme)] {
+            if let Entry::Vacant(place) = headers.entry(HeaderName::from_static(name)) {
+                place.insert(value);
+            }
+        }
+    }
+}
+
+/// The same path and query at the worker.
+fn address(worker: &Worker, uri: &Uri) -> Option<Uri> {
+    let authority: Authority = worker.url.strip_prefix("http://")?.parse().ok()?;
+    let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build().ok()
+}
+
+/// Leaves out what is about the connection that a message came on.
+fn leave_out(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&PER_CONNECTION) {
+        headers.remove(name);
+    }
+}
+
+fn unanswered(worker: &Worker, is_gone: bool, why: &str) -> Unanswered {
+    tracing::warn!(worker = worker.id, why, "a worker did not answer");
+    let error = if is_gone {
+        let text = "The worker cannot be reached";
+        ApiError::later(StatusCode::SERVICE_UNAVAILABLE, "GATEWAY/UNREACHABLE", text, RETRY_SECONDS)
+    } else {
+        ApiError::new(StatusCode::BAD_GATEWAY, "GATEWAY/BROKEN_OFF", "The worker did not answer to the end")
+    };
+    Unanswered { is_gone, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn what_is_about_a_connection_stays_on_it() {
+        let mut some =
+            headers(&[("connection", "close, X-Mine"), ("x-mine", "1"), ("te", "trailers"), ("etag", "\"a\"")]);
+        leave_out(&mut some);
+        assert_eq!(some, headers(&[("etag", "\"a\"")]));
+    }
+
+    #[test]
+    fn a_worker_hears_what_host_was_asked_from_the_first_proxy() {
+        let gateway = Forwarder::new(true);
+        let mut direct = headers(&[("host", "sd.example")]);
+        gateway.say_who_was_asked(&mut direct);
+        assert_eq!(direct, headers(&[("x-forwarded-host", "sd.example"), ("x-forwarded-proto", "https")]));
+        let before = headers(&[("x-forwarded-host", "sd.example"), ("x-forwarded-proto", "http")]);
+        let mut behind = before.clone();
+        behind.insert(header::HOST, HeaderValue::from_static("10.0.0.9"));
+        gateway.say_who_was_asked(&mut behind);
+        assert_eq!(behind, before);
+    }
+}
