@@ -9,5 +9,5 @@ mod registry;
 mod worker;
 
 pub(crate) use self::presence::Presence;
-pub(crate) use self::registry::Registry;
+pub(crate) use self::registry::{Address, Registry};
 pub(crate) use self::worker::{Worker, roomiest};

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::layers::{Layered, layered};
 use crate::auth::Keys;
 use crate::cli::options::{read_params, read_text};
+use crate::cluster::Address;
 use crate::urls::Urls;
 use crate::wire::models;
 
@@ -170,7 +171,7 @@ pub(crate) struct Config {
     pub(crate) idle: Duration,
     pub(crate) strict: bool,
     /// Where gateways look for this server.
-    pub(crate) registry: Option<String>,
+    pub(crate) registry: Option<Address>,
     pub(crate) worker_url: Option<String>,
     pub(crate) drain: Duration,
     pub(crate) open: bool,
@@ -233,7 +234,7 @@ impl Config {
             },
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
             strict,
-            registry: settings.registry,
+            registry: settings.registry.as_deref().map(|url| named("registry", url.parse())).transpose()?,
             worker_url,
             drain: Duration::from_secs(settings.drain_seconds.unwrap_or(0)),
             open: settings.open,
@@ -298,7 +299,7 @@ fn at_least_one(name: &str, value: Option<usize>, usual: usize) -> Result<usize>
     }
 }
 
-fn named<T>(name: &str, result: Result<T, String>) -> Result<T> {
+pub(crate) fn named<T>(name: &str, result: Result<T, String>) -> Result<T> {
     result.map_err(|message| wrong(name, &message))
 }
 
@@ -349,6 +350,7 @@ mod tests {
         assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams is 0"));
         assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server is"));
         assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
+        assert!(of(|s| s.registry = Some("http://a".into())).starts_with("registry is"));
         assert!(of(|s| s.worker_url = Some("https://a".into())).starts_with("worker_url is"));
     }
 

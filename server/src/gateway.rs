@@ -47,7 +47,7 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a registry that is none.
+    /// Those of the registry's client.
     pub(crate) fn new(config: &Config) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             registry: Registry::new(&config.registry)?,
@@ -152,7 +152,7 @@ mod tests {
         };
         for (bind, asks_open) in [("127.0.0.1:0", true), ("[::1]:0", true), ("0.0.0.0:0", false), ("10.0.0.5:0", false)]
         {
-            let registry = "redis://127.0.0.1:1".to_owned();
+            let registry = "redis://127.0.0.1:1".parse().unwrap();
             let config = Config { bind: bind.parse().unwrap(), registry, tls: None };
             let gateway = Gateway::new(&config).unwrap();
             assert_eq!((gateway.may_ask(&worker(true)), gateway.may_ask(&worker(false))), (asks_open, true), "{bind}");

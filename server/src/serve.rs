@@ -26,8 +26,7 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used, and for a
-    /// registry that is none.
+    /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
     pub(crate) async fn new(config: Config) -> Result<Self> {
         let door = Door::new(config.bind, config.tls.as_ref()).await?;
         let presence = match &config.registry {

@@ -29,8 +29,7 @@ pub(super) struct Args {
 
 /// How the gateway is set up, with what the environment says in a `variable`.
 pub(super) fn config(args: &Args, variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
-    let file = args.config.clone().or_else(|| variable("DREAMFRAME_CONFIG").map(PathBuf::from));
-    Ok(Config::new(layered(&args.settings, &variable, file.as_deref())?)?)
+    Ok(Config::new(layered(&args.settings, variable, args.config.as_deref())?)?)
 }
 
 pub(super) fn run(args: &Args) -> Result {

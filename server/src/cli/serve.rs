@@ -42,8 +42,7 @@ pub(super) struct Args {
 
 /// How the server is set up, with what the environment says in a `variable`.
 pub(super) fn config(args: &Args, variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
-    let file = args.config.clone().or_else(|| variable("DREAMFRAME_CONFIG").map(PathBuf::from));
-    let settings = layered(&args.settings, &variable, file.as_deref())?;
+    let settings = layered(&args.settings, &variable, args.config.as_deref())?;
     let keys = variable("DREAMFRAME_API_KEYS");
     Ok(Config::new(settings, keys.as_deref(), args.engine.options()?)?)
 }

@@ -4,6 +4,8 @@
 //! the id of the worker that has a stream. A digest stands for each of a stream's names, as a stream key lets anybody
 //! publish. All but the list of ids is forgotten within [`KEPT`].
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use dreamframe::{Error, ErrorKind, Result};
@@ -31,26 +33,45 @@ fn stream_key(name: &str) -> String {
     format!("dreamframe:stream:{digits}")
 }
 
+/// Where a registry is: `redis://host:6379/0`, `rediss://user:password@host` and the like.
+#[derive(Clone)]
+pub(crate) struct Address(Client);
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        // It may have a password, so that it is not repeated.
+        let wrong = |_| "is no address of Redis, such as redis://host:6379/0 or rediss://user:password@host".to_owned();
+        Client::open(text).map(Self).map_err(wrong)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Address(…)")
+    }
+}
+
 /// The way to the registry; it is found anew where it is lost.
 #[derive(Clone)]
 pub(crate) struct Registry {
     connection: ConnectionManager,
 }
 
-impl std::fmt::Debug for Registry {
-    /// Its address may have a password.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").finish_non_exhaustive()
     }
 }
 
 impl Registry {
-    /// Takes an address such as `redis://host:6379/0`, and connects when it is first asked. Within a runtime.
+    /// Makes one that connects when it is first asked. Within a runtime.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what is no address.
-    pub(crate) fn new(url: &str) -> Result<Self> {
+    /// `Internal`, for reasons of the client's own.
+    pub(crate) fn new(address: &Address) -> Result<Self> {
         // An error says that there is one already, which is as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = ConnectionManagerConfig::new()
@@ -58,13 +79,9 @@ impl Registry {
             .set_response_timeout(Some(ANSWER_TIME))
             // Who asks again is told again; the next request tries anew.
             .set_number_of_retries(1);
-        let connection = Client::open(url).and_then(|client| ConnectionManager::new_lazy_with_config(client, config));
-        let connection = connection.map_err(|error| {
-            // It may have a password, so that it is not repeated.
-            let text = "registry is no address of Redis, such as redis://host:6379/0 or rediss://user:password@host";
-            Error::new(ErrorKind::InvalidArgument, text).with_source(error)
-        })?;
-        Ok(Self { connection })
+        let connection = ConnectionManager::new_lazy_with_config(address.0.clone(), config);
+        let failed = |error| Error::new(ErrorKind::Internal, "no client for the registry").with_source(error);
+        Ok(Self { connection: connection.map_err(failed)? })
     }
 
     async fn ask<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
@@ -146,11 +163,15 @@ mod tests {
         assert_eq!(key, stream_key("stk_7mQ2xJ5LpYh6GtSa"));
     }
 
-    #[tokio::test]
-    async fn what_is_no_address_is_refused_without_repeating_it() {
+    #[test]
+    fn what_is_no_address_is_refused_and_no_address_is_repeated() {
         for url in ["", "host", "http://user:secret@host", "redis://:secret@host:port/0"] {
-            let error = format!("{:#}", Registry::new(url).unwrap_err());
-            assert!(error.contains("registry is no address") && !error.contains("secret"), "{error}");
+            let error = url.parse::<Address>().unwrap_err();
+            assert!(error.starts_with("is no address") && !error.contains("secret"), "{error}");
+        }
+        for url in ["redis://host", "rediss://user:secret@host:7000/2", "valkey://host", "redis+unix:///redis.sock"] {
+            let address: Address = url.parse().unwrap();
+            assert!(!format!("{address:?}").contains("secret"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What flags, environment and file say, put over each other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dreamframe::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -16,7 +16,10 @@ const PREFIX: &str = "DREAMFRAME_";
 /// What can be set in each of the three ways, by the same names.
 pub(crate) trait Layered: clap::Args + Serialize + DeserializeOwned {}
 
-/// Puts `flags` over the environment, and that over the file.
+/// Names the file, where no flag does.
+const FILE_VARIABLE: &str = "DREAMFRAME_CONFIG";
+
+/// Puts `flags` over the environment, and that over the file, which the environment may name.
 ///
 /// # Errors
 ///
@@ -26,7 +29,8 @@ pub(crate) fn layered<S: Layered>(
     environment: impl Fn(&str) -> Option<String>,
     file: Option<&Path>,
 ) -> Result<S> {
-    let mut all = match file {
+    let named = environment(FILE_VARIABLE).map(PathBuf::from);
+    let mut all = match file.or(named.as_deref()) {
         Some(path) => map(&of_file::<S>(path)?)?,
         None => Map::new(),
     };
@@ -103,14 +107,16 @@ mod tests {
     #[test]
     fn flags_count_before_the_environment_and_that_before_the_file() {
         let file = file("max_streams = 1\nmax_sessions = 1\nmax_viewers = 1\nice_server = [\"stun:a\"]\n");
+        let path = file.path().display().to_string();
         let environment = |name: &str| match name {
+            "DREAMFRAME_CONFIG" => Some(path.clone()),
             "DREAMFRAME_MAX_SESSIONS" => Some("2".to_owned()),
             "DREAMFRAME_MAX_VIEWERS" => Some("2".to_owned()),
             "DREAMFRAME_STRICT" => Some("true".to_owned()),
             _ => None,
         };
         let flags = Settings { max_viewers: Some(3), ..Settings::default() };
-        let all = layered(&flags, environment, Some(file.path())).unwrap();
+        let all = layered(&flags, environment, None).unwrap();
         assert_eq!((all.max_streams, all.max_sessions, all.max_viewers), (Some(1), Some(2), Some(3)));
         assert_eq!((all.strict, all.open, all.ice_server), (true, false, vec!["stun:a".to_owned()]));
     }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
 use axum::response::Response;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::RETRY_SECONDS;
 use crate::cluster::Worker;
@@ -18,6 +18,8 @@ use crate::error::ApiError;
 
 /// How long connecting to a worker may take.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
+/// How long a connection stays that nothing goes over: shorter than a worker waits for a request on it.
+const IDLE_TIME: Duration = Duration::from_secs(10);
 /// How long a worker may take until its answer begins; the largest body takes a while.
 const ANSWER_TIME: Duration = Duration::from_secs(90);
 
@@ -55,7 +57,9 @@ impl Forwarder {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIME));
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_idle_timeout(IDLE_TIME).pool_timer(TokioTimer::new());
+        let client = builder.build(connector);
         Self { client, scheme: if tls { "https" } else { "http" } }
     }
 

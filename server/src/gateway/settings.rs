@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use dreamframe::{Error, ErrorKind, Result};
+use dreamframe::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{LOOPBACK, Layered, Tls};
+use crate::cluster::Address;
+use crate::config::{LOOPBACK, Layered, Tls, named};
 
 /// What can be set by flag, environment variable (`DREAMFRAME_` and the name) and file (the name with underscores).
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ impl Layered for Settings {}
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) bind: SocketAddr,
-    pub(crate) registry: String,
+    pub(crate) registry: Address,
     pub(crate) tls: Option<Tls>,
 }
 
@@ -47,14 +48,31 @@ impl Config {
     ///
     /// `InvalidArgument` naming the setting.
     pub(crate) fn new(settings: Settings) -> Result<Self> {
-        let missing = || {
-            let text = "registry is not there, but a gateway needs it: --registry redis://host:6379/0";
-            Error::new(ErrorKind::InvalidArgument, text)
-        };
+        let registry = settings.registry.ok_or("is not there, but a gateway needs it: --registry redis://host:6379/0");
+        let registry = registry.map_err(str::to_owned).and_then(|url| url.parse());
         Ok(Self {
             bind: settings.bind.unwrap_or(LOOPBACK),
-            registry: settings.registry.ok_or_else(missing)?,
+            registry: named("registry", registry)?,
             tls: Tls::new(settings.tls_cert, settings.tls_key)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_needs_a_registry_and_a_whole_certificate() {
+        let registry = || Some("redis://:secret@127.0.0.1".to_owned());
+        let config = Config::new(Settings { registry: registry(), ..Settings::default() }).unwrap();
+        assert_eq!((config.bind, config.tls.is_none()), (LOOPBACK, true));
+        let refused = |settings| Config::new(settings).unwrap_err().to_string();
+        assert!(refused(Settings::default()).starts_with("registry is not there"));
+        let other = Some("http://secret@a".to_owned());
+        let text = refused(Settings { registry: other, ..Settings::default() });
+        assert!(text.starts_with("registry is no address") && !text.contains("secret"), "{text}");
+        let half = Settings { registry: registry(), tls_cert: Some("a".into()), ..Settings::default() };
+        assert!(refused(half).starts_with("tls_cert and tls_key"));
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, Server};
 use crate::life::{PATIENCE, Publisher, made, until, watch};
 use crate::redis::Redis;
+use crate::robust::{takes_large_bodies, takes_odd_bodies};
 
 /// Enough for the keys that a server takes.
 const KEY: (&str, &str) = ("DREAMFRAME_API_KEYS", "key-of-a-test");
@@ -210,4 +211,27 @@ fn scopes_own_api_is_not_routed_and_says_so() {
     let answer = gateway.json("POST", "/api/v1/webrtc/offer", &json!({}));
     assert_eq!(answer.status, 501);
     assert!(answer.value()["detail"].as_str().unwrap().contains("worker"), "{}", answer.text());
+}
+
+#[test]
+fn what_goes_through_a_gateway_comes_as_it_was_sent() {
+    let Some(redis) = Redis::start() else { return };
+    let (worker, gateway) = (worker(&redis, &[]), gateway(&redis));
+    workers(&gateway, 1);
+    takes_odd_bodies(&gateway);
+    takes_large_bodies(&gateway);
+    for path in ["/", "/page/app.js", "/v1/schema", "/no/such/path"] {
+        let (through, direct) = (gateway.get(path), worker.get(path));
+        assert_eq!((through.status, through.header("content-type")), (direct.status, direct.header("content-type")));
+        assert!(through.status == 404 || through.body == direct.body, "{path}");
+    }
+    let head = gateway.send("HEAD", "/v1/schema", &[], b"");
+    let length = worker.get("/v1/schema").body.len();
+    assert!(head.body.is_empty() && head.header("content-length") == length.to_string(), "{head:?}");
+    let forwarded = ["x-forwarded-proto: https", "x-forwarded-host: sd.example"];
+    let stream = gateway.send("POST", "/v1/streams", &forwarded, b"{}").value();
+    assert!(stream["whip_url"].as_str().unwrap().starts_with("https://sd.example/live/"), "{stream}");
+    // A refusal has one id, which is the one that the worker's log has.
+    let refused = gateway.get("/v1/streams/str_1");
+    assert_eq!(refused.expect_error(404)["requestId"], refused.header("x-request-id"));
 }

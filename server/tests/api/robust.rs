@@ -9,7 +9,10 @@ use crate::client::{Answer, Server};
 /// Line 18.
 #[test]
 fn odd_headers_and_ways_to_send_a_body_are_no_fault() {
-    let server = Server::start();
+    takes_odd_bodies(&Server::start());
+}
+
+pub(crate) fn takes_odd_bodies(server: &Server) {
     let host = &server.address;
     let create = |headers: &str, body: &[u8]| {
         server.raw(&format!("POST /v1/streams HTTP/1.1\nhost: {host}\nconnection: close\n{headers}"), body)
@@ -24,7 +27,10 @@ fn odd_headers_and_ways_to_send_a_body_are_no_fault() {
 /// Line 18, of the size that TouchDesigner sends.
 #[test]
 fn fifty_megabytes_are_read_and_more_than_allowed_is_413() {
-    let server = Server::start();
+    takes_large_bodies(&Server::start());
+}
+
+pub(crate) fn takes_large_bodies(server: &Server) {
     let body = format!("{{\"name\": \"x\"{}}}", " ".repeat(50 << 20));
     assert_eq!(server.send("POST", "/v1/streams", &[], body.as_bytes()).status, 201);
     let mut socket = server.connect();
