@@ -1,19 +1,15 @@
 //! Publishers, servers and viewers over links that lose packets, and with much that changes meanwhile.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dreamframe::transport::peer::PeerState;
-use dreamframe::transport::{
-    ChannelHandler, Client, ClientOptions, Egress, EgressOptions, FrameSink, play, publish, serve,
-};
+use dreamframe::transport::{Client, ClientOptions, Egress, EgressOptions, FrameSink, play, publish, serve};
 use dreamframe_tests::frames::demo_engine;
 use dreamframe_tests::network::{
-    Drawn, Echo, Proxy, Screen, Shown, Source, client_options, longest_gap, serve_options,
+    Drawn, Echo, Proxy, Screen, Shown, Source, Talk, client_options, longest_gap, serve_options,
 };
-use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use serde_json::json;
 
 /// Longer than anything here takes, on the busiest machine.
 const LONG: Duration = Duration::from_secs(90);
@@ -147,43 +143,13 @@ fn publisher_decodes(server: &dreamframe::transport::Server, size: (u32, u32)) -
     video.is_some_and(|video| (video.width, video.height) == size)
 }
 
-/// Says what a test says on a data channel, and hands on what it hears.
-#[derive(Debug)]
-struct Talk {
-    says: broadcast::Sender<String>,
-    heard: Mutex<Sender<String>>,
-}
-
-impl ChannelHandler for Talk {
-    fn message(&self, text: &str) -> Vec<String> {
-        // A test that has failed listens no more.
-        let _ = self.heard.lock().unwrap().send(text.to_owned());
-        Vec::new()
-    }
-
-    fn notices(&self) -> Option<broadcast::Receiver<String>> {
-        Some(self.says.subscribe())
-    }
-}
-
-/// The next answer to a patch.
-fn answer(heard: &Receiver<String>) -> Value {
-    loop {
-        let message: Value = serde_json::from_str(&heard.recv_timeout(LONG).unwrap()).unwrap();
-        if message["type"] == "accepted" || message["type"] == "refused" {
-            return message;
-        }
-    }
-}
-
 #[test]
 fn a_thousand_patches_while_pictures_flow_freeze_nothing() {
     const PATCHES: u32 = 1000;
     let server = serve(demo_engine(64, |_, options| options.threads = Some(1)), serve_options()).unwrap();
     let (drawn, sent) = (Arc::new(Drawn::default()), egress());
     let (screen, source) = (Screen::new(&drawn), Source::start(&sent, SIZE, RATE, &drawn));
-    let (heard_by, heard) = channel();
-    let talk = Arc::new(Talk { says: broadcast::Sender::new(PATCHES as usize), heard: Mutex::new(heard_by) });
+    let talk = Talk::new();
     let options = ClientOptions { channel: Some(talk.clone()), ..client_options() };
     let _publisher = connected(publish(&server.whip_url(), options, sent).unwrap());
     let _viewer = viewer(&server.whep_url(), &screen);
@@ -197,11 +163,11 @@ fn a_thousand_patches_while_pictures_flow_freeze_nothing() {
             2 => json!({"t_index_list": if number % 8 == 2 { json!([25]) } else { json!([20, 30]) }}),
             _ => json!({"delta": f64::from(number) / 1000.0}),
         };
-        talk.says.send(patch.to_string()).unwrap();
+        talk.say(&patch);
     }
     let mut version = 0;
     for number in 1..=PATCHES {
-        let accepted = answer(&heard);
+        let accepted = talk.next_of(&["accepted", "refused"], LONG);
         assert_eq!(accepted["type"], "accepted", "patch {number}: {accepted}");
         assert!(accepted["version"].as_u64() > Some(version), "patch {number}: {accepted}");
         version = accepted["version"].as_u64().unwrap();

@@ -2,6 +2,7 @@
 //! `docs/compatibility.md`.
 
 mod auth;
+mod changes;
 mod client;
 mod create;
 mod gateway;

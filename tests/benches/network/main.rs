@@ -9,6 +9,8 @@
 //!   what converts between them; `all of the server` has its network threads, too;
 //! - `viewers`: the same processor time with ten viewers against one, in turn, as a ratio of medians;
 //! - `join`: from the call that posts an offer to the first picture;
+//! - `changes`: from a change that is said on a data channel to the picture that shows it, in frames after the one that was
+//!   the newest when the change was accepted, and in time since it was said;
 //! - `loss`: with 5 % of packets lost and 10 ms of delay, each way, on the link of the publisher, of the viewer, or of both;
 //! - `dark`: those links lose everything for three seconds.
 
@@ -22,9 +24,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dreamframe::transport::peer::PeerState;
-use dreamframe::transport::{play, publish};
+use dreamframe::transport::{ClientOptions, play, publish};
 use dreamframe::{Error, ErrorKind, Result};
-use dreamframe_tests::network::{Screen, client_options, longest_gap};
+use dreamframe_tests::network::{Screen, Talk, client_options, longest_gap};
+use serde_json::json;
 
 use self::stage::{LIMIT, Stage, Watched, come};
 
@@ -36,11 +39,13 @@ const DARK: Duration = Duration::from_secs(3);
 const DARK_TIMES: usize = 3;
 /// How often somebody joins.
 const JOINS: usize = 10;
+/// How often parameters change.
+const CHANGES: usize = 40;
 /// How many watch where many do, and how often they are compared with one, for half the time of other measurements each.
 const VIEWERS: usize = 10;
 const ROUNDS: usize = 5;
 
-const PARTS: [&str; 5] = ["glass", "viewers", "join", "loss", "dark"];
+const PARTS: [&str; 6] = ["glass", "viewers", "join", "changes", "loss", "dark"];
 
 /// What is asked for on the command line.
 struct Options {
@@ -51,7 +56,7 @@ struct Options {
 
 fn main() -> Result<ExitCode> {
     let Some(options) = Options::parse(std::env::args().skip(1)) else {
-        say("usage: network [--seconds N] [--seed N] [glass|viewers|join|loss|dark]...");
+        say("usage: network [--seconds N] [--seed N] [glass|viewers|join|changes|loss|dark]...");
         return Ok(ExitCode::from(2));
     };
     let wants = |part: &str| options.parts.is_empty() || options.parts.iter().any(|wanted| wanted == part);
@@ -62,6 +67,9 @@ fn main() -> Result<ExitCode> {
     }
     if wants("join") {
         join()?;
+    }
+    if wants("changes") {
+        changes()?;
     }
     if wants("loss") || wants("dark") {
         bad_links(&options, wants("loss"), wants("dark"))?;
@@ -181,6 +189,43 @@ fn join() -> Result<()> {
         firsts.push(stage.screen.next_new(LIMIT).ok_or_else(nothing)? - start);
     }
     row("a publisher's first picture after POST, longest of ten", &longest(firsts), "2000 ms");
+    Ok(())
+}
+
+/// The session's pictures are its frames, which say their number, or nothing of the kind.
+fn changes() -> Result<()> {
+    say("parameters change");
+    let stage = Stage::session()?;
+    let (talk, screen) = (Talk::new(), Screen::new(&stage.drawn));
+    let options = ClientOptions { channel: Some(talk.clone()), ..client_options() };
+    let _player = play(&stage.whep_url(), options, screen.clone())?;
+    come(&screen, 30)?;
+    let (mut frames, mut times) = (Vec::new(), Vec::new());
+    for is_frame in [false, true].into_iter().cycle().take(CHANGES) {
+        drop(screen.take());
+        let said = Instant::now();
+        talk.say(&json!({"skip_diffusion": is_frame}));
+        let answer = talk.next_of(&["accepted", "refused"], LIMIT);
+        if answer["type"] != "accepted" {
+            return Err(Error::new(ErrorKind::Internal, answer.to_string()));
+        }
+        let newest = stage.drawn.count();
+        let (mut number, mut shown) = (0, None);
+        screen.wait_until(LIMIT, |seen| {
+            shown = seen.iter().find(|shown| shown.number.is_some() == is_frame).map(|shown| shown.at);
+            let mut numbers = seen.iter().filter_map(|shown| shown.number).map(u64::from);
+            // The first frame that shows, or the last one that still did.
+            number = if is_frame { numbers.next() } else { numbers.max().map(|last| last + 1) }.unwrap_or(newest);
+            shown.is_some()
+        });
+        frames.push((number + 1).saturating_sub(newest));
+        times.push(shown.ok_or_else(nothing)? - said);
+        come(&screen, 10)?;
+    }
+    let longest = frames.into_iter().max().unwrap_or_default();
+    row(&format!("a change shows, frames, most of {CHANGES}"), &longest.to_string(), "3");
+    row(&format!("a change shows, longest of {CHANGES}"), &ms(times.iter().copied().max().unwrap_or_default()), "");
+    row("a change shows, median", &ms(median(times)), "");
     Ok(())
 }
 

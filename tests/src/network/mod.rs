@@ -7,6 +7,7 @@ mod relay;
 mod scene;
 mod screen;
 mod source;
+mod talk;
 
 pub use pattern::{Pattern, read};
 pub use program::{LiveStream, Program};
@@ -15,3 +16,4 @@ pub use relay::Conditions;
 pub use scene::{Echo, client_options, loopback, serve_options};
 pub use screen::{Screen, Shown, longest_gap};
 pub use source::{Drawn, Source};
+pub use talk::Talk;
