@@ -192,10 +192,10 @@ fn join() -> Result<()> {
     Ok(())
 }
 
-/// The session's pictures are its frames, which say their number, or nothing of the kind.
+/// Pictures are frames, which say their number, or the demo model's, which do not.
 fn changes() -> Result<()> {
     say("parameters change");
-    let stage = Stage::session()?;
+    let stage = Stage::demo()?;
     let (talk, screen) = (Talk::new(), Screen::new(&stage.drawn));
     let options = ClientOptions { channel: Some(talk.clone()), ..client_options() };
     let _player = play(&stage.whep_url(), options, screen.clone())?;

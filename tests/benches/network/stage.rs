@@ -8,6 +8,7 @@ use dreamframe::exec::null::NullExecutor;
 use dreamframe::transport::peer::PeerState;
 use dreamframe::transport::{Client, Egress, EgressOptions, Server, play, publish, serve};
 use dreamframe::{Engine, EngineOptions, Error, ErrorKind, Result, Session, StreamDiffusionParams};
+use dreamframe_tests::frames::demo_engine;
 use dreamframe_tests::network::{Drawn, Echo, Proxy, Screen, Shown, Source, client_options, serve_options};
 use dreamframe_tests::process::ThreadTimes;
 
@@ -16,6 +17,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 const SIDE: u32 = 512;
 const RATE: f64 = 30.0;
+/// The side of what the demo model shows.
+const DEMO_SIDE: u32 = 128;
 /// How many pictures are let pass before anything is measured: the encoders find their rates.
 const WARM_UP: usize = 60;
 
@@ -76,6 +79,16 @@ impl Stage {
             },
             None,
         )
+    }
+
+    /// Starts one with a session of the demo model, at a size that it keeps up with, which shows frames as they are until
+    /// `skip_diffusion` is switched off; then nothing is left of them.
+    pub(crate) fn demo() -> Result<Self> {
+        let engine = |params: &mut StreamDiffusionParams, _: &mut EngineOptions| {
+            params.skip_diffusion = true;
+            params.t_index_list = vec![0];
+        };
+        Self::start(|| Ok(Served::Session(serve(demo_engine(DEMO_SIDE, engine), serve_options())?)), None)
     }
 
     fn start(served: impl FnOnce() -> Result<Served>, seed: Option<u64>) -> Result<Self> {
