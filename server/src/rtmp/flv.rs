@@ -98,11 +98,12 @@ impl VideoReader {
 
     fn picture(&self, mut units: &[u8], key: bool, delay: i32) -> Result<Option<Picture>, FlvError> {
         // Before the sets nothing can be decoded.
-        if self.length_bytes == 0 || units.is_empty() {
+        if self.length_bytes == 0 {
             return Ok(None);
         }
         let mut data = if key { self.sets.clone() } else { Vec::new() };
         data.reserve(units.len() + 16);
+        let begin = data.len();
         while !units.is_empty() {
             let unit = take_unit(&mut units, self.length_bytes).ok_or(FlvError::Broken)?;
             if !unit.is_empty() {
@@ -110,7 +111,8 @@ impl VideoReader {
                 data.extend_from_slice(unit);
             }
         }
-        Ok(Some(Picture { data: data.into(), key, delay }))
+        // Sets alone, or units of no length, are no picture.
+        Ok((data.len() > begin).then(|| Picture { data: data.into(), key, delay }))
     }
 }
 
@@ -192,6 +194,19 @@ mod tests {
 
     fn annex_b(units: &[&[u8]]) -> Vec<u8> {
         units.iter().flat_map(|unit| [&START_CODE, *unit].concat()).collect()
+    }
+
+    #[test]
+    fn units_of_no_length_are_no_picture() {
+        let mut reader = VideoReader { length_bytes: 4, sets: annex_b(&[&SPS, &PPS]) };
+        for units in [&[][..], &[0; 4], &[0; 8]] {
+            for first in [0x17, 0x27] {
+                let tag = [&[first, 1, 0, 0, 0], units].concat();
+                assert_eq!(reader.read(&tag), Ok(None), "{tag:?}");
+            }
+        }
+        let picture = reader.read(&[0x27, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x41]).unwrap().unwrap();
+        assert_eq!(picture.data, annex_b(&[&[0x41]]));
     }
 
     #[test]
