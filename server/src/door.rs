@@ -68,9 +68,14 @@ impl Door {
     }
 }
 
-async fn certificate(tls: &Tls) -> Result<RustlsConfig> {
+/// Chooses what TLS computes with, here and for the registry's client, neither of which brings anything for it.
+pub(crate) fn choose_tls() {
     // An error says that there is one already, which is as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+async fn certificate(tls: &Tls) -> Result<RustlsConfig> {
+    choose_tls();
     RustlsConfig::from_pem_file(&tls.cert, &tls.key).await.map_err(|error| {
         let text = format!("cannot use the certificate {} with the key {}", tls.cert.display(), tls.key.display());
         Error::new(ErrorKind::InvalidArgument, text).with_source(error)

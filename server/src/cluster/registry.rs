@@ -14,6 +14,7 @@ use redis::{Client, FromRedisValue, Pipeline};
 use sha2::{Digest as _, Sha256};
 
 use super::worker::Worker;
+use crate::door::choose_tls;
 
 /// For how long what a worker tells is kept, in seconds.
 const KEPT: u64 = 8;
@@ -72,8 +73,7 @@ impl Registry {
     ///
     /// `Internal`, for reasons of the client's own.
     pub(crate) fn new(address: &Address) -> Result<Self> {
-        // An error says that there is one already, which is as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        choose_tls();
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIME))
             .set_response_timeout(Some(ANSWER_TIME))

@@ -88,6 +88,10 @@ fn paths() -> Value {
         "/live/video-to-video/{output}/whep": media("output", "A stream's key and -out", "media"),
         "/webrtc/{playback_id}": media("playback_id", "A stream's output_playback_id", "media"),
         "/health": {"get": open(operation("service", "Whether the server is there", answers("200", "Health", &[])))},
+        "/ready": {"get": open(operation("service", "Whether the server takes streams", json!({
+            "200": {"description": "It does", "content": {"application/json": {"schema": {"type": "object"}}}},
+            "503": {"description": "It is about to end", "content": {"application/json": {"schema": {"type": "object"}}}},
+        })))},
         "/metrics": {"get": open(operation("service", "Figures for Prometheus", json!({
             "200": {"description": "The figures", "content": {"text/plain": {"schema": {"type": "string"}}}},
         })))},
