@@ -37,17 +37,25 @@ pub fn with_transport() -> &'static Path {
     FOLDER.get_or_init(build)
 }
 
-/// Builds both libraries with the cargo that runs the tests; says where they are.
-fn build() -> PathBuf {
+/// Returns the cargo that runs the tests.
+///
+/// Without what cargo says of this package to its tests: some crates are compiled again where that changes.
+fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What cargo says of this package to its tests: some crates are built anew where that changes.
     let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| of_package(name)) {
         cargo.env_remove(name);
     }
-    cargo.current_dir(root()).args(["build", "--quiet", "--features", "dreamframe-ffi/transport"]);
-    // With all packages and a test, all else is as a test run of the workspace has it: nothing but libraries is built.
-    cargo.args(["--workspace", "--lib", "--test", "c_abi"]);
+    cargo.current_dir(root()).stdin(Stdio::null());
+    cargo
+}
+
+/// Builds both libraries; returns their folder.
+fn build() -> PathBuf {
+    let mut cargo = cargo();
+    // With all packages and a test, features are those of a test run of the workspace: nothing but libraries is built.
+    cargo.args(["build", "--quiet", "--features", "dreamframe-ffi/transport"]);
+    cargo.args(["--workspace", "--lib", "--test", "integration"]);
     if cfg!(feature = "transport") {
         cargo.args(["--features", "dreamframe-tests/transport"]);
     }
@@ -58,6 +66,25 @@ fn build() -> PathBuf {
     // A test lies in the folder `deps` beside the libraries, and was built for the same profile.
     let test = std::env::current_exe().expect("the system knows this program");
     test.ancestors().nth(2).expect("a test lies in the build folder").to_path_buf()
+}
+
+/// Returns the folder of an environment of `cargo xtask prepare`, such as `page`, which is installed if it is not there.
+/// Prints why it cannot be had, as that skips a check.
+///
+/// # Panics
+///
+/// If it cannot be had, and the environment asks for every check (`DREAMFRAME_REQUIRE_TOOLS`).
+#[allow(clippy::print_stdout, reason = "what a test skips is for whoever reads its output")]
+pub fn packages(name: &str) -> Option<PathBuf> {
+    let output = cargo().args(["xtask", "prepare", name]).output();
+    let failure = match output {
+        Ok(output) if output.status.success() => return Some(root().join("target/tools").join(name)),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    assert!(std::env::var_os(REQUIRE_TOOLS).is_none(), "{name}: {failure}");
+    println!("skipped: {name}: {failure}");
+    None
 }
 
 /// Tells whether `program` runs here; says so where it does not, as that skips a check.

@@ -1,82 +1,32 @@
-//! All that can be said about the repository without running its tests.
+//! What can be said about the repository without running its tests.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::report::{Outcome, Report, run};
+use sha2::{Digest as _, Sha256};
+
+use crate::report::{Outcome, run};
 use crate::tools::{self, Tool, cargo, workspace};
-use crate::{generate, header, rules};
 
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
 
-/// What is built besides the whole workspace, whose crates switch on `hub` and `internals`, and `vp8` where it can be.
-const FEATURE_SETS: [(&str, &[&str]); 3] = [
-    ("without features", &["--no-default-features"]),
-    ("default features", &[]),
-    (
-        "all features that need no GPU",
-        &["--features", "clip-tokenizer,demo-model,edges,hub,internals,pose,safety,segmentation,whep,whip"],
-    ),
-];
+/// The digests of the files that decide about licences, bans and sources, when cargo-deny last passed.
+const CHECKED: &str = ".ci/licences.sha256";
 
-pub(crate) fn all(report: &mut Report) {
-    report.command("formatting", cargo().args(["fmt", "--all", "--check"]));
-    report.step("repository rules", rules::check);
-    report.step("Python syntax", python_syntax);
-    report.step("licences, bans, sources", deny);
-    let lints = ["--", "-D", "warnings"];
-    report.command("lints: workspace", workspace("clippy").arg("--all-targets").args(lints));
-    let mut shipped = cargo();
-    shipped.args(["clippy", "--package", "dreamframe-ffi", "--all-targets"]).args(lints);
-    report.command("lints: C interface, as it is shipped", &mut shipped);
-    for (name, flags) in FEATURE_SETS {
-        let mut clippy = cargo();
-        clippy.args(["clippy", "--package", "dreamframe", "--all-targets"]).args(flags).args(lints);
-        report.command(&format!("lints: core, {name}"), &mut clippy);
-    }
-    let mut peers = cargo();
-    peers.args(["clippy", "--package", "dreamframe-peers", "--all-targets", "--features", "candle"]).args(lints);
-    report.command("lints: peers, with candle", &mut peers);
-    report.step("lints: fuzz targets", fuzz_targets);
-    report.step("lints: core, aarch64", aarch64);
-    let mut docs = cargo();
-    docs.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
-    report.command("docs", &mut docs);
-    generate::check(report);
-    header::check(report);
+/// The core's features; `vp8` wants a system library, and is on in `lint_workspace` where that is installed.
+pub(crate) const ALL_FEATURES: &str =
+    "clip-tokenizer,demo-model,edges,hub,internals,pose,safety,segmentation,whep,whip";
+
+/// Passed to Clippy, behind all other arguments.
+const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+
+pub(crate) fn formatting() -> Outcome {
+    run(cargo().args(["fmt", "--all", "--check"]))
 }
 
-/// Advisories are left out: their database comes over the network, and a new one must not break an old commit.
-fn deny() -> Outcome {
-    let path = match CARGO_DENY.path() {
-        Ok(path) => path,
-        Err(why) => return Outcome::NotRun(why),
-    };
-    let mut deny = Command::new(path);
-    deny.args(["--log-level", "error", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]);
-    run(&mut deny)
-}
-
-/// They lie outside the workspace, with the same profile, so that what they depend on is checked only once.
-fn fuzz_targets() -> Outcome {
-    let mut clippy = cargo();
-    clippy.args(["clippy", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target", "--all-targets"]);
-    run(clippy.args(["--", "-D", "warnings"]))
-}
-
-/// Other processors get the portable kernels: those build, where the toolchain has the target.
-fn aarch64() -> Outcome {
-    const TARGET: &str = "aarch64-unknown-linux-gnu";
-    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
-    let installed = installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|l| l == TARGET));
-    if !installed {
-        return Outcome::NotRun(format!("the toolchain has no {TARGET}; `rustup target add {TARGET}` gets it"));
-    }
-    let mut clippy = cargo();
-    clippy.args(["clippy", "--package", "dreamframe", "--target", TARGET, "--", "-D", "warnings"]);
-    run(&mut clippy)
-}
-
-fn python_syntax() -> Outcome {
+pub(crate) fn python_syntax() -> Outcome {
     let files = match tools::files() {
         Ok(files) => files,
         Err(why) => return Outcome::NotRun(why),
@@ -87,4 +37,97 @@ fn python_syntax() -> Outcome {
     }
     let parse = "import ast, sys\nfor name in sys.argv[1:]: ast.parse(open(name, encoding='utf-8').read(), name)";
     run(Command::new("python3").args(["-c", parse]).args(scripts))
+}
+
+/// Runs cargo-deny, which takes minutes to build, only if its inputs differ from those that it last accepted.
+pub(crate) fn licences() -> Outcome {
+    match inputs() {
+        Ok(inputs) if fs::read_to_string(CHECKED).is_ok_and(|checked| checked == inputs) => Outcome::Passed,
+        Ok(_) => {
+            eprintln!("   the inputs differ from those in {CHECKED}; `cargo xtask licences` updates it");
+            deny()
+        }
+        Err(why) => Outcome::Failed(why),
+    }
+}
+
+/// Runs cargo-deny. Advisories are left out: their database needs the network, and a new advisory must not fail an old
+/// commit.
+pub(crate) fn deny() -> Outcome {
+    let path = match CARGO_DENY.path() {
+        Ok(path) => path,
+        Err(why) => return Outcome::NotRun(why),
+    };
+    let mut deny = Command::new(path);
+    deny.args(["--log-level", "error", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"]);
+    run(&mut deny)
+}
+
+/// Runs cargo-deny, and records its inputs if it passes.
+pub(crate) fn record_licences() -> Outcome {
+    let outcome = deny();
+    if outcome != Outcome::Passed {
+        return outcome;
+    }
+    let write = |inputs: String| fs::write(CHECKED, inputs).map_err(|error| format!("{CHECKED}: {error}"));
+    inputs().and_then(write).into()
+}
+
+/// The digests of all manifests, of the lock file and of cargo-deny's settings.
+fn inputs() -> Result<String, String> {
+    let is_input = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name == "Cargo.toml" || path == Path::new("Cargo.lock") || path == Path::new("deny.toml")
+    };
+    let mut digests = BTreeMap::new();
+    for path in tools::files()?.into_iter().filter(is_input) {
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        digests.insert(path, digest);
+    }
+    Ok(digests.into_iter().map(|(path, digest)| format!("{digest}  {}\n", path.display())).collect())
+}
+
+/// One choice of features for all packages and targets, that of the tests, fuzz targets among them.
+pub(crate) fn lint_workspace() -> Outcome {
+    run(workspace("clippy").arg("--all-targets").args(DENY_WARNINGS))
+}
+
+/// The libraries as hosts build them, without the features that the program and the tests switch on.
+pub(crate) fn lint_default_features() -> Outcome {
+    run(cargo().args(["clippy", "--package", "dreamframe", "--package", "dreamframe-ffi", "--lib"]).args(DENY_WARNINGS))
+}
+
+pub(crate) fn lint_without_features() -> Outcome {
+    run(cargo().args(["clippy", "--package", "dreamframe", "--lib", "--no-default-features"]).args(DENY_WARNINGS))
+}
+
+/// The core with its tests and benches, with a choice of features.
+pub(crate) fn lint_core(flags: &[&str]) -> Outcome {
+    run(cargo().args(["clippy", "--package", "dreamframe", "--all-targets"]).args(flags).args(DENY_WARNINGS))
+}
+
+pub(crate) fn lint_shipped() -> Outcome {
+    run(cargo().args(["clippy", "--package", "dreamframe-ffi", "--all-targets"]).args(DENY_WARNINGS))
+}
+
+pub(crate) fn lint_peers() -> Outcome {
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--package", "dreamframe-peers", "--all-targets", "--features", "candle"]);
+    run(clippy.args(DENY_WARNINGS))
+}
+
+/// The portable kernels, which other processors use, where the toolchain has the target.
+pub(crate) fn lint_aarch64() -> Outcome {
+    const TARGET: &str = "aarch64-unknown-linux-gnu";
+    let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    let installed = installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|l| l == TARGET));
+    if !installed {
+        return Outcome::NotRun(format!("the toolchain has no {TARGET}; `rustup target add {TARGET}` adds it"));
+    }
+    run(cargo().args(["clippy", "--package", "dreamframe", "--target", TARGET]).args(DENY_WARNINGS))
+}
+
+pub(crate) fn docs() -> Outcome {
+    run(workspace("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
 }

@@ -2,45 +2,39 @@
 
 use std::path::Path;
 
-use crate::report::{Outcome, Report};
-use crate::tools::{self, Tool};
+use crate::report::Outcome;
+use crate::tools::{self, Tool, succeed};
 
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_features: true };
 
 /// Inputs to begin with, committed; what the fuzzer finds goes to `fuzz/corpus`, which is not.
 const SEEDS: &str = "fuzz/seeds";
 
-pub(crate) fn run(report: &mut Report, seconds: u32) {
+/// Builds all targets and runs each for `seconds`; the first that finds something ends the step.
+pub(crate) fn all(seconds: u32) -> Outcome {
     let cargo_fuzz = match tool() {
         Ok(path) => path,
-        Err(why) => return report.step("fuzz targets", || Outcome::NotRun(why)),
+        Err(why) => return Outcome::NotRun(why),
     };
-    let targets = match targets() {
-        Ok(targets) => targets,
-        Err(why) => return report.step("fuzz targets", || Outcome::Failed(why)),
-    };
-    let mut built = false;
-    report.step("build fuzz targets", || {
-        let outcome = crate::report::run(tools::of_toolchain("nightly", &cargo_fuzz).args(["fuzz", "build"]));
-        built = outcome == Outcome::Passed;
-        outcome
+    let runs = targets().and_then(|targets| {
+        succeed(tools::of_toolchain("nightly", &cargo_fuzz).args(["fuzz", "build"]))?;
+        targets.iter().try_for_each(|target| run(&cargo_fuzz, target, seconds))
     });
-    for target in targets.into_iter().filter(|_| built) {
-        report.step(&format!("fuzz {target}"), || {
-            let corpus = Path::new("fuzz/corpus").join(&target);
-            if let Err(error) = std::fs::create_dir_all(&corpus) {
-                return Outcome::Failed(format!("cannot create {}: {error}", corpus.display()));
-            }
-            let mut fuzz = tools::of_toolchain("nightly", &cargo_fuzz);
-            fuzz.args(["fuzz", "run", &target]).arg(&corpus);
-            let seeds = Path::new(SEEDS).join(&target);
-            if seeds.is_dir() {
-                fuzz.arg(seeds);
-            }
-            fuzz.arg("--").arg(format!("-max_total_time={seconds}")).args(["-rss_limit_mb=2048", "-timeout=10"]);
-            crate::report::run(&mut fuzz)
-        });
+    runs.into()
+}
+
+fn run(cargo_fuzz: &str, target: &str, seconds: u32) -> Result<(), String> {
+    eprintln!("   {target}");
+    let corpus = Path::new("fuzz/corpus").join(target);
+    std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
+    let mut fuzz = tools::of_toolchain("nightly", cargo_fuzz);
+    fuzz.args(["fuzz", "run", target]).arg(&corpus);
+    let seeds = Path::new(SEEDS).join(target);
+    if seeds.is_dir() {
+        fuzz.arg(seeds);
     }
+    fuzz.arg("--").arg(format!("-max_total_time={seconds}")).args(["-rss_limit_mb=2048", "-timeout=10"]);
+    succeed(&mut fuzz)
 }
 
 /// cargo-fuzz, where there is a nightly compiler to go with it.

@@ -1,8 +1,9 @@
-//! Files that are generated and committed: the parameter table and the parameters' JSON Schema.
+//! Files that are generated and committed: the parameter table and the parameters' JSON Schema. A test of the server
+//! (`server/tests/cli/generated.rs`) compares them with the program.
 
 use crate::report::{Outcome, Report};
 use crate::stubs;
-use crate::tools::{cargo, output, workspace};
+use crate::tools::{cargo, output};
 
 /// What the command line prints, and where it is kept.
 const GENERATED: [(&[&str], &str); 2] =
@@ -21,10 +22,4 @@ pub(crate) fn run(report: &mut Report) {
         });
     }
     report.step("Python stubs", stubs::write);
-}
-
-/// Compares them. A test does it: it finds the program already built with the features of the other tests.
-pub(crate) fn check(report: &mut Report) {
-    report.command("generated files", workspace("test").args(["--quiet", "--test", "generated"]));
-    report.step("Python stubs", stubs::check);
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::prepare::pip;
 use crate::report::{Outcome, Report};
 use crate::tools;
 
@@ -30,7 +31,7 @@ pub(crate) fn run(report: &mut Report) {
     let mut python = None;
     report.step("Python environment", || {
         let requirements = Path::new(FOLDER).join("requirements.txt");
-        match tools::python_environment("golden", &requirements) {
+        match pip(Path::new("python3"), &[requirements], &tools::root().join("target/tools/golden")) {
             Ok(found) => {
                 python = Some(found);
                 Outcome::Passed

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::notices;
-use crate::report::{Outcome, Report};
-use crate::tools::{self, cargo, succeed};
+use crate::report::Report;
+use crate::tools::{self, cargo, succeed, target};
 
 /// This version, as all packages of the workspace have it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -46,10 +46,7 @@ const CODEC_LIBRARY: &str = "stdc++";
 
 /// Installs libraries with `features` of the C interface under `prefix`.
 pub(crate) fn run(report: &mut Report, prefix: &Path, features: &str) {
-    report.step("install", || match to(prefix, features) {
-        Ok(()) => Outcome::Passed,
-        Err(why) => Outcome::Failed(why),
-    });
+    report.step("install", || to(prefix, features).into());
 }
 
 /// Builds the libraries with `features`, which have commas between them, and puts everything under `prefix`.
@@ -97,8 +94,7 @@ fn build(features: &str) -> Result<PathBuf, String> {
     build.args(["--features", features, "--"]);
     build.args(["-C", &format!("link-arg=-Wl,-soname,{}", soname()), "-C", "strip=symbols"]);
     succeed(&mut build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| tools::root().join("target"), PathBuf::from);
-    Ok(target.join("dist"))
+    Ok(target().join("dist"))
 }
 
 /// Both libraries, and the names by which linkers and programs look for the shared one.

@@ -1,7 +1,8 @@
 //! The repository's tasks. `cargo xtask test` is all that CI runs.
 //!
-//! Each task is a list of steps. A step prints its name and its time, and a failing one names its command; the steps
-//! after it still run, so that one look shows all that is wrong. What cannot run on this machine says why.
+//! Each task is a list of steps (`suite.rs`). A step prints its name, its time and its processor time, and a failing one
+//! prints its command; the steps after it still run, so that one run shows everything that is wrong. A step that cannot
+//! run on this machine prints the reason.
 
 mod check;
 mod fuzz;
@@ -9,37 +10,50 @@ mod generate;
 mod golden;
 mod header;
 mod install;
+mod long;
 mod notices;
 mod package;
 mod peers;
+mod prepare;
 mod python;
 mod report;
 mod rules;
 mod stubs;
+mod suite;
 mod test;
+mod times;
 mod tools;
 mod wheel;
 
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use report::Report;
+use suite::{Group, Step, Suite};
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
 
-  test                   every check and every test: what CI runs
-  check                  formatting, lints, feature sets, docs, licences, repository rules, generated files
-  generate               writes the generated files anew
-  header                 writes include/dreamframe.h anew
+  test [--optional-until UNIX-SECONDS] [--record]
+                         every check and test that a change can break: what CI runs
+  test --full [--record] these and all others: feature sets, archive, wheel on several Pythons, long runs
+  test --list            all steps and what each took last
+  check [--full]         formatting, lints, docs, licences, repository rules, generated files
+  licences               cargo-deny, and the record of what it accepted
+  generate               writes the generated files
+  header                 writes include/dreamframe.h
   install --prefix DIR [--features NAMES]
-                         builds the C and C++ library and puts it under DIR, with all that a host's build needs
-  package                the same as an archive, looked into and tried: target/package
-  stubs                  writes the Python module's stub and the classes of the parameters anew
+                         builds the C and C++ library and installs it in DIR, with everything that a host's build needs
+  package                the same as an archive, with its checks: target/package
+  stubs                  writes the Python module's stub and the classes of the parameters
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
-  wheel                  builds the Python package's wheel into target/wheels, and looks into it
+  wheel                  builds the Python package's wheel into target/wheels, and checks it
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
+  prepare NAMES          installs packages from npm and PyPI for tests in target/tools
   golden                 re-runs the scripts of tests/golden/generate in a Python environment of their own
-  peers [ARGUMENTS]      times our networks and other libraries' in turn; --help lists the arguments";
+  peers [ARGUMENTS]      times our networks and other libraries' in turn; --help lists the arguments
+
+--record writes what the steps took to docs/ci.md.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -50,19 +64,24 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut report = Report::new();
+    let in_group = |group| move |step: &Step| step.group == group;
     match args.as_slice() {
-        ["test"] => {
-            check::all(&mut report);
-            let libraries = package::run(&mut report);
-            test::all(&mut report, libraries.as_deref());
-            python::all(&mut report);
+        ["test", flags @ ..] => match Flags::parse(flags) {
+            Ok(flags) if flags.list => {
+                suite::list();
+                return ExitCode::SUCCESS;
+            }
+            Ok(flags) => test(&mut report, &flags),
+            Err(why) => return wrong_usage(&why),
+        },
+        ["check"] => suite::run(&mut report, |step| step.group == Group::Check && step.suite == Suite::Quick),
+        ["check", "--full"] => suite::run(&mut report, in_group(Group::Check)),
+        ["licences"] => report.step("licences, bans, sources", check::record_licences),
+        ["wheel"] => suite::run(&mut report, |step| step.name.ends_with("wheel")),
+        ["python"] => {
+            report.step("tests: build C library and Python module", test::build_libraries);
+            suite::run(&mut report, in_group(Group::Python));
         }
-        ["check"] => {
-            check::all(&mut report);
-            package::run(&mut report);
-        }
-        ["wheel"] => drop(wheel::all(&mut report)),
-        ["python"] => python::all(&mut report),
         ["generate"] => {
             generate::run(&mut report);
             header::run(&mut report);
@@ -73,11 +92,18 @@ fn main() -> ExitCode {
         ["install", "--prefix", prefix, "--features", features] => {
             install::run(&mut report, &started_in.join(prefix), features);
         }
-        ["package"] => drop(package::run(&mut report)),
-        ["fuzz"] => fuzz::run(&mut report, 60),
+        ["package"] => suite::run(&mut report, in_group(Group::Package)),
+        ["prepare", names @ ..] => {
+            if let Err(why) = prepare::all(names) {
+                eprintln!("{why}");
+                return ExitCode::FAILURE;
+            }
+            return ExitCode::SUCCESS;
+        }
+        ["fuzz"] => report.step("fuzz targets", || fuzz::all(60)),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {
-            Ok(seconds) => fuzz::run(&mut report, seconds),
-            Err(_) => return wrong_usage(&format!("--seconds is {seconds}, but must be a whole number")),
+            Ok(seconds) => report.step("fuzz targets", || fuzz::all(seconds)),
+            Err(_) => return wrong_usage(&format!("--seconds: got {seconds:?}, expected a whole number")),
         },
         ["golden"] => golden::run(&mut report),
         ["peers", args @ ..] => peers::run(&mut report, args),
@@ -91,7 +117,60 @@ fn main() -> ExitCode {
     report.finish()
 }
 
+/// The flags of `cargo xtask test`.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Flags {
+    full: bool,
+    list: bool,
+    record: bool,
+    optional_until: Option<u64>,
+}
+
+impl Flags {
+    fn parse(arguments: &[&str]) -> Result<Self, String> {
+        let mut flags = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match *argument {
+                "--full" => flags.full = true,
+                "--list" => flags.list = true,
+                "--record" => flags.record = true,
+                "--optional-until" => {
+                    let value = arguments.next().copied().unwrap_or_default();
+                    let wrong = || format!("--optional-until: got {value:?}, expected seconds since 1970");
+                    flags.optional_until = Some(value.parse().map_err(|_| wrong())?);
+                }
+                other => return Err(format!("no such flag of test: {other}")),
+            }
+        }
+        Ok(flags)
+    }
+}
+
+fn test(report: &mut Report, flags: &Flags) {
+    if let Some(seconds) = flags.optional_until {
+        report.stop_optional_steps_at(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    }
+    suite::run(report, |step| flags.full || step.suite == Suite::Quick);
+    if flags.record {
+        suite::record(report, if flags.full { Suite::Full } else { Suite::Quick });
+    }
+}
+
 fn wrong_usage(why: &str) -> ExitCode {
     eprintln!("xtask: {why}\n{USAGE}");
     ExitCode::from(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_read_and_unknown_ones_are_refused() {
+        let flags = Flags::parse(&["--full", "--optional-until", "17", "--record"]).unwrap();
+        assert_eq!(flags, Flags { full: true, list: false, record: true, optional_until: Some(17) });
+        assert!(Flags::parse(&["--optional-until", "soon"]).unwrap_err().contains("got \"soon\""));
+        assert!(Flags::parse(&["--quick"]).unwrap_err().contains("--quick"));
+    }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::install::{self, VERSION};
-use crate::report::{Outcome, Report};
-use crate::tools::{output, succeed, works};
+use crate::report::Outcome;
+use crate::suite::Context;
+use crate::tools::{output, succeed, target, works};
 
 /// What the stripped shared library may weigh, in bytes, with the demo model inside: 8 MB are data, most of it that model.
 const MAX_SHARED: u64 = 15_000_000;
@@ -21,51 +22,38 @@ const PREFIX: &str = "dreamframe_";
 /// Where all of it happens.
 const FOLDER: &str = "target/package";
 
-/// Makes the archive and tries it; gives the folder of the libraries in it, where it has been made.
-pub(crate) fn run(report: &mut Report) -> Option<PathBuf> {
+/// Makes the archive and unpacks it: the other steps look at the archive and nothing else.
+pub(crate) fn make(context: &mut Context) -> Outcome {
+    if !cfg!(target_os = "linux") {
+        return Outcome::NotRun("written for Linux only so far".into());
+    }
     let name = format!("dreamframe-{VERSION}-{}-linux", std::env::consts::ARCH);
     let archive = Path::new(FOLDER).join(format!("{name}.tar.gz"));
     let folder = Path::new(FOLDER).join("unpacked").join(&name);
-    report.step("package: made and unpacked", || {
-        if !cfg!(target_os = "linux") {
-            return Outcome::NotRun("written for Linux only so far".into());
-        }
-        into_outcome(make(&name, &archive, &folder))
-    });
-    let folder = std::path::absolute(folder).ok()?;
-    let shared = libraries(&folder).join("libdreamframe.so");
-    if !shared.exists() {
-        return None;
-    }
-    report.step("package: size", || into_outcome(small_enough(&shared, &archive)));
-    report.step("package: what the shared library needs", || into_outcome(needs_little(&shared)));
-    report.step("package: exported names", || into_outcome(exports_the_header(&folder)));
-    report.step("package: examples, with CMake", || try_it("cmake", || with_cmake(&folder)));
-    report.step("package: examples, with pkg-config", || try_it("pkg-config", || with_pkg_config(&folder)));
-    Some(libraries(&folder))
+    let made = pack(&name, &archive, &folder)
+        .and_then(|()| std::path::absolute(&folder).map_err(|error| format!("{}: {error}", folder.display())));
+    made.map(|folder| context.package = Some(folder)).into()
 }
 
-fn libraries(folder: &Path) -> PathBuf {
+/// Runs a step on the folder of the unpacked archive.
+pub(crate) fn with(context: &Context, step: impl FnOnce(&Path) -> Outcome) -> Outcome {
+    match &context.package {
+        Some(folder) => step(folder),
+        None => Outcome::NotRun("there is no archive".into()),
+    }
+}
+
+/// Returns the folder of the libraries of an installation.
+pub(crate) fn libraries(folder: &Path) -> PathBuf {
     folder.join("lib")
 }
 
-fn into_outcome(result: Result<(), String>) -> Outcome {
-    match result {
-        Ok(()) => Outcome::Passed,
-        Err(why) => Outcome::Failed(why),
-    }
+fn if_installed(tool: &str, check: impl FnOnce() -> Result<(), String>) -> Outcome {
+    if works(Command::new(tool).arg("--version")) { check().into() } else { Outcome::NotRun(format!("no {tool}")) }
 }
 
-fn try_it(tool: &str, check: impl FnOnce() -> Result<(), String>) -> Outcome {
-    if works(Command::new(tool).arg("--version")) {
-        into_outcome(check())
-    } else {
-        Outcome::NotRun(format!("no {tool}"))
-    }
-}
-
-/// Installs into a folder, packs it, and unpacks it elsewhere: what is tried later is the archive and nothing else.
-fn make(name: &str, archive: &Path, folder: &Path) -> Result<(), String> {
+/// Installs into a folder, packs it, and unpacks it elsewhere.
+fn pack(name: &str, archive: &Path, folder: &Path) -> Result<(), String> {
     let _ = fs::remove_dir_all(FOLDER);
     let packed = Path::new(FOLDER).join("packed");
     install::to(&packed.join(name), "")?;
@@ -79,18 +67,26 @@ fn make(name: &str, archive: &Path, folder: &Path) -> Result<(), String> {
     succeed(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(into))
 }
 
-fn small_enough(shared: &Path, archive: &Path) -> Result<(), String> {
-    let size = |path: &Path| fs::metadata(path).map(|file| file.len()).map_err(|error| error.to_string());
-    let (shared, archive) = (size(shared)?, size(archive)?);
-    eprintln!("   shared library {shared} bytes, archive {archive} bytes");
-    if shared > MAX_SHARED {
-        return Err(format!("the shared library has {shared} bytes, but may have {MAX_SHARED}"));
+/// Compares the size of the shared library with its limit.
+pub(crate) fn size(folder: &Path) -> Outcome {
+    let shared = libraries(folder).join("libdreamframe.so");
+    let size = match fs::metadata(&shared) {
+        Ok(file) => file.len(),
+        Err(error) => return Outcome::Failed(format!("{}: {error}", shared.display())),
+    };
+    eprintln!("   shared library {size} bytes");
+    if size > MAX_SHARED {
+        return Outcome::Failed(format!("size of the shared library: got {size} bytes, expected at most {MAX_SHARED}"));
     }
-    Ok(())
+    Outcome::Passed
 }
 
-/// Looks at the dynamic section: which libraries it needs, by which name it is known, and that its symbols are gone.
-fn needs_little(shared: &Path) -> Result<(), String> {
+/// Checks the dynamic section of the shared library: which libraries it needs, its SONAME, and that it is stripped.
+pub(crate) fn dependencies(folder: &Path) -> Outcome {
+    dynamic_section(&libraries(folder).join("libdreamframe.so")).into()
+}
+
+fn dynamic_section(shared: &Path) -> Result<(), String> {
     let dynamic = output(Command::new("readelf").arg("-dW").arg(shared))?;
     let entries = |tag: &str| -> Vec<String> {
         let lines = dynamic.lines().filter(|line| line.contains(tag));
@@ -119,20 +115,33 @@ fn newest_glibc(versions: &str) -> String {
     numbers.max_by_key(of).map_or_else(|| "asks for no version of glibc".into(), |v| format!("asks for glibc {v}"))
 }
 
-/// Both libraries bring the functions of the header into a host, and no other name.
-fn exports_the_header(folder: &Path) -> Result<(), String> {
-    let path = folder.join("include/dreamframe.h");
-    let header = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+/// Checks the archive's shared library against the archive's header.
+pub(crate) fn exports(folder: &Path) -> Outcome {
+    export_the_header(&folder.join("include/dreamframe.h"), &libraries(folder).join("libdreamframe.so")).into()
+}
+
+/// Checks the library that tests use against the header in the repository.
+pub(crate) fn development_exports() -> Outcome {
+    if !cfg!(target_os = "linux") {
+        return Outcome::NotRun("written for Linux only so far".into());
+    }
+    export_the_header(Path::new("include/dreamframe.h"), &target().join("debug/libdreamframe.so")).into()
+}
+
+/// A library brings the functions of the header into a host, and no other name.
+fn export_the_header(header: &Path, library: &Path) -> Result<(), String> {
+    let header = fs::read_to_string(header).map_err(|error| format!("{}: {error}", header.display()))?;
     let declared = declared(&header);
-    let lib = libraries(folder);
-    let shared =
-        output(Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(lib.join("libdreamframe.so")))?;
-    let exported: BTreeSet<&str> = shared.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    if exported != declared.iter().map(String::as_str).collect() {
-        let others = exported.iter().filter(|name| !declared.contains(**name)).copied().collect::<Vec<_>>().join(", ");
-        let absent =
-            declared.iter().filter(|name| !exported.contains(name.as_str())).cloned().collect::<Vec<_>>().join(", ");
-        return Err(format!("exported and not in the header: [{others}]; in the header and not exported: [{absent}]"));
+    let symbols = output(Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(library))?;
+    let exported: BTreeSet<String> =
+        symbols.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    if exported != declared {
+        let list = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>().join(", ");
+        return Err(format!(
+            "exported and not in the header: [{}]; in the header and not exported: [{}]",
+            list(&exported, &declared),
+            list(&declared, &exported)
+        ));
     }
     eprintln!("   {} functions", exported.len());
     Ok(())
@@ -154,8 +163,12 @@ fn declared(header: &str) -> BTreeSet<String> {
     names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned).collect()
 }
 
-/// The examples of the archive, built with CMake and run: C and C++, shared and static.
-fn with_cmake(folder: &Path) -> Result<(), String> {
+/// Builds the archive's examples with CMake and runs them: C and C++, shared and static.
+pub(crate) fn with_cmake(folder: &Path) -> Outcome {
+    if_installed("cmake", || cmake(folder))
+}
+
+fn cmake(folder: &Path) -> Result<(), String> {
     for language in ["c", "cpp"] {
         for link in ["shared", "static"] {
             let build = Path::new(FOLDER).join(format!("cmake-{language}-{link}"));
@@ -171,8 +184,12 @@ fn with_cmake(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// One example of the archive, built by hand with what pkg-config says, in both languages and linked both ways.
-fn with_pkg_config(folder: &Path) -> Result<(), String> {
+/// Builds one of the archive's examples with the flags of pkg-config, in both languages and linked both ways.
+pub(crate) fn with_pkg_config(folder: &Path) -> Outcome {
+    if_installed("pkg-config", || pkg_config(folder))
+}
+
+fn pkg_config(folder: &Path) -> Result<(), String> {
     for (language, compiler, standard) in [("c", "cc", "-std=c11"), ("cpp", "c++", "-std=c++17")] {
         for package in ["dreamframe", "dreamframe-static"] {
             let mut ask = Command::new("pkg-config");

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::prepare::pip;
 use crate::report::{Outcome, Report};
 use crate::tools::{self, cargo};
 
@@ -31,7 +32,8 @@ pub(crate) fn run(report: &mut Report, args: &[&str]) {
 }
 
 fn install(peers: &mut Command) -> Result<(), String> {
-    let python = tools::python_environment("peers", Path::new("tests/peers/requirements.txt"))?;
+    let folder = tools::root().join("target/tools/peers");
+    let python = pip(Path::new("python3"), &["tests/peers/requirements.txt".into()], &folder)?;
     peers.env(PYTHON, python);
     Ok(())
 }

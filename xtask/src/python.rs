@@ -1,41 +1,97 @@
-//! The Python package, as its users have it: the wheel, installed into empty environments.
+//! The Python package: with the module of the other tests in `cargo xtask test`, and as its users have it, the wheel in
+//! empty environments, in `cargo xtask test --full`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::report::{Outcome, Report, run};
-use crate::wheel;
+use crate::prepare;
+use crate::report::Outcome;
+use crate::tools::{self, output, succeed, target};
 
-const REQUIREMENTS: &str = "python/requirements";
+/// What the tests need besides the package.
+const REQUIREMENTS: &str = "python/requirements/test.txt";
 /// Where tests find the Rust programs whose pictures theirs must equal.
 const RUST_EXAMPLES: &str = "DREAMFRAME_RUST_EXAMPLES";
 /// The newest version of Python 3 that is looked for.
 const NEWEST: u32 = 20;
 
-/// The wheel, its tests on the oldest and the newest Python of this machine, and the types.
-pub(crate) fn all(report: &mut Report) {
-    let Some(wheel) = wheel::all(report) else { return };
-    let oldest = match requires_python("python/pyproject.toml") {
-        Ok(oldest) => oldest,
-        Err(why) => return report.step("Python: versions", || Outcome::Failed(why)),
-    };
-    let pythons = interpreters(oldest);
-    let (Some(first), Some(last)) = (pythons.first(), pythons.last()) else {
-        let why = format!("no Python from 3.{oldest} on that can make environments");
-        return report.step("Python: versions", || Outcome::Failed(why));
-    };
-    let versions: Vec<String> = pythons.iter().map(|python| format!("3.{}", python.minor)).collect();
-    eprintln!("   of Python {}, the oldest and the newest are used", versions.join(", "));
-    let ends = if first.minor == last.minor { vec![last] } else { vec![first, last] };
-    for python in ends {
-        let name = format!("Python 3.{}: tests of the installed wheel", python.minor);
-        report.step(&name, || all_passed(python.tests(&wheel)));
-    }
-    report.step("Python: types and lint", || all_passed(last.types(&wheel)));
+/// Runs the tests with the module that was compiled with the other tests, on the oldest Python of this machine.
+pub(crate) fn test_development() -> Outcome {
+    development().and_then(|python| pytest(&python)).into()
 }
 
-fn all_passed(result: Result<(), String>) -> Outcome {
-    result.map_or_else(Outcome::Failed, |()| Outcome::Passed)
+/// Checks types, the stub of the native module, and style.
+pub(crate) fn types() -> Outcome {
+    development().and_then(|python| check_types(&python)).into()
+}
+
+/// Runs the tests with the installed wheel on the oldest Python of this machine.
+pub(crate) fn test_oldest(wheel: &Path) -> Outcome {
+    ends().and_then(|(oldest, _)| oldest.test(wheel)).into()
+}
+
+/// Runs the tests with the installed wheel on the newest Python of this machine.
+pub(crate) fn test_newest(wheel: &Path) -> Outcome {
+    match ends() {
+        Ok((oldest, newest)) if oldest.minor == newest.minor => {
+            Outcome::NotRun(format!("3.{} is the only version here", oldest.minor))
+        }
+        Ok((_, newest)) => newest.test(wheel).into(),
+        Err(why) => Outcome::Failed(why),
+    }
+}
+
+/// Returns the oldest and the newest Python of this machine that the package supports.
+fn ends() -> Result<(Interpreter, Interpreter), String> {
+    let oldest = requires_python("python/pyproject.toml")?;
+    let mut pythons = interpreters(oldest).into_iter();
+    let first = pythons.next().ok_or_else(|| format!("no Python from 3.{oldest} on that can make environments"))?;
+    let last = pythons.next_back().unwrap_or_else(|| first.clone());
+    Ok((first, last))
+}
+
+/// Makes an environment with what the tests need and, in place of an installed wheel, the package as it is here with the
+/// module that [`build_libraries`](crate::test::build_libraries) compiled; returns its interpreter.
+fn development() -> Result<PathBuf, String> {
+    let folder = prepare::environment(prepare::PYTHON)?;
+    let python = std::path::absolute(prepare::interpreter(&folder)).map_err(|error| error.to_string())?;
+    let ask = "import sysconfig; print(sysconfig.get_path('platlib'))";
+    let packages = output(Command::new(&python).args(["-I", "-c", ask]))?;
+    let package = Path::new(packages.trim()).join("dreamframe");
+    let failed = |error: std::io::Error| format!("{}: {error}", package.display());
+    let _ = fs::remove_dir_all(&package);
+    fs::create_dir_all(&package).map_err(failed)?;
+    for file in tools::files()?.iter().filter(|file| file.starts_with("python/dreamframe")) {
+        fs::copy(file, package.join(file.file_name().unwrap_or_default())).map_err(failed)?;
+    }
+    let (begin, end) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let module = target().join("debug").join(format!("{begin}_dreamframe{end}"));
+    let name = if cfg!(windows) { "_dreamframe.pyd" } else { "_dreamframe.abi3.so" };
+    fs::copy(&module, package.join(name)).map_err(|error| format!("{}: {error}", module.display()))?;
+    Ok(python)
+}
+
+/// Runs the package's tests in the environment of `python`.
+fn pytest(python: &Path) -> Result<(), String> {
+    let mut tests = Command::new(python);
+    // Isolated, so that the package comes from the environment and not from the sources.
+    tests.args(["-I", "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "python/tests"]);
+    tests.env(RUST_EXAMPLES, std::path::absolute(target().join("debug")).unwrap_or_default());
+    succeed(tests.env("JUPYTER_PLATFORM_DIRS", "1"))
+}
+
+fn check_types(python: &Path) -> Result<(), String> {
+    let module = |name: &str| {
+        let mut command = Command::new(python);
+        command.args(["-I", "-m", name]);
+        command
+    };
+    succeed(module("pyright").args(["--project", "python/pyrightconfig.json", "--pythonpath"]).arg(python))?;
+    let allowed = ["--concise", "--allowlist", "python/stubtest.txt"];
+    succeed(module("mypy.stubtest").arg("dreamframe._dreamframe").args(allowed))?;
+    let style = ["check", "--no-cache", "--config", "python/ruff.toml", "python", "examples/python"];
+    succeed(module("ruff").args(style))
 }
 
 /// The least minor version that `pyproject` asks for.
@@ -49,7 +105,7 @@ fn requires_python(pyproject: &str) -> Result<u32, String> {
 }
 
 /// One Python of this machine.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Interpreter {
     path: PathBuf,
     minor: u32,
@@ -83,58 +139,21 @@ impl Interpreter {
         Some(Self { path, minor })
     }
 
-    /// Makes an empty environment and installs `wheel` into it; its interpreter.
-    fn environment(&self, purpose: &str, wheel: &Path) -> Result<PathBuf, String> {
-        let home = Path::new("target/tools").join(format!("python-3.{}-{purpose}", self.minor));
-        let _ = std::fs::remove_dir_all(&home);
-        done(Command::new(&self.path).args(["-m", "venv"]).arg(&home))?;
-        let python = std::path::absolute(home.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" }));
-        let python = python.map_err(|error| error.to_string())?;
-        install(&python, &[wheel])?;
+    /// Runs the tests with `wheel` in an environment of this Python.
+    fn test(&self, wheel: &Path) -> Result<(), String> {
+        let home = Path::new("target/tools").join(format!("python-3.{}", self.minor));
+        let _ = fs::remove_dir_all(&home);
+        succeed(Command::new(&self.path).args(["-m", "venv"]).arg(&home))?;
+        let python = std::path::absolute(prepare::interpreter(&home)).map_err(|error| error.to_string())?;
+        let install = |what: &[&Path]| {
+            let mut pip = Command::new(&python);
+            succeed(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(what))
+        };
+        install(&[wheel])?;
         // With what it declares and nothing else, it imports, and makes a picture.
         let first = "import dreamframe, numpy; dreamframe.StreamDiffusion()(numpy.zeros((512, 512, 3), 'uint8'))";
-        done(Command::new(&python).args(["-I", "-c", first]))?;
-        install(&python, &[Path::new("--requirement"), &Path::new(REQUIREMENTS).join(format!("{purpose}.txt"))])?;
-        Ok(python)
-    }
-
-    fn tests(&self, wheel: &Path) -> Result<(), String> {
-        let python = self.environment("test", wheel)?;
-        let mut tests = Command::new(python);
-        // Isolated, so that the package comes from the environment and not from the sources.
-        tests.args(["-I", "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "python/tests"]);
-        let xtask = std::env::current_exe().map_err(|error| error.to_string())?;
-        tests.env(RUST_EXAMPLES, xtask.parent().unwrap_or(&xtask)).env("JUPYTER_PLATFORM_DIRS", "1");
-        done(&mut tests)
-    }
-
-    fn types(&self, wheel: &Path) -> Result<(), String> {
-        let python = self.environment("typing", wheel)?;
-        let module = |name: &str| {
-            let mut command = Command::new(&python);
-            command.args(["-I", "-m", name]);
-            command
-        };
-        done(module("pyright").args(["--project", "python/pyrightconfig.json", "--pythonpath"]).arg(&python))?;
-        done(module("mypy.stubtest").args([
-            "dreamframe._dreamframe",
-            "--concise",
-            "--allowlist",
-            "python/stubtest.txt",
-        ]))?;
-        done(module("ruff").args(["check", "--no-cache", "--config", "python/ruff.toml", "python", "examples/python"]))
-    }
-}
-
-fn install(python: &Path, what: &[&Path]) -> Result<(), String> {
-    let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(what);
-    done(&mut pip)
-}
-
-fn done(command: &mut Command) -> Result<(), String> {
-    match run(command) {
-        Outcome::Passed => Ok(()),
-        Outcome::Failed(why) | Outcome::NotRun(why) => Err(why),
+        succeed(Command::new(&python).args(["-I", "-c", first]))?;
+        install(&[Path::new("--requirement"), Path::new(REQUIREMENTS)])?;
+        pytest(&python)
     }
 }

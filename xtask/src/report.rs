@@ -1,62 +1,134 @@
-//! Steps that are timed, named when they fail, and summed up at the end.
+//! Runs steps, measures them, and sums them up at the end.
 
 use std::fmt::Write as _;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
+
+use crate::times::Cost;
+
+/// Set in CI: a required step that cannot run on this machine fails the task.
+const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Passed,
-    /// With what to look at.
+    /// With the reason.
     Failed(String),
-    /// This machine lacks something, named here; the task as a whole does not fail for it.
+    /// With the reason, such as a program that this machine lacks.
     NotRun(String),
+}
+
+impl From<Result<(), String>> for Outcome {
+    fn from(result: Result<(), String>) -> Self {
+        result.map_or_else(Self::Failed, |()| Self::Passed)
+    }
+}
+
+/// Whether a task may end without a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// In CI the task fails if the step does not run.
+    Required,
+    /// The step is not started when the time for optional steps is over.
+    Optional,
+}
+
+/// One finished step.
+#[derive(Debug)]
+struct Line {
+    name: String,
+    need: Need,
+    cost: Cost,
+    outcome: Outcome,
 }
 
 /// The steps of a task so far.
 #[derive(Debug)]
 pub(crate) struct Report {
     started: Instant,
-    steps: Vec<(String, Duration, Outcome)>,
+    /// When optional steps are no longer started.
+    optional_until: Option<SystemTime>,
+    /// Whether a required step that did not run fails the task.
+    strict: bool,
+    lines: Vec<Line>,
 }
 
 impl Report {
     pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), steps: Vec::new() }
+        let strict = std::env::var_os(REQUIRE_TOOLS).is_some();
+        Self { started: Instant::now(), optional_until: None, strict, lines: Vec::new() }
     }
 
-    /// Runs `step` and keeps how it ended.
+    /// Starts no optional step after `time`.
+    pub(crate) fn stop_optional_steps_at(&mut self, time: SystemTime) {
+        self.optional_until = Some(time);
+    }
+
+    /// Runs a required step.
     pub(crate) fn step(&mut self, name: &str, step: impl FnOnce() -> Outcome) {
-        eprintln!("── {name}");
-        let started = Instant::now();
-        let outcome = step();
-        let took = started.elapsed();
-        match &outcome {
-            Outcome::Passed => eprintln!("   {name}: passed in {}", seconds(took)),
-            Outcome::Failed(why) => eprintln!("   {name}: FAILED after {}\n   {why}", seconds(took)),
-            Outcome::NotRun(why) => eprintln!("   {name}: not run: {why}"),
-        }
-        self.steps.push((name.to_owned(), took, outcome));
+        self.run(name, Need::Required, step);
     }
 
-    /// Runs `command` as a step; it fails where the command does.
+    /// Runs `command` as a required step, which fails if the command does.
     pub(crate) fn command(&mut self, name: &str, command: &mut Command) {
         self.step(name, || run(command));
     }
 
-    /// Prints the summary; the exit code says whether any step failed.
-    pub(crate) fn finish(self) -> ExitCode {
-        let (text, failed) = self.summary();
-        eprintln!("{text}");
-        if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    /// Runs `step` and records its outcome and what it cost.
+    pub(crate) fn run(&mut self, name: &str, need: Need, step: impl FnOnce() -> Outcome) {
+        eprintln!("── {name}");
+        let start = Cost::now(self.started);
+        let is_late = self.optional_until.is_some_and(|end| SystemTime::now() > end);
+        let outcome = if need == Need::Optional && is_late {
+            Outcome::NotRun("optional, and the time for optional steps is over".into())
+        } else {
+            step()
+        };
+        let cost = Cost::now(self.started).since(start);
+        match &outcome {
+            Outcome::Passed => eprintln!("   {name}: passed in {cost}"),
+            Outcome::Failed(why) => eprintln!("   {name}: FAILED after {cost}\n   {why}"),
+            Outcome::NotRun(why) => eprintln!("   {name}: not run: {why}"),
+        }
+        self.lines.push(Line { name: name.to_owned(), need, cost, outcome });
     }
 
-    fn summary(&self) -> (String, bool) {
-        let mut text = String::from("── summary\n");
-        let (mut passed, mut failed, mut not_run) = (0, 0, 0);
-        for (name, took, outcome) in &self.steps {
-            let word = match outcome {
+    /// Returns what each step that passed cost.
+    pub(crate) fn costs(&self) -> impl Iterator<Item = (&str, Cost)> {
+        let passed = self.lines.iter().filter(|line| line.outcome == Outcome::Passed);
+        passed.map(|line| (line.name.as_str(), line.cost))
+    }
+
+    /// Returns the cost of all steps together.
+    pub(crate) fn total(&self) -> Cost {
+        Cost::now(self.started)
+    }
+
+    /// Returns whether the task has failed so far.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lines.iter().any(|line| self.fails(line))
+    }
+
+    /// Prints the summary, and returns the exit code of the task.
+    pub(crate) fn finish(self) -> ExitCode {
+        eprintln!("{}", self.summary());
+        if self.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
+    fn fails(&self, line: &Line) -> bool {
+        match line.outcome {
+            Outcome::Passed => false,
+            Outcome::Failed(_) => true,
+            Outcome::NotRun(_) => self.strict && line.need == Need::Required,
+        }
+    }
+
+    fn summary(&self) -> String {
+        let mut text = String::from("── summary (clock, processor)\n");
+        let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+        for line in &self.lines {
+            let word = match &line.outcome {
                 Outcome::Passed => {
                     passed += 1;
                     "passed".to_owned()
@@ -65,16 +137,24 @@ impl Report {
                     failed += 1;
                     format!("FAILED: {why}")
                 }
+                Outcome::NotRun(why) if self.fails(line) => {
+                    failed += 1;
+                    format!("FAILED: required, but not run: {why}")
+                }
                 Outcome::NotRun(why) => {
-                    not_run += 1;
+                    skipped += 1;
                     format!("not run: {why}")
                 }
             };
-            let _ = writeln!(text, "   {:>8}  {name}: {word}", seconds(*took));
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(text, "   {:>18}  {}: {word}", line.cost.to_string(), line.name);
         }
-        let total = seconds(self.started.elapsed());
-        let _ = write!(text, "{passed} passed, {failed} failed, {not_run} not run, in {total}");
-        (text, failed > 0)
+        let _ = write!(
+            text,
+            "   {:>18}  all steps\n{passed} passed, {failed} failed, {skipped} skipped",
+            self.total().to_string()
+        );
+        text
     }
 }
 
@@ -86,6 +166,11 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
         Ok(status) => Outcome::Failed(format!("{line} ({status})")),
         Err(error) => Outcome::Failed(format!("{line} ({error})")),
     }
+}
+
+/// Returns the outcome of several commands: that of the first that does not pass.
+pub(crate) fn run_all(commands: &mut [Command]) -> Outcome {
+    commands.iter_mut().map(run).find(|outcome| *outcome != Outcome::Passed).unwrap_or(Outcome::Passed)
 }
 
 fn command_line(command: &Command) -> String {
@@ -103,31 +188,47 @@ fn command_line(command: &Command) -> String {
     line
 }
 
-fn seconds(took: Duration) -> String {
-    format!("{:.1} s", took.as_secs_f64())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn a_failing_command_is_named_and_fails_the_task() {
-        let mut report = Report::new();
-        report.command("a step", Command::new("false").arg("--really").env("WITH", "this"));
-        report.step("another", || Outcome::Passed);
-        let (text, failed) = report.summary();
-        assert!(failed);
-        assert!(text.contains("FAILED: WITH='this' false --really"), "{text}");
-        assert!(text.contains("1 passed, 1 failed, 0 not run"), "{text}");
+    fn report(strict: bool) -> Report {
+        Report { strict, ..Report::new() }
     }
 
     #[test]
-    fn a_step_that_cannot_run_here_does_not_fail_the_task() {
-        let mut report = Report::new();
-        report.step("a step", || Outcome::NotRun("no such tool".into()));
-        let (text, failed) = report.summary();
-        assert!(!failed);
-        assert!(text.contains("not run: no such tool"), "{text}");
+    fn a_failing_command_is_named_and_fails_the_task() {
+        let mut report = report(false);
+        report.command("a step", Command::new("false").arg("--really").env("WITH", "this"));
+        report.step("another", || Outcome::Passed);
+        assert!(report.has_failed());
+        let text = report.summary();
+        assert!(text.contains("FAILED: WITH='this' false --really"), "{text}");
+        assert!(text.contains("1 passed, 1 failed, 0 skipped"), "{text}");
+    }
+
+    #[test]
+    fn a_required_step_that_cannot_run_fails_the_task_in_ci_alone() {
+        for strict in [false, true] {
+            let mut report = report(strict);
+            report.step("a step", || Outcome::NotRun("no such tool".into()));
+            assert_eq!(report.has_failed(), strict);
+            let text = report.summary();
+            assert!(text.contains("not run: no such tool"), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_optional_steps_are_left_out_when_their_time_is_over() {
+        let mut report = report(true);
+        report.stop_optional_steps_at(SystemTime::now() - Duration::from_secs(1));
+        report.run("required", Need::Required, || Outcome::Passed);
+        report.run("optional", Need::Optional, || Outcome::Failed("was started".into()));
+        assert!(!report.has_failed());
+        let text = report.summary();
+        assert!(text.contains("optional: not run: optional"), "{text}");
+        assert!(text.contains("1 passed, 0 failed, 1 skipped"), "{text}");
     }
 }

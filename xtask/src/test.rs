@@ -1,21 +1,68 @@
-//! Every test of the workspace, doc tests among them.
+//! The workspace's tests and the examples in its documentation.
 
 use std::path::Path;
 
-use crate::report::{Outcome, Report};
-use crate::tools::{has_libvpx, workspace};
+use crate::package::libraries;
+use crate::report::{Outcome, run, run_all as run_commands};
+use crate::suite::Context;
+use crate::tools::{cargo, workspace};
 
-/// Programs in C and C++ are linked with the libraries of `libraries`, where there are such; tests build them otherwise.
-pub(crate) fn all(report: &mut Report, libraries: Option<&Path>) {
+/// The same cases of the property tests each time: a change is judged by what it does, not by chance. Without it they are
+/// drawn anew.
+const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
+
+/// Compiles all tests, so that a test's time is its own.
+pub(crate) fn build() -> Outcome {
+    run(workspace("test").args(["--quiet", "--no-run"]))
+}
+
+/// Compiles the C library and the Python module for the tests that load them.
+///
+/// With all packages and a test, features are those of a test run of the workspace, so that nothing else is compiled.
+pub(crate) fn build_libraries() -> Outcome {
+    run(workspace("build").args(["--quiet", "--lib", "--test", "integration"]))
+}
+
+/// Waits for the packages that other processes' clients need.
+pub(crate) fn packages(context: &mut Context) -> Outcome {
+    match context.preparation.take() {
+        Some(preparation) => preparation.finish(),
+        None => Outcome::NotRun("nothing was prepared".into()),
+    }
+}
+
+/// Runs all tests but those in documentation.
+pub(crate) fn run_all() -> Outcome {
     let mut tests = workspace("test");
-    tests.args(["--quiet", "--no-fail-fast"]);
-    // The same cases every time: a change is judged by what it does, not by the day's luck. `cargo test` alone draws anew.
-    tests.env("PROPTEST_RNG_SEED", "20231215");
-    if let Some(libraries) = libraries {
-        tests.env("DREAMFRAME_LIBRARY", libraries);
-    }
-    report.command("tests", &mut tests);
-    if !has_libvpx() {
-        report.step("tests of VP8", || Outcome::NotRun("there is no libvpx (Debian: libvpx-dev)".into()));
-    }
+    run(tests.args(["--quiet", "--no-fail-fast", "--lib", "--bins", "--tests"]).env(SEED.0, SEED.1))
+}
+
+/// Runs the examples in documentation comments.
+pub(crate) fn documentation() -> Outcome {
+    run(workspace("test").args(["--quiet", "--doc"]))
+}
+
+/// Runs the tests in C and C++ with the libraries of an installation.
+pub(crate) fn with_libraries(installation: &Path) -> Outcome {
+    let mut tests = workspace("test");
+    tests.args(["--quiet", "--test", "integration", "--", "c_abi", "hosts"]);
+    run(tests.env("DREAMFRAME_LIBRARY", libraries(installation)))
+}
+
+/// Runs the unit tests of all packages several times, each time with other cases of the property tests.
+pub(crate) fn properties() -> Outcome {
+    const TIMES: usize = 5;
+    let tests = || {
+        let mut tests = workspace("test");
+        tests.args(["--quiet", "--lib", "--bins"]).env_remove(SEED.0);
+        tests
+    };
+    run_commands(&mut [(); TIMES].map(|()| tests()))
+}
+
+/// Runs the test of random patches with many more of them, in a release build.
+pub(crate) fn patches() -> Outcome {
+    let mut test = cargo();
+    test.args(["test", "--release", "--package", "dreamframe-tests", "--test", "random_patches"]);
+    run(test.env("DREAMFRAME_PATCHES", "20000"))
 }

@@ -11,6 +11,11 @@ pub(crate) fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+/// The build folder.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// The cargo that runs us.
 ///
 /// It is not told what cargo says of this package to us: some crates are built anew where that changes, and then again when
@@ -103,23 +108,6 @@ impl Tool {
             Outcome::Failed(why) | Outcome::NotRun(why) => Err(format!("cannot be installed: {why}")),
         }
     }
-}
-
-/// A Python environment under `target/tools` with `requirements`; its interpreter.
-///
-/// # Errors
-///
-/// Why it cannot be had on this machine.
-pub(crate) fn python_environment(name: &str, requirements: &Path) -> Result<PathBuf, String> {
-    let home = root().join("target/tools").join(name);
-    let python = home.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    if !works(Command::new(&python).arg("--version")) {
-        succeed(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
-    }
-    let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    succeed(install.arg(requirements))?;
-    Ok(python)
 }
 
 /// Runs `command` to its end.

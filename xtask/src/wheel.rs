@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::notices;
-use crate::report::{Outcome, Report, run};
-use crate::tools::{self, output, python_environment, works};
+use crate::prepare::pip;
+use crate::report::{Outcome, run};
+use crate::suite::Context;
+use crate::tools::{self, output, works};
 
 const REQUIREMENTS: &str = "python/requirements/wheel.txt";
 /// Where it comes to lie.
@@ -29,23 +31,21 @@ const PARTS: [&str; 5] = [
     "dreamframe/THIRD-PARTY.txt",
 ];
 
-/// Builds the wheel and checks it, as steps; gives it where both went well.
-pub(crate) fn all(report: &mut Report) -> Option<PathBuf> {
-    let mut wheel = None;
-    report.step("Python: wheel", || match build() {
-        Ok(path) => {
-            wheel = Some(path);
-            Outcome::Passed
-        }
-        Err(why) => Outcome::Failed(why),
-    });
-    let path = wheel.as_deref()?;
-    report.step("Python: what is in the wheel", || contents(path));
-    wheel
+/// Builds the wheel.
+pub(crate) fn make(context: &mut Context) -> Outcome {
+    build().map(|wheel| context.wheel = Some(wheel)).into()
+}
+
+/// Runs a step on the wheel.
+pub(crate) fn with(context: &Context, step: impl FnOnce(&Path) -> Outcome) -> Outcome {
+    match &context.wheel {
+        Some(wheel) => step(wheel),
+        None => Outcome::NotRun("there is no wheel".into()),
+    }
 }
 
 fn build() -> Result<PathBuf, String> {
-    let python = python_environment("wheel", Path::new(REQUIREMENTS))?;
+    let python = pip(Path::new("python3"), &[REQUIREMENTS.into()], &tools::root().join("target/tools/wheel"))?;
     let _ = std::fs::remove_dir_all(FOLDER);
     std::fs::write(NOTICES, notices()?).map_err(|error| format!("{NOTICES}: {error}"))?;
     let mut maturin = Command::new(&python);
@@ -73,8 +73,8 @@ fn notices() -> Result<String, String> {
     Ok(text)
 }
 
-/// Size, name, files, and what the native module is linked to.
-fn contents(wheel: &Path) -> Outcome {
+/// Checks size, name and files, and what the native module is linked to.
+pub(crate) fn contents(wheel: &Path) -> Outcome {
     match problems(wheel) {
         Ok(problems) if problems.is_empty() => Outcome::Passed,
         Ok(problems) => Outcome::Failed(problems.join("\n   ")),

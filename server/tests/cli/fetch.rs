@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -17,15 +17,13 @@ const FILES: [(&str, &str); 3] = [
 ];
 
 fn fetch(endpoint: &str, cache: &std::path::Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_dreamframe"))
+    crate::dreamframe()
         .args(["models", "fetch"])
         .args(arguments)
         .env("HF_ENDPOINT", endpoint)
         .env("HF_HUB_CACHE", cache)
         .env_remove("HF_TOKEN")
         .env_remove("HF_HUB_OFFLINE")
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
         .output()
         .unwrap()
 }

@@ -5,15 +5,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use crate::{dreamframe, lines, words};
 
 const SIDE: u32 = 64;
-
-fn dreamframe() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
-    command.stdin(Stdio::null()).env_remove("RUST_LOG");
-    command
-}
 
 /// `process` in `folder`, with small pictures and a prompt without style, so that a picture is close to its frame.
 fn process(folder: &Path, input: &str, output: &str, rows: &str) -> Command {
@@ -26,14 +20,6 @@ fn process(folder: &Path, input: &str, output: &str, rows: &str) -> Command {
 
 fn run(command: &mut Command) -> Output {
     command.output().unwrap()
-}
-
-fn words(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn lines(output: &Output) -> Vec<Value> {
-    str::from_utf8(&output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Frames, each of one grey, told apart at a glance.

@@ -1,12 +1,11 @@
-//! The generated files that are committed agree with the program; `cargo xtask generate` writes them anew.
+//! The generated files that are committed agree with the program; `cargo xtask generate` writes them.
 
 use std::path::Path;
-use std::process::Command;
 
 fn agrees(arguments: &[&str], path: &str) {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     let committed = std::fs::read_to_string(committed).unwrap_or_default();
-    let output = Command::new(env!("CARGO_BIN_EXE_dreamframe")).args(arguments).output().unwrap();
+    let output = crate::dreamframe().args(arguments).output().unwrap();
     assert!(output.status.success());
     let generated = String::from_utf8(output.stdout).unwrap();
     // A checkout may have changed the line ends.

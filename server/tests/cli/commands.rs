@@ -1,11 +1,10 @@
-//! The program as a shell sees it: exit codes, what goes to which output, and that nothing half-written stays.
+//! All commands: exit codes, what goes to which output, and that nothing half-written stays.
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 fn dreamframe(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
-    command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG").output().unwrap()
+    crate::dreamframe().args(arguments).output().unwrap()
 }
 
 fn code(output: &Output) -> i32 {

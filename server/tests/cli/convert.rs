@@ -2,27 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use dreamframe_tests::Single;
-use serde_json::Value;
+
+use crate::{dreamframe, lines, text, words};
 
 fn models(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
-    command.current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG").env("HF_HUB_CACHE", folder.join("cache"));
+    let mut command = dreamframe();
+    command.current_dir(folder).env("HF_HUB_CACHE", folder.join("cache"));
     command.arg("models").args(arguments).output().unwrap()
-}
-
-fn words(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn lines(output: &Output) -> Vec<Value> {
-    text(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]

@@ -2,23 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value;
+
+use crate::{lines, words};
 
 const SIDE: u32 = 128;
 
 fn dreamframe(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
-    command.current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG").args(arguments).output().unwrap()
-}
-
-fn words(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn lines(output: &Output) -> Vec<Value> {
-    str::from_utf8(&output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    crate::dreamframe().current_dir(folder).args(arguments).output().unwrap()
 }
 
 /// Frames with edges and shades, and parameters for small pictures.

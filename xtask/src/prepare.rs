@@ -1,0 +1,162 @@
+//! Packages from npm and PyPI that tests need, installed under `target/tools`.
+//!
+//! Installing waits for the network more than for the processor, so `cargo xtask test` does it in a process of its own
+//! while it compiles. The tests ask for the same environments by `cargo xtask prepare NAME`, which returns at once where
+//! they are complete.
+
+use std::fs;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::report::Outcome;
+use crate::tools::{root, succeed, works};
+
+/// Environments that tests use, with where the packages are listed.
+const ENVIRONMENTS: [(&str, Source); 4] = [
+    ("page", Source::Npm("tests/page")),
+    ("clients-node", Source::Npm("tests/clients")),
+    ("clients-python", Source::PyPi(&["tests/clients/requirements.txt"])),
+    (PYTHON, Source::PyPi(&["python/requirements/test.txt", "python/requirements/typing.txt"])),
+];
+
+/// The environment of the Python package's own tests.
+pub(crate) const PYTHON: &str = "python";
+
+/// Written into an environment when it is complete: the lists of packages that it was made of.
+const STAMP: &str = ".complete";
+
+/// What the installers print.
+const LOG: &str = "target/xtask/prepare.log";
+
+enum Source {
+    /// A folder with `package.json` and `package-lock.json`.
+    Npm(&'static str),
+    /// Requirements files.
+    PyPi(&'static [&'static str]),
+}
+
+/// The environments that are being installed by another process.
+#[derive(Debug)]
+pub(crate) struct Preparation(Result<Child, String>);
+
+impl Preparation {
+    /// Starts to install everything.
+    pub(crate) fn start() -> Self {
+        let start = || {
+            fs::create_dir_all("target/xtask")?;
+            let log = File::create(LOG)?;
+            let mut prepare = Command::new(std::env::current_exe()?);
+            prepare.arg("prepare").args(ENVIRONMENTS.map(|(name, _)| name));
+            prepare.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
+        };
+        Self(start().map_err(|error: std::io::Error| error.to_string()))
+    }
+
+    /// Waits until everything is installed.
+    pub(crate) fn finish(self) -> Outcome {
+        let status = match self.0.and_then(|mut child| child.wait().map_err(|error| error.to_string())) {
+            Ok(status) => status,
+            Err(why) => return Outcome::NotRun(why),
+        };
+        if status.success() {
+            return Outcome::Passed;
+        }
+        // On a machine without npm or a network the tests that need the packages say so and pass.
+        Outcome::NotRun(fs::read_to_string(LOG).unwrap_or_default().trim_end().replace('\n', "\n   "))
+    }
+}
+
+/// Installs the environments `names`, all that can be installed.
+///
+/// # Errors
+///
+/// Why some cannot be installed.
+pub(crate) fn all(names: &[&str]) -> Result<(), String> {
+    let failures: Vec<String> = names.iter().filter_map(|name| environment(name).err()).collect();
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+/// Installs the environment `name`, unless it is complete; returns its folder.
+///
+/// # Errors
+///
+/// Why it cannot be installed.
+pub(crate) fn environment(name: &str) -> Result<PathBuf, String> {
+    let known = ENVIRONMENTS.iter().find(|(known, _)| *known == name);
+    let (_, source) = known.ok_or_else(|| format!("{name}: no such environment"))?;
+    let folder = root().join("target/tools").join(name);
+    match source {
+        Source::Npm(from) => npm(&root().join(from), &folder),
+        Source::PyPi(requirements) => {
+            let requirements: Vec<PathBuf> = requirements.iter().map(|path| root().join(path)).collect();
+            pip(Path::new("python3"), &requirements, &folder).map(drop)
+        }
+    }
+    .map_err(|why| format!("{name}: {why}"))?;
+    Ok(folder)
+}
+
+/// Installs the packages of a lock file. Scripts find packages beside themselves alone, so those of `from` come along.
+fn npm(from: &Path, folder: &Path) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let files = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
+    for file in files.flatten().map(|file| file.path()) {
+        if file.extension().is_some_and(|extension| extension == "mjs" || extension == "json") {
+            let copy = folder.join(file.file_name().unwrap_or_default());
+            fs::copy(&file, copy).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+    }
+    let lock = read(&from.join("package-lock.json"))?;
+    if is_complete(folder, &lock) {
+        return Ok(());
+    }
+    let mut npm = Command::new("npm");
+    succeed(npm.args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder))?;
+    complete(folder, &lock)
+}
+
+/// Makes an environment of `python` with `requirements`; returns its interpreter.
+///
+/// # Errors
+///
+/// Why it cannot be made.
+pub(crate) fn pip(python: &Path, requirements: &[PathBuf], folder: &Path) -> Result<PathBuf, String> {
+    let interpreter = interpreter(folder);
+    let mut wanted = String::new();
+    for path in requirements {
+        wanted += &read(path)?;
+    }
+    let starts = works(Command::new(&interpreter).arg("--version"));
+    if starts && is_complete(folder, &wanted) {
+        return Ok(interpreter);
+    }
+    if !starts {
+        succeed(Command::new(python).args(["-m", "venv", "--clear"]).arg(folder))?;
+    }
+    let mut install = Command::new(&interpreter);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    for path in requirements {
+        install.arg("--requirement").arg(path);
+    }
+    succeed(&mut install)?;
+    complete(folder, &wanted)?;
+    Ok(interpreter)
+}
+
+/// Returns the interpreter of an environment.
+pub(crate) fn interpreter(folder: &Path) -> PathBuf {
+    folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" })
+}
+
+fn is_complete(folder: &Path, wanted: &str) -> bool {
+    fs::read_to_string(folder.join(STAMP)).is_ok_and(|there| there == wanted)
+}
+
+fn complete(folder: &Path, wanted: &str) -> Result<(), String> {
+    fs::write(folder.join(STAMP), wanted).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}

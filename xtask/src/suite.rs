@@ -1,0 +1,185 @@
+//! The steps of `cargo xtask test` and of the tasks that are parts of it, as one table.
+
+use std::path::PathBuf;
+
+use crate::prepare::Preparation;
+use crate::report::{Need, Outcome, Report};
+use crate::times::{self, Cost};
+use crate::{check, header, long, package, python, rules, stubs, test, wheel};
+
+/// Which runs include a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// `cargo xtask test`, and so CI.
+    Quick,
+    /// `cargo xtask test --full` alone.
+    Full,
+}
+
+/// What a step belongs to; each group is also a task of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    Check,
+    Test,
+    Package,
+    Python,
+    Long,
+}
+
+/// One entry of the table.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) suite: Suite,
+    pub(crate) group: Group,
+    need: Need,
+    run: fn(&mut Context) -> Outcome,
+}
+
+/// What steps leave for later ones.
+#[derive(Debug, Default)]
+pub(crate) struct Context {
+    /// The packages from npm and PyPI, which are installed while other steps compile.
+    pub(crate) preparation: Option<Preparation>,
+    /// The folder of the unpacked archive of the C and C++ library.
+    pub(crate) package: Option<PathBuf>,
+    /// The wheel of the Python package.
+    pub(crate) wheel: Option<PathBuf>,
+}
+
+const fn quick(group: Group, name: &'static str, run: fn(&mut Context) -> Outcome) -> Step {
+    Step { name, suite: Suite::Quick, group, need: Need::Required, run }
+}
+
+const fn optional(group: Group, name: &'static str, run: fn(&mut Context) -> Outcome) -> Step {
+    Step { name, suite: Suite::Quick, group, need: Need::Optional, run }
+}
+
+const fn full(group: Group, name: &'static str, run: fn(&mut Context) -> Outcome) -> Step {
+    Step { name, suite: Suite::Full, group, need: Need::Required, run }
+}
+
+/// All steps, in the order in which they run: what fails soonest comes first.
+pub(crate) const STEPS: &[Step] = &[
+    quick(Group::Check, "formatting", |_| check::formatting()),
+    quick(Group::Check, "repository rules", |_| rules::check()),
+    quick(Group::Check, "Python syntax", |_| check::python_syntax()),
+    quick(Group::Check, "licences, bans, sources", |_| check::licences()),
+    quick(Group::Check, "generated files: C header", |_| header::check()),
+    quick(Group::Check, "generated files: Python", |_| stubs::check()),
+    quick(Group::Check, "lints: workspace", |_| check::lint_workspace()),
+    quick(Group::Check, "lints: libraries with default features", |_| check::lint_default_features()),
+    quick(Group::Check, "lints: core without features", |_| check::lint_without_features()),
+    optional(Group::Check, "docs", |_| check::docs()),
+    quick(Group::Test, "tests: build", |_| test::build()),
+    quick(Group::Test, "tests: build C library and Python module", |_| test::build_libraries()),
+    quick(Group::Test, "C library: exported names", |_| package::development_exports()),
+    quick(Group::Test, "packages from npm and PyPI", test::packages),
+    quick(Group::Test, "tests", |_| test::run_all()),
+    quick(Group::Test, "documentation examples", |_| test::documentation()),
+    quick(Group::Python, "Python: tests", |_| python::test_development()),
+    optional(Group::Python, "Python: types and lint", |_| python::types()),
+    full(Group::Check, "licences, bans, sources: cargo-deny", |_| check::deny()),
+    full(Group::Check, "lints: core, default features", |_| check::lint_core(&[])),
+    full(Group::Check, "lints: core, no features", |_| check::lint_core(&["--no-default-features"])),
+    full(Group::Check, "lints: core, all features that need no system library", |_| {
+        check::lint_core(&["--features", check::ALL_FEATURES])
+    }),
+    full(Group::Check, "lints: C interface as shipped", |_| check::lint_shipped()),
+    full(Group::Check, "lints: peers, with candle", |_| check::lint_peers()),
+    full(Group::Check, "lints: core, aarch64", |_| check::lint_aarch64()),
+    full(Group::Package, "package: made and unpacked", package::make),
+    full(Group::Package, "package: size", |context| package::with(context, package::size)),
+    full(Group::Package, "package: dependencies of the shared library", |context| {
+        package::with(context, package::dependencies)
+    }),
+    full(Group::Package, "package: exported names", |context| package::with(context, package::exports)),
+    full(Group::Package, "package: examples, with CMake", |context| package::with(context, package::with_cmake)),
+    full(Group::Package, "package: examples, with pkg-config", |context| {
+        package::with(context, package::with_pkg_config)
+    }),
+    full(Group::Package, "package: C and C++ tests", |context| package::with(context, test::with_libraries)),
+    full(Group::Python, "Python: wheel", wheel::make),
+    full(Group::Python, "Python: contents of the wheel", |context| wheel::with(context, wheel::contents)),
+    full(Group::Python, "Python: tests of the wheel, oldest version", |context| {
+        wheel::with(context, python::test_oldest)
+    }),
+    full(Group::Python, "Python: tests of the wheel, newest version", |context| {
+        wheel::with(context, python::test_newest)
+    }),
+    full(Group::Long, "program: release build and demo", |_| long::demo()),
+    full(Group::Long, "properties with random seeds", |_| long::properties()),
+    full(Group::Long, "20,000 random patches", |_| long::patches()),
+    full(Group::Long, "soak, 10 minutes", |_| long::soak()),
+    full(Group::Long, "fuzz targets, a minute each", |_| crate::fuzz::all(60)),
+];
+
+/// Runs the steps that `choose` picks.
+pub(crate) fn run(report: &mut Report, choose: impl Fn(&Step) -> bool) {
+    let mut context = Context::default();
+    let chosen: Vec<&Step> = STEPS.iter().filter(|step| choose(step)).collect();
+    if chosen.iter().any(|step| step.group == Group::Test) {
+        context.preparation = Some(Preparation::start());
+    }
+    for step in chosen {
+        report.run(step.name, step.need, || (step.run)(&mut context));
+    }
+    if let Err(why) = times::keep(report.costs()) {
+        eprintln!("   the times of these steps are not kept: {why}");
+    }
+}
+
+/// Records the costs of a run that passed in `docs/ci.md`.
+pub(crate) fn record(report: &mut Report, suite: Suite) {
+    if report.has_failed() {
+        return;
+    }
+    let name = match suite {
+        Suite::Quick => "quick",
+        Suite::Full => "full",
+    };
+    let costs: Vec<(String, Cost)> = report.costs().map(|(name, cost)| (name.to_owned(), cost)).collect();
+    let total = report.total();
+    let costs = costs.iter().map(|(name, cost)| (name.as_str(), *cost));
+    report.step("record in docs/ci.md", || times::record(name, costs, total).into());
+}
+
+/// Prints all steps, and what each cost when it last ran.
+#[allow(clippy::print_stdout, reason = "the list is what was asked for")]
+pub(crate) fn list() {
+    let times = times::last();
+    println!("{:>9} {:>9}  suite  step (seconds by the clock, of processors)", "clock", "processor");
+    for step in STEPS {
+        let cost = times.get(step.name);
+        let seconds =
+            |time: Option<std::time::Duration>| time.map_or("–".into(), |t| format!("{:.0}", t.as_secs_f64()));
+        let suite = match (step.suite, step.need) {
+            (Suite::Full, _) => "full ",
+            (Suite::Quick, Need::Required) => "quick",
+            (Suite::Quick, Need::Optional) => "quick, optional",
+        };
+        let (clock, processor) = (seconds(cost.map(|c| c.clock)), seconds(cost.and_then(|c| c.processor)));
+        println!("{clock:>9} {processor:>9}  {suite}  {}", step.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_steps_have_one_name_and_none_breaks_the_table_in_the_docs() {
+        let names: BTreeSet<&str> = STEPS.iter().map(|step| step.name).collect();
+        assert_eq!(names.len(), STEPS.len());
+        assert!(names.iter().all(|name| !name.contains(['|', '\t', '\n'])));
+    }
+
+    #[test]
+    fn all_that_is_recorded_is_a_step() {
+        let text = std::fs::read_to_string(crate::tools::root().join("docs/ci.md")).unwrap();
+        let known = |name: &str| name == "all steps" || STEPS.iter().any(|step| step.name == name);
+        let unknown: Vec<String> = times::recorded(&text).into_keys().filter(|name| !known(name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+}

@@ -1,0 +1,179 @@
+//! What steps cost: measured, kept in the build folder, and recorded in `docs/ci.md`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::tools::output;
+
+/// The costs of the last run of each step in this checkout: name, clock and processor seconds, with tabs between.
+const LAST_RUN: &str = "target/xtask/times.tsv";
+
+/// The recorded costs, which are committed.
+const RECORD: &str = "docs/ci.md";
+
+/// How often per second Linux counts processor time in `/proc`.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Elapsed time and processor time of all processes that have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Cost {
+    pub(crate) clock: Duration,
+    /// `None` where the system does not report it.
+    pub(crate) processor: Option<Duration>,
+}
+
+impl Cost {
+    /// Returns the cost of this process and of its ended children since `started`.
+    pub(crate) fn now(started: Instant) -> Self {
+        let stat = fs::read_to_string("/proc/self/stat").ok();
+        Self { clock: started.elapsed(), processor: stat.and_then(|stat| processor_time(&stat)) }
+    }
+
+    /// Returns the difference to an earlier cost.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        let processor = self.processor.zip(earlier.processor).map(|(now, then)| now.saturating_sub(then));
+        Self { clock: self.clock.saturating_sub(earlier.clock), processor }
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.processor {
+            Some(processor) => write!(f, "{:.1} s, {:.1} s", self.clock.as_secs_f64(), processor.as_secs_f64()),
+            None => write!(f, "{:.1} s", self.clock.as_secs_f64()),
+        }
+    }
+}
+
+/// Sums up user and system time of a process and of its ended children, as `/proc/self/stat` has them.
+fn processor_time(stat: &str) -> Option<Duration> {
+    // The second field is the program's name in brackets, which may contain spaces.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks =
+        fields.split_whitespace().skip(11).take(4).map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// The costs of steps, by name.
+pub(crate) type Times = BTreeMap<String, Cost>;
+
+/// Returns the costs of the last run in this checkout, or where there are none, the recorded ones.
+pub(crate) fn last() -> Times {
+    let mut times = fs::read_to_string(RECORD).map(|text| recorded(&text)).unwrap_or_default();
+    times.extend(fs::read_to_string(LAST_RUN).map(|text| parse(&text)).unwrap_or_default());
+    times
+}
+
+/// Keeps the costs of steps for [`last`]; those of other steps stay.
+///
+/// # Errors
+///
+/// Those of the file system.
+pub(crate) fn keep<'a>(costs: impl Iterator<Item = (&'a str, Cost)>) -> Result<(), String> {
+    let mut times = fs::read_to_string(LAST_RUN).map(|text| parse(&text)).unwrap_or_default();
+    times.extend(costs.map(|(name, cost)| (name.to_owned(), cost)));
+    let mut text = String::new();
+    for (name, cost) in times {
+        let processor = cost.processor.map_or_else(String::new, |time| format!("{:.1}", time.as_secs_f64()));
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{name}\t{:.1}\t{processor}", cost.clock.as_secs_f64());
+    }
+    let folder = Path::new(LAST_RUN).parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder).and_then(|()| fs::write(LAST_RUN, text)).map_err(|error| format!("{LAST_RUN}: {error}"))
+}
+
+fn parse(text: &str) -> Times {
+    text.lines().filter_map(|line| row(&line.split('\t').collect::<Vec<_>>())).collect()
+}
+
+/// The rows of the tables in `docs/ci.md`: `| step | clock | processor |`.
+pub(crate) fn recorded(text: &str) -> Times {
+    let cells = |line: &str| Some(line.strip_prefix("| ")?.strip_suffix(" |")?.to_owned());
+    text.lines().filter_map(cells).filter_map(|line| row(&line.split(" | ").collect::<Vec<_>>())).collect()
+}
+
+fn row(cells: &[&str]) -> Option<(String, Cost)> {
+    let [name, clock, processor] = cells else { return None };
+    let seconds = |cell: &str| cell.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Some(((*name).to_owned(), Cost { clock: seconds(clock)?, processor: seconds(processor) }))
+}
+
+/// Replaces the section `suite` of `docs/ci.md` by these costs.
+///
+/// # Errors
+///
+/// Those of the file system, and the section that the page lacks.
+pub(crate) fn record<'a>(suite: &str, costs: impl Iterator<Item = (&'a str, Cost)>, total: Cost) -> Result<(), String> {
+    let text = fs::read_to_string(RECORD).map_err(|error| format!("{RECORD}: {error}"))?;
+    let mut section = format!("Last passed {}.\n\n| step | clock, s | processor, s |\n|---|---|---|\n", place()?);
+    for (name, cost) in costs.chain([("all steps", total)]) {
+        let processor = cost.processor.map_or_else(|| "–".to_owned(), |time| format!("{:.0}", time.as_secs_f64()));
+        let _ = writeln!(section, "| {name} | {:.0} | {processor} |", cost.clock.as_secs_f64());
+    }
+    let text = with_section(&text, suite, &section).ok_or_else(|| format!("{RECORD}: no section {suite:?}"))?;
+    fs::write(RECORD, text).map_err(|error| format!("{RECORD}: {error}"))
+}
+
+/// Replaces what is between the two marks of `section`.
+fn with_section(text: &str, section: &str, content: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- {section} -->\n"), format!("<!-- end of {section} -->"));
+    let (before, rest) = text.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}{content}{end}{after}"))
+}
+
+/// Returns the date, the commit and the processor of this run.
+fn place() -> Result<String, String> {
+    let date = output(Command::new("date").args(["-u", "+%F"]))?;
+    let commit = output(Command::new("git").args(["rev-parse", "--short", "HEAD"]))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = info.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
+        Some(line.split_once(':')?.1.trim())
+    };
+    let model = field("model name").unwrap_or("a processor without a name");
+    let family = field("cpu family").zip(field("model")).map(|(f, m)| format!(" (family {f}, model {m})"));
+    let rust = output(Command::new("rustc").arg("--version"))?;
+    let rust = rust.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    Ok(format!(
+        "on {} at {}, with {cores} cores of {model}{}, {rust}",
+        date.trim(),
+        commit.trim(),
+        family.unwrap_or_default()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_read_behind_any_program_name() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194304 100 200 0 0 150 50 700 100 20 0 1 0 5 6 7";
+        assert_eq!(processor_time(stat), Some(Duration::from_secs(10)));
+        assert_eq!(processor_time("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn recorded_rows_are_read_and_other_lines_are_not() {
+        let text = "# Title\n\n| step | clock, s | processor, s |\n|---|---|---|\n| lints: core | 12 | 30 |\n| odd | 5 | – |\n";
+        let times = recorded(text);
+        assert_eq!(times.len(), 2, "{times:?}");
+        let lints = times.get("lints: core").unwrap();
+        assert_eq!((lints.clock.as_secs(), lints.processor.unwrap().as_secs()), (12, 30));
+        assert_eq!(times.get("odd").unwrap().processor, None);
+    }
+
+    #[test]
+    fn a_section_is_replaced_and_all_else_stays() {
+        let text = "a\n<!-- quick -->\nold\n<!-- end of quick -->\nb\n";
+        assert_eq!(with_section(text, "quick", "new\n").unwrap(), "a\n<!-- quick -->\nnew\n<!-- end of quick -->\nb\n");
+        assert_eq!(with_section(text, "full", ""), None);
+    }
+}
