@@ -1,4 +1,4 @@
-"""Measures what a call from Python costs over the engine's own time, for 512x512.
+"""Measures what a call from Python costs over the engine's own time for 512x512, and two streams against one.
 
     python python/tests/bench_overhead.py
 
@@ -9,7 +9,9 @@ the median and the least are told. With `skip_diffusion` a frame is quick, and t
 
 from __future__ import annotations
 
+import os
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,8 +34,32 @@ def measure(call: Callable[[], Picture]) -> list[float]:
     return beyond
 
 
+def two_against_one() -> float:
+    """How many times as long two streams take on two Python threads as one does on one; 2 if they never overlap."""
+
+    def seconds(streams: list[StreamDiffusion]) -> float:
+        threads = [threading.Thread(target=lambda one=one: [one(frame) for _ in range(6)]) for one in streams]
+        start = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return time.perf_counter() - start
+
+    frame = np.zeros((128, 128, 4), np.uint8)
+    params = StreamDiffusionParams.demo().model_copy(update={"width": 128, "height": 128})
+    with (
+        StreamDiffusion(params, allow_any_size=True, threads=1) as one,
+        StreamDiffusion(params, allow_any_size=True, threads=1) as two,
+    ):
+        seconds([one, two])
+        rounds = [(seconds([one, two]), seconds([one])) for _ in range(20)]
+    both, single = zip(*rounds, strict=True)
+    return statistics.median(both) / statistics.median(single)
+
+
 def main() -> None:
-    """Prints a line for each form of frame."""
+    """Prints a line for each form of frame, and one for two streams."""
     rgba = np.zeros((512, 512, 4), np.uint8)
     forms: dict[str, Any] = {
         "uint8 RGBA": rgba,
@@ -47,6 +73,7 @@ def main() -> None:
         for name, frame in forms.items():
             beyond = measure(lambda frame=frame: stream(frame))
             print(f"{name:24} median {statistics.median(beyond):7.1f} us, least {min(beyond):7.1f} us")
+    print(f"{'two streams':24} {two_against_one():.2f} times as long as one, on {len(os.sched_getaffinity(0))} processors")
 
 
 if __name__ == "__main__":

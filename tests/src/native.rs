@@ -11,6 +11,14 @@ const LIBRARY: &str = "DREAMFRAME_LIBRARY";
 /// Where it is set, as CI does, a tool that is missing fails the test instead of skipping it.
 pub const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
 
+/// Set by `cargo xtask test --full`: slow checks run in all their combinations.
+const FULL: &str = "DREAMFRAME_FULL";
+
+/// Returns whether slow checks are to run in all their combinations.
+pub fn is_full() -> bool {
+    std::env::var_os(FULL).is_some()
+}
+
 /// Gives the repository's root.
 pub fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

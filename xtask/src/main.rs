@@ -34,9 +34,9 @@ use suite::{Group, Step, Suite};
 const USAGE: &str = "\
 usage: cargo xtask TASK
 
-  test [--optional-until UNIX-SECONDS] [--record]
+  test [--optional-until UNIX-SECONDS]
                          every check and test that a change can break: what CI runs
-  test --full [--record] these and all others: feature sets, archive, wheel on several Pythons, long runs
+  test --full            these and all others: feature sets, archive, wheel on several Pythons, long runs
   test --list            all steps and what each took last
   check [--full]         formatting, lints, docs, licences, repository rules, generated files
   licences               cargo-deny, and the record of what it accepted
@@ -51,13 +51,15 @@ usage: cargo xtask TASK
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
   prepare NAMES          installs packages from npm and PyPI for tests in target/tools
   golden                 re-runs the scripts of tests/golden/generate in a Python environment of their own
+  long                   the release build, random seeds, soak and fuzzing
   peers [ARGUMENTS]      times our networks and other libraries' in turn; --help lists the arguments
 
---record writes what the steps took to docs/ci.md.";
+test, check, package, python and long take --record as well, which writes what their steps took to docs/ci.md.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let record = args.pop_if(|last| *last == "--record").is_some();
     let started_in = std::env::current_dir().unwrap_or_default();
     if let Err(error) = std::env::set_current_dir(tools::root()) {
         eprintln!("xtask: cannot enter {}: {error}", tools::root().display());
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         ["install", "--prefix", prefix, "--features", features] => {
             install::run(&mut report, &started_in.join(prefix), features);
         }
+        ["long"] => suite::run(&mut report, in_group(Group::Long)),
         ["package"] => suite::run(&mut report, in_group(Group::Package)),
         ["prepare", names @ ..] => {
             if let Err(why) = prepare::all(names) {
@@ -114,6 +117,9 @@ fn main() -> ExitCode {
         [] => return wrong_usage("no task"),
         [task, ..] => return wrong_usage(&format!("no such task, or wrong arguments for it: {task}")),
     }
+    if record {
+        suite::record(&mut report);
+    }
     report.finish()
 }
 
@@ -122,7 +128,6 @@ fn main() -> ExitCode {
 struct Flags {
     full: bool,
     list: bool,
-    record: bool,
     optional_until: Option<u64>,
 }
 
@@ -134,7 +139,6 @@ impl Flags {
             match *argument {
                 "--full" => flags.full = true,
                 "--list" => flags.list = true,
-                "--record" => flags.record = true,
                 "--optional-until" => {
                     let value = arguments.next().copied().unwrap_or_default();
                     let wrong = || format!("--optional-until: got {value:?}, expected seconds since 1970");
@@ -152,9 +156,6 @@ fn test(report: &mut Report, flags: &Flags) {
         report.stop_optional_steps_at(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     }
     suite::run(report, |step| flags.full || step.suite == Suite::Quick);
-    if flags.record {
-        suite::record(report, if flags.full { Suite::Full } else { Suite::Quick });
-    }
 }
 
 fn wrong_usage(why: &str) -> ExitCode {
@@ -168,8 +169,8 @@ mod tests {
 
     #[test]
     fn flags_are_read_and_unknown_ones_are_refused() {
-        let flags = Flags::parse(&["--full", "--optional-until", "17", "--record"]).unwrap();
-        assert_eq!(flags, Flags { full: true, list: false, record: true, optional_until: Some(17) });
+        let flags = Flags::parse(&["--full", "--optional-until", "17"]).unwrap();
+        assert_eq!(flags, Flags { full: true, list: false, optional_until: Some(17) });
         assert!(Flags::parse(&["--optional-until", "soon"]).unwrap_err().contains("got \"soon\""));
         assert!(Flags::parse(&["--quick"]).unwrap_err().contains("--quick"));
     }

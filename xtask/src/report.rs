@@ -100,11 +100,6 @@ impl Report {
         passed.map(|line| (line.name.as_str(), line.cost))
     }
 
-    /// Returns the cost of all steps together.
-    pub(crate) fn total(&self) -> Cost {
-        Cost::now(self.started)
-    }
-
     /// Returns whether the task has failed so far.
     pub(crate) fn has_failed(&self) -> bool {
         self.lines.iter().any(|line| self.fails(line))
@@ -152,7 +147,7 @@ impl Report {
         let _ = write!(
             text,
             "   {:>18}  all steps\n{passed} passed, {failed} failed, {skipped} skipped",
-            self.total().to_string()
+            Cost::now(self.started).to_string()
         );
         text
     }
@@ -169,7 +164,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
 }
 
 /// Returns the outcome of several commands: that of the first that does not pass.
-pub(crate) fn run_all(commands: &mut [Command]) -> Outcome {
+pub(crate) fn run_each(commands: &mut [Command]) -> Outcome {
     commands.iter_mut().map(run).find(|outcome| *outcome != Outcome::Passed).unwrap_or(Outcome::Passed)
 }
 

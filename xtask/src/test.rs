@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::package::libraries;
-use crate::report::{Outcome, run, run_all as run_commands};
+use crate::report::{Outcome, run, run_each};
 use crate::suite::Context;
 use crate::tools::{cargo, workspace};
 
@@ -31,33 +31,28 @@ pub(crate) fn packages(context: &mut Context) -> Outcome {
     }
 }
 
-/// Runs all tests but those in documentation.
+/// Runs all tests and the examples in documentation comments.
 pub(crate) fn run_all() -> Outcome {
-    let mut tests = workspace("test");
-    run(tests.args(["--quiet", "--no-fail-fast", "--lib", "--bins", "--tests"]).env(SEED.0, SEED.1))
-}
-
-/// Runs the examples in documentation comments.
-pub(crate) fn documentation() -> Outcome {
-    run(workspace("test").args(["--quiet", "--doc"]))
+    // No choice of targets: `--bins` would run the fuzz targets, which never end.
+    run(workspace("test").args(["--quiet", "--no-fail-fast"]).env(SEED.0, SEED.1))
 }
 
 /// Runs the tests in C and C++ with the libraries of an installation.
 pub(crate) fn with_libraries(installation: &Path) -> Outcome {
     let mut tests = workspace("test");
     tests.args(["--quiet", "--test", "integration", "--", "c_abi", "hosts"]);
-    run(tests.env("DREAMFRAME_LIBRARY", libraries(installation)))
+    run(tests.env("DREAMFRAME_LIBRARY", libraries(installation)).env("DREAMFRAME_FULL", "1"))
 }
 
-/// Runs the unit tests of all packages several times, each time with other cases of the property tests.
+/// Runs the unit tests of all libraries several times, each time with other cases of the property tests.
 pub(crate) fn properties() -> Outcome {
     const TIMES: usize = 5;
     let tests = || {
         let mut tests = workspace("test");
-        tests.args(["--quiet", "--lib", "--bins"]).env_remove(SEED.0);
+        tests.args(["--quiet", "--lib"]).env_remove(SEED.0);
         tests
     };
-    run_commands(&mut [(); TIMES].map(|()| tests()))
+    run_each(&mut [(); TIMES].map(|()| tests()))
 }
 
 /// Runs the test of random patches with many more of them, in a release build.

@@ -64,7 +64,8 @@ pub(crate) type Times = BTreeMap<String, Cost>;
 
 /// Returns the costs of the last run in this checkout, or where there are none, the recorded ones.
 pub(crate) fn last() -> Times {
-    let mut times = fs::read_to_string(RECORD).map(|text| recorded(&text)).unwrap_or_default();
+    let rows = fs::read_to_string(RECORD).map(|text| recorded(&text)).unwrap_or_default();
+    let mut times: Times = rows.into_iter().map(|row| (row.name, row.cost)).collect();
     times.extend(fs::read_to_string(LAST_RUN).map(|text| parse(&text)).unwrap_or_default());
     times
 }
@@ -91,32 +92,68 @@ fn parse(text: &str) -> Times {
     text.lines().filter_map(|line| row(&line.split('\t').collect::<Vec<_>>())).collect()
 }
 
-/// The rows of the tables in `docs/ci.md`: `| step | clock | processor |`.
-pub(crate) fn recorded(text: &str) -> Times {
-    let cells = |line: &str| Some(line.strip_prefix("| ")?.strip_suffix(" |")?.to_owned());
-    text.lines().filter_map(cells).filter_map(|line| row(&line.split(" | ").collect::<Vec<_>>())).collect()
-}
-
 fn row(cells: &[&str]) -> Option<(String, Cost)> {
     let [name, clock, processor] = cells else { return None };
     let seconds = |cell: &str| cell.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     Some(((*name).to_owned(), Cost { clock: seconds(clock)?, processor: seconds(processor) }))
 }
 
-/// Replaces the section `suite` of `docs/ci.md` by these costs.
+/// A row of a table in `docs/ci.md`: `| step | clock | processor | passed |`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Recorded {
+    pub(crate) name: String,
+    cost: Cost,
+    /// When and where.
+    passed: String,
+}
+
+/// Returns the rows of all tables in the text of `docs/ci.md`.
+pub(crate) fn recorded(text: &str) -> Vec<Recorded> {
+    let cells = |line: &str| Some(line.strip_prefix("| ")?.strip_suffix(" |")?.to_owned());
+    let parse = |line: String| {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let (passed, cost) = cells.split_last()?;
+        let (name, cost) = row(cost)?;
+        Some(Recorded { name, cost, passed: (*passed).to_owned() })
+    };
+    text.lines().filter_map(cells).filter_map(parse).collect()
+}
+
+/// Writes the costs of steps that passed to `docs/ci.md`, whose other rows stay. `sections` names the steps of each table in
+/// their order.
 ///
 /// # Errors
 ///
 /// Those of the file system, and the section that the page lacks.
-pub(crate) fn record<'a>(suite: &str, costs: impl Iterator<Item = (&'a str, Cost)>, total: Cost) -> Result<(), String> {
-    let text = fs::read_to_string(RECORD).map_err(|error| format!("{RECORD}: {error}"))?;
-    let mut section = format!("Last passed {}.\n\n| step | clock, s | processor, s |\n|---|---|---|\n", place()?);
-    for (name, cost) in costs.chain([("all steps", total)]) {
-        let processor = cost.processor.map_or_else(|| "–".to_owned(), |time| format!("{:.0}", time.as_secs_f64()));
-        let _ = writeln!(section, "| {name} | {:.0} | {processor} |", cost.clock.as_secs_f64());
+pub(crate) fn record<'a>(
+    sections: &[(&str, Vec<&str>)],
+    costs: impl Iterator<Item = (&'a str, Cost)>,
+) -> Result<(), String> {
+    let mut text = fs::read_to_string(RECORD).map_err(|error| format!("{RECORD}: {error}"))?;
+    let place = place()?;
+    let mut rows: BTreeMap<String, Recorded> = recorded(&text).into_iter().map(|row| (row.name.clone(), row)).collect();
+    for (name, cost) in costs {
+        rows.insert(name.to_owned(), Recorded { name: name.to_owned(), cost, passed: place.clone() });
     }
-    let text = with_section(&text, suite, &section).ok_or_else(|| format!("{RECORD}: no section {suite:?}"))?;
+    for (section, names) in sections {
+        let table = table(names.iter().filter_map(|name| rows.get(*name)));
+        text = with_section(&text, section, &table).ok_or_else(|| format!("{RECORD}: no section {section:?}"))?;
+    }
     fs::write(RECORD, text).map_err(|error| format!("{RECORD}: {error}"))
+}
+
+fn table<'a>(rows: impl Iterator<Item = &'a Recorded>) -> String {
+    let mut text = String::from("| step | clock, s | processor, s | passed |\n|---|---|---|---|\n");
+    let (mut clock, mut processor) = (Duration::ZERO, Duration::ZERO);
+    for row in rows {
+        let seconds = row.cost.processor.map_or_else(|| "–".to_owned(), |time| format!("{:.0}", time.as_secs_f64()));
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "| {} | {:.0} | {seconds} | {} |", row.name, row.cost.clock.as_secs_f64(), row.passed);
+        clock += row.cost.clock;
+        processor += row.cost.processor.unwrap_or_default();
+    }
+    let _ = writeln!(text, "| **together** | {:.0} | {:.0} | |", clock.as_secs_f64(), processor.as_secs_f64());
+    text
 }
 
 /// Replaces what is between the two marks of `section`.
@@ -139,14 +176,7 @@ fn place() -> Result<String, String> {
     };
     let model = field("model name").unwrap_or("a processor without a name");
     let family = field("cpu family").zip(field("model")).map(|(f, m)| format!(" (family {f}, model {m})"));
-    let rust = output(Command::new("rustc").arg("--version"))?;
-    let rust = rust.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
-    Ok(format!(
-        "on {} at {}, with {cores} cores of {model}{}, {rust}",
-        date.trim(),
-        commit.trim(),
-        family.unwrap_or_default()
-    ))
+    Ok(format!("{}, {}, {cores} cores of {model}{}", date.trim(), commit.trim(), family.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -161,13 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn recorded_rows_are_read_and_other_lines_are_not() {
-        let text = "# Title\n\n| step | clock, s | processor, s |\n|---|---|---|\n| lints: core | 12 | 30 |\n| odd | 5 | – |\n";
-        let times = recorded(text);
-        assert_eq!(times.len(), 2, "{times:?}");
-        let lints = times.get("lints: core").unwrap();
-        assert_eq!((lints.clock.as_secs(), lints.processor.unwrap().as_secs()), (12, 30));
-        assert_eq!(times.get("odd").unwrap().processor, None);
+    fn the_rows_of_a_table_are_read_again_and_other_lines_are_not() {
+        let cost = |clock, processor: Option<u64>| Cost {
+            clock: Duration::from_secs(clock),
+            processor: processor.map(Duration::from_secs),
+        };
+        let rows = [("lints: core", cost(12, Some(30))), ("odd", cost(5, None))].map(|(name, cost)| Recorded {
+            name: name.into(),
+            cost,
+            passed: "today, here".into(),
+        });
+        let text = format!("# Title\n\n| a | b |\n\n{}", table(rows.iter()));
+        assert_eq!(recorded(&text), rows);
+        assert!(text.contains("| **together** | 17 | 30 | |"), "{text}");
     }
 
     #[test]
