@@ -73,7 +73,8 @@ def main() -> None:
         for name, frame in forms.items():
             beyond = measure(lambda frame=frame: stream(frame))
             print(f"{name:24} median {statistics.median(beyond):7.1f} us, least {min(beyond):7.1f} us")
-    print(f"{'two streams':24} {two_against_one():.2f} times as long as one, on {len(os.sched_getaffinity(0))} processors")
+    processors = len(os.sched_getaffinity(0))
+    print(f"{'two streams':24} {two_against_one():.2f} times as long as one, on {processors} processors")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ void what_is_published_comes_out_of_the_player() {
     player.wait(PACE, room);
   }
   expect(waits > 0, "the published shade comes");
+  // Pictures may come before a peer has reported its state.
   publisher.wait_for(PeerState::Connected, LIMIT);
+  player.wait_for(PeerState::Connected, LIMIT);
   expect(player.state() == PeerState::Connected && publisher.state() == PeerState::Connected, "both are connected");
   expect(player.size() == std::pair(SIDE, SIDE), "the player knows the size");
   expect(publisher.playback_url() == server.whep_url(), "the publisher knows where to watch");
