@@ -54,8 +54,8 @@ impl fmt::Display for Cost {
 fn processor_time(stat: &str) -> Option<Duration> {
     // The second field is the program's name in brackets, which may contain spaces.
     let (_, fields) = stat.rsplit_once(") ")?;
-    let ticks =
-        fields.split_whitespace().skip(11).take(4).map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
+    let mut fields = fields.split_whitespace().skip(11).map(|field| field.parse::<u64>().ok());
+    let ticks: u64 = [fields.next()??, fields.next()??, fields.next()??, fields.next()??].iter().sum();
     Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
