@@ -82,7 +82,7 @@ fn build() -> PathBuf {
 /// # Panics
 ///
 /// If it cannot be had, and the environment asks for every check (`DREAMFRAME_REQUIRE_TOOLS`).
-#[allow(clippy::print_stdout, reason = "what a test skips is for whoever reads its output")]
+#[allow(clippy::print_stdout, reason = "a skipped test prints the reason")]
 pub fn packages(name: &str) -> Option<PathBuf> {
     let output = cargo().args(["xtask", "prepare", name]).output();
     let failure = match output {

@@ -1,6 +1,7 @@
 //! Runs every fuzz target for a while.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::report::Outcome;
 use crate::tools::{self, Tool, succeed};
@@ -17,7 +18,7 @@ pub(crate) fn all(seconds: u32) -> Outcome {
         Err(why) => return Outcome::NotRun(why),
     };
     let runs = targets().and_then(|targets| {
-        succeed(tools::of_toolchain("nightly", &cargo_fuzz).args(["fuzz", "build"]))?;
+        succeed(command(&cargo_fuzz).args(["fuzz", "build"]))?;
         targets.iter().try_for_each(|target| run(&cargo_fuzz, target, seconds))
     });
     runs.into()
@@ -27,7 +28,7 @@ fn run(cargo_fuzz: &str, target: &str, seconds: u32) -> Result<(), String> {
     eprintln!("   {target}");
     let corpus = Path::new("fuzz/corpus").join(target);
     std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
-    let mut fuzz = tools::of_toolchain("nightly", cargo_fuzz);
+    let mut fuzz = command(cargo_fuzz);
     fuzz.args(["fuzz", "run", target]).arg(&corpus);
     let seeds = Path::new(SEEDS).join(target);
     if seeds.is_dir() {
@@ -35,6 +36,14 @@ fn run(cargo_fuzz: &str, target: &str, seconds: u32) -> Result<(), String> {
     }
     fuzz.arg("--").arg(format!("-max_total_time={seconds}")).args(["-rss_limit_mb=2048", "-timeout=10"]);
     succeed(&mut fuzz)
+}
+
+/// Starts a command line of cargo-fuzz with a profile for finding faults: quick to build, with checks and line numbers.
+fn command(cargo_fuzz: &str) -> Command {
+    let mut command = tools::of_toolchain("nightly", cargo_fuzz);
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    command.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true").env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");
+    command
 }
 
 /// cargo-fuzz, where there is a nightly compiler to go with it.

@@ -6,8 +6,6 @@ use std::path::Path;
 use crate::report::{Outcome, run};
 use crate::tools::{cargo, succeed, target};
 
-pub(crate) use crate::test::{patches, properties};
-
 /// The README's first command without a browser: the release build, and the demo on the bundled clip.
 pub(crate) fn demo() -> Outcome {
     let folder = target().join("xtask/demo");

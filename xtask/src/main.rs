@@ -79,10 +79,10 @@ fn main() -> ExitCode {
         ["check"] => suite::run(&mut report, |step| step.group == Group::Check && step.suite == Suite::Quick),
         ["check", "--full"] => suite::run(&mut report, in_group(Group::Check)),
         ["licences"] => report.step("licences, bans, sources", check::record_licences),
-        ["wheel"] => suite::run(&mut report, |step| step.name.ends_with("wheel")),
+        ["wheel"] => suite::run(&mut report, in_group(Group::Wheel)),
         ["python"] => {
             report.step("tests: build C library and Python module", test::build_libraries);
-            suite::run(&mut report, in_group(Group::Python));
+            suite::run(&mut report, |step| matches!(step.group, Group::Python | Group::Wheel));
         }
         ["generate"] => {
             generate::run(&mut report);

@@ -97,7 +97,8 @@ pub(crate) fn environment(name: &str) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Installs the packages of a lock file. Scripts find packages beside themselves alone, so those of `from` come along.
+/// Installs the packages of a lock file. The scripts of `from` are copied, since node resolves packages from a script's own
+/// folder.
 fn npm(from: &Path, folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let files = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;

@@ -23,6 +23,7 @@ pub(crate) enum Group {
     Test,
     Package,
     Python,
+    Wheel,
     Long,
 }
 
@@ -97,8 +98,8 @@ pub(crate) const STEPS: &[Step] = &[
         package::with(context, package::with_pkg_config)
     }),
     full(Group::Package, "package: C and C++ tests", |context| package::with(context, test::with_libraries)),
-    full(Group::Python, "Python: wheel", wheel::make),
-    full(Group::Python, "Python: contents of the wheel", |context| wheel::with(context, wheel::contents)),
+    full(Group::Wheel, "Python: wheel", wheel::make),
+    full(Group::Wheel, "Python: contents of the wheel", |context| wheel::with(context, wheel::contents)),
     full(Group::Python, "Python: tests of the wheel, oldest version", |context| {
         wheel::with(context, python::test_oldest)
     }),
@@ -106,8 +107,8 @@ pub(crate) const STEPS: &[Step] = &[
         wheel::with(context, python::test_newest)
     }),
     full(Group::Long, "program: release build and demo", |_| long::demo()),
-    full(Group::Long, "properties with random seeds", |_| long::properties()),
-    full(Group::Long, "20,000 random patches", |_| long::patches()),
+    full(Group::Long, "properties with random seeds", |_| test::properties()),
+    full(Group::Long, "20,000 random patches", |_| test::patches()),
     full(Group::Long, "soak, 10 minutes", |_| long::soak()),
     full(Group::Long, "fuzz targets, a minute each", |_| crate::fuzz::all(60)),
 ];

@@ -7,8 +7,7 @@ use crate::report::{Outcome, run, run_each};
 use crate::suite::Context;
 use crate::tools::{cargo, workspace};
 
-/// The same cases of the property tests each time: a change is judged by what it does, not by chance. Without it they are
-/// drawn anew.
+/// Makes the property tests use the same cases in every run, so that a failure comes from the change and not from chance.
 const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
 
 /// Compiles all tests, so that a test's time is its own.

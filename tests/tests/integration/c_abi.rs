@@ -203,10 +203,14 @@ fn memory_stays_flat_over_many_cycles() {
     run(program(cycles).args([count, count, "512"]));
 }
 
-/// A hundred times slower than the program itself, so with `--full` only; AddressSanitizer finds the same and more.
+/// A hundred times slower than the program itself, so with `--full` only.
 #[test]
 fn valgrind_finds_no_error_and_no_leak() {
-    if !is_full() || !has_tool("valgrind") {
+    if !is_full() {
+        eprintln!("skipped: valgrind runs with `cargo xtask test --full`");
+        return;
+    }
+    if !has_tool("valgrind") {
         return;
     }
     let folder = folder("valgrind");
