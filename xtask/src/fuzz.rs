@@ -11,7 +11,7 @@ const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_f
 /// Inputs to begin with, committed; what the fuzzer finds goes to `fuzz/corpus`, which is not.
 const SEEDS: &str = "fuzz/seeds";
 
-/// Builds all targets and runs each for `seconds`; the first that finds something ends the step.
+/// Builds all targets and runs each for `seconds`, also after one that finds something.
 pub(crate) fn all(seconds: u32) -> Outcome {
     let cargo_fuzz = match tool() {
         Ok(path) => path,
@@ -19,7 +19,9 @@ pub(crate) fn all(seconds: u32) -> Outcome {
     };
     let runs = targets().and_then(|targets| {
         succeed(command(&cargo_fuzz).args(["fuzz", "build"]))?;
-        targets.iter().try_for_each(|target| run(&cargo_fuzz, target, seconds))
+        let failures: Vec<String> =
+            targets.iter().filter_map(|target| run(&cargo_fuzz, target, seconds).err()).collect();
+        if failures.is_empty() { Ok(()) } else { Err(failures.join("\n   ")) }
     });
     runs.into()
 }

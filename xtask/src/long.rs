@@ -1,9 +1,10 @@
 //! Steps of `cargo xtask test --full` that take long: the release build, and the program for minutes.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
 
-use crate::report::{Outcome, run};
+use crate::report::Outcome;
 use crate::tools::{cargo, succeed, target};
 
 /// The README's first command without a browser: the release build, and the demo on the bundled clip.
@@ -12,13 +13,10 @@ pub(crate) fn demo() -> Outcome {
     let demo = || {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        succeed(cargo().args(["build", "--release", "--quiet", "--package", "dreamframe-server"]))?;
-        let mut demo = std::process::Command::new(program());
-        succeed(demo.arg("demo").current_dir(&folder))?;
+        succeed(Command::new(program()?).arg("demo").current_dir(&folder))?;
         for file in ["demo.mp4", "demo.png"] {
             let size = fs::metadata(folder.join(file)).map(|file| file.len());
-            let size = size.map_err(|error| format!("{file}: {error}"))?;
-            if size == 0 {
+            if size.map_err(|error| format!("{file}: {error}"))? == 0 {
                 return Err(format!("{file}: got 0 bytes, expected a picture"));
             }
         }
@@ -29,16 +27,17 @@ pub(crate) fn demo() -> Outcome {
 
 /// Streams of the server for ten minutes; fails where its memory grows or a stream stops.
 pub(crate) fn soak() -> Outcome {
-    let build = cargo().args(["build", "--release", "--quiet", "--package", "dreamframe-server"]).status();
-    if !build.is_ok_and(|status| status.success()) {
-        return Outcome::Failed("the program cannot be built".into());
-    }
-    let mut soak = cargo();
-    soak.args(["run", "--release", "--quiet", "--package", "dreamframe-tests", "--features", "transport"]);
-    run(soak.args(["--bin", "soak", "--", "--minutes", "10", "--server"]).arg(program()))
+    let soak = |program: PathBuf| {
+        let mut soak = cargo();
+        soak.args(["run", "--release", "--quiet", "--package", "dreamframe-tests", "--features", "transport"]);
+        succeed(soak.args(["--bin", "soak", "--", "--minutes", "10", "--server"]).arg(program))
+    };
+    program().and_then(soak).into()
 }
 
-fn program() -> std::path::PathBuf {
-    let folder = Path::new(&target()).join("release");
-    std::path::absolute(folder.join(format!("dreamframe{}", std::env::consts::EXE_SUFFIX))).unwrap_or(folder)
+/// Builds the program as the README does; returns its absolute path.
+fn program() -> Result<PathBuf, String> {
+    succeed(cargo().args(["build", "--release", "--quiet", "--package", "dreamframe-server"]))?;
+    let program = target().join("release").join(format!("dreamframe{}", std::env::consts::EXE_SUFFIX));
+    std::path::absolute(&program).map_err(|error| format!("{}: {error}", program.display()))
 }

@@ -59,6 +59,12 @@ const fn full(group: Group, name: &'static str, run: fn(&mut Context) -> Outcome
     Step { name, suite: Suite::Full, group, need: Need::Required, run }
 }
 
+/// The step that the tests of the Python module need, which is also a part of another task.
+pub(crate) const BUILD_LIBRARIES: &str = "tests: build C library and Python module";
+
+/// The step that waits for what is installed during the steps before it.
+const PACKAGES: &str = "packages from npm and PyPI";
+
 /// All steps, in the order in which they run: what fails soonest comes first.
 pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "formatting", |_| check::formatting()),
@@ -72,9 +78,9 @@ pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "lints: core without features", |_| check::lint_without_features()),
     optional(Group::Check, "docs", |_| check::docs()),
     quick(Group::Test, "tests: build", |_| test::build()),
-    quick(Group::Test, "tests: build C library and Python module", |_| test::build_libraries()),
+    quick(Group::Test, BUILD_LIBRARIES, |_| test::build_libraries()),
     quick(Group::Test, "C library: exported names", |_| package::development_exports()),
-    quick(Group::Test, "packages from npm and PyPI", test::packages),
+    quick(Group::Test, PACKAGES, test::packages),
     quick(Group::Test, "tests", |_| test::run_all()),
     quick(Group::Python, "Python: tests", |_| python::test_development()),
     optional(Group::Python, "Python: types and lint", |_| python::types()),
@@ -117,7 +123,7 @@ pub(crate) const STEPS: &[Step] = &[
 pub(crate) fn run(report: &mut Report, choose: impl Fn(&Step) -> bool) {
     let mut context = Context::default();
     let chosen: Vec<&Step> = STEPS.iter().filter(|step| choose(step)).collect();
-    if chosen.iter().any(|step| step.group == Group::Test) {
+    if chosen.iter().any(|step| step.name == PACKAGES) {
         context.preparation = Some(Preparation::start());
     }
     for step in chosen {
