@@ -1,6 +1,8 @@
 //! The steps of `cargo xtask test` and of the tasks that are parts of it, as one table.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::prepare::Preparation;
 use crate::report::{Need, Outcome, Report};
@@ -143,23 +145,23 @@ pub(crate) fn record(report: &mut Report) {
     report.step("record in docs/ci.md", || times::record(&sections, costs).into());
 }
 
-/// Prints all steps, and what each cost when it last ran.
-#[allow(clippy::print_stdout, reason = "the list is what was asked for")]
-pub(crate) fn list() {
+/// Returns a table of all steps, and of what each cost when it last ran.
+pub(crate) fn list() -> String {
     let times = times::last();
-    println!("{:>9} {:>9}  suite  step (seconds by the clock, of processors)", "clock", "processor");
+    let seconds = |time: Option<Duration>| time.map_or("–".into(), |time| format!("{:.0}", time.as_secs_f64()));
+    let mut text = format!("{:>9} {:>9}  suite  step (seconds by the clock, of processors)\n", "clock", "processor");
     for step in STEPS {
         let cost = times.get(step.name);
-        let seconds =
-            |time: Option<std::time::Duration>| time.map_or("–".into(), |t| format!("{:.0}", t.as_secs_f64()));
         let suite = match (step.suite, step.need) {
             (Suite::Full, _) => "full ",
             (Suite::Quick, Need::Required) => "quick",
             (Suite::Quick, Need::Optional) => "quick, optional",
         };
         let (clock, processor) = (seconds(cost.map(|c| c.clock)), seconds(cost.and_then(|c| c.processor)));
-        println!("{clock:>9} {processor:>9}  {suite}  {}", step.name);
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{clock:>9} {processor:>9}  {suite}  {}", step.name);
     }
+    text
 }
 
 #[cfg(test)]
@@ -173,6 +175,12 @@ mod tests {
         let names: BTreeSet<&str> = STEPS.iter().map(|step| step.name).collect();
         assert_eq!(names.len(), STEPS.len());
         assert!(names.iter().all(|name| !name.contains(['|', '\t', '\n'])));
+    }
+
+    #[test]
+    fn the_list_has_every_step() {
+        let list = list();
+        assert!(STEPS.iter().all(|step| list.contains(step.name)), "{list}");
     }
 
     #[test]
