@@ -1,10 +1,12 @@
 //! Runs steps, measures them, and sums them up at the end.
 
 use std::fmt::Write as _;
-use std::process::{Command, ExitCode};
+use std::fs::File;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Instant, SystemTime};
 
 use crate::times::Cost;
+use crate::tools::target;
 
 /// Set in CI: a required step that cannot run on this machine fails the task.
 const REQUIRE_TOOLS: &str = "DREAMFRAME_REQUIRE_TOOLS";
@@ -168,6 +170,41 @@ pub(crate) fn run_each(commands: &mut [Command]) -> Outcome {
     commands.iter_mut().map(run).find(|outcome| *outcome != Outcome::Passed).unwrap_or(Outcome::Passed)
 }
 
+/// Runs `command` beside `first`, the commands of which run one after the other, and returns the first outcome that is not
+/// a success. The output of `command` goes to the file `log` in the build folder, and is printed at its end.
+pub(crate) fn run_beside(first: &mut [Command], command: &mut Command, log: &str) -> Outcome {
+    let line = command_line(command);
+    let path = target().join(log);
+    let failed =
+        |error: std::io::Error| Outcome::Failed(format!("{line}, with its output in {}: {error}", path.display()));
+    let started = File::create(&path).and_then(|file| {
+        let errors = file.try_clone()?;
+        command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn()
+    });
+    let mut child = match started {
+        Ok(child) => child,
+        Err(error) => return failed(error),
+    };
+    let first = run_all(first);
+    let status = child.wait();
+    eprintln!("   output of {line}:");
+    if let Err(error) = File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut std::io::stderr())) {
+        return failed(error);
+    }
+    match status {
+        _ if first != Outcome::Passed => first,
+        Ok(status) if status.success() => Outcome::Passed,
+        Ok(status) => Outcome::Failed(format!("{line} ({status})")),
+        Err(error) => failed(error),
+    }
+}
+
+/// Runs all `commands`, also those after one that fails; returns the first outcome that is not a success.
+fn run_all(commands: &mut [Command]) -> Outcome {
+    let outcomes: Vec<Outcome> = commands.iter_mut().map(run).collect();
+    outcomes.into_iter().find(|outcome| *outcome != Outcome::Passed).unwrap_or(Outcome::Passed)
+}
+
 fn command_line(command: &Command) -> String {
     let mut line = String::new();
     for (name, value) in command.get_envs() {
@@ -213,6 +250,21 @@ mod tests {
             let text = report.summary();
             assert!(text.contains("not run: no such tool"), "{text}");
         }
+    }
+
+    #[test]
+    fn of_commands_side_by_side_each_runs_and_each_failure_counts() {
+        let [mut good, mut bad] = [Command::new("true"), Command::new("false")];
+        for (first, beside) in [(&mut good, "false"), (&mut bad, "true")] {
+            std::fs::create_dir_all(target()).unwrap();
+            let log = format!("side-by-side-{}-{beside}.log", std::process::id());
+            let outcome = run_beside(std::slice::from_mut(first), &mut Command::new(beside), &log);
+            assert!(matches!(&outcome, Outcome::Failed(why) if why.contains("false")), "{outcome:?}");
+            std::fs::remove_file(target().join(log)).unwrap();
+        }
+        let log = format!("side-by-side-{}.log", std::process::id());
+        assert_eq!(run_beside(&mut [Command::new("true")], &mut Command::new("true"), &log), Outcome::Passed);
+        std::fs::remove_file(target().join(log)).unwrap();
     }
 
     #[test]
