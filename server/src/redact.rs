@@ -32,6 +32,25 @@ mod tests {
     }
 
     #[test]
+    fn playback_ids_and_names_that_are_written_otherwise_are_not_in_a_path_that_is_logged() {
+        assert_eq!(path("/webrtc/lp_7mQ2xJ5LpYh6GtSa/ses_1"), "/webrtc/lp_…/ses_1");
+        for odd in [
+            "/live/video-to-video/%73tk_secret/whip",
+            "/live/video-to-video/%73%74%6B%5Fsecret-out/whep",
+            "/webrtc/%6cp_secret",
+            "/hls/lp%5fsecret/index.m3u8",
+            "/hls/..%2flp_secret/index.m3u8",
+            "/a%2Fstk_secret%2Fstk_secret",
+            "/lp_stk_secret",
+            "/%ffstk_secret",
+            "/%zzstk%5fsecret%",
+        ] {
+            assert!(!path(odd).contains("secret"), "{odd}: {}", path(odd));
+        }
+        assert_eq!(path("/a%0ab%"), "/a?b%");
+    }
+
+    #[test]
     fn no_path_breaks_a_line_or_fills_the_log() {
         assert_eq!(path("/a\nb"), "/a?b");
         assert_eq!(path(&"x".repeat(10_000)).len(), 200);

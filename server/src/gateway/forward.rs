@@ -72,8 +72,7 @@ impl Forwarder {
         let (mut parts, body) = request.into_parts();
         parts.uri = address(worker, &parts.uri).ok_or_else(|| unanswered(worker, true, "its address is none"))?;
         parts.version = Version::HTTP_11;
-        self.say_who_was_asked(&mut parts.headers);
-        leave_out(&mut parts.headers);
+        self.prepare(&mut parts.headers);
         let asked = self.client.request(Request::from_parts(parts, body));
         let answer = match tokio::time::timeout(ANSWER_TIME, asked).await {
             Ok(Ok(answer)) => answer,
@@ -87,6 +86,12 @@ impl Forwarder {
         leave_out(&mut parts.headers);
         parts.version = Version::default();
         Ok(Response::from_parts(parts, Body::new(body)))
+    }
+
+    /// Makes the headers of a client's request those of a request to a worker.
+    fn prepare(&self, headers: &mut HeaderMap) {
+        self.say_who_was_asked(headers);
+        leave_out(headers);
     }
 
     /// Says what host the client asked, unless a proxy before this one has: the worker hands out addresses of it.
@@ -163,5 +168,18 @@ mod tests {
         behind.insert(header::HOST, HeaderValue::from_static("10.0.0.9"));
         gateway.say_who_was_asked(&mut behind);
         assert_eq!(behind, before);
+    }
+
+    /// A client says which headers are about its connection, and may name any.
+    #[test]
+    fn no_client_hides_what_host_was_asked() {
+        let gateway = Forwarder::new(true);
+        for named in ["x-forwarded-host, x-forwarded-proto", "host", "close, Host, X-Forwarded-Host"] {
+            let mut some = headers(&[("host", "sd.example"), ("connection", named), ("x-forwarded-host", "other")]);
+            gateway.prepare(&mut some);
+            let host = some.get("x-forwarded-host").map(|host| host.to_str().unwrap());
+            assert_eq!(host, Some(if named == "host" { "other" } else { "sd.example" }), "{named}");
+            assert!(!some.contains_key(header::HOST) && !some.contains_key(header::CONNECTION), "{some:?}");
+        }
     }
 }

@@ -10,8 +10,8 @@ use crate::redis::Redis;
 use crate::robust::{takes_large_bodies, takes_odd_bodies};
 
 /// Enough for the keys that a server takes.
-const KEY: (&str, &str) = ("DREAMFRAME_API_KEYS", "key-of-a-test");
-const WITH_KEY: &str = "authorization: Bearer key-of-a-test";
+const KEY: (&str, &str) = ("DREAMFRAME_API_KEYS", "key-for-all-of-a-test");
+const WITH_KEY: &str = "authorization: Bearer key-for-all-of-a-test";
 
 fn gateway(redis: &Redis) -> Server {
     Server::run("gateway", &["--registry", &redis.url()], &[])

@@ -81,9 +81,20 @@ pub(crate) fn data(server: &Server, path: &str) -> Value {
 
 /// Asks for the status until it is as wanted.
 pub(crate) fn until(server: &Server, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    until_with(server, path, &[], what, wanted)
+}
+
+/// As [`until`], sending `headers`.
+pub(crate) fn until_with(
+    server: &Server,
+    path: &str,
+    headers: &[&str],
+    what: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Value {
     let began = Instant::now();
     loop {
-        let data = data(server, path);
+        let data = server.send("GET", &format!("{path}/status"), headers, b"").value()["data"].clone();
         if wanted(&data) {
             return data;
         }

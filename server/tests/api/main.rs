@@ -4,12 +4,15 @@
 mod auth;
 mod changes;
 mod client;
+mod connections;
 mod create;
 mod gateway;
 mod life;
 mod media;
+mod origins;
 mod patch;
 mod recorded;
 mod redis;
 mod robust;
+mod secrets;
 mod status;

@@ -45,6 +45,37 @@ fn every_answer_is_for_all_origins_and_the_last_of_its_connection() {
 }
 
 #[test]
+fn without_a_token_pages_of_other_origins_and_hosts_of_other_names_are_refused() {
+    let server = echo(&options());
+    let offer = "content-type: application/sdp\r\ncontent-length: 3\r\n\r\nv=0";
+    for (method, path) in
+        [("GET", "/whep"), ("OPTIONS", "/whip"), ("POST", "/whip"), ("DELETE", "/whep/ses_1"), ("GET", "/")]
+    {
+        for headers in [
+            "host: 127.0.0.1\r\norigin: https://hostile.example\r\n",
+            "host: localhost\r\norigin: null\r\n",
+            "host: hostile.example\r\n",
+            "host: hostile.example:8080\r\norigin: http://hostile.example:8080\r\n",
+        ] {
+            let answer = talk(&server, &format!("{method} {path} HTTP/1.1\r\n{headers}{offer}"));
+            assert!(answer.starts_with("http/1.1 403 "), "{method} {path} {headers}: {answer}");
+            assert!(!answer.contains("access-control-allow-origin"), "{answer}");
+            assert!(answer.contains("vary: origin\r\n"), "{answer}");
+        }
+    }
+    for (headers, origin) in [
+        ("host: localhost:1\r\norigin: http://localhost:3000\r\n", Some("http://localhost:3000")),
+        ("host: [::1]\r\norigin: http://127.0.0.1\r\n", Some("http://127.0.0.1")),
+        ("host: 127.0.0.1\r\n", None),
+    ] {
+        let answer = talk(&server, &format!("GET /whep HTTP/1.1\r\n{headers}\r\n"));
+        assert!(answer.starts_with("http/1.1 200 "), "{answer}");
+        let told = answer.lines().find_map(|line| line.strip_prefix("access-control-allow-origin: "));
+        assert_eq!(told, origin, "{answer}");
+    }
+}
+
+#[test]
 fn a_body_that_is_too_long_is_refused_before_it_is_read() {
     let server = echo(&options());
     let head = "POST /whip HTTP/1.1\r\nhost: a\r\ncontent-type: application/sdp\r\ncontent-length: 1000000000\r\n\r\n";
