@@ -1108,12 +1108,18 @@ typedef struct {
    * After how many milliseconds a key frame comes although nobody has asked for one; 0 for 10 s.
    */
   uint32_t key_frame_interval_ms;
+  /**
+   * The origins whose pages may use a server without a `token`, with commas between, such as
+   * `"https://app.example,http://10.0.0.5:3000"`, besides those of this machine and of `public_url`; NULL for no others.
+   * With a token pages of every origin may, if they know it.
+   */
+  const char *allow_origins;
 } dreamframe_server_options_t;
 
 /**
  * What a `dreamframe_server_options_t` begins with.
  */
-#define DREAMFRAME_SERVER_OPTIONS_INIT {sizeof(dreamframe_server_options_t), 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_SERVER_OPTIONS_INIT {sizeof(dreamframe_server_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * It is done, and the output arguments are written.

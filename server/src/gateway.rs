@@ -21,9 +21,9 @@ use axum::http::StatusCode;
 use dreamframe::Result;
 
 use self::forward::Forwarder;
-use crate::app::Counters;
 use crate::cluster::{Registry, Worker, roomiest};
 use crate::error::ApiError;
+use crate::http::Front;
 
 /// For how long a worker that could not be reached gets no new streams: longer than the registry remembers it.
 const AVOIDED: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ const RETRY_SECONDS: u32 = 3;
 pub(crate) struct Gateway {
     registry: Registry,
     forwarder: Forwarder,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) front: Front,
     /// Whether others than this machine reach it: workers that ask for no key are then left alone.
     is_public: bool,
     /// Workers that could not be reached lately, by their id.
@@ -52,7 +52,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             registry: Registry::new(&config.registry)?,
             forwarder: Forwarder::new(config.tls.is_some()),
-            counters: Arc::default(),
+            front: Front { counters: Arc::default(), origins: Arc::new(config.origins.clone()) },
             is_public: !config.bind.ip().is_loopback(),
             avoided: Mutex::default(),
         }))
@@ -136,6 +136,8 @@ fn no_worker() -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use dreamframe::transport::http::AllowedOrigins;
+
     use super::*;
 
     #[tokio::test]
@@ -153,7 +155,8 @@ mod tests {
         for (bind, asks_open) in [("127.0.0.1:0", true), ("[::1]:0", true), ("0.0.0.0:0", false), ("10.0.0.5:0", false)]
         {
             let registry = "redis://127.0.0.1:1".parse().unwrap();
-            let config = Config { bind: bind.parse().unwrap(), registry, tls: None };
+            let (origins, max_connections) = (AllowedOrigins::any(), 1);
+            let config = Config { bind: bind.parse().unwrap(), registry, tls: None, origins, max_connections };
             let gateway = Gateway::new(&config).unwrap();
             assert_eq!((gateway.may_ask(&worker(true)), gateway.may_ask(&worker(false))), (asks_open, true), "{bind}");
         }

@@ -11,6 +11,7 @@ pub mod cli;
 mod cluster;
 mod compare;
 mod config;
+mod connections;
 mod door;
 mod error;
 #[doc(hidden)]

@@ -108,7 +108,7 @@ mod tests {
         let given = arguments(include_str!("../../../deploy/kubernetes.yaml"));
         let names: Vec<_> = given.iter().map(|arguments| arguments[0].as_str()).collect();
         assert_eq!(names, ["serve", "gateway"]);
-        let keys = |name: &str| (name == "DREAMFRAME_API_KEYS").then(|| "key-of-a-test".to_owned());
+        let keys = |name: &str| (name == "DREAMFRAME_API_KEYS").then(|| "key-for-all-of-a-test".to_owned());
         for arguments in &given {
             let cli = Cli::try_parse_from(std::iter::once("dreamframe").chain(arguments.iter().map(String::as_str)));
             let command = cli.unwrap().command;

@@ -90,13 +90,16 @@ impl Forwarder {
 
     /// Makes the headers of a client's request those of a request to a worker.
     fn prepare(&self, headers: &mut HeaderMap) {
-        self.say_who_was_asked(headers);
+        let host = headers.remove(header::HOST);
+        // Before the gateway adds its own, which no client may have left out.
         leave_out(headers);
+        if let Some(host) = host {
+            self.say_who_was_asked(headers, host);
+        }
     }
 
     /// Says what host the client asked, unless a proxy before this one has: the worker hands out addresses of it.
-    fn say_who_was_asked(&self, headers: &mut HeaderMap) {
-        let Some(host) = headers.remove(header::HOST) else { return };
+    fn say_who_was_asked(&self, headers: &mut HeaderMap, host: HeaderValue) {
         if headers.contains_key(header::FORWARDED) {
             return;
         }
@@ -161,12 +164,12 @@ mod tests {
     fn a_worker_hears_what_host_was_asked_from_the_first_proxy() {
         let gateway = Forwarder::new(true);
         let mut direct = headers(&[("host", "sd.example")]);
-        gateway.say_who_was_asked(&mut direct);
+        gateway.prepare(&mut direct);
         assert_eq!(direct, headers(&[("x-forwarded-host", "sd.example"), ("x-forwarded-proto", "https")]));
         let before = headers(&[("x-forwarded-host", "sd.example"), ("x-forwarded-proto", "http")]);
         let mut behind = before.clone();
         behind.insert(header::HOST, HeaderValue::from_static("10.0.0.9"));
-        gateway.say_who_was_asked(&mut behind);
+        gateway.prepare(&mut behind);
         assert_eq!(behind, before);
     }
 

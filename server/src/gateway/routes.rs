@@ -33,7 +33,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .fallback(forward)
         // The worker reads the body, with a limit of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(gateway.counters.clone(), http::around))
+        .layer(middleware::from_fn_with_state(gateway.front.clone(), http::around))
         .with_state(gateway)
 }
 
@@ -119,7 +119,7 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> ApiResult {
 /// `GET /metrics`, in Prometheus' text form: its own answers, and what the workers have together.
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     let mut out = String::new();
-    answers(&mut out, &gateway.counters);
+    answers(&mut out, &gateway.front.counters);
     // Without a registry there are no workers to speak of.
     let workers = gateway.workers().await.unwrap_or_default();
     let sum = |figure: fn(&Worker) -> usize| workers.iter().map(figure).sum();

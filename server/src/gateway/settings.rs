@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use dreamframe::Result;
+use dreamframe::transport::http::AllowedOrigins;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Address;
-use crate::config::{LOOPBACK, Layered, Tls, named};
+use crate::config::{LOOPBACK, Layered, MAX_CONNECTIONS, Tls, at_least_one, named, with_listed};
 
 /// What can be set by flag, environment variable (`DREAMFRAME_` and the name) and file (the name with underscores).
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -29,6 +30,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// An origin whose pages may use a gateway on loopback, may be given again: https://app.example [default: this machine's]
+    #[arg(long, value_name = "ORIGIN")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allow_origin: Vec<String>,
+    /// How many connections there may be, half of them from one address [default: 512]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_connections: Option<usize>,
 }
 
 impl Layered for Settings {}
@@ -39,6 +48,9 @@ pub(crate) struct Config {
     pub(crate) bind: SocketAddr,
     pub(crate) registry: Address,
     pub(crate) tls: Option<Tls>,
+    /// Whose pages may use it: those of this machine alone where workers without keys are asked.
+    pub(crate) origins: AllowedOrigins,
+    pub(crate) max_connections: usize,
 }
 
 impl Config {
@@ -50,8 +62,12 @@ impl Config {
     pub(crate) fn new(settings: Settings) -> Result<Self> {
         let registry = settings.registry.ok_or("is not there, but a gateway needs it: --registry redis://host:6379/0");
         let registry = registry.map_err(str::to_owned).and_then(|url| url.parse());
+        let bind = settings.bind.unwrap_or(LOOPBACK);
+        let origins = if bind.ip().is_loopback() { AllowedOrigins::local() } else { AllowedOrigins::any() };
         Ok(Self {
-            bind: settings.bind.unwrap_or(LOOPBACK),
+            bind,
+            origins: with_listed(origins, &settings.allow_origin)?,
+            max_connections: at_least_one("max_connections", settings.max_connections, MAX_CONNECTIONS)?,
             registry: named("registry", registry)?,
             tls: Tls::new(settings.tls_cert, settings.tls_key)?,
         })

@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(40);
 /// How many connections of one address there may be by default.
 const OF_ONE_ADDRESS: usize = 256;
 
-/// Waits for the end of a connection, which comes without an answer or with one that refuses.
+/// Waits for the end of a connection, whatever is answered before.
 fn expect_end(mut socket: impl std::io::Read, what: &str) {
     let began = Instant::now();
     let mut bytes = Vec::new();
@@ -25,7 +25,7 @@ fn expect_end(mut socket: impl std::io::Read, what: &str) {
         Err(error) => panic!("{what}: after {:?}: {error}", began.elapsed()),
     }
     let text = String::from_utf8_lossy(&bytes);
-    assert!(text.is_empty() || text.starts_with("HTTP/1.1 4"), "{what}: {text}");
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 "), "{what}: {text}");
 }
 
 fn connect(server: &Server) -> TcpStream {
@@ -54,7 +54,7 @@ fn expect_time_limits(server: &Server) {
         scope.spawn(|| {
             // Once answered, a connection may wait for the next request only so long.
             let mut socket = connect(server);
-            socket.write_all(b"GET /nothing HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").unwrap();
+            socket.write_all(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").unwrap();
             expect_end(socket, "an idle connection");
         });
     });
@@ -151,7 +151,7 @@ fn an_offer_whose_body_does_not_come_is_refused_in_time() {
 }
 
 #[test]
-fn connections_of_one_address_are_counted_and_end_makes_room() {
+fn connections_of_one_address_are_counted_and_each_end_makes_room() {
     let server = Server::start();
     let mut held: Vec<_> = (0..OF_ONE_ADDRESS).map(|_| connect(&server)).collect();
     assert!(!answers(&server), "there is one connection too many");

@@ -129,7 +129,9 @@ fn a_stream_lives_from_its_first_viewer_to_the_end_of_its_publisher() {
         data["inference_status"]["fps"].as_f64().unwrap() > 0.0
             && !["OFFLINE", "LOADING"].contains(&data["state"].as_str().unwrap())
     });
-    assert_eq!(live["gateway_status"]["whep_url"], whep);
+    // The address to hand out does not have the key, which would let viewers publish.
+    let playback = server.get(&path).value()["output_playback_id"].as_str().unwrap().to_owned();
+    assert_eq!(live["gateway_status"]["whep_url"], format!("http://{}/webrtc/{playback}", server.address));
     let tracks = &live["gateway_status"]["ingest_metrics"]["stats"]["track_stats"];
     assert!(tracks[0]["packets_received"].as_u64().unwrap() > 0, "{tracks}");
     // While live: equal patches change nothing, others are in force at once.

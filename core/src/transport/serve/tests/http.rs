@@ -76,12 +76,31 @@ fn without_a_token_pages_of_other_origins_and_hosts_of_other_names_are_refused()
 }
 
 #[test]
+fn a_server_without_a_token_answers_pages_of_origins_that_it_is_told_of() {
+    let origins = vec!["https://app.example".into(), "http://app.example:3000".into()];
+    let public_url = Some("https://sd.example/stream/".into());
+    let server = echo(&ServeOptions { allow_origins: origins, public_url, ..options() });
+    for (host, origin, status) in [
+        ("localhost", "https://app.example", "200"),
+        ("localhost", "http://app.example:3000", "200"),
+        ("sd.example", "https://sd.example", "200"),
+        ("localhost", "http://app.example", "403"),
+        ("hostile.example", "https://app.example", "403"),
+    ] {
+        let answer = talk(&server, &format!("GET /whep HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\n\r\n"));
+        assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{host} {origin}: {answer}");
+        let told = answer.contains(&format!("access-control-allow-origin: {origin}\r\n"));
+        assert_eq!(told, status == "200", "{host} {origin}: {answer}");
+    }
+}
+
+#[test]
 fn a_body_that_is_too_long_is_refused_before_it_is_read() {
     let server = echo(&options());
-    let head = "POST /whip HTTP/1.1\r\nhost: a\r\ncontent-type: application/sdp\r\ncontent-length: 1000000000\r\n\r\n";
+    let head =
+        "POST /whip HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/sdp\r\ncontent-length: 1000000000\r\n\r\n";
     let answer = talk(&server, head);
     assert!(answer.starts_with("http/1.1 413 "), "{answer}");
-    assert!(answer.contains("access-control-allow-origin: *\r\n"), "{answer}");
 }
 
 #[test]
@@ -90,5 +109,5 @@ fn garbage_ends_a_connection_and_nothing_else() {
     for garbage in ["\0\0\0\0\r\n\r\n", "GET\r\n\r\n", "POST /whip HTTP/9.9\r\n\r\n"] {
         talk(&server, garbage);
     }
-    assert!(talk(&server, "GET /whip HTTP/1.1\r\nhost: a\r\n\r\n").starts_with("http/1.1 200 "));
+    assert!(talk(&server, "GET /whip HTTP/1.1\r\nhost: localhost\r\n\r\n").starts_with("http/1.1 200 "));
 }
