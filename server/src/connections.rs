@@ -221,14 +221,14 @@ mod tests {
             // As if it had waited so long.
             patience.since = (waited > 0).then(|| Instant::now().checked_sub(Duration::from_secs(waited)).unwrap());
             patience.follow(&mut context, &Poll::Ready(Ok(bytes))).unwrap();
-            patience.left.as_secs()
+            patience.left.as_secs_f64().round()
         };
-        assert_eq!(write(0, 1 << 20), 20);
-        assert_eq!(write(5, 0), 15);
-        assert_eq!(write(1, 2 * 8192), 16);
-        assert_eq!(write(4, 4 * 8192), 16, "what is just fast enough may go on");
-        assert_eq!(write(15, 8), 1);
-        assert_eq!(write(9, 8), 0);
+        assert_eq!(write(0, 1 << 20), 20.0);
+        assert_eq!(write(5, 0), 15.0);
+        assert_eq!(write(1, 2 * 8192), 16.0);
+        assert_eq!(write(4, 4 * 8192), 16.0, "what is just fast enough may go on");
+        assert_eq!(write(15, 8), 1.0);
+        assert_eq!(write(9, 8), 0.0);
         assert!(runtime.block_on(std::future::poll_fn(|context| {
             match patience.follow(context, &Poll::Pending) {
                 Err(error) => Poll::Ready(error.kind() == io::ErrorKind::TimedOut),

@@ -23,7 +23,10 @@ impl Server {
 
     fn with(arguments: &[&str], keys: Option<&str>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
-        command.args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--json"]).args(arguments).env_remove("DREAMFRAME_API_KEYS");
+        command
+            .args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--json"])
+            .args(arguments)
+            .env_remove("DREAMFRAME_API_KEYS");
         // What schemathesis sends would fill the log with warnings.
         command.env("RUST_LOG", "error");
         if let Some(keys) = keys {

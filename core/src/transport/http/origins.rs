@@ -102,7 +102,10 @@ impl AllowedOrigins {
         if self.is_any() {
             return;
         }
-        answer.append(VARY, HeaderValue::from_static("Origin"));
+        // What came from another server may say so already.
+        if answer.get_all(VARY).iter().all(|value| value != "Origin") {
+            answer.append(VARY, HeaderValue::from_static("Origin"));
+        }
         match asked.get(ORIGIN) {
             Some(origin) if self.check(asked).is_ok() => answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
             _ => answer.remove(ACCESS_CONTROL_ALLOW_ORIGIN),
