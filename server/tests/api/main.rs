@@ -4,8 +4,10 @@
 mod auth;
 mod changes;
 mod client;
+mod cluster;
 mod create;
 mod gateway;
+mod impostor;
 mod life;
 mod media;
 mod patch;
