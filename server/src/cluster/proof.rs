@@ -130,12 +130,24 @@ mod tests {
             |parts| parts.method = Method::DELETE,
             |parts| parts.uri = Uri::from_static("/v1/streams?x=2"),
             |parts| parts.uri = Uri::from_static("/v1/streams"),
-            |parts| drop(parts.headers.insert("authorization", HeaderValue::from_static("Bearer b"))),
-            |parts| drop(parts.headers.remove("authorization")),
-            |parts| drop(parts.headers.insert("x-forwarded-host", HeaderValue::from_static("evil.example"))),
-            |parts| drop(parts.headers.insert("forwarded", HeaderValue::from_static("host=evil.example"))),
-            |parts| drop(parts.headers.append("x-forwarded-host", HeaderValue::from_static("evil.example"))),
-            |parts| drop(parts.headers.append(PROOF, HeaderValue::from_static("1 1700000000 00"))),
+            |parts| {
+                parts.headers.insert("authorization", HeaderValue::from_static("Bearer b"));
+            },
+            |parts| {
+                parts.headers.remove("authorization");
+            },
+            |parts| {
+                parts.headers.insert("x-forwarded-host", HeaderValue::from_static("evil.example"));
+            },
+            |parts| {
+                parts.headers.insert("forwarded", HeaderValue::from_static("host=evil.example"));
+            },
+            |parts| {
+                parts.headers.append("x-forwarded-host", HeaderValue::from_static("evil.example"));
+            },
+            |parts| {
+                parts.headers.append(PROOF, HeaderValue::from_static("1 1700000000 00"));
+            },
         ];
         for (at, change) in changes.iter().enumerate() {
             let mut parts = proven();

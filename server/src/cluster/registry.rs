@@ -31,7 +31,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 const LONGEST: isize = 4096;
 /// How many ids are asked for at a time, and how often: more workers than any cluster has.
 const IDS: usize = 512;
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 16;
 
 const WORKERS: &str = "dreamframe:workers";
 

@@ -12,6 +12,7 @@ use crate::gateway::{KEY, WITH_KEY, figure, ids, streams, wait, workers};
 use crate::impostor::Impostor;
 use crate::life::PATIENCE;
 use crate::redis::Redis;
+use crate::robust::takes_odd_bodies;
 
 const SECRET: &[u8] = b"a secret of a test, which has 32 bytes and more";
 const OTHER: &[u8] = b"another secret, which has 32 bytes and more, too";
@@ -245,6 +246,38 @@ fn a_worker_believes_forwarded_headers_of_its_gateways_alone() {
 }
 
 #[test]
+fn what_goes_through_a_gateway_with_a_proof_comes_as_it_was_sent() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (url, file) = (cluster.redis.url(), cluster.file("secret"));
+    let worker = Server::with(&["--registry", &url, "--registry-secret-file", &file], &[]);
+    let gateway = cluster.gateway(&[]);
+    workers(&gateway, 1);
+    takes_odd_bodies(&gateway);
+    for target in [
+        "/",
+        "/?",
+        "/?x=1",
+        "/v1/schema?a=%20&b=//",
+        "/v1//streams",
+        "/%ff",
+        "/a%2Fb",
+        "//v1/streams",
+        "/~!$&'()*+,;=:@|{}",
+    ] {
+        let (through, direct) = (gateway.get(target), worker.get(target));
+        assert_eq!(
+            (through.status, through.header("content-type")),
+            (direct.status, direct.header("content-type")),
+            "{target}"
+        );
+        let absolute = gateway.get(&format!("http://elsewhere.example{target}"));
+        assert_eq!(absolute.status, direct.status, "{target}");
+    }
+    let bare = gateway.get("http://elsewhere.example?x=1");
+    assert_eq!(bare.status, 200, "{}", bare.text());
+}
+
+#[test]
 fn who_has_another_secret_or_none_is_in_another_cluster() {
     let Some(cluster) = Cluster::start() else { return };
     let (_worker, gateway) = (cluster.worker(&[]), cluster.gateway(&[]));
@@ -390,8 +423,14 @@ fn nonsense_in_the_registry_and_a_registry_that_hangs_stop_nobody_for_long() {
     ]);
     cluster.redis.ask(&["SETRANGE", &worker_key("wkr_0000000000000001"), "100000000", "x"]);
     cluster.redis.ask(&["SADD", &worker_key("wkr_0000000000000002"), "x"]);
+    // Ids of workers that are not there are forgotten.
+    let absent: Vec<String> = (0..2000).map(|at| format!("wkr_{at:016}")).collect();
+    let add: Vec<&str> = ["SADD", "dreamframe:workers"].into_iter().chain(absent.iter().map(String::as_str)).collect();
+    cluster.redis.ask(&add);
     create(&gateway, &[]);
     assert_eq!(ids(&list(&gateway)).len(), 1);
+    // The worker's own, the one that has too long an entry, and those that are no ids.
+    assert_eq!(cluster.redis.ask(&["SCARD", "dreamframe:workers"]).trim(), "5");
     cluster.redis.halt();
     for _ in 0..2 {
         let began = Instant::now();
