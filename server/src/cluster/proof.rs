@@ -41,8 +41,9 @@ pub(crate) fn now() -> u64 {
 
 /// What a proof covers: of a request to the worker with this id, at a time.
 fn covered<'a>(worker: &'a str, time: &'a str, parts: &'a Parts) -> Vec<&'a [u8]> {
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut fields = vec![worker.as_bytes(), time.as_bytes(), parts.method.as_str().as_bytes(), path.as_bytes()];
+    // Each by itself: a request for `http://host?x` is sent on as one for `/?x`.
+    let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+    let mut fields: Vec<_> = [worker, time, parts.method.as_str(), path, query].map(str::as_bytes).into();
     // A name stands before each value, so that none is taken for another's.
     for name in FORWARDED.iter().chain([&AUTHORIZATION]) {
         for value in parts.headers.get_all(name) {

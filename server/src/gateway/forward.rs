@@ -168,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_pauses_is_broken_off_and_others_come_whole() {
-        let parts = || futures_util::stream::iter(["one", "two"].map(|part| Ok::<_, std::io::Error>(part)));
+        let parts = || futures_util::stream::iter(["one", "two"].map(Ok::<_, std::io::Error>));
         let whole = watched(Body::from_stream(parts()), PAUSE_TIME);
         assert_eq!(axum::body::to_bytes(whole, 100).await.unwrap(), "onetwo");
         let paused = Body::from_stream(parts().chain(futures_util::stream::pending()));
