@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{any, get, post};
 
-use crate::cluster::Presence;
+use crate::cluster::{self, Presence};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::{self, Front};
@@ -105,6 +105,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(service)
         .merge(scope::routes(&app))
         .fallback(no_route)
+        .layer(middleware::from_fn_with_state(app.clone(), cluster::believe_gateways))
         // Each handler reads its body with a limit of its own.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(front, http::around))

@@ -19,9 +19,10 @@ use dreamframe::{EngineOptions, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::layers::{Layered, layered};
+pub(crate) use self::parse::worker_url;
 use crate::auth::Keys;
 use crate::cli::options::{read_params, read_text};
-use crate::cluster::Address;
+use crate::cluster::Membership;
 use crate::urls::Urls;
 use crate::wire::models;
 
@@ -119,6 +120,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry: Option<String>,
+    /// A file of 32 bytes or more that all servers and gateways of the registry share; needed where others reach the registry
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) registry_secret_file: Option<PathBuf>,
     /// Where gateways reach this server, such as http://10.0.0.5:8889 [default: the address of --bind]
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,7 +193,7 @@ pub(crate) struct Config {
     pub(crate) idle: Duration,
     pub(crate) strict: bool,
     /// Where gateways look for this server.
-    pub(crate) registry: Option<Address>,
+    pub(crate) registry: Option<Membership>,
     pub(crate) worker_url: Option<String>,
     pub(crate) drain: Duration,
     pub(crate) open: bool,
@@ -217,12 +222,17 @@ impl Config {
         let public_url: Option<Urls> =
             settings.public_url.as_deref().map(|url| named("public_url", url.parse())).transpose()?;
         let tls = Tls::new(settings.tls_cert, settings.tls_key)?;
-        let worker_url =
-            settings.worker_url.as_deref().map(|url| named("worker_url", parse::worker_url(url))).transpose()?;
-        if settings.registry.is_some() && worker_url.is_none() && (tls.is_some() || bind.ip().is_unspecified()) {
-            let text =
-                "is not there, but gateways need it: http:// with the host and port at which they reach this server";
+        let worker_url = settings.worker_url.as_deref().map(|url| named("worker_url", worker_url(url))).transpose()?;
+        if settings.registry.is_some() && worker_url.is_none() && bind.ip().is_unspecified() {
+            let text = "is not there, but gateways need it: http:// or https:// with the host and port at which they reach \
+                        this server";
             return Err(wrong("worker_url", text));
+        }
+        if tls.is_some() && worker_url.as_ref().is_some_and(|url| url.starts_with("http://")) {
+            return Err(wrong(
+                "worker_url",
+                "begins with http://, but the server has a certificate: expected https://",
+            ));
         }
         let source = ModelSource::from(settings.models.as_deref().unwrap_or("demo"));
         let strict = settings.strict;
@@ -247,7 +257,7 @@ impl Config {
             },
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
             strict,
-            registry: settings.registry.as_deref().map(|url| named("registry", url.parse())).transpose()?,
+            registry: Membership::new(settings.registry.as_deref(), settings.registry_secret_file.as_deref())?,
             worker_url,
             drain: Duration::from_secs(settings.drain_seconds.unwrap_or(0)),
             open: settings.open,
@@ -406,7 +416,14 @@ mod tests {
         assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server is"));
         assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
         assert!(of(|s| s.registry = Some("http://a".into())).starts_with("registry is"));
-        assert!(of(|s| s.worker_url = Some("https://a".into())).starts_with("worker_url is"));
+        assert!(of(|s| s.worker_url = Some("ftp://a".into())).starts_with("worker_url is"));
+        assert!(of(|s| s.worker_url = Some("https://a/b".into())).starts_with("worker_url is"));
+        assert!(of(|s| s.registry = Some("redis://10.0.0.5".into())).starts_with("registry_secret_file is not there"));
+        let plain = of(|s| {
+            (s.tls_cert, s.tls_key) = (Some("a".into()), Some("b".into()));
+            s.worker_url = Some("http://a".into());
+        });
+        assert!(plain.starts_with("worker_url begins with http://"), "{plain}");
     }
 
     #[test]

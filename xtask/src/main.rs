@@ -4,6 +4,7 @@
 //! prints its command; the steps after it still run, so that one run shows everything that is wrong. A step that cannot
 //! run on this machine prints the reason.
 
+mod advisories;
 mod check;
 mod fuzz;
 mod generate;
@@ -40,6 +41,7 @@ usage: cargo xtask TASK
   test --full            these and all others: feature sets, archive, wheel on several Pythons, long runs
   test --list            all steps and what each took last
   check [--full]         formatting, lints, docs, licences, repository rules, generated files
+  advisories             cargo-deny, with the vulnerabilities that are known today; needs the network
   licences               cargo-deny, and the record of what it accepted
   generate               writes the generated files
   header                 writes include/dreamframe.h
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         },
         ["check"] => suite::run(&mut report, |step| step.group == Group::Check && step.suite == Suite::Quick),
         ["check", "--full"] => suite::run(&mut report, in_group(Group::Check)),
+        ["advisories"] => report.step("advisories", advisories::check),
         ["licences"] => report.step("licences, bans, sources", check::record_licences),
         ["wheel"] => suite::run(&mut report, in_group(Group::Wheel)),
         ["python"] => {

@@ -4,9 +4,11 @@
 mod auth;
 mod changes;
 mod client;
+mod cluster;
 mod connections;
 mod create;
 mod gateway;
+mod impostor;
 mod life;
 mod media;
 mod origins;
