@@ -92,7 +92,7 @@ class StreamDiffusion:
     def __call__(self, frame: FrameLike, /) -> Picture:
         """Works on one frame, and gives the picture of the frame `delay` calls ago.
 
-        A frame whose rows lie whole in memory is not copied; nobody may write to it before the picture is there.
+        The frame is copied first: it may be written to as soon as other threads of Python run.
 
         Raises:
             InvalidFrameError: the frame has another type or shape; the text says what to do about it.
@@ -315,7 +315,8 @@ class Session:
 
     def stop(self, timeout: float = 5.0) -> None:
         """Ends the session: the frame that waits is still worked on, and the stream can be called again. Stopping once
-        more does nothing.
+        more does nothing. From within the `on_picture` of another session, this session's own is waited for no longer than
+        5 seconds, so that two sessions which stop each other both go on.
 
         Raises:
             TimeoutError: what waits takes longer than `timeout` seconds; the session then ends by itself, and with it

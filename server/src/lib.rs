@@ -22,6 +22,7 @@ mod http;
 mod ids;
 pub mod media;
 mod outputs;
+mod paths;
 mod recording;
 mod redact;
 mod routes;

@@ -19,6 +19,7 @@ mod prepare;
 mod python;
 mod report;
 mod rules;
+mod sanitize;
 mod stubs;
 mod suite;
 mod test;
@@ -50,6 +51,7 @@ usage: cargo xtask TASK
   package                the same as an archive, with its checks: target/package
   stubs                  writes the Python module's stub and the classes of the parameters
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
+  sanitize               the kernels' unit tests under the address sanitizer (Linux, x86-64)
   wheel                  builds the Python package's wheel into target/wheels, and checks it
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
   prepare NAMES          installs packages from npm and PyPI for tests in target/tools
@@ -113,6 +115,7 @@ fn main() -> ExitCode {
             Ok(seconds) => report.step("fuzz targets", || fuzz::all(seconds)),
             Err(_) => return wrong_usage(&format!("--seconds: got {seconds:?}, expected a whole number")),
         },
+        ["sanitize"] => report.step("kernels under the address sanitizer", sanitize::kernels),
         ["golden"] => golden::run(&mut report),
         ["peers", args @ ..] => peers::run(&mut report, args),
         ["help" | "--help" | "-h"] => {
