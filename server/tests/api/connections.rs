@@ -153,7 +153,7 @@ fn an_offer_whose_body_does_not_come_is_refused_in_time() {
 #[test]
 fn connections_of_one_address_are_counted_and_each_end_makes_room() {
     let server = Server::start();
-    let mut held: Vec<_> = (0..OF_ONE_ADDRESS).map(|_| connect(&server)).collect();
+    let mut held: Vec<_> = (0..OF_ONE_ADDRESS).map(|_| answered(&server)).collect();
     assert!(!answers(&server), "there is one connection too many");
     held.truncate(OF_ONE_ADDRESS / 2);
     expect_room(&server);
@@ -162,10 +162,20 @@ fn connections_of_one_address_are_counted_and_each_end_makes_room() {
 #[test]
 fn the_limit_of_connections_can_be_set() {
     let server = Server::with(&["--max-connections", "4"], &[]);
-    let held = [connect(&server), connect(&server)];
+    let held = [answered(&server), answered(&server)];
     assert!(!answers(&server), "half of the connections may be of one address");
     drop(held);
     expect_room(&server);
+}
+
+/// A connection that the server has let in, and that may send a further request.
+fn answered(server: &Server) -> TcpStream {
+    let mut socket = connect(server);
+    socket.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut first = [0; 12];
+    socket.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    socket
 }
 
 fn expect_room(server: &Server) {
