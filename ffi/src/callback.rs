@@ -184,6 +184,6 @@ mod tests {
         let gate = Gate::default();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| gate.call(|| panic!("of the test"))));
         assert!(panicked.is_err());
-        assert!(!is_inside_any() && gate.call(|| is_inside_any()) == Some(true));
+        assert!(!is_inside_any() && gate.call(is_inside_any) == Some(true));
     }
 }

@@ -205,7 +205,7 @@ impl Layout for Device {
     }
 
     fn byte_scale(&self, weight: WeightId) -> Option<ByteScale> {
-        (!self.f32 && weight.index() % 3 == 0).then(|| ByteScale::new(0.02, 128).unwrap())
+        (!self.f32 && weight.index().is_multiple_of(3)).then(|| ByteScale::new(0.02, 128).unwrap())
     }
 
     fn keys_len(&self, k: Shape, v: Shape, _: usize) -> usize {
