@@ -1108,12 +1108,18 @@ typedef struct {
    * After how many milliseconds a key frame comes although nobody has asked for one; 0 for 10 s.
    */
   uint32_t key_frame_interval_ms;
+  /**
+   * The origins whose pages may use a server without a `token`, with commas between, such as
+   * `"https://app.example,http://10.0.0.5:3000"`, besides those of this machine and of `public_url`; NULL for no others.
+   * With a token pages of every origin may, if they know it.
+   */
+  const char *allow_origins;
 } dreamframe_server_options_t;
 
 /**
  * What a `dreamframe_server_options_t` begins with.
  */
-#define DREAMFRAME_SERVER_OPTIONS_INIT {sizeof(dreamframe_server_options_t), 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_SERVER_OPTIONS_INIT {sizeof(dreamframe_server_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * It is done, and the output arguments are written.
@@ -1213,8 +1219,10 @@ dreamframe_status_t dreamframe_engine_create(const dreamframe_options_t *options
 /**
  * Frees an engine. NULL is fine; one that was freed is left alone. A session that has it goes on until it is freed itself.
  *
- * - Threads: any thread, but not while another call uses the engine: that call then ends first.
- * - Ownership: the engine is gone. When the call returns, its callbacks are called no more, but for those of its session.
+ * - Threads: any thread, but not while another call uses the engine: that call then ends first. From within a function of
+ *   the host, be it of another object, the engine's own functions are waited for no longer than 5 seconds.
+ * - Ownership: the engine is gone. When the call returns, its callbacks are called no more, but for those of its session
+ *   and one that was waited for in vain from within another function of the host.
  */
 void dreamframe_engine_free(dreamframe_engine_t *engine);
 
@@ -1461,7 +1469,8 @@ dreamframe_status_t dreamframe_session_start(dreamframe_engine_t *engine,
  * - Threads: any thread but the session's own: never from `on_picture`.
  * - Ownership: the session is still to be freed. The engine can be used again.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, from `on_picture`, and for the session of a server;
- *   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames take longer: the session then ends by itself, with its engine;
+ *   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames
+ *   or `on_picture` take longer: the session then ends by itself, with its engine, and `on_picture` is not called again;
  *   `DREAMFRAME_ERROR_INTERNAL` where the engine panicked.
  *
  * @param[in]  session     from `dreamframe_session_start()`
@@ -1474,8 +1483,11 @@ dreamframe_status_t dreamframe_session_stop(dreamframe_session_t *session,
  * Frees a session. NULL is fine; one that was freed is left alone. One that runs ends with the frame that it works on, and
  * its engine goes with it; a model that is being loaded is not waited for. The session of a server goes on.
  *
- * - Threads: any thread, but not while another call uses the session: that call then ends by itself.
- * - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls.
+ * - Threads: any thread, but not while another call uses the session: that call then ends by itself. From within a
+ *   function of the host, be it of another object, the session's own functions are waited for no longer than 5 seconds, so
+ *   that two threads which free each other's objects from there both go on.
+ * - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls, or
+ *   it was waited for in vain from within another function of the host.
  */
 void dreamframe_session_free(dreamframe_session_t *session);
 

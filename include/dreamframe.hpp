@@ -564,6 +564,8 @@ struct ServerOptions {
   /** In pictures a second. */
   float frame_rate = 0;
   std::chrono::milliseconds key_frame_interval{};
+  /** The origins whose pages may use a server without a token, with commas between them. */
+  std::string allow_origins;
 };
 
 /** What a host chooses when it starts a publisher: what is empty or 0 has the library's default. */
@@ -681,6 +683,7 @@ private:
     raw_options.bitrate = options.bitrate;
     raw_options.frame_rate = options.frame_rate;
     raw_options.key_frame_interval_ms = detail::milliseconds_option(options.key_frame_interval);
+    raw_options.allow_origins = detail::or_null(options.allow_origins);
     dreamframe_server_t *server = nullptr;
     detail::check(dreamframe_server_start(engine, &raw_options, &server));
     raw_.reset(server);

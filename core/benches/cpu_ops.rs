@@ -135,7 +135,7 @@ fn on_core() -> Option<f64> {
 fn time(executor: &CpuExecutor, write: &dyn Fn(&mut ProgramBuilder)) -> Result<(f64, f64)> {
     let mut builder = ProgramBuilder::new("bench");
     write(&mut builder);
-    let program = Arc::new(builder.finish());
+    let program = Arc::new(builder.finish().unwrap());
     // What the inputs below are spread over; other executors pass it over.
     let scale = ByteScale::new(3.0 / 255.0, 128).into_iter();
     let scales = scale.flat_map(|scale| ["conv.weight", "linear.weight"].map(|name| (name.to_owned(), scale)));

@@ -75,7 +75,7 @@ impl Runner {
         }
         let y = b.slice(y, 0, 1);
         b.output("y", y);
-        let network = executor.compile(&Arc::new(b.finish()), &Weights::new(Arc::new(Counted)))?;
+        let network = executor.compile(&Arc::new(b.finish().unwrap()), &Weights::new(Arc::new(Counted)))?;
         let constants = network.constants(&[])?;
         let mut arena = Arena::new();
         arena.reserve(network.arena_len())?;

@@ -61,8 +61,10 @@ pub unsafe extern "C" fn dreamframe_engine_create(
 
 /// Frees an engine. NULL is fine; one that was freed is left alone. A session that has it goes on until it is freed itself.
 ///
-/// - Threads: any thread, but not while another call uses the engine: that call then ends first.
-/// - Ownership: the engine is gone. When the call returns, its callbacks are called no more, but for those of its session.
+/// - Threads: any thread, but not while another call uses the engine: that call then ends first. From within a function of
+///   the host, be it of another object, the engine's own functions are waited for no longer than 5 seconds.
+/// - Ownership: the engine is gone. When the call returns, its callbacks are called no more, but for those of its session
+///   and one that was waited for in vain from within another function of the host.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_engine_free(engine: *mut dreamframe_engine_t) {
     guard(|| {

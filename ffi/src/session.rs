@@ -6,7 +6,9 @@ mod served;
 use std::ffi::c_void;
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use dreamframe::frame::FrameCopier;
@@ -14,7 +16,7 @@ use dreamframe::{
     Engine, Error, ErrorKind, FailedFrame, Picture, PictureInfo, Result, Session, SessionHandle, SessionOptions,
 };
 
-use crate::callback::{Gate, UserData};
+use crate::callback::{self, Gate, UserData};
 use crate::engine::dreamframe_engine_t;
 use crate::engine_cell::EngineCell;
 use crate::frame::dreamframe_frame_t;
@@ -182,13 +184,23 @@ impl SessionCell {
     }
 
     fn end(&self, ended: Result<Engine>) -> Result<()> {
-        self.close();
+        match &ended {
+            // What takes too long may be `on_picture` itself.
+            Err(error) if error.kind() == ErrorKind::Timeout => self.refuse(),
+            Ok(_) | Err(_) => self.close(),
+        }
         let (engine, result) = match ended {
             Ok(engine) => (Some(engine), Ok(())),
             Err(error) => (None, Err(error)),
         };
         self.engine.end_session(engine);
         result
+    }
+
+    fn refuse(&self) {
+        if let Some(gate) = &self.shared.on_picture {
+            gate.refuse();
+        }
     }
 
     fn close(&self) {
@@ -203,11 +215,31 @@ impl SessionCell {
         }
     }
 
+    /// Drops the session, whose threads are waited for. Where this thread is in a function of the host, one of them may be
+    /// in another that waits for this one: then no longer than [`NESTED_WAIT`](callback::NESTED_WAIT).
+    fn drop_session(&self, session: Session) {
+        if !callback::is_inside_any() || session.is_on_own_thread() {
+            self.engine.hooks.within(|| drop(session));
+            return;
+        }
+        let engine = self.engine.clone();
+        let (done, ended) = sync_channel(1);
+        let work = move || {
+            engine.hooks.within(|| drop(session));
+            // Nobody may be waiting any more.
+            let _ = done.send(());
+        };
+        // Where the system gives no more threads, the session is dropped here and now.
+        if thread::Builder::new().name("dreamframe-free".into()).spawn(work).is_ok() {
+            let _ = ended.recv_timeout(callback::NESTED_WAIT);
+        }
+    }
+
     /// Ends it with its engine, if it runs.
     pub(crate) fn abandon(&self) {
         match self.session() {
             Some(session) => {
-                self.engine.hooks.within(|| drop(session));
+                self.drop_session(session);
                 // What came of it, the host did not want to know.
                 let _ = self.end(Err(Error::new(ErrorKind::Closed, "the session was freed")));
             }
@@ -308,7 +340,8 @@ pub unsafe extern "C" fn dreamframe_session_start(
 /// - Threads: any thread but the session's own: never from `on_picture`.
 /// - Ownership: the session is still to be freed. The engine can be used again.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, from `on_picture`, and for the session of a server;
-///   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames take longer: the session then ends by itself, with its engine;
+///   `DREAMFRAME_ERROR_CLOSED` for a session that was stopped; `DREAMFRAME_ERROR_TIMEOUT` where frames
+///   or `on_picture` take longer: the session then ends by itself, with its engine, and `on_picture` is not called again;
 ///   `DREAMFRAME_ERROR_INTERNAL` where the engine panicked.
 ///
 /// @param[in]  session     from `dreamframe_session_start()`
@@ -324,8 +357,11 @@ pub unsafe extern "C" fn dreamframe_session_stop(
 /// Frees a session. NULL is fine; one that was freed is left alone. One that runs ends with the frame that it works on, and
 /// its engine goes with it; a model that is being loaded is not waited for. The session of a server goes on.
 ///
-/// - Threads: any thread, but not while another call uses the session: that call then ends by itself.
-/// - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls.
+/// - Threads: any thread, but not while another call uses the session: that call then ends by itself. From within a
+///   function of the host, be it of another object, the session's own functions are waited for no longer than 5 seconds, so
+///   that two threads which free each other's objects from there both go on.
+/// - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls, or
+///   it was waited for in vain from within another function of the host.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_free(session: *mut dreamframe_session_t) {
     guard(|| {

@@ -92,7 +92,7 @@ class StreamDiffusion:
     def __call__(self, frame: FrameLike, /) -> Picture:
         """Works on one frame, and gives the picture of the frame `delay` calls ago.
 
-        A frame whose rows lie whole in memory is not copied; nobody may write to it before the picture is there.
+        The frame is copied first: it may be written to as soon as other threads of Python run.
 
         Raises:
             InvalidFrameError: the frame has another type or shape; the text says what to do about it.
@@ -315,7 +315,8 @@ class Session:
 
     def stop(self, timeout: float = 5.0) -> None:
         """Ends the session: the frame that waits is still worked on, and the stream can be called again. Stopping once
-        more does nothing.
+        more does nothing. From within the `on_picture` of another session, this session's own is waited for no longer than
+        5 seconds, so that two sessions which stop each other both go on.
 
         Raises:
             TimeoutError: what waits takes longer than `timeout` seconds; the session then ends by itself, and with it
@@ -332,6 +333,7 @@ def serve(
     address: str = "127.0.0.1:8080",
     token: str | None = None,
     public_url: str | None = None,
+    allow_origins: Sequence[str] | None = None,
     bitrate: int | None = None,
     viewers: int | None = None,
     ice_servers: Iterable[str | IceServer] | None = None,
@@ -343,8 +345,9 @@ def serve(
     `stream` goes on in a session until the server is stopped, and can be called again then; parameters, or nothing for
     the demo model, make a stream that ends with the server. Publishers and viewers have to know `token`, which an
     `address` that others reach must have; port 0 leaves the choice to the system. `public_url` is the server's address
-    as clients know it, where a proxy stands before it. `bitrate` is what the encoder aims at, in bits a second;
-    `viewers` how many there may be. `ice_servers`, `public_ip` and `ports` say how connections get through a NAT: whom
+    as clients know it, where a proxy stands before it. Pages in browsers may use a server without a token where they are
+    of this machine, of `public_url` or of one of `allow_origins`, such as "https://app.example"; others are refused.
+    `bitrate` is what the encoder aims at, in bits a second; `viewers` how many there may be. `ice_servers`, `public_ip` and `ports` say how connections get through a NAT: whom
     to ask, the address outside, and the first and the last UDP port.
 
     Raises:

@@ -1,11 +1,13 @@
 //! A session as several threads know it, and how pictures are waited for.
 
+use std::cell::Cell;
 use std::mem;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use dreamframe::{Picture, SessionHandle};
+use dreamframe::{Error, ErrorKind, Picture, SessionHandle};
 use pyo3::prelude::*;
 
 use crate::told::{Told, lock};
@@ -18,7 +20,42 @@ pub(crate) struct Running {
     pub(crate) session: Mutex<Option<dreamframe::Session>>,
     pub(crate) worker: Arc<Worker>,
     pub(crate) told: Arc<Told>,
-    pub(crate) caller: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) caller: Mutex<Option<Caller>>,
+}
+
+/// The thread that calls `on_picture`.
+pub(crate) struct Caller {
+    id: ThreadId,
+    /// Disconnected when it has made its last call.
+    ended: Receiver<()>,
+}
+
+/// How long a thread that is in an `on_picture` waits for another session's: two that stop each other's sessions would
+/// otherwise wait for ever. The documentation names the figure.
+const NESTED_WAIT: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Caller {
+    /// Starts to call `callback` with each picture.
+    ///
+    /// # Errors
+    ///
+    /// `Device` where the system gives no more threads.
+    pub(crate) fn start(handle: SessionHandle, callback: Py<PyAny>) -> dreamframe::Result<Self> {
+        let (sender, ended) = channel();
+        let run = move || {
+            IN_CALLBACK.set(true);
+            call_back(&handle, &callback);
+            drop(sender);
+        };
+        let thread = thread::Builder::new().name("dreamframe-pictures".into()).spawn(run);
+        let thread =
+            thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread").with_source(error))?;
+        Ok(Self { id: thread.thread().id(), ended })
+    }
 }
 
 impl Running {
@@ -39,12 +76,16 @@ impl Running {
         }
     }
 
-    /// Waits for the last call of `on_picture`, but for one that is waiting here itself.
+    /// Waits for the last call of `on_picture`, but for one that is waiting here itself, and from within that of another
+    /// session no longer than [`NESTED_WAIT`].
     pub(crate) fn join(&self) {
         let caller = lock(&self.caller).take();
-        if let Some(caller) = caller.filter(|caller| caller.thread().id() != thread::current().id()) {
-            // It does not panic: what Python raises is told and goes on.
-            let _ = caller.join();
+        let Some(caller) = caller.filter(|caller| caller.id != thread::current().id()) else { return };
+        // Nothing is ever sent: either answer is that it has ended, or that it takes too long.
+        if IN_CALLBACK.get() {
+            let _ = caller.ended.recv_timeout(NESTED_WAIT);
+        } else {
+            let _ = caller.ended.recv();
         }
     }
 
@@ -78,7 +119,7 @@ pub(crate) fn next(handle: &SessionHandle, most: Duration) -> Next {
 }
 
 /// Calls Python with each picture, until the session ends.
-pub(crate) fn call_back(handle: &SessionHandle, callback: &Py<PyAny>) {
+fn call_back(handle: &SessionHandle, callback: &Py<PyAny>) {
     const MOMENT: Duration = Duration::from_millis(100);
 
     loop {

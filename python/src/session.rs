@@ -1,7 +1,6 @@
 //! `Session`: a stream on its own thread, for Python.
 
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use dreamframe::{Error, ErrorKind, Event, Outcome};
@@ -9,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::errors::{OrRaise, exception};
-use crate::running::{Next, Running, call_back, next};
+use crate::running::{Caller, Next, Running, next};
 use crate::told::{Told, lock};
 use crate::worker::{Place, Worker, deadline, wait_up_to};
 use crate::{facts, foreign, frame, log, params, picture};
@@ -53,11 +52,7 @@ impl Session {
         });
         let session = Self { running };
         if let Some(callback) = on_picture {
-            let caller = thread::Builder::new().name("dreamframe-pictures".into());
-            let caller = caller.spawn(move || call_back(&handle, &callback)).map_err(|error| {
-                exception(py, &Error::new(ErrorKind::Device, "cannot start a thread").with_source(error))
-            })?;
-            *lock(&session.running.caller) = Some(caller);
+            *lock(&session.running.caller) = Some(Caller::start(handle, callback).or_raise(py)?);
         }
         Ok(session)
     }
@@ -91,8 +86,8 @@ impl Session {
     fn submit(&self, frame: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = frame.py();
         foreign::check_home().or_raise(py)?;
-        let pixels = frame::pixels(frame)?;
-        let id = py.detach(|| self.running.handle.submit(&pixels.view()?));
+        let frame = frame::copied(frame)?;
+        let id = py.detach(|| self.running.handle.submit_frame(frame));
         Ok(id.or_raise(py)?.0)
     }
 
@@ -256,7 +251,8 @@ impl Session {
     }
 
     /// Ends the session: the frame that waits is still worked on, and the stream can be called again. Stopping once
-    /// more does nothing.
+    /// more does nothing. From within the `on_picture` of another session, this session's own is waited for no longer than
+    /// 5 seconds, so that two sessions which stop each other both go on.
     ///
     /// Raises:
     ///     TimeoutError: what waits takes longer than `timeout` seconds; the session then ends by itself, and with it

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use dreamframe::{Engine, Error, ErrorKind};
@@ -59,6 +59,7 @@ struct Job {
 #[derive(Debug)]
 pub(crate) struct Worker {
     jobs: Sender<Job>,
+    thread: ThreadId,
 }
 
 /// What the engine's thread is at.
@@ -98,11 +99,11 @@ impl Worker {
                 }
             }
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("dreamframe".into())
             .spawn(run)
             .map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread").with_source(error))?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, thread: thread.thread().id() })
     }
 
     /// Has something done, and waits for it without the interpreter.
@@ -134,6 +135,9 @@ impl Worker {
         work: impl FnOnce(&mut Place) -> T + Send + 'static,
     ) -> PyResult<T> {
         foreign::check_home().or_raise(py)?;
+        if thread::current().id() == self.thread {
+            return Err(wrong_call(py, "a stream cannot be used from within its own `progress`"));
+        }
         let abandoned = Arc::new(AtomicBool::new(false));
         let (done, result) = sync_channel(1);
         // Nobody may be waiting any more.

@@ -314,6 +314,11 @@ MISTAKES = [
         'the public URL is "host.example", but must begin with http:// or https://',
     ),
     Mistake(
+        "serve(stream, address='127.0.0.1:0', allow_origins=['*'])",
+        "InvalidArgumentError",
+        'origin: got "*", expected a scheme and a host, such as https://app.example',
+    ),
+    Mistake(
         "serve(stream, address='127.0.0.1:0', ports=(50000, 40000))",
         "InvalidArgumentError",
         "ports are (50000, 40000), but must be the first and the last of some, from 1 to 65535",

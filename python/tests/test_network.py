@@ -6,6 +6,8 @@ import gc
 import pickle
 import socket
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -277,6 +279,26 @@ def test_names_behind_a_proxy_are_those_that_were_given(stream: StreamDiffusion)
     with serve(stream, public_url="https://host.example/", ports=(40000, 50000), viewers=1) as server:
         assert server.whip_url == "https://host.example/whip"
         assert server.whep_url == "https://host.example/whep"
+
+
+def status_for(url: str, **headers: str) -> tuple[int, str | None]:
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - an address of a server of this test
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - likewise
+            return answer.status, answer.headers["Access-Control-Allow-Origin"]
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers["Access-Control-Allow-Origin"]
+
+
+def test_pages_of_other_origins_need_a_token_or_to_be_listed(stream: StreamDiffusion) -> None:
+    app, hostile, local = "https://app.example", "https://hostile.example", "http://localhost:3000"
+    with serve(stream, address="127.0.0.1:0", allow_origins=[app]) as server:
+        assert status_for(server.whep_url, Origin=app) == (200, app)
+        assert status_for(server.whep_url, Origin=local) == (200, local)
+        assert status_for(server.whep_url, Origin=hostile) == (403, None)
+        assert status_for(server.whep_url, Host="hostile.example") == (403, None)
+    with serve(stream, address="127.0.0.1:0", token="a token") as server:
+        assert status_for(server.whep_url, Origin=hostile, Authorization="Bearer a token") == (200, "*")
 
 
 def test_one_thread_shows_another_watches_a_third_changes(passing: Server) -> None:

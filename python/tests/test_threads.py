@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamframe import ClosedError, StreamDiffusion
+from dreamframe import ClosedError, InvalidArgumentError, Session, StreamDiffusion, StreamDiffusionParams
 
 from conftest import gradient, small_stream
 
@@ -244,3 +244,70 @@ def test_a_fork_of_a_process_with_a_stream_ends() -> None:
         timeout=LIMIT,
     )
     assert (done.returncode, done.stdout) == (0, "0 1\n"), done.stderr
+
+
+def test_a_frame_is_copied_before_other_threads_of_python_run() -> None:
+    side = 2048
+    shades = [bytes([shade]) * (side * side * 3) for shade in (0, 255)]
+    pixels = bytearray(shades[0])
+    frame = memoryview(pixels).cast("B", (side, side, 3))
+    ended = threading.Event()
+
+    def write() -> None:
+        # One assignment holds the interpreter: whoever copies with the interpreter held sees one shade alone.
+        while not ended.is_set():
+            for shade in shades:
+                memoryview(pixels)[:] = shade
+
+    writer = threading.Thread(target=write)
+    with small_stream(skip_diffusion=True) as stream, stream.start() as session:
+        writer.start()
+        try:
+            for _ in range(20):
+                session.submit(frame)
+                picture = session.wait(LIMIT)
+                assert picture is not None
+                shown = np.asarray(picture)[..., :3]
+                assert shown.min() == shown.max(), "the frame was written to while it was copied"
+        finally:
+            ended.set()
+            writer.join(LIMIT)
+
+
+def test_sessions_that_stop_each_other_from_within_their_callbacks_both_go_on() -> None:
+    sessions: list[Session] = []
+    both_inside = threading.Barrier(2)
+    stopped = threading.Semaphore(0)
+
+    def stop(other: int) -> None:
+        both_inside.wait(LIMIT)
+        sessions[other].stop()
+        stopped.release()
+
+    with small_stream() as one, small_stream() as two:
+        sessions.append(one.start(on_picture=lambda _: stop(1)))
+        sessions.append(two.start(on_picture=lambda _: stop(0)))
+        for session in sessions:
+            session.submit(gradient())
+        assert stopped.acquire(timeout=LIMIT) and stopped.acquire(timeout=LIMIT), "two sessions wait for each other"
+
+
+def test_a_stream_that_is_used_from_within_its_own_progress_says_so() -> None:
+    streams: list[StreamDiffusion] = []
+    raised: list[Exception] = []
+
+    def progress(*_: object) -> None:
+        if streams and not raised:
+            try:
+                streams[0].update(delta=0.5)
+            except InvalidArgumentError as error:
+                raised.append(error)
+
+    params = StreamDiffusionParams.demo().model_copy(update={"width": 64, "height": 64})
+    with StreamDiffusion(params, allow_any_size=True, progress=progress) as stream:
+        streams.append(stream)
+        done = threading.Thread(target=lambda: stream.update(width=128, height=128), daemon=True)
+        done.start()
+        done.join(LIMIT)
+        assert not done.is_alive(), "the stream waits for itself"
+    assert len(raised) == 1 and "progress" in str(raised[0])

@@ -10,10 +10,10 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{any, get, post};
 
-use crate::cluster::Presence;
+use crate::cluster::{self, Presence};
 use crate::config::Config;
 use crate::error::ApiError;
-use crate::http;
+use crate::http::{self, Front};
 use crate::routes::{health, hls, legacy, metrics, openapi, page, record, scope, status, streams, whep, whip};
 use crate::scope::Scope;
 use crate::streams::Store;
@@ -69,6 +69,7 @@ impl App {
 
 /// Every route. Each file of `routes` has the handlers that are named here.
 pub(crate) fn router(app: Arc<App>) -> Router {
+    let front = Front { counters: app.counters.clone(), origins: Arc::new(app.config.origins.clone()) };
     let media = Router::new()
         .route("/live/video-to-video/{key}/whip", any(whip::endpoint))
         .route("/live/video-to-video/{key}/whip/{session}", any(whip::session))
@@ -104,9 +105,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(service)
         .merge(scope::routes(&app))
         .fallback(no_route)
+        .layer(middleware::from_fn_with_state(app.clone(), cluster::believe_gateways))
         // Each handler reads its body with a limit of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(app.counters.clone(), http::around))
+        .layer(middleware::from_fn_with_state(front, http::around))
         .with_state(app)
 }
 

@@ -9,8 +9,8 @@ use crate::error::ApiError;
 
 /// Who owns streams that nobody had to show a key for.
 pub(crate) const LOCAL: &str = "local";
-/// Shorter keys are guessed too easily.
-const SHORTEST: usize = 8;
+/// Shorter keys are guessed too easily: nothing slows down who tries many.
+const SHORTEST: usize = 16;
 
 /// The keys that open the API; none opens it to everybody.
 #[derive(Clone, Default)]
@@ -54,7 +54,7 @@ impl Keys {
         for (index, key) in keys.enumerate() {
             if key.len() < SHORTEST || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
                 let text = format!(
-                    "API key {} has {} characters, but must have at least {SHORTEST}, all of them visible ASCII",
+                    "API key {}: got {} characters, expected at least {SHORTEST}, all of them visible ASCII",
                     index + 1,
                     key.chars().count()
                 );
@@ -144,14 +144,22 @@ mod tests {
 
     #[test]
     fn with_keys_only_they_are_let_in_and_each_is_somebody_else() {
-        let keys = Keys::parse("first-key # of the studio\n\nsecond-key,third-key\n").unwrap();
+        let keys =
+            Keys::parse("first-key-of-a-test # of the studio\n\nsecond-key-of-a-test,third-key-of-a-test\n").unwrap();
         let name = |value: &str| keys.caller(&headers(value)).map(|caller| caller.0);
         let names: Vec<_> =
-            ["Bearer first-key", "bearer second-key", "Bearer  third-key "].map(|value| name(value).unwrap()).into();
+            ["Bearer first-key-of-a-test", "bearer second-key-of-a-test", "Bearer  third-key-of-a-test "]
+                .map(|value| name(value).unwrap())
+                .into();
         assert!(names.iter().all(|name| name.len() == 12) && names[0] != names[1] && names[1] != names[2]);
-        for wrong in
-            ["Bearer first-ke", "Bearer first-keys", "first-key", "Bearer ", "Bearer FIRST-KEY", "Basic first-key"]
-        {
+        for wrong in [
+            "Bearer first-key-of-a-tes",
+            "Bearer first-key-of-a-tests",
+            "first-key-of-a-test",
+            "Bearer ",
+            "Bearer FIRST-KEY-OF-A-TEST",
+            "Basic first-key-of-a-test",
+        ] {
             assert_eq!(name(wrong).unwrap_err().status(), StatusCode::UNAUTHORIZED, "{wrong}");
         }
         assert_eq!(keys.caller(&HeaderMap::new()).unwrap_err().status(), StatusCode::UNAUTHORIZED);
@@ -159,16 +167,17 @@ mod tests {
 
     #[test]
     fn keys_are_in_no_debug_output_and_in_no_name() {
-        let keys = Keys::parse("very-secret").unwrap();
-        let caller = keys.caller(&headers("Bearer very-secret")).unwrap();
+        let keys = Keys::parse("very-secret-key-of-a-test").unwrap();
+        let caller = keys.caller(&headers("Bearer very-secret-key-of-a-test")).unwrap();
         assert!(!format!("{keys:?}{caller:?}").contains("secret"));
     }
 
     #[test]
     fn short_and_unprintable_keys_are_refused() {
-        for text in ["short", "has space in it", "ümlaute-sind-nichts"] {
+        for text in ["short", "only-15-letters", "has space in it, and length", "ümlaute-sind-nichts"] {
             assert_eq!(Keys::parse(text).unwrap_err().kind(), ErrorKind::InvalidArgument, "{text}");
         }
+        assert!(Keys::parse("all-16-letters-x").is_ok());
         assert!(Keys::parse("# only a remark\n").unwrap().is_open());
     }
 }

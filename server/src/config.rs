@@ -13,15 +13,16 @@ use std::time::Duration;
 
 use dreamframe::load::ModelSource;
 use dreamframe::params::StreamDiffusionParams;
-use dreamframe::transport::http::Limits;
+use dreamframe::transport::http::{AllowedOrigins, Limits};
 use dreamframe::transport::peer::{IceServer, PeerOptions};
 use dreamframe::{EngineOptions, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::layers::{Layered, layered};
+pub(crate) use self::parse::worker_url;
 use crate::auth::Keys;
 use crate::cli::options::{read_params, read_text};
-use crate::cluster::Address;
+use crate::cluster::Membership;
 use crate::urls::Urls;
 use crate::wire::models;
 
@@ -29,6 +30,8 @@ use crate::wire::models;
 const KEYS_VARIABLE: &str = "DREAMFRAME_API_KEYS";
 /// Longest file of keys or settings.
 const MAX_FILE: u64 = 1 << 20;
+/// How many connections there may be unless told otherwise: fewer than the files that systems usually let a process open.
+pub(crate) const MAX_CONNECTIONS: usize = 512;
 /// Where it listens unless told otherwise.
 pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8889);
 
@@ -49,6 +52,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<PathBuf>,
+    /// An origin whose pages may use a server without keys, may be given again: https://app.example [default: this machine's]
+    #[arg(long, value_name = "ORIGIN")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allow_origin: Vec<String>,
     /// demo, a diffusers folder, a checkpoint in a .safetensors file, or a directory of them [default: demo]
     #[arg(long, value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +76,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FROM-TO")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) udp_ports: Option<String>,
+    /// An IP address to receive WebRTC at, may be given again [default: every IPv4 interface, and 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) udp_bind: Vec<IpAddr>,
     /// The address at which peers reach this machine's UDP ports, where a NAT is in between
     #[arg(long, value_name = "IP")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +100,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_sessions: Option<usize>,
+    /// How many connections there may be to the HTTP port, half of them from one address [default: 512]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_connections: Option<usize>,
     /// How many may watch one stream [default: 32]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +120,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry: Option<String>,
+    /// A file of 32 bytes or more that all servers and gateways of the registry share; needed where others reach the registry
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) registry_secret_file: Option<PathBuf>,
     /// Where gateways reach this server, such as http://10.0.0.5:8889 [default: the address of --bind]
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,6 +178,8 @@ pub(crate) struct Config {
     pub(crate) bind: SocketAddr,
     pub(crate) public_url: Option<Urls>,
     pub(crate) keys: Keys,
+    /// Whose pages may use it.
+    pub(crate) origins: AllowedOrigins,
     pub(crate) source: ModelSource,
     pub(crate) defaults: StreamDiffusionParams,
     pub(crate) engine: EngineOptions,
@@ -167,11 +188,12 @@ pub(crate) struct Config {
     pub(crate) rtmp: Rtmp,
     pub(crate) max_streams: usize,
     pub(crate) max_sessions: usize,
+    pub(crate) max_connections: usize,
     pub(crate) limits: Limits,
     pub(crate) idle: Duration,
     pub(crate) strict: bool,
     /// Where gateways look for this server.
-    pub(crate) registry: Option<Address>,
+    pub(crate) registry: Option<Membership>,
     pub(crate) worker_url: Option<String>,
     pub(crate) drain: Duration,
     pub(crate) open: bool,
@@ -196,45 +218,46 @@ impl Config {
             );
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
+        let peers = peers(&settings)?;
+        let public_url: Option<Urls> =
+            settings.public_url.as_deref().map(|url| named("public_url", url.parse())).transpose()?;
         let tls = Tls::new(settings.tls_cert, settings.tls_key)?;
-        let worker_url =
-            settings.worker_url.as_deref().map(|url| named("worker_url", parse::worker_url(url))).transpose()?;
-        if settings.registry.is_some() && worker_url.is_none() && (tls.is_some() || bind.ip().is_unspecified()) {
-            let text =
-                "is not there, but gateways need it: http:// with the host and port at which they reach this server";
+        let worker_url = settings.worker_url.as_deref().map(|url| named("worker_url", worker_url(url))).transpose()?;
+        if settings.registry.is_some() && worker_url.is_none() && bind.ip().is_unspecified() {
+            let text = "is not there, but gateways need it: http:// or https:// with the host and port at which they reach \
+                        this server";
             return Err(wrong("worker_url", text));
+        }
+        if tls.is_some() && worker_url.as_ref().is_some_and(|url| url.starts_with("http://")) {
+            return Err(wrong(
+                "worker_url",
+                "begins with http://, but the server has a certificate: expected https://",
+            ));
         }
         let source = ModelSource::from(settings.models.as_deref().unwrap_or("demo"));
         let strict = settings.strict;
         engine.allow_any_size = !strict;
         Ok(Self {
             bind,
-            public_url: settings.public_url.as_deref().map(|url| named("public_url", url.parse())).transpose()?,
+            origins: origins(&all, public_url.as_ref(), worker_url.as_deref(), &settings.allow_origin)?,
+            public_url,
             keys: all,
             defaults: defaults(&source, settings.params.as_deref())?,
             source,
             engine,
             tls,
-            peers: PeerOptions {
-                ports: settings.udp_ports.as_deref().map(|text| named("udp_ports", parse::ports(text))).transpose()?,
-                public_ip: settings.public_ip,
-                ice_servers: settings
-                    .ice_server
-                    .iter()
-                    .map(|text| named("ice_server", parse::ice_server(text)))
-                    .collect::<Result<_>>()?,
-                ..PeerOptions::default()
-            },
+            peers,
             rtmp: named("rtmp", parse::rtmp(settings.rtmp.as_deref(), bind.ip()))?,
             max_streams: at_least_one("max_streams", settings.max_streams, 64)?,
             max_sessions: at_least_one("max_sessions", settings.max_sessions, 4)?,
+            max_connections: at_least_one("max_connections", settings.max_connections, MAX_CONNECTIONS)?,
             limits: Limits {
                 viewers: at_least_one("max_viewers", settings.max_viewers, Limits::default().viewers)?,
                 ..Limits::default()
             },
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
             strict,
-            registry: settings.registry.as_deref().map(|url| named("registry", url.parse())).transpose()?,
+            registry: Membership::new(settings.registry.as_deref(), settings.registry_secret_file.as_deref())?,
             worker_url,
             drain: Duration::from_secs(settings.drain_seconds.unwrap_or(0)),
             open: settings.open,
@@ -261,6 +284,46 @@ impl Config {
         };
         Self::new(settings, None, EngineOptions::default()).unwrap()
     }
+}
+
+/// How WebRTC reaches the network.
+fn peers(settings: &Settings) -> Result<PeerOptions> {
+    let servers = settings.ice_server.iter().map(|text| named("ice_server", parse::ice_server(text)));
+    let mut peers = PeerOptions {
+        ports: settings.udp_ports.as_deref().map(|text| named("udp_ports", parse::ports(text))).transpose()?,
+        public_ip: settings.public_ip,
+        ice_servers: servers.collect::<Result<_>>()?,
+        ..PeerOptions::default()
+    };
+    if !settings.udp_bind.is_empty() {
+        peers.bind.clone_from(&settings.udp_bind);
+    }
+    Ok(peers)
+}
+
+/// Whose pages may use a server: with keys everybody's, as no browser sends one by itself; else those of this machine, of the
+/// addresses that the server has besides, and of `listed` origins.
+fn origins(
+    keys: &Keys,
+    public_url: Option<&Urls>,
+    worker_url: Option<&str>,
+    listed: &[String],
+) -> Result<AllowedOrigins> {
+    let mut origins = if keys.is_open() { AllowedOrigins::local() } else { AllowedOrigins::any() };
+    for own in public_url.map(Urls::origin).into_iter().chain(worker_url) {
+        origins = origins.with(own)?;
+    }
+    with_listed(origins, listed)
+}
+
+/// Adds origins that a setting lists.
+///
+/// # Errors
+///
+/// `InvalidArgument` for one that is none.
+pub(crate) fn with_listed(origins: AllowedOrigins, listed: &[String]) -> Result<AllowedOrigins> {
+    let with_all = listed.iter().try_fold(origins, |origins, origin| origins.with(origin));
+    with_all.map_err(|error| error.within("allow_origin"))
 }
 
 /// The scheme and address that a client on this machine can use, `at` being what is bound.
@@ -291,7 +354,7 @@ fn defaults(source: &ModelSource, file: Option<&Path>) -> Result<StreamDiffusion
     Ok(params)
 }
 
-fn at_least_one(name: &str, value: Option<usize>, usual: usize) -> Result<usize> {
+pub(crate) fn at_least_one(name: &str, value: Option<usize>, usual: usize) -> Result<usize> {
     match value {
         Some(0) => Err(wrong(name, "is 0, but must be at least 1")),
         Some(value) => Ok(value),
@@ -332,7 +395,7 @@ mod tests {
         let error = config(open.clone(), None).unwrap_err();
         assert!(error.to_string().contains("--keys"), "{error}");
         assert!(config(open.clone(), Some("  , ")).is_err());
-        assert!(!config(open, Some("long-enough")).unwrap().keys.is_open());
+        assert!(!config(open, Some("long-enough-for-a-key")).unwrap().keys.is_open());
         let v6 = Settings { bind: Some("[::1]:80".parse().unwrap()), ..Settings::default() };
         assert!(config(v6, None).is_ok());
     }
@@ -348,19 +411,28 @@ mod tests {
         assert!(of(|s| s.public_url = Some("sd.example".into())).starts_with("public_url is"));
         assert!(of(|s| s.udp_ports = Some("9-8".into())).starts_with("udp_ports is"));
         assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams is 0"));
+        assert!(of(|s| s.max_connections = Some(0)).starts_with("max_connections is 0"));
+        assert!(of(|s| s.allow_origin = vec!["*".into()]).contains("allow_origin"));
         assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server is"));
         assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
         assert!(of(|s| s.registry = Some("http://a".into())).starts_with("registry is"));
-        assert!(of(|s| s.worker_url = Some("https://a".into())).starts_with("worker_url is"));
+        assert!(of(|s| s.worker_url = Some("ftp://a".into())).starts_with("worker_url is"));
+        assert!(of(|s| s.worker_url = Some("https://a/b".into())).starts_with("worker_url is"));
+        assert!(of(|s| s.registry = Some("redis://10.0.0.5".into())).starts_with("registry_secret_file is not there"));
+        let plain = of(|s| {
+            (s.tls_cert, s.tls_key) = (Some("a".into()), Some("b".into()));
+            s.worker_url = Some("http://a".into());
+        });
+        assert!(plain.starts_with("worker_url begins with http://"), "{plain}");
     }
 
     #[test]
     fn the_keys_of_a_file_and_of_the_environment_count_together() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "key-of-the-file\n").unwrap();
+        std::fs::write(file.path(), "key-of-the-file-of-a-test\n").unwrap();
         let settings = Settings { keys: Some(file.path().into()), ..Settings::default() };
         let keys = config(settings, Some("key-of-the-environment")).unwrap().keys;
-        for key in ["key-of-the-file", "key-of-the-environment"] {
+        for key in ["key-of-the-file-of-a-test", "key-of-the-environment"] {
             let value = format!("Bearer {key}").parse().unwrap();
             assert!(
                 keys.caller(&axum::http::HeaderMap::from_iter([(axum::http::header::AUTHORIZATION, value)])).is_ok()

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,10 +11,12 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use dreamframe::{Error, ErrorKind, Result};
 
 use crate::config::Tls;
+use crate::connections::{Limited, Places};
 
 /// How long requests may take to end when the server does.
 const GRACE: Duration = Duration::from_secs(4);
-/// How long a client may take to send the head of a request.
+/// How long a client may take to send the head of a request, from the beginning of the connection or the end of the answer
+/// before.
 const HEAD_TIME: Duration = Duration::from_secs(15);
 
 /// An address that is taken, where nobody is served yet.
@@ -22,15 +25,16 @@ pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     listener: TcpListener,
     tls: Option<RustlsConfig>,
+    places: Arc<Places>,
 }
 
 impl Door {
-    /// Takes the address, so that nothing else can, and reads the certificate.
+    /// Takes the address, so that nothing else can, and reads the certificate; `connections` is how many there may be.
     ///
     /// # Errors
     ///
     /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
-    pub(crate) async fn new(bind: SocketAddr, tls: Option<&Tls>) -> Result<Self> {
+    pub(crate) async fn new(bind: SocketAddr, tls: Option<&Tls>, connections: usize) -> Result<Self> {
         let failed = |error| Error::new(ErrorKind::Io, format!("cannot listen at {bind}")).with_source(error);
         let listener = TcpListener::bind(bind).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
@@ -39,7 +43,7 @@ impl Door {
             Some(tls) => Some(certificate(tls).await?),
             None => None,
         };
-        Ok(Self { address, listener, tls })
+        Ok(Self { address, listener, tls, places: Places::new(connections) })
     }
 
     /// Answers until `ended` is over; then takes no more requests, and returns once those that it has are answered.
@@ -53,10 +57,15 @@ impl Door {
         let failed = |error| Error::new(ErrorKind::Io, "the server failed").with_source(error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle.clone());
         server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_TIME);
+        let limited = Limited(self.places);
         let serving = async {
+            // HTTP/1.1 alone, which is said last, since another acceptor forgets it: else a connection may take as long as it
+            // likes to show which version it speaks.
             match self.tls {
-                Some(tls) => server.acceptor(RustlsAcceptor::new(tls)).serve(service).await,
-                None => server.serve(service).await,
+                Some(tls) => {
+                    server.acceptor(RustlsAcceptor::new(tls).acceptor(limited)).http1_only().serve(service).await
+                }
+                None => server.acceptor(limited).http1_only().serve(service).await,
             }
         };
         let ending = async {
@@ -76,8 +85,11 @@ pub(crate) fn choose_tls() {
 
 async fn certificate(tls: &Tls) -> Result<RustlsConfig> {
     choose_tls();
-    RustlsConfig::from_pem_file(&tls.cert, &tls.key).await.map_err(|error| {
+    let read = RustlsConfig::from_pem_file(&tls.cert, &tls.key).await.map_err(|error| {
         let text = format!("cannot use the certificate {} with the key {}", tls.cert.display(), tls.key.display());
         Error::new(ErrorKind::InvalidArgument, text).with_source(error)
-    })
+    })?;
+    let mut config = rustls::ServerConfig::clone(&read.get_inner());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(RustlsConfig::from_config(Arc::new(config)))
 }

@@ -3,11 +3,15 @@
 //! Both official SDKs have typed errors for 400, 401, 403, 404, 409, 429 and 500 alone, so that bad parameters are 400 and
 //! never 422. The request's id joins the body on its way out, in [`http`](crate::http).
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dreamframe::{Error, ErrorKind, Violation};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use crate::paths;
 
 /// What a handler returns.
 pub(crate) type ApiResult<T = Response> = Result<T, ApiError>;
@@ -115,6 +119,7 @@ impl ApiError {
     }
 }
 
+/// The texts of the library may name files; a client gets their names without folders.
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         if !error.violations().is_empty() {
@@ -135,7 +140,13 @@ impl From<Error> for ApiError {
                 (StatusCode::INTERNAL_SERVER_ERROR, "SERVER/INTERNAL")
             }
         };
-        Self::new(status, code, format!("{error:#}"))
+        let text = format!("{error:#}");
+        let shown = paths::without_folders(&text);
+        if let Cow::Owned(_) = shown {
+            // The client does not learn where; who runs the server may want to.
+            tracing::info!(error = text, "refused");
+        }
+        Self::new(status, code, shown)
     }
 }
 
@@ -171,6 +182,17 @@ mod tests {
         let error = ApiError::limit(StatusCode::TOO_MANY_REQUESTS, "streams", 3, 5);
         assert!(error.message().contains("at most 3 streams"));
         assert_eq!(error.into_response().headers()[header::RETRY_AFTER], "5");
+    }
+
+    #[test]
+    fn a_client_is_not_told_where_files_lie_on_the_server() {
+        let text = "model org/name is not there: looked in /srv/my models/org/name, /home/ann/.cache/x, C:\\hub\\name";
+        let cause = std::io::Error::other("\"/etc/secret/key.pem\" is missing");
+        let message = ApiError::from(Error::new(ErrorKind::NotFound, text).with_source(cause)).message().to_owned();
+        for hidden in ["/srv", "my models", "/home", "ann", "C:\\hub", "/etc", "secret"] {
+            assert!(!message.contains(hidden), "{hidden}: {message}");
+        }
+        assert!(message.starts_with("model org/name is not there"), "{message}");
     }
 
     #[test]

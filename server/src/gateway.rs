@@ -5,6 +5,8 @@
 //! to the worker with most room; all else goes to any. What is asked for and refused is for the worker to say, so a name that
 //! nobody has goes to any of them, too. Offers and answers pass; media goes between client and worker.
 
+mod connect;
+mod fence;
 mod forward;
 mod names;
 mod routes;
@@ -20,10 +22,12 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use dreamframe::Result;
 
+use self::connect::Connector;
+use self::fence::Fence;
 use self::forward::Forwarder;
-use crate::app::Counters;
 use crate::cluster::{Registry, Worker, roomiest};
 use crate::error::ApiError;
+use crate::http::Front;
 
 /// For how long a worker that could not be reached gets no new streams: longer than the registry remembers it.
 const AVOIDED: Duration = Duration::from_secs(10);
@@ -35,7 +39,8 @@ const RETRY_SECONDS: u32 = 3;
 pub(crate) struct Gateway {
     registry: Registry,
     forwarder: Forwarder,
-    pub(crate) counters: Arc<Counters>,
+    fence: Arc<Fence>,
+    pub(crate) front: Front,
     /// Whether others than this machine reach it: workers that ask for no key are then left alone.
     is_public: bool,
     /// Workers that could not be reached lately, by their id.
@@ -49,10 +54,12 @@ impl Gateway {
     ///
     /// Those of the registry's client.
     pub(crate) fn new(config: &Config) -> Result<Arc<Self>> {
+        let connector = Connector::new(config.fence.clone(), config.workers_tls.clone());
         Ok(Arc::new(Self {
             registry: Registry::new(&config.registry)?,
-            forwarder: Forwarder::new(config.tls.is_some()),
-            counters: Arc::default(),
+            forwarder: Forwarder::new(config.tls.is_some(), connector),
+            fence: config.fence.clone(),
+            front: Front { counters: Arc::default(), origins: Arc::new(config.origins.clone()) },
             is_public: !config.bind.ip().is_loopback(),
             avoided: Mutex::default(),
         }))
@@ -65,13 +72,15 @@ impl Gateway {
         Ok(workers)
     }
 
-    /// Whether a worker is as safe as this gateway. One without keys trusts all who reach it.
+    /// Whether a worker may be asked: it is where the operator allows it, and as safe as this gateway. One without keys trusts
+    /// all who reach it.
     fn may_ask(&self, worker: &Worker) -> bool {
-        let may = !(worker.open && self.is_public);
-        if !may {
-            tracing::warn!(worker = worker.id, "has no API keys, and is left alone by a gateway that others reach");
-        }
-        may
+        let checked = if worker.open && self.is_public {
+            Err("the worker has no API keys, but others reach this gateway")
+        } else {
+            self.fence.check(&worker.url)
+        };
+        checked.inspect_err(|why| self.registry.refusals().note(&worker.id, why)).is_ok()
     }
 
     /// Gives the worker of the stream with `name`, if there is such a stream.
@@ -94,7 +103,7 @@ impl Gateway {
         if taking().next().is_none() {
             return Err(no_worker());
         }
-        let most = taking().map(|worker| worker.max_streams).sum();
+        let most = taking().fold(0, |most: usize, worker| most.saturating_add(worker.max_streams));
         Err(ApiError::limit(StatusCode::TOO_MANY_REQUESTS, "streams", most, RETRY_SECONDS))
     }
 
@@ -138,24 +147,46 @@ fn no_worker() -> ApiError {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_gateway_that_others_reach_leaves_workers_without_keys_alone() {
-        let worker = |open| Worker {
+    fn worker(url: &str, open: bool) -> Worker {
+        Worker {
             id: "wkr_1".into(),
-            url: "http://127.0.0.1:8889".into(),
+            url: url.into(),
             open,
             draining: false,
             streams: 0,
             max_streams: 1,
             sessions: 0,
             max_sessions: 1,
+        }
+    }
+
+    fn gateway(bind: &str, workers: Option<&str>) -> Arc<Gateway> {
+        let settings = Settings {
+            bind: Some(bind.parse().unwrap()),
+            registry: Some("redis://127.0.0.1:1".into()),
+            workers: workers.map(str::to_owned),
+            ..Settings::default()
         };
+        Gateway::new(&Config::new(settings).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_others_reach_leaves_workers_without_keys_alone() {
         for (bind, asks_open) in [("127.0.0.1:0", true), ("[::1]:0", true), ("0.0.0.0:0", false), ("10.0.0.5:0", false)]
         {
-            let registry = "redis://127.0.0.1:1".parse().unwrap();
-            let config = Config { bind: bind.parse().unwrap(), registry, tls: None };
-            let gateway = Gateway::new(&config).unwrap();
-            assert_eq!((gateway.may_ask(&worker(true)), gateway.may_ask(&worker(false))), (asks_open, true), "{bind}");
+            let gateway = gateway(bind, None);
+            let asks = |open| gateway.may_ask(&worker("http://127.0.0.1:8889", open));
+            assert_eq!((asks(true), asks(false)), (asks_open, true), "{bind}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_worker_elsewhere_than_it_may_be_is_counted_and_not_asked() {
+        let gateway = gateway("127.0.0.1:0", Some("10.0.0.0/8"));
+        assert!(gateway.may_ask(&worker("http://10.0.0.5:8889", false)));
+        for url in ["http://11.0.0.5:8889", "http://127.0.0.1:8889", "https://10.0.0.5:8889", "nonsense"] {
+            assert!(!gateway.may_ask(&worker(url, false)), "{url}");
+        }
+        assert_eq!(gateway.registry.refusals().count(), 4);
     }
 }

@@ -1,4 +1,4 @@
-//! What every request passes through: preflights, headers for pages of any origin, ids, the log, bodies of errors.
+//! What every request passes through: which pages may ask, preflights, headers for pages, ids, the log, bodies of errors.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::header::Entry;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use dreamframe::transport::http::add_cors;
+use dreamframe::transport::http::AllowedOrigins;
 
 use crate::app::{App, Counters};
 use crate::auth::Caller;
@@ -22,25 +22,78 @@ use crate::{ids, redact};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
-/// How long a client may take to send a body.
+/// How long a client may take to send a body, and how long where it is short.
 const BODY_TIME: Duration = Duration::from_secs(60);
+pub(crate) const SHORT_BODY_TIME: Duration = Duration::from_secs(10);
+
+/// What is asked of every request, and counted.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) origins: Arc<AllowedOrigins>,
+}
+
+impl Front {
+    /// Says whether a request may be answered. Where no secret is asked for, whatever a browser sends for a page without asking
+    /// first is refused.
+    ///
+    /// # Errors
+    ///
+    /// 403 for a page that is not allowed; 415 for a body that says to be something else than JSON.
+    fn admit(&self, request: &Request) -> Result<(), ApiError> {
+        let headers = request.headers();
+        self.origins.check(headers).map_err(|refused| {
+            let text = format!("{refused}; allow it with --allow-origin, or configure API keys");
+            ApiError::new(StatusCode::FORBIDDEN, "HTTP/FORBIDDEN", text)
+        })?;
+        let is_of_page = !self.origins.is_any() && headers.contains_key(header::ORIGIN);
+        let has_json = [Method::POST, Method::PUT, Method::PATCH].contains(request.method())
+            && !is_media(request.uri().path())
+            && has_body(headers);
+        if is_of_page && has_json && !says_json(headers) {
+            let text = "Content-Type: expected application/json";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "REQUEST/NOT_JSON", text));
+        }
+        Ok(())
+    }
+}
+
+/// Whether offers go to a path; their media type is looked at there.
+fn is_media(path: &str) -> bool {
+    path.starts_with("/live/") || path.starts_with("/webrtc/")
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
 
 /// Answers preflights, and gives every answer what it needs.
-pub(crate) async fn around(State(counters): State<Arc<Counters>>, request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(front): State<Front>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = ids::new("req_");
     let (method, path) = (request.method().clone(), redact::path(request.uri().path()));
     let is_api = ["/v1/", "/beta/", "/api/streams/"].iter().any(|start| path.starts_with(start));
-    // Before any key is asked for: a preflight carries none.
-    let response = if method == Method::OPTIONS { preflight(request.uri().path()) } else { next.run(request).await };
+    let asked = request.headers().clone();
+    let response = match front.admit(&request) {
+        Err(error) => error.into_response(),
+        // Before any key is asked for: a preflight carries none.
+        Ok(()) if method == Method::OPTIONS => preflight(request.uri().path()),
+        Ok(()) => next.run(request).await,
+    };
     let mut response = with_body(response, &id, is_api);
-    add_cors(response.headers_mut());
+    front.origins.add_cors(&asked, response.headers_mut());
     // A worker's answer has the worker's, which its log knows.
     if let (Ok(value), Entry::Vacant(place)) = (HeaderValue::from_str(&id), response.headers_mut().entry(REQUEST_ID)) {
         place.insert(value);
     }
     let (status, ms) = (response.status(), began.elapsed().as_secs_f64() * 1000.0);
-    counters.answered(status);
+    front.counters.answered(status);
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::error!(%id, %method, path, status = status.as_u16(), ms, "request failed");
     } else {
@@ -53,8 +106,7 @@ fn preflight(path: &str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PATCH, PUT, DELETE, OPTIONS"));
-    let is_media = path.starts_with("/live/") || path.starts_with("/webrtc/");
-    if is_media {
+    if is_media(path) {
         headers.insert(ACCEPT_POST, HeaderValue::from_static("application/sdp"));
         headers.insert(ACCEPT_PATCH, HeaderValue::from_static("application/trickle-ice-sdpfrag"));
     }
@@ -101,6 +153,11 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 ///
 /// 413 for a longer one, 408 for one that does not come, 400 where the connection breaks.
 pub(crate) async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError> {
+    read_body_within(body, most, BODY_TIME).await
+}
+
+/// As [`read_body`], for a body that must come in `time`.
+pub(crate) async fn read_body_within(body: Body, most: usize, time: Duration) -> Result<Bytes, ApiError> {
     use axum::body::HttpBody as _;
     let too_large = || {
         let text = format!("The body is larger than {most} bytes");
@@ -109,7 +166,7 @@ pub(crate) async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError
     if body.size_hint().lower() > most as u64 {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, most)).await {
+    match tokio::time::timeout(time, axum::body::to_bytes(body, most)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if error.to_string().contains("limit") => Err(too_large()),
         Ok(Err(_)) => Err(ApiError::bad_request("The body did not come whole")),

@@ -11,6 +11,7 @@ pub mod cli;
 mod cluster;
 mod compare;
 mod config;
+mod connections;
 mod door;
 mod error;
 #[doc(hidden)]
@@ -21,6 +22,7 @@ mod http;
 mod ids;
 pub mod media;
 mod outputs;
+mod paths;
 mod recording;
 mod redact;
 mod routes;

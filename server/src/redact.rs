@@ -1,20 +1,49 @@
-//! What the log must not say: stream keys in paths, which let anybody publish.
+//! What the log must not say: names in paths that let whoever knows them publish to a stream, or watch it.
 
-/// What a stream key begins with.
-const KEY: &str = "stk_";
+/// What stream keys and playback ids begin with.
+const SECRETS: [&str; 2] = ["stk_", "lp_"];
+/// Longest path in the log, in characters.
+const LONGEST: usize = 200;
 
-/// A path as the log may have it: of a stream key, only that there is one; no more than 200 characters.
+/// A path as the log may have it: of a stream key or a playback id, only that there is one; no more than 200 characters.
 pub(crate) fn path(path: &str) -> String {
-    let shown = |segment: &str| match segment.find(KEY) {
-        Some(at) => {
-            let tail = if segment.ends_with("-out") { "-out" } else { "" };
-            format!("{}{KEY}…{tail}", segment.get(..at).unwrap_or_default())
-        }
-        None => segment.to_owned(),
-    };
+    // As handlers read it: a name may be written in another way.
+    let path = decoded(path);
     let whole = path.split('/').map(shown).collect::<Vec<_>>().join("/");
     // A path comes from anybody: nothing in it may break a line of the log.
-    whole.chars().take(200).map(|c| if c.is_control() { '?' } else { c }).collect()
+    whole.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn shown(segment: &str) -> String {
+    let found = SECRETS.iter().filter_map(|secret| Some((segment.find(secret)?, secret)));
+    match found.min() {
+        Some((at, secret)) => {
+            let tail = if segment.ends_with("-out") { "-out" } else { "" };
+            format!("{}{secret}…{tail}", segment.get(..at).unwrap_or_default())
+        }
+        None => segment.to_owned(),
+    }
+}
+
+/// Decodes `%` and two digits, once, as routes do; what is no such escape stays.
+fn decoded(path: &str) -> String {
+    let digit = |byte: Option<&u8>| {
+        byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok())
+    };
+    let (bytes, mut out, mut at) = (path.as_bytes(), Vec::with_capacity(path.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        match (byte, digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high * 16 + low);
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -29,6 +58,25 @@ mod tests {
         for odd in ["/stk_secret", "stk_secret", "/a/xstk_secret-out", "//stk_secret//stk_secret"] {
             assert!(!path(odd).contains("secret"), "{odd}");
         }
+    }
+
+    #[test]
+    fn playback_ids_and_names_that_are_written_otherwise_are_not_in_a_path_that_is_logged() {
+        assert_eq!(path("/webrtc/lp_7mQ2xJ5LpYh6GtSa/ses_1"), "/webrtc/lp_…/ses_1");
+        for odd in [
+            "/live/video-to-video/%73tk_secret/whip",
+            "/live/video-to-video/%73%74%6B%5Fsecret-out/whep",
+            "/webrtc/%6cp_secret",
+            "/hls/lp%5fsecret/index.m3u8",
+            "/hls/..%2flp_secret/index.m3u8",
+            "/a%2Fstk_secret%2Fstk_secret",
+            "/lp_stk_secret",
+            "/%ffstk_secret",
+            "/%zzstk%5fsecret%",
+        ] {
+            assert!(!path(odd).contains("secret"), "{odd}: {}", path(odd));
+        }
+        assert_eq!(path("/a%0ab%"), "/a?b%");
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Bound {
     ///
     /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
     pub(crate) async fn new(config: Config) -> Result<Self> {
-        let door = Door::new(config.bind, config.tls.as_ref()).await?;
+        let door = Door::new(config.bind, config.tls.as_ref(), config.max_connections).await?;
         let presence = match &config.registry {
             Some(registry) => {
                 let url = config.worker_url.clone().unwrap_or_else(|| config.local_url(door.address));

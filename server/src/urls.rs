@@ -42,6 +42,12 @@ impl Urls {
         &self.base
     }
 
+    /// The base without a path.
+    pub(crate) fn origin(&self) -> &str {
+        let end = self.base.match_indices('/').nth(2).map_or(self.base.len(), |(at, _)| at);
+        self.base.get(..end).unwrap_or(&self.base)
+    }
+
     /// Host and port.
     pub(crate) fn host(&self) -> &str {
         let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
@@ -53,9 +59,9 @@ impl Urls {
         self.absolute(&whip_path(key))
     }
 
-    /// Where WHEP shows pictures of the stream with `key`.
-    pub(crate) fn whep(&self, key: &str) -> String {
-        self.absolute(&whep_path(key))
+    /// Where WHEP shows pictures of the stream with the playback id `id`: the address to hand out, since it lets nobody publish.
+    pub(crate) fn playback(&self, id: &str) -> String {
+        self.absolute(&playback_path(id))
     }
 }
 
@@ -64,7 +70,13 @@ pub(crate) fn whip_path(key: &str) -> String {
     format!("/live/video-to-video/{key}/whip")
 }
 
-/// The path of the WHEP endpoint of `key`.
+/// The path of the WHEP endpoint of the playback id `id`.
+pub(crate) fn playback_path(id: &str) -> String {
+    format!("/webrtc/{id}")
+}
+
+/// The path of the WHEP endpoint of `key`. It is taken from clients that make it themselves, and handed out to nobody: it
+/// has the key, which lets them publish.
 pub(crate) fn whep_path(key: &str) -> String {
     format!("/live/video-to-video/{key}-out/whep")
 }
@@ -95,8 +107,9 @@ mod tests {
         assert_eq!(Urls::of(None, &headers, "http://x").base(), "http://other.example");
         let urls = Urls::of(Some(&configured), &headers, "http://x");
         assert_eq!(urls.whip("stk_a"), "https://sd.example:8443/live/video-to-video/stk_a/whip");
-        assert_eq!(urls.whep("stk_a"), "https://sd.example:8443/live/video-to-video/stk_a-out/whep");
-        assert_eq!(urls.host(), "sd.example:8443");
+        assert_eq!(urls.playback("lp_a"), "https://sd.example:8443/webrtc/lp_a");
+        assert_eq!((urls.host(), urls.origin()), ("sd.example:8443", "https://sd.example:8443"));
+        assert_eq!("http://a/b/c".parse::<Urls>().unwrap().origin(), "http://a");
     }
 
     #[test]

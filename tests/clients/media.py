@@ -80,7 +80,11 @@ async def run(base: str, key: str, codec: str | None = None) -> None:
         print(f"{len(numbers)} of {numbers[-1] - numbers[0] + 1} frames, {1000 * statistics.median(late):.0f} ms late")
         assert len(numbers) >= 0.6 * (numbers[-1] - numbers[0] + 1), numbers
 
-        status = (await client.get(f"{base}/v1/streams/{stream['id']}/status")).json()
+        status_url = f"{base}/v1/streams/{stream['id']}/status"
+        # Without its owner's key, a stream tells no more than its state: the rest says what it shows.
+        public = (await client.get(status_url)).json()["data"]
+        assert public["state"] != "OFFLINE" and "inference_status" not in public, public
+        status = (await client.get(status_url, headers=authorised)).json()
         assert status["success"] and status["data"]["state"] in ("ONLINE", "DEGRADED_INPUT", "DEGRADED_INFERENCE")
         assert status["data"]["inference_status"]["fps"] > 0
         for session in (published, watched):

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::report::{Outcome, run};
 use crate::tools::{self, Tool, cargo, workspace};
 
-const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
+pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", default_features: false };
 
 /// The digests of the files that decide about licences, bans and sources, when cargo-deny last passed.
 const CHECKED: &str = ".ci/licences.sha256";
@@ -51,8 +51,8 @@ pub(crate) fn licences() -> Outcome {
     }
 }
 
-/// Runs cargo-deny. Advisories are left out: their database needs the network, and a new advisory must not fail an old
-/// commit.
+/// Runs cargo-deny. Advisories are a step of their own (`advisories.rs`): their database needs the network, and a new advisory
+/// must not fail an old commit.
 pub(crate) fn deny() -> Outcome {
     let path = match CARGO_DENY.path() {
         Ok(path) => path,

@@ -4,6 +4,7 @@
 //! prints its command; the steps after it still run, so that one run shows everything that is wrong. A step that cannot
 //! run on this machine prints the reason.
 
+mod advisories;
 mod check;
 mod fuzz;
 mod generate;
@@ -18,6 +19,7 @@ mod prepare;
 mod python;
 mod report;
 mod rules;
+mod sanitize;
 mod stubs;
 mod suite;
 mod test;
@@ -40,6 +42,7 @@ usage: cargo xtask TASK
   test --full            these and all others: feature sets, archive, wheel on several Pythons, long runs
   test --list            all steps and what each took last
   check [--full]         formatting, lints, docs, licences, repository rules, generated files
+  advisories             cargo-deny, with the vulnerabilities that are known today; needs the network
   licences               cargo-deny, and the record of what it accepted
   generate               writes the generated files
   header                 writes include/dreamframe.h
@@ -48,6 +51,7 @@ usage: cargo xtask TASK
   package                the same as an archive, with its checks: target/package
   stubs                  writes the Python module's stub and the classes of the parameters
   fuzz [--seconds N]     runs each fuzz target for N seconds (60)
+  sanitize               the kernels' unit tests under the address sanitizer (Linux, x86-64)
   wheel                  builds the Python package's wheel into target/wheels, and checks it
   python                 the wheel, its tests on the oldest and the newest Python here, types and lint
   prepare NAMES          installs packages from npm and PyPI for tests in target/tools
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         },
         ["check"] => suite::run(&mut report, |step| step.group == Group::Check && step.suite == Suite::Quick),
         ["check", "--full"] => suite::run(&mut report, in_group(Group::Check)),
+        ["advisories"] => report.step("advisories", advisories::check),
         ["licences"] => report.step("licences, bans, sources", check::record_licences),
         ["wheel"] => suite::run(&mut report, in_group(Group::Wheel)),
         ["python"] => {
@@ -110,6 +115,7 @@ fn main() -> ExitCode {
             Ok(seconds) => report.step("fuzz targets", || fuzz::all(seconds)),
             Err(_) => return wrong_usage(&format!("--seconds: got {seconds:?}, expected a whole number")),
         },
+        ["sanitize"] => report.step("kernels under the address sanitizer", sanitize::kernels),
         ["golden"] => golden::run(&mut report),
         ["peers", args @ ..] => peers::run(&mut report, args),
         ["help" | "--help" | "-h"] => {

@@ -87,6 +87,7 @@ pub(crate) const STEPS: &[Step] = &[
     quick(Group::Python, "Python: tests", |_| python::test_development()),
     optional(Group::Python, "Python: types and lint", |_| python::types()),
     full(Group::Check, "licences, bans, sources: cargo-deny", |_| check::deny()),
+    full(Group::Check, "advisories", |_| crate::advisories::check()),
     full(Group::Check, "lints: core, default features", |_| check::lint_core(&[])),
     full(Group::Check, "lints: core, no features", |_| check::lint_core(&["--no-default-features"])),
     full(Group::Check, "lints: core, all features that need no system library", |_| {

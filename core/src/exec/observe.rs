@@ -333,7 +333,7 @@ mod tests {
         let y = builder.silu(y);
         let z = builder.linear("linear", y, 64, true);
         builder.output("z", z);
-        Arc::new(builder.finish())
+        Arc::new(builder.finish().unwrap())
     }
 
     fn observe(numbers: &[f32]) -> (Vec<f32>, Result<BTreeMap<String, Observed>>) {

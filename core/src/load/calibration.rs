@@ -213,7 +213,7 @@ mod tests {
         let x = builder.conv3x3("a", x, 64);
         let x = builder.conv3x3("b", x, 64);
         builder.output("x", x);
-        builder.finish()
+        builder.finish().unwrap()
     }
 
     fn names(names: &[&str]) -> BTreeSet<String> {

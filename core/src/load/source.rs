@@ -74,7 +74,7 @@ pub enum ModelSource {
     /// The model in the binary, whatever id is asked for.
     Demo,
     /// One diffusers folder or checkpoint in a single file, which is then the base model whatever id is asked for; or a
-    /// directory of them.
+    /// directory of them. Ids name nothing outside of it but what is in the Hugging Face cache.
     Folder(PathBuf),
     /// The Hugging Face cache, without network.
     Cache(HubCache),
@@ -136,7 +136,8 @@ impl ModelSource {
     }
 
     /// Finds the folder of a further network that `id` names: an autoencoder, a ControlNet, a LoRA. Where the source is
-    /// one diffusers folder, its neighbours are looked at.
+    /// one diffusers folder, they lie inside it; for one checkpoint in a single file, and besides, in the Hugging Face
+    /// cache. What lies beside either is not looked at: nobody named it.
     ///
     /// # Errors
     ///
@@ -218,16 +219,17 @@ impl ModelSource {
             Self::Demo | Self::Random(_) => Vec::new(),
             Self::Cache(cache) => vec![cached(cache.clone())],
             Self::Folder(folder) => {
-                let beside = folder.parent().filter(|_| is_checkpoint(folder) || folder.is_file());
-                let root = beside.unwrap_or(folder);
-                let mut places = vec![
-                    root.join(id.as_str()),
-                    root.join(id.as_str().replace('/', "--")),
-                    cached(HubCache::at(root)),
-                    root.join(id.name()),
-                    root.join(format!("{id}.safetensors")),
-                    root.join(format!("{}.safetensors", id.name())),
-                ];
+                let mut places = Vec::new();
+                if !folder.is_file() {
+                    places.extend([
+                        folder.join(id.as_str()),
+                        folder.join(id.as_str().replace('/', "--")),
+                        cached(HubCache::at(folder)),
+                        folder.join(id.name()),
+                        folder.join(format!("{id}.safetensors")),
+                        folder.join(format!("{}.safetensors", id.name())),
+                    ]);
+                }
                 places.extend(HubCache::from_env().map(cached));
                 places.dedup();
                 places

@@ -67,14 +67,14 @@ impl Autoencoder {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale).
+    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale), `BadModel` for a config that does not fit.
     pub fn encoder_program(&self, rows: usize, height: usize, width: usize) -> Result<Program> {
         self.check_size(rows, height, width)?;
         let shape = Shape::new(rows, height, width, 3);
-        Ok(match self {
+        match self {
             Self::Kl(config) => vae::encoder(config, shape),
             Self::Tiny(config) => taesd::encoder(config, shape),
-        })
+        }
     }
 
     /// Writes the decoder: `latent` to `picture`, shaped as for the encoder of pictures of `height` x `width`. The
@@ -82,14 +82,14 @@ impl Autoencoder {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale).
+    /// `InvalidArgument` for a size that is not in steps of [`scale`](Self::scale), `BadModel` for a config that does not fit.
     pub fn decoder_program(&self, rows: usize, height: usize, width: usize) -> Result<Program> {
         self.check_size(rows, height, width)?;
         let shape = Shape::new(rows, height / self.scale(), width / self.scale(), self.latent_channels());
-        Ok(match self {
+        match self {
             Self::Kl(config) => vae::decoder(config, shape),
             Self::Tiny(config) => taesd::decoder(config, shape),
-        })
+        }
     }
 
     fn check_size(&self, rows: usize, height: usize, width: usize) -> Result<()> {

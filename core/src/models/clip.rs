@@ -21,7 +21,7 @@ pub enum TextStates {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for no rows or tokens, or more tokens than the model has positions for.
+/// `InvalidArgument` for no rows or tokens, or more tokens than the model has positions for; `BadModel` for a config that does not fit.
 pub fn clip_program(config: &ClipTextConfig, rows: usize, tokens: usize, states: TextStates) -> Result<Program> {
     const MAX_ROWS: usize = 256;
     if rows == 0 || rows > MAX_ROWS || tokens == 0 || tokens > config.max_tokens {
@@ -42,7 +42,7 @@ pub fn clip_program(config: &ClipTextConfig, rows: usize, tokens: usize, states:
         let pooled = b.linear("text_projection", token, dim, false);
         b.output("pooled", pooled);
     }
-    Ok(builder.finish())
+    builder.finish()
 }
 
 /// The wanted states, and the last layer's normed states where they are needed besides.

@@ -29,7 +29,7 @@ pub enum VisionStates {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for no rows, or too many.
+/// `InvalidArgument` for no rows, or too many; `BadModel` for a config that does not fit.
 pub fn clip_vision_program(config: &ClipVisionConfig, rows: usize, states: VisionStates) -> Result<Program> {
     const MAX_ROWS: usize = 64;
     if rows == 0 || rows > MAX_ROWS {
@@ -55,7 +55,7 @@ pub fn clip_vision_program(config: &ClipVisionConfig, rows: usize, states: Visio
             b.output("hidden_states", states);
         }
     }
-    Ok(builder.finish())
+    builder.finish()
 }
 
 /// The states after the first `layers` layers.

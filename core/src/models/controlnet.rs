@@ -52,7 +52,7 @@ impl ControlNetShape {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a size that is not in steps of the scale.
+/// `InvalidArgument` for a size that is not in steps of the scale; `BadModel` for a config that does not fit.
 pub fn controlnet_embedding_program(
     config: &ControlNetModelConfig,
     channels: usize,
@@ -84,7 +84,7 @@ pub fn controlnet_embedding_program(
         b.conv3x3("conv_out", x, config.half.down[0].channels)
     });
     b.output("embedding", embedding);
-    Ok(b.finish())
+    b.finish()
 }
 
 /// Writes the ControlNet of `config`.
@@ -104,7 +104,7 @@ pub fn controlnet_embedding_program(
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a shape that the network cannot do.
+/// `InvalidArgument` for a shape that the network cannot do; `BadModel` for a config that does not fit.
 pub fn controlnet_program(config: &ControlNetModelConfig, shape: &ControlNetShape) -> Result<Program> {
     let (config, like) = (&config.half, shape.of_unet());
     check_shape(config, &like)?;
@@ -136,7 +136,7 @@ pub fn controlnet_program(config: &ControlNetModelConfig, shape: &ControlNetShap
         let residual = b.conv1x1(&name, value, c);
         b.output(residual_name(i, down), residual);
     }
-    let program = builder.finish();
+    let program = builder.finish()?;
     debug_assert!({
         let made = program.outputs().iter().map(|output| Shape { n: 1, ..program.shape(output.value) });
         made.eq(residual_shapes(config, shape.height, shape.width))

@@ -2,6 +2,7 @@
 
 use super::layers::mean;
 use super::mobilenet::mobilenet;
+use crate::error::Result;
 use crate::net::{Activation, Program, ProgramBuilder, Rate, Shape};
 
 /// Side of the picture in pixels.
@@ -12,7 +13,11 @@ pub const CLASSES: [&str; 5] = ["drawing", "hentai", "neutral", "porn", "sexy"];
 const HIDDEN: [usize; 2] = [256, 128];
 
 /// Writes the network for a picture in 0..1; gives the logits of the [`CLASSES`].
-pub fn nsfw_program() -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn nsfw_program() -> Result<Program> {
     let mut builder = ProgramBuilder::new("classifier");
     let b = &mut builder;
     let picture = b.input("picture", Shape::new(1, SIDE, SIDE, 3), Rate::Frame);

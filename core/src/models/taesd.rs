@@ -4,10 +4,11 @@
 
 use super::autoencoder::{scale_latent, unscale_latent};
 use super::config::TinyAutoencoderConfig;
+use crate::error::Result;
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 
 /// Writes the encoder for pictures of `shape`.
-pub(super) fn encoder(config: &TinyAutoencoderConfig, shape: Shape) -> Program {
+pub(super) fn encoder(config: &TinyAutoencoderConfig, shape: Shape) -> Result<Program> {
     let mut builder = ProgramBuilder::new("vae_encoder");
     let b = &mut builder;
     let picture = b.input("picture", shape, Rate::Frame);
@@ -30,7 +31,7 @@ pub(super) fn encoder(config: &TinyAutoencoderConfig, shape: Shape) -> Program {
 }
 
 /// Writes the decoder for latents of `shape`.
-pub(super) fn decoder(config: &TinyAutoencoderConfig, shape: Shape) -> Program {
+pub(super) fn decoder(config: &TinyAutoencoderConfig, shape: Shape) -> Result<Program> {
     /// Latents beyond are rare and would make the picture burst.
     const LIMIT: f32 = 3.0;
     let mut builder = ProgramBuilder::new("vae_decoder");

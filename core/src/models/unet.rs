@@ -98,7 +98,7 @@ const MAX_SIDE: usize = 1024;
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a shape that the network cannot do.
+/// `InvalidArgument` for a shape that the network cannot do; `BadModel` for a config that does not fit.
 pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     check_shape(config, shape)?;
     let mut builder = ProgramBuilder::new("unet");
@@ -137,7 +137,7 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
         conv(b, "conv_out", x, config.out_channels, config.conv_out_kernel)
     };
     b.output("eps", eps);
-    Ok(builder.finish())
+    builder.finish()
 }
 
 fn residual_inputs(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> Vec<ValueId> {

@@ -3,6 +3,7 @@
 use super::autoencoder::{scale_latent, unscale_latent};
 use super::config::AutoencoderKlConfig;
 use super::layers::{Norm, downsample, norm_silu_conv, resnet, upsample};
+use crate::error::Result;
 use crate::net::{Program, ProgramBuilder, Rate, Shape, ValueId};
 
 /// Added to the variance in every group norm.
@@ -13,7 +14,7 @@ fn norm(config: &AutoencoderKlConfig) -> Norm {
 }
 
 /// Writes the encoder for pictures of `shape`.
-pub(super) fn encoder(config: &AutoencoderKlConfig, shape: Shape) -> Program {
+pub(super) fn encoder(config: &AutoencoderKlConfig, shape: Shape) -> Result<Program> {
     let mut builder = ProgramBuilder::new("vae_encoder");
     let b = &mut builder;
     let picture = b.input("picture", shape, Rate::Frame);
@@ -40,7 +41,7 @@ pub(super) fn encoder(config: &AutoencoderKlConfig, shape: Shape) -> Program {
 }
 
 /// Writes the decoder for latents of `shape`.
-pub(super) fn decoder(config: &AutoencoderKlConfig, shape: Shape) -> Program {
+pub(super) fn decoder(config: &AutoencoderKlConfig, shape: Shape) -> Result<Program> {
     let mut builder = ProgramBuilder::new("vae_decoder");
     let b = &mut builder;
     let latent = b.input("latent", shape, Rate::Frame);

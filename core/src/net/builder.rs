@@ -5,14 +5,21 @@ use std::collections::HashMap;
 use super::{
     Activation, ImageOp, Input, Op, OpKind, Output, Padding, Program, Rate, Shape, ValueId, WeightId, WeightSpec,
 };
+use crate::error::{Error, ErrorKind, Result};
 
-/// Writes a program, one operation after the other. Shapes are worked out and checked as it goes; a misfit is a bug of
-/// the network's code (configs are checked before), so it panics.
+/// Most numbers of a value or a weight: as many as memory can address where each has four bytes.
+const MAX_LEN: usize = isize::MAX as usize / size_of::<f32>();
+/// Stands for a shape that does not fit, until [`ProgramBuilder::finish`] tells of it.
+const MISFIT: Shape = Shape::vector(1, 1);
+
+/// Writes a program, one operation after the other. Shapes are worked out and checked as it goes; the first misfit, be it
+/// of the network's code or of a config, is the error of [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct ProgramBuilder {
     program: Program,
     weight_ids: HashMap<String, WeightId>,
     prefix: String,
+    misfit: Option<String>,
 }
 
 impl ProgramBuilder {
@@ -27,7 +34,7 @@ impl ProgramBuilder {
             weights: Vec::new(),
             constant: Vec::new(),
         };
-        Self { program, weight_ids: HashMap::new(), prefix: String::new() }
+        Self { program, weight_ids: HashMap::new(), prefix: String::new(), misfit: None }
     }
 
     /// Writes what `body` says with `prefix.` before the names of its weights, as folders nest.
@@ -63,9 +70,24 @@ impl ProgramBuilder {
     }
 
     /// The finished program.
-    pub fn finish(self) -> Program {
-        assert!(!self.program.outputs.is_empty(), "{}: a program has an output", self.program.name);
-        self.program
+    ///
+    /// # Errors
+    ///
+    /// `BadModel` naming the first operation whose shapes do not fit, or have no or too many numbers.
+    pub fn finish(mut self) -> Result<Program> {
+        let outputs = self.program.outputs.len();
+        self.require(outputs > 0, || "has no output".to_owned());
+        match self.misfit {
+            None => Ok(self.program),
+            Some(misfit) => Err(Error::new(ErrorKind::BadModel, misfit).within(&self.program.name)),
+        }
+    }
+
+    /// Notes that something does not fit, unless something did not before.
+    fn require(&mut self, fits: bool, what: impl FnOnce() -> String) {
+        if !fits && self.misfit.is_none() {
+            self.misfit = Some(format!("{}{}", self.prefix, what()));
+        }
     }
 
     /// A square convolution of side `kernel` with `name.weight`, and `name.bias` if `bias`.
@@ -83,7 +105,7 @@ impl ProgramBuilder {
     ) -> ValueId {
         let shape = self.shape(x);
         let grow = if upsample { 2 } else { 1 };
-        let out = seen_by(name, shape.enlarged(grow), kernel, stride, padding).with_c(c_out);
+        let out = self.seen_by(name, shape.enlarged(grow), kernel, stride, padding).with_c(c_out);
         let weight = self.weight(format!("{name}.weight"), &[c_out, shape.c, kernel, kernel]);
         let bias = bias.then(|| self.weight(format!("{name}.bias"), &[c_out]));
         self.op(OpKind::Conv2d { weight, bias, kernel, stride, dilation: 1, padding, upsample }, &[x], out)
@@ -110,7 +132,7 @@ impl ProgramBuilder {
         bias: bool,
     ) -> ValueId {
         let shape = self.shape(x);
-        let out = seen_by(name, shape, kernel, stride, padding);
+        let out = self.seen_by(name, shape, kernel, stride, padding);
         let weight = self.weight(format!("{name}.weight"), &[shape.c, 1, kernel, kernel]);
         let bias = bias.then(|| self.weight(format!("{name}.bias"), &[shape.c]));
         self.op(OpKind::Depthwise { weight, bias, kernel, stride, padding }, &[x], out)
@@ -132,8 +154,10 @@ impl ProgramBuilder {
     /// Each pixel becomes `side` times `side` pixels with as many times fewer channels.
     pub fn depth_to_space(&mut self, x: ValueId, side: usize) -> ValueId {
         let shape = self.shape(x);
-        assert!(shape.c.is_multiple_of(side * side), "{side}x{side} pixels out of {shape:?}");
-        let out = Shape::new(shape.n, shape.h * side, shape.w * side, shape.c / (side * side));
+        let parts = side.saturating_mul(side).max(1);
+        self.require(side > 0 && shape.c.is_multiple_of(parts), || format!("{side}x{side} pixels out of {shape:?}"));
+        let (h, w) = (shape.h.saturating_mul(side), shape.w.saturating_mul(side));
+        let out = Shape::new(shape.n, h, w, shape.c / parts);
         self.op(OpKind::Image(ImageOp::DepthToSpace { side }), &[x], out)
     }
 
@@ -146,8 +170,9 @@ impl ProgramBuilder {
     /// `border` pixels more on each side, mirrored.
     pub fn reflect(&mut self, x: ValueId, border: usize) -> ValueId {
         let shape = self.shape(x);
-        assert!(border < shape.h && border < shape.w, "{border} mirrored pixels around {shape:?}");
-        let out = Shape { h: shape.h + 2 * border, w: shape.w + 2 * border, ..shape };
+        self.require(border < shape.h && border < shape.w, || format!("{border} mirrored pixels around {shape:?}"));
+        let wider = |side: usize| side.saturating_add(border.saturating_mul(2));
+        let out = Shape { h: wider(shape.h), w: wider(shape.w), ..shape };
         self.op(OpKind::Image(ImageOp::Reflect { border }), &[x], out)
     }
 
@@ -172,7 +197,8 @@ impl ProgramBuilder {
     /// A group norm with `name.weight` and `name.bias`.
     pub fn group_norm(&mut self, name: &str, x: ValueId, groups: usize, eps: f32) -> ValueId {
         let shape = self.shape(x);
-        assert!(shape.c.is_multiple_of(groups), "{name}: {groups} groups do not divide {} channels", shape.c);
+        let fits = groups > 0 && shape.c.is_multiple_of(groups);
+        self.require(fits, || format!("{name}: {groups} groups do not divide {} channels", shape.c));
         let weight = self.weight(format!("{name}.weight"), &[shape.c]);
         let bias = self.weight(format!("{name}.bias"), &[shape.c]);
         self.op(OpKind::GroupNorm { groups, eps, weight, bias }, &[x], shape)
@@ -189,10 +215,13 @@ impl ProgramBuilder {
     /// Attention of `q` over `k` and `v`; `kv_row[i]` is the row of `k` and `v` that row `i` of `q` attends to.
     pub fn attention(&mut self, [q, k, v]: [ValueId; 3], heads: usize, causal: bool, kv_row: Vec<usize>) -> ValueId {
         let (qs, ks, vs) = (self.shape(q), self.shape(k), self.shape(v));
-        assert!(qs.c.is_multiple_of(heads) && vs.c.is_multiple_of(heads), "{heads} heads do not divide {qs:?}, {vs:?}");
-        assert!(qs.c == ks.c && ks.n == vs.n && ks.pixels() == vs.pixels(), "{qs:?} over {ks:?}, {vs:?}");
-        assert!(kv_row.len() == qs.n && kv_row.iter().all(|&row| row < ks.n), "rows {kv_row:?} of {ks:?}");
-        assert!(!causal || qs.pixels() == ks.pixels(), "causal attention of {qs:?} over {ks:?}");
+        let divide = heads > 0 && qs.c.is_multiple_of(heads) && vs.c.is_multiple_of(heads);
+        self.require(divide, || format!("{heads} heads do not divide {qs:?}, {vs:?}"));
+        let fits = qs.c == ks.c && ks.n == vs.n && ks.pixels() == vs.pixels();
+        self.require(fits, || format!("{qs:?} over {ks:?}, {vs:?}"));
+        let rows = kv_row.len() == qs.n && kv_row.iter().all(|&row| row < ks.n);
+        self.require(rows, || format!("rows {kv_row:?} of {ks:?}"));
+        self.require(!causal || qs.pixels() == ks.pixels(), || format!("causal attention of {qs:?} over {ks:?}"));
         let kind = OpKind::Attention { heads, causal, kv_row, looks_back: None };
         self.op(kind, &[q, k, v], qs.with_c(vs.c))
     }
@@ -202,7 +231,8 @@ impl ProgramBuilder {
         let place = self.program.layers_that_look_back();
         let rows = (0..self.shape(q).n).collect();
         let out = self.attention([q, k, v], heads, false, rows);
-        assert!(!self.program.is_constant(out) && self.shape(k).n == self.shape(q).n, "keys of a frame, row by row");
+        let of_frame = !self.program.is_constant(out) && self.shape(k).n == self.shape(q).n;
+        self.require(of_frame, || "keys that look back must be a frame's, row by row".to_owned());
         if let Some(Op { kind: OpKind::Attention { looks_back, .. }, .. }) = self.program.ops.last_mut() {
             *looks_back = Some(place);
         }
@@ -223,7 +253,7 @@ impl ProgramBuilder {
     /// First half of the channels times the GELU of the second.
     pub fn geglu(&mut self, x: ValueId) -> ValueId {
         let shape = self.shape(x);
-        assert!(shape.c.is_multiple_of(2), "an odd number of channels: {shape:?}");
+        self.require(shape.c.is_multiple_of(2), || format!("an odd number of channels: {shape:?}"));
         self.op(OpKind::Geglu, &[x], shape.with_c(shape.c / 2))
     }
 
@@ -231,7 +261,7 @@ impl ProgramBuilder {
     pub fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let (sa, sb) = (self.shape(a), self.shape(b));
         let fits = sa.c == sb.c && (sb.n == sa.n || sb.n == 1) && ((sb.h, sb.w) == (sa.h, sa.w) || sb.pixels() == 1);
-        assert!(fits, "{sa:?} + {sb:?}");
+        self.require(fits, || format!("{sa:?} + {sb:?}"));
         self.op(OpKind::Add, &[a, b], sa)
     }
 
@@ -239,7 +269,7 @@ impl ProgramBuilder {
     pub fn mul(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let (sa, sb) = (self.shape(a), self.shape(b));
         let fits = (sa.n, sa.c) == (sb.n, sb.c) && ((sb.h, sb.w) == (sa.h, sa.w) || sb.pixels() == 1);
-        assert!(fits, "{sa:?} * {sb:?}");
+        self.require(fits, || format!("{sa:?} * {sb:?}"));
         self.op(OpKind::Mul, &[a, b], sa)
     }
 
@@ -252,8 +282,8 @@ impl ProgramBuilder {
     /// Channels of `a`, then of `b`.
     pub fn concat(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let (sa, sb) = (self.shape(a), self.shape(b));
-        assert!((sa.n, sa.h, sa.w) == (sb.n, sb.h, sb.w), "{sa:?} beside {sb:?}");
-        self.op(OpKind::Concat, &[a, b], sa.with_c(sa.c + sb.c))
+        self.require((sa.n, sa.h, sa.w) == (sb.n, sb.h, sb.w), || format!("{sa:?} beside {sb:?}"));
+        self.op(OpKind::Concat, &[a, b], sa.with_c(sa.c.saturating_add(sb.c)))
     }
 
     /// Twice as large, pixels repeated.
@@ -265,14 +295,15 @@ impl ProgramBuilder {
     /// `len` channels from `start` on.
     pub fn slice(&mut self, x: ValueId, start: usize, len: usize) -> ValueId {
         let shape = self.shape(x);
-        assert!(start + len <= shape.c, "channels {start}..{} of {shape:?}", start + len);
+        let fits = start.checked_add(len).is_some_and(|end| end <= shape.c);
+        self.require(fits, || format!("{len} channels from {start} on of {shape:?}"));
         self.op(OpKind::Slice { start, len }, &[x], shape.with_c(len))
     }
 
     /// Rows of the table `name` (`[entries, c]`), by `ids`.
     pub fn embed(&mut self, name: &str, ids: ValueId, entries: usize, c: usize) -> ValueId {
         let shape = self.shape(ids);
-        assert!(shape.c == 1, "ids have one channel: {shape:?}");
+        self.require(shape.c == 1, || format!("{name}: ids have one channel: {shape:?}"));
         let weight = self.weight(name.to_owned(), &[entries, c]);
         self.op(OpKind::Embed { weight }, &[ids], shape.with_c(c))
     }
@@ -280,7 +311,7 @@ impl ProgramBuilder {
     /// Adds the first tokens of the weight `name` (`[entries, c]`, `entries` at least the tokens of `x`) to every row.
     pub fn add_weight(&mut self, name: &str, x: ValueId, entries: usize) -> ValueId {
         let shape = self.shape(x);
-        assert!(shape.pixels() <= entries, "{name}: {entries} entries for {shape:?}");
+        self.require(shape.pixels() <= entries, || format!("{name}: {entries} entries for {shape:?}"));
         let weight = self.weight(name.to_owned(), &[entries, shape.c]);
         self.op(OpKind::AddWeight { weight }, &[x], shape)
     }
@@ -288,16 +319,20 @@ impl ProgramBuilder {
     /// Of each row of `x` the token that `index` (`[n, 1, 1, 1]`) names.
     pub fn take_token(&mut self, x: ValueId, index: ValueId) -> ValueId {
         let (shape, si) = (self.shape(x), self.shape(index));
-        assert!(si == Shape::vector(shape.n, 1), "index {si:?} into {shape:?}");
+        self.require(si == Shape::vector(shape.n, 1), || format!("index {si:?} into {shape:?}"));
         self.op(OpKind::TakeToken, &[x, index], Shape::vector(shape.n, shape.c))
     }
 
     fn weight(&mut self, name: String, shape: &[usize]) -> WeightId {
         let name = format!("{}{name}", self.prefix);
         if let Some(&id) = self.weight_ids.get(&name) {
-            assert!(self.program.weights[id.0].shape == shape, "{name} is used with two shapes");
+            let other = self.program.weights[id.0].shape.clone();
+            self.require(other == shape, || format!("{name} is used with the shapes {other:?} and {shape:?}"));
             return id;
         }
+        let len = shape.iter().try_fold(1_usize, |len, &side| len.checked_mul(side));
+        let fits = len.is_some_and(|len| (1..=MAX_LEN).contains(&len));
+        self.require(fits, || format!("{name} of shape {shape:?} must have 1 to {MAX_LEN} numbers"));
         let id = WeightId(self.program.weights.len());
         self.program.weights.push(WeightSpec { name: name.clone(), shape: shape.to_vec() });
         self.weight_ids.insert(name, id);
@@ -305,9 +340,20 @@ impl ProgramBuilder {
     }
 
     fn value(&mut self, shape: Shape, constant: bool) -> ValueId {
-        self.program.shapes.push(shape);
+        let fits = shape.checked_len().is_some_and(|len| (1..=MAX_LEN).contains(&len));
+        self.require(fits, || format!("a value of shape {shape:?} must have 1 to {MAX_LEN} numbers"));
+        self.program.shapes.push(if fits { shape } else { MISFIT });
         self.program.constant.push(constant);
         ValueId(self.program.shapes.len() - 1)
+    }
+
+    /// The size of what a kernel makes of `shape`, with its channels.
+    fn seen_by(&mut self, name: &str, shape: Shape, kernel: usize, stride: usize, padding: Padding) -> Shape {
+        let h = shape.h.saturating_add(padding.top).saturating_add(padding.bottom);
+        let w = shape.w.saturating_add(padding.left).saturating_add(padding.right);
+        let fits = (1..=h.min(w)).contains(&kernel) && stride > 0;
+        self.require(fits, || format!("{name}: kernel {kernel} with stride {stride} does not fit into {h}x{w}"));
+        if fits { Shape { h: (h - kernel) / stride + 1, w: (w - kernel) / stride + 1, ..shape } } else { MISFIT }
     }
 
     fn op(&mut self, kind: OpKind, inputs: &[ValueId], shape: Shape) -> ValueId {
@@ -316,13 +362,6 @@ impl ProgramBuilder {
         self.program.ops.push(Op { kind, inputs: inputs.to_vec(), output });
         output
     }
-}
-
-/// The size of what a kernel makes of `shape`, with its channels.
-fn seen_by(name: &str, shape: Shape, kernel: usize, stride: usize, padding: Padding) -> Shape {
-    let (h, w) = (shape.h + padding.top + padding.bottom, shape.w + padding.left + padding.right);
-    assert!(kernel <= h && kernel <= w, "{name}: kernel {kernel} does not fit into {h}x{w}");
-    Shape { h: (h - kernel) / stride + 1, w: (w - kernel) / stride + 1, ..shape }
 }
 
 #[cfg(test)]
@@ -338,7 +377,7 @@ mod tests {
         let query = builder.linear("query", x, 8, false);
         let out = builder.attention([query, key, key], 2, false, vec![0, 0]);
         builder.output("out", out);
-        let program = builder.finish();
+        let program = builder.finish().unwrap();
         assert!(program.is_constant(key) && !program.is_constant(query) && !program.is_constant(out));
         assert_eq!(program.shape(out), Shape::new(2, 4, 4, 8));
     }
@@ -349,7 +388,7 @@ mod tests {
         let x = builder.input("x", Shape::new(1, 8, 8, 3), Rate::Frame);
         let y = builder.scope("down_blocks.0", |b| b.scope("resnets.1", |b| b.conv3x3("conv1", x, 16)));
         builder.output("y", y);
-        let program = builder.finish();
+        let program = builder.finish().unwrap();
         assert_eq!(program.weights()[0].name, "down_blocks.0.resnets.1.conv1.weight");
         assert_eq!(program.weights()[0].shape, [16, 3, 3, 3]);
     }
@@ -362,5 +401,50 @@ mod tests {
         let z = builder.conv2d("down", y, 5, 3, 2, Padding { top: 0, left: 0, bottom: 1, right: 1 }, false, true);
         assert_eq!(builder.shape(y), Shape::new(1, 16, 12, 5));
         assert_eq!(builder.shape(z), Shape::new(1, 8, 6, 5));
+    }
+
+    /// What `write` makes of an input of shape `[2, 6, 6, 8]` does not fit, and says why.
+    fn misfit(write: impl FnOnce(&mut ProgramBuilder, ValueId) -> ValueId) -> String {
+        let mut builder = ProgramBuilder::new("test");
+        let x = builder.input("x", Shape::new(2, 6, 6, 8), Rate::Frame);
+        let y = builder.scope("outer", |b| write(b, x));
+        // What comes after it is not to panic either.
+        let y = builder.scope("later", |b| {
+            let y = b.conv3x3("conv", y, 8);
+            let y = b.group_norm("norm", y, 3, 1e-5);
+            let y = b.attention([y, y, x], 5, true, vec![0, 7]);
+            b.concat(y, x)
+        });
+        builder.output("y", y);
+        let error = builder.finish().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadModel);
+        error.to_string()
+    }
+
+    #[test]
+    fn a_shape_that_does_not_fit_is_the_error_of_the_program() {
+        let text = misfit(|b, x| b.conv2d("conv", x, 4, 9, 1, Padding::all(0), false, true));
+        assert_eq!(text, "test: outer.conv: kernel 9 with stride 1 does not fit into 6x6");
+        for (part, text) in [
+            ("3 groups do not divide 8", misfit(|b, x| b.group_norm("norm", x, 3, 1e-5))),
+            ("0 groups do not divide 8", misfit(|b, x| b.group_norm("norm", x, 0, 1e-5))),
+            ("0 heads do not divide", misfit(|b, x| b.attention([x, x, x], 0, false, vec![0, 1]))),
+            ("rows [0, 2] of", misfit(|b, x| b.attention([x, x, x], 2, false, vec![0, 2]))),
+            ("stride 0", misfit(|b, x| b.depthwise("conv", x, 3, 0, Padding::all(1), true))),
+            ("6 mirrored pixels", misfit(|b, x| b.reflect(x, 6))),
+            ("0x0 pixels out of", misfit(|b, x| b.depth_to_space(x, 0))),
+            ("2 channels from 18446744073709551615 on", misfit(|b, x| b.slice(x, usize::MAX, 2))),
+            ("a value of shape [2, 0, 6, 8]", misfit(|b, x| b.resize(x, 0, 6, false))),
+            ("lin.weight of shape [0, 8]", misfit(|b, x| b.linear("lin", x, 0, true))),
+            ("a value of shape [2, 4611686018427387904", misfit(|b, x| b.refold(x, 1 << 62, 1 << 62))),
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_program_without_an_output_is_an_error() {
+        let error = ProgramBuilder::new("test").finish().unwrap_err();
+        assert_eq!(error.to_string(), "test: has no output");
     }
 }

@@ -228,7 +228,7 @@ mod tests {
         let x = builder.conv2d("bigger", x, 64, 3, 1, Padding::all(1), true, true);
         let x = builder.conv3x3("conv_out", x, 4);
         builder.output("x", x);
-        let program = builder.finish();
+        let program = builder.finish().unwrap();
         let names: Vec<_> =
             candidates(&program).iter().map(|found| program.weight(found.weight).name.clone()).collect();
         assert_eq!(names, ["conv.weight", "query.weight", "odd.weight", "big.weight", "bigger.weight"]);

@@ -16,6 +16,8 @@ pub(super) struct Need {
 
 /// Gives every need an offset, so that no two that live at the same time overlap; returns these and the length of the
 /// whole. The largest are placed first, each at the lowest offset that is free for as long as it lives.
+///
+/// What would lie past all that can be addressed makes the whole `usize::MAX` long, for which there is never memory.
 pub(super) fn pack(needs: &[Need]) -> (Vec<usize>, usize) {
     let mut order = (0..needs.len()).collect::<Vec<_>>();
     order.sort_by_key(|&i| (std::cmp::Reverse(needs[i].len), needs[i].first));
@@ -29,16 +31,27 @@ pub(super) fn pack(needs: &[Need]) -> (Vec<usize>, usize) {
         for &j in &placed {
             let other = needs[j];
             let together = other.first <= need.last && need.first <= other.last;
-            if together && offsets[j] < offset + need.len && offset < offsets[j] + other.len {
-                offset = (offsets[j] + other.len).next_multiple_of(LINE);
+            let (end, other_end) = (end(offset, need.len), end(offsets[j], other.len));
+            if together && offsets[j] < end && offset < other_end {
+                offset = rounded_up(other_end);
             }
         }
         offsets[i] = offset;
-        total = total.max(offset + need.len);
+        total = total.max(end(offset, need.len));
         let at = placed.partition_point(|&j| offsets[j] <= offset);
         placed.insert(at, i);
     }
-    (offsets, total.next_multiple_of(LINE))
+    (offsets, rounded_up(total))
+}
+
+/// One past the last of `len` numbers from `offset` on.
+fn end(offset: usize, len: usize) -> usize {
+    offset.saturating_add(len)
+}
+
+/// The next offset from `number` on at which a value may begin.
+pub(super) fn rounded_up(number: usize) -> usize {
+    number.checked_next_multiple_of(LINE).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -53,6 +66,13 @@ mod tests {
         let (offsets, total) = pack(&[need(0, 1), need(2, 3), need(1, 2)]);
         assert_eq!(offsets[0], offsets[1]);
         assert_eq!(total, 128 + 128);
+    }
+
+    #[test]
+    fn needs_past_all_memory_take_more_than_there_can_be() {
+        let need = Need { len: usize::MAX / 4, first: 0, last: 1 };
+        let (_, total) = pack(&[need; 5]);
+        assert_eq!(total, usize::MAX);
     }
 
     proptest! {

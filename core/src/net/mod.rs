@@ -15,6 +15,8 @@ pub(crate) mod original_names;
 pub(crate) mod pages;
 pub mod plan;
 mod program;
+#[cfg(test)]
+mod random_program;
 mod shape;
 pub mod steps;
 mod weights;
@@ -25,6 +27,8 @@ pub use image_op::{ImageOp, bilinear};
 pub use lora::{LoraLayer, LowRank};
 pub use op::{Activation, Op, OpKind, Padding};
 pub use program::{Input, Output, Program, Rate, ValueId, WeightId, WeightSpec};
+#[cfg(test)]
+pub(crate) use random_program::random_program;
 pub use shape::Shape;
 pub(crate) use weights::same_layout;
 pub use weights::{Forms, LoadWatch, PackedForm, PackedLayout, PackedStore, Parallel, Sections, WeightSource, Weights};

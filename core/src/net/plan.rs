@@ -2,7 +2,7 @@
 
 use super::bytes::ByteScale;
 use super::fuse::fuse;
-use super::memory::{LINE, Need, pack};
+use super::memory::{Need, pack, rounded_up};
 use super::steps::{Fused, PlanValue, Post, Repeat, Slot, Step, StepKind};
 use super::{Program, Rate, Shape, WeightId};
 
@@ -245,7 +245,7 @@ impl Placer {
         for (root, life) in self.lives.iter().enumerate() {
             if life.fixed == Some(Space::Kept) && life.parent.is_none() {
                 bases[root] = kept_len;
-                kept_len += self.values[root].shape.len().next_multiple_of(LINE);
+                kept_len = rounded_up(kept_len.saturating_add(self.values[root].shape.len()));
             }
         }
         let place = |value| {

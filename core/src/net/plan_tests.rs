@@ -61,7 +61,7 @@ fn resnet(builder: &mut ProgramBuilder, name: &str, x: ValueId, time: ValueId) -
 fn plan(write: impl FnOnce(&mut ProgramBuilder)) -> (Program, Plan) {
     let mut builder = ProgramBuilder::new("plan");
     write(&mut builder);
-    let program = builder.finish();
+    let program = builder.finish().unwrap();
     let plan = Plan::new(&program, &Plain);
     (program, plan)
 }
@@ -191,4 +191,155 @@ fn nothing_is_overwritten_that_is_still_read() {
             }
         }
     }
+}
+
+/// A device with what can differ between them: how values are stored, and how much scratch memory steps want.
+struct Device {
+    f32: bool,
+    scratch: usize,
+}
+
+impl Layout for Device {
+    fn stores_f32(&self) -> bool {
+        self.f32
+    }
+
+    fn byte_scale(&self, weight: WeightId) -> Option<ByteScale> {
+        (!self.f32 && weight.index().is_multiple_of(3)).then(|| ByteScale::new(0.02, 128).unwrap())
+    }
+
+    fn keys_len(&self, k: Shape, v: Shape, _: usize) -> usize {
+        k.len() + v.len() + self.scratch
+    }
+
+    fn scratch_len(&self, _: &Step, input: Shape, output: Shape) -> usize {
+        (input.c * self.scratch) % (output.len() + 1)
+    }
+}
+
+/// What the cells of a memory hold: the value that was written last, or nothing that may be read.
+type Cells = Vec<Option<Slot>>;
+
+/// A machine that runs a plan, and keeps of each number only which value it is of.
+struct Machine<'a> {
+    plan: &'a Plan,
+    arena: Cells,
+    kept: Cells,
+    outputs: Vec<Cells>,
+}
+
+impl Machine<'_> {
+    fn cells(&mut self, space: Space) -> Option<&mut Cells> {
+        match space {
+            Space::Arena => Some(&mut self.arena),
+            Space::Kept => Some(&mut self.kept),
+            Space::Output(i) => Some(&mut self.outputs[i]),
+            Space::Input(_) => None,
+        }
+    }
+
+    /// The places of the numbers of `value`.
+    fn numbers(&self, value: Slot) -> impl Iterator<Item = usize> + use<> {
+        let (place, shape) = (self.plan.places[value], self.plan.values[value].shape);
+        assert!(shape.c <= place.ld, "value {value} is wider than what it lies in");
+        (0..shape.n * shape.pixels())
+            .flat_map(move |pixel| (0..shape.c).map(move |c| place.offset + pixel * place.ld + c))
+    }
+
+    /// Whether a cell that holds `held` holds `value`'s number, too: a part of it, or a concatenation made of it.
+    fn holds(&self, held: Slot, value: Slot) -> bool {
+        let wider = self.plan.values[value].part_of.map(|(wider, _)| wider);
+        let steps = self.plan.constant.iter().chain(&self.plan.frame).map(|planned| &planned.step);
+        let joined = steps.filter(|step| step.kind == StepKind::Concat && step.inputs.contains(&value));
+        held == value || wider.into_iter().chain(joined.map(|step| step.output)).any(|wider| self.holds(held, wider))
+    }
+
+    fn read(&mut self, value: Slot, by: &str) {
+        let numbers: Vec<usize> = self.numbers(value).collect();
+        let Some(cells) = self.cells(self.plan.places[value].space) else { return };
+        let held: std::collections::BTreeSet<_> = numbers.iter().map(|&at| cells[at]).collect();
+        let lost = held.into_iter().find(|held| !held.is_some_and(|held| self.holds(held, value)));
+        assert_eq!(lost, None, "{by} reads value {value}, of which something else has taken a place");
+    }
+
+    fn write(&mut self, value: Slot, by: &str) {
+        let numbers: Vec<usize> = self.numbers(value).collect();
+        let cells = self.cells(self.plan.places[value].space).unwrap_or_else(|| panic!("{by} writes to an input"));
+        numbers.into_iter().for_each(|at| cells[at] = Some(value));
+    }
+
+    fn run(&mut self, steps: &[Planned], layout: &dyn Layout) {
+        for (at, Planned { step, scratch }) in steps.iter().enumerate() {
+            let by = format!("step {at}, {:?},", step.kind);
+            let [input, output] = [step.inputs[0], step.output].map(|value| self.plan.values[value].shape);
+            let scratch = *scratch..*scratch + layout.scratch_len(step, input, output);
+            // Scratch memory is written before anything is read.
+            self.arena[scratch.clone()].fill(None);
+            step.reads().for_each(|value| self.read(value, &by));
+            let (place, numbers) = (self.plan.places[step.output], self.numbers(step.output).collect::<Vec<_>>());
+            let in_scratch = numbers.iter().any(|at| place.space == Space::Arena && scratch.contains(at));
+            assert!(!in_scratch, "{by} writes to its scratch memory");
+            for value in step.reads().filter(|&value| self.plan.places[value].space == place.space) {
+                let same = self.plan.places[value] == place && self.plan.values[value].shape == output;
+                let in_place = step.kind == StepKind::Concat || (same && overwritable(step).any(|over| over == value));
+                let meets = self.numbers(value).any(|at| numbers.binary_search(&at).is_ok());
+                assert!(in_place || !meets, "{by} writes over value {value}, which it still reads");
+            }
+            self.write(step.output, &by);
+        }
+    }
+}
+
+/// Runs the constant steps once and those of a frame twice, as a device does.
+fn check_memory(program: &Program, layout: &dyn Layout) {
+    check_plan(program, &Plan::new(program, layout), layout);
+}
+
+fn check_plan(program: &Program, plan: &Plan, layout: &dyn Layout) {
+    let outputs = program.outputs().iter().map(|output| vec![None; program.shape(output.value).len()]).collect();
+    let mut machine =
+        Machine { plan, arena: vec![None; plan.constant_arena_len], kept: vec![None; plan.kept_len], outputs };
+    plan.kept_inputs.iter().for_each(|&(_, value)| machine.write(value, "the caller"));
+    machine.run(&plan.constant, layout);
+    let kept = machine.kept.clone();
+    for _ in 0..2 {
+        machine.arena = vec![None; plan.arena_len];
+        machine.run(&plan.frame, layout);
+        plan.copies.iter().for_each(|&(value, _)| machine.read(value, "the last copy"));
+        assert_eq!(machine.kept, kept, "a frame writes to what is kept");
+    }
+    for (i, output) in machine.outputs.iter().enumerate() {
+        let copied = plan.copies.iter().any(|&(_, to)| to == i);
+        assert!(copied || output.iter().all(Option::is_some), "output {i} has a gap");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+    #[test]
+    fn no_two_live_values_of_a_random_program_overlap(
+        choices in proptest::collection::vec(proptest::prelude::any::<usize>(), 400),
+        len in 1_usize..40,
+        f32: bool,
+        scratch in 0_usize..7,
+    ) {
+        let mut choices = choices.into_iter().cycle();
+        let program = crate::net::random_program(len, &mut |below| choices.next().unwrap() % below);
+        check_memory(&program.finish().unwrap(), &Device { f32, scratch });
+    }
+}
+
+#[test]
+fn no_two_live_values_of_half_a_unet_overlap() {
+    for f32 in [true, false] {
+        check_memory(&plan(unet).0, &Device { f32, scratch: 3 });
+    }
+}
+
+#[test]
+fn values_that_lie_on_each_other_are_found_out() {
+    let (program, mut plan) = plan(unet);
+    check_plan(&program, &plan, &Plain);
+    plan.places.iter_mut().filter(|place| place.space == Space::Arena).for_each(|place| place.offset = 0);
+    assert!(std::panic::catch_unwind(|| check_plan(&program, &plan, &Plain)).is_err());
 }

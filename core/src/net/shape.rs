@@ -36,7 +36,22 @@ impl Shape {
         self.h * self.w
     }
 
-    /// Numbers in all.
+    /// Numbers in all; `None` where they are more than can be counted.
+    pub const fn checked_len(self) -> Option<usize> {
+        let mut len = self.n;
+        let sides = [self.h, self.w, self.c];
+        let mut i = 0;
+        while i < sides.len() {
+            len = match len.checked_mul(sides[i]) {
+                Some(len) => len,
+                None => return None,
+            };
+            i += 1;
+        }
+        Some(len)
+    }
+
+    /// Numbers in all. Shapes of a program have been [checked](Self::checked_len).
     pub const fn len(self) -> usize {
         self.n * self.h * self.w * self.c
     }

@@ -49,7 +49,7 @@ impl SegmentationFactory {
             View::General => "segmentation/general.safetensors",
             View::Landscape => "segmentation/landscape.safetensors",
         })?);
-        Ok(Self { loaded: Arc::new(Loaded::new(executor, segmentation_program(view), weights)?), view })
+        Ok(Self { loaded: Arc::new(Loaded::new(executor, segmentation_program(view)?, weights)?), view })
     }
 
     #[cfg(not(feature = "segmentation"))]
@@ -191,8 +191,10 @@ mod tests {
         let mut pixels = vec![0.0; 40 * 20 * 3];
         (0..pixels.len()).for_each(|i| pixels[i] = (i * 7919 % 1009) as f32 / 1008.0);
         let frame = Image::from_pixels(40, 20, 3, pixels).unwrap();
-        let factory =
-            SegmentationFactory { loaded: random(segmentation_program(View::Landscape)), view: View::Landscape };
+        let factory = SegmentationFactory {
+            loaded: random(segmentation_program(View::Landscape).unwrap()),
+            view: View::Landscape,
+        };
         let (mut processor, mut output) = (factory.start(settings.as_object().unwrap()), Image::new());
         processor.run(&frame, &Context::default(), &mut output).unwrap();
         (frame, output)
@@ -245,7 +247,8 @@ mod tests {
 
     #[test]
     fn frames_that_are_no_pictures_are_refused() {
-        let factory = SegmentationFactory { loaded: random(segmentation_program(View::General)), view: View::General };
+        let factory =
+            SegmentationFactory { loaded: random(segmentation_program(View::General).unwrap()), view: View::General };
         let (mut processor, mut output) = (factory.start(&Map::new()), Image::new());
         for image in [Image::new(), Image::from_pixels(2, 2, 4, vec![0.0; 16]).unwrap()] {
             assert!(processor.run(&image, &Context::default(), &mut output).is_err());

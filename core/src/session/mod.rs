@@ -52,6 +52,11 @@ impl Session {
         self.handle.clone()
     }
 
+    /// Whether this is the session's own thread, as in its callback: dropping it there waits for nothing.
+    pub fn is_on_own_thread(&self) -> bool {
+        self.threads.is_own_thread()
+    }
+
     /// Ends the session and gives the engine back. The frame that waits is still worked on and updates that are prepared
     /// are applied; those that are not end as [`Closed`](crate::ErrorKind::Closed).
     ///

@@ -87,7 +87,8 @@ impl<M: Machine> Threads<M> {
         session.join().unwrap_or_else(|panic| Err(worker::panic_error("the session", &*panic)))
     }
 
-    fn is_own_thread(&self) -> bool {
+    /// Whether this is the session's thread.
+    pub(crate) fn is_own_thread(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.thread().id() == thread::current().id())
     }
 }

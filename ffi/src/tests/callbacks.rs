@@ -197,3 +197,70 @@ fn the_host_brings_style_images_and_faces() {
     host.gate.close();
     assert_eq!(host.fetch("https://example.org/a.png").unwrap_err().kind(), ErrorKind::Unsupported);
 }
+
+/// Two sessions that free each other, each from within its own `on_picture`.
+#[derive(Default)]
+struct Pair {
+    sessions: [std::sync::atomic::AtomicUsize; 2],
+    inside: [std::sync::atomic::AtomicBool; 2],
+    done: AtomicU64,
+}
+
+struct End {
+    pair: Arc<Pair>,
+    own: usize,
+}
+
+unsafe extern "C" fn free_the_other(
+    user_data: *mut c_void,
+    _: *const dreamframe_frame_t,
+    _: *const dreamframe_picture_info_t,
+) {
+    // SAFETY: the test's own, which is never freed.
+    let End { pair, own } = unsafe { &*user_data.cast::<End>() };
+    pair.inside[*own].store(true, Ordering::SeqCst);
+    while !pair.inside[1 - own].load(Ordering::SeqCst) {
+        std::thread::yield_now();
+    }
+    let other = std::ptr::without_provenance_mut(pair.sessions[1 - own].load(Ordering::SeqCst));
+    // SAFETY: handles are checked.
+    unsafe { crate::session::dreamframe_session_free(other) };
+    pair.done.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn sessions_that_free_each_other_from_within_their_callbacks_do_not_wait_for_ever() {
+    let pair = Arc::new(Pair::default());
+    let engines = [Engine::new(), Engine::new()];
+    for (own, engine) in engines.iter().enumerate() {
+        // Never freed: where the threads hang, they go on reading it.
+        let end = Box::leak(Box::new(End { pair: pair.clone(), own }));
+        let options = dreamframe_session_options_t {
+            struct_size: size_of::<dreamframe_session_options_t>(),
+            on_picture: Some(free_the_other),
+            user_data: std::ptr::from_mut(end).cast(),
+            failed_frame: 0,
+            reserved: 0,
+        };
+        let session = Session::start(engine, &raw const options);
+        pair.sessions[own].store(session.0.addr(), Ordering::SeqCst);
+        // The other session's callback frees it.
+        std::mem::forget(session);
+    }
+    let frame = Pixels::grey(70);
+    for session in &pair.sessions {
+        let session = std::ptr::without_provenance_mut(session.load(Ordering::SeqCst));
+        // SAFETY: all live through the call.
+        let submitted = unsafe { dreamframe_session_submit(session, &raw const frame.frame, null_mut()) };
+        assert_eq!(submitted, DREAMFRAME_OK, "{}", last_error());
+    }
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while pair.done.load(Ordering::SeqCst) < 2 {
+        if std::time::Instant::now() > end {
+            // The engines hang in their sessions: freeing them would, too.
+            std::mem::forget(engines);
+            panic!("two sessions wait for each other");
+        }
+        std::thread::yield_now();
+    }
+}

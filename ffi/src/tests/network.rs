@@ -180,6 +180,8 @@ fn options_that_cannot_be_are_refused_and_the_engine_goes_on() {
     refused(address(c"0.0.0.0:0"), "a token must be set");
     let somewhere = address(c"127.0.0.1:0");
     refused(dreamframe_server_options_t { public_url: c"sd.example".as_ptr(), ..somewhere }, "public URL");
+    let no_origin = c"https://app.example, *".as_ptr();
+    refused(dreamframe_server_options_t { allow_origins: no_origin, ..somewhere }, "origin: got \"*\"");
     for frame_rate in [f32::NAN, f32::INFINITY, -1.0] {
         refused(dreamframe_server_options_t { frame_rate, ..somewhere }, "frame_rate is");
     }

@@ -54,6 +54,10 @@ pub struct dreamframe_server_options_t {
     pub frame_rate: f32,
     /// After how many milliseconds a key frame comes although nobody has asked for one; 0 for 10 s.
     pub key_frame_interval_ms: u32,
+    /// The origins whose pages may use a server without a `token`, with commas between, such as
+    /// `"https://app.example,http://10.0.0.5:3000"`, besides those of this machine and of `public_url`; NULL for no others.
+    /// With a token pages of every origin may, if they know it.
+    pub allow_origins: *const c_char,
 }
 
 // SAFETY: `repr(C)`, begins with its size, and zeros are a value of each field: NULL, numbers.
@@ -72,6 +76,7 @@ const DEFAULTS: dreamframe_server_options_t = dreamframe_server_options_t {
     bitrate: 0,
     frame_rate: 0.0,
     key_frame_interval_ms: 0,
+    allow_origins: std::ptr::null(),
 };
 
 /// Starts a session of an engine and serves it: who publishes to `/whip` gives its frames, who watches `/whep` sees its

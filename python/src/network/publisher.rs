@@ -89,8 +89,9 @@ impl Publisher {
         if let Some(why) = self.connection.over() {
             return Err(why).or_raise(py);
         }
-        let pixels = frame::pixels(frame)?;
-        py.detach(|| pixels.view().map(|frame| self.egress.show(&frame))).or_raise(py)
+        let frame = frame::copied(frame)?;
+        py.detach(|| self.egress.show(&frame.view()));
+        Ok(())
     }
 
     /// How far the connection is: `connecting` until the first is up, `disconnected` while one is lost and the next is

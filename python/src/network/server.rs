@@ -60,8 +60,9 @@ struct Network {
 /// `stream` goes on in a session until the server is stopped, and can be called again then; parameters, or nothing for
 /// the demo model, make a stream that ends with the server. Publishers and viewers have to know `token`, which an
 /// `address` that others reach must have; port 0 leaves the choice to the system. `public_url` is the server's address
-/// as clients know it, where a proxy stands before it. `bitrate` is what the encoder aims at, in bits a second;
-/// `viewers` how many there may be. `ice_servers`, `public_ip` and `ports` say how connections get through a NAT: whom
+/// as clients know it, where a proxy stands before it. Pages in browsers may use a server without a token where they are
+/// of this machine, of `public_url` or of one of `allow_origins`, such as "https://app.example"; others are refused.
+/// `bitrate` is what the encoder aims at, in bits a second; `viewers` how many there may be. `ice_servers`, `public_ip` and `ports` say how connections get through a NAT: whom
 /// to ask, the address outside, and the first and the last UDP port.
 ///
 /// Raises:
@@ -75,6 +76,7 @@ struct Network {
     address: "str" = "127.0.0.1:8080",
     token: "str | None" = None,
     public_url: "str | None" = None,
+    allow_origins: "Sequence[str] | None" = None,
     bitrate: "int | None" = None,
     viewers: "int | None" = None,
     ice_servers: "Iterable[str | IceServer] | None" = None,
@@ -88,6 +90,7 @@ pub(crate) fn serve(
     address: &str,
     token: Option<String>,
     public_url: Option<String>,
+    allow_origins: Option<Vec<String>>,
     bitrate: Option<&Bound<'_, PyAny>>,
     viewers: Option<&Bound<'_, PyAny>>,
     ice_servers: Option<&Bound<'_, PyAny>>,
@@ -104,6 +107,7 @@ pub(crate) fn serve(
         addr: socket(address).or_raise(py)?,
         token,
         public_url,
+        allow_origins: allow_origins.unwrap_or_default(),
         peer: peer::options(ice_servers, public_ip, ports)?,
         limits,
         egress: egress_options(bitrate)?,

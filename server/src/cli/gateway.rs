@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> Result {
     in_runtime(async {
         let ended = signals(Duration::ZERO)?;
         let gateway = Gateway::new(&config)?;
-        let door = Door::new(config.bind, config.tls.as_ref()).await?;
+        let door = Door::new(config.bind, config.tls.as_ref(), config.max_connections).await?;
         let url = url_of(door.address, config.tls.is_some());
         eprintln!("dreamframe sends requests to the servers of its registry");
         eprintln!("  API      {url}/v1/streams");

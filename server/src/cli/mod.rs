@@ -103,22 +103,48 @@ mod tests {
         all
     }
 
+    const MANIFEST: &str = include_str!("../../../deploy/kubernetes.yaml");
+
     #[test]
     fn what_the_cluster_starts_is_understood() {
-        let given = arguments(include_str!("../../../deploy/kubernetes.yaml"));
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), [7; 32]).unwrap();
+        let mounted = MANIFEST.replace("=/secrets/registry-secret", &format!("={}", secret.path().display()));
+        let given = arguments(&mounted);
         let names: Vec<_> = given.iter().map(|arguments| arguments[0].as_str()).collect();
         assert_eq!(names, ["serve", "gateway"]);
-        let keys = |name: &str| (name == "DREAMFRAME_API_KEYS").then(|| "key-of-a-test".to_owned());
+        let registry = MANIFEST.lines().find_map(|line| line.trim().strip_prefix("value: redis://"));
+        let registry = format!("redis://{}", registry.unwrap().replace("$(REGISTRY_PASSWORD)", "0123abcd"));
+        let variable = |name: &str| match name {
+            "DREAMFRAME_API_KEYS" => Some("key-for-all-of-a-test".to_owned()),
+            "DREAMFRAME_REGISTRY" => Some(registry.clone()),
+            _ => None,
+        };
         for arguments in &given {
             let cli = Cli::try_parse_from(std::iter::once("dreamframe").chain(arguments.iter().map(String::as_str)));
             let command = cli.unwrap().command;
             if let Command::Serve(args) = &command {
-                let config = serve::config(args, keys).unwrap();
-                assert!(config.registry.is_some() && config.drain.as_secs() == 3600);
+                let config = serve::config(args, variable).unwrap();
+                assert!(config.registry.unwrap().secret.is_some() && config.drain.as_secs() == 3600);
             }
             if let Command::Gateway(args) = &command {
-                assert!(gateway::config(args, keys).is_ok());
+                assert!(gateway::config(args, variable).unwrap().registry.secret.is_some());
             }
         }
+    }
+
+    /// The manifest is safe as it is handed out: what it lets in, and what it runs, is for its user to say.
+    #[test]
+    fn the_cluster_admits_nobody_and_starts_nothing_until_it_is_filled_in() {
+        let lines = || MANIFEST.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        let images: Vec<_> = lines().filter_map(|line| line.strip_prefix("image: ")).collect();
+        assert!(images.len() == 3 && images.iter().all(|image| image.ends_with("@sha256:FILL_IN")), "{images:?}");
+        let networks: Vec<_> = lines().filter(|line| line.contains("cidr:") || line.contains("--workers=")).collect();
+        // A range for documentation (RFC 5737), which nobody has.
+        assert!(networks.len() == 2 && networks.iter().all(|line| line.contains("192.0.2.0/24")), "{networks:?}");
+        assert!(lines().any(|line| line == "requirepass $REGISTRY_PASSWORD"));
+        assert_eq!(lines().filter(|line| line.contains("--registry-secret-file=")).count(), 2);
+        let container = include_str!("../../../deploy/Containerfile");
+        assert!(container.lines().filter(|line| line.starts_with("FROM ")).all(|line| line.starts_with("FROM ${")));
     }
 }

@@ -116,7 +116,7 @@ fn announce(bound: &Bound, json: bool) -> Result<String> {
     eprintln!("  WHIP     {url}/live/video-to-video/<stream_key>/whip, as the API hands it out");
     eprintln!("  health   {url}/health, /metrics, /openapi.json");
     if config.keys.is_open() {
-        eprintln!("  keys     none: whoever reaches {} may use it", bound.door.address);
+        eprintln!("  keys     none: programs and pages of this machine may use it, and pages of --allow-origin");
     } else if config.tls.is_none() && config.public_url.is_none() && !bound.door.address.ip().is_loopback() {
         eprintln!("  warning  keys travel unencrypted: give --tls-cert and --tls-key, or a proxy with --public-url");
     }

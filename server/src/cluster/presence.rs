@@ -6,7 +6,8 @@ use std::time::Duration;
 use dreamframe::Result;
 
 use super::registry::Registry;
-use super::worker::Worker;
+use super::secret::Secret;
+use super::worker::{ID_PREFIX, Worker};
 use crate::ids;
 use crate::streams::{Store, Stream};
 
@@ -27,7 +28,12 @@ pub(crate) struct Presence {
 impl Presence {
     /// Makes one for a worker that gateways reach at `url`, and that is `open` to who has no key.
     pub(crate) fn new(registry: Registry, url: String, open: bool) -> Self {
-        Self { registry, id: ids::new("wkr_"), url, open, is_lost: AtomicBool::new(false) }
+        Self { registry, id: ids::new(ID_PREFIX), url, open, is_lost: AtomicBool::new(false) }
+    }
+
+    /// The worker's id and the secret, by which it knows requests of gateways, where there is a secret.
+    pub(super) fn identity(&self) -> Option<(&str, &Secret)> {
+        Some((&self.id, self.registry.secret()?))
     }
 
     /// Tells of the worker and its streams, for ever.

@@ -2,25 +2,36 @@
 //!
 //! `dreamframe:worker:<id>` has a [`Worker`] as JSON, `dreamframe:workers` the ids of all, and `dreamframe:stream:<digest>`
 //! the id of the worker that has a stream. A digest stands for each of a stream's names, as a stream key lets anybody
-//! publish. All but the list of ids is forgotten within [`KEPT`].
+//! publish. All but the list of ids is forgotten within [`KEPT`], and is written and read in the form of [`seal`]: what others
+//! than members of the cluster write is as if it were not there. Answers are bounded by what is asked for, so that nobody who
+//! writes there makes a gateway read without end.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dreamframe::{Error, ErrorKind, Result};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, FromRedisValue, Pipeline};
+use redis::{FromRedisValue, Pipeline, RedisResult};
 use sha2::{Digest as _, Sha256};
 
-use super::worker::Worker;
+use super::membership::Membership;
+use super::proof::now;
+use super::refusals::Refusals;
+use super::seal::{self, KEPT, Refusal};
+use super::secret::Secret;
+use super::worker::{self, Worker};
 use crate::door::choose_tls;
 
-/// For how long what a worker tells is kept, in seconds.
-const KEPT: u64 = 8;
 /// How long connecting and an answer may take. Shorter than what a client waits for a stream.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 const ANSWER_TIME: Duration = Duration::from_secs(1);
+/// How many bytes of an entry are read at most; a worker's has about 500.
+const LONGEST: isize = 4096;
+/// How many ids are asked for at a time, and how often: more workers than any cluster has.
+const IDS: usize = 512;
+const ROUNDS: usize = 16;
 
 const WORKERS: &str = "dreamframe:workers";
 
@@ -34,30 +45,12 @@ fn stream_key(name: &str) -> String {
     format!("dreamframe:stream:{digits}")
 }
 
-/// Where a registry is: `redis://host:6379/0`, `rediss://user:password@host` and the like.
-#[derive(Clone)]
-pub(crate) struct Address(Client);
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        // It may have a password, so that it is not repeated.
-        let wrong = |_| "is no address of Redis, such as redis://host:6379/0 or rediss://user:password@host".to_owned();
-        Client::open(text).map(Self).map_err(wrong)
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Address(…)")
-    }
-}
-
 /// The way to the registry; it is found anew where it is lost.
 #[derive(Clone)]
 pub(crate) struct Registry {
     connection: ConnectionManager,
+    secret: Option<Arc<Secret>>,
+    refusals: Arc<Refusals>,
 }
 
 impl fmt::Debug for Registry {
@@ -72,16 +65,27 @@ impl Registry {
     /// # Errors
     ///
     /// `Internal`, for reasons of the client's own.
-    pub(crate) fn new(address: &Address) -> Result<Self> {
+    pub(crate) fn new(membership: &Membership) -> Result<Self> {
         choose_tls();
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIME))
             .set_response_timeout(Some(ANSWER_TIME))
             // Who asks again is told again; the next request tries anew.
             .set_number_of_retries(1);
-        let connection = ConnectionManager::new_lazy_with_config(address.0.clone(), config);
+        let connection = ConnectionManager::new_lazy_with_config(membership.address.client(), config);
         let failed = |error| Error::new(ErrorKind::Internal, "no client for the registry").with_source(error);
-        Ok(Self { connection: connection.map_err(failed)? })
+        let (secret, refusals) = (membership.secret.clone(), Arc::default());
+        Ok(Self { connection: connection.map_err(failed)?, secret, refusals })
+    }
+
+    /// The secret that the cluster's members share.
+    pub(crate) fn secret(&self) -> Option<&Secret> {
+        self.secret.as_deref()
+    }
+
+    /// What of the registry was not used.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     async fn ask<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
@@ -99,10 +103,16 @@ impl Registry {
         let json = serde_json::to_string(worker);
         let json = json.map_err(|error| Error::new(ErrorKind::Internal, "no JSON form").with_source(error))?;
         let mut pipeline = redis::pipe();
-        pipeline.atomic().set_ex(worker_key(&worker.id), json, KEPT).ignore().sadd(WORKERS, &worker.id).ignore();
+        let now = now();
+        let mut tell = |key: String, payload: &str| {
+            let entry = seal::seal(self.secret(), &key, now, payload);
+            pipeline.set_ex(key, entry, KEPT).ignore();
+        };
+        tell(worker_key(&worker.id), &json);
         for name in names {
-            pipeline.set_ex(stream_key(name), &worker.id, KEPT).ignore();
+            tell(stream_key(name), &worker.id);
         }
+        pipeline.atomic().sadd(WORKERS, &worker.id).ignore();
         self.ask(&pipeline).await
     }
 
@@ -115,23 +125,22 @@ impl Registry {
 
     /// Gives the workers that are there.
     pub(crate) async fn workers(&self) -> Result<Vec<Worker>> {
-        let (ids,): (Vec<String>,) = self.ask(redis::pipe().smembers(WORKERS)).await?;
+        let ids = self.ids().await?;
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let keys: Vec<_> = ids.iter().map(|id| worker_key(id)).collect();
-        let (found,): (Vec<Option<String>>,) = self.ask(redis::pipe().mget(keys)).await?;
         let mut gone = redis::pipe();
         let mut workers = Vec::new();
-        for (id, text) in ids.iter().zip(found) {
-            match text {
-                Some(text) => workers.extend(read(&text)),
+        for (id, entry) in ids.iter().zip(self.entries(&keys).await?) {
+            match entry {
+                Some(entry) => workers.extend(self.read(id, &entry)),
                 None => {
                     gone.srem(WORKERS, id).ignore();
                 }
             }
         }
-        if workers.len() < ids.len() {
+        if !gone.is_empty() {
             // Who vanished left its id behind; the next who looks finds it, too.
             let _: Result<()> = self.ask(&gone).await;
         }
@@ -140,16 +149,71 @@ impl Registry {
 
     /// Gives the worker that has the stream with this name: its id, its stream key or its playback id.
     pub(crate) async fn worker_of(&self, name: &str) -> Result<Option<Worker>> {
-        let (id,): (Option<String>,) = self.ask(redis::pipe().get(stream_key(name))).await?;
-        let Some(id) = id else { return Ok(None) };
-        let (text,): (Option<String>,) = self.ask(redis::pipe().get(worker_key(&id))).await?;
-        Ok(text.and_then(|text| read(&text)))
+        let key = stream_key(name);
+        let Some(entry) = self.entry(&key).await? else { return Ok(None) };
+        let Some(id) = self.opened(&key, &entry).filter(|id| worker::is_id(id)) else { return Ok(None) };
+        let entry = self.entry(&worker_key(id)).await?;
+        Ok(entry.and_then(|entry| self.read(id, &entry)))
     }
-}
 
-/// Reads a worker. What another version wrote otherwise is as if it were not there.
-fn read(text: &str) -> Option<Worker> {
-    serde_json::from_str(text).inspect_err(|error| tracing::warn!(%error, "a worker that is not understood")).ok()
+    /// Gives what can be ids of workers. The pattern bounds the length of each.
+    async fn ids(&self) -> Result<BTreeSet<String>> {
+        let mut ids = BTreeSet::new();
+        let mut cursor = 0_u64;
+        for _ in 0..ROUNDS {
+            let mut scan = redis::cmd("SSCAN");
+            scan.arg(WORKERS).arg(cursor).arg("MATCH").arg(worker::ID_PATTERN).arg("COUNT").arg(IDS);
+            let ((next, some),): ((u64, Vec<Vec<u8>>),) = self.ask(redis::pipe().add_command(scan)).await?;
+            ids.extend(some.into_iter().filter_map(|id| String::from_utf8(id).ok()).filter(|id| worker::is_id(id)));
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        Ok(ids)
+    }
+
+    async fn entry(&self, key: &String) -> Result<Option<String>> {
+        Ok(self.entries(std::slice::from_ref(key)).await?.pop().flatten())
+    }
+
+    /// Gives the text under each key, none where there is none.
+    async fn entries(&self, keys: &[String]) -> Result<Vec<Option<String>>> {
+        let mut pipeline = redis::pipe();
+        // What has another type is no reason not to read the others.
+        pipeline.ignore_errors();
+        for key in keys {
+            pipeline.getrange(key, 0, LONGEST);
+        }
+        let found: Vec<RedisResult<Vec<u8>>> = self.ask(&pipeline).await?;
+        let text = |(key, found): (&String, RedisResult<Vec<u8>>)| {
+            let bytes = found.unwrap_or_default();
+            let text = (!bytes.is_empty()).then(|| String::from_utf8(bytes).ok()).flatten();
+            let is_whole = |text: &String| isize::try_from(text.len()).is_ok_and(|length| length <= LONGEST);
+            if text.as_ref().is_some_and(|text| !is_whole(text)) {
+                self.refusals.note(key, Refusal::Form.why());
+            }
+            text.filter(is_whole)
+        };
+        Ok(keys.iter().zip(found).map(text).collect())
+    }
+
+    /// Gives the payload of an entry that a member of the cluster wrote.
+    fn opened<'a>(&self, key: &str, entry: &'a str) -> Option<&'a str> {
+        let opened = seal::open(self.secret(), key, now(), entry);
+        opened.inspect_err(|refusal| self.refusals.note(key, refusal.why())).ok()
+    }
+
+    /// Reads the worker with this id. What another version wrote otherwise is as if it were not there.
+    fn read(&self, id: &str, entry: &str) -> Option<Worker> {
+        let key = worker_key(id);
+        let worker: Option<Worker> = serde_json::from_str(self.opened(&key, entry)?).ok();
+        let worker = worker.filter(|worker| worker.id == id);
+        if worker.is_none() {
+            self.refusals.note(&key, Refusal::Form.why());
+        }
+        worker
+    }
 }
 
 #[cfg(test)]
@@ -161,17 +225,5 @@ mod tests {
         let key = stream_key("stk_7mQ2xJ5LpYh6GtSa");
         assert!(!key.contains("7mQ2") && key != stream_key("str_7mQ2xJ5LpYh6GtSa"), "{key}");
         assert_eq!(key, stream_key("stk_7mQ2xJ5LpYh6GtSa"));
-    }
-
-    #[test]
-    fn what_is_no_address_is_refused_and_no_address_is_repeated() {
-        for url in ["", "host", "http://user:secret@host", "redis://:secret@host:port/0"] {
-            let error = url.parse::<Address>().unwrap_err();
-            assert!(error.starts_with("is no address") && !error.contains("secret"), "{error}");
-        }
-        for url in ["redis://host", "rediss://user:secret@host:7000/2", "valkey://host", "redis+unix:///redis.sock"] {
-            let address: Address = url.parse().unwrap();
-            assert!(!format!("{address:?}").contains("secret"));
-        }
     }
 }

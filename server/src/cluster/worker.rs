@@ -20,6 +20,16 @@ pub(crate) struct Worker {
     pub(crate) max_sessions: usize,
 }
 
+/// What the id of a worker begins with, and the form of all of it as Redis matches it.
+pub(crate) const ID_PREFIX: &str = "wkr_";
+pub(super) const ID_PATTERN: &str = "wkr_????????????????";
+
+/// Whether text can be the id of a worker.
+pub(super) fn is_id(text: &str) -> bool {
+    let rest = text.strip_prefix(ID_PREFIX);
+    text.len() == ID_PATTERN.len() && rest.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
 impl Worker {
     fn has_room(&self) -> bool {
         !self.draining && self.streams < self.max_streams
@@ -53,6 +63,16 @@ mod tests {
             max_streams: 8,
             sessions,
             max_sessions: 4,
+        }
+    }
+
+    #[test]
+    fn ids_have_one_form() {
+        assert!((0..100).all(|_| is_id(&crate::ids::new(ID_PREFIX))));
+        for text in
+            ["", "wkr_", "wkr_000000000000000", "wkr_00000000000000000", "str_0000000000000000", "wkr_000000000000000*"]
+        {
+            assert!(!is_id(text), "{text}");
         }
     }
 

@@ -32,11 +32,11 @@ pub(super) fn ice_server(text: &str) -> Result<IceServer, String> {
     Ok(IceServer { urls: vec![url.to_owned()], username, credential })
 }
 
-/// Reads `http://host:port`, where gateways reach a worker: they speak no TLS among themselves.
-pub(super) fn worker_url(text: &str) -> Result<String, String> {
-    let wrong = || format!("is {text:?}, but must be like http://10.0.0.5:8889");
+/// Reads `http://host:port` or `https://host:port`, where gateways reach a worker.
+pub(crate) fn worker_url(text: &str) -> Result<String, String> {
+    let wrong = || format!("is {text:?}, but must be like http://10.0.0.5:8889 or https://worker.example:8889");
     let urls: Urls = text.parse().map_err(|_| wrong())?;
-    let is_bare = urls.base().strip_prefix("http://").is_some_and(|rest| rest == urls.host());
+    let is_bare = urls.base().split_once("://").is_some_and(|(_, rest)| rest == urls.host());
     if is_bare { Ok(urls.base().to_owned()) } else { Err(wrong()) }
 }
 

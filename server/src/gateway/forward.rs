@@ -8,20 +8,22 @@ use axum::http::header::{self, Entry};
 use axum::http::uri::{Authority, PathAndQuery, Scheme};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
 use axum::response::Response;
+use futures_util::StreamExt as _;
+use futures_util::stream::unfold;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::RETRY_SECONDS;
-use crate::cluster::Worker;
+use super::connect::Connector;
+use crate::cluster::{PROOF, Secret, Worker, now, prove};
 use crate::error::ApiError;
 
-/// How long connecting to a worker may take.
-const CONNECT_TIME: Duration = Duration::from_secs(2);
 /// How long a connection stays that nothing goes over: shorter than a worker waits for a request on it.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 /// How long a worker may take until its answer begins; the largest body takes a while.
 const ANSWER_TIME: Duration = Duration::from_secs(90);
+/// How long an answer may pause on its way: longer than who listens to a stream's status waits for the next line.
+const PAUSE_TIME: Duration = Duration::from_secs(60);
 
 /// What is about one connection, and not about the request (RFC 9110, 7.6.1); and `Expect`, which is answered here.
 const PER_CONNECTION: [HeaderName; 9] = [
@@ -44,36 +46,41 @@ pub(super) struct Unanswered {
     pub(super) error: ApiError,
 }
 
-/// Asks workers, over connections that stay.
+/// Asks workers, over connections that stay. It follows no redirects: where a worker's answer leads is for clients.
 #[derive(Debug)]
 pub(super) struct Forwarder {
-    client: Client<HttpConnector, Body>,
+    client: Client<Connector, Body>,
     /// How clients reach this gateway.
     scheme: &'static str,
 }
 
 impl Forwarder {
-    pub(super) fn new(tls: bool) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIME));
-        connector.set_nodelay(true);
+    pub(super) fn new(tls: bool, connector: Connector) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_idle_timeout(IDLE_TIME).pool_timer(TokioTimer::new());
         let client = builder.build(connector);
         Self { client, scheme: if tls { "https" } else { "http" } }
     }
 
-    /// Asks `worker`, as its own address is asked, and gives its answer.
+    /// Asks `worker`, as its own address is asked, and gives its answer; with a proof, where there is a `secret`.
     ///
     /// # Errors
     ///
     /// 503 where it cannot be reached, 502 where it breaks off, 504 where it takes too long.
-    pub(super) async fn send(&self, worker: &Worker, request: Request) -> Result<Response, Unanswered> {
+    pub(super) async fn send(
+        &self,
+        worker: &Worker,
+        secret: Option<&Secret>,
+        request: Request,
+    ) -> Result<Response, Unanswered> {
         let (mut parts, body) = request.into_parts();
         parts.uri = address(worker, &parts.uri).ok_or_else(|| unanswered(worker, true, "its address is none"))?;
         parts.version = Version::HTTP_11;
-        self.say_who_was_asked(&mut parts.headers);
-        leave_out(&mut parts.headers);
+        self.prepare(&mut parts.headers);
+        parts.headers.remove(PROOF);
+        if let Some(secret) = secret {
+            prove(secret, &worker.id, now(), &mut parts);
+        }
         let asked = self.client.request(Request::from_parts(parts, body));
         let answer = match tokio::time::timeout(ANSWER_TIME, asked).await {
             Ok(Ok(answer)) => answer,
@@ -86,12 +93,21 @@ impl Forwarder {
         let (mut parts, body) = answer.into_parts();
         leave_out(&mut parts.headers);
         parts.version = Version::default();
-        Ok(Response::from_parts(parts, Body::new(body)))
+        Ok(Response::from_parts(parts, watched(Body::new(body), PAUSE_TIME)))
+    }
+
+    /// Makes the headers of a client's request those of a request to a worker.
+    fn prepare(&self, headers: &mut HeaderMap) {
+        let host = headers.remove(header::HOST);
+        // Before the gateway adds its own, which no client may have left out.
+        leave_out(headers);
+        if let Some(host) = host {
+            self.say_who_was_asked(headers, host);
+        }
     }
 
     /// Says what host the client asked, unless a proxy before this one has: the worker hands out addresses of it.
-    fn say_who_was_asked(&self, headers: &mut HeaderMap) {
-        let Some(host) = headers.remove(header::HOST) else { return };
+    fn say_who_was_asked(&self, headers: &mut HeaderMap, host: HeaderValue) {
         if headers.contains_key(header::FORWARDED) {
             return;
         }
@@ -106,9 +122,23 @@ impl Forwarder {
 
 /// The same path and query at the worker.
 fn address(worker: &Worker, uri: &Uri) -> Option<Uri> {
-    let authority: Authority = worker.url.strip_prefix("http://")?.parse().ok()?;
+    let (scheme, authority) = worker.url.split_once("://")?;
+    let (scheme, authority): (Scheme, Authority) = (scheme.parse().ok()?, authority.parse().ok()?);
     let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build().ok()
+    Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()
+}
+
+/// Breaks an answer off that pauses for longer than `pause`, so that a worker which hangs keeps no client for ever.
+fn watched(body: Body, pause: Duration) -> Body {
+    Body::from_stream(unfold(Some(body.into_data_stream()), move |data| async move {
+        let mut data = data?;
+        match tokio::time::timeout(pause, data.next()).await {
+            Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(data))),
+            Ok(Some(Err(error))) => Some((Err(error), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err(axum::Error::new("the worker's answer does not go on")), None)),
+        }
+    }))
 }
 
 /// Leaves out what is about the connection that a message came on.
@@ -144,6 +174,26 @@ mod tests {
         lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
     }
 
+    /// That of a gateway with a certificate.
+    fn forwarder() -> Forwarder {
+        let fence = std::sync::Arc::new(crate::gateway::fence::Fence::new(None, false, false).unwrap());
+        Forwarder::new(true, Connector::new(fence, None))
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_pauses_is_broken_off_and_others_come_whole() {
+        let parts = || futures_util::stream::iter(["one", "two"].map(Ok::<_, std::io::Error>));
+        let whole = watched(Body::from_stream(parts()), PAUSE_TIME);
+        assert_eq!(axum::body::to_bytes(whole, 100).await.unwrap(), "onetwo");
+        let paused = Body::from_stream(parts().chain(futures_util::stream::pending()));
+        let mut data = watched(paused, Duration::from_millis(1)).into_data_stream();
+        for expected in ["one", "two"] {
+            assert_eq!(data.next().await.unwrap().unwrap(), expected);
+        }
+        assert!(data.next().await.unwrap().is_err());
+        assert!(data.next().await.is_none());
+    }
+
     #[test]
     fn what_is_about_a_connection_stays_on_it() {
         let mut some =
@@ -154,14 +204,27 @@ mod tests {
 
     #[test]
     fn a_worker_hears_what_host_was_asked_from_the_first_proxy() {
-        let gateway = Forwarder::new(true);
+        let gateway = forwarder();
         let mut direct = headers(&[("host", "sd.example")]);
-        gateway.say_who_was_asked(&mut direct);
+        gateway.prepare(&mut direct);
         assert_eq!(direct, headers(&[("x-forwarded-host", "sd.example"), ("x-forwarded-proto", "https")]));
         let before = headers(&[("x-forwarded-host", "sd.example"), ("x-forwarded-proto", "http")]);
         let mut behind = before.clone();
         behind.insert(header::HOST, HeaderValue::from_static("10.0.0.9"));
-        gateway.say_who_was_asked(&mut behind);
+        gateway.prepare(&mut behind);
         assert_eq!(behind, before);
+    }
+
+    /// A client says which headers are about its connection, and may name any.
+    #[test]
+    fn no_client_hides_what_host_was_asked() {
+        let gateway = forwarder();
+        for named in ["x-forwarded-host, x-forwarded-proto", "host", "close, Host, X-Forwarded-Host"] {
+            let mut some = headers(&[("host", "sd.example"), ("connection", named), ("x-forwarded-host", "other")]);
+            gateway.prepare(&mut some);
+            let host = some.get("x-forwarded-host").map(|host| host.to_str().unwrap());
+            assert_eq!(host, Some(if named == "host" { "other" } else { "sd.example" }), "{named}");
+            assert!(!some.contains_key(header::HOST) && !some.contains_key(header::CONNECTION), "{some:?}");
+        }
     }
 }

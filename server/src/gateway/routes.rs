@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -9,18 +10,23 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::Gateway;
 use super::names::stream_name;
+use super::{Gateway, no_worker};
 use crate::cluster::Worker;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::http;
 use crate::routes::metrics::{HEADERS, answers, figure};
 use crate::scope::detail::Detail;
 
-/// The longest list of streams that a worker may have, in bytes.
+/// The longest list of streams that a worker may have, in bytes; and all of them together.
 const MOST_LISTED: usize = 32 << 20;
+const MOST_LISTED_TOGETHER: usize = 64 << 20;
+/// How many workers are asked for their streams at a time, and how long each may take: one that hangs keeps no list back.
+const ASKED_AT_ONCE: usize = 8;
+const LIST_TIME: Duration = Duration::from_secs(15);
 
 /// Every route.
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
@@ -33,12 +39,17 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .fallback(forward)
         // The worker reads the body, with a limit of its own.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(gateway.counters.clone(), http::around))
+        .layer(middleware::from_fn_with_state(gateway.front.clone(), http::around))
         .with_state(gateway)
 }
 
 /// Asks the worker that a request is for.
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> ApiResult {
+    // It asks for a tunnel to somewhere, which no worker gives.
+    if request.method() == Method::CONNECT {
+        let text = "A gateway makes no connections for others";
+        return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "HTTP/METHOD_NOT_ALLOWED", text));
+    }
     let is_new = request.method() == Method::POST && request.uri().path() == "/v1/streams";
     let named = match stream_name(request.uri()) {
         Some(name) => gateway.worker_of(name).await?,
@@ -53,7 +64,7 @@ async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> ApiRe
 }
 
 async fn ask(gateway: &Gateway, worker: &Worker, request: Request) -> ApiResult {
-    gateway.forwarder.send(worker, request).await.map_err(|unanswered| {
+    gateway.forwarder.send(worker, gateway.registry.secret(), request).await.map_err(|unanswered| {
         if unanswered.is_gone {
             gateway.avoid(worker);
         }
@@ -61,42 +72,74 @@ async fn ask(gateway: &Gateway, worker: &Worker, request: Request) -> ApiResult 
     })
 }
 
-/// `GET /v1/streams`: those of all workers, oldest first. A worker that cannot be reached has none that anybody can use.
+/// `GET /v1/streams`: those of all workers, oldest first. A worker that cannot be reached has none that anybody can use, and one
+/// that refuses a key that others know has none that the key's owner made.
 async fn list(State(gateway): State<Arc<Gateway>>, request: Request) -> ApiResult {
     let (parts, _) = request.into_parts();
-    let mut asked = tokio::task::JoinSet::new();
-    for worker in gateway.workers().await? {
-        let (gateway, mut request) = (gateway.clone(), Request::default());
+    let asked = gateway.workers().await?.into_iter().map(|worker| {
+        let mut request = Request::default();
         request.headers_mut().clone_from(&parts.headers);
         // A body that came with it goes nowhere.
         request.headers_mut().remove(header::CONTENT_LENGTH);
         request.uri_mut().clone_from(&parts.uri);
-        asked.spawn(async move {
-            let answer = ask(&gateway, &worker, request).await?;
-            if answer.status() != StatusCode::OK {
-                return Ok(Err(answer));
-            }
-            let body = http::read_body(answer.into_body(), MOST_LISTED).await?;
-            Ok::<_, crate::error::ApiError>(Ok(serde_json::from_slice::<Value>(&body).unwrap_or_default()))
-        });
-    }
-    let mut streams = Vec::new();
-    while let Some(joined) = asked.join_next().await {
-        match joined {
-            Ok(Ok(Ok(mut list))) => {
-                if let Some(Value::Array(some)) = list.get_mut("data").map(Value::take) {
-                    streams.extend(some);
+        listed(gateway.clone(), worker, request)
+    });
+    let mut asked = futures_util::stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);
+    let (mut streams, mut length, mut is_answered) = (Vec::new(), 0_usize, false);
+    let mut refusal = Err(no_worker());
+    while let Some(answer) = asked.next().await {
+        match answer {
+            Ok(Listed::Streams(some, bytes)) => {
+                is_answered = true;
+                streams.extend(some);
+                length += bytes;
+                if length > MOST_LISTED_TOGETHER {
+                    let text = format!("The workers' lists together are larger than {MOST_LISTED_TOGETHER} bytes");
+                    return Err(ApiError::new(StatusCode::BAD_GATEWAY, "GATEWAY/TOO_LARGE", text));
                 }
             }
-            // A key that one does not know is one that none knows.
-            Ok(Ok(Err(refusal))) => return Ok(refusal),
-            Ok(Err(error)) => tracing::warn!(error = error.message(), "a worker's streams are not in a list"),
-            Err(error) => tracing::error!(%error, "a worker's streams are not in a list"),
+            Ok(Listed::Refused(answer)) => refusal = Ok(answer),
+            Err(error) => {
+                tracing::warn!(error = error.message(), "a worker's streams are not in a list");
+                if refusal.is_err() {
+                    refusal = Err(error);
+                }
+            }
         }
+    }
+    if !is_answered {
+        return refusal;
     }
     let text = |stream: &Value, key: &str| stream.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     streams.sort_by_cached_key(|stream| (text(stream, "created_at"), text(stream, "id")));
     Ok(http::json(StatusCode::OK, &json!({"success": true, "data": streams})))
+}
+
+/// What a worker answers to who asks for its streams.
+enum Listed {
+    /// With the length of the answer, in bytes.
+    Streams(Vec<Value>, usize),
+    Refused(Response),
+}
+
+/// Asks one worker for its streams.
+async fn listed(gateway: Arc<Gateway>, worker: Worker, request: Request) -> Result<Listed, ApiError> {
+    let asked = async {
+        let answer = ask(&gateway, &worker, request).await?;
+        if answer.status() != StatusCode::OK {
+            return Ok(Listed::Refused(answer));
+        }
+        let body = http::read_body(answer.into_body(), MOST_LISTED).await?;
+        let mut list = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        match list.get_mut("data").map(Value::take) {
+            Some(Value::Array(streams)) => Ok(Listed::Streams(streams, body.len())),
+            _ => Ok(Listed::Streams(Vec::new(), body.len())),
+        }
+    };
+    match tokio::time::timeout(LIST_TIME, asked).await {
+        Ok(listed) => listed,
+        Err(_) => Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "GATEWAY/TIMEOUT", "The worker does not answer")),
+    }
 }
 
 /// What Scope's clients load and choose is a server's, and not one stream's.
@@ -119,10 +162,10 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> ApiResult {
 /// `GET /metrics`, in Prometheus' text form: its own answers, and what the workers have together.
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     let mut out = String::new();
-    answers(&mut out, &gateway.counters);
+    answers(&mut out, &gateway.front.counters);
     // Without a registry there are no workers to speak of.
     let workers = gateway.workers().await.unwrap_or_default();
-    let sum = |figure: fn(&Worker) -> usize| workers.iter().map(figure).sum();
+    let sum = |figure: fn(&Worker) -> usize| workers.iter().map(figure).fold(0, usize::saturating_add);
     for (name, help, value) in [
         ("workers", "Workers that tell of themselves", workers.len()),
         ("workers_draining", "Workers that are about to end", sum(|worker| usize::from(worker.draining))),
@@ -135,5 +178,8 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
         // Writing to a `String` cannot fail.
         let _ = writeln!(out, "dreamframe_{name} {value}");
     }
+    let (name, help) = ("registry_entries_refused_total", "Entries of the registry that were not used");
+    figure(&mut out, name, "counter", help);
+    let _ = writeln!(out, "dreamframe_{name} {}", gateway.registry.refusals().count());
     (HEADERS, out).into_response()
 }

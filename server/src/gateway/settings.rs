@@ -2,12 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use dreamframe::Result;
+use dreamframe::transport::http::AllowedOrigins;
+use dreamframe::{Error, ErrorKind, Result};
+use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Address;
-use crate::config::{LOOPBACK, Layered, Tls, named};
+use super::connect::authorities;
+use super::fence::Fence;
+use crate::cluster::Membership;
+use crate::config::{LOOPBACK, Layered, MAX_CONNECTIONS, Tls, at_least_one, named, with_listed};
 
 /// What can be set by flag, environment variable (`DREAMFRAME_` and the name) and file (the name with underscores).
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -21,6 +26,18 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry: Option<String>,
+    /// A file of 32 bytes or more that all workers and gateways share; needed where others reach the registry
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) registry_secret_file: Option<PathBuf>,
+    /// Networks of workers, such as 10.0.0.0/8,192.0.2.7 [default: any with the secret; without one, this machine]
+    #[arg(long, value_name = "NETWORKS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) workers: Option<String>,
+    /// Certificates, in PEM form, of who signs those of workers; with it, workers are reached by HTTPS alone
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) workers_ca: Option<PathBuf>,
     /// The certificate chain, in PEM form; with --tls-key, the gateway speaks HTTPS
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,6 +46,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// An origin whose pages may use a gateway on loopback, may be given again: https://app.example [default: this machine's]
+    #[arg(long, value_name = "ORIGIN")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allow_origin: Vec<String>,
+    /// How many connections there may be, half of them from one address [default: 512]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_connections: Option<usize>,
 }
 
 impl Layered for Settings {}
@@ -37,8 +62,15 @@ impl Layered for Settings {}
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) bind: SocketAddr,
-    pub(crate) registry: Address,
+    pub(crate) registry: Membership,
+    /// Where requests may go.
+    pub(crate) fence: Arc<Fence>,
+    /// How workers are known, where they are reached by TLS.
+    pub(crate) workers_tls: Option<Arc<ClientConfig>>,
     pub(crate) tls: Option<Tls>,
+    /// Whose pages may use it: those of this machine alone where workers without keys are asked.
+    pub(crate) origins: AllowedOrigins,
+    pub(crate) max_connections: usize,
 }
 
 impl Config {
@@ -46,13 +78,24 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` naming the setting.
+    /// `InvalidArgument` naming the setting; those of the files.
     pub(crate) fn new(settings: Settings) -> Result<Self> {
-        let registry = settings.registry.ok_or("is not there, but a gateway needs it: --registry redis://host:6379/0");
-        let registry = registry.map_err(str::to_owned).and_then(|url| url.parse());
+        let bind = settings.bind.unwrap_or(LOOPBACK);
+        let origins = if bind.ip().is_loopback() { AllowedOrigins::local() } else { AllowedOrigins::any() };
+        let secret = settings.registry_secret_file.as_deref();
+        let registry = Membership::new(settings.registry.as_deref(), secret)?.ok_or_else(|| {
+            let text = "registry is not there, but a gateway needs it: --registry redis://host:6379/0";
+            Error::new(ErrorKind::InvalidArgument, text)
+        })?;
+        let workers_tls = settings.workers_ca.as_deref().map(authorities).transpose()?;
+        let fence = Fence::new(settings.workers.as_deref(), registry.secret.is_some(), workers_tls.is_some());
         Ok(Self {
-            bind: settings.bind.unwrap_or(LOOPBACK),
-            registry: named("registry", registry)?,
+            bind,
+            origins: with_listed(origins, &settings.allow_origin)?,
+            max_connections: at_least_one("max_connections", settings.max_connections, MAX_CONNECTIONS)?,
+            registry,
+            fence: Arc::new(named("workers", fence)?),
+            workers_tls,
             tls: Tls::new(settings.tls_cert, settings.tls_key)?,
         })
     }
@@ -72,6 +115,11 @@ mod tests {
         let other = Some("http://secret@a".to_owned());
         let text = refused(Settings { registry: other, ..Settings::default() });
         assert!(text.starts_with("registry is no address") && !text.contains("secret"), "{text}");
+        let far = Settings { registry: Some("redis://10.0.0.5".to_owned()), ..Settings::default() };
+        assert!(refused(far).starts_with("registry_secret_file is not there"));
+        let networks =
+            Settings { registry: registry(), workers: Some("10.0.0.0/99".to_owned()), ..Settings::default() };
+        assert!(refused(networks).starts_with("workers is \"10.0.0.0/99\""));
         let half = Settings { registry: registry(), tls_cert: Some("a".into()), ..Settings::default() };
         assert!(refused(half).starts_with("tls_cert and tls_key"));
     }

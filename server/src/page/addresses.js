@@ -16,7 +16,7 @@ export function addresses(base) {
   const hls = line("Watch by HLS", "For programs that know nothing faster.");
   const whip = line("Send by WHIP", "For OBS, FFmpeg and others; they take this page's place as the source.");
   const lines = [player, whep, hls, whip];
-  const note = el("p", { class: "note" }, "Whoever knows an address may use it.");
+  const note = el("p", { class: "note" }, "Whoever knows an address may use it: the last one to send, the others to watch.");
   const body = el("div", { class: "group-body" }, note, ...lines.map((one) => one.element));
   const element = el("details", { class: "panel group", hidden: true }, el("summary", {}, el("h2", {}, "Use it elsewhere")), body);
   const show = (/** @type {Stream | undefined} */ stream) => {
@@ -26,7 +26,7 @@ export function addresses(base) {
     player.show(new URL(`?v=${id}&autoplay&muted`, base).href);
     hls.show(new URL(`hls/${id}/index.m3u8`, base).href);
     whip.show(stream.whip_url);
-    whep.show(stream.whep_url ?? stream.whip_url.replace(/\/whip$/, "-out/whep"));
+    whep.show(new URL(`webrtc/${id}`, base).href);
   };
   return { element, show };
 }

@@ -40,7 +40,11 @@ export class Api {
    */
   here(url) {
     const { pathname, search } = new URL(url, this.base);
-    return new URL(pathname + search, this.base).href;
+    // Not made of text: a path that begins with two slashes would name another host, which would get the key.
+    const here = new URL(this.base);
+    here.pathname = pathname;
+    here.search = search;
+    return here.href;
   }
 
   /** @returns {Promise<Catalogue>} */

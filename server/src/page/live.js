@@ -42,7 +42,7 @@ export class Live {
     });
     this.#down = new Link({
       ...common,
-      endpoint: () => api.here(session.stream?.whep_url ?? whepOf(session.stream?.whip_url ?? "")),
+      endpoint: () => new URL(`webrtc/${session.stream?.output_playback_id ?? ""}`, api.base).href,
       prepare: (peer) => this.#receive(peer),
       changed: (state) => this.#moved(state),
     });
@@ -251,13 +251,4 @@ export class Live {
     this.stage.state(tone, text, detail);
     this.stage.veil(flows ? undefined : { text, detail: detail || "The first pictures follow in a moment.", tone });
   }
-}
-
-/**
- * The address of the output, where a server names only that of the input.
- *
- * @param {string} whip
- */
-function whepOf(whip) {
-  return whip.replace(/\/whip$/, "-out/whep");
 }

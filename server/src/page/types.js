@@ -32,7 +32,6 @@
  * @property {string} name
  * @property {string} stream_key
  * @property {string} whip_url
- * @property {string} whep_url
  * @property {string} output_playback_id
  * @property {Params} params
  * @property {Params} [pipeline_params]

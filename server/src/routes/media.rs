@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use dreamframe::transport::http::{BODY_LIMIT, Links, refusal};
 
-use crate::http::read_body;
+use crate::http::{SHORT_BODY_TIME, read_body_within};
 use crate::urls::Urls;
 
 /// How requests reach an endpoint: the body at hand.
@@ -20,7 +20,7 @@ pub(super) type Whole = axum::http::Request<Bytes>;
 /// The answer, where there is too much of it or it does not come.
 pub(super) async fn whole(request: Request) -> Result<Whole, Response> {
     let (parts, body) = request.into_parts();
-    match read_body(body, BODY_LIMIT).await {
+    match read_body_within(body, BODY_LIMIT, SHORT_BODY_TIME).await {
         Ok(bytes) => Ok(Whole::from_parts(parts, bytes)),
         Err(error) => Err(answer(refusal(error.status(), error.message()))),
     }

@@ -8,10 +8,11 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::{App, Counters};
+use crate::auth::Caller;
 use crate::streams::Stream;
 
-/// `GET /metrics`, in Prometheus' text form. Streams are told apart by id, which opens nothing.
-pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+/// `GET /metrics`, in Prometheus' text form, for any of the keys: it names every stream, whoever owns it, by its id.
+pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Caller) -> Response {
     (HEADERS, text(&app)).into_response()
 }
 

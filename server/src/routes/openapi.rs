@@ -65,7 +65,7 @@ fn paths() -> Value {
         },
         "/v1/streams/{id}/status": {
             "parameters": stream_id,
-            "get": open(operation("status", "How a stream is", answers("200", "Status", &[404]))),
+            "get": open(operation("status", "How a stream is: without its owner's key, its state alone", answers("200", "Status", &[404]))),
         },
         "/beta/streams/{id}/prompts": {
             "parameters": stream_id,
@@ -92,9 +92,7 @@ fn paths() -> Value {
             "200": {"description": "It does", "content": {"application/json": {"schema": {"type": "object"}}}},
             "503": {"description": "It is about to end", "content": {"application/json": {"schema": {"type": "object"}}}},
         })))},
-        "/metrics": {"get": open(operation("service", "Figures for Prometheus", json!({
-            "200": {"description": "The figures", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        })))},
+        "/metrics": {"get": operation("service", "Figures for Prometheus", figures())},
         "/openapi.json": {"get": open(operation("service", "This document", json!({
             "200": {"description": "The document", "content": {"application/json": {"schema": {"type": "object"}}}},
         })))},
@@ -174,6 +172,15 @@ fn file(kind: &str, errors: &[u16]) -> Value {
     let content = json!({(kind): {"schema": {"type": "string", "format": "binary"}}});
     if let Some(all) = all.as_object_mut() {
         all.insert("200".into(), json!({"description": "The file", "content": content}));
+    }
+    all
+}
+
+fn figures() -> Value {
+    let mut all = answers("200", "Error", &[401]);
+    if let Some(all) = all.as_object_mut() {
+        let content = json!({"text/plain": {"schema": {"type": "string"}}});
+        all.insert("200".into(), json!({"description": "The figures", "content": content}));
     }
     all
 }

@@ -1,7 +1,6 @@
 //! The page at `/`, the player, and what both are made of: plain files, all of them in this program.
 
-use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -15,6 +14,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::app::{self, App};
+use crate::auth::hex;
 use crate::error::ApiResult;
 use crate::http;
 use crate::media;
@@ -25,23 +25,39 @@ struct File {
     name: &'static str,
     kind: &'static str,
     bytes: &'static [u8],
+    tag: OnceLock<String>,
 }
 
 macro_rules! files {
     ($($name:literal is $kind:expr),+ $(,)?) => {
-        &[$(File { name: $name, kind: $kind, bytes: include_bytes!(concat!("../page/", $name)) }),+]
+        static FILES: [File; [$($name),+].len()] =
+            [$(File::new($name, $kind, include_bytes!(concat!("../page/", $name)))),+];
     };
+}
+
+impl File {
+    const fn new(name: &'static str, kind: &'static str, bytes: &'static [u8]) -> Self {
+        Self { name, kind, bytes, tag: OnceLock::new() }
+    }
+
+    /// A strong entity tag, worked out once.
+    fn tag(&self) -> &str {
+        self.tag.get_or_init(|| {
+            let digest = Sha256::digest(self.bytes);
+            format!("\"{}\"", hex(digest.get(..12).unwrap_or_default()))
+        })
+    }
 }
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static PAGE: File = File { name: "index.html", kind: HTML, bytes: include_bytes!("../page/index.html") };
-static PLAYER: File = File { name: "player.html", kind: HTML, bytes: include_bytes!("../page/player.html") };
-static CLIP: File = File { name: "clip.mp4", kind: "video/mp4", bytes: media::CLIP };
+static PAGE: File = File::new("index.html", HTML, include_bytes!("../page/index.html"));
+static PLAYER: File = File::new("player.html", HTML, include_bytes!("../page/player.html"));
+static CLIP: File = File::new("clip.mp4", "video/mp4", media::CLIP);
 
-static FILES: &[File] = files! {
+files! {
     "base.css" is CSS,
     "controls.css" is CSS,
     "player.css" is CSS,
@@ -71,7 +87,7 @@ static FILES: &[File] = files! {
     "sources.js" is SCRIPT,
     "special.js" is SCRIPT,
     "stage.js" is SCRIPT,
-};
+}
 
 /// What both documents may do: load files of this server, talk to it alone, and show pictures and video made here.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -157,7 +173,7 @@ fn model(id: &str, controlnets: &[&str]) -> Value {
 }
 
 /// Answers with a document, which may be framed by `ancestors`.
-fn document(file: &File, ancestors: &str, headers: &HeaderMap) -> Response {
+fn document(file: &'static File, ancestors: &str, headers: &HeaderMap) -> Response {
     let mut response = answer(file, headers);
     let policy = format!("{POLICY}; frame-ancestors {ancestors}");
     if let Ok(policy) = HeaderValue::from_str(&policy) {
@@ -169,8 +185,8 @@ fn document(file: &File, ancestors: &str, headers: &HeaderMap) -> Response {
 }
 
 /// Answers with a file, or says that the one that the client has is the same.
-fn answer(file: &File, asked: &HeaderMap) -> Response {
-    let tag = tag(file.bytes);
+fn answer(file: &'static File, asked: &HeaderMap) -> Response {
+    let tag = file.tag();
     let has = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let is_known = has.flat_map(|value| value.split(',')).any(|one| one.trim().trim_start_matches("W/") == tag);
     let mut response = if is_known {
@@ -179,24 +195,13 @@ fn answer(file: &File, asked: &HeaderMap) -> Response {
         ([(header::CONTENT_TYPE, file.kind)], file.bytes).into_response()
     };
     let headers = response.headers_mut();
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, tag);
     }
     // Asked for again each time, and answered in a line: another version of the program has other files.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-/// A strong entity tag.
-fn tag(bytes: &[u8]) -> String {
-    let mut tag = String::from("\"");
-    for byte in Sha256::digest(bytes).iter().take(12) {
-        // Writing to a `String` cannot fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag.push('"');
-    tag
 }
 
 #[cfg(test)]
@@ -247,6 +252,14 @@ mod tests {
         again.insert(header::IF_NONE_MATCH, HeaderValue::from_str(&known).unwrap());
         assert_eq!(answer(&PAGE, &again).status(), StatusCode::NOT_MODIFIED);
         assert_eq!(answer(&PLAYER, &again).status(), StatusCode::OK);
+    }
+
+    /// Anybody may ask for a file, as often as they like.
+    #[test]
+    fn a_file_is_hashed_once() {
+        assert!(std::ptr::eq(CLIP.tag(), CLIP.tag()));
+        assert_eq!(answer(&CLIP, &HeaderMap::new()).headers()[header::ETAG], CLIP.tag());
+        assert!(CLIP.tag() != PAGE.tag() && CLIP.tag().len() == 26, "{}", CLIP.tag());
     }
 
     #[tokio::test]

@@ -1,11 +1,11 @@
-//! How a stream is, for everybody who knows its id.
+//! How a stream is: all of it for its owner, and its state for everybody else who knows its id.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
@@ -21,16 +21,29 @@ use crate::urls::Urls;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// `GET /v1/streams/{id}/status`
-pub(crate) async fn status(State(app): State<Arc<App>>, urls: Urls, Path(id): Path<String>) -> ApiResult {
+pub(crate) async fn status(
+    State(app): State<Arc<App>>,
+    urls: Urls,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> ApiResult {
     let stream = app.streams.by_id(&id).ok_or_else(ApiError::no_stream)?;
-    let mut response = json(StatusCode::OK, &body(&stream, &urls));
+    let is_owner = is_owner(&app, &headers, &stream);
+    let mut response = json(StatusCode::OK, &body(&stream, &urls, is_owner));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
 /// `GET /api/streams/{id}/sse`: the same, now and every five seconds, until the stream is gone.
-pub(crate) async fn events(State(app): State<Arc<App>>, urls: Urls, Path(id): Path<String>) -> ApiResult<Response> {
-    let stream = Arc::downgrade(&app.streams.by_id(&id).ok_or_else(ApiError::no_stream)?);
+pub(crate) async fn events(
+    State(app): State<Arc<App>>,
+    urls: Urls,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> ApiResult<Response> {
+    let stream = app.streams.by_id(&id).ok_or_else(ApiError::no_stream)?;
+    let is_owner = is_owner(&app, &headers, &stream);
+    let stream = Arc::downgrade(&stream);
     drop(app);
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -38,13 +51,19 @@ pub(crate) async fn events(State(app): State<Arc<App>>, urls: Urls, Path(id): Pa
         let urls = urls.clone();
         async move {
             every.tick().await;
-            let status = body(&*stream.upgrade()?, &urls);
+            let status = body(&*stream.upgrade()?, &urls, is_owner);
             Some((Ok::<_, Infallible>(Event::default().data(status.to_string())), (every, stream)))
         }
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }
 
-fn body(stream: &Stream, urls: &Urls) -> Value {
-    json!({"success": true, "error": null, "data": stream.status(urls)})
+/// Whether a request shows the key of who made the stream. Clients ask without one, and with others, too.
+fn is_owner(app: &App, headers: &HeaderMap, stream: &Stream) -> bool {
+    app.config.keys.caller(headers).is_ok_and(|caller| stream.author == caller.name())
+}
+
+fn body(stream: &Stream, urls: &Urls, is_owner: bool) -> Value {
+    let data = if is_owner { stream.status(urls) } else { stream.public_status() };
+    json!({"success": true, "error": null, "data": data})
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::media::{answer, is_accepted, links, no_stream, whole};
 use crate::app::App;
 use crate::streams::Stream;
-use crate::urls::{Urls, whep_path};
+use crate::urls::{Urls, playback_path, whep_path};
 
 /// The endpoint of a stream: its key, and `-out`.
 pub(crate) async fn endpoint(
@@ -60,7 +60,7 @@ async fn by_key(app: &App, urls: &Urls, key: &str, session: Option<&str>, reques
 
 async fn by_playback(app: &App, urls: &Urls, id: &str, session: Option<&str>, request: Request) -> Response {
     let Some(stream) = app.streams.by_playback(id) else { return no_stream() };
-    handle(&stream, urls, &format!("/webrtc/{id}"), session, request).await
+    handle(&stream, urls, &playback_path(id), session, request).await
 }
 
 async fn handle(stream: &Arc<Stream>, urls: &Urls, path: &str, session: Option<&str>, request: Request) -> Response {

@@ -42,7 +42,7 @@ async fn handle(app: &App, urls: &Urls, key: &str, session: Option<&str>, reques
         Ok(request) => request,
         Err(response) => return response,
     };
-    let links = links(urls, &whip_path(key), Some(urls.whep(key)));
+    let links = links(urls, &whip_path(key), Some(urls.playback(&stream.playback_id)));
     let response = stream.whip().handle(request, session, &links).await;
     if is_accepted(&method, session, &response) {
         stream.whip_began();

@@ -13,7 +13,9 @@ use crate::scope::channel::stream_stopped;
 impl Stream {
     /// Notes what went wrong with its pictures.
     pub(super) fn failed(&self, error: &str) {
-        self.trouble().last_error = Some((error.to_owned(), ids::now_ms()));
+        // Clients read it.
+        let error = crate::paths::without_folders(error).into_owned();
+        self.trouble().last_error = Some((error, ids::now_ms()));
     }
 
     /// Notes what pushing its pictures to another server failed with; `None` once it is well again.

@@ -46,7 +46,18 @@ impl Stream {
         value.as_object().cloned().unwrap_or_default()
     }
 
-    /// The body's `data`.
+    /// The body's `data` for who is not known to own the stream: nothing that opens it, or says what it shows.
+    pub(crate) fn public_status(&self) -> Value {
+        json!({
+            "type": "status",
+            "stream_id": self.id,
+            "pipeline": "streamdiffusion",
+            "state": self.state().name(),
+            "timestamp": ids::now_ms(),
+        })
+    }
+
+    /// The body's `data` for the stream's owner; without the stream key, since a status is often passed on.
     pub(crate) fn status(&self, urls: &Urls) -> Value {
         let now = ids::now_ms();
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -106,7 +117,7 @@ impl Stream {
             "ingest_metrics": {"stats": self.connection(now)},
         });
         if let (Some(_), Some(object)) = (self.published_at().0, gateway.as_object_mut()) {
-            object.shift_insert(0, "whep_url".into(), urls.whep(&self.key).into());
+            object.shift_insert(0, "whep_url".into(), urls.playback(&self.playback_id).into());
         }
         gateway
     }

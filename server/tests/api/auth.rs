@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::client::Server;
 
-const KEYS: &[(&str, &str)] = &[("DREAMFRAME_API_KEYS", "first-secret,second-secret")];
+const KEYS: &[(&str, &str)] = &[("DREAMFRAME_API_KEYS", "first-secret-of-a-test,second-secret-of-a-test")];
 
 fn bearer(key: &str) -> String {
     format!("Authorization: Bearer {key}")
@@ -26,10 +26,10 @@ fn with_keys_every_call_needs_one_and_without_none_does() {
         ("POST", "/v1/api-key".to_owned()),
     ] {
         assert_eq!(server.send(method, &path, &[], b"").expect_error(401)["code"], "AUTH/MISSING", "{method} {path}");
-        let wrong = bearer("first-secre");
+        let wrong = bearer("first-secret-of-a-tes");
         assert_eq!(server.send(method, &path, &[&wrong], b"").expect_error(401)["code"], "AUTH/INVALID");
     }
-    assert_eq!(server.send("GET", "/v1/streams", &[&bearer("first-secret")], b"").status, 200);
+    assert_eq!(server.send("GET", "/v1/streams", &[&bearer("first-secret-of-a-test")], b"").status, 200);
     let open = Server::start();
     for headers in [&[][..], &["Authorization: Bearer anything"], &["Authorization: nonsense"]] {
         assert_eq!(open.send("GET", "/v1/streams", headers, b"").status, 200);
@@ -39,7 +39,7 @@ fn with_keys_every_call_needs_one_and_without_none_does() {
 #[test]
 fn a_stream_of_another_key_is_403_and_in_no_list() {
     let server = Server::with(&[], KEYS);
-    let (first, second) = (bearer("first-secret"), bearer("second-secret"));
+    let (first, second) = (bearer("first-secret-of-a-test"), bearer("second-secret-of-a-test"));
     let stream = server.send("POST", "/v1/streams", &[&first], b"{}");
     assert_eq!(stream.status, 201);
     let stream = stream.value();
@@ -57,8 +57,9 @@ fn a_stream_of_another_key_is_403_and_in_no_list() {
 #[test]
 fn a_sign_in_gets_the_key_that_it_already_has() {
     let server = Server::with(&[], KEYS);
-    let answer = server.send("POST", "/v1/api-key", &[&bearer("second-secret")], br#"{"name":"x","user_type":"obs"}"#);
-    assert_eq!(answer.value(), json!({"apiKey": "second-secret"}));
+    let answer =
+        server.send("POST", "/v1/api-key", &[&bearer("second-secret-of-a-test")], br#"{"name":"x","user_type":"obs"}"#);
+    assert_eq!(answer.value(), json!({"apiKey": "second-secret-of-a-test"}));
     let open = Server::start().json("POST", "/v1/api-key", &json!({"name": "x", "user_type": "unity"}));
     assert!(!open.value()["apiKey"].as_str().unwrap().is_empty());
 }
@@ -67,7 +68,7 @@ fn a_sign_in_gets_the_key_that_it_already_has() {
 #[test]
 fn whoever_has_a_streams_address_needs_no_key_and_may_send_any() {
     let server = Server::with(&[], KEYS);
-    let stream = server.send("POST", "/v1/streams", &[&bearer("first-secret")], b"{}").value();
+    let stream = server.send("POST", "/v1/streams", &[&bearer("first-secret-of-a-test")], b"{}").value();
     let path = format!("/live/video-to-video/{}/whip", stream["stream_key"].as_str().unwrap());
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
     let offer = std::fs::read_to_string(folder.join("browser.sdp")).unwrap().replace('\n', "\r\n");

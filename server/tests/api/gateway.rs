@@ -10,8 +10,8 @@ use crate::redis::Redis;
 use crate::robust::{takes_large_bodies, takes_odd_bodies};
 
 /// Enough for the keys that a server takes.
-const KEY: (&str, &str) = ("DREAMFRAME_API_KEYS", "key-of-a-test");
-const WITH_KEY: &str = "authorization: Bearer key-of-a-test";
+pub(crate) const KEY: (&str, &str) = ("DREAMFRAME_API_KEYS", "key-for-all-of-a-test");
+pub(crate) const WITH_KEY: &str = "authorization: Bearer key-for-all-of-a-test";
 
 fn gateway(redis: &Redis) -> Server {
     Server::run("gateway", &["--registry", &redis.url()], &[])
@@ -22,7 +22,7 @@ fn worker(redis: &Redis, arguments: &[&str]) -> Server {
 }
 
 /// Asks until `wanted`.
-fn wait<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = wanted() {
@@ -34,21 +34,21 @@ fn wait<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A figure of `/metrics`.
-fn figure(server: &Server, name: &str) -> u64 {
+pub(crate) fn figure(server: &Server, name: &str) -> u64 {
     let text = server.get("/metrics").text();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("dreamframe_{name} ")));
     line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
 }
 
-fn workers(gateway: &Server, count: u64) {
+pub(crate) fn workers(gateway: &Server, count: u64) {
     wait("workers", || (figure(gateway, "workers") == count).then_some(()));
 }
 
-fn streams(server: &Server) -> u64 {
+pub(crate) fn streams(server: &Server) -> u64 {
     server.get("/health").value()["streams"].as_u64().unwrap()
 }
 
-fn ids(answer: &Answer) -> Vec<Value> {
+pub(crate) fn ids(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.value()["data"].as_array().unwrap().iter().map(|stream| stream["id"].clone()).collect()
 }

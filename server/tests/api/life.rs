@@ -81,9 +81,20 @@ pub(crate) fn data(server: &Server, path: &str) -> Value {
 
 /// Asks for the status until it is as wanted.
 pub(crate) fn until(server: &Server, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    until_with(server, path, &[], what, wanted)
+}
+
+/// As [`until`], sending `headers`.
+pub(crate) fn until_with(
+    server: &Server,
+    path: &str,
+    headers: &[&str],
+    what: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Value {
     let began = Instant::now();
     loop {
-        let data = data(server, path);
+        let data = server.send("GET", &format!("{path}/status"), headers, b"").value()["data"].clone();
         if wanted(&data) {
             return data;
         }
@@ -118,7 +129,9 @@ fn a_stream_lives_from_its_first_viewer_to_the_end_of_its_publisher() {
         data["inference_status"]["fps"].as_f64().unwrap() > 0.0
             && !["OFFLINE", "LOADING"].contains(&data["state"].as_str().unwrap())
     });
-    assert_eq!(live["gateway_status"]["whep_url"], whep);
+    // The address to hand out does not have the key, which would let viewers publish.
+    let playback = server.get(&path).value()["output_playback_id"].as_str().unwrap().to_owned();
+    assert_eq!(live["gateway_status"]["whep_url"], format!("http://{}/webrtc/{playback}", server.address));
     let tracks = &live["gateway_status"]["ingest_metrics"]["stats"]["track_stats"];
     assert!(tracks[0]["packets_received"].as_u64().unwrap() > 0, "{tracks}");
     // While live: equal patches change nothing, others are in force at once.

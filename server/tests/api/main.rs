@@ -4,12 +4,17 @@
 mod auth;
 mod changes;
 mod client;
+mod cluster;
+mod connections;
 mod create;
 mod gateway;
+mod impostor;
 mod life;
 mod media;
+mod origins;
 mod patch;
 mod recorded;
 mod redis;
 mod robust;
+mod secrets;
 mod status;

@@ -99,7 +99,7 @@ fn what_is_published_by_rtmp_plays_as_hls_and_can_be_recorded() {
         until(|| server.get(&playlist), |answer| answer.status == 200 && answer.text().matches("#EXTINF").count() >= 3);
     assert_eq!(listed.header("content-type"), "application/vnd.apple.mpegurl");
     assert_eq!(listed.header("cache-control"), "no-cache");
-    assert_eq!(listed.header("access-control-allow-origin"), "*");
+    assert_eq!(listed.header("vary"), "Origin");
     let segment = listed.text().lines().rfind(|line| line.ends_with(".m4s")).unwrap().to_owned();
     let segment = server.get(&playlist.replace("index.m3u8", &segment));
     assert_eq!((segment.status, segment.header("content-type")), (200, "video/iso.segment"));

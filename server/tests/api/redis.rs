@@ -44,17 +44,32 @@ impl Redis {
         self.child = spawn(&self.folder);
     }
 
+    /// Lets it hang: it takes connections and answers nothing.
+    pub(crate) fn halt(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").arg(name).arg(self.child.id().to_string()).status().unwrap().success());
+    }
+
+    /// What it answers to a command.
+    pub(crate) fn ask(&self, command: &[&str]) -> String {
+        let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(command).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Everything that it knows, as text.
     pub(crate) fn everything(&self) -> String {
-        let ask = |arguments: &[&str]| {
-            let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        };
-        let keys = ask(&["--scan"]);
-        let values =
-            keys.lines().map(|key| if key.ends_with("workers") { ask(&["SMEMBERS", key]) } else { ask(&["GET", key]) });
-        let values: String = values.collect();
+        let keys = self.ask(&["--scan"]);
+        let value = |key: &str| self.ask(&[if key.ends_with("workers") { "SMEMBERS" } else { "GET" }, key]);
+        let values: String = keys.lines().map(value).collect();
         keys + &values
     }
 }

@@ -1,14 +1,83 @@
 //! How a stream is.
 
-use serde_json::json;
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use serde_json::{Value, json};
 
 use crate::client::Server;
+
+/// The first event that a stream tells of itself to who sends `headers`.
+fn first_event(server: &Server, id: &str, headers: &[&str]) -> Value {
+    let mut socket = server.connect();
+    let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    write!(socket, "GET /api/streams/{id}/sse HTTP/1.1\r\nhost: {}\r\n{more}\r\n", server.address).unwrap();
+    let mut lines = BufReader::new(socket).lines().map(Result::unwrap);
+    let event = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).unwrap();
+    serde_json::from_str(&event).unwrap()
+}
+
+/// What is told of a stream opens it to nobody but its owner.
+#[test]
+fn without_its_owners_key_the_status_of_a_stream_is_its_state_alone() {
+    let keys = "owners-key-of-a-test,others-key-of-a-test";
+    let server = Server::with(&[], &[("DREAMFRAME_API_KEYS", keys)]);
+    let owner = "authorization: Bearer owners-key-of-a-test";
+    let body = r#"{"params": {"prompt": "private prompt"}, "output_rtmp_url": "rtmp://127.0.0.1:1/app/target-key"}"#;
+    let stream = server.send("POST", "/v1/streams", &[owner], body.as_bytes()).value();
+    let text = |name: &str| stream[name].as_str().unwrap().to_owned();
+    let (id, key, playback) = (text("id"), text("stream_key"), text("output_playback_id"));
+    let offer = include_str!("../recorded/browser.sdp").replace('\n', "\r\n");
+    let whip = format!("/live/video-to-video/{key}/whip");
+    let answer = server.send("POST", &whip, &["content-type: application/sdp"], offer.as_bytes());
+    // Who publishes is told an address that lets those who get it watch, and no more.
+    let watch = format!("http://{}/webrtc/{playback}", server.address);
+    assert_eq!((answer.status, answer.header("livepeer-playback-url")), (201, watch.as_str()));
+    let asked = |headers: &[&str]| {
+        let of = |path: String| {
+            let answer = server.send("GET", &path, headers, b"");
+            assert_eq!(answer.status, 200, "{path}");
+            answer.value()
+        };
+        [
+            of(format!("/v1/streams/{id}/status")),
+            of(format!("/api/streams/{id}/status")),
+            first_event(&server, &id, headers),
+        ]
+    };
+    for headers in [&[][..], &["authorization: Bearer others-key-of-a-test"], &["authorization: Bearer wrong"]] {
+        for status in asked(headers) {
+            let text = status.to_string();
+            for secret in ["stk_", "lp_", "private", "target-key", "127.0.0.1", "last_error", "key_"] {
+                assert!(!text.contains(secret), "{headers:?}: {secret}: {text}");
+            }
+            assert_eq!((&status["success"], &status["error"]), (&json!(true), &json!(null)));
+            assert_eq!(status["data"]["stream_id"], id);
+            assert!(status["data"]["state"].is_string() && status["data"]["timestamp"].is_u64(), "{text}");
+        }
+    }
+    for status in asked(&[owner]) {
+        assert_eq!(status["data"]["gateway_status"]["whep_url"], watch);
+        assert_eq!(status["data"]["inference_status"]["last_params"]["prompt"], "private prompt");
+        assert!(!status.to_string().contains("stk_"), "{status}");
+    }
+    assert_eq!(server.send("HEAD", &format!("/webrtc/{playback}"), &[], b"").status, 200);
+}
+
+#[test]
+fn with_keys_the_figures_want_one() {
+    let server = Server::with(&[], &[("DREAMFRAME_API_KEYS", "a-secret-key-of-a-test")]);
+    let key = "authorization: Bearer a-secret-key-of-a-test";
+    server.send("POST", "/v1/streams", &[key], b"{}");
+    server.get("/metrics").expect_error(401);
+    server.send("GET", "/metrics", &["authorization: Bearer wrong"], b"").expect_error(401);
+    assert!(server.send("GET", "/metrics", &[key], b"").text().contains("\ndreamframe_streams 1\n"));
+}
 
 /// Line 23.
 #[test]
 fn before_anybody_publishes_the_status_is_offline_and_needs_no_key() {
-    let server = Server::with(&[], &[("DREAMFRAME_API_KEYS", "a-secret-key")]);
-    let made = server.send("POST", "/v1/streams", &["Authorization: Bearer a-secret-key"], b"{}").value();
+    let server = Server::with(&[], &[("DREAMFRAME_API_KEYS", "a-secret-key-of-a-test")]);
+    let made = server.send("POST", "/v1/streams", &["Authorization: Bearer a-secret-key-of-a-test"], b"{}").value();
     let id = made["id"].as_str().unwrap();
     for path in [format!("/v1/streams/{id}/status"), format!("/api/streams/{id}/status")] {
         let answer = server.send("GET", &path, &["Origin: https://elsewhere.example"], b"");

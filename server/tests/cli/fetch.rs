@@ -6,14 +6,15 @@ use std::process::Output;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// The files of the one model that the hub has.
-const FILES: [(&str, &str); 3] = [
+/// The files of the one model that the hub has, with the object ids that `git hash-object` gives them.
+const FILES: [(&str, &str, &str); 3] = [
     (
         "model_index.json",
         r#"{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}"#,
+        "f45339cb78a3be301b830cddb6eaa19d7eab6617",
     ),
-    ("unet/config.json", r#"{"cross_attention_dim": 768}"#),
-    ("unet/diffusion_pytorch_model.safetensors", "\u{2}\0\0\0\0\0\0\0{}"),
+    ("unet/config.json", r#"{"cross_attention_dim": 768}"#, "fce1f2894f41e0f63a19b2c117faf754cef09c17"),
+    ("unet/diffusion_pytorch_model.safetensors", "\u{2}\0\0\0\0\0\0\0{}", "7b19cc601c0e9f2f80f83c1b0b2d9586d018ae2b"),
 ];
 
 fn fetch(endpoint: &str, cache: &std::path::Path, arguments: &[&str]) -> Output {
@@ -33,17 +34,18 @@ fn serve(listener: &TcpListener, requests: usize) {
     for stream in listener.incoming().take(requests) {
         let mut stream = stream.unwrap();
         let path = request_path(&mut stream);
-        let body = if path.starts_with("/api/models/") {
-            let siblings: Vec<String> = FILES.iter().map(|(name, _)| format!(r#"{{"rfilename": "{name}"}}"#)).collect();
-            format!(r#"{{"sha": "{COMMIT}", "siblings": [{}]}}"#, siblings.join(", "))
+        let (body, id) = if path.starts_with("/api/models/") {
+            let siblings: Vec<String> =
+                FILES.iter().map(|(name, ..)| format!(r#"{{"rfilename": "{name}"}}"#)).collect();
+            (format!(r#"{{"sha": "{COMMIT}", "siblings": [{}]}}"#, siblings.join(", ")), "listing")
         } else {
             let name = path.split(COMMIT).nth(1).unwrap_or_default().trim_start_matches('/');
-            FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned()).unwrap_or_default()
+            let file = FILES.iter().find(|(known, ..)| *known == name);
+            file.map(|(_, text, id)| ((*text).to_owned(), *id)).unwrap_or_default()
         };
         let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nETag: \"{:040x}\"\r\nX-Repo-Commit: {COMMIT}\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nETag: \"{id}\"\r\nX-Repo-Commit: {COMMIT}\r\nConnection: close\r\n\r\n",
             body.len(),
-            body.bytes().map(u64::from).sum::<u64>(),
         );
         // The program may have hung up after the head.
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
@@ -71,7 +73,7 @@ fn a_model_is_fetched_and_its_folder_printed() {
     let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(last["event"], "done");
     let folder = std::path::PathBuf::from(last["path"].as_str().unwrap());
-    for (name, content) in FILES {
+    for (name, content, _) in FILES {
         assert_eq!(std::fs::read_to_string(folder.join(name)).unwrap(), content, "{name}");
     }
 }

@@ -18,8 +18,15 @@ struct Server {
 
 impl Server {
     fn start(keys: Option<&str>) -> Self {
+        Self::with(&[], keys)
+    }
+
+    fn with(arguments: &[&str], keys: Option<&str>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dreamframe"));
-        command.args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--json"]).env_remove("DREAMFRAME_API_KEYS");
+        command
+            .args(["serve", "--bind", "127.0.0.1:0", "--rtmp", "off", "--json"])
+            .args(arguments)
+            .env_remove("DREAMFRAME_API_KEYS");
         // What schemathesis sends would fill the log with warnings.
         command.env("RUST_LOG", "error");
         if let Some(keys) = keys {
@@ -108,21 +115,42 @@ fn a_client_of_scope_gets_pictures_and_changes_parameters() {
     python("scope.py", &[&server.url]);
 }
 
+/// Without keys, a server answers those who ask it by a name of this machine.
+#[test]
+fn both_sdks_use_a_server_without_keys_at_localhost() {
+    let server = Server::start(None);
+    let url = server.url.replace("127.0.0.1", "localhost");
+    assert!(url.starts_with("http://localhost:"), "{url}");
+    python("sdk.py", &[&url, "any", "open"]);
+    let Some(home) = &*NODE else { return };
+    let output = Command::new("node").arg("sdk.mjs").args([&url, "any", "open"]).current_dir(home).output().unwrap();
+    assert!(output.status.success(), "{}", words(&output));
+}
+
+#[test]
+fn a_hostile_page_in_chromium_gets_nothing_from_a_server_without_keys_and_changes_nothing() {
+    chromium("hostile.mjs", &Server::start(None));
+}
+
 #[test]
 fn the_browser_sdk_publishes_and_plays_in_chromium() {
-    chromium("browser.mjs");
+    chromium("browser.mjs", &for_pages());
 }
 
 #[test]
 fn clients_of_web_pages_publish_and_play_in_chromium() {
-    chromium("web.mjs");
+    chromium("web.mjs", &for_pages());
 }
 
-/// Runs a script of `tests/clients` that drives Chromium.
-fn chromium(script: &str) {
+/// A server that pages of the origin of `chromium.mjs` may use.
+fn for_pages() -> Server {
+    Server::with(&["--allow-origin", "http://page.test"], None)
+}
+
+/// Runs a script of `tests/clients` that drives Chromium against `server`.
+fn chromium(script: &str, server: &Server) {
     let Some(chromium) = tool_path("chromium") else { return };
     let Some(home) = &*NODE else { return };
-    let server = Server::start(None);
     let mut node = Command::new("node");
     let output = node.arg(script).arg(chromium).arg(&server.url).current_dir(home).output().unwrap();
     assert!(output.status.success(), "{}", words(&output));

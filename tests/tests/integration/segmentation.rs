@@ -50,7 +50,8 @@ fn probabilities_are_those_of_the_published_networks() {
         let file = Tensors::open(folder(&format!("../models/segmentation/{name}.safetensors")));
         let weights = Weights::new(Arc::new(file));
         for (which, executor) in executors() {
-            let logits = run(&*executor, segmentation_program(view), &weights, &[], &[picture.pixels()]).remove(0);
+            let logits =
+                run(&*executor, segmentation_program(view).unwrap(), &weights, &[], &[picture.pixels()]).remove(0);
             let found = kept(&logits.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect::<Vec<_>>(), view.size());
             assert_eq!(found.len(), expected.len());
             let apart = || found.iter().zip(&expected).map(|(x, y)| (x - y).abs());

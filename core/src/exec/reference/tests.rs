@@ -16,7 +16,7 @@ impl WeightSource for Counting {
 }
 
 fn compile(builder: ProgramBuilder) -> Arc<dyn Network> {
-    ReferenceExecutor.compile(&Arc::new(builder.finish()), &Weights::new(Arc::new(Counting))).unwrap()
+    ReferenceExecutor.compile(&Arc::new(builder.finish().unwrap()), &Weights::new(Arc::new(Counting))).unwrap()
 }
 
 /// What a program makes of its constant and frame inputs.

@@ -4,7 +4,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use sha1::Sha1;
+use sha2::Sha256;
 use ureq::http::{HeaderMap, StatusCode, header};
 
 use super::http::{Client, Failure};
@@ -17,8 +18,7 @@ const CHUNK: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct Blob {
     url: String,
-    /// Its name in the cache: the SHA-256 of a large file, git's object id of a small one.
-    etag: String,
+    digest: ContentDigest,
     /// Its length in bytes.
     pub(super) size: u64,
 }
@@ -34,19 +34,69 @@ impl Blob {
             let is_body = response.status().is_success();
             text(headers, header::CONTENT_LENGTH.as_str()).filter(|_| is_body)
         });
-        match (etag, size.and_then(|size| size.parse().ok())) {
-            (Some(etag), Some(size)) if is_plain(&etag) => Ok(Self { url, etag, size }),
-            (etag, _) => {
-                let what = format!("{url} does not tell its size and its ETag as the hub does (ETag {etag:?})");
+        let digest = etag.as_deref().and_then(ContentDigest::parse);
+        match (digest, size.and_then(|size| size.parse().ok())) {
+            (Some(digest), Some(size)) => Ok(Self { url, digest, size }),
+            _ => {
+                let what = format!(
+                    "{url} does not tell its size and its ETag as the hub does: got the ETag {etag:?}, expected 40 or 64 \
+                     hexadecimal digits"
+                );
                 Err(Error::new(ErrorKind::Io, what))
             }
         }
     }
+}
 
-    /// Whether the name is a SHA-256, so that the content can be checked against it.
-    fn sha256(&self) -> Option<&str> {
-        let hex = self.etag.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (self.etag.len() == 64 && hex).then_some(&self.etag)
+impl Blob {
+    /// Whether the file at `path` has the blob's content. Reads all of it where it has the blob's length.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let is_regular = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == self.size);
+        is_regular
+            && File::open(path)
+                .and_then(|mut file| self.digest.mismatch(&mut file, self.size))
+                .is_ok_and(|mismatch| mismatch.is_none())
+    }
+}
+
+/// What the content of a file must come to. The hub sends it as the ETag, and it is the file's name in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ContentDigest {
+    /// Of a large file, the SHA-256 of its content: 64 hexadecimal digits.
+    Sha256(String),
+    /// Of a small file, git's object id: the SHA-1 of `blob LENGTH`, a zero byte, and the content. 40 hexadecimal digits.
+    GitObject(String),
+}
+
+impl ContentDigest {
+    /// `None` for an ETag that is neither: its content could not be checked, and it could be a path.
+    fn parse(etag: &str) -> Option<Self> {
+        let hex = etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match etag.len() {
+            64 if hex => Some(Self::Sha256(etag.to_ascii_lowercase())),
+            40 if hex => Some(Self::GitObject(etag.to_ascii_lowercase())),
+            _ => None,
+        }
+    }
+
+    /// The file's name in the cache.
+    fn name(&self) -> &str {
+        match self {
+            Self::Sha256(hex) | Self::GitObject(hex) => hex,
+        }
+    }
+
+    /// The error text where `file`, which has `len` bytes, has another content.
+    fn mismatch(&self, file: &mut File, len: u64) -> std::io::Result<Option<String>> {
+        let (kind, found) = match self {
+            Self::Sha256(_) => ("SHA-256", hex_digest(Sha256::default(), file)?),
+            Self::GitObject(_) => {
+                let mut hash = Sha1::default();
+                sha1::Digest::update(&mut hash, format!("blob {len}\0"));
+                ("git object id", hex_digest(hash, file)?)
+            }
+        };
+        Ok((found != self.name()).then(|| format!("has {kind} {found}, but must have {}", self.name())))
     }
 }
 
@@ -54,24 +104,18 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether an ETag can be the name of a file.
-fn is_plain(etag: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=128).contains(&etag.len()) && etag.bytes().all(plain)
-}
-
-/// Brings the blob into `folder`, unless it is there; `report` is told how many of its bytes are.
+/// Brings the blob into `folder`, unless it is there; `report` is told how many of its bytes are. A file that is there
+/// under its name counts only where its content matches the digest: the cache belongs to other programs too.
 pub(super) fn store(client: &Client, blob: &Blob, folder: &Path, report: &mut dyn FnMut(u64)) -> Result<PathBuf> {
-    let path = folder.join(&blob.etag);
-    let is_there = || fs::metadata(&path).is_ok_and(|meta| meta.len() == blob.size);
-    if is_there() {
+    let path = folder.join(blob.digest.name());
+    if blob.is_at(&path) {
         report(blob.size);
         return Ok(path);
     }
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create", error))?;
-    let half = folder.join(format!("{}.incomplete", blob.etag));
+    let half = folder.join(format!("{}.incomplete", blob.digest.name()));
     let mut file = open_locked(&half)?;
-    if is_there() {
+    if blob.is_at(&path) {
         // Another process finished it between the look and the lock.
         let _ = fs::remove_file(&half);
         report(blob.size);
@@ -155,33 +199,56 @@ fn restart(file: &mut File) -> std::io::Result<u64> {
     file.seek(SeekFrom::Start(0))
 }
 
-/// Checks length and, where the hub names it, SHA-256; what does not fit is thrown away.
+/// Checks length and digest; what does not fit is thrown away.
 fn verify(blob: &Blob, file: &mut File, half: &Path) -> Result<(), Failure> {
     let on_disk = |error| Failure::Final(Error::io(half, "read", error));
     let have = file.seek(SeekFrom::End(0)).map_err(on_disk)?;
-    let problem = if have != blob.size {
-        Some(format!("has more than the {} bytes that the hub announces", blob.size))
-    } else if let Some(expected) = blob.sha256() {
-        let found = sha256(file).map_err(on_disk)?;
-        (!found.eq_ignore_ascii_case(expected)).then(|| format!("has SHA-256 {found}, but must have {expected}"))
+    let problem = if have == blob.size {
+        blob.digest.mismatch(file, have).map_err(on_disk)?
     } else {
-        None
+        Some(format!("has more than the {} bytes that the hub announces", blob.size))
     };
     let Some(problem) = problem else { return Ok(()) };
     restart(file).map_err(on_disk)?;
     Err(Failure::Passing(Error::new(ErrorKind::BadModel, format!("{} {problem}", blob.url))))
 }
 
-fn sha256(file: &mut File) -> std::io::Result<String> {
+/// The digest of what `hash` has seen and then the whole of `file`, in hexadecimal digits.
+fn hex_digest(mut hash: impl Hash, file: &mut File) -> std::io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
-    let mut hash = Sha256::new();
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
             break;
         }
-        hash.update(&buffer[..read]);
+        hash.add(&buffer[..read]);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash.end().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What both digests do; their crates are of different generations and share no trait.
+trait Hash {
+    fn add(&mut self, bytes: &[u8]);
+    fn end(self) -> Vec<u8>;
+}
+
+impl Hash for Sha256 {
+    fn add(&mut self, bytes: &[u8]) {
+        sha2::Digest::update(self, bytes);
+    }
+
+    fn end(self) -> Vec<u8> {
+        sha2::Digest::finalize(self).to_vec()
+    }
+}
+
+impl Hash for Sha1 {
+    fn add(&mut self, bytes: &[u8]) {
+        sha1::Digest::update(self, bytes);
+    }
+
+    fn end(self) -> Vec<u8> {
+        sha1::Digest::finalize(self).to_vec()
+    }
 }

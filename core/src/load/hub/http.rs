@@ -49,6 +49,15 @@ impl Client {
             let what = format!("the hub's address is {endpoint:?}, but must begin with http:// or https://");
             return Err(Error::new(ErrorKind::InvalidArgument, what));
         };
+        let this_machine = uri.as_ref().is_some_and(is_this_machine);
+        if token.is_some() && !origin.https && !this_machine {
+            let what = format!(
+                "the hub's address with a token: got http://{}, which is not encrypted, expected https:// or an address of \
+                 this machine; unset HF_TOKEN to go without one",
+                uri.as_ref().and_then(Uri::host).unwrap_or_default()
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, what));
+        }
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -58,7 +67,7 @@ impl Client {
             .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(SILENCE))
             .timeout_per_read(Some(SILENCE));
-        if uri.as_ref().is_some_and(is_this_machine) {
+        if this_machine {
             config = config.proxy(None);
         }
         Ok(Self { agent: config.build().into(), endpoint: endpoint.to_owned(), origin, token, pause })

@@ -1,7 +1,8 @@
 //! Downloads from the Hugging Face hub into its cache layout, so that other programs find the files too.
 //!
-//! A file lies under its final name only when it is whole and, where the hub names a SHA-256, checked; until then it
-//! is `blobs/ETAG.incomplete`, from which a later attempt goes on. `refs/main` is written last: a snapshot that is
+//! A file lies under its final name only when it is whole and its content matches the digest that the hub names: SHA-256
+//! for a large file, git's object id for a small one. What lies there already is checked too. Until then it is
+//! `blobs/ETAG.incomplete`, from which a later attempt goes on. `refs/main` is written last: a snapshot that is
 //! named there has all its files.
 
 mod blob;
@@ -37,7 +38,7 @@ pub struct HubOptions {
     pub cache: HubCache,
     /// Whether the network must not be used.
     pub offline: bool,
-    /// The user's access token; sent to `endpoint` alone.
+    /// The user's access token; sent to `endpoint` alone, and never without encryption to another machine.
     pub token: Option<String>,
 }
 
@@ -114,7 +115,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` where the endpoint is not an `http` or `https` address.
+    /// `InvalidArgument` where the endpoint is not an `http` or `https` address, and where there is a token that would go
+    /// over plain `http` to another machine.
     pub fn new(options: HubOptions) -> Result<Self> {
         Self::with_pause(options, Duration::from_millis(500))
     }
@@ -126,7 +128,7 @@ impl Hub {
     }
 
     /// Fetches the files of `id` that this crate reads, and returns the folder they are in. Files that are there
-    /// already are kept; a download that was cut short goes on where it ended.
+    /// already are kept where their content matches the digest that the hub names; a download that was cut short goes on where it ended.
     ///
     /// # Errors
     ///
@@ -162,7 +164,7 @@ impl Hub {
             let mut report = |bytes: u64| progress(Progress { file: name, bytes: before.saturating_add(bytes), total });
             let path = store(&self.client, blob, &repository.join("blobs"), &mut report)
                 .map_err(|error| error.within(name))?;
-            link(&path, &snapshot, name)?;
+            link(&path, blob, &snapshot, name)?;
             before = before.saturating_add(blob.size);
         }
         write_whole(&repository.join("refs"), MAIN, &listing.sha)?;
@@ -193,10 +195,12 @@ fn check_hub_id(id: &ModelId) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidArgument, what))
 }
 
-/// Makes `snapshot/name` stand for the blob: by a link, or where links are not allowed, by a copy.
-fn link(blob: &Path, snapshot: &Path, name: &str) -> Result<()> {
+/// Makes `snapshot/name` stand for the blob at `stored`: by a link, or where links are not allowed, by a copy. What is
+/// there stays where it has the blob's content.
+fn link(stored: &Path, blob: &Blob, snapshot: &Path, name: &str) -> Result<()> {
     let path = snapshot.join(name);
-    if path.is_file() {
+    let is_link = || matches!((path.canonicalize(), stored.canonicalize()), (Ok(path), Ok(stored)) if path == stored);
+    if is_link() || blob.is_at(&path) {
         return Ok(());
     }
     let folder = path.parent().unwrap_or(snapshot);
@@ -207,15 +211,16 @@ fn link(blob: &Path, snapshot: &Path, name: &str) -> Result<()> {
         let mut target: PathBuf = "../..".into();
         target.extend(std::iter::repeat_n("..", name.matches('/').count()));
         target.push("blobs");
-        target.extend(blob.file_name());
-        let _ = fs::remove_file(&path); // A link that leads nowhere is in the way.
+        target.extend(stored.file_name());
+        let _ = fs::remove_file(&path); // A link that leads elsewhere, or another content, is in the way.
         if std::os::unix::fs::symlink(&target, &path).is_ok() {
             return Ok(());
         }
     }
     let half = folder.join(format!("{}.incomplete", path.file_name().unwrap_or_default().display()));
-    let copied = fs::hard_link(blob, &path).or_else(|_| {
-        fs::copy(blob, &half)?;
+    let _ = fs::remove_file(&path);
+    let copied = fs::hard_link(stored, &path).or_else(|_| {
+        fs::copy(stored, &half)?;
         fs::rename(&half, &path)
     });
     copied.map_err(|error| {

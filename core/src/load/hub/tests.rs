@@ -18,6 +18,8 @@ fn weights() -> Vec<u8> {
 }
 
 const CONFIG: &[u8] = br#"{"_class_name": "AutoencoderTiny"}"#;
+/// Git's object id of `CONFIG`, as `git hash-object` gives it.
+const CONFIG_ID: &str = "b30aa81ccc82b47814129cad030f305c1a88880c";
 const WEIGHTS_PATH: &str =
     "/org/tiny/resolve/0123456789abcdef0123456789abcdef01234567/diffusion_pytorch_model.safetensors";
 
@@ -32,7 +34,7 @@ fn good(request: &Request) -> Reply {
             Reply { status: 200, body, ..Default::default() }
         }
         "config.json" => {
-            let headers = vec![("ETag", "\"0a1b2c3d\"".to_owned())];
+            let headers = vec![("ETag", format!("\"{CONFIG_ID}\""))];
             Reply { status: 200, headers, body: CONFIG.to_vec(), cut: None }
         }
         "diffusion_pytorch_model.safetensors" => {
@@ -97,9 +99,13 @@ impl Setup {
         assert!(!repository.join("blobs").join(sha(&weights())).exists());
     }
 
+    fn blobs(&self) -> PathBuf {
+        HubCache::at(self.folder.path()).repository(&id()).join("blobs")
+    }
+
     fn incomplete(&self) -> Vec<String> {
-        let blobs = HubCache::at(self.folder.path()).repository(&id()).join("blobs");
-        let names = std::fs::read_dir(blobs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names =
+            std::fs::read_dir(self.blobs()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.ends_with(".incomplete")).collect()
     }
 }
@@ -123,7 +129,7 @@ fn a_model_comes_into_the_layout_of_the_cache() {
     #[cfg(unix)]
     {
         let link = std::fs::read_link(snapshot.join("config.json")).unwrap();
-        assert_eq!(link, Path::new("../../blobs/0a1b2c3d"));
+        assert_eq!(link, Path::new("../../blobs").join(CONFIG_ID));
     }
 }
 
@@ -194,6 +200,71 @@ fn a_wrong_checksum_is_tried_again_and_then_told() {
     assert_eq!(error.kind(), ErrorKind::BadModel);
     assert!(error.to_string().contains("has SHA-256"), "{error}");
     setup.assert_nothing_half_written();
+}
+
+#[test]
+fn a_small_file_that_does_not_match_its_object_id_is_refused() {
+    let setup = setup(|request| {
+        let mut reply = good(request);
+        if request.method == "GET" && request.path.ends_with("config.json") {
+            // As long as the announced content, so that only the object id tells the difference.
+            reply.body[2] ^= 1;
+        }
+        reply
+    });
+    let error = setup.fetch().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadModel);
+    assert!(error.to_string().contains("git object id"), "{error}");
+    assert!(!setup.blobs().join(CONFIG_ID).exists());
+}
+
+#[test]
+fn a_blob_of_the_right_size_and_other_content_is_fetched_again() {
+    let setup = setup(good);
+    std::fs::create_dir_all(setup.blobs()).unwrap();
+    let mut altered = weights();
+    altered[5] ^= 1;
+    std::fs::write(setup.blobs().join(sha(&weights())), altered).unwrap();
+    setup.assert_fetched();
+}
+
+#[test]
+fn a_file_of_other_content_in_the_snapshot_is_replaced() {
+    let setup = setup(good);
+    let snapshot = HubCache::at(setup.folder.path()).repository(&id()).join("snapshots").join(COMMIT);
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::write(snapshot.join("config.json"), b"other").unwrap();
+    setup.assert_fetched();
+}
+
+#[test]
+fn an_etag_that_is_no_digest_is_refused() {
+    let setup = setup(|request| {
+        let mut reply = good(request);
+        if request.path.ends_with("config.json") {
+            reply.headers = vec![("ETag", "\"0a1b2c3d\"".to_owned())];
+        }
+        reply
+    });
+    let error = setup.fetch().unwrap_err();
+    assert!(error.to_string().contains("does not tell its size and its ETag"), "{error}");
+}
+
+#[test]
+fn a_token_is_not_sent_unencrypted_to_another_machine() {
+    let hub = |endpoint: &str, token: Option<&str>| {
+        let (endpoint, token) = (endpoint.to_owned(), token.map(str::to_owned));
+        Hub::new(HubOptions { endpoint, cache: HubCache::at("cache"), offline: false, token })
+    };
+    for endpoint in ["http://hub.example", "http://hub.example:8080/mirror", "http://127.0.0.1@hub.example"] {
+        let error = hub(endpoint, Some("hf_secret")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{endpoint}");
+        assert!(error.to_string().contains("https://") && !error.to_string().contains("hf_secret"), "{error}");
+        assert!(hub(endpoint, None).is_ok(), "{endpoint}");
+    }
+    for endpoint in ["https://hub.example", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:80"] {
+        assert!(hub(endpoint, Some("hf_secret")).is_ok(), "{endpoint}");
+    }
 }
 
 #[test]
@@ -316,7 +387,7 @@ fn offline_uses_the_cache_alone_and_says_so() {
 #[test]
 fn two_processes_do_not_write_the_same_file() {
     let setup = setup(good);
-    let blobs = HubCache::at(setup.folder.path()).repository(&id()).join("blobs");
+    let blobs = setup.blobs();
     std::fs::create_dir_all(&blobs).unwrap();
     let other = std::fs::File::create(blobs.join(format!("{}.incomplete", sha(&weights())))).unwrap();
     other.lock().unwrap();

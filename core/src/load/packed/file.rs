@@ -8,20 +8,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use sha2::{Digest as _, Sha256};
+
 use super::super::bytes::Bytes;
 use super::format::{Head, Memory, PackedError, Purpose, Section, damaged};
+use super::secret::Secret;
 use crate::net::{AlignedBytes, Parallel, Sections};
 
 /// Bytes read at a time, and summed while they are in the cache.
 const CHUNK: usize = 1 << 18;
 /// What the name of a file that is being written ends with.
-const ASIDE: &str = ".tmp";
+pub(super) const ASIDE: &str = ".tmp";
 /// A file aside that nobody has written to for so long belongs to a process that ended.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Reads all sections of a file made for `purpose`, each memory into its final place.
-pub(super) fn read(bytes: &Bytes, purpose: &Purpose, parallel: Parallel<'_>) -> Result<Sections, PackedError> {
-    let (head, start) = Head::read(bytes)?;
+/// Reads all sections of a file made for `purpose` with `secret`, each memory into its final place.
+pub(super) fn read(
+    bytes: &Bytes,
+    secret: &Secret,
+    purpose: &Purpose,
+    parallel: Parallel<'_>,
+) -> Result<Sections, PackedError> {
+    let (head, start) = Head::read(bytes, secret)?;
     head.purpose.check(purpose)?;
     sections(bytes, &head.sections, start, parallel)
 }
@@ -79,28 +87,34 @@ fn read_memory(bytes: &Bytes, offset: u64, memory: Memory, key: &str) -> Result<
     let no_room = || PackedError::NoRoom(memory.len);
     let len = usize::try_from(memory.len).map_err(|_| no_room())?;
     let mut read = AlignedBytes::with_room(len).ok_or_else(no_room)?;
-    let mut checksum = crc32fast::Hasher::new();
+    let mut digest = Sha256::new();
     for done in (0..len).step_by(CHUNK) {
         let chunk = read.extend(CHUNK.min(len - done));
         bytes.read_at(offset + done as u64, chunk)?;
-        checksum.update(chunk);
+        digest.update(chunk);
     }
-    if checksum.finalize() == memory.checksum { Ok(read) } else { Err(damaged(format!("the checksum of {key:?}"))) }
+    let whole = digest.finalize().as_slice() == memory.digest;
+    if whole { Ok(read) } else { Err(damaged(format!("the digest of {key:?}"))) }
 }
 
 /// Writes `sections` to `path`, which has the old file or the new one at every moment, and on an error the old one.
 ///
 /// # Errors
 ///
-/// What the file system says; `InvalidInput` for names longer than the format has room for.
-pub(super) fn write(path: &Path, purpose: &Purpose, sections: &[(&str, Vec<&[u8]>)]) -> io::Result<()> {
-    let memory = |bytes: &&[u8]| Memory { len: bytes.len() as u64, checksum: crc32fast::hash(bytes) };
+/// What the file system says; `InvalidInput` for names longer than the format has room for; those of [`replace`].
+pub(super) fn write(
+    path: &Path,
+    secret: &Secret,
+    purpose: &Purpose,
+    sections: &[(&str, Vec<&[u8]>)],
+) -> io::Result<()> {
+    let memory = |bytes: &&[u8]| Memory { len: bytes.len() as u64, digest: Sha256::digest(bytes).into() };
     let section = |(key, memories): &(&str, Vec<&[u8]>)| Section {
         key: (*key).to_owned(),
         memories: memories.iter().map(memory).collect(),
     };
     let head = Head { purpose: purpose.clone(), sections: sections.iter().map(section).collect() };
-    let head = head.encode().ok_or(io::ErrorKind::InvalidInput)?;
+    let head = head.encode(secret).ok_or(io::ErrorKind::InvalidInput)?;
     replace(path, &|file| {
         file.write_all(&head)?;
         sections.iter().flat_map(|(_, memories)| memories).try_for_each(|memory| file.write_all(memory))
@@ -108,18 +122,26 @@ pub(super) fn write(path: &Path, purpose: &Purpose, sections: &[(&str, Vec<&[u8]
 }
 
 /// Puts what `fill` writes at `path`: first into a file aside, which is gone again where that fails.
+///
+/// # Errors
+///
+/// What the file system and `fill` say; `PermissionDenied` for a folder that is a symbolic link, or another user's.
 fn replace(path: &Path, fill: &dyn Fn(&mut File) -> io::Result<()>) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    sweep(folder);
+    check_folder(folder)?;
     // Processes in two containers may have the same number, and the folder in common.
     let moment = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let own = format!("{}-{moment}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let aside = folder.join(format!("{}.{own}{ASIDE}", name.to_string_lossy()));
     let mut file = File::create_new(&aside)?;
-    let done = fill(&mut file).and_then(|()| file.sync_all());
+    let done = check_owner(folder, &file).and_then(|()| {
+        sweep(folder);
+        fill(&mut file)?;
+        file.sync_all()
+    });
     drop(file);
     if let Err(error) = done.and_then(|()| fs::rename(&aside, path)) {
         fs::remove_file(&aside).ok();
@@ -128,6 +150,30 @@ fn replace(path: &Path, fill: &dyn Fn(&mut File) -> io::Result<()>) -> io::Resul
     // So that the new name outlives a loss of power too; where folders cannot be opened, it waits for the system.
     File::open(folder).and_then(|folder| folder.sync_all()).ok();
     Ok(())
+}
+
+/// Refuses a folder that is a symbolic link: what it leads to is not this cache's to write to.
+pub(super) fn check_folder(folder: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(folder)?.is_dir() { Ok(()) } else { Err(denied("is a symbolic link, or no folder")) }
+}
+
+/// Refuses a folder that belongs to another user than `file`, which this process has just made in it: its owner may put
+/// anything in the place of what is written.
+#[cfg(unix)]
+fn check_owner(folder: &Path, file: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (owner, own) = (fs::symlink_metadata(folder)?.uid(), file.metadata()?.uid());
+    if owner == own { Ok(()) } else { Err(denied(&format!("belongs to user {owner}, but this is user {own}"))) }
+}
+
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps, reason = "it fails on Unix")]
+fn check_owner(_: &Path, _: &File) -> io::Result<()> {
+    Ok(())
+}
+
+fn denied(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, format!("the folder {why}"))
 }
 
 /// Removes what processes left that ended while they wrote.

@@ -1,31 +1,31 @@
 //! The head of a file of packed weights: what it was made for, of what, and where each memory lies.
 //!
 //! ```text
-//! mark 8 | format u32 | byte order u32 | bytes of the table u64 | bytes of the file u64 | table | CRC-32 of all before
+//! mark 8 | format u32 | byte order u32 | bytes of the table u64 | bytes of the file u64 | table | HMAC-SHA256 of all before
 //! table: version of the crate, name of the layout (texts) | version of the layout u32 | fingerprint 32 | sections u32
-//!        each section: key (text) | memories u32 | of each: bytes u64, CRC-32 u32
+//!        each section: key (text) | memories u32 | of each: bytes u64, SHA-256 32
 //! text:  bytes u16 | UTF-8
 //! ```
 //!
 //! Numbers are little-endian. After the head come the memories, one after the other in the order of the table, as the
-//! machine has them. Every byte is under a checksum, and every length is checked against the file's before memory is
-//! taken for it.
+//! machine has them. Every byte is under a digest, and every length is checked against the file's before memory is taken for
+//! it. The code over the head is keyed with a secret of the user, so that a file which came with somebody's model, with
+//! numbers of their own, is told from one that this user's programs wrote.
 
 use std::io;
 
 use super::super::bytes::Bytes;
+use super::secret::{MAC_LEN, Secret};
 use crate::net::PackedLayout;
 
 /// What each file begins with.
 const MARK: [u8; 8] = *b"dfpacked";
 /// Changes with the layout of the head.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Written as the machine has it, so that another byte order reads another number.
 const BYTE_ORDER: u32 = 0x0102_0304;
 /// Bytes before the table.
 const PREFIX: usize = 32;
-/// Bytes of a checksum.
-const CHECKSUM: usize = 4;
 /// Longest table. The largest networks we know need 300 kB.
 const MAX_TABLE: u64 = 32 << 20;
 /// Most memories of a section: an enlarging convolution has eight.
@@ -35,6 +35,8 @@ const CRATE: &str = env!("CARGO_PKG_VERSION");
 
 /// Bytes of a fingerprint.
 pub(crate) type Fingerprint = [u8; 32];
+/// The SHA-256 of a memory.
+pub(super) type Digest = [u8; 32];
 
 /// Why a file of packed weights is not used.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +68,10 @@ pub enum PackedError {
         /// Bytes there should be.
         needed: u64,
     },
-    /// A checksum is wrong, or the table makes no sense.
+    /// Its head is not keyed with this user's secret.
+    #[error("was not written by this user, or is damaged")]
+    Untrusted,
+    /// A digest is wrong, or the table makes no sense.
     #[error("is damaged: {0}")]
     Damaged(String),
     /// The weights have changed since.
@@ -81,7 +86,7 @@ pub enum PackedError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Memory {
     pub(super) len: u64,
-    pub(super) checksum: u32,
+    pub(super) digest: Digest,
 }
 
 /// A packed form in the file.
@@ -128,8 +133,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// As it is written; `None` where a text or a count is longer than the format has room for.
-    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+    /// As it is written with `secret`; `None` where a text or a count is longer than the format has room for.
+    pub(super) fn encode(&self, secret: &Secret) -> Option<Vec<u8>> {
         let mut table = Vec::new();
         put_text(&mut table, &self.purpose.version)?;
         put_text(&mut table, &self.purpose.layout.name)?;
@@ -143,15 +148,16 @@ impl Head {
             table.extend(count.to_le_bytes());
             for memory in &section.memories {
                 table.extend(memory.len.to_le_bytes());
-                table.extend(memory.checksum.to_le_bytes());
+                table.extend(memory.digest);
                 data = data.checked_add(memory.len)?;
             }
         }
-        seal(&table, data)
+        seal(&table, data, secret)
     }
 
-    /// Reads and checks the head of `bytes`; gives it with the place where the first memory begins.
-    pub(super) fn read(bytes: &Bytes) -> Result<(Self, u64), PackedError> {
+    /// Reads the head of `bytes` and checks that `secret` was used for it; gives it with the place where the first memory
+    /// begins.
+    pub(super) fn read(bytes: &Bytes, secret: &Secret) -> Result<(Self, u64), PackedError> {
         let found = bytes.len();
         let mut prefix = [0; PREFIX];
         let there = usize::try_from(found).unwrap_or(PREFIX).min(PREFIX);
@@ -178,15 +184,15 @@ impl Head {
         if found != needed {
             return Err(PackedError::Length { found, needed });
         }
-        let start = PREFIX as u64 + table.min(MAX_TABLE) + CHECKSUM as u64;
+        let start = PREFIX as u64 + table.min(MAX_TABLE) + MAC_LEN as u64;
         if table > MAX_TABLE || start > found {
             return Err(damaged(format!("a table of {table} bytes")));
         }
         let mut head = vec![0; start as usize];
         bytes.read_at(0, &mut head)?;
-        let (head, checksum) = head.split_at(start as usize - CHECKSUM);
-        if checksum != crc32fast::hash(head).to_le_bytes() {
-            return Err(damaged("the checksum of its head".into()));
+        let (head, mac) = head.split_at(start as usize - MAC_LEN);
+        if !secret.has_made(mac, head) {
+            return Err(PackedError::Untrusted);
         }
         Ok((Self::parse(&head[PREFIX..], found - start)?, start))
     }
@@ -207,7 +213,7 @@ impl Head {
             }
             let mut memories = Vec::new();
             for _ in 0..count {
-                let memory = Memory { len: fields.number64()?, checksum: fields.number32()? };
+                let memory = Memory { len: fields.number64()?, digest: fields.array()? };
                 let after = left.checked_sub(memory.len);
                 left = after.ok_or_else(|| damaged(format!("{key:?} has {} bytes of {left}", memory.len)))?;
                 memories.push(memory);
@@ -222,17 +228,17 @@ impl Head {
 }
 
 /// Puts prefix and checksum around a table, for a file with `data` bytes after its head.
-pub(super) fn seal(table: &[u8], data: u64) -> Option<Vec<u8>> {
+pub(super) fn seal(table: &[u8], data: u64, secret: &Secret) -> Option<Vec<u8>> {
     let len = table.len() as u64;
-    let file = ((PREFIX + CHECKSUM) as u64).checked_add(len)?.checked_add(data)?;
-    let mut head = Vec::with_capacity(PREFIX + table.len() + CHECKSUM);
+    let file = ((PREFIX + MAC_LEN) as u64).checked_add(len)?.checked_add(data)?;
+    let mut head = Vec::with_capacity(PREFIX + table.len() + MAC_LEN);
     head.extend(MARK);
     head.extend(FORMAT.to_le_bytes());
     head.extend(BYTE_ORDER.to_ne_bytes());
     head.extend(len.to_le_bytes());
     head.extend(file.to_le_bytes());
     head.extend(table);
-    head.extend(crc32fast::hash(&head).to_le_bytes());
+    head.extend(secret.mac(&head));
     (len <= MAX_TABLE).then_some(head)
 }
 
@@ -288,13 +294,13 @@ mod tests {
             number: u32,
             fingerprint: Fingerprint,
             sections in prop::collection::vec(
-                (".{0,20}", prop::collection::vec((0_u64..1 << 40, any::<u32>()), 0..9)),
+                (".{0,20}", prop::collection::vec((0_u64..1 << 40, any::<Digest>()), 0..9)),
                 0..9,
             ),
         ) -> Head {
-            let section = |(key, memories): (String, Vec<(u64, u32)>)| Section {
+            let section = |(key, memories): (String, Vec<(u64, Digest)>)| Section {
                 key,
-                memories: memories.into_iter().map(|(len, checksum)| Memory { len, checksum }).collect(),
+                memories: memories.into_iter().map(|(len, digest)| Memory { len, digest }).collect(),
             };
             let purpose = Purpose { version, layout: PackedLayout { name, version: number }, fingerprint };
             Head { purpose, sections: sections.into_iter().map(section).collect() }
@@ -305,14 +311,14 @@ mod tests {
         #[test]
         fn a_table_is_read_as_it_was_written(head in heads()) {
             let data = head.sections.iter().flat_map(|section| &section.memories).map(|memory| memory.len).sum();
-            let bytes = head.encode().unwrap();
-            prop_assert_eq!(Head::parse(&bytes[PREFIX..bytes.len() - CHECKSUM], data).unwrap(), head);
+            let bytes = head.encode(&Secret::KNOWN).unwrap();
+            prop_assert_eq!(Head::parse(&bytes[PREFIX..bytes.len() - MAC_LEN], data).unwrap(), head);
         }
 
         #[test]
         fn any_bytes_are_a_table_or_an_error(table in prop::collection::vec(any::<u8>(), 0..200), data: u64) {
             if let Ok(head) = Head::parse(&table, data) {
-                prop_assert!(head.encode().is_some());
+                prop_assert!(head.encode(&Secret::KNOWN).is_some());
             }
         }
     }
@@ -320,6 +326,6 @@ mod tests {
     #[test]
     fn a_text_longer_than_its_length_can_say_is_not_written() {
         let purpose = Purpose::new(&PackedLayout { name: "x".repeat(70_000), version: 1 }, [0; 32]);
-        assert_eq!(Head { purpose, sections: Vec::new() }.encode(), None);
+        assert_eq!(Head { purpose, sections: Vec::new() }.encode(&Secret::KNOWN), None);
     }
 }

@@ -11,17 +11,20 @@ use super::super::cache::user_cache;
 /// Where packed weights are kept between starts, so that a start need not read and pack a model again.
 ///
 /// A file of packed weights may be removed at any time; the next start makes it again. It counts for the weight files
-/// whose sizes, times and headers it was made of, for one version of this crate, and for the processor's instructions.
+/// whose sizes, times and headers it was made of, for one version of this crate, and for the processor's instructions. It
+/// counts only where this user's programs wrote it: it is keyed with a random secret, `dreamframe/packed.key` in the user's
+/// cache, or `packed.key` in a named folder. What came along with a model does not count.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PackedCache {
-    /// In the folder `.dreamframe` of the model. Where that cannot be written, and for models in the Hugging Face cache,
+    /// In the folder `.dreamframe` of the model. Where that cannot be written, is a symbolic link or another user's, and for models in the Hugging Face cache,
     /// which belongs to other programs too, in `dreamframe/packed` of the user's cache: `XDG_CACHE_HOME`, or `~/.cache`.
     #[default]
     Beside,
     /// Nowhere: every start packs.
     Off,
-    /// In this folder, with a folder for each model. Small networks and those of random weights are kept too.
+    /// In this folder, with a folder for each model. Small networks and those of random weights are kept too. Whoever can
+    /// read `packed.key` there and write to the folder decides which numbers networks have.
     Folder(PathBuf),
 }
 
@@ -43,6 +46,15 @@ impl PackedCache {
     /// The folders that may have the file of a model that lies in `model`, the best first.
     pub(super) fn folders(&self, model: &Path) -> Vec<PathBuf> {
         self.folders_by(model, |name| std::env::var_os(name))
+    }
+
+    /// The folder of the secret that files are keyed with.
+    pub(super) fn secret_folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::Off => None,
+            Self::Folder(folder) => Some(folder.clone()),
+            Self::Beside => user_cache(|name| std::env::var_os(name)).map(|cache| cache.join("dreamframe")),
+        }
     }
 
     fn folders_by(&self, model: &Path, variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {

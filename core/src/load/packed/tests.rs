@@ -134,6 +134,63 @@ fn a_folder_that_cannot_be_written_gives_way_to_the_next() {
     assert!(notices.len() == 1 && notices[0].starts_with("packed weights cannot be kept"), "{notices:?}");
 }
 
+/// As an archive does that brings `.dreamframe` with numbers of its own, for weights that it brings too.
+#[test]
+fn a_file_that_another_user_wrote_is_neither_believed_nor_overwritten() {
+    let setting = Setting::new();
+    let others = tempfile::tempdir().unwrap();
+    let [beside, cache] = ["beside", "cache"].map(|name| setting.cache.path().join(name));
+    let files = |folders: Vec<PathBuf>, secret: &Path| PackedFiles {
+        folders,
+        secret: Some(secret.to_owned()),
+        ..setting.files()
+    };
+    let foreign = files(vec![beside.clone()], others.path());
+    assert_eq!(foreign.save(&layout(), &[("w", vec![&[9, 9, 9, 9]])]), [""; 0]);
+    let own = files(vec![beside.clone(), cache], setting.cache.path());
+    // Before this user has a secret, and after.
+    for _ in 0..2 {
+        let (sections, notices) = own.load(&layout(), &serial);
+        assert!(sections.is_empty());
+        assert!(notices.len() == 1 && notices[0].contains("was not written by this user"), "{notices:?}");
+        Secret::read_or_make(setting.cache.path()).unwrap();
+    }
+    assert_eq!(save(&own), [""; 0]);
+    assert_eq!(&*own.load(&layout(), &serial).0["w"][0], [1, 2, 3, 4]);
+    assert_eq!(&*foreign.load(&layout(), &serial).0["w"][0], [9, 9, 9, 9]);
+    // Where there is no other place, it gives way.
+    let only = files(vec![beside], setting.cache.path());
+    assert_eq!(save(&only), [""; 0]);
+    assert_eq!(&*only.load(&layout(), &serial).0["w"][0], [1, 2, 3, 4]);
+}
+
+#[test]
+fn without_a_folder_for_the_secret_nothing_is_kept_and_that_is_told() {
+    let setting = Setting::new();
+    let files = PackedFiles { secret: None, ..setting.files() };
+    let notices = save(&files);
+    assert!(notices.len() == 1 && notices[0].contains("XDG_CACHE_HOME"), "{notices:?}");
+    assert!(files.load(&layout(), &serial).0.is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_is_a_symbolic_link_is_neither_read_nor_written() {
+    let setting = Setting::new();
+    let [target, link, second] = ["target", "link", "second"].map(|name| setting.cache.path().join(name));
+    fs::create_dir(&target).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let old = target.join("somebody.else.tmp");
+    fs::write(&old, "kept").unwrap();
+    fs::File::options().write(true).open(&old).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let files = |folders: Vec<PathBuf>| PackedFiles { folders, ..setting.files() };
+    assert_eq!(save(&files(vec![link.clone(), second.clone()])), [""; 0]);
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 1, "nothing is written or removed where the link leads");
+    assert!(second.join("weights.portable.f32.packed").is_file());
+    save(&files(vec![target]));
+    assert!(files(vec![link]).load(&layout(), &serial).0.is_empty());
+}
+
 #[test]
 fn a_good_file_further_on_makes_up_for_a_bad_one() {
     let setting = Setting::new();

@@ -49,12 +49,19 @@ fn a_checkpoint_is_the_base_model_whatever_the_id() {
 }
 
 #[test]
-fn further_networks_lie_beside_a_checkpoint() {
+fn an_id_names_nothing_outside_the_folder_or_file_of_a_single_model() {
     let folder = tempfile::tempdir().unwrap();
-    make_checkpoint(&folder.path().join("base"));
+    let base = folder.path().join("base");
+    make_checkpoint(&base);
     fs::create_dir_all(folder.path().join("thibaud/canny")).unwrap();
-    let found = ModelSource::folder(folder.path().join("base")).find(&id("thibaud/canny")).unwrap();
-    assert_eq!(found, folder.path().join("thibaud/canny"));
+    fs::create_dir_all(base.join("thibaud/depth")).unwrap();
+    fs::write(folder.path().join("style.safetensors"), "").unwrap();
+    fs::write(folder.path().join("base.safetensors"), "").unwrap();
+    for source in [ModelSource::folder(&base), ModelSource::folder(folder.path().join("base.safetensors"))] {
+        assert_eq!(source.find(&id("thibaud/canny")).unwrap_err().kind(), ErrorKind::NotFound, "{source:?}");
+        assert_eq!(source.lora(&id("style")).unwrap_err().kind(), ErrorKind::NotFound, "{source:?}");
+    }
+    assert_eq!(ModelSource::folder(&base).find(&id("thibaud/depth")).unwrap(), base.join("thibaud/depth"));
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub fn anime_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, AnimeConfi
     }
     let config = AnimeConfig { channels };
     let side = config.step();
-    let program = anime_program(&config, side, side);
+    let program = anime_program(&config, side, side)?;
     let mut weights = Derived::new(file);
     for spec in program.weights() {
         weights.rename(&spec.name, format!("{prefix}{}", spec.name));
@@ -76,7 +76,11 @@ pub fn anime_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, AnimeConfi
 
 /// Writes the network for an image of `h` x `w` pixels in -1..1, both a multiple of its [step](AnimeConfig::step); gives
 /// for each pixel from -1, a line, to 1, paper.
-pub fn anime_program(config: &AnimeConfig, h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn anime_program(config: &AnimeConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("anime lines");
     let b = &mut builder;
     let mut x = b.input("picture", Shape::new(1, h, w, 3), Rate::Frame);

@@ -80,7 +80,11 @@ impl DepthConfig {
 
 /// Writes the network for an image of `rows` x `columns` patches, normalised as ImageNet is; gives for each pixel how near
 /// it is.
-pub fn depth_program(config: &DepthConfig, rows: usize, columns: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn depth_program(config: &DepthConfig, rows: usize, columns: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("depth");
     let b = &mut builder;
     let picture = b.input("picture", Shape::new(1, rows * PATCH, columns * PATCH, 3), Rate::Frame);

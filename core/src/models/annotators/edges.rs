@@ -7,7 +7,11 @@ use crate::net::{Activation, Program, ProgramBuilder, Rate, Shape, ValueId, Weig
 const BYTE: f32 = 255.0;
 
 /// Writes TIN's two stages for an image of `h` x `w` pixels in 0..1; gives the logit of an edge for each pixel.
-pub fn tin_program(h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn tin_program(h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("edges");
     let b = &mut builder;
     let x = b.input("picture", Shape::new(1, h, w, 3), Rate::Frame);
@@ -58,7 +62,11 @@ const HED_CONVOLUTIONS: [usize; 5] = [2, 2, 3, 3, 3];
 
 /// Writes HED for an image of `h` x `w` pixels in 0..255 less [`hed_mean`]; gives the mean logit of its five blocks for
 /// each pixel. `channels` are those of the blocks: 64, 128, 256, 512 and 512 in the published network.
-pub fn hed_program(channels: [usize; 5], h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn hed_program(channels: [usize; 5], h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("hed");
     let b = &mut builder;
     let mut x = b.input("picture", Shape::new(1, h, w, 3), Rate::Frame);

@@ -15,7 +15,11 @@ const ENLARGING: [&str; 2] = ["model3.0", "model3.3"];
 
 /// Writes the network for an image of `h` x `w` pixels in 0..1, both a multiple of 4 and at least 8; gives the logit of
 /// paper for each pixel. `channels` are those of the outermost layers, 64 in the published network.
-pub fn lineart_program(channels: usize, h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn lineart_program(channels: usize, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("lineart");
     let b = &mut builder;
     let x = b.input("picture", Shape::new(1, h, w, 3), Rate::Frame);

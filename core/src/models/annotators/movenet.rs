@@ -1,6 +1,7 @@
 //! MoveNet Lightning: MobileNetV2, a pyramid of its stages, and four heads over a grid of 48 by 48 places.
 
 use super::super::mobilenet::mobilenet;
+use crate::error::Result;
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 
 /// Side of the picture in pixels.
@@ -17,7 +18,11 @@ const HEAD: usize = 96;
 
 /// Writes the network for a picture in 0..1. Its outputs, over the grid: the logit of a person's middle, the logits of
 /// joints, where joints are from a person's middle (line, column each), and where they are from a place of the grid.
-pub fn movenet_program() -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn movenet_program() -> Result<Program> {
     let mut builder = ProgramBuilder::new("pose");
     let b = &mut builder;
     let picture = b.input("picture", Shape::new(1, SIDE, SIDE, 3), Rate::Frame);

@@ -88,7 +88,11 @@ impl RaftConfig {
 
 /// Writes what sees the features of an image of `h` x `w` pixels in -1..1, both a multiple of [`STEP`]; gives those of each
 /// place.
-pub fn raft_features_program(config: &RaftConfig, h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn raft_features_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow features");
     let b = &mut builder;
     let x = b.input("picture", Shape::new(1, h, w, 3), Rate::Frame);
@@ -98,7 +102,11 @@ pub fn raft_features_program(config: &RaftConfig, h: usize, w: usize) -> Program
 }
 
 /// Writes what sees the surroundings in such an image: what is remembered at first, and what every round is given.
-pub fn raft_context_program(config: &RaftConfig, h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn raft_context_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow context");
     let b = &mut builder;
     let x = b.input("picture", Shape::new(1, h, w, 3), Rate::Frame);
@@ -114,7 +122,11 @@ pub fn raft_context_program(config: &RaftConfig, h: usize, w: usize) -> Program 
 
 /// Writes the first part of a round for `h` x `w` places. Takes what is remembered, the context, likeness and flow; gives
 /// the gates before their sigmoid, the one for what is new before the one for what was, and what the second part is given.
-pub fn raft_motion_program(config: &RaftConfig, h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn raft_motion_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow motion");
     let b = &mut builder;
     let mut input = |name, c| b.input(name, Shape::new(1, h, w, c), Rate::Frame);
@@ -140,7 +152,11 @@ pub fn raft_motion_program(config: &RaftConfig, h: usize, w: usize) -> Program {
 
 /// Writes the second part of a round for `h` x `w` places: out of what of the past passed its gate, and of what the first
 /// part gives, what may be remembered.
-pub fn raft_candidate_program(config: &RaftConfig, h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn raft_candidate_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow candidate");
     let b = &mut builder;
     let passed = b.input("passed", Shape::new(1, h, w, config.hidden), Rate::Frame);
@@ -153,7 +169,11 @@ pub fn raft_candidate_program(config: &RaftConfig, h: usize, w: usize) -> Progra
 }
 
 /// Writes the last part of a round for `h` x `w` places: what is remembered becomes what the flow is moved on by.
-pub fn raft_head_program(config: &RaftConfig, h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn raft_head_program(config: &RaftConfig, h: usize, w: usize) -> Result<Program> {
     let mut builder = ProgramBuilder::new("flow head");
     let b = &mut builder;
     let hidden = b.input("hidden", Shape::new(1, h, w, config.hidden), Rate::Frame);
@@ -166,9 +186,13 @@ pub fn raft_head_program(config: &RaftConfig, h: usize, w: usize) -> Program {
 }
 
 /// Wraps a file for these programs.
-pub fn raft_weights(file: Arc<dyn WeightSource>, config: &RaftConfig) -> Derived {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn raft_weights(file: Arc<dyn WeightSource>, config: &RaftConfig) -> Result<Derived> {
     let mut weights = Derived::new(file);
-    weights.unlearned_norms(&raft_features_program(config, STEP, STEP));
+    weights.unlearned_norms(&raft_features_program(config, STEP, STEP)?);
     for end in ["weight", "bias"] {
         weights.rule(format!("{UNIT}.gates.{end}"), move |file, shape| {
             let mut half = shape.to_vec();
@@ -178,7 +202,7 @@ pub fn raft_weights(file: Arc<dyn WeightSource>, config: &RaftConfig) -> Derived
             Ok(both)
         });
     }
-    weights
+    Ok(weights)
 }
 
 /// A stem, three layers of two blocks each, and a last convolution: an eighth as large.

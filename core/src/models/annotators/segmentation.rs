@@ -2,6 +2,7 @@
 //! weights of two kinds.
 
 use super::super::layers::mean;
+use crate::error::Result;
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 
 /// What the network was trained to look at.
@@ -52,7 +53,11 @@ const SEEN: [usize; 2] = [0, 2];
 const TOP: usize = 128;
 
 /// Writes the network for a picture in 0..1; gives for each pixel the logit of a person.
-pub fn segmentation_program(view: View) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn segmentation_program(view: View) -> Result<Program> {
     let (h, w) = view.size();
     let mut builder = ProgramBuilder::new("segmentation");
     let b = &mut builder;

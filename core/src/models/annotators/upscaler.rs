@@ -46,7 +46,11 @@ impl UpscalerConfig {
 
 /// Writes the network for a picture of twice `h` x `w` pixels in 0..1, each two by two of them folded into the channels
 /// of one (all of a colour side by side); gives the picture twice as large.
-pub fn upscaler_program(config: UpscalerConfig, h: usize, w: usize) -> Program {
+///
+/// # Errors
+///
+/// `BadModel` where its shapes do not fit.
+pub fn upscaler_program(config: UpscalerConfig, h: usize, w: usize) -> Result<Program> {
     let UpscalerConfig { channels, growth, blocks } = config;
     let mut builder = ProgramBuilder::new("upscaler");
     let b = &mut builder;

@@ -17,7 +17,7 @@ const MAX_FEATURES: usize = 4097;
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a number of features that the adapter does not read.
+/// `InvalidArgument` for a number of features that the adapter does not read; `BadModel` for a config that does not fit.
 pub fn tokens_program(config: &AdapterConfig, count: usize) -> Result<Program> {
     let resampler = match config.projection {
         Projection::Resampler(resampler) => Some(resampler),
@@ -39,7 +39,7 @@ pub fn tokens_program(config: &AdapterConfig, count: usize) -> Result<Program> {
         None => b.scope("image_proj", |b| project(b, config, features)),
     };
     b.output("tokens", tokens);
-    Ok(builder.finish())
+    builder.finish()
 }
 
 /// All tokens out of one vector, each normed.
@@ -109,7 +109,7 @@ fn look(b: &mut ProgramBuilder, sizes: Resampler, x: ValueId, latents: ValueId) 
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for a number that the adapter does not have, or none.
+/// `InvalidArgument` for a number that the adapter does not have, or none; `BadModel` for a config that does not fit.
 pub fn keys_program(config: &AdapterConfig, numbers: &[usize]) -> Result<Program> {
     let refuse = |text: String| Error::new(ErrorKind::InvalidArgument, text);
     if numbers.is_empty() {
@@ -127,5 +127,5 @@ pub fn keys_program(config: &AdapterConfig, numbers: &[usize]) -> Result<Program
             b.output(name, made);
         }
     }
-    Ok(builder.finish())
+    builder.finish()
 }

@@ -59,7 +59,7 @@ impl Maps {
         let Some(weights) = places.find(&hed)? else { return Self::tin(places, executor, size, &hed) };
         let (mean, channels) = hed_mean(&*weights)?;
         let (width, height) = at_most(size, HED_SIDE, 16);
-        let loaded = Arc::new(Loaded::new(executor, hed_program(channels, height, width), weights)?);
+        let loaded = Arc::new(Loaded::new(executor, hed_program(channels, height, width)?, weights)?);
         let input = [[255.0; 3], mean.map(|mean| -mean)];
         Ok(Self { loaded, size: (width, height), input, shown: Shown::Probability })
     }
@@ -71,7 +71,7 @@ impl Maps {
 
         let (width, height) = at_most(size, TIN_SIDE, 2);
         let weights = Arc::new(WeightFiles::embedded("edges/model.safetensors")?);
-        let loaded = Arc::new(Loaded::new(executor, tin_program(height, width), weights)?);
+        let loaded = Arc::new(Loaded::new(executor, tin_program(height, width)?, weights)?);
         Ok(Self { loaded, size: (width, height), input: [[1.0; 3], [0.0; 3]], shown: Shown::Probability })
     }
 
@@ -92,14 +92,14 @@ impl Maps {
         let file = if coarse { "sk_model2.safetensors" } else { "sk_model.safetensors" };
         let (weights, channels) = lineart_weights(places.require(&[(ANNOTATORS, file)])?)?;
         let (width, height) = at_most(size, detect, 8);
-        let loaded = Arc::new(Loaded::new(executor, lineart_program(channels, height, width), Arc::new(weights))?);
+        let loaded = Arc::new(Loaded::new(executor, lineart_program(channels, height, width)?, Arc::new(weights))?);
         Ok(Self { loaded, size: (width, height), input: [[1.0; 3], [0.0; 3]], shown: Shown::Improbability })
     }
 
     pub(super) fn anime(places: &Places, executor: &dyn Executor, size: (usize, usize), detect: usize) -> Result<Self> {
         let (weights, config) = anime_weights(places.require(&[(ANNOTATORS, "netG.safetensors")])?)?;
         let (width, height) = enlarged_to(at_most(size, detect, 1), config.step());
-        let loaded = Arc::new(Loaded::new(executor, anime_program(&config, height, width), Arc::new(weights))?);
+        let loaded = Arc::new(Loaded::new(executor, anime_program(&config, height, width)?, Arc::new(weights))?);
         Ok(Self { loaded, size: (width, height), input: [[2.0; 3], [-1.0; 3]], shown: Shown::Darkness })
     }
 
@@ -120,7 +120,7 @@ impl Maps {
         let (width, height) = scaled_to(size, detect, PATCH);
         let (columns, rows) = (width / PATCH, height / PATCH);
         let weights = depth_weights(file, &config, positions(&config, rows, columns));
-        let loaded = Arc::new(Loaded::new(executor, depth_program(&config, rows, columns), Arc::new(weights))?);
+        let loaded = Arc::new(Loaded::new(executor, depth_program(&config, rows, columns)?, Arc::new(weights))?);
         let [(mean, deviation)] = IMAGENET;
         let input = [deviation.map(|x| 1.0 / x), [0, 1, 2].map(|i| -mean[i] / deviation[i])];
         Ok(Self { loaded, size: (width, height), input, shown: Shown::Range })

@@ -31,7 +31,7 @@ impl NsfwClassifier {
     /// Those of the executor.
     pub fn load(executor: &dyn Executor) -> Result<Self> {
         let weights = EightBit(WeightFiles::embedded("nsfw/model.safetensors")?);
-        let loaded = Loaded::new(executor, nsfw_program(), Arc::new(weights))?;
+        let loaded = Loaded::new(executor, nsfw_program()?, Arc::new(weights))?;
         Ok(Self { running: Running::ready(Arc::new(loaded))?, square: vec![0.0; NSFW_SIDE * NSFW_SIDE * 3] })
     }
 

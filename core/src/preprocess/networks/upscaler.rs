@@ -26,7 +26,7 @@ impl Enlarging {
         let weights = places.require(&[("xinntao/Real-ESRGAN", FILE), (ANNOTATORS, FILE)])?;
         let config = UpscalerConfig::of(&*weights)?;
         let half = |side: usize| side.div_ceil(2).max(1);
-        let program = upscaler_program(config, half(height), half(width));
+        let program = upscaler_program(config, half(height), half(width))?;
         let loaded = Arc::new(Loaded::new(executor, program, weights)?);
         Ok(Self { loaded, size: (2 * half(width), 2 * half(height)) })
     }

@@ -57,7 +57,7 @@ impl PoseFactory {
         use crate::models::annotators::movenet_program;
 
         let weights = Arc::new(WeightFiles::embedded("movenet/model.safetensors")?);
-        Ok(Self { loaded: Arc::new(Loaded::new(executor, movenet_program(), weights)?), style })
+        Ok(Self { loaded: Arc::new(Loaded::new(executor, movenet_program()?, weights)?), style })
     }
 
     #[cfg(not(feature = "pose"))]
@@ -247,7 +247,7 @@ mod tests {
     use crate::preprocess::networks::running::tests::random;
 
     fn start(style: PoseStyle, settings: Value) -> Box<dyn Preprocessor> {
-        let factory = PoseFactory { loaded: random(movenet_program()), style };
+        let factory = PoseFactory { loaded: random(movenet_program().unwrap()), style };
         factory.start(settings.as_object().unwrap())
     }
 

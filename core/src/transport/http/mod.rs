@@ -2,7 +2,8 @@
 //!
 //! Whoever serves hands each request with its body to [`WhipEndpoint::handle`](super::WhipEndpoint::handle) or
 //! [`WhepEndpoint::handle`](super::WhepEndpoint::handle) and sends back what returns. All answers begin in `answer.rs`, so
-//! that none lacks what browsers of other origins need ([`add_cors`]).
+//! that none lacks what browsers of other origins need ([`add_cors`]). A server that asks for no secret checks each request
+//! before ([`AllowedOrigins`]), since browsers send those of every page.
 
 mod answer;
 mod base;
@@ -11,6 +12,7 @@ mod cors;
 mod endpoint;
 mod ice_links;
 mod id;
+mod origins;
 mod post;
 mod resource;
 mod sessions;
@@ -25,6 +27,7 @@ pub use self::base::base_url;
 pub use self::cors::add_cors;
 pub(super) use self::endpoint::{Endpoint, Role};
 pub(super) use self::ice_links::read_ice_links;
+pub use self::origins::{AllowedOrigins, OriginRefused};
 
 /// The most bytes that the body of a request, or of an answer, may have.
 pub const BODY_LIMIT: usize = 64 * 1024;

@@ -47,6 +47,10 @@ pub struct ServeOptions {
     /// The address that clients know the server by, as `https://host`, where it is behind a proxy that does not say.
     /// Default: the one that a request was made to.
     pub public_url: Option<String>,
+    /// The origins whose pages may use a server without a [`token`](Self::token), such as `https://app.example`, besides those
+    /// of loopback names and addresses and that of [`public_url`](Self::public_url); and the hosts that it may be asked as.
+    /// With a token pages of every origin may, if they know it. Default: no others.
+    pub allow_origins: Vec<String>,
     /// How connections reach the network.
     pub peer: PeerOptions,
     /// How many viewers there may be, and what else is bounded.
@@ -61,6 +65,7 @@ impl Default for ServeOptions {
             addr: (Ipv4Addr::LOCALHOST, 8080).into(),
             token: None,
             public_url: None,
+            allow_origins: Vec::new(),
             peer: PeerOptions::default(),
             limits: Limits::default(),
             egress: EgressOptions::default(),
@@ -75,6 +80,7 @@ impl fmt::Debug for ServeOptions {
             .field("addr", &self.addr)
             .field("token", &self.token.is_some())
             .field("public_url", &self.public_url)
+            .field("allow_origins", &self.allow_origins)
             .field("peer", &self.peer)
             .field("limits", &self.limits)
             .field("egress", &self.egress)
@@ -154,8 +160,8 @@ fn serve_shown<S>(session: SessionHandle, egress: Egress, options: &ServeOptions
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for an address that others reach without a token, or a public URL that is none; `Io` where the address
-/// is taken; `Device` where the system gives no more threads.
+/// `InvalidArgument` for an address that others reach without a token, an empty token, a public URL or an allowed origin
+/// that is none; `Io` where the address is taken; `Device` where the system gives no more threads.
 pub fn serve_media(publisher: Media, viewer: Media, options: &ServeOptions) -> Result<Server<()>> {
     Server::start(publisher, viewer, options, ())
 }
@@ -164,6 +170,10 @@ impl<S> Server<S> {
     fn start(publisher: Media, viewer: Media, options: &ServeOptions, served: S) -> Result<Self> {
         if options.token.is_none() && !options.addr.ip().is_loopback() {
             let what = format!("{} can be reached by others, so a token must be set", options.addr);
+            return Err(Error::new(ErrorKind::InvalidArgument, what));
+        }
+        if options.token.as_deref() == Some("") {
+            let what = "token: got no characters, expected at least one, or no token";
             return Err(Error::new(ErrorKind::InvalidArgument, what));
         }
         let no_thread = |error| Error::new(ErrorKind::Device, "the system gives no more threads").with_source(error);
@@ -178,6 +188,7 @@ impl<S> Server<S> {
             whep: WhepEndpoint::new(viewer, options.peer.clone(), options.limits),
             token: options.token.clone(),
             base: routes::Base::new(options.public_url.as_deref(), addr)?,
+            origins: routes::allowed_origins(options)?,
         });
         let (stop, stopped) = watch::channel(false);
         let working = site.clone();

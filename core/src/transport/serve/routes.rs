@@ -12,7 +12,8 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderV
 use http::{Method, Response, StatusCode, Uri};
 use subtle::ConstantTimeEq as _;
 
-use crate::transport::http::{BODY_LIMIT, Links, base_url, refusal};
+use super::ServeOptions;
+use crate::transport::http::{AllowedOrigins, BODY_LIMIT, Links, OriginRefused, base_url, refusal};
 use crate::transport::{WhepEndpoint, WhipEndpoint};
 use crate::web::Origin;
 use crate::{Error, ErrorKind, Result};
@@ -27,6 +28,17 @@ pub(super) struct Site {
     pub(super) whep: WhepEndpoint,
     pub(super) token: Option<String>,
     pub(super) base: Base,
+    pub(super) origins: AllowedOrigins,
+}
+
+/// Which pages may use a server: those of any origin where a token is needed, which no browser sends by itself.
+pub(super) fn allowed_origins(options: &ServeOptions) -> Result<AllowedOrigins> {
+    let mut origins = if options.token.is_some() { AllowedOrigins::any() } else { AllowedOrigins::local() };
+    if let Some(url) = &options.public_url {
+        let end = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
+        origins = origins.with(url.get(..end).unwrap_or(url))?;
+    }
+    options.allow_origins.iter().try_fold(origins, |origins, origin| origins.with(origin))
 }
 
 /// The address that clients know a server by.
@@ -69,7 +81,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route(&format!("{WHIP}/{{session}}"), any(answer))
         .route(WHEP, any(answer))
         .route(&format!("{WHEP}/{{session}}"), any(answer))
-        .fallback(|| async { sent(refusal(StatusCode::NOT_FOUND, "no such path; there are /whip and /whep")) })
+        .fallback(no_route)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(site)
 }
@@ -78,13 +90,24 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response<Bod
     // As it stands in the path: names of sessions need no decoding, and what does is none.
     let path = request.uri().path().to_owned();
     let session = path.trim_start_matches('/').split_once('/').map(|(_, session)| session);
-    sent(site.answer(request, session).await)
+    let asked = request.headers().clone();
+    let response = match site.origins.check(&asked) {
+        Ok(()) => site.answer(request, session).await,
+        Err(refused) => forbidden(&refused),
+    };
+    site.sent(&asked, response)
 }
 
-/// Makes an answer the connection's last, so that connections need not last.
-fn sent(mut response: Response<Bytes>) -> Response<Body> {
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response.map(Body::from)
+async fn no_route(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response<Body> {
+    let response = match site.origins.check(&headers) {
+        Ok(()) => refusal(StatusCode::NOT_FOUND, "no such path; there are /whip and /whep"),
+        Err(refused) => forbidden(&refused),
+    };
+    site.sent(&headers, response)
+}
+
+fn forbidden(refused: &OriginRefused) -> Response<Bytes> {
+    refusal(StatusCode::FORBIDDEN, &format!("{refused}; set a token, or allow the origin"))
 }
 
 /// Tells whether a body is said to be longer than may be, so that it is not waited for.
@@ -94,6 +117,13 @@ fn is_too_long(headers: &HeaderMap) -> bool {
 }
 
 impl Site {
+    /// Makes an answer the connection's last, so that connections need not last.
+    fn sent(&self, asked: &HeaderMap, mut response: Response<Bytes>) -> Response<Body> {
+        self.origins.add_cors(asked, response.headers_mut());
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response.map(Body::from)
+    }
+
     async fn answer(&self, request: Request, session: Option<&str>) -> Response<Bytes> {
         if request.method() != Method::OPTIONS && !self.lets_in(request.headers()) {
             let mut response = refusal(StatusCode::UNAUTHORIZED, "a bearer token is needed");

@@ -34,6 +34,10 @@ pub(super) unsafe fn serve_options(options: &dreamframe_server_options_t) -> Res
         let what = || format!("address is {address:?}, but must be an IP address and a port, such as 127.0.0.1:8080");
         serve.addr = address.parse().map_err(|_| wrong(what()))?;
     }
+    // SAFETY: likewise.
+    if let Some(origins) = unsafe { text::optional(options.allow_origins, "allow_origins") }? {
+        serve.allow_origins = origins.split(',').map(|origin| origin.trim().to_owned()).collect();
+    }
     if options.max_viewers > 0 {
         serve.limits.viewers = options.max_viewers as usize;
     }

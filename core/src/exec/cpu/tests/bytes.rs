@@ -54,7 +54,7 @@ fn check(shape: Shape, scale: ByteScale, op: impl FnOnce(&mut ProgramBuilder, Va
     let x = frame(&mut builder, shape);
     let y = op(&mut builder, x);
     builder.output("y", y);
-    let program = Arc::new(builder.finish());
+    let program = Arc::new(builder.finish().unwrap());
     let given = inputs(&program, Rate::Frame);
     for (i, (executor, bound)) in executors(1).into_iter().enumerate() {
         // What is rounded to bytes was rounded to bf16 before, where values are stored so.
@@ -116,7 +116,7 @@ fn enlarging_convolutions_in_bytes_are_right_at_every_seam() {
         let x = frame(&mut builder, Shape::new(2, h, w, c_in));
         let y = builder.conv2d("layer", x, c_out, 3, 1, Padding::all(1), true, true);
         builder.output("y", y);
-        let program = Arc::new(builder.finish());
+        let program = Arc::new(builder.finish().unwrap());
         let scale = scales()[1];
         let given = inputs(&program, Rate::Frame);
         let rounded = given[0].iter().map(|&x| scale.number(scale.byte(x))).collect();
@@ -180,7 +180,7 @@ fn the_largest_sums_do_not_overflow() {
     let x = frame(&mut builder, Shape::vector(1, channels));
     let y = builder.linear("layer", x, 1, false);
     builder.output("y", y);
-    let program = Arc::new(builder.finish());
+    let program = Arc::new(builder.finish().unwrap());
     let scale = ByteScale::new(1.0, 0).unwrap();
     let scales = ByteScales::from_iter([("layer.weight".to_owned(), scale)]);
     for (executor, bound) in executors(1) {
@@ -202,7 +202,7 @@ fn a_layer_in_bytes_is_as_near_as_its_steps_allow() {
     let x = frame(&mut builder, shape);
     let y = builder.conv3x3("layer", x, c_out);
     builder.output("y", y);
-    let program = Arc::new(builder.finish());
+    let program = Arc::new(builder.finish().unwrap());
     let scale = ByteScale::new(4.0 / 255.0, 128).unwrap();
     let given = inputs(&program, Rate::Frame);
     let expected = naive::run(&program, &[], &given, 0.0);
@@ -235,7 +235,7 @@ fn layers_that_read_the_same_share_its_bytes_and_others_do_not() {
         let [q, k] = names.map(|name| builder.linear(name, x, 32, false));
         let y = builder.add(q, k);
         builder.output("y", y);
-        let program = Arc::new(builder.finish());
+        let program = Arc::new(builder.finish().unwrap());
         let scales = [("layer.weight".to_owned(), scales()[0]), ("other.weight".to_owned(), second)];
         let weights = Weights::new(Arc::new(Made)).with_byte_scales(ByteScales::from_iter(scales));
         let (kernels, winograd) = (&plain_bytes::KERNELS, Choice::Never);

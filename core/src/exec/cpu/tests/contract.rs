@@ -16,7 +16,7 @@ fn a_number_that_names_nothing_is_refused() {
     let ids = builder.input("ids", Shape::tokens(1, 1, 1), Rate::Frame);
     let x = builder.embed("token", ids, 50, 4);
     builder.output("x", x);
-    let program = Arc::new(builder.finish());
+    let program = Arc::new(builder.finish().unwrap());
     let network = executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(Made))).unwrap();
     let constants = network.constants(&[]).unwrap();
     for id in [50.0, -1.0, 0.5, f32::NAN, f32::INFINITY] {
@@ -33,7 +33,7 @@ fn wrong_inputs_outputs_and_constants_are_refused() {
     let x = frame(&mut builder, Shape::vector(1, 4));
     let y = builder.silu(x);
     builder.output("y", y);
-    let program = Arc::new(builder.finish());
+    let program = Arc::new(builder.finish().unwrap());
     let compile = || executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(Made))).unwrap();
     let (network, other) = (compile(), compile());
     let constants = network.constants(&[]).unwrap();
@@ -74,7 +74,7 @@ fn two_plans_over_the_same_weights_read_them_once() {
         let y = builder.conv3x3("conv", x, 8);
         let y = builder.group_norm("norm", y, 2, 1e-5);
         builder.output("y", y);
-        run(&*executor.compile(&Arc::new(builder.finish()), &weights).unwrap());
+        run(&*executor.compile(&Arc::new(builder.finish().unwrap()), &weights).unwrap());
     }
     assert_eq!(source.0.load(Ordering::Relaxed), 4);
 }

@@ -72,7 +72,7 @@ fn program() -> Arc<Program> {
     let z = builder.linear("gates", z, 40, true);
     let z = builder.geglu(z);
     builder.output("text", z);
-    Arc::new(builder.finish())
+    Arc::new(builder.finish().unwrap())
 }
 
 fn weights(source: impl WeightSource + 'static, shelf: &Shelf) -> Weights {

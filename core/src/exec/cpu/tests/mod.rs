@@ -8,6 +8,7 @@ mod images;
 mod kept;
 mod naive;
 mod past;
+mod ragged;
 mod random;
 mod winograd;
 
@@ -85,7 +86,7 @@ fn error(expected: &[f64], found: impl Iterator<Item = f64>) -> f64 {
 
 /// Checks that every instruction set gives what the definitions say, and that threads do not change a bit.
 fn check(builder: ProgramBuilder) {
-    let program = Arc::new(builder.finish());
+    let program = Arc::new(builder.finish().unwrap());
     let (constant, frame) = (inputs(&program, Rate::Constant), inputs(&program, Rate::Frame));
     let expected = naive::run(&program, &constant, &frame, 0.0);
     // Norms of numbers that hardly differ, and differences of large ones, make much of the last bit.

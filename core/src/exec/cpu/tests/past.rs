@@ -22,7 +22,7 @@ fn program(shape: Shape, heads: usize) -> Arc<Program> {
         });
     }
     b.output("y", x);
-    Arc::new(builder.finish())
+    Arc::new(builder.finish().unwrap())
 }
 
 fn compile(executor: &dyn Executor, program: &Arc<Program>) -> Arc<dyn Network> {

@@ -26,7 +26,7 @@ fn compiled(executor: &CpuExecutor, program: &Arc<Program>) -> Vec<Vec<f32>> {
 
 /// Checks that every form gives what the definition says, and that neither threads nor blocks change a bit.
 fn check(builder: ProgramBuilder) {
-    let program = Arc::new(builder.finish());
+    let program = Arc::new(builder.finish().unwrap());
     let frame = inputs(&program, Rate::Frame);
     let expected = naive::run(&program, &[], &frame, 0.0);
     let disturbed = naive::run(&program, &[], &frame, BF16_ROUNDING);
@@ -111,7 +111,7 @@ fn one_layer(shape: Shape, c_out: usize) -> Arc<Program> {
     let x = b.input("x", shape, Rate::Frame);
     let y = b.conv3x3("conv", x, c_out);
     b.output("y", y);
-    Arc::new(b.finish())
+    Arc::new(b.finish().unwrap())
 }
 
 fn plain(isa: Isa) -> CpuExecutor {

@@ -23,12 +23,12 @@ fn threaded(count: usize, piece: &(dyn Fn(usize) + Sync)) {
 fn written(sections: &[(&str, Vec<&[u8]>)]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
-    write(&path, &purpose(), sections).unwrap();
+    write(&path, &Secret::KNOWN, &purpose(), sections).unwrap();
     fs::read(path).unwrap()
 }
 
 fn read_back(bytes: Vec<u8>, parallel: Parallel<'_>) -> Result<Sections, PackedError> {
-    read(&Bytes::Owned(bytes.into()), &purpose(), parallel)
+    read(&Bytes::Owned(bytes.into()), &Secret::KNOWN, &purpose(), parallel)
 }
 
 /// A file with every part that the format has.
@@ -93,6 +93,29 @@ fn a_file_with_any_bit_altered_is_refused() {
 }
 
 #[test]
+fn a_file_with_another_secret_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = Secret::read_or_make(folder.path()).unwrap();
+    let refused = read(&Bytes::Owned(sample().into()), &own, &purpose(), &serial);
+    assert!(matches!(refused, Err(PackedError::Untrusted)));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_of_another_user_is_not_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    // Only root may give a folder away; any other user may not write to one of root's.
+    let (place, is_root) = match std::os::unix::fs::chown(folder.path(), Some(65_534), None) {
+        Ok(()) => (folder.path(), true),
+        Err(_) => (Path::new("/"), false),
+    };
+    let refused = replace(&place.join("dreamframe-test"), &|file| file.write_all(b"whole")).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    assert!(!is_root || refused.to_string().contains("belongs to user 65534"), "{refused}");
+    assert!(!is_root || fs::read_dir(place).unwrap().count() == 0);
+}
+
+#[test]
 fn foreign_files_are_told_as_such() {
     for foreign in [&b""[..], b"PK\x03\x04 and more than thirty-two bytes of it", &[0; 100]] {
         assert!(matches!(read_back(foreign.to_vec(), &serial), Err(PackedError::Foreign)), "{foreign:?}");
@@ -104,7 +127,7 @@ fn another_format_version_layout_or_source_is_told_as_such() {
     let mut format = sample();
     format[8] += 1;
     let refused = read_back(format, &serial).unwrap_err().to_string();
-    assert_eq!(refused, "is of format 2, but this build has 1");
+    assert_eq!(refused, "is of format 3, but this build has 2");
 
     let of = |change: fn(&mut Purpose)| {
         let mut other = purpose();
@@ -127,10 +150,10 @@ fn the_other_byte_order_is_refused() {
 #[test]
 fn lengths_past_the_file_take_no_memory() {
     for len in [u64::MAX, u64::MAX / 2, 1 << 40] {
-        let memory = Memory { len, checksum: 0 };
+        let memory = Memory { len, digest: [0; 32] };
         let section = |key: &str| Section { key: key.into(), memories: vec![memory] };
         let head = Head { purpose: purpose(), sections: vec![section("a")] };
-        let refused = head.encode().map(|bytes| read_back(bytes, &serial).unwrap_err());
+        let refused = head.encode(&Secret::KNOWN).map(|bytes| read_back(bytes, &serial).unwrap_err());
         assert!(refused.is_none_or(|error| matches!(error, PackedError::Length { .. })));
         // With a table as long as that, in a file that says its own length rightly.
         let mut bytes = sample();
@@ -157,14 +180,14 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_beside_it() {
 fn writers_and_readers_at_once_see_whole_files_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
-    let write = |number: u8| write(&path, &purpose(), &[("a", vec![&vec![number; 40_000]])]).unwrap();
+    let write = |number: u8| write(&path, &Secret::KNOWN, &purpose(), &[("a", vec![&vec![number; 40_000]])]).unwrap();
     write(0);
     std::thread::scope(|scope| {
         for number in [1, 2] {
             scope.spawn(move || (0..20).for_each(|_| write(number)));
         }
         for _ in 0..40 {
-            let read = read(&Bytes::open(&path).unwrap(), &purpose(), &serial).unwrap();
+            let read = read(&Bytes::open(&path).unwrap(), &Secret::KNOWN, &purpose(), &serial).unwrap();
             assert!(read["a"][0].iter().all(|&byte| byte == read["a"][0][0]));
         }
     });

@@ -56,14 +56,14 @@ impl Raft {
         let (width, height) = size;
         let (w, h) = (width / RAFT_STEP, height / RAFT_STEP);
         memory::require(Likeness::bytes((w, h), config.features[4]), "optical flow")?;
-        let weights: Arc<dyn WeightSource> = Arc::new(raft_weights(weights, &config));
+        let weights: Arc<dyn WeightSource> = Arc::new(raft_weights(weights, &config)?);
         let load = |program| Ok::<_, crate::Error>(Arc::new(Loaded::new(executor, program, weights.clone())?));
         Ok(Self {
-            features: load(raft_features_program(&config, height, width))?,
-            context: load(raft_context_program(&config, height, width))?,
-            motion: load(raft_motion_program(&config, h, w))?,
-            candidate: load(raft_candidate_program(&config, h, w))?,
-            head: load(raft_head_program(&config, h, w))?,
+            features: load(raft_features_program(&config, height, width)?)?,
+            context: load(raft_context_program(&config, height, width)?)?,
+            motion: load(raft_motion_program(&config, h, w)?)?,
+            candidate: load(raft_candidate_program(&config, h, w)?)?,
+            head: load(raft_head_program(&config, h, w)?)?,
             size,
             config,
         })

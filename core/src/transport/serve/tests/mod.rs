@@ -144,6 +144,10 @@ fn what_cannot_be_served_is_refused() {
         |options: &ServeOptions| serve_media(Media::default(), Media::default(), options).map(drop).unwrap_err().kind();
     let open = ServeOptions { addr: (Ipv4Addr::UNSPECIFIED, 0).into(), ..options() };
     assert_eq!(refused(&open), ErrorKind::InvalidArgument);
+    let empty = ServeOptions { token: Some(String::new()), ..options() };
+    assert_eq!(refused(&empty), ErrorKind::InvalidArgument);
+    let no_origin = ServeOptions { allow_origins: vec!["*".into()], ..options() };
+    assert_eq!(refused(&no_origin), ErrorKind::InvalidArgument);
     let nowhere = ServeOptions { public_url: Some("sd.example".into()), ..options() };
     assert_eq!(refused(&nowhere), ErrorKind::InvalidArgument);
     let server = echo(&options());

@@ -1,0 +1,186 @@
+//! The random number that tells files of packed weights which this user wrote from those that came with a model.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// Bytes of a secret.
+const LEN: usize = 32;
+/// Bytes of what is made with it.
+pub(super) const MAC_LEN: usize = 32;
+/// The file that has it.
+pub(super) const FILE: &str = "packed.key";
+
+/// A secret key. Whoever knows it can write files of packed weights that are believed.
+#[derive(Clone)]
+pub(super) struct Secret([u8; LEN]);
+
+impl Secret {
+    /// One that everybody knows, for fuzzing and tests.
+    pub(super) const KNOWN: Self = Self([0; LEN]);
+
+    /// Reads the secret in `folder`; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says; `InvalidData` for another length, a symbolic link, and a file that every user may read
+    /// or write.
+    pub(super) fn read(folder: &Path) -> io::Result<Option<Self>> {
+        let path = folder.join(FILE);
+        let meta = match fs::symlink_metadata(&path) {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let invalid = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        if !meta.is_file() || meta.len() != LEN as u64 {
+            return invalid(format!("{} is not a file of {LEN} bytes", path.display()));
+        }
+        if is_open_to_all(&meta) {
+            return invalid(format!("{} may be read or written by every user: remove it", path.display()));
+        }
+        let mut bytes = [0; LEN];
+        File::open(&path)?.read_exact(&mut bytes)?;
+        Ok(Some(Self(bytes)))
+    }
+
+    /// Reads the secret in `folder`, or makes one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read); what the file system says.
+    pub(super) fn read_or_make(folder: &Path) -> io::Result<Self> {
+        if let Some(secret) = Self::read(folder)? {
+            return Ok(secret);
+        }
+        fs::create_dir_all(folder)?;
+        let mut bytes = [0; LEN];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        let aside = aside(folder, &bytes)?;
+        // Of several processes that do this at once, the first one's counts, where the file system has links.
+        let path = folder.join(FILE);
+        let linked = fs::hard_link(&aside, &path);
+        let placed = match linked {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&aside, &path),
+            Ok(()) | Err(_) => fs::remove_file(&aside),
+        };
+        placed?;
+        Self::read(folder)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// A message authentication code (HMAC-SHA256) of `bytes`.
+    pub(super) fn mac(&self, bytes: &[u8]) -> [u8; MAC_LEN] {
+        self.hmac(bytes).finalize().into_bytes().into()
+    }
+
+    /// Whether `mac` is that of `bytes`.
+    pub(super) fn has_made(&self, mac: &[u8], bytes: &[u8]) -> bool {
+        self.hmac(bytes).verify_slice(mac).is_ok()
+    }
+
+    fn hmac(&self, bytes: &[u8]) -> Hmac<Sha256> {
+        // Its own key type has the length of a block, to which HMAC fills up shorter keys with zeros.
+        let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
+        key[..LEN].copy_from_slice(&self.0);
+        let mut hmac = Hmac::new(&key);
+        hmac.update(bytes);
+        hmac
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Writes a file beside the secret's place that only this user may read.
+fn aside(folder: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let mut name = format!("{FILE}.{}.", std::process::id());
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    name.extend(random.iter().map(|byte| format!("{byte:02x}")));
+    let path = folder.join(name + super::file::ASIDE);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&path)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| {
+        fs::remove_file(&path).ok();
+    })?;
+    Ok(path)
+}
+
+#[cfg(unix)]
+fn is_open_to_all(meta: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    meta.mode() & 0o007 != 0
+}
+
+#[cfg(not(unix))]
+fn is_open_to_all(_: &fs::Metadata) -> bool {
+    // Folders of a user are closed to others by what they inherit.
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_stays_and_differs_from_that_of_another_folder() {
+        let [first, second] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        assert!(Secret::read(first.path()).unwrap().is_none());
+        let secret = Secret::read_or_make(first.path()).unwrap();
+        assert_eq!(secret.0, Secret::read_or_make(first.path()).unwrap().0);
+        assert_eq!(secret.0, Secret::read(first.path()).unwrap().unwrap().0);
+        assert_ne!(secret.0, Secret::read_or_make(second.path()).unwrap().0);
+        assert_eq!(fs::read_dir(first.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn threads_that_make_one_at_once_have_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = || Secret::read_or_make(folder.path()).unwrap().0;
+        let all: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(made)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|secret| *secret == all[0]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_that_others_may_read_or_that_is_a_link_is_none() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        Secret::read_or_make(folder.path()).unwrap();
+        let path = folder.path().join(FILE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(Secret::read(folder.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        symlink(&path, other.path().join(FILE)).unwrap();
+        assert_eq!(Secret::read(other.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        fs::write(&path, "short").unwrap();
+        assert_eq!(Secret::read(folder.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    /// Of the HMAC-SHA256 of `what do ya want for nothing?` under the key `Jefe` (RFC 4231, case 2).
+    #[test]
+    fn codes_are_those_of_the_standard() {
+        let mut key = [0; LEN];
+        key[..4].copy_from_slice(b"Jefe");
+        let text = b"what do ya want for nothing?";
+        let mac = Secret(key).mac(text);
+        assert_eq!(mac[..4], [0x5b, 0xdc, 0xc1, 0x46]);
+        assert_eq!(mac[28..], [0x64, 0xec, 0x38, 0x43]);
+        assert!(Secret(key).has_made(&mac, text) && !Secret::KNOWN.has_made(&mac, text));
+        assert!(!Secret(key).has_made(&mac[..16], text), "no part of a code is enough");
+    }
+}
