@@ -28,7 +28,7 @@ const KEY_FRAMES: Duration = Duration::from_secs(2);
 /// How long to wait before another try: twice as long each time, and longest where no service has answered yet.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-const LONGEST_WAIT_FOR_NOBODY: Duration = Duration::from_secs(300);
+const LONGEST_WAIT_FOR_NOBODY: Duration = Duration::from_secs(120);
 
 /// Is told why nothing arrives, or `None` when it does.
 pub(crate) type Report = Arc<dyn Fn(Option<String>) + Send + Sync>;
