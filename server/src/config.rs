@@ -9,10 +9,12 @@ mod parse;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dreamframe::load::ModelSource;
 use dreamframe::params::StreamDiffusionParams;
+use dreamframe::transport::IngestOptions;
 use dreamframe::transport::http::{AllowedOrigins, Limits};
 use dreamframe::transport::peer::{IceServer, PeerOptions};
 use dreamframe::{EngineOptions, Error, ErrorKind, Result};
@@ -23,6 +25,7 @@ pub(crate) use self::parse::worker_url;
 use crate::auth::Keys;
 use crate::cli::options::{read_params, read_text};
 use crate::cluster::Membership;
+use crate::rtmp::PushTo;
 use crate::urls::Urls;
 use crate::wire::models;
 
@@ -88,10 +91,20 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SERVER")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ice_server: Vec<String>,
-    /// Where RTMP is taken in: an address and port, or off [default: port 1935 beside --bind]
+    /// Where RTMP is taken in: an address and port, beyond this machine only with keys, or off [default: port 1935 beside
+    /// --bind]
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rtmp: Option<String>,
+    /// Where streams may be pushed to (output_rtmp_url) besides public addresses, may be given again: a host, host:port,
+    /// or private, for private networks and this machine [default: this machine, where there are no keys]
+    #[arg(long, value_name = "HOST[:PORT]|private")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) push_to: Vec<String>,
+    /// The longest side of a publisher's video in pixels, from 16 to 4096 [default: 1920]
+    #[arg(long, value_name = "PIXELS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_video_side: Option<u32>,
     /// How many streams there may be [default: 64]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,6 +185,15 @@ pub(crate) enum Rtmp {
     At(SocketAddr),
 }
 
+impl Rtmp {
+    fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::Try(address) | Self::At(address) => Some(address),
+        }
+    }
+}
+
 /// How the server is set up, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -186,6 +208,8 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Tls>,
     pub(crate) peers: PeerOptions,
     pub(crate) rtmp: Rtmp,
+    /// Where streams may be pushed to.
+    pub(crate) push_to: Arc<PushTo>,
     pub(crate) max_streams: usize,
     pub(crate) max_sessions: usize,
     pub(crate) max_connections: usize,
@@ -211,16 +235,16 @@ impl Config {
         if let Some(path) = &settings.keys {
             all.extend(Keys::parse(&read_text(path, MAX_FILE)?).map_err(|error| error.within(path.display()))?);
         }
-        if all.is_open() && !bind.ip().is_loopback() {
-            let text = format!(
-                "bind is {bind}, which others can reach, but there are no API keys: give --keys FILE or {KEYS_VARIABLE}, \
-                 or bind 127.0.0.1"
-            );
-            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        let rtmp = named("rtmp", parse::rtmp(settings.rtmp.as_deref(), bind.ip()))?;
+        if all.is_open() {
+            for (name, address) in [("bind", Some(bind)), ("rtmp", rtmp.address())] {
+                only_this_machine(name, address)?;
+            }
         }
         let peers = peers(&settings)?;
         let public_url: Option<Urls> =
             settings.public_url.as_deref().map(|url| named("public_url", url.parse())).transpose()?;
+        let push_to = named("push_to", PushTo::new(&settings.push_to, all.is_open()))?;
         let tls = Tls::new(settings.tls_cert, settings.tls_key)?;
         let worker_url = settings.worker_url.as_deref().map(|url| named("worker_url", worker_url(url))).transpose()?;
         if settings.registry.is_some() && worker_url.is_none() && bind.ip().is_unspecified() {
@@ -247,7 +271,8 @@ impl Config {
             engine,
             tls,
             peers,
-            rtmp: named("rtmp", parse::rtmp(settings.rtmp.as_deref(), bind.ip()))?,
+            rtmp,
+            push_to: push_to.into(),
             max_streams: at_least_one("max_streams", settings.max_streams, 64)?,
             max_sessions: at_least_one("max_sessions", settings.max_sessions, 4)?,
             max_connections: at_least_one("max_connections", settings.max_connections, MAX_CONNECTIONS)?,
@@ -293,6 +318,7 @@ fn peers(settings: &Settings) -> Result<PeerOptions> {
         ports: settings.udp_ports.as_deref().map(|text| named("udp_ports", parse::ports(text))).transpose()?,
         public_ip: settings.public_ip,
         ice_servers: servers.collect::<Result<_>>()?,
+        ingest: ingest(settings.max_video_side)?,
         ..PeerOptions::default()
     };
     if !settings.udp_bind.is_empty() {
@@ -324,6 +350,33 @@ fn origins(
 pub(crate) fn with_listed(origins: AllowedOrigins, listed: &[String]) -> Result<AllowedOrigins> {
     let with_all = listed.iter().try_fold(origins, |origins, origin| origins.with(origin));
     with_all.map_err(|error| error.within("allow_origin"))
+}
+
+/// Refuses an address that others can reach, where there are no keys.
+fn only_this_machine(name: &str, address: Option<SocketAddr>) -> Result<()> {
+    match address {
+        Some(address) if !address.ip().is_loopback() => {
+            let text = format!(
+                "is {address}, which others can reach, but there are no API keys: give --keys FILE or {KEYS_VARIABLE}, or \
+                 an address of this machine such as 127.0.0.1:{}",
+                address.port()
+            );
+            Err(wrong(name, &text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How a publisher's video is decoded.
+fn ingest(max_video_side: Option<u32>) -> Result<IngestOptions> {
+    let mut options = IngestOptions::default();
+    let (sides, side) = (IngestOptions::SIDES, max_video_side.unwrap_or(options.max_side));
+    if !sides.contains(&side) {
+        let text = format!("is {side}, but must be from {} to {}", sides.start(), sides.end());
+        return Err(wrong("max_video_side", &text));
+    }
+    options.max_side = side;
+    Ok(options)
 }
 
 /// The scheme and address that a client on this machine can use, `at` being what is bound.
@@ -401,6 +454,17 @@ mod tests {
     }
 
     #[test]
+    fn rtmp_beyond_this_machine_needs_keys_as_well() {
+        let open = |rtmp: &str| Settings { rtmp: Some(rtmp.into()), ..Settings::default() };
+        for rtmp in ["0.0.0.0:1935", "[::]:1935", "192.0.2.1:1935"] {
+            let error = config(open(rtmp), None).unwrap_err();
+            assert!(error.to_string().starts_with("rtmp is ") && error.to_string().contains("--keys"), "{error}");
+            assert!(config(open(rtmp), Some("long-enough-for-a-key")).is_ok());
+        }
+        assert!(config(open("127.0.0.1:1935"), None).is_ok() && config(open("off"), None).is_ok());
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_by_name() {
         let of = |change: fn(&mut Settings)| {
             let mut settings = Settings::default();
@@ -415,6 +479,8 @@ mod tests {
         assert!(of(|s| s.allow_origin = vec!["*".into()]).contains("allow_origin"));
         assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server is"));
         assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
+        assert!(of(|s| s.push_to = vec!["http://a".into()]).starts_with("push_to is"));
+        assert!(of(|s| s.max_video_side = Some(8192)).starts_with("max_video_side is 8192"));
         assert!(of(|s| s.registry = Some("http://a".into())).starts_with("registry is"));
         assert!(of(|s| s.worker_url = Some("ftp://a".into())).starts_with("worker_url is"));
         assert!(of(|s| s.worker_url = Some("https://a/b".into())).starts_with("worker_url is"));

@@ -23,6 +23,7 @@ mod ids;
 pub mod media;
 mod outputs;
 mod paths;
+mod public_address;
 mod recording;
 mod redact;
 mod routes;

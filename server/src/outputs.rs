@@ -8,7 +8,7 @@ use dreamframe::{Error, ErrorKind, Result};
 
 use crate::hls::Hls;
 use crate::recording::Recorder;
-use crate::rtmp::{Push, Report, Target};
+use crate::rtmp::{Push, PushTo, Report, Target};
 
 /// How long the last seconds can still be had after the publisher went.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -17,6 +17,7 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Outputs {
     egress: Egress,
+    push_to: Arc<PushTo>,
     hls: Hls,
     state: Mutex<State>,
 }
@@ -30,9 +31,10 @@ struct State {
 }
 
 impl Outputs {
-    /// Makes the outputs of the stream that shows its pictures here; nothing runs yet.
-    pub(crate) fn new(egress: Egress) -> Self {
-        Self { hls: Hls::new(egress.clone()), egress, state: Mutex::default() }
+    /// Makes the outputs of the stream that shows its pictures here, and may be pushed where `push_to` says; nothing runs
+    /// yet.
+    pub(crate) fn new(egress: Egress, push_to: Arc<PushTo>) -> Self {
+        Self { hls: Hls::new(egress.clone()), egress, push_to, state: Mutex::default() }
     }
 
     /// The stream as HLS.
@@ -75,7 +77,7 @@ impl Outputs {
         }
         let report = report();
         let push = match Target::parse(url) {
-            Ok(target) => Some(Push::start(target, self.egress.clone(), report)),
+            Ok(target) => Some(Push::start(target, self.egress.clone(), self.push_to.clone(), report)),
             Err(error) => {
                 report(Some(error.to_string()));
                 None
@@ -97,5 +99,26 @@ impl Outputs {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dreamframe::transport::EgressOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_pushed_goes_to_no_address_that_is_not_public() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtmp://{}/live/key", listener.local_addr().unwrap());
+        let outputs = Outputs::new(Egress::new(EgressOptions::default()), Arc::default());
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        outputs.follow(true, &url, || Arc::new(move |error| tell.send(error).unwrap()));
+        let refused = tokio::select! {
+            told = told.recv() => told.flatten().unwrap(),
+            came = listener.accept() => panic!("somebody connects: {came:?}"),
+        };
+        assert!(refused.contains("--push-to"), "{refused}");
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::Error;
 use crate::frame::{FrameView, Timestamp};
 use crate::session::SessionHandle;
 
@@ -43,6 +44,13 @@ pub fn now() -> Timestamp {
 pub trait FrameSink: Send + Sync + fmt::Debug {
     /// Takes a frame, on the thread that decodes: must not wait. The frame's timestamp is on the clock of [`now`].
     fn frame(&self, frame: &FrameView<'_>);
+
+    /// Is told why video is not decoded, as for a size above [`IngestOptions::max_side`](super::IngestOptions::max_side);
+    /// the last frame stays. Comes at most once a second, on the thread that decodes: must not wait. Default: a warning in
+    /// the log.
+    fn refused(&self, error: &Error) {
+        tracing::warn!(%error, "a publisher's video is refused");
+    }
 }
 
 impl FrameSink for SessionHandle {

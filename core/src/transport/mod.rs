@@ -11,11 +11,20 @@ mod client;
 mod codec;
 mod egress;
 mod fanout;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod fuzzed;
 pub mod http;
 mod ingest;
 mod media;
 mod newest;
 pub mod peer;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod public_address;
+#[cfg(not(feature = "internals"))]
+#[allow(unreachable_pub, reason = "public for the feature `internals`")]
+mod public_address;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod rtp;
@@ -33,7 +42,7 @@ pub use audio::{AudioHub, AudioPacket, AudioSubscription};
 pub use channel::{CHANNEL_LABEL, ChannelHandler};
 pub use client::{Client, ClientEvent, ClientEvents, ClientOptions, play, publish};
 pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
-pub use ingest::{Ingest, IngestStats};
+pub use ingest::{Ingest, IngestOptions, IngestStats};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
 pub use newest::Newest;
 pub use rtp::RtpPacket;

@@ -96,6 +96,31 @@ pub(super) fn assembled(assembler: &mut dyn Assemble, packets: &[(u32, bool, &[u
     out.into_iter().map(unit).collect()
 }
 
+/// Writes an H.264 sequence parameter set of so many macroblocks and reference frames, as a NAL unit with this header.
+pub(super) fn sequence_set(header: u8, macroblocks: (u32, u32), reference_frames: u32) -> Vec<u8> {
+    let mut bits = format!("{:08b}{:08b}{:08b}", 66, 0xc0, 51);
+    let code = |value: u32| {
+        let digits = format!("{:b}", value + 1);
+        "0".repeat(digits.len() - 1) + &digits
+    };
+    // Number, frame number, order of kind 2.
+    bits += &[0, 0, 2, reference_frames].map(code).concat();
+    bits += "0";
+    bits += &[macroblocks.0 - 1, macroblocks.1 - 1].map(code).concat();
+    // Whole frames; no cropping, nothing about usability; the stop bit.
+    bits += "11001";
+    let bits: Vec<_> = bits.bytes().map(|bit| bit - b'0').collect();
+    let byte = |byte: &[u8]| byte.iter().enumerate().fold(0, |sum, (at, bit)| sum | bit << (7 - at));
+    let mut nal = vec![header];
+    for byte in bits.chunks(8).map(byte) {
+        if nal.ends_with(&[0, 0]) && byte <= 3 {
+            nal.push(3);
+        }
+        nal.push(byte);
+    }
+    nal
+}
+
 /// Cuts coded pictures into packets: parameter sets together, what is long in fragments, as browsers do.
 #[derive(Debug, Default)]
 pub(super) struct Packetiser {

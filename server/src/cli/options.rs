@@ -11,6 +11,7 @@ use dreamframe::exec::cpu;
 use dreamframe::frame::Fit;
 use dreamframe::load::Calibration;
 use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
+use dreamframe::transport::IngestOptions;
 use dreamframe::{
     CfgType, Dtype, Engine, EngineOptions, Error, ErrorKind, ExecutorKind, Generator, PackedCache, Result,
 };
@@ -43,6 +44,15 @@ pub(crate) fn read_text(path: &Path, max: u64) -> Result<String> {
 /// Those of [`read_text`]; `InvalidParams` with every violation.
 pub(crate) fn read_params(path: &Path, base: &StreamDiffusionParams) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
     base.patched(&read_text(path, MAX_JSON_BYTES as u64)?)
+}
+
+/// How large video may be.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct VideoArgs {
+    /// The longest side of H.264 video in pixels, from 16 to 4096
+    #[arg(long, value_name = "PIXELS", default_value_t = IngestOptions::default().max_side,
+        value_parser = clap::value_parser!(u32).range(16..=4096))]
+    pub(super) max_video_side: u32,
 }
 
 /// How the networks run.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::exit::{Failure, Result};
 use super::film::Film;
 use super::interrupt::Interrupt;
-use super::options::{EngineArgs, FitName, Runs, read_params};
+use super::options::{EngineArgs, FitName, Runs, VideoArgs, read_params};
 use super::progress::Progress;
 use super::timeline::Timeline;
 use crate::media;
@@ -51,6 +51,8 @@ pub(super) struct Args {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
+    video: VideoArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
@@ -66,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result {
         Some(path) => Timeline::read(path, &params)?,
         None => Timeline::default(),
     };
-    let mut reader = media::open(&args.input).map_err(usage)?;
+    let mut reader = media::open(&args.input, args.video.max_video_side).map_err(usage)?;
     let mut options = args.engine.options()?;
     options.allow_any_size = args.allow_any_size;
     options.fit = args.fit.into();

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::exit::{Failure, Result};
 use super::interrupt::Interrupt;
-use super::options::{FitName, read_params};
+use super::options::{FitName, VideoArgs, read_params};
 use super::progress::{Progress, rounded};
 use crate::compare::{psnr, ssim};
 use crate::media::{self, PendingFile};
@@ -58,6 +58,8 @@ pub(super) struct Args {
     /// Threads [default: all of the machine's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    #[command(flatten)]
+    video: VideoArgs,
     /// Print JSON lines instead of a bar and a table: events start, notice, picture, quality, done, error
     #[arg(long)]
     pub(super) json: bool,
@@ -142,7 +144,7 @@ fn output(args: &Args) -> Result<PathBuf> {
 }
 
 fn frames(args: &Args) -> Result<Vec<Frame>> {
-    let mut reader = media::open(&args.frames).map_err(super::process::usage)?;
+    let mut reader = media::open(&args.frames, args.video.max_video_side).map_err(super::process::usage)?;
     let mut frames = Vec::new();
     while frames.len() < args.max_frames as usize
         && let Some(frame) = reader.next()?

@@ -11,7 +11,6 @@ mod mp4_read;
 mod mp4_write;
 mod pending;
 mod picture;
-mod sps;
 pub mod y4m;
 
 use std::fmt;
@@ -22,6 +21,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::mp4_read::Mp4Reader;
 pub(crate) use self::pending::PendingFile;
 use dreamframe::frame::{ColorSpace, Frame, YuvMatrix, YuvRange};
+use dreamframe::transport::rtp::limits::MAX_SIDE;
 use dreamframe::{Error, ErrorKind, Result};
 
 /// Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0; see examples/media.
@@ -162,13 +162,14 @@ impl Place {
     }
 }
 
-/// Opens a picture, a folder of pictures, an H.264 `.mp4`, a `.y4m`, or `-` for YUV4MPEG2 on standard input.
+/// Opens a picture, a folder of pictures, an H.264 `.mp4` of up to `max_video_side` pixels a side, a `.y4m`, or `-` for
+/// YUV4MPEG2 on standard input.
 ///
 /// # Errors
 ///
-/// `NotFound`, `InvalidArgument` for a path of no known kind or a folder without pictures, `Unsupported` for a codec
-/// or layout that is not read, `InvalidFrame` for a broken, cut off or oversized file, `Io`.
-pub fn open(path: &Path) -> Result<Box<dyn FrameReader>> {
+/// `NotFound`, `InvalidArgument` for a path of no known kind or a folder without pictures, `Unsupported` for a codec,
+/// layout or size of video that is not read, `InvalidFrame` for a broken, cut off or oversized file, `Io`.
+pub fn open(path: &Path, max_video_side: u32) -> Result<Box<dyn FrameReader>> {
     const BUFFER: usize = 1 << 16;
     let open_file = |path: &Path| std::fs::File::open(path).map_err(|error| Error::io(path, "open", error));
     match Place::of(path)? {
@@ -182,7 +183,7 @@ pub fn open(path: &Path) -> Result<Box<dyn FrameReader>> {
         }
         Place::Mp4(path) => {
             let file = open_file(&path)?;
-            Named::open(path.display().to_string(), || mp4_read::Mp4Reader::new(file))
+            Named::open(path.display().to_string(), || mp4_read::Mp4Reader::new(file, max_video_side))
         }
         // These name the picture themselves.
         Place::Picture(path) => Ok(Box::new(folder::PictureReader::one(path)?)),
@@ -228,13 +229,13 @@ impl<R: FrameReader> FrameReader for Named<R> {
     }
 }
 
-/// Opens an H.264 `.mp4` in memory.
+/// Opens an H.264 `.mp4` in memory, of the usual size at most.
 ///
 /// # Errors
 ///
 /// As [`open`].
 pub fn open_mp4(bytes: &'static [u8]) -> Result<Box<dyn FrameReader>> {
-    Ok(Box::new(mp4_read::Mp4Reader::new(Cursor::new(bytes))?))
+    Ok(Box::new(mp4_read::Mp4Reader::new(Cursor::new(bytes), MAX_SIDE)?))
 }
 
 /// Creates a picture, a folder of pictures, an H.264 `.mp4`, a `.y4m`, or writes YUV4MPEG2 to standard output for `-`.

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::io::{Read, Seek, SeekFrom};
 
-use dreamframe::frame::{Frame, FrameId, FramePool, MAX_SIDE, PixelFormat, Timestamp};
+use dreamframe::frame::{ColorSpace, Frame, FrameId, FramePool, PixelFormat, Timestamp, YuvMatrix, YuvRange};
+use dreamframe::transport::rtp::limits::{check_h264, check_set};
+use dreamframe::transport::rtp::sps::SequenceSet;
 use dreamframe::{Error, ErrorKind, Result};
 use openh264::OpenH264API;
 use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, DecoderConfig, Flush};
@@ -15,8 +17,7 @@ use shiguredo_mp4::boxes::SampleEntry;
 use shiguredo_mp4::demux::{Input, Mp4FileDemuxer};
 use shiguredo_mp4::{BaseBox, TrackKind};
 
-use super::sps::{self, Sps};
-use super::{FrameReader, Rate, broken, unsupported};
+use super::{FrameReader, Rate, assumed_color, broken, unsupported};
 
 /// The largest table of contents that is read: hours of video have a few megabytes.
 const MAX_CONTENTS: usize = 64 << 20;
@@ -32,7 +33,9 @@ pub(crate) struct Mp4Reader<R> {
     samples: Vec<Sample>,
     next: usize,
     length_bytes: usize,
-    sps: Sps,
+    size: (u32, u32),
+    color: ColorSpace,
+    max_side: u32,
     rate: Option<Rate>,
     decoder: Decoder,
     // A coded frame as the file has it, and as the decoder wants it.
@@ -48,7 +51,7 @@ impl<R> std::fmt::Debug for Mp4Reader<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mp4Reader")
             .field("samples", &self.samples.len())
-            .field("sps", &self.sps)
+            .field("size", &self.size)
             .finish_non_exhaustive()
     }
 }
@@ -65,15 +68,15 @@ struct Contents {
     samples: Vec<Sample>,
     rate: Option<Rate>,
     length_bytes: usize,
-    sps: Sps,
+    sps: SequenceSet,
     // Parameter sets with start codes.
     parameters: Vec<u8>,
 }
 
 impl<R: Read + Seek> Mp4Reader<R> {
-    /// Reads the table of contents and starts the decoder.
-    pub(crate) fn new(mut file: R) -> Result<Self> {
-        let contents = contents(&mut file)?;
+    /// Reads the table of contents and starts the decoder, for pictures of up to `max_side` pixels a side.
+    pub(crate) fn new(mut file: R, max_side: u32) -> Result<Self> {
+        let contents = contents(&mut file, max_side)?;
         let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
         let failed = |error| Error::new(ErrorKind::Device, "the H.264 decoder does not start").with_source(error);
         let mut decoder = Decoder::with_api_config(OpenH264API::from_source(), config).map_err(failed)?;
@@ -84,7 +87,23 @@ impl<R: Read + Seek> Mp4Reader<R> {
         let (coded, annex_b) = (Vec::new(), Vec::new());
         let (next, given, ready) = (0, 0, VecDeque::new());
         let pool = FramePool::new(4);
-        Ok(Self { file, samples, next, length_bytes, sps, rate, decoder, coded, annex_b, ready, given, pool })
+        let (size, color) = ((sps.width, sps.height), color(&sps));
+        Ok(Self {
+            file,
+            samples,
+            next,
+            length_bytes,
+            size,
+            color,
+            max_side,
+            rate,
+            decoder,
+            coded,
+            annex_b,
+            ready,
+            given,
+            pool,
+        })
     }
 
     /// Decodes the next sample; the decoder keeps a frame back while an earlier one may still come.
@@ -97,11 +116,13 @@ impl<R: Read + Seek> Mp4Reader<R> {
         to_annex_b(&self.coded, self.length_bytes, &mut self.annex_b).ok_or_else(|| {
             broken(format!("frame {number} is broken: its units do not fill its {} bytes", sample.size))
         })?;
+        // A set may come between frames as well.
+        check_h264(&self.annex_b, self.max_side).map_err(|error| error.within(format!("frame {number}")))?;
         let decoded = self
             .decoder
             .decode_with_options(&self.annex_b, DecodeOptions::new())
             .map_err(|error| broken(format!("frame {number} cannot be decoded")).with_source(error))?;
-        decoded.map(|decoded| copy(&decoded, &self.pool, self.sps)).transpose()
+        decoded.map(|decoded| copy(&decoded, &self.pool, self.color)).transpose()
     }
 
     /// Takes the frames that the decoder still keeps.
@@ -111,7 +132,7 @@ impl<R: Read + Seek> Mp4Reader<R> {
             .flush_remaining()
             .map_err(|error| broken("the last frames cannot be decoded").with_source(error))?;
         for decoded in rest {
-            self.ready.push_back(copy(&decoded, &self.pool, self.sps)?);
+            self.ready.push_back(copy(&decoded, &self.pool, self.color)?);
         }
         Ok(())
     }
@@ -148,7 +169,7 @@ impl<R: Read + Seek + Send> FrameReader for Mp4Reader<R> {
     }
 
     fn size(&self) -> (u32, u32) {
-        (self.sps.width, self.sps.height)
+        self.size
     }
 
     fn len(&self) -> Option<usize> {
@@ -161,7 +182,7 @@ impl<R: Read + Seek + Send> FrameReader for Mp4Reader<R> {
 }
 
 /// Reads and checks the table of contents.
-fn contents(file: &mut (impl Read + Seek)) -> Result<Contents> {
+fn contents(file: &mut (impl Read + Seek), max_side: u32) -> Result<Contents> {
     let file_len = file.seek(SeekFrom::End(0)).map_err(read_error)?;
     let mut demuxer = read_contents(file, file_len)?;
     let failed = |error| broken("the file is broken, or not an MP4").with_source(error);
@@ -197,7 +218,7 @@ fn contents(file: &mut (impl Read + Seek)) -> Result<Contents> {
     let Some(entry) = entry else {
         return Err(broken("the video track has no frames (a fragmented file is not read)"));
     };
-    let (length_bytes, sps, parameters) = parameters(&entry)?;
+    let (length_bytes, sps, parameters) = parameters(&entry, max_side)?;
     let rate = timescale.checked_mul(samples.len() as u64).and_then(|frames| Rate::new(frames, duration));
     Ok(Contents { samples, rate, length_bytes, sps, parameters })
 }
@@ -241,14 +262,14 @@ fn read_error(error: std::io::Error) -> Error {
 }
 
 /// The parameter sets of an H.264 track, checked as far as they can be without decoding.
-fn parameters(entry: &SampleEntry) -> Result<(usize, Sps, Vec<u8>)> {
+fn parameters(entry: &SampleEntry, max_side: u32) -> Result<(usize, SequenceSet, Vec<u8>)> {
     // Only avc1: the others name themselves in the error.
     let avc = if let SampleEntry::Avc1(avc) = entry {
         &avc.avcc_box
     } else {
         return Err(unsupported(format!("the video codec is {}, but only H.264 (avc1) is read", entry.box_type())));
     };
-    let Some(sps) = avc.sps_list.first().and_then(|sps| sps::parse(sps)) else {
+    let Some(sps) = avc.sps_list.first().and_then(|sps| SequenceSet::parse(sps)) else {
         return Err(broken("the H.264 parameter set is missing or broken"));
     };
     if sps.chroma_format_idc != 1 || sps.bit_depth != 8 || sps.interlaced {
@@ -256,9 +277,12 @@ fn parameters(entry: &SampleEntry) -> Result<(usize, Sps, Vec<u8>)> {
         let interlaced = if sps.interlaced { ", interlaced" } else { "" };
         return Err(unsupported(format!("the video has {what}{interlaced}, but only progressive 8-bit 4:2:0 is read")));
     }
-    if !(1..=MAX_SIDE).contains(&sps.width) || !(1..=MAX_SIDE).contains(&sps.height) {
+    if sps.width == 0 || sps.height == 0 {
         let size = format!("{}x{}", sps.width, sps.height);
-        return Err(broken(format!("the video is {size}, but each side must be between 1 and {MAX_SIDE}")));
+        return Err(broken(format!("the video is {size}, but each side must be at least 1")));
+    }
+    for set in &avc.sps_list {
+        check_set(set, max_side)?;
     }
     let mut parameters = Vec::new();
     for nal in avc.sps_list.iter().chain(&avc.pps_list) {
@@ -282,12 +306,27 @@ fn to_annex_b(mut coded: &[u8], length_bytes: usize, out: &mut Vec<u8>) -> Optio
     Some(())
 }
 
+/// What the numbers of a video mean, by what it says and what players assume of the rest.
+fn color(sps: &SequenceSet) -> ColorSpace {
+    let mut color = assumed_color(sps.height);
+    if let Some(signal) = sps.signal {
+        color.range = if signal.full_range { YuvRange::Full } else { YuvRange::Limited };
+        // 1 is BT.709; 4, 5 and 6 are BT.601 or so near that nobody sees it.
+        match signal.matrix {
+            Some(1) => color.matrix = YuvMatrix::Bt709,
+            Some(4..=6) => color.matrix = YuvMatrix::Bt601,
+            _ => {}
+        }
+    }
+    color
+}
+
 /// Copies a decoded frame out of the decoder's memory.
-fn copy(decoded: &DecodedYUV<'_>, pool: &FramePool, sps: Sps) -> Result<Frame> {
+fn copy(decoded: &DecodedYUV<'_>, pool: &FramePool, color: ColorSpace) -> Result<Frame> {
     let (width, height) = decoded.dimensions();
     let side = |side| u32::try_from(side).unwrap_or(u32::MAX);
     let mut frame = pool.frame(PixelFormat::I420, side(width), side(height))?;
-    frame.set_color(sps.color);
+    frame.set_color(color);
     let (y, u, v) = decoded.strides();
     let mut view = frame.view_mut();
     for (plane, (pixels, stride)) in [(decoded.y(), y), (decoded.u(), u), (decoded.v(), v)].into_iter().enumerate() {
@@ -311,5 +350,18 @@ mod tests {
         assert_eq!(to_annex_b(&[0, 3, 7, 8], 2, &mut out), None);
         assert_eq!(to_annex_b(&[255, 255, 255, 255, 1], 4, &mut out), None);
         assert_eq!(to_annex_b(&[0], 2, &mut out), None);
+    }
+
+    #[test]
+    fn a_larger_size_in_the_middle_of_a_film_is_refused() {
+        // 4096x2304, by a set that takes the place of what the encoder says of itself in the first frame.
+        let set = [0x67, 0x42, 0xc0, 0x33, 0xda, 0x00, 0x40, 0x00, 0x48, 0x64];
+        let mut film = crate::media::CLIP.to_vec();
+        let at = film.windows(3).position(|bytes| bytes == [0x06, 0x05, 0xff]).unwrap();
+        film[at..at + set.len()].copy_from_slice(&set);
+        let mut reader = Mp4Reader::new(std::io::Cursor::new(film), 1920).unwrap();
+        let refused = reader.next().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+        assert!(refused.to_string().contains("4096x2304, expected at most 1920x1920"), "{refused}");
     }
 }

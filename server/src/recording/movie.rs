@@ -85,7 +85,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("last.mp4");
         std::fs::write(&path, &file).unwrap();
-        let mut reader = crate::media::open(&path).unwrap();
+        let mut reader = crate::media::open(&path, 1920).unwrap();
         assert_eq!(
             (reader.size(), reader.len(), reader.rate()),
             ((96, 96), Some(45), Some(crate::media::Rate::default()))

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::RtmpError;
 
@@ -54,13 +54,27 @@ pub(super) struct ChunkReader {
     streams: HashMap<u32, ChunkStream>,
     // Bytes of messages that are not whole yet, over all chunk streams.
     unfinished: usize,
+    // The chunk stream of the chunk that is being read, and how many of its bytes are still to come.
+    open: Option<(u32, usize)>,
 }
 
 /// A message that is on its way.
 #[derive(Debug, Default)]
 struct ChunkStream {
     header: Header,
-    body: BytesMut,
+    body: Vec<u8>,
+}
+
+impl ChunkStream {
+    /// Adds bytes to the message, in memory that never is more than the message needs in the end.
+    fn take(&mut self, bytes: &[u8]) {
+        let needed = self.body.len() + bytes.len();
+        if needed > self.body.capacity() {
+            let capacity = (2 * self.body.capacity()).clamp(needed, self.header.len.max(needed));
+            self.body.reserve_exact(capacity - self.body.len());
+        }
+        self.body.extend_from_slice(bytes);
+    }
 }
 
 /// What a chunk says of its message, or leaves out because the one before it said so.
@@ -90,7 +104,7 @@ impl ChunkReader {
     /// Starts to read messages of up to `max_message` bytes.
     pub(super) fn new(max_message: usize) -> Self {
         let (buffer, streams) = (BytesMut::new(), HashMap::new());
-        Self { buffer, chunk_size: FIRST_CHUNK_SIZE, max_message, streams, unfinished: 0 }
+        Self { buffer, chunk_size: FIRST_CHUNK_SIZE, max_message, streams, unfinished: 0, open: None }
     }
 
     /// Reads messages of up to so many bytes from now on.
@@ -106,31 +120,47 @@ impl ChunkReader {
     /// Gives the next whole message, if it has come.
     pub(super) fn next(&mut self) -> Result<Option<Message>, RtmpError> {
         loop {
-            let Some(Chunk { id, used, header, begins, len }) = self.chunk()? else { return Ok(None) };
-            if self.buffer.len() < used + len {
+            let (id, left) = match self.open {
+                Some(open) => open,
+                None => match self.chunk()? {
+                    Some(chunk) => self.begin(chunk),
+                    None => return Ok(None),
+                },
+            };
+            // What has come of a chunk is moved at once, so that nothing waits twice.
+            let bytes = self.buffer.split_to(left.min(self.buffer.len()));
+            let stream = self.streams.entry(id).or_default();
+            stream.take(&bytes);
+            self.unfinished += bytes.len();
+            if bytes.len() < left {
+                self.open = Some((id, left - bytes.len()));
                 return Ok(None);
             }
-            self.buffer.advance(used);
-            let bytes = self.buffer.split_to(len);
-            let stream = self.streams.entry(id).or_default();
-            stream.header = header;
-            if begins {
-                // What is left of a message that was broken off never comes.
-                self.unfinished -= stream.body.len();
-                stream.body.clear();
-            }
-            stream.body.extend_from_slice(&bytes);
-            self.unfinished += len;
-            if stream.body.len() < header.len {
+            self.open = None;
+            let Header { kind, stream: to, time, len, .. } = stream.header;
+            if stream.body.len() < len {
                 continue;
             }
-            let Header { kind, stream: to, time, .. } = header;
-            let message = Message { kind, stream: to, time, body: stream.body.split().freeze() };
+            let message = Message { kind, stream: to, time, body: std::mem::take(&mut stream.body).into() };
             self.unfinished -= message.body.len();
             if !self.control(&message)? {
                 return Ok(Some(message));
             }
         }
+    }
+
+    /// Leaves the header of a chunk behind; gives its chunk stream and how many bytes follow.
+    fn begin(&mut self, chunk: Chunk) -> (u32, usize) {
+        let Chunk { id, used, header, begins, len } = chunk;
+        self.buffer.advance(used);
+        let stream = self.streams.entry(id).or_default();
+        stream.header = header;
+        if begins {
+            // What is left of a message that was broken off never comes.
+            self.unfinished -= stream.body.len();
+            stream.body = Vec::new();
+        }
+        (id, len)
     }
 
     /// Reads the header of the chunk at the front, if it is there.
@@ -170,7 +200,7 @@ impl ChunkReader {
             (kind::ABORT, Some(id)) => {
                 if let Some(stream) = self.streams.get_mut(&id) {
                     self.unfinished -= stream.body.len();
-                    stream.body.clear();
+                    stream.body = Vec::new();
                 }
             }
             (kind::SET_CHUNK_SIZE | kind::ABORT, _) => {
@@ -375,6 +405,34 @@ mod tests {
         assert!(matches!(read_in_pieces(&long, 12), Err(RtmpError::TooLong(0xFF_FFFF))));
         let many: Vec<u8> = (3..60).flat_map(|id| [id, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0]).collect();
         assert!(matches!(read_in_pieces(&many, 12), Err(RtmpError::Malformed(_))));
+    }
+
+    #[test]
+    fn messages_that_are_begun_anew_give_their_memory_back() {
+        let mut reader = ChunkReader::new(MAX_MESSAGE);
+        reader.chunk_size = MAX_MESSAGE;
+        let held = |reader: &ChunkReader| reader.streams.values().map(|stream| stream.body.capacity()).sum::<usize>();
+        let begin = |reader: &mut ChunkReader, id: u8, len: usize| {
+            reader.push(&[id, 0, 0, 0, 0x40, 0, 0, 9, 1, 0, 0, 0]);
+            reader.chunk_size = len;
+            reader.push(&vec![0; len]);
+            assert!(reader.next().unwrap().is_none());
+        };
+        // A message is broken off short of its end, and begun anew with a byte, on every chunk stream.
+        for id in 3..30 {
+            begin(&mut reader, id, MAX_MESSAGE - 1);
+            begin(&mut reader, id, 1);
+        }
+        assert!(held(&reader) <= 2 * MAX_MESSAGE, "{} bytes", held(&reader));
+        // The same by messages that are aborted.
+        for id in 3..30_u8 {
+            begin(&mut reader, id, MAX_MESSAGE - 1);
+            let mut abort = Vec::new();
+            ChunkWriter::new().control(kind::ABORT, &u32::from(id).to_be_bytes(), &mut abort);
+            reader.push(&abort);
+            assert!(reader.next().unwrap().is_none());
+        }
+        assert!(held(&reader) <= 2 * MAX_MESSAGE, "{} bytes", held(&reader));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::streams;
 impl Door for App {
     fn admit(&self, key: &str) -> Option<Box<dyn Publication>> {
         let stream = self.streams.by_key(key)?;
-        let ingest = Ingest::start(VideoCodec::H264, stream.sink());
+        let ingest = Ingest::start_with(VideoCodec::H264, stream.sink(), self.config.peers.ingest);
         let ingest = ingest.inspect_err(|error| tracing::error!(%error, "video cannot be decoded")).ok()?;
         let turn = stream.take_over();
         turn.ingest(ingest.clone());

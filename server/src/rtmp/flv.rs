@@ -4,6 +4,7 @@
 //! Enhanced RTMP.
 
 use bytes::Bytes;
+use dreamframe::transport::rtp::parameter_sets::ParameterSets;
 
 use super::amf::{self, Value};
 
@@ -23,6 +24,11 @@ pub enum FlvError {
     /// It is not H.264.
     #[error("the video is coded otherwise than as H.264")]
     OtherCodec,
+    /// It has what is no parameter set, or more of them than are kept.
+    #[error(
+        "the H.264 parameter sets are none, or have more than 4096 bytes each or 16384 together, or are more than 32"
+    )]
+    ParameterSets,
 }
 
 /// A coded picture out of a tag.
@@ -40,8 +46,7 @@ pub struct Picture {
 #[derive(Debug, Default)]
 pub struct VideoReader {
     length_bytes: usize,
-    // With start codes.
-    sets: Vec<u8>,
+    sets: ParameterSets,
 }
 
 impl VideoReader {
@@ -81,14 +86,13 @@ impl VideoReader {
     fn configure(&mut self, record: &[u8]) -> Result<(), FlvError> {
         let (head, mut rest) = record.split_first_chunk::<5>().ok_or(FlvError::Broken)?;
         let [_, _, _, _, lengths] = *head;
-        let mut sets = Vec::new();
+        let mut sets = ParameterSets::default();
         for mask in [0x1F, 0xFF] {
             let (&count, after) = rest.split_first().ok_or(FlvError::Broken)?;
             rest = after;
             for _ in 0..count & mask {
                 let unit = take_unit(&mut rest, 2).ok_or(FlvError::Broken)?;
-                sets.extend_from_slice(&START_CODE);
-                sets.extend_from_slice(unit);
+                sets.add(unit).ok_or(FlvError::ParameterSets)?;
             }
         }
         self.length_bytes = usize::from(lengths & 3) + 1;
@@ -101,8 +105,10 @@ impl VideoReader {
         if self.length_bytes == 0 {
             return Ok(None);
         }
-        let mut data = if key { self.sets.clone() } else { Vec::new() };
-        data.reserve(units.len() + 16);
+        let mut data = Vec::with_capacity(units.len() + 256);
+        if key {
+            self.sets.write(&mut data);
+        }
         let begin = data.len();
         while !units.is_empty() {
             let unit = take_unit(&mut units, self.length_bytes).ok_or(FlvError::Broken)?;
@@ -198,7 +204,8 @@ mod tests {
 
     #[test]
     fn units_of_no_length_are_no_picture() {
-        let mut reader = VideoReader { length_bytes: 4, sets: annex_b(&[&SPS, &PPS]) };
+        let mut reader = VideoReader { length_bytes: 4, ..VideoReader::default() };
+        assert!(reader.sets.keep(&SPS) && reader.sets.keep(&PPS));
         for units in [&[][..], &[0; 4], &[0; 8]] {
             for first in [0x17, 0x27] {
                 let tag = [&[first, 1, 0, 0, 0], units].concat();
@@ -269,6 +276,29 @@ mod tests {
                 let _ = reader.read(&[&[first], &b"avc1"[..], &rest].concat());
             }
         }
+    }
+
+    #[test]
+    fn parameter_sets_have_bounds() {
+        let record = |sets: &[Vec<u8>]| {
+            let mut tag = vec![0x17, 0, 0, 0, 0, 1, 0x42, 0xC0, 0x1E, 0xFF, 0xE0 | sets.len() as u8];
+            for set in sets {
+                tag.extend_from_slice(&(set.len() as u16).to_be_bytes());
+                tag.extend_from_slice(set);
+            }
+            [&tag[..], &[1, 0, 4], &PPS].concat()
+        };
+        // One that is too long, too many, too much in all, and what is no set.
+        let long = [&SPS[..], &[7; 5000]].concat();
+        let much: Vec<_> =
+            (0..20_u8).map(|at| [&[0x67, 66, 0, 31, 0, 0x80 | at << 2][..], &[7; 4000]].concat()).collect();
+        for sets in [&[long][..], &much, &[vec![0x65; 400]]] {
+            let mut reader = VideoReader::default();
+            assert!(reader.read(&record(sets)).is_err(), "{} sets", sets.len());
+            // Nothing of it is kept: before the sets there is no picture.
+            assert_eq!(reader.read(&[0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65]), Ok(None));
+        }
+        assert_eq!(VideoReader::default().read(&record(&[SPS.to_vec()])), Ok(None));
     }
 
     #[test]

@@ -11,13 +11,13 @@ use std::time::Duration;
 use dreamframe::transport::{AccessUnit, now};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::RtmpError;
 use super::flv::{FlvError, VideoReader};
 use super::publisher::{Event, Publisher};
+use super::waiting::{Place, Waiting};
 
 /// Decides who may publish.
 pub(crate) trait Door: Send + Sync + fmt::Debug {
@@ -37,17 +37,30 @@ pub(crate) trait Publication: Send + Sync + fmt::Debug {
 /// What a peer is allowed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Connections at once, publishing or not.
-    pub(crate) connections: usize,
-    /// From the first byte to a key that is known.
+    /// Connections at once that have not shown a key that is known. Those that have are one for each stream.
+    pub(crate) waiting: usize,
+    /// The same of one address, or of one network of IPv6 (`/64`).
+    pub(crate) waiting_per_address: usize,
+    /// From the connection to the end of the handshake.
+    pub(crate) handshake: Duration,
+    /// From the connection to a key that is known.
     pub(crate) admission: Duration,
     /// Without a byte.
     pub(crate) idle: Duration,
+    /// Without a message of video or sound, once there is a key.
+    pub(crate) silence: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 64, admission: Duration::from_secs(10), idle: Duration::from_secs(15) }
+        Self {
+            waiting: 64,
+            waiting_per_address: 8,
+            handshake: Duration::from_secs(5),
+            admission: Duration::from_secs(10),
+            idle: Duration::from_secs(15),
+            silence: Duration::from_secs(30),
+        }
     }
 }
 
@@ -56,7 +69,7 @@ const READ: usize = 32 << 10;
 
 /// Takes publishers until it is dropped, which ends their connections.
 pub(crate) async fn listen(door: Arc<dyn Door>, listener: TcpListener, limits: Limits) {
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let waiting = Waiting::new(limits.waiting, limits.waiting_per_address);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -72,17 +85,19 @@ pub(crate) async fn listen(door: Arc<dyn Door>, listener: TcpListener, limits: L
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!(%from, limit = limits.connections, "an RTMP connection is refused: there are too many");
-            continue;
+        let place = match waiting.enter(from.ip()) {
+            Ok(place) => place,
+            Err(reason) => {
+                tracing::debug!(%from, reason, "an RTMP connection is refused");
+                continue;
+            }
         };
         let door = Arc::clone(&door);
         connections.spawn(async move {
-            match serve(&*door, socket, from, limits).await {
+            match serve(&*door, socket, (from, place), limits).await {
                 Ok(()) => tracing::debug!(%from, "an RTMP connection ends"),
                 Err(error) => tracing::info!(%from, %error, "an RTMP connection ends"),
             }
-            drop(place);
         });
     }
 }
@@ -104,7 +119,7 @@ enum Ended {
     Video(#[from] FlvError),
 }
 
-async fn serve(door: &dyn Door, mut socket: TcpStream, from: SocketAddr, limits: Limits) -> Result<(), Ended> {
+async fn serve(door: &dyn Door, mut socket: TcpStream, from: (SocketAddr, Place), limits: Limits) -> Result<(), Ended> {
     let _ = socket.set_nodelay(true);
     let mut publisher = Publisher::new();
     let result = converse(door, &mut socket, &mut publisher, from, limits).await;
@@ -131,15 +146,18 @@ async fn converse(
     door: &dyn Door,
     socket: &mut TcpStream,
     publisher: &mut Publisher,
-    from: SocketAddr,
+    (from, place): (SocketAddr, Place),
     limits: Limits,
 ) -> Result<(), Ended> {
-    let admission = Instant::now() + limits.admission;
+    let (began, mut place, mut greeted) = (Instant::now(), Some(place), false);
     let mut stream: Option<Stream> = None;
     let mut bytes = vec![0; READ];
     loop {
         timeout(limits.idle, socket.write_all(&publisher.take_output())).await.map_err(|_| Ended::Idle)??;
-        let until = if stream.is_some() { Instant::now() + limits.idle } else { admission };
+        let until = match &stream {
+            Some(stream) => (Instant::now() + limits.idle).min(stream.heard + limits.silence),
+            None => began + if greeted { limits.admission } else { limits.handshake.min(limits.admission) },
+        };
         let revoked = async {
             match &stream {
                 Some(stream) => stream.publication.revoked().await,
@@ -153,14 +171,17 @@ async fn converse(
         if len == 0 {
             return Ok(());
         }
-        publisher.push(bytes.get(..len).unwrap_or_default())?;
+        greeted |= publisher.push(bytes.get(..len).unwrap_or_default())?;
         while let Some(event) = publisher.next()? {
             match (event, &mut stream) {
                 (Event::Wants(key), None) => {
                     let publication = door.admit(&key).ok_or(Ended::UnknownKey)?;
                     publisher.accept();
                     tracing::info!(%from, "a stream is published by RTMP");
-                    stream = Some(Stream { publication, video: VideoReader::default(), audio: false });
+                    // Others of its address may come now.
+                    drop(place.take());
+                    let (video, heard) = (VideoReader::default(), Instant::now());
+                    stream = Some(Stream { publication, video, audio: false, heard });
                 }
                 (Event::Video(tag), Some(stream)) => stream.video(&tag)?,
                 (Event::Audio, Some(stream)) => stream.audio(from),
@@ -177,10 +198,13 @@ struct Stream {
     video: VideoReader,
     // Whether some came.
     audio: bool,
+    // When the last message of video or sound came.
+    heard: Instant,
 }
 
 impl Stream {
     fn video(&mut self, tag: &[u8]) -> Result<(), FlvError> {
+        self.heard = Instant::now();
         match self.video.read(tag) {
             Ok(Some(picture)) => {
                 self.publication.access_unit(AccessUnit { data: picture.data, key: picture.key, at: now() });
@@ -192,11 +216,12 @@ impl Stream {
                 tracing::debug!(%error, "a picture is left out");
                 Ok(())
             }
-            Err(error @ FlvError::OtherCodec) => Err(error),
+            Err(error @ (FlvError::OtherCodec | FlvError::ParameterSets)) => Err(error),
         }
     }
 
     fn audio(&mut self, from: SocketAddr) {
+        self.heard = Instant::now();
         if !self.audio {
             self.audio = true;
             tracing::info!(%from, "the publisher's AAC audio is left out: viewers get Opus, and nothing here converts it");

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::listen::{Door, Publication};
-use super::{Limits, Push, Report, Target, listen};
+use super::{Limits, Push, PushTo, Report, Target, listen};
 
 const KEY: &str = "stk_1";
 
@@ -133,6 +133,11 @@ fn reports() -> (Report, Arc<Mutex<Vec<Option<String>>>>) {
     (Arc::new(move |error| keep.lock().unwrap().push(error)), said)
 }
 
+/// Lets streams be pushed to this machine.
+fn here() -> Arc<PushTo> {
+    Arc::new(PushTo::new(&[], true).unwrap())
+}
+
 fn target(url: &str) -> Target {
     Target::parse(url).unwrap()
 }
@@ -140,7 +145,7 @@ fn target(url: &str) -> Target {
 #[tokio::test]
 async fn a_push_arrives_from_a_key_frame_on_and_ends_when_it_is_dropped() {
     let (server, pictures, (report, said)) = (Server::start(Limits::default()).await, pictures(), reports());
-    let push = Push::start(target(&server.url(KEY)), pictures.egress.clone(), report);
+    let push = Push::start(target(&server.url(KEY)), pictures.egress.clone(), here(), report);
     let units = server.wait_for_units(20).await;
     assert!(units[0].key);
     assert_eq!(*said.lock().unwrap(), [None]);
@@ -156,7 +161,7 @@ async fn a_push_to_nobody_says_why_and_comes_back_when_somebody_is_there() {
     let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = place.local_addr().unwrap();
     drop(place);
-    let _push = Push::start(target(&format!("rtmp://{at}/live/{KEY}")), pictures.egress.clone(), report);
+    let _push = Push::start(target(&format!("rtmp://{at}/live/{KEY}")), pictures.egress.clone(), here(), report);
     until(|| said.lock().unwrap().iter().flatten().any(|said| said.starts_with("pushing by RTMP fails"))).await;
     let door = Arc::new(OneStream { turn: watch::Sender::new(0), units: Arc::default() });
     let mut tasks = JoinSet::new();
@@ -166,18 +171,43 @@ async fn a_push_to_nobody_says_why_and_comes_back_when_somebody_is_there() {
 }
 
 #[tokio::test]
+async fn whatever_is_where_nobody_speaks_rtmp_is_told_in_one_sentence() {
+    let pictures = pictures();
+    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = place.local_addr().unwrap();
+    drop(place);
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = other.local_addr().unwrap();
+    let mut services = JoinSet::new();
+    services.spawn(async move {
+        while let Ok((mut socket, _)) = other.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut socket, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let mut told = Vec::new();
+    for (at, allowed) in [(closed.to_string(), here()), (at.to_string(), here()), (at.to_string(), Arc::default())] {
+        let (report, said) = reports();
+        let url = target(&format!("rtmp://{at}/live/{KEY}"));
+        let _push = Push::start(url, pictures.egress.clone(), allowed, report);
+        until(|| !said.lock().unwrap().is_empty()).await;
+        told.push(said.lock().unwrap()[0].clone());
+    }
+    assert!(told.iter().all(|said| said.is_some() && *said == told[0]), "{told:?}");
+}
+
+#[tokio::test]
 async fn an_unknown_key_is_refused_and_a_second_publisher_takes_the_place_of_the_first() {
     let (server, pictures) = (Server::start(Limits::default()).await, pictures());
     let (report, said) = reports();
-    let _unknown = Push::start(target(&server.url("stk_2")), pictures.egress.clone(), report);
+    let _unknown = Push::start(target(&server.url("stk_2")), pictures.egress.clone(), here(), report);
     until(|| !said.lock().unwrap().is_empty()).await;
     let refusal = said.lock().unwrap()[0].clone().unwrap();
     assert!(refusal.contains("no stream has this key") && !refusal.contains("stk_2"), "{refusal}");
     let (report, said) = reports();
-    let _first = Push::start(target(&server.url(KEY)), pictures.egress.clone(), report);
+    let _first = Push::start(target(&server.url(KEY)), pictures.egress.clone(), here(), report);
     server.wait_for_units(1).await;
     let (report, _) = reports();
-    let second = Push::start(target(&server.url(KEY)), pictures.egress.clone(), report);
+    let second = Push::start(target(&server.url(KEY)), pictures.egress.clone(), here(), report);
     until(|| said.lock().unwrap().iter().flatten().any(|said| said.contains("another publisher"))).await;
     drop(second);
 }
@@ -195,7 +225,8 @@ async fn rude(at: SocketAddr, bytes: &[u8]) -> usize {
 
 #[tokio::test]
 async fn garbage_silence_and_crowds_are_sent_away() {
-    let limits = Limits { connections: 2, admission: Duration::from_millis(300), idle: Duration::from_millis(300) };
+    let short = Duration::from_millis(300);
+    let limits = Limits { waiting: 2, admission: short, idle: short, ..Limits::default() };
     let server = Server::start(limits).await;
     rude(server.at, b"GET / HTTP/1.1\r\n\r\n").await;
     rude(server.at, &[3; 40_000]).await;
@@ -212,8 +243,55 @@ async fn garbage_silence_and_crowds_are_sent_away() {
         let _ = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut Vec::new())).await.expect("no time-out");
     }
     let pictures = pictures();
-    let _push = Push::start(target(&server.url(KEY)), pictures.egress.clone(), reports().0);
+    let _push = Push::start(target(&server.url(KEY)), pictures.egress.clone(), here(), reports().0);
     server.wait_for_units(1).await;
+}
+
+#[tokio::test]
+async fn who_does_not_finish_the_handshake_or_sends_no_media_is_sent_away() {
+    let long = Duration::from_secs(3600);
+    let limits = Limits { handshake: Duration::from_millis(50), admission: long, idle: long, ..Limits::default() };
+    let server = Server::start(limits).await;
+    // One byte of the handshake, and no more.
+    rude(server.at, &[3]).await;
+    let limits = Limits { silence: Duration::from_millis(300), idle: long, ..Limits::default() };
+    let server = Server::start(limits).await;
+    let mut subscriber = super::subscriber::Subscriber::new(target(&server.url(KEY)));
+    let mut socket = TcpStream::connect(server.at).await.unwrap();
+    let ended = async {
+        let mut bytes = [0; 4096];
+        loop {
+            tokio::io::AsyncWriteExt::write_all(&mut socket, &subscriber.take_output()).await.unwrap();
+            let len = socket.read(&mut bytes).await.unwrap();
+            if len == 0 {
+                return subscriber.is_ready();
+            }
+            subscriber.push(&bytes[..len]).unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, ended).await.expect("the connection is still there"), "it was let in");
+}
+
+#[tokio::test]
+async fn one_address_that_says_nothing_does_not_keep_publishers_out() {
+    let server = Server::start(Limits::default()).await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        let mut socket = TcpStream::connect(server.at).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut socket, &[3]).await.unwrap();
+        socket.read_exact(&mut [0; 1537]).await.unwrap();
+        silent.push(socket);
+    }
+    assert_eq!(rude(server.at, &[3]).await, 0, "the ninth that has not said its key is sent away");
+    // Whoever has said its key makes room for others of its address.
+    silent.truncate(7);
+    let (pictures, (report, said)) = (pictures(), reports());
+    let _push = Push::start(target(&server.url(KEY)), pictures.egress.clone(), here(), report);
+    server.wait_for_units(1).await;
+    assert_eq!(said.lock().unwrap().last(), Some(&None));
+    let mut next = TcpStream::connect(server.at).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut next, &[3]).await.unwrap();
+    next.read_exact(&mut [0; 1537]).await.unwrap();
 }
 
 /// FFmpeg at work; it ends with the test.
@@ -265,7 +343,7 @@ async fn ffmpeg_receives_what_is_pushed() {
     drop(place);
     let Some(mut ffmpeg) = ffmpeg(&format!("-listen 1 -i {url} -c copy -f flv {}", path.display())) else { return };
     let (pictures, (report, said)) = (pictures(), reports());
-    let push = Push::start(target(&url), pictures.egress.clone(), report);
+    let push = Push::start(target(&url), pictures.egress.clone(), here(), report);
     until(|| said.lock().unwrap().last() == Some(&None)).await;
     let before = pictures.egress.stats().encoded.total;
     until(|| pictures.egress.stats().encoded.total >= before + 45).await;

@@ -13,14 +13,17 @@ mod listen;
 mod loopback;
 mod publisher;
 mod push;
+mod push_to;
 mod subscriber;
 mod target;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod wire;
 
 pub(crate) use self::listen::{Limits, listen};
 pub(crate) use self::push::{Push, Report};
+pub(crate) use self::push_to::PushTo;
 pub(crate) use self::target::Target;
 
 /// Why a connection ends.

@@ -34,9 +34,10 @@ impl Publisher {
         Self { wire: Wire::new(), connected: false, asked: false, accepted: false }
     }
 
-    /// Takes bytes from the network; to be followed by [`next`](Self::next) until that has nothing more.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), RtmpError> {
-        self.wire.push(bytes).map(|_| ())
+    /// Takes bytes from the network; to be followed by [`next`](Self::next) until that has nothing more. Says whether the
+    /// handshake has just ended.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<bool, RtmpError> {
+        self.wire.push(bytes)
     }
 
     /// Gives the next thing that happened.

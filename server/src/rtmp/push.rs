@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::RtmpError;
+use super::push_to::PushTo;
 use super::subscriber::Subscriber;
 use super::target::Target;
 
@@ -24,9 +25,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How far apart key frames are; services want two to four seconds.
 const KEY_FRAMES: Duration = Duration::from_secs(2);
 
-/// How long to wait before another try: twice as long each time.
+/// How long to wait before another try: twice as long each time, and longest where no service has answered yet.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT_FOR_NOBODY: Duration = Duration::from_secs(120);
 
 /// Is told why nothing arrives, or `None` when it does.
 pub(crate) type Report = Arc<dyn Fn(Option<String>) + Send + Sync>;
@@ -44,9 +46,12 @@ impl fmt::Debug for Push {
 
 impl Push {
     /// Starts to push.
-    pub(crate) fn start(target: Target, egress: Egress, report: Report) -> Self {
+    ///
+    /// Only where `allowed` says so. What fails before the service's handshake is reported in one sentence, whatever it is:
+    /// whoever names a target does not learn from it what there is in the host's network.
+    pub(crate) fn start(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Report) -> Self {
         let (stop, stopped) = watch::channel(());
-        tokio::spawn(run(target, egress, report, stopped));
+        tokio::spawn(run(target, egress, allowed, report, stopped));
         Self { _stop: stop }
     }
 }
@@ -54,6 +59,8 @@ impl Push {
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
+    #[error("pushing by RTMP fails: no RTMP service answers there, or --push-to does not allow its address")]
+    Nobody(#[source] Box<Ended>),
     #[error("pushing by RTMP fails: {0}")]
     Protocol(#[from] RtmpError),
     #[error("pushing by RTMP fails: {0}")]
@@ -66,24 +73,29 @@ enum Ended {
     Video(#[from] dreamframe::Error),
 }
 
-async fn run(target: Target, egress: Egress, report: Report, mut stopped: watch::Receiver<()>) {
+async fn run(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Report, mut stopped: watch::Receiver<()>) {
     let mut wait = FIRST_WAIT;
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
-            ended = connection(&target, &egress, &report, stopped.clone()) => ended,
+            ended = connection(&target, &egress, &allowed, &report, stopped.clone()) => ended,
             // A connection that is stuck does not outlive the stream for long.
             () = until_stopped_and(&mut stopped, LINGER * 3) => return,
         };
         let Err(error) = ended else { return };
-        tracing::warn!(?target, %error, "another try follows");
+        let (cause, longest) = if let Ended::Nobody(cause) = &error {
+            (&**cause, LONGEST_WAIT_FOR_NOBODY)
+        } else {
+            (&error, LONGEST_WAIT)
+        };
+        tracing::warn!(?target, error = %cause, "another try follows");
         report(Some(error.to_string()));
         // What held for a while is worth a quick try.
         wait = if began.elapsed() > LONGEST_WAIT { FIRST_WAIT } else { wait };
         if timeout(wait, stopped.changed()).await.is_ok() {
             return;
         }
-        wait = (wait * 2).min(LONGEST_WAIT);
+        wait = (wait * 2).min(longest);
     }
 }
 
@@ -98,15 +110,21 @@ async fn until_stopped_and(stopped: &mut watch::Receiver<()>, more: Duration) {
 async fn connection(
     target: &Target,
     egress: &Egress,
+    allowed: &PushTo,
     report: &Report,
     mut stopped: watch::Receiver<()>,
 ) -> Result<(), Ended> {
-    let mut line = Line::connect(target).await?;
+    let nobody = |error| Ended::Nobody(Box::new(error));
+    let mut line = Line::connect(target, allowed).await.map_err(nobody)?;
     let deadline = Instant::now() + PATIENCE;
     while !line.subscriber.is_ready() {
-        line.flush().await?;
+        let before = line.greeted;
+        let told = async {
+            line.flush().await?;
+            timeout_at(deadline, line.read()).await.map_err(|_| Ended::Silent)?
+        };
         tokio::select! {
-            read = timeout_at(deadline, line.read()) => read.map_err(|_| Ended::Silent)??,
+            told = told => told.map_err(|error| if before { error } else { nobody(error) })?,
             _ = stopped.changed() => return Ok(()),
         }
     }
@@ -141,14 +159,16 @@ struct Line {
     socket: TcpStream,
     subscriber: Subscriber,
     bytes: Vec<u8>,
+    // Whether the service has done its part of the handshake.
+    greeted: bool,
 }
 
 impl Line {
-    async fn connect(target: &Target) -> Result<Self, Ended> {
-        let connect = TcpStream::connect((target.host.as_str(), target.port));
+    async fn connect(target: &Target, allowed: &PushTo) -> Result<Self, Ended> {
+        let connect = async { TcpStream::connect(&*allowed.resolve(target).await?).await };
         let socket = timeout(PATIENCE, connect).await.map_err(|_| Ended::Silent)??;
         let _ = socket.set_nodelay(true);
-        Ok(Self { socket, subscriber: Subscriber::new(target.clone()), bytes: vec![0; 8 << 10] })
+        Ok(Self { socket, subscriber: Subscriber::new(target.clone()), bytes: vec![0; 8 << 10], greeted: false })
     }
 
     /// Reads once. May be given up at any time: it either read something or did not.
@@ -157,7 +177,8 @@ impl Line {
         if len == 0 {
             return Err(Ended::Closed);
         }
-        Ok(self.subscriber.push(self.bytes.get(..len).unwrap_or_default())?)
+        self.greeted |= self.subscriber.push(self.bytes.get(..len).unwrap_or_default())?;
+        Ok(())
     }
 
     /// Sends what is to be sent. Must not be given up: half a message breaks all that follow.

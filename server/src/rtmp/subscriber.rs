@@ -31,9 +31,10 @@ impl Subscriber {
         Self { wire: Wire::new(), target, ready: false, stream: STREAM.into(), described: false, silences: 0 }
     }
 
-    /// Takes bytes from the network, and goes on with what they allow.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), RtmpError> {
-        if self.wire.push(bytes)? {
+    /// Takes bytes from the network, and goes on with what they allow. Says whether the handshake has just ended.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<bool, RtmpError> {
+        let greeted = self.wire.push(bytes)?;
+        if greeted {
             let object = Value::texts([
                 ("app", &*self.target.app),
                 ("type", "nonprivate"),
@@ -47,7 +48,7 @@ impl Subscriber {
                 self.command(&command)?;
             }
         }
-        Ok(())
+        Ok(greeted)
     }
 
     /// Says whether pictures may be sent.

@@ -175,6 +175,11 @@ pub(crate) fn stream_stopped(error: Option<&str>) -> String {
     .to_string()
 }
 
+/// Writes the notice that the publisher's video is not decoded; the last picture stays.
+pub(crate) fn video_refused(error: &str) -> String {
+    json!({ "type": "error", "error": error, "fields": [] }).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -60,6 +60,10 @@ impl FrameSink for Source {
             self.stream.sink().frame(frame);
         }
     }
+
+    fn refused(&self, error: &dreamframe::Error) {
+        self.stream.sink().refused(error);
+    }
 }
 
 impl Target for Source {

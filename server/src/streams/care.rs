@@ -8,7 +8,7 @@ use dreamframe::Event;
 use super::runner::Phase;
 use super::stream::Stream;
 use crate::ids;
-use crate::scope::channel::stream_stopped;
+use crate::scope::channel::{stream_stopped, video_refused};
 
 impl Stream {
     /// Notes what went wrong with its pictures.
@@ -37,6 +37,11 @@ impl Stream {
     pub(super) fn tick(self: &Arc<Self>, now: u64) {
         for event in self.runner.events() {
             self.note(event);
+        }
+        if let Some(error) = self.feed.take_refusal() {
+            tracing::warn!(stream = self.id, error, "the publisher's video is refused");
+            self.failed(&error);
+            self.tell(&video_refused(&error));
         }
         let live = self.live();
         if self.was_live.swap(live, Ordering::Relaxed) && !live {

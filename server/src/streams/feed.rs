@@ -24,6 +24,8 @@ pub(crate) struct Feed {
     session: RwLock<Option<SessionHandle>>,
     /// The newest picture.
     latest: Mutex<Option<Picture>>,
+    /// Why the publisher's video is refused, until somebody tells of it.
+    refusal: Mutex<Option<String>>,
 }
 
 impl FrameSink for Feed {
@@ -38,6 +40,10 @@ impl FrameSink for Feed {
             // One that has ended takes no more frames; who ended it tells of it.
             let _ = session.submit(frame);
         }
+    }
+
+    fn refused(&self, error: &dreamframe::Error) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
     }
 }
 
@@ -65,6 +71,11 @@ impl Feed {
                 *latest = Some(picture);
             }
         })
+    }
+
+    /// Takes why the publisher's video is refused, if it is and nobody told yet.
+    pub(crate) fn take_refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// How long a frame takes to become a picture, of late.

@@ -116,7 +116,7 @@ impl Stream {
                 runner: Runner::new(slots.clone(), config.max_sessions),
                 whip: WhipEndpoint::new(publisher, config.peers.clone(), config.limits),
                 whep: WhepEndpoint::new(viewer, config.peers.clone(), config.limits),
-                outputs: Outputs::new(egress.clone()),
+                outputs: Outputs::new(egress.clone(), config.push_to.clone()),
                 feed,
                 egress,
                 audio,

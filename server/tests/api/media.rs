@@ -76,8 +76,13 @@ struct Published {
 
 /// A server with a stream that FFmpeg publishes to by RTMP, with B-frames and sound.
 fn published(push_url: &str) -> Published {
+    published_to(push_url, &[])
+}
+
+/// The same, to a server with more options.
+fn published_to(push_url: &str, options: &[&str]) -> Published {
     let address = free();
-    let server = Server::with(&["--rtmp", &address], &[]);
+    let server = Server::with(&[&["--rtmp", &address], options].concat(), &[]);
     let params: Value = serde_json::from_str(PARAMS).unwrap();
     let stream = server.create(&json!({"pipeline": "streamdiffusion", "output_rtmp_url": push_url, "params": params}));
     let key = stream["stream_key"].as_str().unwrap();
@@ -120,6 +125,16 @@ fn what_is_published_by_rtmp_plays_as_hls_and_can_be_recorded() {
     assert!(said.len() == 1 && said[0].starts_with("h264,video,128,128,"), "{said:?}");
     let status = server.get(&format!("/v1/streams/{}/status", stream["id"].as_str().unwrap())).value();
     assert!(status["data"]["gateway_status"]["whep_url"].is_string(), "{status}");
+}
+
+#[test]
+fn video_that_is_too_large_is_refused_with_both_sizes() {
+    if !is_installed() {
+        return;
+    }
+    let Published { server, stream, publisher: _publisher } = published_to("", &["--max-video-side", "64"]);
+    let status = format!("/v1/streams/{}/status", stream["id"].as_str().unwrap());
+    until(|| server.get(&status), |answer| answer.text().contains("got 128x128, expected at most 64x64"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn folder() -> PathBuf {
 
 /// Reads to the end and writes what comes, as the command line does.
 fn process(input: &Path, output: &Path) -> Result<(), Error> {
-    let mut reader = open(input)?;
+    let mut reader = open(input, 1920)?;
     let (width, height) = reader.size();
     let rate = reader.rate().unwrap_or_default();
     let mut writer = create(output, Output { width, height, rate, pictures: reader.len() })?;

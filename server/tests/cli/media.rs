@@ -50,7 +50,7 @@ fn write(path: &Path, pictures: &[Frame]) -> Result<()> {
 }
 
 fn read(path: &Path) -> Result<Vec<Frame>> {
-    let mut reader = open(path)?;
+    let mut reader = open(path, 1920)?;
     std::iter::from_fn(|| reader.next().transpose()).collect()
 }
 
@@ -67,7 +67,7 @@ fn repository() -> PathBuf {
 
 #[test]
 fn the_bundled_clip_is_read_whole_and_in_order() {
-    let mut clip = open(&repository().join("examples/media/big-buck-bunny-360p.mp4")).unwrap();
+    let mut clip = open(&repository().join("examples/media/big-buck-bunny-360p.mp4"), 1920).unwrap();
     assert_eq!((clip.size(), clip.len(), clip.rate()), ((640, 360), Some(132), Some(rate(25, 1))));
     let mut means = Vec::new();
     while let Some(frame) = clip.next().unwrap() {
@@ -101,7 +101,7 @@ fn a_written_video_is_read_back_picture_for_picture() {
     for name in ["video.mp4", "video.y4m"] {
         let path = folder.path().join(name);
         write(&path, &colours().into_iter().map(picture).collect::<Vec<_>>()).unwrap();
-        let reader = open(&path).unwrap();
+        let reader = open(&path, 1920).unwrap();
         assert_eq!((reader.size(), reader.rate()), (SIZE, Some(rate(30000, 1001))));
         let frames = read(&path).unwrap();
         assert_eq!(frames.len(), 8, "{name}");
@@ -156,7 +156,7 @@ fn a_folder_is_read_in_the_order_of_names_and_written_under_them() {
     fs::write(from.join("notes.txt"), "no picture").unwrap();
     fs::write(from.join(".hidden.png"), "no picture").unwrap();
     fs::create_dir(from.join("folder.png")).unwrap();
-    let mut reader = open(&from).unwrap();
+    let mut reader = open(&from, 1920).unwrap();
     assert_eq!((reader.size(), reader.len(), reader.rate(), reader.name()), (SIZE, Some(3), None, None));
     let mut writer = create(&to, output(None)).unwrap();
     let mut names = Vec::new();
@@ -177,7 +177,7 @@ fn a_broken_picture_in_a_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("a.png"), &[picture([1, 2, 3])]).unwrap();
     fs::write(folder.path().join("b.png"), "no picture").unwrap();
-    let mut reader = open(folder.path()).unwrap();
+    let mut reader = open(folder.path(), 1920).unwrap();
     assert!(reader.next().unwrap().is_some());
     let error = reader.next().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidFrame);

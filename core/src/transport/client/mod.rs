@@ -3,6 +3,7 @@
 //! A [`Client`] works on a thread of its own. It makes its offer with all candidates in it, so it never trickles; it goes
 //! where 307 and 308 point; and it makes a session anew whenever one is lost, until it is stopped.
 
+mod reach;
 mod run;
 mod state;
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub(super) struct Worker {
     wire: Arc<Wire>,
     shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
+    /// How many of the ICE servers are the host's own; those behind them were named by servers.
+    own_ice_servers: usize,
 }
 
 /// How a session, or the attempt to have one, has ended.
@@ -53,7 +55,8 @@ impl Worker {
         shared: Arc<Shared>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        Self { url: url.to_owned(), options, media, wire: wire.into(), shared, stopped }
+        let own_ice_servers = options.peer.ice_servers.len();
+        Self { url: url.to_owned(), options, media, wire: wire.into(), shared, stopped, own_ice_servers }
     }
 
     /// Works until the client is stopped, or gives up.
@@ -105,7 +108,11 @@ impl Worker {
         };
         let (peer, offer) = match offered {
             Ok(offered) => offered,
-            Err(error) => return Ended::Failed(Failure::Passing(error, None)),
+            Err(error) => {
+                // What a server named may be of no use, which must not keep the client from its next attempt.
+                self.options.peer.ice_servers.truncate(self.own_ice_servers);
+                return Ended::Failed(Failure::Passing(error, None));
+            }
         };
         let created = match self.post(offer).await {
             Ok(created) => created,
@@ -183,14 +190,20 @@ impl Worker {
     fn learn(&mut self, servers: Vec<IceServer>) -> bool {
         let known = &mut self.options.peer.ice_servers;
         let before = known.len();
+        let mut learned = known.split_off(self.own_ice_servers.min(before));
         for server in servers {
+            // What the host set stays as it is set.
+            if known.iter().any(|own| own.urls == server.urls) {
+                continue;
+            }
             // What lets one in to a server may have changed; its address has not.
-            known.retain(|other| other.urls != server.urls || *other == server);
-            if !known.contains(&server) {
-                known.push(server);
+            learned.retain(|other| other.urls != server.urls || *other == server);
+            if !learned.contains(&server) {
+                learned.push(server);
             }
         }
-        known.truncate(before.max(MOST_ICE_SERVERS));
+        learned.truncate(MOST_ICE_SERVERS);
+        known.append(&mut learned);
         known.len() > before
     }
 
@@ -213,4 +226,29 @@ async fn stop(stopped: &mut watch::Receiver<bool>) {
 
 fn panicked(error: JoinError) -> Error {
     Error::new(ErrorKind::Internal, "a request panicked").with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(url: &str, credential: &str) -> IceServer {
+        IceServer { urls: vec![url.into()], username: Some("user".into()), credential: Some(credential.into()) }
+    }
+
+    #[test]
+    fn servers_name_ice_servers_beside_those_of_the_host() {
+        let mut options = ClientOptions::default();
+        options.peer.ice_servers = vec![server("turn:own", "secret")];
+        let wire = Wire::new("http://127.0.0.1/", None, Duration::from_secs(1)).unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared::new());
+        let mut worker = Worker::new("http://127.0.0.1/", options, Media::default(), wire, shared, stopped);
+        assert!(worker.learn(vec![server("turn:own", "theirs"), server("turn:other", "old")]));
+        assert!(!worker.learn(vec![server("turn:other", "new")]));
+        assert_eq!(worker.options.peer.ice_servers, [server("turn:own", "secret"), server("turn:other", "new")]);
+        let many = (0..40).map(|number| server(&format!("turn:{number}"), "")).collect();
+        assert!(worker.learn(many));
+        assert_eq!(worker.options.peer.ice_servers.len(), 1 + MOST_ICE_SERVERS);
+    }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
+use super::reach::Reach;
 use crate::transport::http::{BODY_LIMIT, PLAYBACK_URL, SDP, read_ice_links};
 use crate::transport::peer::IceServer;
 use crate::web::{Origin, is_this_machine, resolve};
@@ -21,6 +23,8 @@ const MOST_SAID: usize = 300;
 pub(super) struct Wire {
     agent: Agent,
     host: String,
+    /// Whether the server's own address is of https.
+    encrypted: bool,
     token: Option<HeaderValue>,
 }
 
@@ -67,7 +71,13 @@ impl Wire {
             config = config.proxy(None);
         }
         let token = token.map(bearer).transpose()?;
-        Ok(Self { agent: config.build().into(), host: host.to_ascii_lowercase(), token })
+        let agent = Agent::with_parts(config.build(), DefaultConnector::default(), Reach::new(host));
+        Ok(Self {
+            agent,
+            host: host.to_ascii_lowercase(),
+            encrypted: Origin::of(uri).is_some_and(|origin| origin.https),
+            token,
+        })
     }
 
     /// Posts an offer.
@@ -129,7 +139,9 @@ impl Wire {
     fn once(&self, method: &Method, url: &str, body: &str) -> Result<Response<Body>, Failure> {
         let wrong = |error: http::Error| Failure::Final(Error::new(ErrorKind::InvalidArgument, error.to_string()));
         let mut request = Request::builder().method(method).uri(url).body(()).map_err(wrong)?;
-        let ours = request.uri().host().is_some_and(|host| host.eq_ignore_ascii_case(&self.host));
+        // A server behind a proxy that adds the encryption may name its sessions by http.
+        let readable = self.encrypted && !is_encrypted(url);
+        let ours = request.uri().host().is_some_and(|host| host.eq_ignore_ascii_case(&self.host)) && !readable;
         if let (true, Some(token)) = (ours, &self.token) {
             request.headers_mut().insert(AUTHORIZATION, token.clone());
         }

@@ -15,6 +15,7 @@ use super::colors::{self, COLOR};
 use super::tuning::tune;
 use crate::frame::{ColorSpace, FrameView, PixelFormat, Plane, Timestamp};
 use crate::transport::media::AccessUnit;
+use crate::transport::rtp::limits::check_h264;
 use crate::{Error, ErrorKind, Result};
 
 /// The sides that the encoder takes: the shortest, and the longest of the shorter and of the longer one.
@@ -28,20 +29,24 @@ const TOLERANCE: f32 = 0.2;
 pub(super) struct Decoder {
     inner: decoder::Decoder,
     color: ColorSpace,
+    max_side: u32,
 }
 
 impl Decoder {
-    pub(super) fn new() -> Result<Self> {
+    /// Decodes pictures of up to `max_side` pixels a side.
+    pub(super) fn new(max_side: u32) -> Result<Self> {
         let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
         let inner = decoder::Decoder::with_api_config(OpenH264API::from_source(), config)
             .map_err(|error| Error::new(ErrorKind::OutOfMemory, "cannot make an H.264 decoder").with_source(error))?;
-        Ok(Self { inner, color: COLOR })
+        Ok(Self { inner, color: COLOR, max_side })
     }
 }
 
 impl super::Decoder for Decoder {
     fn decode(&mut self, unit: &[u8], show: &mut dyn FnMut(&FrameView<'_>)) -> Result<()> {
-        self.color = colors::color(unit).unwrap_or(self.color);
+        if let Some(set) = check_h264(unit, self.max_side)? {
+            self.color = colors::color(&set);
+        }
         let picture = self.inner.decode(unit).map_err(|error| {
             let text = format!("a unit of {} bytes is no H.264 that can be decoded", unit.len());
             Error::new(ErrorKind::InvalidArgument, text).with_source(error)

@@ -25,7 +25,8 @@ pub(super) trait Decoder: Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what cannot be decoded. The decoder can then go on with the next key frame.
+    /// `InvalidArgument` for what cannot be decoded, `Unsupported` for what is larger than the decoder was made for. The
+    /// decoder can then go on with the next key frame.
     fn decode(&mut self, unit: &[u8], show: &mut dyn FnMut(&FrameView<'_>)) -> Result<()>;
 }
 
@@ -70,16 +71,16 @@ impl Rates {
     }
 }
 
-/// Makes a decoder.
+/// Makes a decoder of pictures of up to `max_side` pixels a side.
 ///
 /// # Errors
 ///
 /// `Unsupported` for a codec that is not built in, `OutOfMemory`.
-pub(super) fn decoder(codec: VideoCodec) -> Result<Box<dyn Decoder>> {
+pub(super) fn decoder(codec: VideoCodec, max_side: u32) -> Result<Box<dyn Decoder>> {
     match codec {
-        VideoCodec::H264 => Ok(Box::new(h264::Decoder::new()?)),
+        VideoCodec::H264 => Ok(Box::new(h264::Decoder::new(max_side)?)),
         #[cfg(feature = "vp8")]
-        VideoCodec::Vp8 => Ok(Box::new(vp8::Decoder::new()?)),
+        VideoCodec::Vp8 => Ok(Box::new(vp8::Decoder::new(max_side)?)),
         #[cfg(not(feature = "vp8"))]
         VideoCodec::Vp8 => Err(no_vp8()),
     }

@@ -4,8 +4,9 @@ use super::{Converter, Rates, decoder, encoder};
 use crate::ErrorKind;
 use crate::frame::{ColorSpace, Fit, Frame, FrameConverter, Origin, PixelFormat, Timestamp, YuvMatrix, YuvRange};
 use crate::transport::media::{AccessUnit, VideoCodec};
+use crate::transport::rtp::limits::MAX_SIDE;
 use crate::transport::rtp::parameter_sets::nals;
-use crate::transport::testing::{SENT, converted, number, numbered};
+use crate::transport::testing::{SENT, converted, number, numbered, sequence_set};
 
 /// All that are built in.
 const CODECS: &[VideoCodec] = &[
@@ -32,7 +33,7 @@ fn coded(codec: VideoCodec, pictures: &[Frame], rates: Rates) -> Vec<AccessUnit>
 
 /// Decodes units: the number and size of each picture.
 fn numbers(codec: VideoCodec, units: &[AccessUnit]) -> Vec<(Option<u32>, u32, u32)> {
-    let (mut decoder, mut out) = (decoder(codec).unwrap(), Vec::new());
+    let (mut decoder, mut out) = (decoder(codec, MAX_SIDE).unwrap(), Vec::new());
     for unit in units {
         decoder.decode(&unit.data, &mut |frame| out.push((number(frame), frame.width(), frame.height()))).unwrap();
     }
@@ -63,7 +64,7 @@ fn colours_come_back_as_they_were() {
     for (&codec, rgb) in CODECS.iter().flat_map(|codec| colours.map(|rgb| (codec, rgb))) {
         let pixels: Vec<u8> = (0..64 * 64).flat_map(|_| rgb).collect();
         let picture = Frame::from_packed(PixelFormat::Rgb8, 64, 64, pixels).unwrap();
-        let mut decoder = decoder(codec).unwrap();
+        let mut decoder = decoder(codec, MAX_SIDE).unwrap();
         let mut back = vec![0.0; 64 * 64 * 3];
         for unit in coded(codec, &[picture], RATES) {
             let show = &mut |frame: &crate::FrameView<'_>| {
@@ -152,7 +153,7 @@ fn sizes_that_cannot_be_coded_are_refused_by_name() {
 fn what_is_no_video_is_refused_and_a_key_frame_goes_on() {
     for &codec in CODECS {
         let units = coded(codec, &[numbered(1, 64, 64), numbered(2, 64, 64)], RATES);
-        let mut decoder = decoder(codec).unwrap();
+        let mut decoder = decoder(codec, MAX_SIDE).unwrap();
         let mut shown = Vec::new();
         let mut decode = |data: &[u8]| decoder.decode(data, &mut |frame| shown.push(number(frame))).is_ok();
         assert!(!decode(&units[1].data));
@@ -165,21 +166,115 @@ fn what_is_no_video_is_refused_and_a_key_frame_goes_on() {
     }
 }
 
+/// The units of a coded picture, with another sequence parameter set.
+fn with_set(unit: &AccessUnit, set: &[u8]) -> Vec<u8> {
+    let kept = nals(&unit.data).filter(|nal| nal[0] & 0x1f != 7);
+    std::iter::once(set).chain(kept).flat_map(|nal| [&[0, 0, 0, 1], nal].concat()).collect()
+}
+
+#[test]
+fn h264_that_announces_more_than_is_decoded_is_refused_by_name() {
+    let unit = &coded(VideoCodec::H264, &[numbered(1, 64, 64)], RATES)[0];
+    for (header, size, references, named) in [
+        (0x67, (256, 144), 1, ["4096x2304", "1920x1920"]),
+        (0x67, (121, 16), 1, ["1936x256", "1920x1920"]),
+        (0x67, (120, 120), 16, ["16 reference frames", "1920x1920"]),
+        // A subset's, which openh264 takes as well.
+        (0x6f, (256, 144), 1, ["4096x2304", "1920x1920"]),
+    ] {
+        let mut decoder = decoder(VideoCodec::H264, MAX_SIDE).unwrap();
+        decoder.decode(&unit.data, &mut |_| {}).unwrap();
+        let bomb = with_set(unit, &sequence_set(header, size, references));
+        let refused = decoder.decode(&bomb, &mut |_| panic!("nothing is shown")).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+        assert!(named.iter().all(|named| refused.to_string().contains(named)), "{refused}");
+        // The set did not reach the decoder: the stream goes on.
+        decoder.decode(&unit.data, &mut |_| {}).unwrap();
+    }
+}
+
+#[test]
+fn h264_of_a_usual_size_is_decoded_whatever_its_reference_frames() {
+    for (size, references) in [((120, 68), 16), ((120, 120), 4), ((80, 45), 16), ((68, 120), 3)] {
+        let unit = [&[0, 0, 0, 1][..], &sequence_set(0x67, size, references)].concat();
+        decoder(VideoCodec::H264, MAX_SIDE).unwrap().decode(&unit, &mut |_| {}).unwrap();
+    }
+}
+
+#[test]
+fn h264_with_bytes_that_decoders_read_in_two_ways_is_refused() {
+    let unit = &coded(VideoCodec::H264, &[numbered(1, 64, 64)], RATES)[0];
+    // After `00 00 03` a byte above 3 cannot stand; openh264 leaves out the zeros before it, others do not.
+    for set in [&[0x67, 66, 0, 0, 3, 51, 0x80][..], &[0x67, 66, 0, 0, 2, 51, 0x80], &[0x67, 66, 0xc0, 51, 0, 0, 0, 5]] {
+        let bomb = with_set(unit, set);
+        let refused = decoder(VideoCodec::H264, MAX_SIDE).unwrap().decode(&bomb, &mut |_| {}).unwrap_err();
+        assert!(refused.to_string().contains("sequence parameter set"), "{refused}");
+    }
+}
+
+/// Whatever is in a set, the decoder reads no larger size than was checked.
+#[test]
+fn h264_that_is_changed_anywhere_shows_nothing_larger_than_allowed() {
+    // The second is larger than is allowed below.
+    let units = coded(VideoCodec::H264, &[numbered(1, 64, 64), numbered(2, 96, 96)], RATES);
+    let mut random = 1_u32;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) as usize % below
+    };
+    let mut decoder = decoder(VideoCodec::H264, 64).unwrap();
+    for _ in 0..600 {
+        for unit in &units {
+            let mut data = unit.data.to_vec();
+            // Most changes are where the parameter sets are.
+            for _ in 0..1 + next(3) {
+                let below = if next(2) == 0 { data.len().min(40) } else { data.len() };
+                let (at, any) = (next(below), next(256) as u8);
+                data[at] = [0, 1, 3, 0xff, any][next(5)];
+            }
+            let _ = decoder.decode(&data, &mut |frame| assert!(frame.width() <= 64 && frame.height() <= 64));
+        }
+    }
+}
+
+#[test]
+fn h264_of_more_units_than_a_picture_has_is_refused() {
+    let unit = &coded(VideoCodec::H264, &[numbered(1, 64, 64)], RATES)[0];
+    let slice = nals(&unit.data).last().unwrap();
+    let slices = (0..5000).flat_map(|_| [&[0, 0, 1], &slice[..8]].concat());
+    let bomb: Vec<u8> = unit.data.iter().copied().chain(slices).collect();
+    let refused = decoder(VideoCodec::H264, MAX_SIDE).unwrap().decode(&bomb, &mut |_| {}).unwrap_err();
+    assert!(refused.to_string().contains("5003 units, expected at most 4096"), "{refused}");
+}
+
 /// Ten bytes can announce half a gigabyte of pixels.
 #[cfg(feature = "vp8")]
 #[test]
 fn a_key_frame_that_announces_a_huge_picture_is_refused() {
     let mut key = coded(VideoCodec::Vp8, &[numbered(1, 64, 64)], RATES)[0].data.to_vec();
     key[6..10].copy_from_slice(&[0xff, 0x3f, 0xff, 0x3f]);
-    let refused = decoder(VideoCodec::Vp8).unwrap().decode(&key, &mut |_| panic!("nothing is shown")).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+    let refused =
+        decoder(VideoCodec::Vp8, MAX_SIDE).unwrap().decode(&key, &mut |_| panic!("nothing is shown")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
     assert!(refused.to_string().contains("16383x16383"), "{refused}");
+}
+
+/// A size that the service never makes, but ten bytes can ask for.
+#[cfg(feature = "vp8")]
+#[test]
+fn vp8_has_the_same_largest_side_as_h264() {
+    let mut key = coded(VideoCodec::Vp8, &[numbered(1, 64, 64)], RATES)[0].data.to_vec();
+    key[6..10].copy_from_slice(&[0x90, 0x07, 0x40, 0]);
+    let refused =
+        decoder(VideoCodec::Vp8, MAX_SIDE).unwrap().decode(&key, &mut |_| panic!("nothing is shown")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    assert!(refused.to_string().contains("1936x64") && refused.to_string().contains("1920x1920"), "{refused}");
 }
 
 #[cfg(not(feature = "vp8"))]
 #[test]
 fn a_codec_that_is_not_built_in_is_named() {
-    for error in [decoder(VideoCodec::Vp8).unwrap_err(), encoder(VideoCodec::Vp8, RATES).unwrap_err()] {
+    for error in [decoder(VideoCodec::Vp8, MAX_SIDE).unwrap_err(), encoder(VideoCodec::Vp8, RATES).unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("vp8"), "{error}");
     }

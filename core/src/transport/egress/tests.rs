@@ -8,6 +8,7 @@ use crate::ErrorKind;
 use crate::frame::{Frame, Timestamp};
 use crate::transport::codec::{Decoder, decoder};
 use crate::transport::media::now;
+use crate::transport::rtp::limits::MAX_SIDE;
 use crate::transport::testing::{at, number, numbered};
 
 /// For what must not happen to take that long.
@@ -26,7 +27,7 @@ struct Viewer {
 impl Viewer {
     fn new(egress: &Egress) -> Self {
         let subscription = egress.subscribe(VideoCodec::H264).unwrap();
-        Self { subscription, decoder: decoder(VideoCodec::H264).unwrap() }
+        Self { subscription, decoder: decoder(VideoCodec::H264, MAX_SIDE).unwrap() }
     }
 
     /// The next picture's number and time, and whether it is a key frame.

@@ -8,6 +8,9 @@ use crate::transport::media::AccessUnit;
 /// How many coded pictures may wait: a second, which is far more than a decoder that keeps up ever leaves.
 const MOST: usize = 30;
 
+/// How many bytes they may have together: a second of far more than any publisher sends.
+const MOST_BYTES: usize = 16 << 20;
+
 /// Coded pictures that wait to be decoded. Locks are held for as long as it takes to move one.
 #[derive(Debug)]
 pub(super) struct Backlog {
@@ -18,15 +21,30 @@ pub(super) struct Backlog {
 #[derive(Debug)]
 struct Queue {
     units: VecDeque<AccessUnit>,
+    /// The bytes of all of them.
+    bytes: usize,
     /// Whether what comes cannot be decoded before a key frame.
     needs_key: bool,
     closed: bool,
 }
 
+impl Queue {
+    fn pop(&mut self) -> Option<AccessUnit> {
+        let unit = self.units.pop_front()?;
+        self.bytes -= unit.data.len();
+        Some(unit)
+    }
+
+    fn clear(&mut self) {
+        self.units.clear();
+        self.bytes = 0;
+    }
+}
+
 impl Backlog {
     /// An empty one, which begins with a key frame.
     pub(super) fn new() -> Self {
-        let queue = Queue { units: VecDeque::with_capacity(MOST), needs_key: true, closed: false };
+        let queue = Queue { units: VecDeque::with_capacity(MOST), bytes: 0, needs_key: true, closed: false };
         Self { queue: Mutex::new(queue), news: Condvar::new() }
     }
 
@@ -38,17 +56,18 @@ impl Backlog {
     /// Adds the next picture; says whether it is taken, which one is not that needs others that are lost.
     pub(super) fn put(&self, unit: AccessUnit) -> bool {
         let mut queue = self.lock();
-        if queue.units.len() >= MOST {
-            queue.needs_key = true;
-        }
-        if queue.needs_key && !unit.key {
+        let len = unit.data.len();
+        let is_full = queue.units.len() >= MOST || queue.bytes + len > MOST_BYTES;
+        queue.needs_key |= is_full;
+        if queue.needs_key && !unit.key || len > MOST_BYTES {
             return false;
         }
-        if queue.needs_key && queue.units.len() >= MOST {
+        if is_full {
             // Nobody needs what lies before a key frame, and newest wins.
-            queue.units.clear();
+            queue.clear();
         }
         queue.needs_key = false;
+        queue.bytes += len;
         queue.units.push_back(unit);
         drop(queue);
         self.news.notify_one();
@@ -65,9 +84,9 @@ impl Backlog {
         let mut queue = self.lock();
         let useless = queue.units.iter().position(|unit| unit.key);
         match useless {
-            Some(count) => drop(queue.units.drain(..count)),
+            Some(count) => (0..count).for_each(|_| drop(queue.pop())),
             None => {
-                queue.units.clear();
+                queue.clear();
                 queue.needs_key = true;
             }
         }
@@ -90,7 +109,7 @@ impl Backlog {
             if queue.closed {
                 return None;
             }
-            if let Some(unit) = queue.units.pop_front() {
+            if let Some(unit) = queue.pop() {
                 return Some(unit);
             }
             queue = self.news.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +120,7 @@ impl Backlog {
     pub(super) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
-        queue.units.clear();
+        queue.clear();
         drop(queue);
         self.news.notify_all();
     }
@@ -151,6 +170,20 @@ mod tests {
         assert_eq!(backlog.take().map(|unit| unit.at.0), Some(3));
         backlog.failed();
         assert!(backlog.needs_key() && backlog.is_empty());
+    }
+
+    #[test]
+    fn a_backlog_of_many_bytes_waits_for_a_key_frame_that_replaces_it() {
+        let backlog = Backlog::new();
+        let large = Bytes::from(vec![0; 4 << 20]);
+        let unit = |at, key| AccessUnit { data: large.clone(), key, at: Timestamp(at) };
+        let taken = (0..8).filter(|&at| backlog.put(unit(at, at == 0))).count();
+        assert_eq!((taken, backlog.needs_key()), (4, true));
+        assert!(backlog.put(unit(8, true)) && backlog.put(unit(9, false)));
+        let taken: Vec<_> = (0..2).filter_map(|_| backlog.take()).map(|unit| unit.at.0).collect();
+        assert_eq!((taken, backlog.is_empty()), (vec![8, 9], true));
+        // What was taken out makes room again.
+        assert_eq!((10..14).filter(|&at| backlog.put(unit(at, false))).count(), 4);
     }
 
     #[test]

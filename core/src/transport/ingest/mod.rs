@@ -8,7 +8,7 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use self::backlog::Backlog;
 use self::receiver::Receiver;
 use super::codec::{self, Decoder};
 use super::media::{AccessUnit, FrameSink, VideoCodec, now};
+use super::rtp::limits::MAX_SIDE;
 use super::rtp::{Assembled, RtpPacket};
 use crate::frame::{FrameView, Stamp, Timestamp};
 use crate::telemetry::{Meter, Rate};
@@ -27,6 +28,27 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub struct Ingest {
     hold: Arc<Hold>,
+}
+
+/// What an [`Ingest`] is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IngestOptions {
+    /// The longest side of a picture in pixels, from 16 to 4096 (rounded up to 16 for H.264). Video that announces more is
+    /// refused before memory is taken for it, as is H.264 with more than 4 reference frames whose pictures would have more
+    /// than 64 MiB together. Default: 1920.
+    pub max_side: u32,
+}
+
+impl IngestOptions {
+    /// The sides that [`max_side`](Self::max_side) may name.
+    pub const SIDES: std::ops::RangeInclusive<u32> = 16..=4096;
+}
+
+impl Default for IngestOptions {
+    fn default() -> Self {
+        Self { max_side: MAX_SIDE }
+    }
 }
 
 /// What an [`Ingest`] has done so far.
@@ -59,19 +81,35 @@ pub struct IngestStats {
 }
 
 impl Ingest {
+    /// Starts to decode, with the usual options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start_with`](Self::start_with).
+    pub fn start(codec: VideoCodec, sink: Arc<dyn FrameSink>) -> Result<Self> {
+        Self::start_with(codec, sink, IngestOptions::default())
+    }
+
     /// Starts to decode.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a codec that is not built in, `Device` where the system gives no more threads.
-    pub fn start(codec: VideoCodec, sink: Arc<dyn FrameSink>) -> Result<Self> {
-        let decoder = codec::decoder(codec)?;
+    /// `Unsupported` for a codec that is not built in, `InvalidArgument` for options out of their range, `Device` where the
+    /// system gives no more threads.
+    pub fn start_with(codec: VideoCodec, sink: Arc<dyn FrameSink>, options: IngestOptions) -> Result<Self> {
+        let sides = IngestOptions::SIDES;
+        if !sides.contains(&options.max_side) {
+            let (least, most) = (sides.start(), sides.end());
+            let text = format!("max_side: got {}, expected {least} to {most}", options.max_side);
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        }
+        let decoder = codec::decoder(codec, options.max_side)?;
         let shared = Arc::new(Shared {
             receiver: Mutex::new(Receiver::new(codec)),
             backlog: Backlog::new(),
             counters: Counters::new(),
         });
-        let worker = Worker { shared: shared.clone(), decoder, sink };
+        let worker = Worker { shared: shared.clone(), decoder, sink, told: None };
         let thread = Builder::new().name("dreamframe-decode".to_owned()).spawn(move || worker.run());
         thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread to decode").with_source(error))?;
         Ok(Self { hold: Arc::new(Hold { shared }) })
@@ -207,17 +245,23 @@ impl Counters {
     }
 }
 
+/// How long it takes at least from one word to the sink about refused video to the next.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The thread that decodes.
 #[derive(Debug)]
 struct Worker {
     shared: Arc<Shared>,
     decoder: Box<dyn Decoder>,
     sink: Arc<dyn FrameSink>,
+    /// When the sink was told last that video is refused.
+    told: Option<Instant>,
 }
 
 impl Worker {
     fn run(mut self) {
-        let Shared { backlog, counters, .. } = &*self.shared;
+        let shared = self.shared.clone();
+        let Shared { backlog, counters, .. } = &*shared;
         while let Some(unit) = backlog.take() {
             // Every picture is decoded, since others need it; only the newest is worth showing.
             let stamp = Stamp { timestamp: unit.at, tag: 0 };
@@ -233,7 +277,17 @@ impl Worker {
                 tracing::debug!(%error, key = unit.key, "a coded picture could not be decoded");
                 counters.failed.fetch_add(1, Ordering::Relaxed);
                 backlog.failed();
+                self.tell(&error);
             }
+        }
+    }
+
+    /// Tells the sink of video that never will be decoded, and not more often than anybody reads.
+    fn tell(&mut self, error: &Error) {
+        let is_news = self.told.is_none_or(|told| told.elapsed() >= TELL_INTERVAL);
+        if error.kind() == ErrorKind::Unsupported && is_news {
+            self.told = Some(Instant::now());
+            self.sink.refused(error);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::backlog::Backlog;
 use super::receiver::Receiver;
 use super::*;
 use crate::transport::codec::{Converter, Rates, decoder, encoder};
+use crate::transport::rtp::limits::MAX_SIDE;
 use crate::transport::testing::{Packetiser, number, numbered};
 
 /// For what must not happen to take that long.
@@ -112,11 +113,51 @@ fn a_key_frame_is_asked_for_until_one_comes_and_again_after_what_cannot_be_decod
     assert_eq!(ingest.stats().key_frame_requests, 1);
 }
 
+/// Hands on the numbers of frames, and what is refused.
+#[derive(Debug)]
+struct Refusals {
+    told: Sender<Result<u32>>,
+}
+
+impl FrameSink for Refusals {
+    fn frame(&self, frame: &FrameView<'_>) {
+        let _ = self.told.send(Ok(number(frame).unwrap()));
+    }
+
+    fn refused(&self, error: &Error) {
+        let _ = self.told.send(Err(Error::new(error.kind(), error.to_string())));
+    }
+}
+
+#[test]
+fn video_above_the_largest_side_is_told_and_the_next_that_fits_goes_on() {
+    let (told, heard) = channel();
+    let options = IngestOptions { max_side: 64 };
+    let ingest = Ingest::start_with(VideoCodec::H264, Arc::new(Refusals { told }), options).unwrap();
+    let mut units = units([(64, true), (96, true), (96, true), (64, true)]).into_iter();
+    ingest.access_unit(units.next().unwrap());
+    assert_eq!(heard.recv_timeout(SOON).unwrap().unwrap(), 0);
+    // Told once, though it comes twice at once.
+    units.by_ref().take(2).for_each(|unit| ingest.access_unit(unit));
+    let refused = heard.recv_timeout(SOON).unwrap().unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.to_string().as_str()),
+        (ErrorKind::Unsupported, "video: got 96x96, expected at most 64x64")
+    );
+    ingest.access_unit(units.next().unwrap());
+    assert_eq!(heard.recv_timeout(SOON).unwrap().unwrap(), 3);
+    for max_side in [0, 15, 4097] {
+        let refused =
+            Ingest::start_with(VideoCodec::H264, Arc::new(Refusals { told: channel().0 }), IngestOptions { max_side });
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+}
+
 /// What a link that loses every packet of which `is_lost` says so leaves: the numbers that are decoded, how many were lost,
 /// and when key frames were asked for, in milliseconds.
 fn over_a_link(units: &[AccessUnit], is_lost: impl Fn(usize) -> bool) -> (Vec<u32>, u64, Vec<u64>) {
     let (mut packetiser, mut receiver) = (Packetiser::default(), Receiver::new(VideoCodec::H264));
-    let (backlog, mut decoder) = (Backlog::new(), decoder(VideoCodec::H264).unwrap());
+    let (backlog, mut decoder) = (Backlog::new(), decoder(VideoCodec::H264, MAX_SIDE).unwrap());
     let (mut shown, mut asked, mut sent) = (Vec::new(), Vec::new(), 0);
     for (place, unit) in (0..).zip(units) {
         let start = place * 33;
@@ -223,7 +264,7 @@ proptest! {
     ) {
         let (sent, is_whole) = sent(&FILM, first, fates.into_iter().cycle());
         let (mut receiver, backlog) = (Receiver::new(VideoCodec::H264), Backlog::new());
-        let (mut decoder, mut shown) = (decoder(VideoCodec::H264).unwrap(), Vec::new());
+        let (mut decoder, mut shown) = (decoder(VideoCodec::H264, MAX_SIDE).unwrap(), Vec::new());
         let late = std::iter::repeat_n(Vec::new(), 10);
         for (place, packets) in (0_u64..).zip(sent.into_iter().chain(late)) {
             let now = Timestamp(place * 33_000_000);

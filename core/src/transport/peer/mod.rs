@@ -110,7 +110,7 @@ impl Peer {
             return Err(Error::new(ErrorKind::Closed, "the connection is over"));
         }
         let mut negotiation = shared.negotiation.lock().await;
-        for candidate in fragment.candidates.iter().filter_map(super::sdp::Candidate::usable) {
+        for candidate in fragment.candidates.iter().filter_map(|c| c.usable_from(shared.public_only)) {
             negotiation.trickled += 1;
             if negotiation.trickled > MAX_TRICKLED {
                 let reason = format!("more than {MAX_TRICKLED} candidates came");

@@ -47,9 +47,10 @@ async fn start(abilities: Abilities, media: Media, options: &PeerOptions) -> Res
             descriptions: Default::default(),
             video: Default::default(),
             outgoing: Default::default(),
+            public_only: abilities.setup.is_some() && options.public_ip.is_some(),
             negotiation: Default::default(),
         });
-        tokio::spawn(Supervisor::new(shared.clone(), media, options.connect_timeout).run(receiver));
+        tokio::spawn(Supervisor::new(shared.clone(), media, &options).run(receiver));
         Ok(Peer { link: Arc::new(Link { shared }) })
     });
     match starting.await {
@@ -100,7 +101,7 @@ pub(super) async fn exchange(shared: &Shared, offer: &Description, plan: &Plan) 
     let mut gathered = shared.gathered.subscribe();
     let before = *gathered.borrow_and_update();
     let connection = &shared.connection;
-    let offer = RTCSessionDescription::offer(normal::write(offer, plan, negotiation.taken))
+    let offer = RTCSessionDescription::offer(normal::write(offer, plan, negotiation.taken, shared.public_only))
         .map_err(|e| failed("read an offer", e))?;
     connection.set_remote_description(offer).await.map_err(|e| failed("take an offer", e))?;
     let answer = connection.create_answer(None).await.map_err(|e| failed("make an answer", e))?;
@@ -237,8 +238,8 @@ pub(super) async fn set_answer(shared: &Shared, text: &str) -> Result<()> {
         .map_err(|e| Error::new(ErrorKind::Internal, format!("this side's own offer {e}")))?;
     let plan = Plan::accepting(&answer, &offer)?;
     negotiation.taken += 1;
-    let normal =
-        RTCSessionDescription::answer(normal::write(&answer, &plan, 1)).map_err(|e| failed("read an answer", e))?;
+    let normal = RTCSessionDescription::answer(normal::write(&answer, &plan, 1, shared.public_only))
+        .map_err(|e| failed("read an answer", e))?;
     {
         // Before the crate has it: the first packets may come at once.
         let mut descriptions = lock(&shared.descriptions);

@@ -11,8 +11,12 @@ use crate::transport::sdp::{Codec, Description, Direction, Section};
 /// The header extension by which a receiver reports on the way between (transport-wide congestion control).
 pub(super) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
-/// Writes `description`, of which `plan` says what is used; `version` counts up with each of a connection.
-pub(super) fn write(description: &Description, plan: &Plan, version: u64) -> String {
+/// The most candidates of a description that are tried: each has packets sent to an address of the peer's choice.
+const MAX_CANDIDATES: usize = 64;
+
+/// Writes `description`, of which `plan` says what is used; `version` counts up with each of a connection. With
+/// `public_only`, candidates that are not public addresses are left out.
+pub(super) fn write(description: &Description, plan: &Plan, version: u64, public_only: bool) -> String {
     let used = || description.sections.iter().zip(&plan.uses).filter(|(_, u)| matches!(u, Use::Flows(..) | Use::Data));
     let mids: Vec<_> = used().map(|(s, _)| s.mid.as_str()).collect();
     let mut text =
@@ -29,7 +33,11 @@ pub(super) fn write(description: &Description, plan: &Plan, version: u64) -> Str
             Use::Data => data(&mut text, section),
             Use::Idle | Use::Rejected => {}
         }
-        let candidates = description.live().flat_map(|s| &s.candidates).filter_map(|c| c.usable());
+        let candidates = description
+            .live()
+            .flat_map(|s| &s.candidates)
+            .filter_map(|c| c.usable_from(public_only))
+            .take(MAX_CANDIDATES);
         if mids.first() == Some(&section.mid.as_str()) {
             for candidate in candidates {
                 line(&mut text, format_args!("a={candidate}"));

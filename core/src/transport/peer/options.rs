@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::transport::IngestOptions;
+
 /// How connections reach the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerOptions {
@@ -12,12 +14,16 @@ pub struct PeerOptions {
     pub bind: Vec<IpAddr>,
     /// The UDP ports to use, one for each address of each connection; `None` leaves the choice to the system.
     pub ports: Option<RangeInclusive<u16>>,
-    /// The address to tell peers before those bound, where a NAT maps it to this machine port by port.
+    /// The address to tell peers before those bound, where a NAT maps it to this machine port by port. Where there is one,
+    /// candidates of an offer that are not public addresses are left out, so that nobody has this machine send packets into
+    /// its own network. Peers of that network connect all the same, since their checks reach this machine.
     pub public_ip: Option<IpAddr>,
     /// STUN and TURN servers to ask for further addresses. A server that peers can reach needs none.
     pub ice_servers: Vec<IceServer>,
     /// How long a connection may take to come about, before it has failed. Default: 15 s.
     pub connect_timeout: Duration,
+    /// How a peer's video is decoded.
+    pub ingest: IngestOptions,
 }
 
 impl Default for PeerOptions {
@@ -28,6 +34,7 @@ impl Default for PeerOptions {
             public_ip: None,
             ice_servers: Vec::new(),
             connect_timeout: Duration::from_secs(15),
+            ingest: IngestOptions::default(),
         }
     }
 }

@@ -105,6 +105,8 @@ pub(super) struct Shared {
     pub(super) video: Mutex<Video>,
     /// The tracks that this side sends on.
     pub(super) outgoing: Mutex<OutgoingTracks>,
+    /// Whether candidates of the peer that are not public addresses are left out.
+    pub(super) public_only: bool,
     /// Held while descriptions are exchanged.
     pub(super) negotiation: tokio::sync::Mutex<Negotiation>,
 }

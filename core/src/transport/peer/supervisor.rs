@@ -16,10 +16,11 @@ use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
 use super::connection::Event;
+use super::options::PeerOptions;
 use super::shared::{Shared, Video, lock};
 use super::state::{Media, PeerState};
 use super::{data, receive, send};
-use crate::transport::{CHANNEL_LABEL, Ingest};
+use crate::transport::{CHANNEL_LABEL, Ingest, IngestOptions};
 
 /// Waits until the connection is to be closed.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -57,6 +58,7 @@ pub(super) struct Supervisor {
     pub(super) shared: Arc<Shared>,
     pub(super) media: Media,
     pub(super) connect_timeout: Duration,
+    ingest: IngestOptions,
     /// What to send unasked on the first data channel that is read.
     notices: Option<broadcast::Receiver<String>>,
     tasks: JoinSet<()>,
@@ -67,10 +69,10 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn new(shared: Arc<Shared>, media: Media, connect_timeout: Duration) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, media: Media, options: &PeerOptions) -> Self {
         let notices = media.channel.as_ref().and_then(|c| c.notices());
-        let tasks = JoinSet::new();
-        Self { shared, media, connect_timeout, notices, tasks, channels: 0, deadline: None, sending: false }
+        let (tasks, &PeerOptions { connect_timeout, ingest, .. }) = (JoinSet::new(), options);
+        Self { shared, media, connect_timeout, ingest, notices, tasks, channels: 0, deadline: None, sending: false }
     }
 
     /// Runs until the connection is over, and closes it.
@@ -195,7 +197,7 @@ impl Supervisor {
         if let Video::Running(ingest) = &*video {
             return Some(ingest.clone());
         }
-        match Ingest::start(choice.video?, self.media.video_in.clone()?) {
+        match Ingest::start_with(choice.video?, self.media.video_in.clone()?, self.ingest) {
             Ok(ingest) => {
                 *video = Video::Running(ingest.clone());
                 Some(ingest)

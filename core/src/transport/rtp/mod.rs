@@ -8,8 +8,10 @@ pub mod bits;
 pub mod h264;
 #[cfg(test)]
 mod h264_tests;
+pub mod limits;
 pub mod parameter_sets;
 pub mod reorder;
+pub mod sps;
 pub mod vp8;
 
 use std::collections::VecDeque;

@@ -12,9 +12,11 @@ pub const PICTURE: u8 = 8;
 /// What stands before each NAL unit in Annex B form.
 pub(crate) const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
-/// How many are kept, and how long each may be: far more than any sender uses.
+/// How many are kept, how many bytes each may have, and all together: far more than any sender uses. Every key frame may get
+/// all of them.
 const MOST: usize = 32;
 const LONGEST: usize = 4096;
+const MOST_BYTES: usize = 16 << 10;
 
 /// The newest parameter sets of a stream.
 #[derive(Debug, Default)]
@@ -26,19 +28,26 @@ pub struct ParameterSets {
 impl ParameterSets {
     /// Keeps `nal` if it is a parameter set, in the place of the one with its number; says whether that changed anything.
     pub fn keep(&mut self, nal: &[u8]) -> bool {
-        let Some((kind, number)) = name(nal).filter(|_| nal.len() <= LONGEST) else {
-            return false;
-        };
+        self.add(nal) == Some(true)
+    }
+
+    /// As [`keep`](Self::keep); `None` for what is no parameter set, or for which there is no room.
+    pub fn add(&mut self, nal: &[u8]) -> Option<bool> {
+        let (kind, number) = name(nal).filter(|_| nal.len() <= LONGEST)?;
         let found = self.sets.binary_search_by_key(&(kind, number), |(kind, number, _)| (*kind, *number));
+        let replaced = found.ok().and_then(|place| self.sets.get(place)).map_or(0, |(_, _, kept)| kept.len());
+        let bytes = self.sets.iter().map(|(_, _, kept)| kept.len()).sum::<usize>() - replaced + nal.len();
+        if bytes > MOST_BYTES || found.is_err() && self.sets.len() >= MOST {
+            return None;
+        }
         match found {
             Ok(place) => match self.sets.get_mut(place) {
                 Some((_, _, kept)) if *kept != nal => *kept = Bytes::copy_from_slice(nal),
-                _ => return false,
+                _ => return Some(false),
             },
-            Err(_) if self.sets.len() >= MOST => return false,
             Err(place) => self.sets.insert(place, (kind, number, Bytes::copy_from_slice(nal))),
         }
-        true
+        Some(true)
     }
 
     /// Whether there is one of each kind, without which no picture can be decoded.
@@ -123,5 +132,19 @@ mod tests {
             sets.keep(&number(id));
         });
         assert!(sets.sets.len() <= MOST);
+        assert_eq!((sets.add(&[0x65, 0x80]), sets.add(&number(1)), sets.add(&number(254))), (None, Some(false), None));
+    }
+
+    #[test]
+    fn all_sets_together_have_a_bound_within_which_they_may_change() {
+        let mut sets = ParameterSets::default();
+        let set = |id: u8, len: usize| [&[0x67, 66, 0, 31, 0x80 >> id | 1][..], &vec![7; len]].concat();
+        let kept = (0..7).filter(|id| sets.keep(&set(*id, 4000))).count();
+        assert_eq!(kept, 4);
+        assert_eq!(
+            (sets.add(&set(0, 4001)), sets.add(&set(0, 10)), sets.add(&set(4, 3000))),
+            (Some(true), Some(true), Some(true))
+        );
+        assert_eq!(sets.add(&set(5, 4092)), None, "too long by itself");
     }
 }

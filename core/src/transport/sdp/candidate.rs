@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::transport::public_address::is_public;
+
 /// A candidate and the media section it was given for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Candidate {
@@ -19,6 +21,16 @@ impl Candidate {
     /// The component is set to 1 (one transport carries all; some clients send 0). Addresses hidden behind mDNS names
     /// (`….local`), TCP and the second component come to nothing: the peer's checks find a path without them.
     pub fn usable(&self) -> Option<String> {
+        self.read().map(|(_, text)| text)
+    }
+
+    /// As [`usable`](Self::usable); with `public_only`, addresses that are not of the public internet come to nothing, too.
+    pub(in crate::transport) fn usable_from(&self, public_only: bool) -> Option<String> {
+        self.read().filter(|(address, _)| !public_only || is_public(*address)).map(|(_, text)| text)
+    }
+
+    /// The candidate's address, and its one form.
+    fn read(&self) -> Option<(IpAddr, String)> {
         let text = self.text.strip_prefix("a=").unwrap_or(&self.text);
         let text = text.strip_prefix("candidate:").unwrap_or(text);
         let mut words = text.split_ascii_whitespace();
@@ -37,7 +49,7 @@ impl Candidate {
             "srflx" | "prflx" | "relay" => related(words)?,
             _ => return None,
         };
-        Some(format!("candidate:{foundation} 1 udp {priority} {address} {port} typ {kind}{related}"))
+        Some((address, format!("candidate:{foundation} 1 udp {priority} {address} {port} typ {kind}{related}")))
     }
 }
 

@@ -127,6 +127,14 @@ fn a_fragment_is_read_however_odd_its_sections() {
 
 #[test]
 fn a_fragment_of_nothing_or_of_half_the_credentials_is_malformed() {
+    let of = |address: &str| Candidate {
+        text: format!("candidate:1 1 udp 1 {address} 5000 typ host"),
+        ..Candidate::default()
+    };
+    for private in ["10.0.0.1", "127.0.0.1", "169.254.169.254", "::1", "fd00::1"] {
+        assert!(of(private).usable_from(false).is_some() && of(private).usable_from(true).is_none(), "{private}");
+    }
+    assert!(of("8.8.8.8").usable_from(true).is_some());
     for text in ["", "a=mid:0\r\n", "a=ice-ufrag:abcd\r\n", "a=candidate", "\u{0}"] {
         assert!(Fragment::parse(text).is_err(), "{text:?}");
     }

@@ -59,6 +59,16 @@ fn a_client_gives_up_when_it_was_told_to() {
 }
 
 #[test]
+fn ice_servers_that_cannot_be_used_do_not_keep_a_client_from_its_next_attempt() {
+    let headers = [("link", "<turn:127.0.0.1:9>; rel=\"ice-server\""), ("location", "/session")];
+    let server = Fake::start(move |_, _| answer(201, &headers, "v=0\r\n"));
+    let client = publisher(&server.url("/whip"), ClientOptions { attempts: NonZeroU32::new(4), ..options() });
+    client.wait_for(PeerState::Failed, LONG).unwrap();
+    let offers = server.lines().iter().filter(|line| line.starts_with("POST")).count();
+    assert!(offers >= 2, "{offers} offers");
+}
+
+#[test]
 fn the_server_may_say_how_long_to_wait() {
     let server = Fake::start(|_, _| answer(503, &[("retry-after", "9")], "full"));
     let client = publisher(&server.url("/whip"), options());

@@ -72,6 +72,14 @@ fn another_host_is_not_told_the_token() {
 }
 
 #[test]
+fn a_session_that_is_named_without_encryption_is_not_told_the_token() {
+    let server = Fake::start(|_, _| answer(200, &[], ""));
+    let wire = wire(&server.url("/whip").replace("http://", "https://"), Some("secret"));
+    wire.delete(&server.url("/session")).unwrap();
+    assert_eq!(server.asked().remove(0).token, None);
+}
+
+#[test]
 fn redirects_that_change_the_request_are_refused() {
     for status in [301, 302, 303] {
         let server = Fake::start(move |_, _| answer(status, &[("location", "/b")], ""));

@@ -11,27 +11,29 @@ use super::Rates;
 use super::colors::COLOR;
 use crate::frame::{FrameView, PixelFormat, Plane, Timestamp};
 use crate::transport::media::AccessUnit;
+use crate::transport::rtp::limits::too_large;
 use crate::{Error, ErrorKind, Result};
 
-/// The longest side that is decoded: a key frame of ten bytes may announce 16383, for which libvpx would take memory.
-const LONGEST: u32 = 4096;
 /// The sides that are coded.
-const CODED: std::ops::RangeInclusive<u32> = 16..=LONGEST;
+const CODED: std::ops::RangeInclusive<u32> = 16..=4096;
 /// The shortest and the longest that a picture is shown for all that the encoder knows, in 90,000ths of a second.
 const SHOWN: (u64, u64) = (900, 90_000);
 
 /// Decodes pictures one by one.
 pub(super) struct Decoder {
     inner: ffi::Decoder,
+    /// The longest side that is decoded: a key frame of ten bytes may announce 16383, for which libvpx would take memory.
+    max_side: u32,
     /// Whether there was a key frame since the last fault.
     begun: bool,
 }
 
 impl Decoder {
-    pub(super) fn new() -> Result<Self> {
+    /// Decodes pictures of up to `max_side` pixels a side.
+    pub(super) fn new(max_side: u32) -> Result<Self> {
         let inner =
             ffi::Decoder::new().ok_or_else(|| Error::new(ErrorKind::OutOfMemory, "cannot make a VP8 decoder"))?;
-        Ok(Self { inner, begun: false })
+        Ok(Self { inner, max_side, begun: false })
     }
 }
 
@@ -43,9 +45,8 @@ impl super::Decoder for Decoder {
         };
         match begins_with(unit) {
             Start::Broken => return Err(fault()),
-            Start::Key(width, height) if width > LONGEST || height > LONGEST => {
-                let text = format!("a picture of {width}x{height}, but VP8 is decoded up to {LONGEST}x{LONGEST}");
-                return Err(Error::new(ErrorKind::InvalidArgument, text));
+            Start::Key(width, height) if width.max(height) > self.max_side => {
+                return Err(too_large(width, height, self.max_side));
             }
             Start::Key(..) => self.begun = true,
             Start::Other if self.begun => {}
@@ -59,6 +60,11 @@ impl super::Decoder for Decoder {
                 return Err(fault());
             }
         };
+        // Only key frames say a size, and each was looked at. Should libvpx ever read one otherwise, nothing of it is shown.
+        if picture.width.max(picture.height) > self.max_side {
+            self.begun = false;
+            return Err(too_large(picture.width, picture.height, self.max_side));
+        }
         let planes = picture.planes.map(|(pixels, stride)| Plane { pixels, stride });
         // Chroma has whole pixels, so an odd last column or row is cut off.
         let view = FrameView::new(PixelFormat::I420, picture.width & !1, picture.height & !1, &planes)?;

@@ -202,3 +202,35 @@ fn a_public_address_stands_before_those_bound() {
         assert!(candidates.last().is_some_and(|c| c.contains(" 127.0.0.1 ")), "{candidates:?}");
     });
 }
+
+/// A server that peers reach by another address tries none of its own network, whatever they say; they still connect.
+#[test]
+fn with_a_public_address_private_candidates_are_not_tried() {
+    run(async {
+        let inside = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        inside.set_nonblocking(true).expect("a socket");
+        let port = inside.local_addr().expect("an address").port();
+        let (client, offer) = Peer::offer(sending(), &loopback()).await.expect("an offer");
+        let first = offer.find("a=candidate:").expect("a candidate");
+        let (before, after) = offer.split_at(first);
+        let offer = format!("{before}a=candidate:9 1 udp 2130706431 127.0.0.1 {port} typ host\r\n{after}");
+        let options = PeerOptions { public_ip: Some([203, 0, 113, 7].into()), ..loopback() };
+        let (server, answer) = Peer::answer(&offer, receiving(), &options).await.expect("an answer");
+        let more = format!("a=mid:0\r\na=candidate:8 1 udp 2130706430 127.0.0.1 {port} typ host\r\n");
+        server.add_candidates(&Fragment::parse(&more).expect("a fragment")).await.expect("candidates");
+        client.set_answer(&answer).await.expect("the answer fits");
+        reaches(&server, PeerState::Connected).await;
+        let came = inside.recv(&mut [0; 2048]);
+        assert!(came.is_err(), "{came:?} bytes were sent to a private address");
+    });
+}
+
+#[test]
+fn of_very_many_candidates_some_are_tried() {
+    let line = |port: u16| format!("a=candidate:{port} 1 udp 1 192.0.2.1 {port} typ host\r\n");
+    let offer = browser("sendonly") + &(1..=100).map(line).collect::<String>();
+    let offer = Description::parse(&offer).expect("an offer");
+    let plan = plan::Plan::answering(&offer, &receiving()).expect("a plan");
+    let tried = |public_only| normal::write(&offer, &plan, 1, public_only).matches("a=candidate:").count();
+    assert_eq!((tried(false), tried(true)), (64, 0));
+}
