@@ -21,6 +21,7 @@ mod http;
 mod ids;
 pub mod media;
 mod outputs;
+mod public_address;
 mod recording;
 mod redact;
 mod routes;

@@ -1,13 +1,15 @@
 //! Style images from the network, for the engine, which has none.
 
 use std::io::Read as _;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use dreamframe::{Error, ErrorKind, Result, StyleImages};
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+use crate::public_address::is_public;
 
 /// How long an image may take to come.
 const TIME: Duration = Duration::from_secs(5);
@@ -53,37 +55,9 @@ impl Resolver for PublicOnly {
     }
 }
 
-/// Whether an address is one of the public network.
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            let shared = a == 100 && (64..128).contains(&b);
-            let reserved = a == 0 || a >= 240 || (a, b) == (198, 18) || (a, b) == (198, 19) || ip.is_documentation();
-            !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_multicast() || shared || reserved)
-        }
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => is_public(IpAddr::V4(ip)),
-            // 2000::/3 is all that is given out.
-            None => ip.segments().first().is_some_and(|first| first & 0xe000 == 0x2000),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_public_addresses_are_asked() {
-        for ip in ["8.8.8.8", "93.184.216.34", "2606:2800:220:1::1"] {
-            assert!(is_public(ip.parse().unwrap()), "{ip}");
-        }
-        let inside = ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"];
-        for ip in inside.into_iter().chain(["::1", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "255.255.255.255"]) {
-            assert!(!is_public(ip.parse().unwrap()), "{ip}");
-        }
-    }
 
     #[test]
     fn an_address_of_this_machine_is_refused_before_a_connection() {
