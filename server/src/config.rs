@@ -22,6 +22,7 @@ pub(crate) use self::layers::{Layered, layered};
 use crate::auth::Keys;
 use crate::cli::options::{read_params, read_text};
 use crate::cluster::Address;
+use crate::style::Fetch;
 use crate::urls::Urls;
 use crate::wire::models;
 
@@ -73,10 +74,20 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "IP")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) public_ip: Option<IpAddr>,
-    /// A STUN or TURN server, may be given again: stun:host:port, or turn:host:port,user,password
+    /// A STUN or TURN server, may be given again: stun:host:port, or turn:host:port,user,password, told to publishers alone
     #[arg(long, value_name = "SERVER")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ice_server: Vec<String>,
+    /// A file with the secret that --ice-server turn:host:port shares (coturn's static-auth-secret): publishers and viewers get
+    /// credentials made with it that hold for an hour
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_secret: Option<PathBuf>,
+    /// A proxy that style images are fetched by, such as http://proxy.example:3128 [default: none, whatever the environment
+    /// says]; it resolves names itself, so that it must refuse inner addresses
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) style_proxy: Option<String>,
     /// Where RTMP is taken in: an address and port, or off [default: port 1935 beside --bind]
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,6 +180,8 @@ pub(crate) struct Config {
     pub(crate) max_sessions: usize,
     pub(crate) limits: Limits,
     pub(crate) idle: Duration,
+    /// What brings style images.
+    pub(crate) style_images: Fetch,
     pub(crate) strict: bool,
     /// Where gateways look for this server.
     pub(crate) registry: Option<Address>,
@@ -205,6 +218,8 @@ impl Config {
             return Err(wrong("worker_url", text));
         }
         let source = ModelSource::from(settings.models.as_deref().unwrap_or("demo"));
+        let turn_secret = settings.turn_secret.as_deref().map(turn_secret).transpose()?;
+        let proxy = settings.style_proxy.as_deref().map(|url| named("style_proxy", url.parse())).transpose()?;
         let strict = settings.strict;
         engine.allow_any_size = !strict;
         Ok(Self {
@@ -221,7 +236,7 @@ impl Config {
                 ice_servers: settings
                     .ice_server
                     .iter()
-                    .map(|text| named("ice_server", parse::ice_server(text)))
+                    .map(|text| named("ice_server", parse::ice_server(text, turn_secret.as_deref())))
                     .collect::<Result<_>>()?,
                 ..PeerOptions::default()
             },
@@ -233,6 +248,7 @@ impl Config {
                 ..Limits::default()
             },
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
+            style_images: Fetch::new(proxy),
             strict,
             registry: settings.registry.as_deref().map(|url| named("registry", url.parse())).transpose()?,
             worker_url,
@@ -289,6 +305,16 @@ fn defaults(source: &ModelSource, file: Option<&Path>) -> Result<StreamDiffusion
         tracing::warn!("{}: {notice}", path.display());
     }
     Ok(params)
+}
+
+/// The first line of a file that has a secret.
+fn turn_secret(file: &Path) -> Result<String> {
+    let text = read_text(file, MAX_FILE)?;
+    let secret = text.lines().next().unwrap_or_default().trim();
+    if secret.is_empty() {
+        return Err(wrong("turn_secret", &format!("is {}, which is empty, but must have a secret", file.display())));
+    }
+    Ok(secret.to_owned())
 }
 
 fn at_least_one(name: &str, value: Option<usize>, usual: usize) -> Result<usize> {
@@ -350,8 +376,26 @@ mod tests {
         assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams is 0"));
         assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server is"));
         assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
+        assert!(of(|s| s.style_proxy = Some("ftp://a:b@c".into())).starts_with("style_proxy is"));
+        assert!(of(|s| s.ice_server = vec!["turn:a:3478".into()]).contains("turn_secret"));
         assert!(of(|s| s.registry = Some("http://a".into())).starts_with("registry is"));
         assert!(of(|s| s.worker_url = Some("https://a".into())).starts_with("worker_url is"));
+    }
+
+    #[test]
+    fn a_secret_of_turn_servers_is_read_from_its_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let settings = || Settings {
+            turn_secret: Some(file.path().into()),
+            ice_server: vec!["stun:a:3478".into(), "turn:b:3478".into()],
+            ..Settings::default()
+        };
+        assert!(config(settings(), None).unwrap_err().to_string().starts_with("turn_secret is"));
+        std::fs::write(file.path(), "shared-secret\n").unwrap();
+        let config = config(settings(), None).unwrap();
+        let secrets: Vec<_> = config.peers.ice_servers.iter().map(|server| server.secret.as_deref()).collect();
+        assert_eq!(secrets, [None, Some("shared-secret")]);
+        assert!(!format!("{config:?}").contains("shared-secret"));
     }
 
     #[test]

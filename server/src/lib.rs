@@ -19,6 +19,7 @@ mod gateway;
 mod hls;
 mod http;
 mod ids;
+mod large_bodies;
 pub mod media;
 mod outputs;
 mod public_address;

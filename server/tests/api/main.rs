@@ -2,6 +2,7 @@
 //! `docs/compatibility.md`.
 
 mod auth;
+mod bodies;
 mod changes;
 mod client;
 mod create;
@@ -12,4 +13,6 @@ mod patch;
 mod recorded;
 mod redis;
 mod robust;
+mod scope;
 mod status;
+mod viewers;
