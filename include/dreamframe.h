@@ -874,7 +874,9 @@ typedef struct {
   const char *public_ip;
   /**
    * STUN and TURN servers to ask for further addresses, as JSON in the form that browsers take:
-   * `[{"urls": ["turn:host:3478"], "username": "…", "credential": "…"}]`, the latter two for TURN only. NULL for none.
+   * `[{"urls": ["turn:host:3478"], "username": "…", "credential": "…"}]`, the latter two for TURN only, of which viewers are
+   * not told. In place of them, `"secret": "…"` is shared with the TURN server (coturn's `static-auth-secret`), and each
+   * peer gets a user name and a password made with it that hold for an hour. NULL for none.
    */
   const char *ice_servers_json;
   /**

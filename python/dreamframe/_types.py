@@ -184,7 +184,12 @@ class IceServer(TypedDict, total=False):
     username: str
     """The user name, for TURN."""
     credential: str
-    """The password, for TURN."""
+    """The password, for TURN. Publishers are told of it, viewers are not."""
+    secret: str
+    """In place of both, what this side shares with the TURN server (coturn's `static-auth-secret`).
+
+    Each peer gets a user name and a password that are made with it and hold for an hour.
+    """
 
 
 class IngestStats(TypedDict):

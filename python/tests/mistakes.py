@@ -371,7 +371,7 @@ MISTAKES = [
     Mistake(
         "publish('http://127.0.0.1/whip', ice_servers=[{'url': 'stun:host.example'}])",
         "InvalidArgumentError",
-        'ice_servers has one that is neither an address such as "stun:host" nor a dict with urls, and for TURN with username and credential',
+        'ice_servers has one that is neither an address such as "stun:host" nor a dict with urls, and for TURN with username and credential, or secret',
     ),
     Mistake(
         "publisher.wait('up')",

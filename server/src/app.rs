@@ -9,14 +9,19 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{any, get, post};
+use tokio::sync::Semaphore;
 
 use crate::cluster::{self, Presence};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::{self, Front};
+use crate::large_bodies::LargeBodies;
 use crate::routes::{health, hls, legacy, metrics, openapi, page, record, scope, status, streams, whep, whip};
 use crate::scope::Scope;
 use crate::streams::Store;
+
+/// How many may listen to the status of streams, of all together.
+pub(crate) const MOST_LISTENERS: usize = 256;
 
 /// What all handlers share.
 #[derive(Debug)]
@@ -25,6 +30,9 @@ pub(crate) struct App {
     pub(crate) streams: Store,
     pub(crate) counters: Arc<Counters>,
     pub(crate) scope: Scope,
+    pub(crate) large_bodies: LargeBodies,
+    /// The room for those who listen to the status of streams.
+    pub(crate) listeners: Arc<Semaphore>,
     /// Where gateways find this server, if it is one of many.
     pub(crate) presence: Option<Presence>,
     /// The base of addresses for who does not say what host was asked.
@@ -61,6 +69,8 @@ impl App {
             streams: Store::new(config.clone()),
             counters: Arc::default(),
             scope: Scope::default(),
+            large_bodies: LargeBodies::default(),
+            listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
             presence,
             config,
         })

@@ -26,6 +26,7 @@ use crate::auth::Keys;
 use crate::cli::options::{read_params, read_text};
 use crate::cluster::Membership;
 use crate::rtmp::PushTo;
+use crate::style::Fetch;
 use crate::urls::Urls;
 use crate::wire::models;
 
@@ -87,10 +88,20 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "IP")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) public_ip: Option<IpAddr>,
-    /// A STUN or TURN server, may be given again: stun:host:port, or turn:host:port,user,password
+    /// A STUN or TURN server, may be given again: stun:host:port, or turn:host:port,user,password, told to publishers alone
     #[arg(long, value_name = "SERVER")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ice_server: Vec<String>,
+    /// A file with the secret that --ice-server turn:host:port shares (coturn's static-auth-secret): publishers and viewers get
+    /// credentials made with it that hold for an hour
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turn_secret: Option<PathBuf>,
+    /// A proxy that style images are fetched by, such as http://proxy.example:3128 [default: none, whatever the environment
+    /// says]; it resolves names itself, so that it must refuse inner addresses
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) style_proxy: Option<String>,
     /// Where RTMP is taken in: an address and port, beyond this machine only with keys, or off [default: port 1935 beside
     /// --bind]
     #[arg(long, value_name = "ADDRESS")]
@@ -215,6 +226,8 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     pub(crate) limits: Limits,
     pub(crate) idle: Duration,
+    /// What brings style images.
+    pub(crate) style_images: Fetch,
     pub(crate) strict: bool,
     /// Where gateways look for this server.
     pub(crate) registry: Option<Membership>,
@@ -259,6 +272,7 @@ impl Config {
             ));
         }
         let source = ModelSource::from(settings.models.as_deref().unwrap_or("demo"));
+        let proxy = settings.style_proxy.as_deref().map(|url| named("style_proxy", url.parse())).transpose()?;
         let strict = settings.strict;
         engine.allow_any_size = !strict;
         Ok(Self {
@@ -281,6 +295,7 @@ impl Config {
                 ..Limits::default()
             },
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
+            style_images: Fetch::new(proxy),
             strict,
             registry: Membership::new(settings.registry.as_deref(), settings.registry_secret_file.as_deref())?,
             worker_url,
@@ -313,7 +328,9 @@ impl Config {
 
 /// How WebRTC reaches the network.
 fn peers(settings: &Settings) -> Result<PeerOptions> {
-    let servers = settings.ice_server.iter().map(|text| named("ice_server", parse::ice_server(text)));
+    let turn_secret = settings.turn_secret.as_deref().map(turn_secret).transpose()?;
+    let servers =
+        settings.ice_server.iter().map(|text| named("ice_server", parse::ice_server(text, turn_secret.as_deref())));
     let mut peers = PeerOptions {
         ports: settings.udp_ports.as_deref().map(|text| named("udp_ports", parse::ports(text))).transpose()?,
         public_ip: settings.public_ip,
@@ -407,6 +424,16 @@ fn defaults(source: &ModelSource, file: Option<&Path>) -> Result<StreamDiffusion
     Ok(params)
 }
 
+/// The first line of a file that has a secret.
+fn turn_secret(file: &Path) -> Result<String> {
+    let text = read_text(file, MAX_FILE)?;
+    let secret = text.lines().next().unwrap_or_default().trim();
+    if secret.is_empty() {
+        return Err(wrong("turn_secret", &format!("is {}, which is empty, but must have a secret", file.display())));
+    }
+    Ok(secret.to_owned())
+}
+
 pub(crate) fn at_least_one(name: &str, value: Option<usize>, usual: usize) -> Result<usize> {
     match value {
         Some(0) => Err(wrong(name, "is 0, but must be at least 1")),
@@ -481,6 +508,8 @@ mod tests {
         assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
         assert!(of(|s| s.push_to = vec!["http://a".into()]).starts_with("push_to is"));
         assert!(of(|s| s.max_video_side = Some(8192)).starts_with("max_video_side is 8192"));
+        assert!(of(|s| s.style_proxy = Some("ftp://a:b@c".into())).starts_with("style_proxy is"));
+        assert!(of(|s| s.ice_server = vec!["turn:a:3478".into()]).contains("turn_secret"));
         assert!(of(|s| s.registry = Some("http://a".into())).starts_with("registry is"));
         assert!(of(|s| s.worker_url = Some("ftp://a".into())).starts_with("worker_url is"));
         assert!(of(|s| s.worker_url = Some("https://a/b".into())).starts_with("worker_url is"));
@@ -490,6 +519,22 @@ mod tests {
             s.worker_url = Some("http://a".into());
         });
         assert!(plain.starts_with("worker_url begins with http://"), "{plain}");
+    }
+
+    #[test]
+    fn a_secret_of_turn_servers_is_read_from_its_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let settings = || Settings {
+            turn_secret: Some(file.path().into()),
+            ice_server: vec!["stun:a:3478".into(), "turn:b:3478".into()],
+            ..Settings::default()
+        };
+        assert!(config(settings(), None).unwrap_err().to_string().starts_with("turn_secret is"));
+        std::fs::write(file.path(), "shared-secret\n").unwrap();
+        let config = config(settings(), None).unwrap();
+        let secrets: Vec<_> = config.peers.ice_servers.iter().map(|server| server.secret.as_deref()).collect();
+        assert_eq!(secrets, [None, Some("shared-secret")]);
+        assert!(!format!("{config:?}").contains("shared-secret"));
     }
 
     #[test]

@@ -13,6 +13,11 @@ use serde_json::{Value, json};
 
 use crate::paths;
 
+/// How many values at fault are told one by one.
+const MOST_FIELDS: usize = 50;
+/// Longest path, and longest reason, in characters.
+const LONGEST: usize = 500;
+
 /// What a handler returns.
 pub(crate) type ApiResult<T = Response> = Result<T, ApiError>;
 
@@ -65,12 +70,23 @@ impl ApiError {
         Self::fields(vec![Violation { path: path.into(), message: message.into() }])
     }
 
-    /// Values at fault, by their paths in the body.
+    /// Values at fault, by their paths in the body: the first 50, and how many `more` there are.
     pub(crate) fn fields(violations: Vec<Violation>) -> Self {
-        let lines: Vec<_> = violations.iter().map(|v| format!("{} {}", v.path, v.message)).collect();
-        let fields: Vec<_> = violations.iter().map(|v| json!({"path": v.path, "reason": v.message})).collect();
-        let mut error = Self::new(StatusCode::BAD_REQUEST, "STREAMS/INVALID_PARAMS", lines.join("; "));
-        error.inner.details = json!({ "fields": fields });
+        let more = violations.len().saturating_sub(MOST_FIELDS);
+        let (mut lines, mut fields) = (Vec::new(), Vec::new());
+        for Violation { path, message } in violations.into_iter().take(MOST_FIELDS) {
+            let (path, reason) = (clipped(path), clipped(message));
+            lines.push(format!("{path} {reason}"));
+            fields.push(json!({ "path": path, "reason": reason }));
+        }
+        let mut text = lines.join("; ");
+        let mut details = json!({ "fields": fields });
+        if more > 0 {
+            text.push_str(&format!("; and {more} more"));
+            details["more"] = more.into();
+        }
+        let mut error = Self::new(StatusCode::BAD_REQUEST, "STREAMS/INVALID_PARAMS", text);
+        error.inner.details = details;
         error
     }
 
@@ -117,6 +133,15 @@ impl ApiError {
         // Cannot fail: all keys are text.
         serde_json::to_string(&body).unwrap_or_default()
     }
+}
+
+/// Text that clients have sent parts of, with its end left out where it is long.
+fn clipped(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// The texts of the library may name files; a client gets their names without folders.
@@ -208,5 +233,18 @@ mod tests {
         ] {
             assert_eq!(ApiError::from(Error::new(kind, "x")).status().as_u16(), status, "{kind}");
         }
+    }
+
+    #[test]
+    fn of_many_faults_the_first_are_told_and_the_rest_are_counted() {
+        let fault = |at: usize| Violation { path: format!("params.a{at}"), message: "is 1, but must be 2".into() };
+        let error = ApiError::fields((0..1000).map(fault).collect());
+        let fields = error.details()["fields"].as_array().unwrap();
+        assert_eq!((fields.len(), &error.details()["more"]), (50, &json!(950)));
+        assert!(error.message().len() < 4096 && error.message().ends_with("and 950 more"), "{}", error.message());
+        let long = Violation { path: "a".repeat(1 << 20), message: "b".repeat(1 << 20) };
+        assert!(ApiError::fields(vec![long]).body("req_1").len() < 4096);
+        let few = ApiError::field("params.delta", "is -1");
+        assert!(few.details().get("more").is_none());
     }
 }

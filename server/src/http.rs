@@ -15,6 +15,7 @@ use dreamframe::transport::http::AllowedOrigins;
 use crate::app::{App, Counters};
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::large_bodies::Room;
 use crate::urls::Urls;
 use crate::wire::{self, Object};
 use crate::{ids, redact};
@@ -23,7 +24,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// How long a client may take to send a body, and how long where it is short.
-const BODY_TIME: Duration = Duration::from_secs(60);
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(60);
 pub(crate) const SHORT_BODY_TIME: Duration = Duration::from_secs(10);
 
 /// What is asked of every request, and counted.
@@ -135,15 +136,17 @@ fn with_body(response: Response, id: &str, is_api: bool) -> Response {
     Response::from_parts(parts, Body::from(error.body(id)))
 }
 
-/// A body that is a JSON object; whatever its content type says, and the same as `{}` where it is empty.
+/// A body that is a JSON object, whatever its content type says, and the same as `{}` where it is empty; with the room that it
+/// takes as long as it is worked on.
 #[derive(Debug)]
-pub(crate) struct JsonBody(pub(crate) Object);
+pub(crate) struct JsonBody(pub(crate) Object, pub(crate) Room);
 
-impl<S: Sync> FromRequest<S> for JsonBody {
+impl FromRequest<Arc<App>> for JsonBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        Ok(Self(wire::read_object(&read_body(request.into_body(), wire::MAX_BODY).await?)?))
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let (bytes, room) = app.large_bodies.read(request.into_body()).await?;
+        Ok(Self(wire::read_object(&bytes)?, room))
     }
 }
 
@@ -159,22 +162,26 @@ pub(crate) async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiError
 /// As [`read_body`], for a body that must come in `time`.
 pub(crate) async fn read_body_within(body: Body, most: usize, time: Duration) -> Result<Bytes, ApiError> {
     use axum::body::HttpBody as _;
-    let too_large = || {
-        let text = format!("The body is larger than {most} bytes");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST/TOO_LARGE", text)
-    };
     if body.size_hint().lower() > most as u64 {
-        return Err(too_large());
+        return Err(body_too_large(most));
     }
     match tokio::time::timeout(time, axum::body::to_bytes(body, most)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if error.to_string().contains("limit") => Err(too_large()),
+        Ok(Err(error)) if error.to_string().contains("limit") => Err(body_too_large(most)),
         Ok(Err(_)) => Err(ApiError::bad_request("The body did not come whole")),
-        Err(_) => {
-            let text = "The body did not come in time";
-            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "REQUEST/TIMEOUT", text))
-        }
+        Err(_) => Err(late_body()),
     }
+}
+
+/// A body has more than `most` bytes.
+pub(crate) fn body_too_large(most: usize) -> ApiError {
+    let text = format!("The body is larger than {most} bytes");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST/TOO_LARGE", text)
+}
+
+/// A body has not come by the time that there was.
+pub(crate) fn late_body() -> ApiError {
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "REQUEST/TIMEOUT", "The body did not come in time")
 }
 
 impl FromRequestParts<Arc<App>> for Caller {

@@ -20,6 +20,7 @@ mod gateway;
 mod hls;
 mod http;
 mod ids;
+mod large_bodies;
 pub mod media;
 mod outputs;
 mod paths;

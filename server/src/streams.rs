@@ -17,4 +17,4 @@ mod target;
 pub(crate) use self::publishing::Publication;
 pub(crate) use self::state::StreamState;
 pub(crate) use self::store::Store;
-pub(crate) use self::stream::Stream;
+pub(crate) use self::stream::{MOST_LISTENERS_OF_ONE, Stream};

@@ -9,6 +9,8 @@ pub(crate) mod incoming;
 mod laws;
 pub(crate) mod models;
 pub(crate) mod request;
+pub(crate) mod shown;
+pub(crate) mod unknown;
 
 use axum::body::Bytes;
 use dreamframe::Violation;
@@ -17,8 +19,8 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-/// How long a body may be: room for a style image of the size that TouchDesigner sends inline.
-pub(crate) const MAX_BODY: usize = 64 << 20;
+/// How long a body may be, in bytes: room for the longest style image, which has 8 MiB of base64, and for all else.
+pub(crate) const MAX_BODY: usize = 12 << 20;
 
 /// A JSON object, in the order that it came in.
 pub(crate) type Object = Map<String, Value>;

@@ -1,7 +1,7 @@
 //! What steers the UNet besides the frame: prompts and seeds, tokenised, encoded, blended;
 //! images to be styled after.
 
-mod base64;
+pub(crate) mod base64;
 pub mod blend;
 pub mod clip_picture;
 pub mod seed;

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Most bytes of a style image.
 pub const MAX_STYLE_BYTES: usize = 16 << 20;
 /// Most pixels of it.
-const MAX_PIXELS: u64 = 64 << 20;
+const MAX_PIXELS: u64 = 16 << 20;
 /// Most memory that reading it takes: as many pixels with four bytes each.
 const MAX_MEMORY: u64 = MAX_PIXELS * 4;
 /// What the text of a style image is.
@@ -161,17 +161,23 @@ mod tests {
     #[test]
     fn what_is_no_image_or_a_bomb_is_refused_before_it_is_unpacked() {
         let whole = plain(64, 64, [9, 8, 7]);
-        let mut huge = whole.clone();
-        // 1,000,000 x 1,000,000 pixels, as the header says.
-        huge[16..24].copy_from_slice(&[0, 15, 66, 64, 0, 15, 66, 64]);
-        let crc = crc32fast::hash(&huge[12..29]);
-        huge[29..33].copy_from_slice(&crc.to_be_bytes());
+        // The same file with a header that speaks of other sizes.
+        let sized = |width: u32, height: u32| {
+            let mut bytes = whole.clone();
+            bytes[16..20].copy_from_slice(&width.to_be_bytes());
+            bytes[20..24].copy_from_slice(&height.to_be_bytes());
+            let crc = crc32fast::hash(&bytes[12..29]);
+            bytes[29..33].copy_from_slice(&crc.to_be_bytes());
+            bytes
+        };
         for (bytes, part) in [
             (&b"no image"[..], "is no image"),
             (b"BM\0\0", "is no image"),
             (&[], "is no image"),
             (&whole[..whole.len() / 2], "cannot be read"),
-            (&huge, "1000000x1000000"),
+            (&sized(1_000_000, 1_000_000), "1000000x1000000"),
+            (&sized(4096, 4097), "is an image of 4096x4097, but must have 1 to 16777216 pixels"),
+            (&sized(4096, 4096), "cannot be read"),
             (&vec![0; MAX_STYLE_BYTES + 1], "at most 16777216"),
         ] {
             let refused = StyleImage::decode(bytes).unwrap_err();

@@ -4,12 +4,15 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::json::ROOT;
 use crate::Violation;
 
 /// How many values one prompt or seed list may hold.
 const MAX_BLEND: usize = 16;
 /// What a weight in such a list may be.
 const WEIGHT: Allowed = Allowed::Number { min: 0.0, max: 1000.0 };
+/// How many faults are told one by one.
+const MAX_VIOLATIONS: usize = 50;
 /// How many parameters a processor may be given.
 const MAX_SETTINGS: usize = 32;
 
@@ -173,23 +176,43 @@ fn write_blend_bounds(value: &Allowed, node: &mut Value) {
 pub(super) struct Checker {
     // What a `null` is called: plain data that was written as JSON has it where a number was not finite.
     null: &'static str,
-    pub(super) violations: Vec<Violation>,
+    violations: Vec<Violation>,
+    /// How many there are beside those.
+    more: usize,
 }
 
 impl Checker {
     /// Checks JSON that someone wrote.
     pub(super) fn of_json() -> Self {
-        Self { null: "null", violations: Vec::new() }
+        Self { null: "null", violations: Vec::new(), more: 0 }
     }
 
     /// Checks the JSON form of typed parameters.
     pub(super) fn of_params() -> Self {
-        Self { null: "not a finite number", violations: Vec::new() }
+        Self { null: "not a finite number", violations: Vec::new(), more: 0 }
     }
 
     /// Notes that the value at `path` breaks a rule; `message` reads after the path.
     pub(super) fn refuse(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        if self.is_full() {
+            self.more += 1;
+            return;
+        }
         self.violations.push(Violation { path: path.into(), message: message.into() });
+    }
+
+    /// Whether what is noted from now on is only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.violations.len() >= MAX_VIOLATIONS
+    }
+
+    /// Gives what was noted, and at the end how much was only counted.
+    pub(super) fn finish(mut self) -> Vec<Violation> {
+        if self.more > 0 {
+            let message = format!("have {} more faults", self.more);
+            self.violations.push(Violation { path: ROOT.into(), message });
+        }
+        self.violations
     }
 
     /// Notes that `value` is not what `allowed` says.

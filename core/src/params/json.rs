@@ -1,6 +1,6 @@
 //! Reads JSON strictly: limited size and depth, no name twice, and an error that says where.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -14,8 +14,15 @@ pub const MAX_BYTES: usize = 16 << 20;
 /// How deep lists and objects may be nested; the parameters themselves need five levels.
 const MAX_DEPTH: usize = 8;
 
+/// How many values a document may have, those inside others included: each takes some 72 bytes of memory, and the
+/// parameters themselves have a few thousand at most.
+const MAX_VALUES: usize = 100_000;
+
+/// Longest name that a path shows, in characters.
+const SHOWN_NAME: usize = 64;
+
 /// How a violation calls the whole document.
-const ROOT: &str = "parameters";
+pub(super) const ROOT: &str = "parameters";
 
 /// Reads one JSON object.
 ///
@@ -42,9 +49,9 @@ fn read(text: &str, max: usize) -> Result<Map<String, Value>> {
     if max < text.len() {
         return Err(refusal(ROOT, format!("are {} bytes long, but must be at most {max}", text.len())));
     }
-    let place = RefCell::new(Vec::new());
+    let (place, left) = (RefCell::new(Vec::new()), Cell::new(MAX_VALUES));
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = Reader { place: &place, depth: 0 }
+    let read = Reader { place: &place, left: &left, depth: 0 }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     match read {
@@ -79,8 +86,8 @@ fn path(steps: &[Step]) -> String {
     for step in steps {
         // Writing to a `String` cannot fail.
         let _ = match step {
-            Step::Name(name) if path.is_empty() => write!(path, "{name}"),
-            Step::Name(name) => write!(path, ".{name}"),
+            Step::Name(name) if path.is_empty() => write!(path, "{name:.SHOWN_NAME$}"),
+            Step::Name(name) => write!(path, ".{name:.SHOWN_NAME$}"),
             Step::Index(index) => write!(path, "[{index}]"),
         };
     }
@@ -91,6 +98,8 @@ fn path(steps: &[Step]) -> String {
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     place: &'a RefCell<Vec<Step>>,
+    /// How many more values there may be.
+    left: &'a Cell<usize>,
     depth: usize,
 }
 
@@ -100,7 +109,7 @@ impl Reader<'_> {
         if MAX_DEPTH <= self.depth {
             return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
         }
-        Ok(Self { place: self.place, depth: self.depth + 1 })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
@@ -108,6 +117,10 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Some(left) = self.left.get().checked_sub(1) else {
+            return Err(D::Error::custom(format_args!("more than {MAX_VALUES} values")));
+        };
+        self.left.set(left);
         deserializer.deserialize_any(self)
     }
 }
@@ -199,6 +212,21 @@ mod tests {
         assert!(read_object(&nested(MAX_DEPTH)).is_ok());
         assert!(refused(&nested(MAX_DEPTH + 2)).message.contains("nested deeper than 8 levels"));
         assert!(refused(&"[".repeat(1 << 20)).message.contains("nested deeper"));
+    }
+
+    #[test]
+    fn there_are_so_many_values_and_no_more() {
+        let wide = |count: usize| format!("{{\"a\": [0{}]}}", ",0".repeat(count - 3));
+        assert!(read_object(&wide(MAX_VALUES)).is_ok());
+        assert!(refused(&wide(MAX_VALUES + 1)).message.contains("more than 100000 values"));
+        let names: Vec<String> = (0..MAX_VALUES).map(|at| format!("\"{at}\": {{}}")).collect();
+        assert!(refused(&format!("{{{}}}", names.join(","))).message.contains("more than 100000 values"));
+    }
+
+    #[test]
+    fn a_path_shows_no_long_name_whole() {
+        let text = format!("{{\"{}\": 1e999}}", "x".repeat(1 << 20));
+        assert_eq!(refused(&text).path, "x".repeat(SHOWN_NAME));
     }
 
     #[test]

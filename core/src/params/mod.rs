@@ -51,6 +51,9 @@ pub use json::MAX_BYTES as MAX_JSON_BYTES;
 pub use json::read_json_object;
 pub use known::{DEMO_MODEL, known_models};
 pub use patch::ParamsPatch;
+#[cfg(any(feature = "internals", feature = "transport"))]
+#[doc(hidden)]
+pub use patch::join_values;
 pub use processing::{ProcessingConfig, SingleProcessorConfig};
 pub use processor::ProcessorName;
 pub use rebase::{Rebased, rebase};

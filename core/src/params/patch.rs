@@ -76,7 +76,8 @@ impl ParamsPatch {
     fn checked(values: Map<String, Value>) -> Result<Self> {
         let mut checker = Checker::of_json();
         validate::check_object("", "", &values, &mut checker);
-        if checker.violations.is_empty() { Ok(Self { values }) } else { Err(Error::invalid_params(checker.violations)) }
+        let violations = checker.finish();
+        if violations.is_empty() { Ok(Self { values }) } else { Err(Error::invalid_params(violations)) }
     }
 
     /// Tells whether the patch names no field.
@@ -123,6 +124,19 @@ impl ParamsPatch {
         let names = |notice: &Notice| self.values.contains_key(notice.field());
         notices.extend(compat::notices(&params).into_iter().filter(|notice| names(notice) || !known.contains(notice)));
         Ok((params, notices))
+    }
+}
+
+/// Puts the values of `newer` over those of `older`, so that one patch comes to the same as both, one after the other: of the
+/// objects with fixed fields those stay that `newer` does not name.
+#[cfg(any(feature = "internals", feature = "transport"))]
+#[doc(hidden)]
+pub fn join_values(older: &mut Map<String, Value>, newer: Map<String, Value>) {
+    for (name, value) in newer {
+        match (older.get_mut(&name), value) {
+            (Some(Value::Object(old)), Value::Object(new)) if fields::is_object(&name) => old.extend(new),
+            (_, value) => drop(older.insert(name, value)),
+        }
     }
 }
 
@@ -176,6 +190,28 @@ mod tests {
         let (params, _) = merged(&Params::default(), r#"{"cached_attention": {"max_frames": 3, "interval": 2}}"#);
         let (params, _) = merged(&params, r#"{"cached_attention": {"max_frames": 4}}"#);
         assert_eq!((params.cached_attention.max_frames, params.cached_attention.interval), (4, 2));
+    }
+
+    #[cfg(feature = "transport")]
+    #[test]
+    fn values_joined_come_to_the_same_as_one_patch_after_the_other() {
+        let first = r#"{"delta": 0.5, "cached_attention": {"max_frames": 3}, "lora_dict": {"a": 1}}"#;
+        let second = r#"{"delta": 0.25, "cached_attention": {"interval": 2}, "lora_dict": {"b": 1}}"#;
+        let (base, _) = merged(&Params::default(), first);
+        let (apart, _) = merged(&base, second);
+        let mut both = json::read_object(first).unwrap();
+        join_values(&mut both, json::read_object(second).unwrap());
+        let (joined, _) = merged(&Params::default(), &Value::Object(both).to_string());
+        assert_eq!(joined, apart);
+    }
+
+    #[test]
+    fn of_many_violations_fifty_are_kept_and_the_rest_is_counted() {
+        let names: Vec<String> = (0..3000).map(|at| format!("\"odd_{at}\": 1")).collect();
+        let refused = ParamsPatch::from_json(&format!("{{{}}}", names.join(","))).unwrap_err();
+        assert_eq!(refused.violations().len(), 51);
+        let last = &refused.violations()[50];
+        assert_eq!((last.path.as_str(), last.message.as_str()), ("parameters", "have 2950 more faults"));
     }
 
     #[test]

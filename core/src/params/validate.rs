@@ -23,7 +23,8 @@ impl ProcessorName {
     pub fn check(self, settings: &Map<String, Value>) -> Result<()> {
         let mut checker = Checker::of_json();
         check_settings(self.name(), self, settings, &mut checker);
-        if checker.violations.is_empty() { Ok(()) } else { Err(Error::invalid_params(checker.violations)) }
+        let violations = checker.finish();
+        if violations.is_empty() { Ok(()) } else { Err(Error::invalid_params(violations)) }
     }
 }
 
@@ -55,7 +56,7 @@ impl StreamDiffusionParams {
         for name in self.lora_dict.keys().filter(|name| name.is_empty()) {
             checker.refuse("lora_dict", format!("has the name {name:?}, but must name a LoRA"));
         }
-        checker.violations
+        checker.finish()
     }
 
     /// The four processing chains, by their names.
@@ -179,6 +180,10 @@ fn check_items(rule: &str, path: &str, items: &[Value], checker: &mut Checker) {
 
 /// Refuses a name that no row has; `before` is the rule path in front of it, with its dot.
 fn refuse_name(before: Option<&str>, name: &str, path: &str, checker: &mut Checker) {
+    if checker.is_full() {
+        // No suggestion is looked for that nobody reads.
+        return checker.refuse(path, "");
+    }
     let object = before.unwrap_or_default().trim_end_matches('.');
     let suggestion = nearest(name, fields::names_in(object).into_iter());
     checker.refuse(path, format!("is not a parameter{}", did_you_mean(suggestion)));
@@ -230,7 +235,9 @@ fn check_settings(path: &str, processor: ProcessorName, settings: &Map<String, V
         }
     }
     // Nested values break the rule of the field itself already.
-    checker.violations.extend(json.violations);
+    for violation in json.finish() {
+        checker.refuse(violation.path, violation.message);
+    }
 }
 
 fn is_image_source(text: &str) -> bool {

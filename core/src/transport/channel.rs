@@ -1,7 +1,9 @@
 //! The data channel `parameters`: text messages in, answers and notices out.
 
 use std::fmt;
+use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
 /// The label of the data channel whose messages are read.
@@ -18,4 +20,23 @@ pub trait ChannelHandler: Send + Sync + fmt::Debug {
     ///
     /// Is called once for each connection, as it is made: notices from then on are kept until the channel opens.
     fn notices(&self) -> Option<broadcast::Receiver<String>>;
+
+    /// Returns how messages are held back that come too fast. Default: `None`, each is taken as it comes.
+    fn pacing(&self) -> Option<&dyn Pacing> {
+        None
+    }
+}
+
+/// How messages are held back that come too fast: see [`ChannelHandler::pacing`].
+///
+/// The data channels of a connection may send 60 messages a second together, and as many at once. Those that come while one
+/// has to wait are joined with it: they are taken as one message and answered once. Up to 1 MiB waits; what is beyond that,
+/// and what is no JSON object, is dropped meanwhile.
+pub trait Pacing {
+    /// Says for how long `message` has to wait, for instance since what it changes is dear. Where that is zero, it is given
+    /// to [`ChannelHandler::message`] at once.
+    fn wait(&self, message: &Map<String, Value>) -> Duration;
+
+    /// Joins `newer` with the message that waits, so that it comes to the same as both, one after the other.
+    fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>);
 }

@@ -25,6 +25,7 @@ pub mod public_address;
 #[cfg(not(feature = "internals"))]
 #[allow(unreachable_pub, reason = "public for the feature `internals`")]
 mod public_address;
+mod rate;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod rtp;
@@ -39,12 +40,13 @@ mod whep;
 mod whip;
 
 pub use audio::{AudioHub, AudioPacket, AudioSubscription};
-pub use channel::{CHANNEL_LABEL, ChannelHandler};
+pub use channel::{CHANNEL_LABEL, ChannelHandler, Pacing};
 pub use client::{Client, ClientEvent, ClientEvents, ClientOptions, play, publish};
 pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
 pub use ingest::{Ingest, IngestOptions, IngestStats};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
 pub use newest::Newest;
+pub use rate::TokenBucket;
 pub use rtp::RtpPacket;
 pub use serve::{ServeOptions, Server, SessionChannel, serve, serve_media, serve_session};
 pub use whep::WhepEndpoint;

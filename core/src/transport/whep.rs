@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio::sync::broadcast;
 
+use super::ChannelHandler;
 use super::http::{Endpoint, Limits, Links, Role, SessionEvent};
 use super::peer::{Media, Peer, PeerOptions};
 
@@ -27,7 +28,19 @@ impl WhepEndpoint {
     /// Answers a request to the endpoint or, where `session` has the path's segment behind it, to a session; as
     /// [`WhipEndpoint::handle`](super::WhipEndpoint::handle).
     pub async fn handle(&self, request: Request<Bytes>, session: Option<&str>, links: &Links) -> Response<Bytes> {
-        self.endpoint.handle(request, session, links).await
+        self.endpoint.handle(request, session, links, None).await
+    }
+
+    /// As [`handle`](Self::handle), with `channel` in place of the media's for the data channel of the session that begins:
+    /// for viewers who may do less than others.
+    pub async fn handle_with_channel(
+        &self,
+        request: Request<Bytes>,
+        session: Option<&str>,
+        links: &Links,
+        channel: Arc<dyn ChannelHandler>,
+    ) -> Response<Bytes> {
+        self.endpoint.handle(request, session, links, Some(channel)).await
     }
 
     /// Says how many viewers there are, those that are about to connect included.

@@ -30,7 +30,7 @@ impl WhipEndpoint {
     /// Must be called in a tokio runtime, in which the connection then lives. An answer takes at most as long as gathering
     /// candidates does. No request panics, and none of a body larger than [`BODY_LIMIT`](super::http::BODY_LIMIT) is read.
     pub async fn handle(&self, request: Request<Bytes>, session: Option<&str>, links: &Links) -> Response<Bytes> {
-        self.endpoint.handle(request, session, links).await
+        self.endpoint.handle(request, session, links, None).await
     }
 
     /// Gives the publisher's connection, if there is one.

@@ -50,7 +50,7 @@ fn ice_server(server: &Bound<'_, PyAny>) -> PyResult<IceServer> {
     read_ice_server(server).ok_or_else(|| {
         // The value may hold a password.
         let text = "ice_servers has one that is neither an address such as \"stun:host\" nor a dict with urls, and for \
-            TURN with username and credential";
+            TURN with username and credential, or secret";
         wrong_call(server.py(), text)
     })
 }
@@ -68,11 +68,16 @@ fn read_ice_server(server: &Bound<'_, PyAny>) -> Option<IceServer> {
     }
     let urls = field("urls")?;
     let urls = urls.extract::<String>().map_or_else(|_| urls.extract::<Vec<String>>(), |url| Ok(vec![url])).ok()?;
-    let (username, credential) = (text("username"), text("credential"));
+    let (username, credential, secret) = (text("username"), text("credential"), text("secret"));
     // What is there has to be text.
-    let is_wrong = matches!(username, Some(None)) || matches!(credential, Some(None));
-    (!is_wrong).then(|| IceServer { urls, username: username.flatten(), credential: credential.flatten() })
+    let is_wrong = [&username, &credential, &secret].into_iter().any(|text| matches!(text, Some(None)));
+    (!is_wrong).then(|| IceServer {
+        urls,
+        username: username.flatten(),
+        credential: credential.flatten(),
+        secret: secret.flatten(),
+    })
 }
 
-/// What such a dict may hold; browsers' objects of this kind have the same names.
-const NAMES: [&str; 3] = ["urls", "username", "credential"];
+/// What such a dict may hold; browsers' objects of this kind have the same names, but for the secret.
+const NAMES: [&str; 4] = ["urls", "username", "credential", "secret"];

@@ -17,8 +17,8 @@ pub(super) fn ports(text: &str) -> Result<Ports, String> {
     if from <= to { Ok(from..=to) } else { Err(wrong()) }
 }
 
-/// Reads `stun:host:port` or `turn:host:port,user,password`.
-pub(super) fn ice_server(text: &str) -> Result<IceServer, String> {
+/// Reads `stun:host:port`, `turn:host:port,user,password` or, where TURN servers share `secret`, `turn:host:port`.
+pub(super) fn ice_server(text: &str, secret: Option<&str>) -> Result<IceServer, String> {
     let mut parts = text.splitn(3, ',').map(str::trim);
     let url = parts.next().unwrap_or_default();
     let (username, credential) = (parts.next().map(str::to_owned), parts.next().map(str::to_owned));
@@ -26,10 +26,13 @@ pub(super) fn ice_server(text: &str) -> Result<IceServer, String> {
     let is_turn = ["turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme));
     let rest = url.split_once(':').map_or("", |(_, rest)| rest);
     // A TURN server lets nobody in without a name, and the error must not repeat the password.
-    if rest.is_empty() || !(is_stun || is_turn) || is_turn != credential.is_some() {
-        return Err(format!("is {url:?}, but must be like stun:host:3478 or turn:host:3478,user,password"));
+    let secret = secret.filter(|_| is_turn && username.is_none()).map(str::to_owned);
+    if rest.is_empty() || !(is_stun || is_turn) || is_turn != (credential.is_some() || secret.is_some()) {
+        return Err(format!(
+            "is {url:?}, but must be like stun:host:3478, turn:host:3478,user,password or, with turn_secret, turn:host:3478"
+        ));
     }
-    Ok(IceServer { urls: vec![url.to_owned()], username, credential })
+    Ok(IceServer { urls: vec![url.to_owned()], username, credential, secret })
 }
 
 /// Reads `http://host:port` or `https://host:port`, where gateways reach a worker.
@@ -67,12 +70,17 @@ mod tests {
 
     #[test]
     fn turn_needs_a_name_and_a_password_that_no_error_repeats() {
-        assert_eq!(ice_server("stun:a:3478").unwrap().urls, ["stun:a:3478"]);
-        let turn = ice_server("turn:a:3478,user,pass,word").unwrap();
+        assert_eq!(ice_server("stun:a:3478", None).unwrap().urls, ["stun:a:3478"]);
+        let turn = ice_server("turn:a:3478,user,pass,word", Some("shared")).unwrap();
+        assert_eq!(turn.secret, None);
         assert_eq!((turn.username.as_deref(), turn.credential.as_deref()), (Some("user"), Some("pass,word")));
-        for wrong in ["", "stun:", "a:3478", "turn:a", "turn:a,user", "tern:a,user,secret"] {
-            let error = ice_server(wrong).unwrap_err();
-            assert!(!error.contains("secret"), "{error}");
+        for wrong in ["", "stun:", "a:3478", "turn:a", "turn:a,user", "tern:a,user,hidden"] {
+            let error = ice_server(wrong, None).unwrap_err();
+            assert!(!error.contains("hidden"), "{error}");
         }
+        let shared = |text| ice_server(text, Some("shared"));
+        assert_eq!(shared("turn:a:3478").unwrap().secret.as_deref(), Some("shared"));
+        assert_eq!(shared("stun:a:3478").unwrap().secret, None);
+        assert!(shared("turn:a:3478,user").is_err());
     }
 }

@@ -22,7 +22,7 @@ pub(crate) async fn prompts(
     State(app): State<Arc<App>>,
     caller: Caller,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody,
+    JsonBody(body, _room): JsonBody,
 ) -> ApiResult {
     let stream = app.streams.of(&caller, &id)?;
     stream.apply(checked(&app, Request::read_beta(body)?).await?)?;

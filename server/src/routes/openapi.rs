@@ -50,7 +50,7 @@ fn paths() -> Value {
     };
     json!({
         "/v1/streams": {
-            "post": with_body(operation("streams", "Make a stream", answers("201", "Stream", &[400, 401, 413, 429])), "CreateStream", false),
+            "post": with_body(operation("streams", "Make a stream", answers("201", "Stream", &[400, 401, 413, 429, 503])), "CreateStream", false),
             "get": operation("streams", "List one's own streams", answers("200", "StreamList", &[401])),
             "delete": with_parameters(operation("streams", "End a stream", answers("200", "Deleted", &[400, 401, 403, 404])), query_id),
         },
@@ -58,7 +58,7 @@ fn paths() -> Value {
             "parameters": stream_id,
             "get": operation("streams", "Read a stream", answers("200", "Stream", &[401, 403, 404])),
             "patch": with_body(
-                operation("streams", "Change a stream: what is missing stays", answers("200", "Stream", &[400, 401, 403, 404, 413])),
+                operation("streams", "Change a stream: what is missing stays", answers("200", "Stream", &[400, 401, 403, 404, 413, 503])),
                 "UpdateStream", false,
             ),
             "delete": operation("streams", "End a stream", answers("200", "Deleted", &[401, 403, 404])),
@@ -70,7 +70,7 @@ fn paths() -> Value {
         "/beta/streams/{id}/prompts": {
             "parameters": stream_id,
             "post": with_body(
-                operation("streams", "Change parameters, as older clients do", answers("200", "Taken", &[400, 401, 403, 404, 413])),
+                operation("streams", "Change parameters, as older clients do", answers("200", "Taken", &[400, 401, 403, 404, 413, 503])),
                 "UpdateStream", false,
             ),
         },

@@ -9,11 +9,12 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, patch, post};
 use axum::{Json, Router};
-use dreamframe::transport::peer::{Peer, Refusal};
+use dreamframe::transport::peer::{IceServer, Peer, Refusal};
 use dreamframe::transport::sdp::Fragment;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::scope::catalogue;
 use crate::scope::detail::{self, Body, Detail};
@@ -55,16 +56,18 @@ async fn authorised(State(app): State<Arc<App>>, request: Request, next: Next) -
 }
 
 async fn ice_servers(State(app): State<Arc<App>>) -> Json<Value> {
-    let server = |server: &dreamframe::transport::peer::IceServer| {
-        let mut out = Map::from_iter([("urls".to_owned(), json!(server.urls))]);
-        let secrets = [("username", &server.username), ("credential", &server.credential)];
-        out.extend(secrets.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_deref()?.into()))));
+    let server = |server: &IceServer| {
+        // Who asks has a key, and publishes.
+        let IceServer { urls, username, credential, .. } = server.for_publisher();
+        let mut out = Map::from_iter([("urls".to_owned(), json!(urls))]);
+        let secrets = [("username", username), ("credential", credential)];
+        out.extend(secrets.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
         Value::Object(out)
     };
     Json(json!({ "iceServers": app.config.peers.ice_servers.iter().map(server).collect::<Value>() }))
 }
 
-async fn offer(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Value>, Detail> {
+async fn offer(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Result<Json<Value>, Detail> {
     let sdp = detail::text(&body, "sdp")?.to_owned();
     if detail::text(&body, "type")? != "offer" {
         return Err(Detail::fault("body", "type", "Input should be 'offer'"));
@@ -73,15 +76,15 @@ async fn offer(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Val
     if !sends_video(&sdp) {
         initial.entry("input_mode").or_insert_with(|| "text".into());
     }
-    let session = app.scope.open(&app, &initial, "initialParameters").await?;
+    let session = app.scope.open(&app, &caller, &initial, "initialParameters").await?;
     match Peer::answer(&sdp, session.media(), &app.config.peers).await {
         Ok((peer, answer)) => {
             session.attach(peer.clone());
-            tokio::spawn(follow(app, session.clone(), peer));
+            tokio::spawn(follow(app, caller, session.clone(), peer));
             Ok(Json(json!({ "sdp": answer, "type": "answer", "sessionId": session.id })))
         }
         Err(refusal) => {
-            app.scope.close(&app, &session.id).await;
+            app.scope.close(&app, &caller, &session.id).await;
             Err(refused(refusal))
         }
     }
@@ -102,15 +105,16 @@ fn refused(refusal: Refusal) -> Detail {
 }
 
 /// Ends the session with its connection, and counts its client as long as it is there.
-async fn follow(app: Arc<App>, session: Arc<Session>, peer: Peer) {
+async fn follow(app: Arc<App>, caller: Caller, session: Arc<Session>, peer: Peer) {
     let _publication = session.stream.take_over();
     let mut states = peer.states();
     while !states.borrow_and_update().is_over() && states.changed().await.is_ok() {}
-    app.scope.close(&app, &session.id).await;
+    app.scope.close(&app, &caller, &session.id).await;
 }
 
 async fn candidates(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Result<StatusCode, Detail> {
@@ -119,7 +123,7 @@ async fn candidates(
     let list = list.as_array().filter(|list| list.len() <= MOST_CANDIDATES).ok_or_else(|| {
         Detail::fault("body", "candidates", format!("Input should be a list of at most {MOST_CANDIDATES}"))
     })?;
-    let session = app.scope.session(&id).ok_or_else(no_session)?;
+    let session = app.scope.session(&caller, &id).ok_or_else(no_session)?;
     let peer = session.peer().ok_or_else(no_session)?;
     let mut text = String::new();
     for (index, item) in list.iter().enumerate() {
@@ -140,15 +144,15 @@ async fn candidates(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn end(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Detail> {
-    if app.scope.close(&app, &id).await {
+async fn end(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Detail> {
+    if app.scope.close(&app, &caller, &id).await {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Detail::not_found(&format!("Session {id} not found")))
     }
 }
 
-async fn load(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Value>, Detail> {
+async fn load(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Result<Json<Value>, Detail> {
     // Either form lists pipelines; what Scope chains, this server has in one: the last of them gives the pictures.
     let nodes = body.get("pipelines").and_then(Value::as_array);
     let node = nodes.and_then(|nodes| nodes.last()).and_then(Value::as_object);
@@ -162,12 +166,12 @@ async fn load(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Valu
             (last, detail::optional_object(&body, "load_params")?)
         }
     };
-    app.scope.load(&app, sessions::pipeline(id)?, load_params)?;
+    app.scope.load(&app, &caller, sessions::pipeline(id)?, load_params)?;
     Ok(Json(json!({ "message": "Pipeline loading initiated successfully" })))
 }
 
-async fn status(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(app.scope.status())
+async fn status(State(app): State<Arc<App>>, caller: Caller) -> Json<Value> {
+    Json(app.scope.status(&caller))
 }
 
 async fn schemas(State(app): State<Arc<App>>) -> Json<Value> {

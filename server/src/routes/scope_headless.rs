@@ -1,5 +1,5 @@
 //! Scope's sessions without a browser: what its MCP server drives over plain HTTP. Where no such session was started, the
-//! routes speak of the sessions of browsers.
+//! routes speak of the sessions of browsers. All speak of those that the caller's key has begun.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::scope::catalogue::Pipeline;
 use crate::scope::detail::{self, Body, Detail};
@@ -30,7 +31,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/session/metrics", get(metrics))
 }
 
-async fn start(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Value>, Detail> {
+async fn start(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Result<Json<Value>, Detail> {
     let graph = detail::optional_object(&body, "graph")?;
     let pipeline = match body.get("pipeline_id").filter(|id| !id.is_null()) {
         Some(_) => sessions::pipeline(detail::text(&body, "pipeline_id")?)?,
@@ -46,11 +47,11 @@ async fn start(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Val
     }
     initial.entry("input_mode").or_insert_with(|| "text".into());
     let mode = initial.get("input_mode").cloned().unwrap_or_default();
-    for session in headless(&app) {
-        app.scope.close(&app, &session.id).await;
+    for session in headless(&app, &caller) {
+        app.scope.close(&app, &caller, &session.id).await;
     }
-    app.scope.ready(&app, pipeline)?;
-    let session = app.scope.open(&app, &initial, "").await?;
+    app.scope.ready(&app, &caller, pipeline)?;
+    let session = app.scope.open(&app, &caller, &initial, "").await?;
     session.keep_going();
     let status = json!({ "status": "ok", "input_mode": mode, "cloud_mode": false, "pipeline_id": pipeline.id });
     Ok(Json(status))
@@ -63,23 +64,23 @@ fn graph_pipeline(graph: &Map<String, Value>) -> Result<&'static Pipeline, Detai
     sessions::pipeline(id.ok_or_else(|| Detail::bad_request("The graph has no node with a pipeline_id"))?)
 }
 
-async fn stop(State(app): State<Arc<App>>) -> Result<Json<Value>, Detail> {
-    let sessions = headless(&app);
+async fn stop(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<Value>, Detail> {
+    let sessions = headless(&app, &caller);
     if sessions.is_empty() {
         return Err(Detail::not_found("No active headless session"));
     }
     for session in sessions {
-        app.scope.close(&app, &session.id).await;
+        app.scope.close(&app, &caller, &session.id).await;
     }
     Ok(Json(json!({ "status": "ok", "message": "Headless session stopped" })))
 }
 
-async fn change(State(app): State<Arc<App>>, Body(message): Body) -> Result<Json<Value>, Detail> {
+async fn change(State(app): State<Arc<App>>, caller: Caller, Body(message): Body) -> Result<Json<Value>, Detail> {
     if message.is_empty() {
         return Err(Detail::bad_request("No parameters provided"));
     }
     let mut applied_parameters = Map::new();
-    for session in app.scope.sessions() {
+    for session in app.scope.sessions(&caller) {
         let applied = session.change(&message)?;
         applied_parameters.extend(applied.sent);
         applied_parameters.extend(applied.values);
@@ -87,9 +88,9 @@ async fn change(State(app): State<Arc<App>>, Body(message): Body) -> Result<Json
     Ok(Json(json!({ "status": "ok", "applied_parameters": applied_parameters })))
 }
 
-async fn parameters(State(app): State<Arc<App>>) -> Json<Value> {
+async fn parameters(State(app): State<Arc<App>>, caller: Caller) -> Json<Value> {
     let mut all = Map::new();
-    for session in app.scope.sessions() {
+    for session in app.scope.sessions(&caller) {
         all.extend(session.said());
     }
     Json(json!({ "parameters": all }))
@@ -105,13 +106,17 @@ fn usual_quality() -> String {
     "85".to_owned()
 }
 
-async fn frame(State(app): State<Arc<App>>, Query(query): Query<FrameQuery>) -> Result<Response, Detail> {
+async fn frame(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Query(query): Query<FrameQuery>,
+) -> Result<Response, Detail> {
     let quality = query.quality.parse().ok().filter(|quality| (1..=100).contains(quality));
     let quality =
         quality.ok_or_else(|| Detail::fault("query", "quality", "Input should be an integer from 1 to 100"))?;
     let none = || Detail::not_found("No frame available: there is no active session, or it has made no picture yet");
     // Newest first: who asks has just started one.
-    let mut sessions = app.scope.sessions();
+    let mut sessions = app.scope.sessions(&caller);
     sessions.sort_by_key(|session| std::cmp::Reverse(session.started));
     let frame = sessions.iter().find_map(|session| session.stream.snapshot()).ok_or_else(none)?;
     let encoded = tokio::task::spawn_blocking(move || jpeg(&frame, quality)).await;
@@ -136,15 +141,15 @@ fn jpeg(frame: &Frame, quality: u8) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Json<Value> {
-    let sessions: Map<_, _> = app.scope.sessions().iter().map(|one| (one.id.clone(), one.metrics())).collect();
+async fn metrics(State(app): State<Arc<App>>, caller: Caller) -> Json<Value> {
+    let sessions: Map<_, _> = app.scope.sessions(&caller).iter().map(|one| (one.id.clone(), one.metrics())).collect();
     let gpu = json!({ "vram_allocated_mb": null, "vram_reserved_mb": null, "vram_total_mb": null });
     Json(json!({ "sessions": sessions, "gpu": gpu }))
 }
 
-/// The sessions without a browser: one at most, but for those that start at the same moment.
-fn headless(app: &App) -> Vec<Arc<Session>> {
-    let mut sessions = app.scope.sessions();
+/// The caller's sessions without a browser: one at most, but for those that start at the same moment.
+fn headless(app: &App, caller: &Caller) -> Vec<Arc<Session>> {
+    let mut sessions = app.scope.sessions(caller);
     sessions.retain(|session| session.is_headless());
     sessions
 }

@@ -13,6 +13,7 @@ use dreamframe::ErrorKind;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::recording::Recorder;
 use crate::scope::detail::Detail;
@@ -26,16 +27,16 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/recordings/{session}/stop", post(stop))
 }
 
-fn session(app: &App, id: &str) -> Result<Arc<Session>, Detail> {
+fn session(app: &App, caller: &Caller, id: &str) -> Result<Arc<Session>, Detail> {
     let found = match id {
-        "headless" => app.scope.sessions().into_iter().find(|session| session.is_headless()),
-        _ => app.scope.session(id),
+        "headless" => app.scope.sessions(caller).into_iter().find(|session| session.is_headless()),
+        _ => app.scope.session(caller, id),
     };
     found.ok_or_else(|| Detail::not_found(&format!("Session {id} not found")))
 }
 
-async fn start(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Detail> {
-    let session = session(&app, &id)?;
+async fn start(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Detail> {
+    let session = session(&app, &caller, &id)?;
     let mut recording = session.recording.lock().await;
     if recording.as_ref().is_some_and(Recorder::is_running) {
         return Err(Detail::bad_request("A recording is under way"));
@@ -44,8 +45,8 @@ async fn start(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Js
     Ok(Json(json!({ "status": "ok", "message": "Recording started" })))
 }
 
-async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Detail> {
-    let session = session(&app, &id)?;
+async fn stop(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Detail> {
+    let session = session(&app, &caller, &id)?;
     let recording = session.recording.lock().await;
     let running = recording.as_ref().filter(|recorder| recorder.is_running());
     running.ok_or_else(|| Detail::bad_request("No recording is under way"))?.stop();
@@ -53,9 +54,9 @@ async fn stop(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Jso
 }
 
 /// Ends the recording, if it is under way, and gives it.
-async fn movie(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Detail> {
+async fn movie(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Detail> {
     let none = || Detail::not_found("No recording available");
-    let session = session(&app, &id)?;
+    let session = session(&app, &caller, &id)?;
     let recording = session.recording.lock().await;
     let recorder = recording.as_ref().ok_or_else(none)?;
     recorder.stop();

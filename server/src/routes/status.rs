@@ -1,7 +1,7 @@
 //! How a stream is: all of it for its owner, and its state for everybody else who knows its id.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -10,15 +10,18 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
 use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::app::App;
+use crate::app::{App, MOST_LISTENERS};
 use crate::error::{ApiError, ApiResult};
 use crate::http::json;
-use crate::streams::Stream;
+use crate::streams::{MOST_LISTENERS_OF_ONE, Stream};
 use crate::urls::Urls;
 
 /// How often a listener is told.
 const EVERY: Duration = Duration::from_secs(5);
+/// After how many seconds a listener may come again that found no room.
+const RETRY_SECONDS: u32 = 30;
 
 /// `GET /v1/streams/{id}/status`
 pub(crate) async fn status(
@@ -43,19 +46,29 @@ pub(crate) async fn events(
 ) -> ApiResult<Response> {
     let stream = app.streams.by_id(&id).ok_or_else(ApiError::no_stream)?;
     let is_owner = is_owner(&app, &headers, &stream);
+    let rooms = [
+        room(&stream.listeners, "listeners of a stream's status", MOST_LISTENERS_OF_ONE)?,
+        room(&app.listeners, "listeners of the status of streams", MOST_LISTENERS)?,
+    ];
     let stream = Arc::downgrade(&stream);
     drop(app);
     let mut every = tokio::time::interval(EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let events = unfold((every, stream), move |(mut every, stream): (_, Weak<Stream>)| {
+    let events = unfold((every, stream, rooms), move |(mut every, stream, rooms)| {
         let urls = urls.clone();
         async move {
             every.tick().await;
             let status = body(&*stream.upgrade()?, &urls, is_owner);
-            Some((Ok::<_, Infallible>(Event::default().data(status.to_string())), (every, stream)))
+            Some((Ok::<_, Infallible>(Event::default().data(status.to_string())), (every, stream, rooms)))
         }
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// Takes room for one listener, until it goes.
+fn room(rooms: &Arc<Semaphore>, what: &str, most: usize) -> ApiResult<OwnedSemaphorePermit> {
+    let full = |_| ApiError::limit(StatusCode::TOO_MANY_REQUESTS, what, most, RETRY_SECONDS);
+    rooms.clone().try_acquire_owned().map_err(full)
 }
 
 /// Whether a request shows the key of who made the stream. Clients ask without one, and with others, too.

@@ -21,7 +21,7 @@ pub(crate) async fn create(
     State(app): State<Arc<App>>,
     caller: Caller,
     urls: Urls,
-    JsonBody(body): JsonBody,
+    JsonBody(body, _room): JsonBody,
 ) -> ApiResult {
     let request = checked(&app, Request::read(body)?).await?;
     let stream = app.streams.create(&caller, request)?;
@@ -54,7 +54,7 @@ pub(crate) async fn update(
     caller: Caller,
     urls: Urls,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody,
+    JsonBody(body, _room): JsonBody,
 ) -> ApiResult {
     let stream = app.streams.of(&caller, &id)?;
     let request = checked(&app, Request::read(body)?).await?;

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::media::{answer, is_accepted, links, no_stream, whole};
 use crate::app::App;
+use crate::scope::watcher::Watcher;
 use crate::streams::Stream;
 use crate::urls::{Urls, playback_path, whep_path};
 
@@ -31,7 +32,7 @@ pub(crate) async fn session(
     by_key(&app, &urls, &key, Some(&session), request).await
 }
 
-/// The same endpoint by playback id, which does not let anybody publish.
+/// The same endpoint by playback id, which lets nobody publish or change parameters.
 pub(crate) async fn alias(
     State(app): State<Arc<App>>,
     urls: Urls,
@@ -55,15 +56,24 @@ async fn by_key(app: &App, urls: &Urls, key: &str, session: Option<&str>, reques
     let stream = key.strip_suffix("-out").and_then(|key| app.streams.by_key(key));
     let Some(stream) = stream else { return no_stream() };
     let path = whep_path(&stream.key);
-    handle(&stream, urls, &path, session, request).await
+    handle(&stream, urls, &path, session, request, None).await
 }
 
 async fn by_playback(app: &App, urls: &Urls, id: &str, session: Option<&str>, request: Request) -> Response {
     let Some(stream) = app.streams.by_playback(id) else { return no_stream() };
-    handle(&stream, urls, &playback_path(id), session, request).await
+    // Whoever embeds a player hands the id on: it lets nobody change what others see.
+    let watcher = stream.watcher().clone();
+    handle(&stream, urls, &playback_path(id), session, request, Some(watcher)).await
 }
 
-async fn handle(stream: &Arc<Stream>, urls: &Urls, path: &str, session: Option<&str>, request: Request) -> Response {
+async fn handle(
+    stream: &Arc<Stream>,
+    urls: &Urls,
+    path: &str,
+    session: Option<&str>,
+    request: Request,
+    watcher: Option<Arc<Watcher>>,
+) -> Response {
     let method = request.method().clone();
     if method == Method::POST
         && let Err(error) = stream.check_room()
@@ -74,7 +84,11 @@ async fn handle(stream: &Arc<Stream>, urls: &Urls, path: &str, session: Option<&
         Ok(request) => request,
         Err(response) => return response,
     };
-    let response = stream.whep().handle(request, session, &links(urls, path, None)).await;
+    let links = links(urls, path, None);
+    let response = match watcher {
+        Some(watcher) => stream.whep().handle_with_channel(request, session, &links, watcher).await,
+        None => stream.whep().handle(request, session, &links).await,
+    };
     if is_accepted(&method, session, &response) {
         // A publisher that comes later finds the model loaded; without room for it the viewer waits with the loading picture.
         let _ = stream.wake();

@@ -3,16 +3,18 @@
 //! A message is a JSON object of Scope's keys, of Daydream's, or of both; see [`params`](super::params). It counts as a
 //! whole or not at all. Each is answered: `{"type":"parameters_applied",…}` with what is in force now, or
 //! `{"type":"error",…}` with every fault. Unasked, a client is told `parameters_updated` after a change made elsewhere, and
-//! `stream_stopped` when there will be no further picture.
+//! `stream_stopped` when there will be no further picture. What comes faster than it may is joined, and answered together.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use dreamframe::transport::ChannelHandler;
+use dreamframe::transport::{ChannelHandler, Pacing};
 use dreamframe::{ParamsPatch, StreamDiffusionParams, Transition};
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 
+use super::join::join;
 use super::params::{self, Change, InputMode};
 use super::steps::Steps;
 use crate::error::{ApiError, ApiResult};
@@ -35,6 +37,9 @@ pub(crate) trait Target: Send + Sync + fmt::Debug {
     ///
     /// Those of `SessionHandle::transition`.
     fn transition(&self, transition: &Transition) -> ApiResult<()>;
+
+    /// For how long a change of `values` has to wait, since what it changes is dear. Where that is zero, it counts as made.
+    fn rebuild_wait(&self, values: &Map<String, Value>) -> Duration;
 
     /// Lets pictures stand still, or go on.
     fn set_paused(&self, paused: bool);
@@ -159,6 +164,25 @@ impl ChannelHandler for Parameters {
     fn notices(&self) -> Option<broadcast::Receiver<String>> {
         Some(self.target.notices())
     }
+
+    fn pacing(&self) -> Option<&dyn Pacing> {
+        Some(self)
+    }
+}
+
+impl Pacing for Parameters {
+    fn wait(&self, message: &Map<String, Value>) -> Duration {
+        let steps = self.said.lock().unwrap_or_else(PoisonError::into_inner).steps.clone();
+        match params::read(message, &self.target.params(), &steps) {
+            Ok(change) => self.target.rebuild_wait(&change.values),
+            // What is refused changes nothing.
+            Err(_) => Duration::ZERO,
+        }
+    }
+
+    fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>) {
+        join(waiting, newer);
+    }
 }
 
 /// Writes the notice of a change made elsewhere.
@@ -212,6 +236,10 @@ mod tests {
             self.params.lock().unwrap().prompt = transition.target_prompts.clone();
             *self.transition.lock().unwrap() = Some(transition.clone());
             Ok(())
+        }
+
+        fn rebuild_wait(&self, _: &Map<String, Value>) -> Duration {
+            Duration::ZERO
         }
 
         fn set_paused(&self, paused: bool) {

@@ -7,11 +7,13 @@
 pub(crate) mod catalogue;
 pub(crate) mod channel;
 pub(crate) mod detail;
+mod join;
 #[cfg(test)]
 mod laws;
 mod params;
 pub(crate) mod sessions;
 mod source;
 mod steps;
+pub(crate) mod watcher;
 
 pub(crate) use sessions::Scope;

@@ -87,7 +87,7 @@ const SCOPE: [&str; 10] = [
 ];
 
 /// The names of Daydream's parameters.
-static DAYDREAM: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+pub(super) static DAYDREAM: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
     let mut names: Vec<_> = FIELDS.iter().filter_map(|field| field.path.split(['.', '[']).next()).collect();
     names.dedup();
     names

@@ -1,6 +1,7 @@
 //! Scope's sessions, and the pipeline that they begin with.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use dreamframe::transport::peer::{Media, Peer};
@@ -19,13 +20,16 @@ use crate::ids;
 use crate::recording::Recorder;
 use crate::streams::{Publication, Stream};
 use crate::wire::request::Request;
+use crate::wire::shown::without_image;
 
-/// What the server keeps for Scope's clients.
+/// What the server keeps for Scope's clients: for each API key what was made with it, which no other key reaches.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    state: Mutex<State>,
+    /// By the callers' names, of which there are as many as keys.
+    states: Mutex<HashMap<String, State>>,
 }
 
+/// What belongs to one key.
 #[derive(Debug, Default)]
 struct State {
     loaded: Option<Loaded>,
@@ -63,8 +67,10 @@ pub(crate) struct Session {
 }
 
 impl Scope {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Does something with what belongs to `caller`.
+    fn with<T>(&self, caller: &Caller, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        work(states.entry(caller.name().to_owned()).or_default())
     }
 
     /// Loads `pipeline`; goes on in the background.
@@ -75,24 +81,26 @@ impl Scope {
     pub(crate) fn load(
         &self,
         app: &App,
+        caller: &Caller,
         pipeline: &'static Pipeline,
         load_params: Map<String, Value>,
     ) -> Result<(), Detail> {
-        self.state().load(app, pipeline, load_params)
+        self.with(caller, |state| state.load(app, caller, pipeline, load_params))
     }
 
     /// Tells how far the pipeline is, as `GET /api/v1/pipeline/status` says it.
-    pub(crate) fn status(&self) -> Value {
-        let mut state = self.state();
-        let Some(loaded) = &mut state.loaded else { return status_body("not_loaded", None, None) };
-        let error = loaded.stream.failure();
-        loaded.ready |= loaded.stream.session().is_some();
-        let status = match (&error, loaded.ready) {
-            (Some(_), _) => "error",
-            (None, true) => "loaded",
-            (None, false) => "loading",
-        };
-        status_body(status, Some(loaded), error)
+    pub(crate) fn status(&self, caller: &Caller) -> Value {
+        self.with(caller, |state| {
+            let Some(loaded) = &mut state.loaded else { return status_body("not_loaded", None, None) };
+            let error = loaded.stream.failure();
+            loaded.ready |= loaded.stream.session().is_some();
+            let status = match (&error, loaded.ready) {
+                (Some(_), _) => "error",
+                (None, true) => "loaded",
+                (None, false) => "loading",
+            };
+            status_body(status, Some(loaded), error)
+        })
     }
 
     /// Makes `pipeline` the one that the next session begins with; what it was loaded with stays.
@@ -100,14 +108,15 @@ impl Scope {
     /// # Errors
     ///
     /// Those of [`load`](Self::load).
-    pub(crate) fn ready(&self, app: &App, pipeline: &'static Pipeline) -> Result<(), Detail> {
-        let mut state = self.state();
-        let load_params = match &state.loaded {
-            Some(loaded) if loaded.pipeline == pipeline => return Ok(()),
-            Some(loaded) => loaded.load_params.clone(),
-            None => Map::new(),
-        };
-        state.load(app, pipeline, load_params)
+    pub(crate) fn ready(&self, app: &App, caller: &Caller, pipeline: &'static Pipeline) -> Result<(), Detail> {
+        self.with(caller, |state| {
+            let load_params = match &state.loaded {
+                Some(loaded) if loaded.pipeline == pipeline => return Ok(()),
+                Some(loaded) => loaded.load_params.clone(),
+                None => Map::new(),
+            };
+            state.load(app, caller, pipeline, load_params)
+        })
     }
 
     /// Begins a session with the parameters `initial`, and the default pipeline where none was loaded.
@@ -118,26 +127,26 @@ impl Scope {
     pub(crate) async fn open(
         &self,
         app: &App,
+        caller: &Caller,
         initial: &Map<String, Value>,
         path: &str,
     ) -> Result<Arc<Session>, Detail> {
-        let session = self.state().open(app)?;
+        let session = self.with(caller, |state| state.open(app, caller))?;
         match session.channel.apply(initial) {
             Ok(_) => Ok(session),
             Err(error) => {
-                self.close(app, &session.id).await;
+                self.close(app, caller, &session.id).await;
                 Err(Detail::within(path, &error))
             }
         }
     }
 
-    /// Ends the session `id`; false where there is none.
-    pub(crate) async fn close(&self, app: &App, id: &str) -> bool {
-        let session = {
-            let mut state = self.state();
+    /// Ends the session `id` of `caller`; false where there is none.
+    pub(crate) async fn close(&self, app: &App, caller: &Caller, id: &str) -> bool {
+        let session = self.with(caller, |state| {
             let place = state.sessions.iter().position(|session| session.id == id);
             place.map(|place| state.sessions.swap_remove(place))
-        };
+        });
         let Some(session) = session else { return false };
         session.source.stop();
         if let Some(peer) = session.peer.get() {
@@ -150,19 +159,25 @@ impl Scope {
         true
     }
 
-    /// Finds a session.
-    pub(crate) fn session(&self, id: &str) -> Option<Arc<Session>> {
-        self.state().sessions.iter().find(|session| session.id == id).cloned()
+    /// Finds a session of `caller`.
+    pub(crate) fn session(&self, caller: &Caller, id: &str) -> Option<Arc<Session>> {
+        self.with(caller, |state| state.sessions.iter().find(|session| session.id == id).cloned())
     }
 
-    /// Every session, in no order.
-    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
-        self.state().sessions.clone()
+    /// Every session of `caller`, in no order.
+    pub(crate) fn sessions(&self, caller: &Caller) -> Vec<Arc<Session>> {
+        self.with(caller, |state| state.sessions.clone())
     }
 }
 
 impl State {
-    fn load(&mut self, app: &App, pipeline: &'static Pipeline, load_params: Map<String, Value>) -> Result<(), Detail> {
+    fn load(
+        &mut self,
+        app: &App,
+        caller: &Caller,
+        pipeline: &'static Pipeline,
+        load_params: Map<String, Value>,
+    ) -> Result<(), Detail> {
         let base = app.config.default_params();
         let change = params::read(&load_params, &base, &Steps::default())
             .map_err(|faults| Detail::within("load_params", &ApiError::fields(faults)))?;
@@ -170,7 +185,7 @@ impl State {
         values.extend(change.values);
         let stream = match self.loaded.take().filter(|loaded| app.streams.by_id(&loaded.stream.id).is_some()) {
             Some(loaded) => loaded.stream,
-            None => new_stream(app)?,
+            None => new_stream(app, caller)?,
         };
         let updated = stream.update_values(values.clone()).map_err(|error| Detail::within("load_params", &error));
         let woken = stream.wake();
@@ -180,8 +195,8 @@ impl State {
     }
 
     /// Begins a session, as the pipeline was loaded.
-    fn open(&mut self, app: &App) -> Result<Arc<Session>, Detail> {
-        let (stream, owned) = self.stream(app)?;
+    fn open(&mut self, app: &App, caller: &Caller) -> Result<Arc<Session>, Detail> {
+        let (stream, owned) = self.stream(app, caller)?;
         let source = Arc::new(Source::new(stream.clone()));
         let session = Arc::new(Session {
             id: ids::new("ses_"),
@@ -199,25 +214,24 @@ impl State {
     }
 
     /// The stream of a new session, and whether it was made for it alone.
-    fn stream(&mut self, app: &App) -> Result<(Arc<Stream>, bool), Detail> {
+    fn stream(&mut self, app: &App, caller: &Caller) -> Result<(Arc<Stream>, bool), Detail> {
         let Some(loaded) = self.loaded.as_ref().filter(|loaded| app.streams.by_id(&loaded.stream.id).is_some()) else {
             let again = self.loaded.take().map(|loaded| (loaded.pipeline, loaded.load_params));
             let (pipeline, load_params) = again.unwrap_or((&PIPELINES[0], Map::new()));
-            self.load(app, pipeline, load_params)?;
-            return self.stream(app);
+            self.load(app, caller, pipeline, load_params)?;
+            return self.stream(app, caller);
         };
         if !self.sessions.iter().any(|session| Arc::ptr_eq(&session.stream, &loaded.stream)) {
             return Ok((loaded.stream.clone(), false));
         }
-        let stream = new_stream(app)?;
+        let stream = new_stream(app, caller)?;
         stream.update_values(loaded.values.clone())?;
         Ok((stream, true))
     }
 }
 
-/// Streams of this dialect belong to nobody's key: whoever may use it at all may use each.
-fn new_stream(app: &App) -> ApiResult<Arc<Stream>> {
-    app.streams.create(&Caller::local(), Request::default())
+fn new_stream(app: &App, caller: &Caller) -> ApiResult<Arc<Stream>> {
+    app.streams.create(caller, Request::default())
 }
 
 impl Session {
@@ -263,7 +277,7 @@ impl Session {
         let applied = self.channel.apply(message)?;
         let mut told = applied.sent.clone();
         told.extend(applied.values.clone());
-        self.stream.tell(&parameters_updated(&told));
+        self.stream.tell(&parameters_updated(&without_image(told)));
         Ok(applied)
     }
 

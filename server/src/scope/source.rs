@@ -79,6 +79,10 @@ impl Target for Source {
         self.stream.transition(transition)
     }
 
+    fn rebuild_wait(&self, values: &Map<String, Value>) -> Duration {
+        self.stream.rebuild_wait(values)
+    }
+
     fn set_paused(&self, paused: bool) {
         self.stream.set_paused(paused);
     }

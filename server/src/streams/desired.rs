@@ -1,5 +1,7 @@
 //! What a stream's clients asked for, in their own words, and what the engine makes of it.
 
+use std::sync::Arc;
+
 use dreamframe::Result as EngineResult;
 use dreamframe::load::ModelSource;
 use dreamframe::params::{ParamsPatch, StreamDiffusionParams, rebase};
@@ -13,6 +15,8 @@ use crate::wire::Object;
 use crate::wire::echo::{self, Alias};
 use crate::wire::incoming::{Incoming, check_strictly, in_params};
 use crate::wire::request::Request;
+use crate::wire::shown::Shown;
+use crate::wire::unknown::Unknown;
 
 /// What a stream's clients asked for.
 #[derive(Debug, Clone)]
@@ -24,7 +28,9 @@ pub(crate) struct Desired {
     /// The seed as it was sent, where the engine has another number for it.
     seed: Option<Alias>,
     /// Keys that nobody knows.
-    unknown: Object,
+    unknown: Unknown,
+    /// The parameters as all are told who listen; made once for each change.
+    shown: Arc<Shown>,
     /// Where pictures are pushed; empty for nowhere.
     pub(crate) output_rtmp_url: String,
     pub(crate) name: String,
@@ -51,11 +57,13 @@ impl Desired {
     pub(crate) fn new(config: &Config, name: String) -> Self {
         let params = config.default_params();
         let engine = fit(&config.source, &params).params;
+        let shown = Arc::new(Shown::new(echo::echo(&params, None)));
         Self {
             params,
             engine,
             seed: None,
-            unknown: Object::new(),
+            unknown: Unknown::default(),
+            shown,
             output_rtmp_url: String::new(),
             name,
             pipeline_id: None,
@@ -84,10 +92,7 @@ impl Desired {
         let Change { next, notes, .. } = &mut change;
         notes.extend(incoming.notes);
         notes.extend(notices.iter().map(ToString::to_string));
-        for (path, value) in unknown.into_iter().chain(incoming.unknown) {
-            notes.push(format!("{path:?} is not known and has no effect"));
-            next.unknown.insert(path, value);
-        }
+        notes.extend(next.unknown.keep(unknown.into_iter().chain(incoming.unknown)));
         if incoming.patch.names().any(|name| name == "seed") {
             next.seed = incoming.seed.map(|wire| Alias { wire, engine: next.params.seed.clone() });
         }
@@ -119,7 +124,12 @@ impl Desired {
     pub(crate) fn take(&mut self, change: Change) {
         let Change { next, engine, changed, .. } = change;
         let updated_at = if changed { Some(ids::now_ms()) } else { self.updated_at };
+        // A seed may be written in another way, and stay the same.
+        let is_shown = !changed && next.seed == self.seed;
         *self = Self { engine, updated_at, ..next };
+        if !is_shown {
+            self.show();
+        }
     }
 
     /// Takes back what the engine has refused: `engine` is what it goes on with.
@@ -128,7 +138,17 @@ impl Desired {
             self.params = rebase(&self.engine, &engine, &self.params).params;
             self.engine = engine;
             self.updated_at = Some(ids::now_ms());
+            self.show();
         }
+    }
+
+    fn show(&mut self) {
+        self.shown = Arc::new(Shown::new(self.echo()));
+    }
+
+    /// The parameters as all are told who listen.
+    pub(crate) fn shown(&self) -> &Arc<Shown> {
+        &self.shown
     }
 
     /// What the engine is to have.
@@ -144,7 +164,7 @@ impl Desired {
     /// The free-form object: old clients' parameters, keys that nobody knows, and the truth about what runs.
     pub(crate) fn pipeline_params(&self, source: &ModelSource) -> Object {
         let mut out = if self.pipeline_id.is_some() { self.echo() } else { Object::new() };
-        out.extend(self.unknown.clone());
+        out.extend(self.unknown.kept().clone());
         let model = model(source, &self.params);
         let mut remarks = fit(source, &self.params).remarks;
         remarks.extend(echo::remarks(&self.engine));
@@ -227,5 +247,42 @@ mod tests {
         assert_eq!(again, Vec::<String>::new());
         let shown = desired.pipeline_params(&config.source);
         assert_eq!((&shown["shimmer"], &shown["engine"]["model"]), (&json!(3), &json!("demo")));
+    }
+
+    #[test]
+    fn of_keys_that_nobody_knows_so_many_are_kept_and_the_rest_is_told_once() {
+        let config = Config::for_tests();
+        let mut desired = Desired::new(&config, "x".into());
+        let kept = |desired: &Desired| {
+            let shown = desired.pipeline_params(&config.source);
+            shown.into_iter().filter(|(key, _)| key.contains("odd")).collect::<Vec<_>>()
+        };
+        let of = |range: std::ops::Range<u32>| -> Object { range.map(|at| (format!("odd_{at}"), json!(at))).collect() };
+        let notes = after(&mut desired, &config, json!({ "params": of(0..40), "odd": of(0..1) }));
+        assert_eq!((kept(&desired).len(), notes.len()), (41, 41));
+        let notes = after(&mut desired, &config, json!({ "params": of(0..5000) }));
+        assert_eq!((kept(&desired).len(), notes.len()), (64, 24), "{notes:?}");
+        assert!(notes.last().unwrap().contains("further"), "{notes:?}");
+        // What was told is not told again, and what is kept can still become another.
+        let body = json!({"params": {"odd_1": "other", "odd_9000": 1}, "ip_adapter": {"odd": 1}});
+        assert_eq!(after(&mut desired, &config, body), Vec::<String>::new());
+        assert_eq!(desired.pipeline_params(&config.source)["odd_1"], "other");
+        assert_eq!(kept(&desired).len(), 64);
+    }
+
+    #[test]
+    fn values_of_keys_that_nobody_knows_take_so_much_room_and_no_more() {
+        let config = Config::for_tests();
+        let mut desired = Desired::new(&config, "x".into());
+        let long = |count: usize| "x".repeat(count);
+        after(&mut desired, &config, json!({"params": {"a_odd": long(9000), "b_odd": long(9000), "c_odd": long(100)}}));
+        let shown = |desired: &Desired| json!(desired.pipeline_params(&config.source)).to_string();
+        assert!(shown(&desired).len() < 16 << 10, "{}", shown(&desired).len());
+        assert!(shown(&desired).contains("a_odd") && shown(&desired).contains("c_odd"));
+        // A value that has become too long is not kept as it was, either.
+        let notes = after(&mut desired, &config, json!({"params": {"a_odd": long(1 << 20)}}));
+        assert!(!shown(&desired).contains("a_odd"), "{notes:?}");
+        let notes = after(&mut desired, &config, json!({ "params": { long(1 << 20): 1 } }));
+        assert!(notes.iter().map(String::len).sum::<usize>() < 1024, "{}", notes.len());
     }
 }

@@ -170,7 +170,7 @@ impl Runner {
             .models(config.source.clone())
             .params(params)
             .options(config.engine.clone())
-            .style_images(Arc::new(crate::style::Fetch))
+            .style_images(Arc::new(config.style_images.clone()))
             .progress(move |_| {
                 if cancelled.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })

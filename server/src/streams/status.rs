@@ -11,7 +11,6 @@ use super::stream::{Stream, Trouble};
 use crate::ids;
 use crate::urls::Urls;
 use crate::wire::Object;
-use crate::wire::echo::hash;
 
 /// Jitter in milliseconds, and loss in percent, beyond which a connection is bad.
 const BAD_JITTER: f64 = 50.0;
@@ -64,9 +63,9 @@ impl Stream {
         let state = self.state();
         let since = trouble.state.filter(|(known, _)| *known == state).map_or(now, |(_, since)| since);
         let started = self.runner().started_at().or(self.published_at().0).unwrap_or(self.created_at);
-        let (params, pipeline_id, updated_at) = {
+        let (shown, pipeline_id, updated_at) = {
             let desired = self.desired();
-            (desired.echo(), desired.pipeline_id.clone().unwrap_or_default(), desired.updated_at)
+            (desired.shown().clone(), desired.pipeline_id.clone().unwrap_or_default(), desired.updated_at)
         };
         let feed = self.feed();
         let at = |ago: Option<u64>| ago.map(|ago| now.saturating_sub(ago));
@@ -96,8 +95,8 @@ impl Stream {
                 "latency_ms": feed.latency().map(|latency| rounded(latency.as_secs_f64() * 1000.0)),
                 "last_input_time": last_input,
                 "last_output_time": last_output,
-                "last_params_hash": hash(&params),
-                "last_params": params,
+                "last_params_hash": shown.hash,
+                "last_params": shown.params,
                 "last_params_update_time": updated_at,
                 "restart_count": trouble.restarts,
                 "last_restart_time": trouble.last_restart,

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dreamframe::params::{ParamsPatch, StreamDiffusionParams};
 use dreamframe::transport::peer::{Media, Peer};
-use dreamframe::transport::{AudioHub, Egress, EgressOptions, FrameSink, IngestStats, WhepEndpoint, WhipEndpoint};
+use dreamframe::transport::{
+    AudioHub, Egress, EgressOptions, FrameSink, IngestStats, TokenBucket, WhepEndpoint, WhipEndpoint,
+};
 use dreamframe::{Frame, SessionHandle, Transition};
 use serde_json::json;
 use tokio::sync::{Semaphore, broadcast};
@@ -21,11 +23,17 @@ use crate::error::ApiError;
 use crate::ids;
 use crate::outputs::Outputs;
 use crate::scope::channel::{Parameters, parameters_updated};
+use crate::scope::watcher::Watcher;
 use crate::wire::incoming::in_params;
 use crate::wire::request::Request;
 
 /// Notices that wait for a slow listener.
 const NOTICES: usize = 32;
+/// How many may listen to the status of one stream.
+pub(crate) const MOST_LISTENERS_OF_ONE: usize = 32;
+/// How many changes that load or rebuild networks the data channels of one stream may make a second, and at once.
+const REBUILDS_PER_SECOND: u32 = 2;
+const REBUILDS_AT_ONCE: u32 = 4;
 
 /// A stream.
 #[derive(Debug)]
@@ -49,6 +57,11 @@ pub(crate) struct Stream {
     pub(super) whep: WhepEndpoint,
     pub(super) publishing: Arc<Publishing>,
     notices: broadcast::Sender<String>,
+    /// The data channel of who may watch alone.
+    watcher: Arc<Watcher>,
+    pub(super) rebuilds: Mutex<TokenBucket>,
+    /// The room for those who listen to its status.
+    pub(crate) listeners: Arc<Semaphore>,
     pub(super) trouble: Mutex<Trouble>,
     pub(super) card: Mutex<Card>,
     /// Whether somebody published at the last look.
@@ -122,6 +135,9 @@ impl Stream {
                 audio,
                 publishing: Arc::default(),
                 notices: broadcast::Sender::new(NOTICES),
+                watcher: Arc::new(Watcher::new(Arc::new(Remote(stream.clone())))),
+                rebuilds: Mutex::new(TokenBucket::new(REBUILDS_PER_SECOND, REBUILDS_AT_ONCE)),
+                listeners: Arc::new(Semaphore::new(MOST_LISTENERS_OF_ONE)),
                 trouble: Mutex::default(),
                 card: Mutex::default(),
                 was_live: AtomicBool::new(false),
@@ -176,6 +192,11 @@ impl Stream {
 
     pub(crate) fn whep(&self) -> &WhepEndpoint {
         &self.whep
+    }
+
+    /// The data channel of who may watch alone.
+    pub(crate) fn watcher(&self) -> &Arc<Watcher> {
+        &self.watcher
     }
 
     /// The session that makes its pictures, while there is one.
@@ -253,7 +274,7 @@ impl Stream {
         let changed = change.changed;
         desired.take(change);
         if changed {
-            self.tell(&parameters_updated(&desired.echo()));
+            self.tell(&parameters_updated(&desired.shown().params));
         }
         Ok(())
     }
@@ -272,7 +293,7 @@ impl Stream {
             _ => {}
         }
         desired.take(change);
-        self.tell(&parameters_updated(&desired.echo()));
+        self.tell(&parameters_updated(&desired.shown().params));
         Ok(())
     }
 

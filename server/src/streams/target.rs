@@ -1,9 +1,10 @@
 //! A stream as its data channels see it: they do not keep it alive.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use dreamframe::Transition;
-use dreamframe::params::StreamDiffusionParams;
+use dreamframe::params::{Cost, StreamDiffusionParams, diff, total_cost};
 use tokio::sync::broadcast;
 
 use super::stream::Stream;
@@ -35,6 +36,10 @@ impl Target for Remote {
         self.stream()?.transition(transition)
     }
 
+    fn rebuild_wait(&self, values: &Object) -> Duration {
+        self.stream().map(|stream| stream.rebuild_wait(values)).unwrap_or_default()
+    }
+
     fn set_paused(&self, paused: bool) {
         if let Ok(stream) = self.stream() {
             stream.set_paused(paused);
@@ -59,5 +64,25 @@ impl Stream {
     pub(crate) fn update_values(&self, params: Object) -> ApiResult<StreamDiffusionParams> {
         self.apply(Request { params, ..Request::default() })?;
         Ok(self.params())
+    }
+
+    /// For how long a change of `params` by a data channel has to wait: where it loads or rebuilds networks or fetches an
+    /// image, there are so many a second for all channels of the stream.
+    pub(crate) fn rebuild_wait(&self, params: &Object) -> Duration {
+        let is_dear = {
+            let desired = self.desired();
+            let request = Request { params: params.clone(), ..Request::default() };
+            // What is refused changes nothing.
+            desired.change(&self.config, request).is_ok_and(|change| {
+                let (old, new) = (desired.for_engine(), &change.engine);
+                let fetches = old.ip_adapter_style_image_url != new.ip_adapter_style_image_url;
+                fetches || total_cost(&diff(old, new)) >= Some(Cost::Load)
+            })
+        };
+        if !is_dear {
+            return Duration::ZERO;
+        }
+        let mut rebuilds = self.rebuilds.lock().unwrap_or_else(PoisonError::into_inner);
+        rebuilds.take(Instant::now()).err().unwrap_or_default()
     }
 }

@@ -8,6 +8,7 @@ use dreamframe::params::{Allowed, FIELDS, Field, ParamsPatch, StreamDiffusionPar
 use serde_json::{Value, json};
 
 use super::Object;
+use super::shown::without_known_digest;
 use crate::error::ApiError;
 
 /// The greatest seed; a negative one counts down from here.
@@ -44,6 +45,7 @@ impl Incoming {
                 *value = defaults.get(name.as_str()).cloned().unwrap_or_default();
             }
         }
+        without_known_digest(&mut sent, &base.ip_adapter_style_image_url);
         incoming.strip("", "", &mut sent);
         incoming.seed(&mut sent);
         incoming.clamp(&mut sent, base);
@@ -95,8 +97,12 @@ impl Incoming {
     fn clamp(&mut self, sent: &mut Object, base: &StreamDiffusionParams) {
         let steps = sent.get("num_inference_steps").map_or(Some(base.num_inference_steps.into()), Value::as_u64);
         let (Some(steps @ 1..), Some(Value::Array(list))) = (steps, sent.get_mut("t_index_list")) else { return };
+        let mut is_clamped = false;
         for index in list.iter_mut().filter(|index| index.as_u64() == Some(steps)) {
             *index = json!(steps - 1);
+            is_clamped = true;
+        }
+        if is_clamped {
             self.notes.push(format!("t_index_list: {steps} means the last step, {}", steps - 1));
         }
     }

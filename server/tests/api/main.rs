@@ -2,6 +2,7 @@
 //! `docs/compatibility.md`.
 
 mod auth;
+mod bodies;
 mod changes;
 mod client;
 mod cluster;
@@ -16,5 +17,7 @@ mod patch;
 mod recorded;
 mod redis;
 mod robust;
+mod scope;
 mod secrets;
 mod status;
+mod viewers;

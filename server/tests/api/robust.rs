@@ -24,20 +24,21 @@ pub(crate) fn takes_odd_bodies(server: &Server) {
     assert_eq!(create("expect: 100-continue\ncontent-length: 2", b"{}").status, 201);
 }
 
-/// Line 18, of the size that TouchDesigner sends.
+/// Line 18. A body has room for the longest style image, 8 MiB of base64; one of the 50 MB that TouchDesigner can send was
+/// refused for its parameters anyway, and is now before it is read.
 #[test]
-fn fifty_megabytes_are_read_and_more_than_allowed_is_413() {
+fn as_much_as_a_style_image_takes_is_read_and_more_is_413() {
     takes_large_bodies(&Server::start());
 }
 
 pub(crate) fn takes_large_bodies(server: &Server) {
-    let body = format!("{{\"name\": \"x\"{}}}", " ".repeat(50 << 20));
+    let body = format!("{{\"name\": \"x\"{}}}", " ".repeat(11 << 20));
     assert_eq!(server.send("POST", "/v1/streams", &[], body.as_bytes()).status, 201);
     let mut socket = server.connect();
     let head = format!(
         "POST /v1/streams HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         server.address,
-        65 << 20
+        13 << 20
     );
     socket.write_all(head.as_bytes()).unwrap();
     Answer::read(&mut socket).expect_error(413);

@@ -233,7 +233,8 @@ mod tests {
     use super::*;
 
     fn server(url: &str, credential: &str) -> IceServer {
-        IceServer { urls: vec![url.into()], username: Some("user".into()), credential: Some(credential.into()) }
+        let (username, credential) = (Some("user".into()), Some(credential.into()));
+        IceServer { urls: vec![url.into()], username, credential, ..IceServer::default() }
     }
 
     #[test]

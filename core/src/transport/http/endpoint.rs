@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 use super::answer::{With as _, empty, method_not_allowed};
 use super::sessions::Sessions;
 use super::{End, FRAGMENT, Limits, Links, SDP, SessionEvent};
+use crate::transport::ChannelHandler;
 use crate::transport::peer::{Media, Peer, PeerOptions};
 
 /// Says what may be posted (RFC 9725).
@@ -44,22 +45,29 @@ impl Endpoint {
         Self { role, media, peers, limits, sessions: Sessions::new(), alive: watch::Sender::new(()) }
     }
 
-    /// Answers a request to the endpoint, or to the session named behind it.
+    /// Answers a request to the endpoint, or to the session named behind it; `channel`, if it is there, takes the messages of
+    /// the session that begins, in place of the media's.
     pub(in crate::transport) async fn handle(
         self: &Arc<Self>,
         request: Request<Bytes>,
         session: Option<&str>,
         links: &Links,
+        channel: Option<Arc<dyn ChannelHandler>>,
     ) -> Response<Bytes> {
         match session {
             Some(id) => self.handle_session(request, id).await,
-            None => self.handle_endpoint(request, links).await,
+            None => self.handle_endpoint(request, links, channel).await,
         }
     }
 
-    async fn handle_endpoint(self: &Arc<Self>, request: Request<Bytes>, links: &Links) -> Response<Bytes> {
+    async fn handle_endpoint(
+        self: &Arc<Self>,
+        request: Request<Bytes>,
+        links: &Links,
+        channel: Option<Arc<dyn ChannelHandler>>,
+    ) -> Response<Bytes> {
         match *request.method() {
-            Method::POST => self.post(&request, links).await,
+            Method::POST => self.post(&request, links, channel).await,
             Method::OPTIONS => empty(StatusCode::NO_CONTENT).with(ACCEPT_POST, SDP),
             Method::GET | Method::HEAD => {
                 let response = empty(StatusCode::OK).with(ACCEPT_POST, SDP);

@@ -46,7 +46,7 @@ pub(in crate::transport) fn read_ice_links(headers: &HeaderMap) -> Vec<IceServer
 /// Reads one link and what comes after it; no server where it is of another kind.
 fn read_link(text: &str) -> Option<(Option<IceServer>, &str)> {
     let (url, mut rest) = text.trim_start_matches([' ', ',']).strip_prefix('<')?.split_once('>')?;
-    let mut server = IceServer { urls: vec![url.trim().to_owned()], username: None, credential: None };
+    let mut server = IceServer { urls: vec![url.trim().to_owned()], ..IceServer::default() };
     let mut is_server = false;
     while let Some(after) = rest.trim_start().strip_prefix(';') {
         let end = after.find(['=', ';', ',']).unwrap_or(after.len());
@@ -97,12 +97,13 @@ mod tests {
             urls: vec!["turn:turn.example:3478?transport=udp".into()],
             username: Some("a \"b\", c; d".into()),
             credential: Some("\\secret".into()),
+            ..IceServer::default()
         }
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let stun = IceServer { urls: vec!["stun:stun.example".into()], username: None, credential: None };
+        let stun = IceServer { urls: vec!["stun:stun.example".into()], ..IceServer::default() };
         let mut headers = HeaderMap::new();
         write_ice_links(&[stun.clone(), turn()], &mut headers);
         assert_eq!(headers.get_all(LINK).iter().count(), 2);

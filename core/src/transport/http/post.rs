@@ -12,13 +12,19 @@ use super::ice_links::write_ice_links;
 use super::sessions::{Full, Room};
 use super::{End, Endpoint, FRAGMENT, Links, PLAYBACK_URL, Role, SDP, check, id};
 use crate::Result;
-use crate::transport::peer::{Peer, Refusal};
+use crate::transport::ChannelHandler;
+use crate::transport::peer::{IceServer, Peer, Refusal};
 
 /// How many seconds a client had better wait where there is no room.
 const RETRY_SECONDS: u32 = 2;
 
 impl Endpoint {
-    pub(super) async fn post(self: &Arc<Self>, request: &Request<Bytes>, links: &Links) -> Response<Bytes> {
+    pub(super) async fn post(
+        self: &Arc<Self>,
+        request: &Request<Bytes>,
+        links: &Links,
+        channel: Option<Arc<dyn ChannelHandler>>,
+    ) -> Response<Bytes> {
         let offer = match check::text(request.headers(), request.body(), SDP) {
             Ok(offer) => offer,
             Err((status, sentence)) => return refusal(status, &sentence).with(ACCEPT_POST, SDP),
@@ -35,7 +41,9 @@ impl Endpoint {
             Ok(room) => room,
             Err(full) => return no_room(full),
         };
-        let (peer, answer) = match Peer::answer(offer, self.media.clone(), &self.peers).await {
+        let mut media = self.media.clone();
+        media.channel = channel.or(media.channel);
+        let (peer, answer) = match Peer::answer(offer, media, &self.peers).await {
             Ok(answered) => answered,
             Err(refused) => return self.refused(&refused),
         };
@@ -79,7 +87,12 @@ impl Endpoint {
         if let Ok(tag) = HeaderValue::try_from(entity_tag(peer)) {
             headers.insert(ETAG, tag);
         }
-        write_ice_links(&self.peers.ice_servers, headers);
+        let servers = self.peers.ice_servers.iter();
+        let servers: Vec<_> = match self.role {
+            Role::Whip => servers.map(IceServer::for_publisher).collect(),
+            Role::Whep => servers.filter_map(IceServer::for_viewer).collect(),
+        };
+        write_ice_links(&servers, headers);
         *response.body_mut() = answer.into();
         response
     }

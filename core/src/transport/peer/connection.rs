@@ -26,7 +26,7 @@ use webrtc::peer_connection::{
 
 use super::key_requests::KeyRequests;
 use super::normal::TRANSPORT_CC;
-use super::options::PeerOptions;
+use super::options::{IceServer, PeerOptions};
 use super::{bind, failed};
 use crate::Result;
 use crate::transport::sdp::{Codec, Setup};
@@ -130,10 +130,10 @@ pub(super) async fn build(
 ) -> Result<Arc<dyn PeerConnection>> {
     static PORTS: Mutex<()> = Mutex::const_new(());
     let (engine, registry) = engine(abilities)?;
-    let servers = options.ice_servers.iter().map(|s| RTCIceServer {
-        urls: s.urls.clone(),
-        username: s.username.clone().unwrap_or_default(),
-        credential: s.credential.clone().unwrap_or_default(),
+    let servers = options.ice_servers.iter().map(IceServer::for_publisher).map(|server| RTCIceServer {
+        urls: server.urls,
+        username: server.username.unwrap_or_default(),
+        credential: server.credential.unwrap_or_default(),
     });
     let mut settings = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)

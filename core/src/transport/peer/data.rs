@@ -1,11 +1,13 @@
 //! Serves a data channel.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelState};
 
+use super::pace::{Allowance, Pace};
 use crate::transport::ChannelHandler;
 
 /// Serves the channel that is read: messages to the handler and answers back, notices once it is open.
@@ -13,32 +15,60 @@ pub(super) async fn serve(
     channel: Arc<dyn DataChannel>,
     handler: Arc<dyn ChannelHandler>,
     mut notices: Option<broadcast::Receiver<String>>,
+    allowance: Allowance,
 ) {
     let mut open = matches!(channel.ready_state().await, Ok(RTCDataChannelState::Open));
+    let mut pace = Pace::new(allowance);
     loop {
-        tokio::select! {
+        let sent = tokio::select! {
             event = channel.poll() => match event {
-                Some(DataChannelEvent::OnOpen) => open = true,
+                Some(DataChannelEvent::OnOpen) => {
+                    open = true;
+                    true
+                }
                 Some(DataChannelEvent::OnMessage(message)) => {
                     let Ok(text) = std::str::from_utf8(&message.data) else { continue };
-                    for answer in handler.message(text) {
-                        if channel.send_text(&answer).await.is_err() {
-                            return;
-                        }
+                    match pace.arrived(handler.as_ref(), text, Instant::now()) {
+                        Some(text) => send_all(channel.as_ref(), handler.message(text)).await,
+                        None => true,
                     }
                 }
                 Some(DataChannelEvent::OnClose | DataChannelEvent::OnError) | None => return,
-                Some(_) => {}
+                Some(_) => true,
+            },
+            () = until(pace.due()) => match pace.ready(handler.as_ref(), Instant::now()) {
+                Some(text) => send_all(channel.as_ref(), handler.message(&text)).await,
+                None => true,
             },
             notice = next(&mut notices), if open => match notice {
-                Some(notice) => {
-                    if channel.send_text(&notice).await.is_err() {
-                        return;
-                    }
+                Some(notice) => send_all(channel.as_ref(), vec![notice]).await,
+                None => {
+                    notices = None;
+                    true
                 }
-                None => notices = None,
             },
+        };
+        if !sent {
+            return;
         }
+    }
+}
+
+/// Sends texts in order; false where the channel takes no more.
+async fn send_all(channel: &dyn DataChannel, texts: Vec<String>) -> bool {
+    for text in texts {
+        if channel.send_text(&text).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Waits until `due`, and for ever where nothing is.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

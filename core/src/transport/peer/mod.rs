@@ -14,6 +14,7 @@ mod key_requests;
 mod negotiate;
 mod normal;
 mod options;
+mod pace;
 mod plan;
 mod receive;
 mod restart;
@@ -23,6 +24,7 @@ mod state;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::fmt;
 use std::sync::Arc;

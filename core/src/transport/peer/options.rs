@@ -46,12 +46,15 @@ pub struct IceServer {
     pub urls: Vec<String>,
     /// The user name, for TURN.
     pub username: Option<String>,
-    /// The password, for TURN.
+    /// The password, for TURN. Publishers are told of it with the answer to their offer, viewers are not.
     pub credential: Option<String>,
+    /// In place of both, a secret that this side shares with the TURN server (coturn's `static-auth-secret`): publishers,
+    /// viewers and this side itself each get a user name and a password that are made with it and hold for an hour.
+    pub secret: Option<String>,
 }
 
 impl std::fmt::Debug for IceServer {
-    /// Leaves the password out.
+    /// Leaves the password and the secret out.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IceServer").field("urls", &self.urls).field("username", &self.username).finish_non_exhaustive()
     }

@@ -17,6 +17,7 @@ use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
 use super::connection::Event;
 use super::options::PeerOptions;
+use super::pace::Allowance;
 use super::shared::{Shared, Video, lock};
 use super::state::{Media, PeerState};
 use super::{data, receive, send};
@@ -63,6 +64,7 @@ pub(super) struct Supervisor {
     notices: Option<broadcast::Receiver<String>>,
     tasks: JoinSet<()>,
     channels: usize,
+    allowance: Allowance,
     /// When it has failed unless it was connected before.
     deadline: Option<tokio::time::Instant>,
     sending: bool,
@@ -72,7 +74,19 @@ impl Supervisor {
     pub(super) fn new(shared: Arc<Shared>, media: Media, options: &PeerOptions) -> Self {
         let notices = media.channel.as_ref().and_then(|c| c.notices());
         let (tasks, &PeerOptions { connect_timeout, ingest, .. }) = (JoinSet::new(), options);
-        Self { shared, media, connect_timeout, ingest, notices, tasks, channels: 0, deadline: None, sending: false }
+        let allowance = Allowance::default();
+        Self {
+            shared,
+            media,
+            connect_timeout,
+            ingest,
+            notices,
+            tasks,
+            channels: 0,
+            allowance,
+            deadline: None,
+            sending: false,
+        }
     }
 
     /// Runs until the connection is over, and closes it.
@@ -219,7 +233,7 @@ impl Supervisor {
         let read = channel.label().await.is_ok_and(|label| label == CHANNEL_LABEL);
         match &self.media.channel {
             Some(handler) if read => {
-                self.tasks.spawn(data::serve(channel, handler.clone(), self.notices.take()));
+                self.tasks.spawn(data::serve(channel, handler.clone(), self.notices.take(), self.allowance.clone()));
             }
             _ => {
                 self.tasks.spawn(data::ignore(channel));

@@ -1,31 +1,39 @@
 //! The data channel `parameters` of a session.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use crate::params::{Cost, Notice, ParamsPatch};
+use crate::params::{Cost, Notice, ParamsPatch, diff, join_values, total_cost};
 use crate::session::{Event, SessionHandle};
-use crate::transport::ChannelHandler;
+use crate::transport::{ChannelHandler, Pacing, TokenBucket};
 use crate::{Error, ErrorKind, Result};
 
 /// How many notices wait for a peer that is slow.
 const NOTICES: usize = 64;
 /// How often the thread that tells events looks whether anybody is left.
 const LOOK: Duration = Duration::from_millis(200);
+/// How many changes that load or rebuild networks a session takes a second, and at once.
+const REBUILDS_PER_SECOND: u32 = 2;
+const REBUILDS_AT_ONCE: u32 = 4;
 
 /// Changes the parameters of a session by messages: each is a JSON object with some of the parameters, as
 /// [`ParamsPatch::from_json`] takes it.
 ///
 /// The answer is `{"type":"accepted","version":…,"cost":…,"params":{…},"notices":[…]}` with the values that are asked for now,
 /// or `{"type":"refused","error":{…}}` where nothing has changed.
+///
+/// Whoever has this channel may change everything; [`serve`](super::serve) gives it to publishers and viewers alike. A
+/// connection may send 60 messages a second, and all channels of a session together may load or rebuild networks twice a second, four
+/// times at once. What comes faster is joined: the newest values count, and are answered once.
 #[derive(Debug)]
 pub struct SessionChannel {
     session: SessionHandle,
     notices: broadcast::Sender<String>,
+    rebuilds: Mutex<TokenBucket>,
 }
 
 /// What is answered to a message.
@@ -39,7 +47,8 @@ enum Reply<'a> {
 impl SessionChannel {
     /// Makes the channel of a session; for connections that [`serve`](super::serve) has not made.
     pub fn new(session: SessionHandle) -> Self {
-        Self { session, notices: broadcast::Sender::new(NOTICES) }
+        let rebuilds = Mutex::new(TokenBucket::new(REBUILDS_PER_SECOND, REBUILDS_AT_ONCE));
+        Self { session, notices: broadcast::Sender::new(NOTICES), rebuilds }
     }
 
     /// Tells something to all who are connected.
@@ -93,5 +102,27 @@ impl ChannelHandler for SessionChannel {
 
     fn notices(&self) -> Option<broadcast::Receiver<String>> {
         Some(self.notices.subscribe())
+    }
+
+    fn pacing(&self) -> Option<&dyn Pacing> {
+        Some(self)
+    }
+}
+
+impl Pacing for SessionChannel {
+    fn wait(&self, message: &Map<String, Value>) -> Duration {
+        // What is refused changes nothing.
+        let Ok(patch) = ParamsPatch::from_value(Value::Object(message.clone())) else { return Duration::ZERO };
+        let old = self.session.params();
+        let Ok((new, _)) = patch.merge(&old) else { return Duration::ZERO };
+        if total_cost(&diff(&old, &new)) < Some(Cost::Load) {
+            return Duration::ZERO;
+        }
+        let mut rebuilds = self.rebuilds.lock().unwrap_or_else(PoisonError::into_inner);
+        rebuilds.take(Instant::now()).err().unwrap_or_default()
+    }
+
+    fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>) {
+        join_values(waiting, newer);
     }
 }

@@ -42,7 +42,8 @@ pub struct ServeOptions {
     /// Where to listen. Port 0 leaves the choice to the system; an address that others reach needs a [`token`](Self::token).
     /// Default: 127.0.0.1:8080.
     pub addr: SocketAddr,
-    /// What publishers and viewers must know, as `Authorization: Bearer <token>`. Default: nothing.
+    /// What publishers and viewers must know, as `Authorization: Bearer <token>`. It opens the same to both: who may watch
+    /// may also publish, and change parameters by the data channel. Default: nothing.
     pub token: Option<String>,
     /// The address that clients know the server by, as `https://host`, where it is behind a proxy that does not say.
     /// Default: the one that a request was made to.

@@ -148,6 +148,8 @@ struct IceServerText {
     urls: Urls,
     username: Option<String>,
     credential: Option<String>,
+    /// Not browsers': see `IceServer::secret`.
+    secret: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -166,7 +168,7 @@ fn ice_servers_of(text: &str) -> Result<Vec<IceServer>> {
             Urls::One(url) => vec![url],
             Urls::Many(urls) => urls,
         };
-        IceServer { urls, username: server.username, credential: server.credential }
+        IceServer { urls, username: server.username, credential: server.credential, secret: server.secret }
     };
     Ok(servers.into_iter().map(server).collect())
 }

@@ -75,11 +75,12 @@ async fn a_body_that_is_too_long_is_refused() {
 #[tokio::test]
 async fn a_publisher_is_told_all_that_it_needs() {
     let servers = vec![
-        IceServer { urls: vec!["stun:127.0.0.1:9".into()], username: None, credential: None },
+        IceServer { urls: vec!["stun:127.0.0.1:9".into()], ..IceServer::default() },
         IceServer {
             urls: vec!["turn:127.0.0.1:9".into()],
             username: Some("name".into()),
             credential: Some("secret".into()),
+            ..IceServer::default()
         },
     ];
     let options = PeerOptions { ice_servers: servers, ..loopback() };
@@ -103,6 +104,29 @@ async fn a_publisher_is_told_all_that_it_needs() {
     assert_eq!(links, ["<stun:127.0.0.1:9>; rel=\"ice-server\"", turn]);
     assert!(response.body().starts_with(b"v=0\r\n") && response.body().len() <= 8192);
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+}
+
+#[tokio::test]
+async fn a_viewer_is_not_told_the_password_of_a_turn_server() {
+    let stun = IceServer { urls: vec!["stun:127.0.0.1:9".into()], ..IceServer::default() };
+    let turn = IceServer {
+        urls: vec!["turn:127.0.0.1:9".into()],
+        username: Some("name".into()),
+        credential: Some("secret".into()),
+        ..IceServer::default()
+    };
+    let shared =
+        IceServer { urls: vec!["turn:127.0.0.1:7".into()], secret: Some("shared".into()), ..IceServer::default() };
+    let options = PeerOptions { ice_servers: vec![stun, turn, shared], ..loopback() };
+    let endpoint = WhepEndpoint::new(publishes(), options, Limits::default());
+    let (_client, offer) = offer(watches()).await;
+    let response = endpoint.handle(sdp(&offer), None, &Links { playback: None, ..links() }).await;
+    session(&response);
+    let links: Vec<_> = response.headers().get_all("link").iter().map(|link| link.to_str().unwrap()).collect();
+    assert_eq!((links.len(), links[0]), (2, "<stun:127.0.0.1:9>; rel=\"ice-server\""));
+    // Made for this answer, in place of what stays.
+    assert!(links[1].starts_with("<turn:127.0.0.1:7>; rel=\"ice-server\"; username=\""), "{links:?}");
+    assert!(links[1].contains(":dreamframe\"; credential=") && !links[1].contains("shared"), "{links:?}");
 }
 
 #[tokio::test]

@@ -73,3 +73,30 @@ fn frames_of_a_publisher_become_pictures_of_the_session() {
     server.stop();
     assert!(!session.is_running());
 }
+
+#[test]
+fn messages_that_come_faster_than_they_may_are_joined_and_the_newest_counts() {
+    const MANY: usize = 400;
+
+    let engine =
+        Engine::builder().params(StreamDiffusionParams::demo()).executor(Arc::new(NullExecutor)).build().unwrap();
+    let server = serve(engine, options()).unwrap();
+    let (heard_by, heard) = channel();
+    let talk = Arc::new(Talk { says: broadcast::Sender::new(MANY * 2), heard: Mutex::new(heard_by) });
+    let with_channel = ClientOptions { channel: Some(talk.clone()), ..client_options() };
+    let _player = connected(play(&server.whep_url(), with_channel, Arc::new(Seen::default())).unwrap());
+    for turn in 0..MANY {
+        talk.says.send(format!(r#"{{"delta": {}}}"#, 0.001 * turn as f64)).unwrap();
+        if turn == MANY / 2 {
+            talk.says.send(r#"{"guidance_scale": 1.5}"#.into()).unwrap();
+        }
+    }
+    talk.says.send(r#"{"delta": 0.75}"#.into()).unwrap();
+    let mut answers = 0;
+    while next(&heard, "accepted")["params"]["delta"] != 0.75 {
+        answers += 1;
+    }
+    assert!(answers < MANY / 2, "{answers} answers to {MANY} messages");
+    let params = server.session().params();
+    assert_eq!((params.delta, params.guidance_scale), (0.75, 1.5));
+}

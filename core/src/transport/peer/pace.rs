@@ -1,0 +1,196 @@
+//! Holds the messages of one data channel back that come too fast.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use crate::transport::{ChannelHandler, Pacing, TokenBucket};
+
+/// Messages that the channels of a connection may send a second, and at once.
+const MESSAGES_PER_SECOND: u32 = 60;
+/// Bytes of messages that wait.
+const MOST_WAITING: usize = 1 << 20;
+
+/// How many messages the data channels of one connection may send, all together. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Allowance(Arc<Mutex<TokenBucket>>);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(TokenBucket::new(MESSAGES_PER_SECOND, MESSAGES_PER_SECOND))))
+    }
+}
+
+impl Allowance {
+    fn take(&self, now: Instant) -> Result<(), Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now)
+    }
+}
+
+/// How fast the messages of one data channel come.
+#[derive(Debug)]
+pub(super) struct Pace {
+    allowance: Allowance,
+    waiting: Option<Waiting>,
+}
+
+/// What came too fast, as one message.
+#[derive(Debug)]
+struct Waiting {
+    message: Map<String, Value>,
+    /// Of the messages that it is made of.
+    bytes: usize,
+    due: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(allowance: Allowance) -> Self {
+        Self { allowance, waiting: None }
+    }
+
+    /// Takes a message that came at `now`; gives it back where it may be handled at once.
+    pub(super) fn arrived<'a>(&mut self, handler: &dyn ChannelHandler, text: &'a str, now: Instant) -> Option<&'a str> {
+        let Some(pacing) = handler.pacing() else { return Some(text) };
+        if let Some(waiting) = &mut self.waiting {
+            waiting.add(pacing, text);
+            return None;
+        }
+        let full = self.allowance.take(now).err();
+        let message = match (object(text), full) {
+            (Some(message), _) => message,
+            // The answer says what is wrong with it.
+            (None, None) => return Some(text),
+            (None, Some(_)) => return None,
+        };
+        let wait = full.unwrap_or_else(|| pacing.wait(&message));
+        if wait.is_zero() {
+            return Some(text);
+        }
+        self.waiting = Some(Waiting { message, bytes: text.len(), due: now + wait });
+        None
+    }
+
+    /// When [`ready`](Self::ready) is to be asked.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|waiting| waiting.due)
+    }
+
+    /// Gives what has waited, where it may be handled at `now`.
+    pub(super) fn ready(&mut self, handler: &dyn ChannelHandler, now: Instant) -> Option<String> {
+        let waiting = self.waiting.as_mut().filter(|waiting| waiting.due <= now)?;
+        let full = self.allowance.take(now).err();
+        let wait =
+            full.unwrap_or_else(|| handler.pacing().map_or(Duration::ZERO, |pacing| pacing.wait(&waiting.message)));
+        if wait.is_zero() {
+            return self.waiting.take().map(|waiting| Value::Object(waiting.message).to_string());
+        }
+        waiting.due = now + wait;
+        None
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, pacing: &dyn Pacing, text: &str) {
+        let bytes = self.bytes.saturating_add(text.len());
+        match object(text).filter(|_| bytes <= MOST_WAITING) {
+            Some(newer) => {
+                pacing.join(&mut self.message, newer);
+                self.bytes = bytes;
+            }
+            None => tracing::debug!(bytes, "a message of a data channel came too fast and was dropped"),
+        }
+    }
+}
+
+fn object(text: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    /// Joins by name, and has messages that name `dear` wait for so many milliseconds.
+    #[derive(Debug, Default)]
+    struct Fake(AtomicU64);
+
+    impl ChannelHandler for Fake {
+        fn message(&self, _: &str) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn notices(&self) -> Option<broadcast::Receiver<String>> {
+            None
+        }
+
+        fn pacing(&self) -> Option<&dyn Pacing> {
+            Some(self)
+        }
+    }
+
+    impl Pacing for Fake {
+        fn wait(&self, message: &Map<String, Value>) -> Duration {
+            let ms = if message.contains_key("dear") { self.0.load(Ordering::Relaxed) } else { 0 };
+            Duration::from_millis(ms)
+        }
+
+        fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>) {
+            waiting.extend(newer);
+        }
+    }
+
+    #[test]
+    fn a_second_s_messages_are_taken_at_once_and_the_rest_as_one() {
+        let (handler, mut pace, start) = (Fake::default(), Pace::new(Allowance::default()), Instant::now());
+        let taken = (0..1000).filter(|at| pace.arrived(&handler, &format!("{{\"a\": {at}}}"), start).is_some()).count();
+        assert_eq!(taken, 60);
+        assert!(pace.arrived(&handler, r#"{"b": 1}"#, start).is_none());
+        assert!(pace.arrived(&handler, "nonsense", start).is_none());
+        let due = pace.due().unwrap();
+        assert_eq!(pace.ready(&handler, start), None);
+        assert_eq!(pace.ready(&handler, due).as_deref(), Some(r#"{"a":999,"b":1}"#));
+        assert_eq!((pace.due(), pace.ready(&handler, due)), (None, None));
+        // For each second there are 60 more.
+        let later = due + Duration::from_secs(10);
+        assert_eq!((0..100).filter(|_| pace.arrived(&handler, "{}", later).is_some()).count(), 60);
+    }
+
+    #[test]
+    fn the_channels_of_a_connection_share_what_they_may_send() {
+        let (handler, allowance, now) = (Fake::default(), Allowance::default(), Instant::now());
+        let mut channels: Vec<_> = (0..16).map(|_| Pace::new(allowance.clone())).collect();
+        let taken = (0..1000).filter(|at| channels[at % 16].arrived(&handler, "{}", now).is_some()).count();
+        assert_eq!(taken, 60);
+    }
+
+    #[test]
+    fn what_is_dear_waits_with_all_that_comes_after_it() {
+        let (handler, mut pace, start) = (Fake(500.into()), Pace::new(Allowance::default()), Instant::now());
+        assert_eq!(pace.arrived(&handler, r#"{"a": 1}"#, start), Some(r#"{"a": 1}"#));
+        assert_eq!(pace.arrived(&handler, r#"{"dear": 1}"#, start), None);
+        assert_eq!(pace.arrived(&handler, r#"{"a": 2}"#, start), None);
+        assert_eq!(pace.due(), Some(start + Duration::from_millis(500)));
+        // Still too early, as the handler sees it.
+        assert_eq!(pace.ready(&handler, start + Duration::from_millis(500)), None);
+        handler.0.store(0, Ordering::Relaxed);
+        assert_eq!(pace.ready(&handler, start + Duration::from_secs(1)).as_deref(), Some(r#"{"dear":1,"a":2}"#));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (handler, mut pace, start) = (Fake(500.into()), Pace::new(Allowance::default()), Instant::now());
+        assert_eq!(pace.arrived(&handler, r#"{"dear": 1}"#, start), None);
+        for at in 0..64 {
+            let long = format!("{{\"a{at}\": \"{}\"}}", "x".repeat(60_000));
+            assert_eq!(pace.arrived(&handler, &long, start), None);
+        }
+        handler.0.store(0, Ordering::Relaxed);
+        let taken = pace.ready(&handler, start + Duration::from_secs(1)).unwrap();
+        assert!(taken.len() <= MOST_WAITING, "{}", taken.len());
+    }
+}

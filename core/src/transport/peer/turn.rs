@@ -1,0 +1,85 @@
+//! What peers are told of STUN and TURN servers: never a password that stays.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha1::Sha1;
+
+use super::IceServer;
+use crate::conditioning::base64;
+
+/// For how long credentials that are made of a secret hold. What was allotted by then stays.
+const LIFETIME: Duration = Duration::from_secs(3600);
+/// The user for whom credentials are made: TURN servers want one, and count by it at most.
+const USER: &str = "dreamframe";
+
+impl IceServer {
+    /// Gives the server as a publisher is told of it: with credentials that hold for an hour, where there is a
+    /// [`secret`](Self::secret), else with those that it has.
+    pub fn for_publisher(&self) -> Self {
+        self.at(SystemTime::now())
+    }
+
+    /// Gives the server as a viewer is told of it: with credentials that hold for an hour, where there is a
+    /// [`secret`](Self::secret); `None` for one with a password that stays.
+    pub fn for_viewer(&self) -> Option<Self> {
+        (self.secret.is_some() || self.credential.is_none()).then(|| self.for_publisher())
+    }
+
+    fn at(&self, now: SystemTime) -> Self {
+        let mut server = Self { secret: None, ..self.clone() };
+        if let Some(secret) = &self.secret {
+            let expiry = now.duration_since(UNIX_EPOCH).unwrap_or_default() + LIFETIME;
+            let username = format!("{}:{USER}", expiry.as_secs());
+            server.credential = credential(secret, &username);
+            server.username = Some(username);
+        }
+        server
+    }
+}
+
+/// The password that a TURN server which knows `secret` wants of `username`
+/// (draft-uberti-behave-turn-rest-00, `static-auth-secret` of coturn).
+fn credential(secret: &str, username: &str) -> Option<String> {
+    // A key of any length does.
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).ok()?;
+    mac.update(username.as_bytes());
+    Some(base64::encode(&mac.finalize().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn() -> IceServer {
+        IceServer { urls: vec!["turn:relay.example:3478".into()], ..IceServer::default() }
+    }
+
+    /// What Python's `hmac` makes of the same.
+    #[test]
+    fn credentials_are_the_ones_that_a_turn_server_expects() {
+        let server = IceServer { secret: Some("north".into()), ..turn() };
+        let told = server.at(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        assert_eq!(told.username.as_deref(), Some("1800003600:dreamframe"));
+        assert_eq!(told.credential.as_deref(), Some("GquKDt9AzgwhLoa8RqzTCATcjKE="));
+        assert_eq!((told.urls, told.secret), (server.urls.clone(), None));
+        let viewers = server.for_viewer().unwrap();
+        let (expiry, user) = viewers.username.as_deref().unwrap().split_once(':').unwrap();
+        let left = expiry.parse::<u64>().unwrap() - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        assert!((3500..=3600).contains(&left) && user == "dreamframe", "{viewers:?}");
+    }
+
+    #[test]
+    fn a_password_that_stays_is_for_publishers_alone() {
+        let fixed = IceServer { username: Some("name".into()), credential: Some("password".into()), ..turn() };
+        assert_eq!((fixed.for_publisher(), fixed.for_viewer()), (fixed.clone(), None));
+        let stun = IceServer { urls: vec!["stun:a:3478".into()], ..IceServer::default() };
+        assert_eq!(stun.for_viewer(), Some(stun));
+    }
+
+    #[test]
+    fn no_debug_output_has_a_password_or_a_secret() {
+        let server = IceServer { credential: Some("hidden".into()), secret: Some("hidden".into()), ..turn() };
+        assert!(!format!("{server:?}").contains("hidden"));
+    }
+}

@@ -1,0 +1,59 @@
+//! How often something may be done.
+
+use std::time::{Duration, Instant};
+
+/// Allows so much a second on average, and so much at once after a pause.
+#[derive(Debug, Clone)]
+pub struct TokenBucket {
+    per_second: f64,
+    burst: f64,
+    tokens: f64,
+    /// When `tokens` was right.
+    at: Option<Instant>,
+}
+
+impl TokenBucket {
+    /// Makes one that allows `per_second` a second and `burst` at once, each at least 1.
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let burst = f64::from(burst.max(1));
+        Self { per_second: f64::from(per_second.max(1)), burst, tokens: burst, at: None }
+    }
+
+    /// Counts one more at the moment `now`.
+    ///
+    /// # Errors
+    ///
+    /// How long it takes until one more is allowed, where none is now; it is not counted then.
+    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.tokens = (self.tokens + since.as_secs_f64() * self.per_second).min(self.burst);
+        self.at = Some(now);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        // Rounded up, so that who waits for so long does not come too early.
+        Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second) + Duration::from_millis(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_allowed_at_once_and_then_so_many_a_second() {
+        let start = Instant::now();
+        let mut bucket = TokenBucket::new(2, 3);
+        assert!((0..3).all(|_| bucket.take(start).is_ok()));
+        let wait = bucket.take(start).unwrap_err();
+        assert!((Duration::from_millis(500)..Duration::from_millis(510)).contains(&wait), "{wait:?}");
+        assert!(bucket.take(start + wait).is_ok());
+        let allowed = (0..10_000).filter(|ms| bucket.take(start + wait + Duration::from_millis(*ms)).is_ok()).count();
+        assert!((19..=20).contains(&allowed), "{allowed}");
+        // A long pause gives no more than a burst, and time that goes back gives nothing.
+        let later = start + Duration::from_secs(3600);
+        assert_eq!((0..10).filter(|_| bucket.take(later).is_ok()).count(), 3);
+        assert!(bucket.take(start).is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! Reads bodies that may be large: a few at a time, so that what they take in memory is bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::http::StatusCode;
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::ApiError;
+use crate::http::{BODY_TIME, body_too_large, late_body};
+use crate::wire::MAX_BODY;
+
+/// Bodies of up to so many bytes are read at any time.
+const LARGE: usize = 1 << 20;
+/// Room that is taken for a body before any of it has come.
+const FIRST: usize = 64 << 10;
+/// How many larger ones are read and worked on at a time.
+const AT_A_TIME: usize = 4;
+/// After how many seconds a client may come again that found no room.
+const RETRY_SECONDS: u32 = 5;
+
+/// The room for large bodies.
+#[derive(Debug)]
+pub(crate) struct LargeBodies {
+    room: Arc<Semaphore>,
+    /// How long waiting for room and reading may take together.
+    time: Duration,
+}
+
+/// Room for one large body, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Default for LargeBodies {
+    fn default() -> Self {
+        Self { room: Arc::new(Semaphore::new(AT_A_TIME)), time: BODY_TIME }
+    }
+}
+
+impl LargeBodies {
+    /// Reads a body of at most [`MAX_BODY`] bytes. What is made of it may be kept as long as the room.
+    ///
+    /// # Errors
+    ///
+    /// 413 for a longer one, 503 where there is no room for a large one in time, 408 for one that does not come, 400 where
+    /// the connection breaks.
+    pub(crate) async fn read(&self, body: Body) -> Result<(Bytes, Room), ApiError> {
+        let deadline = Instant::now() + self.time;
+        let said = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if said > MAX_BODY {
+            return Err(body_too_large(MAX_BODY));
+        }
+        let mut room = Room { permit: None };
+        if said > LARGE {
+            room = self.room(deadline).await?;
+        }
+        let (mut parts, mut bytes) = (body.into_data_stream(), BytesMut::with_capacity(said.min(FIRST)));
+        while let Some(part) = timeout_at(deadline, parts.next()).await.map_err(|_| late_body())? {
+            let part = part.map_err(|_| ApiError::bad_request("The body did not come whole"))?;
+            let length = bytes.len() + part.len();
+            if length > MAX_BODY {
+                return Err(body_too_large(MAX_BODY));
+            }
+            if length > LARGE && room.permit.is_none() {
+                room = self.room(deadline).await?;
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok((bytes.freeze(), room))
+    }
+
+    async fn room(&self, deadline: Instant) -> Result<Room, ApiError> {
+        match timeout_at(deadline, self.room.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Room { permit: Some(permit) }),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => {
+                let what = format!("bodies of more than {LARGE} bytes at a time");
+                Err(ApiError::limit(StatusCode::SERVICE_UNAVAILABLE, &what, AT_A_TIME, RETRY_SECONDS))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    fn bodies(time: Duration) -> LargeBodies {
+        LargeBodies { time, ..LargeBodies::default() }
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_in_time_is_told_to_come_again() {
+        let bodies = bodies(Duration::from_millis(50));
+        let mut rooms = Vec::new();
+        for _ in 0..AT_A_TIME {
+            let (bytes, room) = bodies.read(Body::from(vec![b' '; LARGE + 1])).await.unwrap();
+            assert_eq!(bytes.len(), LARGE + 1);
+            rooms.push(room);
+        }
+        let refused = bodies.read(Body::from(vec![b' '; LARGE + 1])).await.unwrap_err().into_response();
+        assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()), (503, &b"5"[..]));
+        assert_eq!(bodies.read(Body::from(vec![b' '; LARGE])).await.unwrap().0.len(), LARGE);
+        rooms.pop();
+        assert!(bodies.read(Body::from(vec![b' '; LARGE + 1])).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_says_nothing_of_its_length_is_bounded_and_waits_as_well() {
+        let parts = |count: usize| {
+            let part = Bytes::from(vec![b' '; LARGE]);
+            let parts = std::iter::repeat_n(part, count).map(Ok::<_, std::io::Error>);
+            Body::from_stream(futures_util::stream::iter(parts))
+        };
+        let bodies = bodies(Duration::from_millis(50));
+        assert_eq!(bodies.read(parts(MAX_BODY / LARGE + 1)).await.unwrap_err().status(), 413);
+        let mut rooms = Vec::new();
+        for _ in 0..AT_A_TIME {
+            rooms.push(bodies.read(parts(2)).await.unwrap());
+        }
+        assert_eq!(bodies.read(parts(2)).await.unwrap_err().status(), 503);
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(bodies.read(never).await.unwrap_err().status(), 408);
+    }
+}

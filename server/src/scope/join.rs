@@ -1,0 +1,89 @@
+//! Two messages of a data channel as one, where they come faster than they are taken.
+
+use dreamframe::params::join_values;
+use serde_json::{Map, Value};
+
+use super::params::DAYDREAM;
+
+/// Keys that say the same as others: what the newer message says with one of the first counts for all of the second.
+const SAME: [(&[&str], &[&str]); 4] = [
+    (&["prompt", "prompts", "transition"], &["prompt", "prompts", "transition"]),
+    (&["seed", "base_seed"], &["seed", "base_seed"]),
+    (&["denoising_step_list", "denoising_steps"], &["denoising_step_list", "denoising_steps", "t_index_list"]),
+    (&["t_index_list"], &["denoising_step_list", "denoising_steps", "noise_scale", "t_index_list"]),
+];
+
+/// Makes of `waiting` the message that comes to the same as itself and then `newer`.
+pub(super) fn join(waiting: &mut Map<String, Value>, newer: Map<String, Value>) {
+    flatten(waiting);
+    let mut newer = newer;
+    flatten(&mut newer);
+    // As in one message, `null` says nothing.
+    newer.retain(|name, value| !value.is_null() || name == "lora_dict");
+    for (said, meant) in SAME {
+        if said.iter().any(|key| newer.contains_key(*key)) {
+            waiting.retain(|key, _| !meant.contains(&key.as_str()));
+        }
+    }
+    join_values(waiting, newer);
+}
+
+/// Puts Daydream's parameters in the body of its PATCH where the others are; a bare one counts before it.
+fn flatten(message: &mut Map<String, Value>) {
+    if let Some(Value::Object(body)) = message.shift_remove("params") {
+        for (name, value) in body {
+            let has_value = message.get(&name).is_some_and(|bare| !bare.is_null());
+            if DAYDREAM.contains(&name.as_str()) && !has_value {
+                message.insert(name, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn joined(first: Value, second: Value) -> Value {
+        let (Value::Object(mut first), Value::Object(second)) = (first, second) else { panic!("no objects") };
+        join(&mut first, second);
+        Value::Object(first)
+    }
+
+    #[test]
+    fn what_the_newer_message_does_not_say_stays() {
+        let first = json!({"pipeline": "x", "params": {"delta": 0.5, "prompt": "a", "odd": 1}, "paused": true});
+        let both = joined(first, json!({"delta": 0.75, "width": 320, "height": null}));
+        assert_eq!(both, json!({"pipeline": "x", "paused": true, "delta": 0.75, "prompt": "a", "width": 320}));
+        let first = json!({"ip_adapter": {"scale": 0.5}, "lora_dict": {"a": 1}, "controlnets": [1, 2]});
+        let second = json!({"params": {"ip_adapter": {"enabled": true}, "lora_dict": {"b": 1}, "controlnets": []}});
+        let both = json!({"ip_adapter": {"scale": 0.5, "enabled": true}, "lora_dict": {"b": 1}, "controlnets": []});
+        assert_eq!(joined(first, second), both);
+    }
+
+    #[test]
+    fn what_the_newer_message_says_in_other_words_counts() {
+        for (first, second, both) in [
+            (json!({"prompts": [1]}), json!({"prompt": "b"}), json!({"prompt": "b"})),
+            (json!({"params": {"prompt": "a"}}), json!({"prompts": [2]}), json!({"prompts": [2]})),
+            (json!({"transition": {}, "delta": 1}), json!({"prompts": [2]}), json!({"delta": 1, "prompts": [2]})),
+            (json!({"seed": 1}), json!({"base_seed": 2}), json!({"base_seed": 2})),
+            (json!({"t_index_list": [1]}), json!({"denoising_steps": [2]}), json!({"denoising_steps": [2]})),
+            (
+                json!({"noise_scale": 1, "denoising_steps": [2]}),
+                json!({"t_index_list": [3]}),
+                json!({"t_index_list": [3]}),
+            ),
+            // These two count together, in either order.
+            (
+                json!({"denoising_step_list": [1]}),
+                json!({"noise_scale": 0.5}),
+                json!({"denoising_step_list": [1], "noise_scale": 0.5}),
+            ),
+        ] {
+            assert_eq!(joined(first, second), both);
+        }
+    }
+}

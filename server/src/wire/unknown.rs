@@ -1,0 +1,66 @@
+//! Keys that nobody knows: kept in sight of who sent them, up to a bound.
+
+use serde_json::Value;
+
+use super::Object;
+
+/// How many a stream keeps, and the room that they and their values take, in bytes.
+const MOST: usize = 64;
+const MOST_BYTES: usize = 16 << 10;
+/// Characters of a key in a message.
+const SHOWN: usize = 100;
+
+/// The keys that nobody knows which a stream's clients have sent, each with its last value.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unknown {
+    kept: Object,
+    bytes: usize,
+    /// Whether it was told that not all are kept.
+    is_told: bool,
+}
+
+impl Unknown {
+    /// Keeps what there is room for, and gives what the log is told: each key once, and all the rest together, once.
+    pub(crate) fn keep(&mut self, keys: impl Iterator<Item = (String, Value)>) -> Vec<String> {
+        let (mut notes, mut rest) = (Vec::new(), 0_usize);
+        for (key, value) in keys {
+            // What it has replaced does not count, whether there is room for the new value or not.
+            let before = self.kept.shift_remove(&key);
+            self.bytes -= before.as_ref().map_or(0, |before| size(&key, before));
+            let bytes = self.bytes.saturating_add(size(&key, &value));
+            if self.kept.len() >= MOST || bytes > MOST_BYTES {
+                rest += 1;
+                continue;
+            }
+            if before.is_none() {
+                let shown: String = key.chars().take(SHOWN).collect();
+                notes.push(format!("{shown:?} is not known and has no effect"));
+            }
+            self.bytes = bytes;
+            self.kept.insert(key, value);
+        }
+        if rest > 0 && !self.is_told {
+            self.is_told = true;
+            notes.push(format!(
+                "{rest} further keys are not known and are not shown: a stream shows at most {MOST} of {MOST_BYTES} bytes"
+            ));
+        }
+        notes
+    }
+
+    /// What is kept.
+    pub(crate) fn kept(&self) -> &Object {
+        &self.kept
+    }
+}
+
+/// About how much room a key and its value take as JSON.
+fn size(key: &str, value: &Value) -> usize {
+    let inside = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 24,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| size("", item)).sum(),
+        Value::Object(pairs) => pairs.iter().map(|(key, value)| size(key, value)).sum(),
+    };
+    key.len() + inside + 8
+}
