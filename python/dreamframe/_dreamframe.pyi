@@ -92,7 +92,7 @@ class StreamDiffusion:
     def __call__(self, frame: FrameLike, /) -> Picture:
         """Works on one frame, and gives the picture of the frame `delay` calls ago.
 
-        The frame is copied first: it may be written to as soon as other threads of Python run.
+        A frame whose rows lie whole in memory is not copied; nobody may write to it before the picture is there.
 
         Raises:
             InvalidFrameError: the frame has another type or shape; the text says what to do about it.

@@ -1,5 +1,5 @@
-//! Pixels of Python objects as frames: copied while the interpreter is held, so that no thread of Python's writes to them
-//! meanwhile.
+//! Pixels of Python objects as frames: looked at where they lie, where rows are whole, and copied where not, or where other
+//! threads of Python may run before the library has read them.
 
 use std::slice;
 use std::sync::LazyLock;
@@ -14,20 +14,79 @@ use pyo3::types::{PyBytes, PyString};
 use crate::errors::{OrRaise, exception};
 use crate::plain::type_name;
 
-/// Frames that are on their way at a time, of all streams; more are allocated anew.
+/// Frames that are on their way at a time, of all sessions and publishers; more are allocated anew.
 const POOLED: usize = 16;
 
 /// What frames are copied into, so that a stream of them allocates only at its start.
 static POOL: LazyLock<FramePool> = LazyLock::new(|| FramePool::new(POOLED));
 
-/// Copies a frame, in whatever form Python has it.
+/// Copies a frame, in whatever form Python has it, while the interpreter is held: no other thread of Python writes to it
+/// meanwhile.
+///
+/// # Errors
+///
+/// `InvalidFrameError`, with what to do about it; `OutOfMemoryError`.
+pub(crate) fn copied(object: &Bound<'_, PyAny>) -> PyResult<Frame> {
+    let py = object.py();
+    let pixels = pixels(object)?;
+    pixels.view().and_then(|view| POOL.copy(&view)).or_raise(py)
+}
+
+/// The pixels of one frame, held for as long as anybody may look at them.
+#[derive(Debug)]
+pub(crate) struct Pixels {
+    memory: Memory,
+    format: PixelFormat,
+    width: u32,
+    height: u32,
+    stride: usize,
+}
+
+enum Memory {
+    /// Lent by a Python object, which neither moves nor frees it until the buffer is released.
+    Lent(PyUntypedBuffer),
+    Copied(Vec<u8>),
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Lent(_) => "Lent",
+            Self::Copied(_) => "Copied",
+        })
+    }
+}
+
+impl Pixels {
+    /// Looks at the pixels.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidFrame`, for sides that no frame has.
+    pub(crate) fn view(&self) -> dreamframe::Result<FrameView<'_>> {
+        let pixels = match &self.memory {
+            Memory::Copied(pixels) => pixels.as_slice(),
+            Memory::Lent(buffer) => {
+                let row = self.format.packed_len(self.width, 1);
+                let len = (self.height as usize).saturating_sub(1).saturating_mul(self.stride).saturating_add(row);
+                // SAFETY: `lent` has checked that rows of `row` bytes lie `stride` bytes apart, from the buffer's
+                // address on; the object that lends it keeps it there until the buffer is released, when `self` drops.
+                // That nobody writes to it meanwhile is asked of callers, as of those of numpy's own functions.
+                unsafe { slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), len) }
+            }
+        };
+        FrameView::new(self.format, self.width, self.height, &[Plane { pixels, stride: self.stride }])
+    }
+}
+
+/// Takes a frame in whatever form Python has it.
 ///
 /// # Errors
 ///
 /// `InvalidFrameError`, with what to do about it.
-pub(crate) fn copied(object: &Bound<'_, PyAny>) -> PyResult<Frame> {
+pub(crate) fn pixels(object: &Bound<'_, PyAny>) -> PyResult<Pixels> {
     if let Ok(buffer) = PyUntypedBuffer::get(object) {
-        return of_buffer(object, &buffer);
+        return lent(object, buffer);
     }
     let py = object.py();
     if is_image(object)? {
@@ -53,7 +112,7 @@ pub(crate) fn copied(object: &Bound<'_, PyAny>) -> PyResult<Frame> {
         raised
     })?;
     match PyUntypedBuffer::get(&array) {
-        Ok(buffer) => of_buffer(&array, &buffer),
+        Ok(buffer) => lent(&array, buffer),
         Err(_) => Err(invalid(py, format!("frame is a {}, which has no pixels in memory", type_name(object)))),
     }
 }
@@ -62,8 +121,8 @@ fn invalid(py: Python<'_>, text: impl Into<String>) -> PyErr {
     exception(py, &Error::new(ErrorKind::InvalidFrame, text))
 }
 
-/// Checks what a buffer holds, and copies it.
-fn of_buffer(object: &Bound<'_, PyAny>, buffer: &PyUntypedBuffer) -> PyResult<Frame> {
+/// Checks what a buffer holds, and copies where its rows are not whole.
+fn lent(object: &Bound<'_, PyAny>, buffer: PyUntypedBuffer) -> PyResult<Pixels> {
     let py = object.py();
     let bytes = matches!(ElementType::from_format(buffer.format()), ElementType::UnsignedInteger { bytes: 1 });
     let shape = buffer.shape();
@@ -71,7 +130,7 @@ fn of_buffer(object: &Bound<'_, PyAny>, buffer: &PyUntypedBuffer) -> PyResult<Fr
         return Err(invalid(py, wrong_shape(object, shape)));
     };
     if !bytes || buffer.item_size() != 1 {
-        return Err(invalid(py, wrong_type(object, buffer)));
+        return Err(invalid(py, wrong_type(object, &buffer)));
     }
     let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
     let (width, height) = (side(width), side(height));
@@ -83,18 +142,11 @@ fn of_buffer(object: &Bound<'_, PyAny>, buffer: &PyUntypedBuffer) -> PyResult<Fr
         [stride, pixel, 1] if is(pixel, channels) => usize::try_from(stride).ok().filter(|stride| row <= *stride),
         _ => None,
     };
-    if let (Some(stride), None, false) = (whole, buffer.suboffsets(), width == 0 || height == 0) {
-        let len = (height as usize - 1).saturating_mul(stride).saturating_add(row);
-        // SAFETY: rows of `row` bytes lie `stride` bytes apart, from the buffer's address on, as was just checked; the object
-        // that lends it keeps it there until the buffer is released. Nothing else of Python runs before the copy is made,
-        // since the interpreter is held; that nobody writes without it is asked of callers, as by numpy's own functions.
-        let pixels = unsafe { slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), len) };
-        let view = FrameView::new(format, width, height, &[Plane { pixels, stride }]).or_raise(py)?;
-        return POOL.copy(&view).or_raise(py);
+    if let (Some(stride), None) = (whole, buffer.suboffsets()) {
+        return Ok(Pixels { memory: Memory::Lent(buffer), format, width, height, stride });
     }
-    let mut frame = POOL.frame(format, width, height).or_raise(py)?;
-    buffer.as_typed::<u8>()?.copy_to_slice(py, frame.pixels_mut())?;
-    Ok(frame)
+    let copied = buffer.as_typed::<u8>()?.to_vec(py)?;
+    Ok(Pixels { memory: Memory::Copied(copied), format, width, height, stride: row })
 }
 
 fn is(stride: isize, channels: usize) -> bool {
@@ -158,7 +210,7 @@ fn is_image(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// Copies the pixels of an image of PIL, whose own memory nobody else may look at.
-fn of_image(image: &Bound<'_, PyAny>) -> PyResult<Frame> {
+fn of_image(image: &Bound<'_, PyAny>) -> PyResult<Pixels> {
     let py = image.py();
     let mode: String = image.getattr(intern!(py, "mode"))?.extract()?;
     let (image, format) = match mode.as_str() {
@@ -168,7 +220,6 @@ fn of_image(image: &Bound<'_, PyAny>) -> PyResult<Frame> {
     };
     let (width, height): (u32, u32) = image.getattr(intern!(py, "size"))?.extract()?;
     let bytes = image.call_method0(intern!(py, "tobytes"))?;
-    let bytes = bytes.cast::<PyBytes>().map_err(PyErr::from)?;
-    let view = FrameView::packed(format, width, height, bytes.as_bytes()).or_raise(py)?;
-    POOL.copy(&view).or_raise(py)
+    let copied = bytes.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes().to_vec();
+    Ok(Pixels { memory: Memory::Copied(copied), format, width, height, stride: format.packed_len(width, 1) })
 }

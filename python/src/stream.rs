@@ -126,7 +126,7 @@ impl StreamDiffusion {
 
     /// Works on one frame, and gives the picture of the frame `delay` calls ago.
     ///
-    /// The frame is copied first: it may be written to as soon as other threads of Python run.
+    /// A frame whose rows lie whole in memory is not copied; nobody may write to it before the picture is there.
     ///
     /// Raises:
     ///     InvalidFrameError: the frame has another type or shape; the text says what to do about it.
@@ -134,18 +134,19 @@ impl StreamDiffusion {
     #[pyo3(signature = (frame: "FrameLike", /) -> "Picture")]
     pub(crate) fn __call__(&self, frame: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let py = frame.py();
-        let mut frame = frame::copied(frame)?;
+        let mut pixels = frame::pixels(frame)?;
         loop {
             let size = lock(&self.told.facts).size;
             let room = Room::new(py, self.output, size)?;
             let told = self.told.clone();
-            let done = self.worker.call(py, move |place| process(place, &told, frame, room))?;
+            let done = self.worker.call(py, move |place| process(place, &told, pixels, room))?;
             match done {
-                Processed::Picture(result, room) => {
+                Processed::Picture(result, lent, room) => {
+                    drop(lent);
                     return room.done(py, &result.map_err(|error| self.told.error(py, &error))?);
                 }
                 // An update came between.
-                Processed::OtherSize(back) => frame = back,
+                Processed::OtherSize(back) => pixels = back,
             }
         }
     }

@@ -2,33 +2,33 @@
 
 use std::ops::ControlFlow;
 
-use dreamframe::{Frame, PictureInfo};
+use dreamframe::PictureInfo;
 use pyo3::prelude::*;
 
-use crate::foreign;
 use crate::picture::Room;
 use crate::told::{Told, lock};
 use crate::worker::Place;
+use crate::{foreign, frame};
 
 /// What became of a frame.
 pub(crate) enum Processed {
-    /// The picture is in the room, or there is none.
-    Picture(dreamframe::Result<PictureInfo>, Room),
+    /// The picture is in the room, or there is none; the frame can be given back.
+    Picture(dreamframe::Result<PictureInfo>, frame::Pixels, Room),
     /// Pictures have another size by now.
-    OtherSize(Frame),
+    OtherSize(frame::Pixels),
 }
 
 /// Works on one frame, on the engine's thread.
-pub(crate) fn process(place: &mut Place, told: &Told, frame: Frame, mut room: Room) -> Processed {
+pub(crate) fn process(place: &mut Place, told: &Told, pixels: frame::Pixels, mut room: Room) -> Processed {
     let engine = match place.engine() {
-        Ok(engine) if engine.size() != room.size() => return Processed::OtherSize(frame),
+        Ok(engine) if engine.size() != room.size() => return Processed::OtherSize(pixels),
         Ok(engine) => engine,
-        Err(error) => return Processed::Picture(Err(error), room),
+        Err(error) => return Processed::Picture(Err(error), pixels, room),
     };
-    let result = room.view().and_then(|mut room| engine.process_into(&frame.view(), &mut room));
+    let result = pixels.view().and_then(|frame| engine.process_into(&frame, &mut room.view()?));
     let mut facts = lock(&told.facts);
     (facts.work, facts.delay) = (engine.work(), engine.delay());
-    Processed::Picture(result, room)
+    Processed::Picture(result, pixels, room)
 }
 
 /// Tells Python how loading goes.
