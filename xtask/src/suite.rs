@@ -117,7 +117,7 @@ pub(crate) const STEPS: &[Step] = &[
     }),
     full(Group::Long, "program: release build and demo", |_| long::demo()),
     full(Group::Long, "properties with random seeds", |_| test::properties()),
-    full(Group::Long, "20,000 random patches", |_| test::patches()),
+    full(Group::Long, "20,000 random patches, 10,000 frames", |_| test::patches_and_frames()),
     full(Group::Long, "soak, 10 minutes", |_| long::soak()),
     full(Group::Long, "fuzz targets, a minute each", |_| crate::fuzz::all(60)),
 ];

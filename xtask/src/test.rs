@@ -79,11 +79,20 @@ pub(crate) fn properties() -> Outcome {
     run_each(&mut [(); TIMES].map(|()| tests()))
 }
 
-/// Runs the test of random patches with many more of them, in a release build.
-pub(crate) fn patches() -> Outcome {
+/// Runs the tests of random patches and of the steady state with many more patches and frames, in a release build.
+pub(crate) fn patches_and_frames() -> Outcome {
     let mut test = cargo();
-    test.args(["test", "--release", "--package", "dreamframe-tests", "--test", "random_patches"]);
-    run(test.env("DREAMFRAME_PATCHES", "20000"))
+    test.args([
+        "test",
+        "--release",
+        "--package",
+        "dreamframe-tests",
+        "--test",
+        "random_patches",
+        "--test",
+        "steady_state",
+    ]);
+    run(test.env("DREAMFRAME_PATCHES", "20000").env("DREAMFRAME_FULL", "1"))
 }
 
 #[cfg(test)]
