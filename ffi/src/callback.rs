@@ -124,37 +124,36 @@ mod tests {
 
     use super::*;
 
+    /// Runs `act` on the other's gate in each of two threads that are both inside their own, and returns the gates and what
+    /// the calls returned.
+    fn inside_of_both<T: Send>(act: impl Fn(&Gate) -> T + Sync) -> ([Gate; 2], [Option<T>; 2]) {
+        let (gates, both_inside) = ([Gate::default(), Gate::default()], Barrier::new(2));
+        let returned = thread::scope(|scope| {
+            let [one, two] = &gates;
+            let (act, both_inside) = (&act, &both_inside);
+            let start = |own: &'_ Gate, other: &'_ Gate| {
+                own.call(|| {
+                    both_inside.wait();
+                    act(other)
+                })
+            };
+            let first = scope.spawn(move || start(one, two));
+            let second = scope.spawn(move || start(two, one));
+            [first.join().unwrap(), second.join().unwrap()]
+        });
+        (gates, returned)
+    }
+
     #[test]
     fn threads_inside_that_close_each_others_gates_both_go_on() {
-        let (gates, both_inside) = ([Gate::default(), Gate::default()], Barrier::new(2));
-        thread::scope(|scope| {
-            for (own, other) in [(0, 1), (1, 0)] {
-                let (gates, both_inside) = (&gates, &both_inside);
-                scope.spawn(move || {
-                    gates[own].call(|| {
-                        both_inside.wait();
-                        gates[other].close();
-                    })
-                });
-            }
-        });
+        let (gates, _) = inside_of_both(Gate::close);
         assert_eq!(gates.each_ref().map(|gate| gate.call(|| ())), [None, None]);
     }
 
     #[test]
     fn threads_inside_that_call_each_others_functions_both_go_on() {
-        let (gates, both_inside) = ([Gate::default(), Gate::default()], Barrier::new(2));
-        thread::scope(|scope| {
-            for (own, other) in [(0, 1), (1, 0)] {
-                let (gates, both_inside) = (&gates, &both_inside);
-                scope.spawn(move || {
-                    gates[own].call(|| {
-                        both_inside.wait();
-                        gates[other].call(|| ())
-                    })
-                });
-            }
-        });
+        let (gates, returned) = inside_of_both(|gate| gate.call(|| ()));
+        assert_eq!(returned, [Some(Some(())), Some(Some(()))]);
         assert_eq!(gates.each_ref().map(|gate| gate.call(|| ())), [Some(()), Some(())]);
     }
 

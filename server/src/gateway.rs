@@ -6,11 +6,11 @@
 //! nobody has goes to any of them, too. Offers and answers pass; media goes between client and worker.
 
 mod connect;
-mod fence;
 mod forward;
 mod names;
 mod routes;
 mod settings;
+mod worker_addresses;
 
 pub(crate) use self::routes::router;
 pub(crate) use self::settings::{Config, Settings};
@@ -23,8 +23,8 @@ use axum::http::StatusCode;
 use dreamframe::Result;
 
 use self::connect::Connector;
-use self::fence::Fence;
 use self::forward::Forwarder;
+use self::worker_addresses::WorkerAddresses;
 use crate::cluster::{Registry, Worker, roomiest};
 use crate::error::ApiError;
 use crate::http::Front;
@@ -39,7 +39,7 @@ const RETRY_SECONDS: u32 = 3;
 pub(crate) struct Gateway {
     registry: Registry,
     forwarder: Forwarder,
-    fence: Arc<Fence>,
+    allowed: Arc<WorkerAddresses>,
     pub(crate) front: Front,
     /// Whether others than this machine reach it: workers that ask for no key are then left alone.
     is_public: bool,
@@ -54,11 +54,11 @@ impl Gateway {
     ///
     /// Those of the registry's client.
     pub(crate) fn new(config: &Config) -> Result<Arc<Self>> {
-        let connector = Connector::new(config.fence.clone(), config.workers_tls.clone());
+        let connector = Connector::new(config.allowed.clone(), config.workers_tls.clone());
         Ok(Arc::new(Self {
             registry: Registry::new(&config.registry)?,
             forwarder: Forwarder::new(config.tls.is_some(), connector),
-            fence: config.fence.clone(),
+            allowed: config.allowed.clone(),
             front: Front { counters: Arc::default(), origins: Arc::new(config.origins.clone()) },
             is_public: !config.bind.ip().is_loopback(),
             avoided: Mutex::default(),
@@ -78,7 +78,7 @@ impl Gateway {
         let checked = if worker.open && self.is_public {
             Err("the worker has no API keys, but others reach this gateway")
         } else {
-            self.fence.check(&worker.url)
+            self.allowed.check(&worker.url)
         };
         checked.inspect_err(|why| self.registry.refusals().note(&worker.id, why)).is_ok()
     }

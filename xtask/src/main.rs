@@ -74,11 +74,7 @@ fn main() -> ExitCode {
     let in_group = |group| move |step: &Step| step.group == group;
     match args.as_slice() {
         ["test", flags @ ..] => match Flags::parse(flags) {
-            Ok(flags) if flags.list => {
-                // Whoever reads it may stop before its end.
-                let _ = std::io::stdout().write_all(suite::list().as_bytes());
-                return ExitCode::SUCCESS;
-            }
+            Ok(flags) if flags.list => return print_list(),
             Ok(flags) => test(&mut report, &flags),
             Err(why) => return wrong_usage(&why),
         },
@@ -103,13 +99,7 @@ fn main() -> ExitCode {
         }
         ["long"] => suite::run(&mut report, in_group(Group::Long)),
         ["package"] => suite::run(&mut report, in_group(Group::Package)),
-        ["prepare", names @ ..] => {
-            if let Err(why) = prepare::all(names) {
-                eprintln!("{why}");
-                return ExitCode::FAILURE;
-            }
-            return ExitCode::SUCCESS;
-        }
+        ["prepare", names @ ..] => return prepare_all(names),
         ["fuzz"] => report.step("fuzz targets", || fuzz::all(60)),
         ["fuzz", "--seconds", seconds] => match seconds.parse() {
             Ok(seconds) => report.step("fuzz targets", || fuzz::all(seconds)),
@@ -129,6 +119,23 @@ fn main() -> ExitCode {
         suite::record(&mut report);
     }
     report.finish()
+}
+
+/// Has no report, whose output would stand between that of the steps beside which it runs.
+fn prepare_all(names: &[&str]) -> ExitCode {
+    match prepare::all(names) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_list() -> ExitCode {
+    // Whoever reads it may stop before its end.
+    let _ = std::io::stdout().write_all(suite::list().as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// The flags of `cargo xtask test`.

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
-use super::fence::{Fence, literal_ip};
+use super::worker_addresses::{WorkerAddresses, literal_ip};
 use crate::door::choose_tls;
 
 /// How long connecting to a worker may take: looking up its name, and agreeing upon keys.
@@ -53,19 +53,19 @@ pub(super) fn authorities(path: &Path) -> Result<Arc<ClientConfig>> {
 /// Connects to workers.
 #[derive(Clone)]
 pub(super) struct Connector {
-    fence: Arc<Fence>,
+    allowed: Arc<WorkerAddresses>,
     tls: Option<TlsConnector>,
 }
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("fence", &self.fence).finish_non_exhaustive()
+        f.debug_struct("Connector").field("allowed", &self.allowed).finish_non_exhaustive()
     }
 }
 
 impl Connector {
-    pub(super) fn new(fence: Arc<Fence>, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { fence, tls: tls.map(TlsConnector::from) }
+    pub(super) fn new(allowed: Arc<WorkerAddresses>, tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { allowed, tls: tls.map(TlsConnector::from) }
     }
 
     async fn connect(&self, uri: &Uri) -> io::Result<Channel> {
@@ -81,7 +81,7 @@ impl Connector {
             None => tokio::net::lookup_host((host, port)).await?.collect(),
         };
         // After names are looked up, as whoever answers for a name decides where it leads.
-        let allowed: Vec<SocketAddr> = addresses.into_iter().filter(|at| self.fence.allows(at.ip())).collect();
+        let allowed: Vec<SocketAddr> = addresses.into_iter().filter(|at| self.allowed.allows(at.ip())).collect();
         if allowed.is_empty() {
             let text = "its host has no address that --workers allows";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
@@ -182,8 +182,8 @@ impl AsyncWrite for Channel {
 mod tests {
     use super::*;
 
-    async fn connect(fence: &Fence, url: &str) -> io::Result<Channel> {
-        Connector::new(Arc::new(fence.clone()), None).connect(&url.parse().unwrap()).await
+    async fn connect(allowed: &WorkerAddresses, url: &str) -> io::Result<Channel> {
+        Connector::new(Arc::new(allowed.clone()), None).connect(&url.parse().unwrap()).await
     }
 
     #[tokio::test]
@@ -191,7 +191,10 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let urls = [format!("http://localhost:{port}"), format!("http://127.0.0.1:{port}")];
-        let (near, far) = (Fence::new(Some("127.0.0.0/8"), true, false), Fence::new(Some("192.0.2.0/24"), true, false));
+        let (near, far) = (
+            WorkerAddresses::new(Some("127.0.0.0/8"), true, false),
+            WorkerAddresses::new(Some("192.0.2.0/24"), true, false),
+        );
         let (near, far) = (near.unwrap(), far.unwrap());
         for url in &urls {
             assert!(connect(&near, url).await.is_ok(), "{url}");

@@ -176,8 +176,9 @@ mod tests {
 
     /// That of a gateway with a certificate.
     fn forwarder() -> Forwarder {
-        let fence = std::sync::Arc::new(crate::gateway::fence::Fence::new(None, false, false).unwrap());
-        Forwarder::new(true, Connector::new(fence, None))
+        let allowed =
+            std::sync::Arc::new(crate::gateway::worker_addresses::WorkerAddresses::new(None, false, false).unwrap());
+        Forwarder::new(true, Connector::new(allowed, None))
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 
 use super::connect::authorities;
-use super::fence::Fence;
+use super::worker_addresses::WorkerAddresses;
 use crate::cluster::Membership;
 use crate::config::{LOOPBACK, Layered, MAX_CONNECTIONS, Tls, at_least_one, named, with_listed};
 
@@ -64,7 +64,7 @@ pub(crate) struct Config {
     pub(crate) bind: SocketAddr,
     pub(crate) registry: Membership,
     /// Where requests may go.
-    pub(crate) fence: Arc<Fence>,
+    pub(crate) allowed: Arc<WorkerAddresses>,
     /// How workers are known, where they are reached by TLS.
     pub(crate) workers_tls: Option<Arc<ClientConfig>>,
     pub(crate) tls: Option<Tls>,
@@ -88,13 +88,14 @@ impl Config {
             Error::new(ErrorKind::InvalidArgument, text)
         })?;
         let workers_tls = settings.workers_ca.as_deref().map(authorities).transpose()?;
-        let fence = Fence::new(settings.workers.as_deref(), registry.secret.is_some(), workers_tls.is_some());
+        let allowed =
+            WorkerAddresses::new(settings.workers.as_deref(), registry.secret.is_some(), workers_tls.is_some());
         Ok(Self {
             bind,
             origins: with_listed(origins, &settings.allow_origin)?,
             max_connections: at_least_one("max_connections", settings.max_connections, MAX_CONNECTIONS)?,
             registry,
-            fence: Arc::new(named("workers", fence)?),
+            allowed: Arc::new(named("workers", allowed)?),
             workers_tls,
             tls: Tls::new(settings.tls_cert, settings.tls_key)?,
         })

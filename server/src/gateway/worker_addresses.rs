@@ -40,7 +40,7 @@ impl Network {
 
 /// The workers that a gateway may ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fence {
+pub(crate) struct WorkerAddresses {
     addresses: Addresses,
     /// Whether they must be reached by TLS; otherwise by plain HTTP.
     is_tls: bool,
@@ -55,7 +55,7 @@ enum Addresses {
     Listed(Vec<Network>),
 }
 
-impl Fence {
+impl WorkerAddresses {
     /// Makes that of a gateway with these settings.
     ///
     /// # Errors
@@ -117,17 +117,17 @@ mod tests {
 
     use super::*;
 
-    fn allows(fence: &Fence, ips: &[(&str, bool)]) {
+    fn allows(allowed: &WorkerAddresses, ips: &[(&str, bool)]) {
         for (ip, is_allowed) in ips {
-            assert_eq!(fence.allows(ip.parse().unwrap()), *is_allowed, "{ip}: {fence:?}");
+            assert_eq!(allowed.allows(ip.parse().unwrap()), *is_allowed, "{ip}: {allowed:?}");
         }
     }
 
     #[test]
     fn what_is_listed_is_allowed_and_nothing_else() {
-        let fence = Fence::new(Some("10.1.0.0/16, 192.0.2.7,2001:db8::/33 ,::1"), true, false).unwrap();
+        let allowed = WorkerAddresses::new(Some("10.1.0.0/16, 192.0.2.7,2001:db8::/33 ,::1"), true, false).unwrap();
         allows(
-            &fence,
+            &allowed,
             &[
                 ("10.1.255.255", true),
                 ("10.2.0.0", false),
@@ -142,13 +142,14 @@ mod tests {
                 ("::ffff:10.2.0.1", false),
             ],
         );
-        allows(&Fence::new(Some("0.0.0.0/0"), false, false).unwrap(), &[("8.8.8.8", true), ("::1", false)]);
-        allows(&Fence::new(Some("::/0"), false, false).unwrap(), &[("8.8.8.8", false), ("2001::1", true)]);
+        allows(&WorkerAddresses::new(Some("0.0.0.0/0"), false, false).unwrap(), &[("8.8.8.8", true), ("::1", false)]);
+        allows(&WorkerAddresses::new(Some("::/0"), false, false).unwrap(), &[("8.8.8.8", false), ("2001::1", true)]);
     }
 
     #[test]
     fn where_nothing_is_listed_the_secret_decides() {
-        let (with, without) = (Fence::new(None, true, false).unwrap(), Fence::new(None, false, false).unwrap());
+        let (with, without) =
+            (WorkerAddresses::new(None, true, false).unwrap(), WorkerAddresses::new(None, false, false).unwrap());
         allows(&with, &[("10.0.0.1", true), ("127.0.0.1", true)]);
         allows(&without, &[("10.0.0.1", false), ("127.9.9.9", true), ("::1", true), ("::ffff:127.0.0.1", true)]);
     }
@@ -158,14 +159,17 @@ mod tests {
         for text in
             ["", "10.0.0.0/33", "::/129", "10.0.0/8", "host", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8,", "a/b/c"]
         {
-            let error = Fence::new(Some(text), true, false).unwrap_err();
+            let error = WorkerAddresses::new(Some(text), true, false).unwrap_err();
             assert!(error.contains("must be like 10.0.0.0/8"), "{text}: {error}");
         }
     }
 
     #[test]
     fn an_address_is_checked_as_far_as_it_can_be() {
-        let (plain, tls) = (Fence::new(Some("10.0.0.0/8"), true, false), Fence::new(Some("10.0.0.0/8"), true, true));
+        let (plain, tls) = (
+            WorkerAddresses::new(Some("10.0.0.0/8"), true, false),
+            WorkerAddresses::new(Some("10.0.0.0/8"), true, true),
+        );
         let (plain, tls) = (plain.unwrap(), tls.unwrap());
         for (url, by_plain, by_tls) in [
             ("http://10.0.0.5:8889", true, false),
