@@ -292,12 +292,12 @@ def status_for(url: str, **headers: str) -> tuple[int, str | None]:
 
 def test_pages_of_other_origins_need_a_token_or_to_be_listed(stream: StreamDiffusion) -> None:
     app, hostile, local = "https://app.example", "https://hostile.example", "http://localhost:3000"
-    with serve(stream, address="127.0.0.1:0", allow_origins=[app]) as server:
+    with serve(stream, allow_origins=[app]) as server:
         assert status_for(server.whep_url, Origin=app) == (200, app)
         assert status_for(server.whep_url, Origin=local) == (200, local)
         assert status_for(server.whep_url, Origin=hostile) == (403, None)
         assert status_for(server.whep_url, Host="hostile.example") == (403, None)
-    with serve(stream, address="127.0.0.1:0", token="a token") as server:
+    with serve(stream, token="a token") as server:
         assert status_for(server.whep_url, Origin=hostile, Authorization="Bearer a token") == (200, "*")
 
 
