@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn threads_inside_that_call_each_others_functions_both_go_on() {
         let (gates, returned) = inside_of_both(|gate| gate.call(|| ()));
-        assert_eq!(returned, [Some(Some(())), Some(Some(()))]);
+        // Whether the inner call was let in depends on which thread gave up first.
+        assert!(returned.iter().all(Option::is_some), "{returned:?}");
         assert_eq!(gates.each_ref().map(|gate| gate.call(|| ())), [Some(()), Some(())]);
     }
 
