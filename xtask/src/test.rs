@@ -12,6 +12,9 @@ use crate::tools::{cargo, output, workspace};
 /// Makes the property tests use the same cases in every run, so that a failure comes from the change and not from chance.
 const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
 
+/// The tests that compute most, and do it for as long as all others together.
+const INTEGRATION: &str = "integration";
+
 /// Compiles all tests, so that a test's time is its own.
 pub(crate) fn build() -> Outcome {
     run(workspace("test").args(["--quiet", "--no-run"]))
@@ -32,10 +35,10 @@ pub(crate) fn packages(context: &mut Context) -> Outcome {
     }
 }
 
-/// Runs all tests and the examples in documentation comments: the integration tests, which often wait for a network or for
-/// another process, beside the others, which compute.
+/// Runs all tests and the examples in documentation comments, in two groups side by side that take about as long as each
+/// other: what mostly computes, and what often waits for a network or for another process.
 pub(crate) fn run_all() -> Outcome {
-    let units = match unit_test_targets() {
+    let (units, others) = match test_targets() {
         Ok(targets) => targets,
         Err(why) => return Outcome::Failed(why),
     };
@@ -44,21 +47,29 @@ pub(crate) fn run_all() -> Outcome {
         tests.args(["--quiet", "--no-fail-fast"]).args(targets).env(SEED.0, SEED.1);
         tests
     };
-    let documentation = tests(&["--doc".into()]);
-    run_beside(&mut [tests(&units), documentation], &mut tests(&["--test=*".into()]), "integration-tests.log")
+    let mut computing = [tests(&units), tests(&[format!("--test={INTEGRATION}")]), tests(&["--doc".into()])];
+    run_beside(&mut computing, &mut tests(&others), "waiting-tests.log")
 }
 
-/// Returns the arguments that select all libraries and programs with unit tests.
+/// Returns the arguments that select all libraries and programs with unit tests, and those that select all tests but
+/// [`INTEGRATION`].
 ///
 /// Cargo's `--bins` would run programs without tests as well, and so the fuzz targets, which never end.
-fn unit_test_targets() -> Result<Vec<String>, String> {
+fn test_targets() -> Result<(Vec<String>, Vec<String>), String> {
     let text = output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: Value = serde_json::from_str(&text).map_err(|error| format!("cargo metadata: {error}"))?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
-    let is_tested = |target: &&Value| target["test"] == true && target["kind"][0] == "bin";
-    let names = targets.filter(is_tested).filter_map(|target| target["name"].as_str());
-    Ok(["--lib".into()].into_iter().chain(names.map(|name| format!("--bin={name}"))).collect())
+    let (mut units, mut others) = (vec!["--lib".to_owned()], Vec::new());
+    for target in targets.filter(|target| target["test"] == true) {
+        let name = target["name"].as_str().unwrap_or_default();
+        match target["kind"][0].as_str() {
+            Some("bin") => units.push(format!("--bin={name}")),
+            Some("test") if name != INTEGRATION => others.push(format!("--test={name}")),
+            _ => {}
+        }
+    }
+    Ok((units, others))
 }
 
 /// Runs the tests in C and C++ with the libraries of an installation.
@@ -100,12 +111,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unit_tests_are_those_of_libraries_and_tested_programs() {
-        let targets = unit_test_targets().unwrap();
+    fn all_targets_with_tests_are_in_one_of_the_groups() {
+        let (units, others) = test_targets().unwrap();
         for wanted in ["--lib", "--bin=xtask", "--bin=dreamframe"] {
-            assert!(targets.iter().any(|target| target == wanted), "{wanted} is missing in {targets:?}");
+            assert!(units.iter().any(|target| target == wanted), "{wanted} is missing in {units:?}");
         }
+        for wanted in ["--test=api", "--test=clients", "--test=network"] {
+            assert!(others.iter().any(|target| target == wanted), "{wanted} is missing in {others:?}");
+        }
+        assert!(!others.iter().any(|target| target.contains(INTEGRATION)), "{others:?}");
         // A fuzz target never ends.
-        assert!(!targets.iter().any(|target| target == "--bin=sdp"), "{targets:?}");
+        assert!(!units.iter().any(|target| target == "--bin=sdp"), "{units:?}");
     }
 }
