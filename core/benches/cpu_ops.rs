@@ -168,7 +168,7 @@ fn main() -> Result<()> {
     let part = args.next().unwrap_or_default();
     let isa = args.next().and_then(|name| Isa::ALL.into_iter().find(|isa| isa.name() == name));
     let executor =
-        CpuExecutor::new(CpuOptions { threads, dtype: isa.map_or(Dtype::F32, Isa::dtype), isa, ..Default::default() })?;
+        CpuExecutor::new(CpuOptions { threads, dtype: isa.map_or(Dtype::F32, Dtype::of), isa, ..Default::default() })?;
     println!("{} with {} threads", executor.isa().name(), executor.threads());
     let mut large: Vec<(f64, String)> = Vec::new();
     for (name, ops, write) in cases().into_iter().filter(|(name, ..)| name.contains(&part)) {

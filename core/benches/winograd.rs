@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use dreamframe::Result;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa, WinogradForm};
-use dreamframe::exec::{Arena, Constants, Executor, Network};
+use dreamframe::exec::{Arena, Constants, Dtype, Executor, Network};
 use dreamframe::net::{Padding, ProgramBuilder, Rate, Shape, WeightSource, Weights};
 
 /// Weights of no meaning.
@@ -108,7 +108,7 @@ fn main() -> Result<()> {
     let isa = args.next().and_then(|name| Isa::from_name(&name)).unwrap_or(Isa::Avx512);
     let part = args.next().unwrap_or_default();
     let forms = args.next().unwrap_or_default();
-    let options = CpuOptions { threads, dtype: isa.dtype(), isa: Some(isa), ..Default::default() };
+    let options = CpuOptions { threads, dtype: Dtype::of(isa), isa: Some(isa), ..Default::default() };
     let mut executors = vec![("plain".to_owned(), CpuExecutor::new(CpuOptions { winograd: false, ..options })?)];
     for text in forms.split(',').filter(|text| !text.is_empty()) {
         let form = form(text).unwrap_or_else(|| panic!("{text} is not a form"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
 use dreamframe::exec::reference::ReferenceExecutor;
-use dreamframe::exec::{Arena, Executor};
+use dreamframe::exec::{Arena, Dtype, Executor};
 use dreamframe::models::{
     UnetConfig, UnetShape, guidance_embedding, time_ids_embedding, timestep_embedding, unet_program,
 };
@@ -24,7 +24,7 @@ pub fn executors() -> Vec<(String, Box<dyn Executor>)> {
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
         let options = CpuOptions {
             threads: NonZeroUsize::new(2),
-            dtype: isa.dtype(),
+            dtype: Dtype::of(isa),
             isa: Some(isa),
             pin: false,
             winograd: true,

@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub use self::cpu::background;
 pub use self::past::{FrameKeys, MOST_PAST_FRAMES, Past};
 pub use self::slices::Slices;
+use dreamframe_kernels::Isa;
+
 use crate::error::Result;
 use crate::net::{Program, Weights, pages};
 
@@ -31,6 +33,17 @@ pub enum Dtype {
     Bf16,
     /// Layers that weights have byte scales for in 8 bits, the rest in `Bf16`.
     Int8,
+}
+
+impl Dtype {
+    /// The type that the kernels of an instruction set work on.
+    pub fn of(isa: Isa) -> Self {
+        match isa {
+            Isa::Portable | Isa::Avx2 | Isa::Avx512 => Self::F32,
+            Isa::Bf16 => Self::Bf16,
+            Isa::Int8 => Self::Int8,
+        }
+    }
 }
 
 /// A device and its kernels.

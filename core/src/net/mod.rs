@@ -23,9 +23,10 @@ mod weights;
 
 pub use aligned::AlignedBytes;
 pub use builder::ProgramBuilder;
+pub use dreamframe_kernels::Activation;
 pub use image_op::{ImageOp, bilinear};
 pub use lora::{LoraLayer, LowRank};
-pub use op::{Activation, Op, OpKind, Padding};
+pub use op::{Op, OpKind, Padding};
 pub use program::{Input, Output, Program, Rate, ValueId, WeightId, WeightSpec};
 #[cfg(test)]
 pub(crate) use random_program::random_program;

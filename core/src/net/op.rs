@@ -1,5 +1,7 @@
 //! The operations a program is made of.
 
+use dreamframe_kernels::Activation;
+
 use super::{ImageOp, ValueId, WeightId};
 
 /// One operation: reads `inputs`, writes `output`. Shapes are fixed in the program.
@@ -127,34 +129,6 @@ pub enum OpKind {
     },
     /// `[x, index]`: of each row the token that `index` names (a whole number in `f32`, shape `[n, 1, 1, 1]`).
     TakeToken,
-}
-
-/// A function of each number alone.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Activation {
-    /// `x * sigmoid(x)`.
-    Silu,
-    /// `x * Phi(x)`, by the error function.
-    Gelu,
-    /// `x * sigmoid(1.702 x)`.
-    QuickGelu,
-    /// `max(x, 0)`.
-    Relu,
-    /// `max(x, 0)`, and never more than `limit`.
-    ReluUpTo {
-        /// The most that the result is.
-        limit: f32,
-    },
-    /// `x` where it is above zero, else `slope * x`; slopes are below one.
-    LeakyRelu {
-        /// What stays of numbers below zero.
-        slope: f32,
-    },
-    /// `limit * tanh(x / limit)`.
-    SoftClamp {
-        /// What the result stays below.
-        limit: f32,
-    },
 }
 
 /// Zeros around an image, in pixels.

@@ -7,7 +7,7 @@ use super::{Activation, ImageOp, Padding, Shape, WeightId};
 pub type Slot = usize;
 
 /// The most that is done in one store; longer chains go on in a step of their own.
-pub const MAX_POSTS: usize = 4;
+pub use dreamframe_kernels::MAX_POSTS;
 
 /// One thing for a device to do.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,9 +1,9 @@
 //! Which convolutions are done in Winograd's form, and in blocks of what size.
 
-use super::kernel::Kernels;
 use crate::exec::Dtype;
 use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
+use dreamframe_kernels::Kernels;
 
 /// How a convolution is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ const ROWS: usize = 12;
 /// Where it was measured to be faster than nine products a pixel (`benches/winograd.rs` does it).
 fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
     let tiles = |side| out.n * out.h.div_ceil(side) * out.w.div_ceil(side);
-    let (fewest, large) = match kernels.isa.dtype() {
+    let (fewest, large) = match Dtype::of(kernels.isa) {
         Dtype::F32 => (FEWEST_CHANNELS_F32, tiles(4) >= FEWEST_LARGE_TILES),
         // Of side 4, ten times as much would be lost by rounding as is without.
         Dtype::Bf16 | Dtype::Int8 => (FEWEST_CHANNELS_BF16, false),
@@ -92,8 +92,8 @@ fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kernel::Isa;
     use super::*;
+    use dreamframe_kernels::Isa;
 
     #[test]
     fn bf16_never_gets_large_tiles_and_blocks_have_some() {
@@ -104,7 +104,7 @@ mod tests {
                     for c_out in [1, 32, 64, 320, 5000] {
                         let Some(form) = measured(c, Shape::new(1, side, side, c_out), kernels) else { continue };
                         assert!(form.tiles > 0 && matches!(form.side, 2 | 4));
-                        assert!(form.side == 2 || isa.dtype() == Dtype::F32, "{isa:?} {c} to {c_out} at {side}");
+                        assert!(form.side == 2 || Dtype::of(isa) == Dtype::F32, "{isa:?} {c} to {c_out} at {side}");
                     }
                 }
             }

@@ -4,7 +4,6 @@ mod attention;
 mod choice;
 mod elementwise;
 mod image;
-mod kernel;
 mod network;
 mod norm;
 mod pack;
@@ -25,11 +24,12 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Instant;
 
+pub use dreamframe_kernels::Isa;
+use dreamframe_kernels::Kernels;
+
 use self::choice::Choice;
 #[cfg(any(test, feature = "internals"))]
 pub use self::choice::Form as WinogradForm;
-pub use self::kernel::Isa;
-use self::kernel::{Kernels, missing};
 use self::network::CpuNetwork;
 use self::pool::Pool;
 pub use self::pool::background;
@@ -138,7 +138,12 @@ impl CpuExecutor {
 pub fn fastest_dtype() -> Dtype {
     let fastest = if Isa::Bf16.available() { Dtype::Bf16 } else { Dtype::F32 };
     // A name that is none is refused when an executor is made.
-    named_isa().ok().flatten().map_or(fastest, Isa::dtype)
+    named_isa().ok().flatten().map_or(fastest, Dtype::of)
+}
+
+/// The fastest instruction set for values of `dtype` that this machine has.
+fn best(dtype: Dtype) -> Option<Isa> {
+    Isa::ALL.into_iter().rev().find(|&isa| Dtype::of(isa) == dtype && isa.available())
 }
 
 /// The instructions that `DREAMFRAME_CPU` names, where it is set.
@@ -155,18 +160,19 @@ fn choose(options: CpuOptions) -> Result<&'static Kernels> {
     let asked = match options.isa {
         Some(isa) => Some((isa, dtype)),
         // The variable stands for what is not said otherwise, and nobody says f32.
-        None => named_isa()?.map(|isa| (isa, if dtype == Dtype::F32 { isa.dtype() } else { dtype })),
+        None => named_isa()?.map(|isa| (isa, if dtype == Dtype::F32 { Dtype::of(isa) } else { dtype })),
     };
     let Some((isa, dtype)) = asked else {
         let none = || {
-            let lacks = missing(dtype).join(", ");
+            let lacks = Isa::ALL.into_iter().filter(|&isa| Dtype::of(isa) == dtype).flat_map(Isa::missing);
+            let lacks = lacks.collect::<Vec<_>>().join(", ");
             let text = format!("dtype {dtype} needs instructions that this processor lacks: {lacks}");
             Error::new(ErrorKind::Unsupported, text)
         };
-        return Isa::best(dtype).and_then(Isa::kernels).ok_or_else(none);
+        return best(dtype).and_then(Isa::kernels).ok_or_else(none);
     };
-    if isa.dtype() != dtype {
-        let text = format!("the instructions {} are for {}, but dtype is {dtype}", isa.name(), isa.dtype());
+    if Dtype::of(isa) != dtype {
+        let text = format!("the instructions {} are for {}, but dtype is {dtype}", isa.name(), Dtype::of(isa));
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }
     let best = Isa::ALL.into_iter().rev().find(|isa| isa.available()).map_or("none", Isa::name);
@@ -186,7 +192,7 @@ impl Executor for CpuExecutor {
     }
 
     fn dtype(&self) -> Dtype {
-        self.isa().dtype()
+        Dtype::of(self.isa())
     }
 
     fn threads(&self) -> usize {

@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use super::choice::Choice;
 use super::elementwise;
-use super::kernel::Kernels;
 use super::pack;
 use super::past::{self, PastAt, Shelf};
 use super::pool::Pool;
@@ -21,6 +20,7 @@ use crate::exec::{Arena, Constants, FrameKeys, Network, Past, StepTime};
 use crate::net::plan::{Plan, Space};
 use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
+use dreamframe_kernels::Kernels;
 
 /// What every step of a run is given.
 #[derive(Debug, Clone, Copy)]

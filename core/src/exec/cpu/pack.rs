@@ -1,12 +1,12 @@
 //! Weights as the micro-kernels read them: panels of output channels, and in each panel tap after tap, input channel
 //! after input channel, the weights of the panel's output channels side by side.
 
-use super::kernel::{ByteKernels, Kernels, MOST_POINTS, TileKernel, weights_at_points};
 use super::span::{Aligned, Number};
 use super::tables::read;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::weight_bytes;
 use crate::net::{AlignedBytes, PackedForm, PackedLayout, Weights};
+use dreamframe_kernels::{ByteKernels, Kernels, MOST_POINTS, TileKernel, weights_at_points};
 
 /// Output channels that are worked out together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -346,8 +346,8 @@ fn phase_of(numbers: &[f32], down: usize, right: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kernel::Isa;
     use super::*;
+    use dreamframe_kernels::Isa;
 
     #[test]
     fn panels_cover_the_channels_and_the_last_is_narrow() {

@@ -6,7 +6,6 @@ use super::attention::{Attention, KeyLayout};
 use super::choice::Choice;
 use super::elementwise;
 use super::image;
-use super::kernel::{Kernels, PostAt};
 use super::network::Run;
 use super::norm::{self, Norm};
 use super::pack::Source;
@@ -21,6 +20,7 @@ use crate::net::bytes::ByteScale;
 use crate::net::plan::{Layout, Place, Planned, Space};
 use crate::net::steps::{Depthwise, MAX_POSTS, PlanValue, Post, Product as Geometry, Repeat, Slot, Step, StepKind};
 use crate::net::{ImageOp, Program, Shape, WeightId, Weights};
+use dreamframe_kernels::{Kernels, PostAt};
 
 /// What a step needs to run, beside addresses.
 #[derive(Debug)]

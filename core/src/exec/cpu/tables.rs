@@ -1,10 +1,10 @@
 //! Weights that are not multiplied: norms, tables of tokens.
 
-use super::kernel::Kernels;
 use super::pack::layout;
 use super::span::{Aligned, Number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{AlignedBytes, Weights};
+use dreamframe_kernels::Kernels;
 
 /// A table whose rows become values: stored as they are.
 pub(super) fn table(

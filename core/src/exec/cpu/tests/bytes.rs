@@ -7,7 +7,6 @@ use super::naive::{self, Made};
 use super::{bits, executor, frame, inputs, run};
 use crate::error::Result;
 use crate::exec::cpu::choice::Choice;
-use crate::exec::cpu::kernel::{Isa, plain_bytes};
 use crate::exec::cpu::pool::Pool;
 use crate::exec::cpu::step::Rooms;
 use crate::exec::cpu::{CpuExecutor, Executor};
@@ -15,6 +14,7 @@ use crate::net::bytes::{ByteScale, ByteScales, weight_bytes};
 use crate::net::plan::Plan;
 use crate::net::steps::StepKind;
 use crate::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId, WeightSource, Weights};
+use dreamframe_kernels::{Isa, plain_bytes};
 
 /// Weights that were bytes once; biases as they are.
 struct Rounded;

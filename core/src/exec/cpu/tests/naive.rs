@@ -86,6 +86,14 @@ impl Value<'_> {
         self.x[((n * s.h + y) * s.w + x) * s.c + c]
     }
 
+    /// Some channels of a pixel, where pixels are in one row.
+    fn channels(&self, n: usize, token: usize, start: usize, len: usize) -> &[f64] {
+        let s = self.shape;
+        assert!(n < s.n && token < s.pixels() && start + len <= s.c);
+        let at = (n * s.pixels() + token) * s.c + start;
+        &self.x[at..at + len]
+    }
+
     /// The same with pixels in one row.
     fn token(&self, n: usize, token: usize, c: usize) -> f64 {
         self.at(n, token / self.shape.w, token % self.shape.w, c)
@@ -146,19 +154,18 @@ impl Naive<'_> {
             }
             OpKind::GroupNorm { groups, eps, weight, bias } => {
                 let (weight, bias, wide) = (self.weight(weight), self.weight(bias), a.shape.c / groups);
-                each(out, |n, y, x, c| {
-                    let group = (c / wide) * wide..(c / wide + 1) * wide;
-                    let all = (0..a.shape.pixels()).flat_map(|p| group.clone().map(move |c| (p, c)));
-                    let numbers = all.map(|(p, c)| a.token(n, p, c)).collect::<Vec<_>>();
-                    normal(a.at(n, y, x, c), &numbers, eps) * weight[c] + bias[c]
-                })
+                let norm = |n, group| {
+                    let channels = group * wide..(group + 1) * wide;
+                    let all = (0..a.shape.pixels()).flat_map(|p| channels.clone().map(move |c| (p, c)));
+                    Norm::of(&all.map(|(p, c)| a.token(n, p, c)).collect::<Vec<_>>(), eps)
+                };
+                let norms = (0..a.shape.n * groups).map(|i| norm(i / groups, i % groups)).collect::<Vec<_>>();
+                each(out, |n, y, x, c| norms[n * groups + c / wide].apply(a.at(n, y, x, c)) * weight[c] + bias[c])
             }
             OpKind::LayerNorm { eps, weight, bias } => {
                 let (weight, bias) = (self.weight(weight), self.weight(bias));
-                each(out, |n, y, x, c| {
-                    let numbers = (0..a.shape.c).map(|c| a.at(n, y, x, c)).collect::<Vec<_>>();
-                    normal(a.at(n, y, x, c), &numbers, eps) * weight[c] + bias[c]
-                })
+                let norms = a.x.chunks_exact(a.shape.c).map(|pixel| Norm::of(pixel, eps)).collect::<Vec<_>>();
+                each(out, |n, y, x, c| norms[(n * out.h + y) * out.w + x].apply(a.at(n, y, x, c)) * weight[c] + bias[c])
             }
             OpKind::Attention { heads, causal, ref kv_row, looks_back: _ } => {
                 attention(a, inputs[1], inputs[2], out, heads, causal, kv_row)
@@ -213,23 +220,25 @@ impl Naive<'_> {
         padding: Padding,
         upsample: bool,
     ) -> Vec<f64> {
-        let (weight, bias, grow) = (self.weight(weight), self.weight(bias), if upsample { 2 } else { 1 });
+        let (by_channel, bias, grow) = (self.weight(weight), self.weight(bias), if upsample { 2 } else { 1 });
+        // In the order of output channels, taps and input channels, so that each tap is a product of two slices.
+        let (taps, c_in) = (kernel * kernel, a.shape.c);
+        let place = |i: usize| (i / (c_in * taps), i / c_in % taps, i % c_in);
+        let weight = (0..by_channel.len()).map(place).map(|(o, tap, c)| by_channel[(o * c_in + c) * taps + tap]);
+        let weight = weight.collect::<Vec<_>>();
         each(out, |n, y, x, o| {
             let mut sum = if biased { bias[o] } else { 0.0 };
-            for ky in 0..kernel {
-                for kx in 0..kernel {
-                    let (iy, ix) = (
-                        (y * stride + ky * dilation) as i64 - padding.top as i64,
-                        (x * stride + kx * dilation) as i64 - padding.left as i64,
-                    );
-                    if iy < 0 || ix < 0 || iy >= (a.shape.h * grow) as i64 || ix >= (a.shape.w * grow) as i64 {
-                        continue;
-                    }
-                    for c in 0..a.shape.c {
-                        let w = weight[((o * a.shape.c + c) * kernel + ky) * kernel + kx];
-                        sum += w * a.at(n, iy as usize / grow, ix as usize / grow, c);
-                    }
+            for tap in 0..taps {
+                let (iy, ix) = (
+                    (y * stride + tap / kernel * dilation) as i64 - padding.top as i64,
+                    (x * stride + tap % kernel * dilation) as i64 - padding.left as i64,
+                );
+                if iy < 0 || ix < 0 || iy >= (a.shape.h * grow) as i64 || ix >= (a.shape.w * grow) as i64 {
+                    continue;
                 }
+                let pixel = iy as usize / grow * a.shape.w + ix as usize / grow;
+                let at = (o * taps + tap) * c_in;
+                sum += dot(&weight[at..at + c_in], a.channels(n, pixel, 0, c_in));
             }
             sum
         })
@@ -275,10 +284,22 @@ fn image(a: Value<'_>, op: ImageOp, out: Shape) -> Vec<f64> {
     }
 }
 
-fn normal(x: f64, numbers: &[f64], eps: f32) -> f64 {
-    let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-    let variance = numbers.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / numbers.len() as f64;
-    (x - mean) / (variance + f64::from(eps)).sqrt()
+/// What a norm subtracts, and what it then divides by.
+struct Norm {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Norm {
+    fn of(numbers: &[f64], eps: f32) -> Self {
+        let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
+        let variance = numbers.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / numbers.len() as f64;
+        Self { mean, deviation: (variance + f64::from(eps)).sqrt() }
+    }
+
+    fn apply(&self, x: f64) -> f64 {
+        (x - self.mean) / self.deviation
+    }
 }
 
 fn attention(
@@ -291,20 +312,41 @@ fn attention(
     kv_row: &[usize],
 ) -> Vec<f64> {
     let (width, value_width) = (q.shape.c / heads, v.shape.c / heads);
-    each(out, |n, y, x, c| {
-        let (token, head, row) = (y * out.w + x, c / value_width, kv_row[n]);
+    // How much each key that a token sees counts for each head, in the order of rows, tokens and heads.
+    let weights = |n: usize, token: usize, head: usize| {
         let seen = if causal { token + 1 } else { k.shape.pixels() };
-        let score = |key| {
-            let products =
-                (0..width).map(|i| q.token(n, token, head * width + i) * k.token(row, key, head * width + i));
-            products.sum::<f64>() / (width as f64).sqrt()
-        };
+        let query = q.channels(n, token, head * width, width);
+        let score = |key| dot(query, k.channels(kv_row[n], key, head * width, width)) / (width as f64).sqrt();
         let scores = (0..seen).map(score).collect::<Vec<_>>();
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights = scores.iter().map(|score| (score - largest).exp()).collect::<Vec<_>>();
         let sum = weights.iter().sum::<f64>();
-        weights.iter().enumerate().map(|(key, weight)| weight / sum * v.token(row, key, c)).sum()
-    })
+        weights.into_iter().map(|weight| weight / sum).collect::<Vec<_>>()
+    };
+    let mut result = Vec::new();
+    for (n, &row) in kv_row.iter().enumerate().take(out.n) {
+        for (token, head) in (0..out.pixels()).flat_map(|token| (0..heads).map(move |head| (token, head))) {
+            let mut sums = vec![0.0; value_width];
+            for (key, weight) in weights(n, token, head).into_iter().enumerate() {
+                let values = v.channels(row, key, head * value_width, value_width);
+                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+            }
+            result.extend(sums);
+        }
+    }
+    result
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let mut sum = 0.0;
+    // Counted by hand: without optimisation, an iterator costs more than what it is for.
+    let mut i = 0;
+    while i < a.len() {
+        sum += a[i] * b[i];
+        i += 1;
+    }
+    sum
 }
 
 fn activate(x: f64, activation: Activation) -> f64 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::Isa;
+use super::super::{Isa, best};
 use super::naive::{Made, noise};
 use super::{bits, error, executor};
 use crate::error::{ErrorKind, Result};
@@ -61,7 +61,7 @@ fn each_row_attends_to_what_it_kept() {
         let expected = |room| film(&*compile(&ReferenceExecutor, &program), room);
         let expected = [1, 3].map(expected);
         for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-            let bound = if isa.dtype() == Dtype::F32 { 1e-5 } else { 5e-2 };
+            let bound = if Dtype::of(isa) == Dtype::F32 { 1e-5 } else { 5e-2 };
             for (room, expected) in [1, 3].into_iter().zip(&expected) {
                 let got = film(&*compile(&executor(isa, 1), &program), room);
                 for (number, (got, expected)) in got.iter().zip(expected).enumerate() {
@@ -105,7 +105,7 @@ fn what_is_kept_counts_and_what_is_not_filled_does_not() {
 fn a_past_that_is_not_the_networks_is_refused() {
     let program = program(Shape::new(1, 4, 1, 8), 1);
     let executors: [Box<dyn Executor>; 2] =
-        [Box::new(executor(Isa::best(Dtype::F32).unwrap(), 1)), Box::new(ReferenceExecutor)];
+        [Box::new(executor(best(Dtype::F32).unwrap(), 1)), Box::new(ReferenceExecutor)];
     for executor in executors {
         let [network, other] = [0, 1].map(|_| compile(&*executor, &program));
         assert!(network.frame_keys_bytes() >= 2 * 2 * 4 * 8 * size_of::<f32>());

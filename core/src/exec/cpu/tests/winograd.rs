@@ -12,7 +12,7 @@ use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, Weig
 
 /// Every instruction set with every side that its values stand, and some blocks.
 fn forms() -> impl Iterator<Item = (Isa, WinogradForm)> {
-    let sides = |isa: Isa| if isa.dtype() == Dtype::F32 { &[2, 4][..] } else { &[2] };
+    let sides = |isa: Isa| if Dtype::of(isa) == Dtype::F32 { &[2, 4][..] } else { &[2] };
     let blocks = [(1, false), (5, true), (48, false), (1000, true)];
     Isa::ALL.into_iter().filter(|isa| isa.available()).flat_map(move |isa| {
         let sides = sides(isa).iter();
@@ -34,7 +34,7 @@ fn check(builder: ProgramBuilder) {
     for (isa, form) in forms() {
         let found = compiled(&executor(isa, 1).always_winograd(form), &program);
         for (i, output) in program.outputs().iter().enumerate() {
-            let bound = match isa.dtype() {
+            let bound = match Dtype::of(isa) {
                 Dtype::F32 => 2e-5,
                 Dtype::Bf16 | Dtype::Int8 => 4.0 * error(&expected[i], disturbed[i].iter().copied()),
             };
@@ -115,7 +115,8 @@ fn one_layer(shape: Shape, c_out: usize) -> Arc<Program> {
 }
 
 fn plain(isa: Isa) -> CpuExecutor {
-    let options = CpuOptions { dtype: isa.dtype(), isa: Some(isa), pin: false, winograd: false, ..Default::default() };
+    let options =
+        CpuOptions { dtype: Dtype::of(isa), isa: Some(isa), pin: false, winograd: false, ..Default::default() };
     CpuExecutor::new(options).unwrap()
 }
 
@@ -127,7 +128,7 @@ fn it_loses_little_more_than_the_plain_form() {
         for (isa, form) in forms().filter(|(_, form)| form.tiles == 48) {
             let plain = rms(expected, &compiled(&plain(isa), &program)[0]);
             let found = rms(expected, &compiled(&executor(isa, 1).always_winograd(form), &program)[0]);
-            let most = if isa.dtype() == Dtype::F32 { 2e-6 } else { 6e-3 };
+            let most = if Dtype::of(isa) == Dtype::F32 { 2e-6 } else { 6e-3 };
             assert!(found < most && found < plain * 2.0, "{isa:?} {form:?} from {c_in}: {found:e}, plain {plain:e}");
         }
     }

@@ -3,8 +3,7 @@
 use super::math::{gelu, sigmoid_times, soft_clamp};
 use super::simd::{Simd, Storage};
 use super::{Convert, Finish, Geglu, PostAt};
-use crate::net::Activation;
-use crate::net::steps::MAX_POSTS;
+use crate::{Activation, MAX_POSTS};
 
 /// A function of the vector at a column of a row.
 trait Each<S: Simd> {

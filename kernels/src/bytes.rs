@@ -6,19 +6,19 @@ use super::{TileKernel, ToBytes};
 /// The entry points for bytes of one instruction set; unsafe for the reasons that those of [`Kernels`](super::Kernels)
 /// are.
 #[derive(Debug)]
-pub(in crate::exec::cpu) struct ByteKernels {
+pub struct ByteKernels {
     /// Channels that weights lie side by side for.
-    pub(in crate::exec::cpu) group: usize,
+    pub group: usize,
     /// Products by width, as [`Kernels::tiles`](super::Kernels::tiles). Rows and panels are bytes, sums and what they
     /// start with whole numbers of 32 bits in the place of `f32`s.
-    pub(in crate::exec::cpu) tiles: &'static [TileKernel],
-    pub(in crate::exec::cpu) to_bytes: unsafe fn(&ToBytes),
+    pub tiles: &'static [TileKernel],
+    pub to_bytes: unsafe fn(&ToBytes),
     /// As [`Kernels::peak`](super::Kernels::peak).
-    pub(in crate::exec::cpu) peak: unsafe fn(usize) -> f32,
-    pub(in crate::exec::cpu) peak_sums: usize,
+    pub peak: unsafe fn(usize) -> f32,
+    pub peak_sums: usize,
 }
 
-/// See [`ToBytes`]: as [`ByteScale::byte`](crate::net::bytes::ByteScale::byte) says.
+/// See [`ToBytes`]: rounded to the nearest, halves to even, and kept within a byte.
 #[inline(always)]
 pub(super) unsafe fn to_bytes<S: Simd, M: Storage<S>, B: Storage<S>>(args: &ToBytes) {
     let &ToBytes { x, ld, to, pixels, channels, inverse, zero } = args;
@@ -47,8 +47,8 @@ pub(super) unsafe fn to_bytes<S: Simd, M: Storage<S>, B: Storage<S>>(args: &ToBy
 /// Makes the table of an instruction set, as `kernels!` does.
 macro_rules! byte_kernels {
     ($name:ident, $simd:ty, $storage:ty, $bytes:ty, [$(#[$features:meta])*], tiles: [$(($rows:literal, $vectors:literal)),*], peak: $peak:literal) => {
-        pub(super) static $name: crate::exec::cpu::kernel::ByteKernels = {
-            use crate::exec::cpu::kernel::*;
+        pub(super) static $name: crate::ByteKernels = {
+            use crate::*;
 
             $(#[$features])*
             unsafe fn tile<const ROWS: usize, const VECTORS: usize>(args: &Tile) {

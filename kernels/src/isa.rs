@@ -4,7 +4,6 @@ use super::Kernels;
 use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512, bf16, int8};
-use crate::exec::Dtype;
 
 /// A set of vector instructions, and what numbers they work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,61 +40,51 @@ impl Isa {
         Self::ALL.into_iter().find(|isa| isa.name() == name)
     }
 
-    /// What it keeps values in.
-    pub fn dtype(self) -> Dtype {
-        match self {
-            Self::Portable | Self::Avx2 | Self::Avx512 => Dtype::F32,
-            Self::Bf16 => Dtype::Bf16,
-            Self::Int8 => Dtype::Int8,
-        }
-    }
-
     /// Whether this machine has it.
     pub fn available(self) -> bool {
         self.kernels().is_some()
     }
 
-    /// The fastest for values of `dtype` that this machine has.
-    pub fn best(dtype: Dtype) -> Option<Self> {
-        Self::ALL.into_iter().rev().find(|isa| isa.dtype() == dtype && isa.available())
-    }
-
     /// Its kernels, if this machine can run them.
-    pub(in crate::exec::cpu) fn kernels(self) -> Option<&'static Kernels> {
+    pub fn kernels(self) -> Option<&'static Kernels> {
         match self {
             Self::Portable => Some(&portable::KERNELS),
+            _ if !self.missing().is_empty() => None,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => {
-                (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS)
-            }
+            Self::Avx2 => Some(&avx2::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => is_x86_feature_detected!("avx512f").then_some(&avx512::KERNELS),
+            Self::Avx512 => Some(&avx512::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Self::Bf16 => missing(Dtype::Bf16).is_empty().then_some(&bf16::KERNELS),
+            Self::Bf16 => Some(&bf16::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Self::Int8 => missing(Dtype::Int8).is_empty().then_some(&int8::KERNELS),
+            Self::Int8 => Some(&int8::KERNELS),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512 | Self::Bf16 | Self::Int8 => None,
         }
     }
-}
 
-/// The instructions that `dtype` needs and this machine does not have.
-pub(in crate::exec::cpu) fn missing(dtype: Dtype) -> Vec<&'static str> {
-    #[cfg(target_arch = "x86_64")]
-    let has = [
-        ("AVX-512F", is_x86_feature_detected!("avx512f")),
-        ("AVX-512BW", is_x86_feature_detected!("avx512bw")),
-        ("AVX-512VL", is_x86_feature_detected!("avx512vl")),
-        ("AVX512-BF16", is_x86_feature_detected!("avx512bf16")),
-        ("AVX-512 VNNI", is_x86_feature_detected!("avx512vnni")),
-    ];
-    #[cfg(not(target_arch = "x86_64"))]
-    let has = ["AVX-512F", "AVX-512BW", "AVX-512VL", "AVX512-BF16", "AVX-512 VNNI"].map(|name| (name, false));
-    let needs = match dtype {
-        Dtype::F32 => 0,
-        Dtype::Bf16 => 4,
-        Dtype::Int8 => 5,
-    };
-    has[..needs].iter().filter(|(_, there)| !there).map(|&(name, _)| name).collect()
+    /// The instructions of it that this processor does not have.
+    pub fn missing(self) -> Vec<&'static str> {
+        #[cfg(target_arch = "x86_64")]
+        let has = [
+            ("AVX2", is_x86_feature_detected!("avx2")),
+            ("FMA", is_x86_feature_detected!("fma")),
+            ("AVX-512F", is_x86_feature_detected!("avx512f")),
+            ("AVX-512BW", is_x86_feature_detected!("avx512bw")),
+            ("AVX-512VL", is_x86_feature_detected!("avx512vl")),
+            ("AVX512-BF16", is_x86_feature_detected!("avx512bf16")),
+            ("AVX-512 VNNI", is_x86_feature_detected!("avx512vnni")),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let has = ["AVX2", "FMA", "AVX-512F", "AVX-512BW", "AVX-512VL", "AVX512-BF16", "AVX-512 VNNI"]
+            .map(|name| (name, false));
+        let needs = match self {
+            Self::Portable => &has[..0],
+            Self::Avx2 => &has[..2],
+            Self::Avx512 => &has[2..3],
+            Self::Bf16 => &has[2..6],
+            Self::Int8 => &has[2..7],
+        };
+        needs.iter().filter(|(_, there)| !there).map(|&(name, _)| name).collect()
+    }
 }

@@ -50,4 +50,4 @@ impl Storage<Portable> for Bytes {
 
 byte_kernels!(BYTES, portable::Portable, simd::Plain, plain_bytes::Bytes, [], tiles: [(8, 1), (4, 2)], peak: 4);
 
-pub(in crate::exec::cpu) static KERNELS: Kernels = Kernels { isa: Isa::Int8, bytes: Some(&BYTES), ..portable::KERNELS };
+pub static KERNELS: Kernels = Kernels { isa: Isa::Int8, bytes: Some(&BYTES), ..portable::KERNELS };

@@ -1,9 +1,16 @@
-//! The innermost loops, once for each set of instructions. The only place with `std::arch`.
+//! The innermost loops of dreamframe's CPU executor, once for each instruction set.
+//!
+//! An implementation detail of the crate `dreamframe`, with no promise of stability. It is a crate of its own so that it
+//! is compiled once, with full optimisation, for the library and for its unit tests.
 //!
 //! The loops are written once, generic in [`simd::Simd`]; each instruction set has its vectors, its tile shapes, and its
 //! own table of entry points, compiled with its instructions and chosen at run time.
 
 #![allow(unsafe_code, reason = "vector instructions and tiles that several threads write side by side")]
+#![allow(
+    missing_docs,
+    reason = "fields of arguments are described where their names and the text above do not suffice"
+)]
 
 mod args;
 #[cfg(target_arch = "x86_64")]
@@ -20,8 +27,8 @@ mod int8;
 mod isa;
 mod math;
 mod norm;
-#[cfg(test)]
-pub(super) mod plain_bytes;
+#[cfg(feature = "testing")]
+pub mod plain_bytes;
 mod portable;
 mod simd;
 mod softmax;
@@ -30,65 +37,64 @@ mod winograd;
 
 use std::fmt;
 
-pub(super) use self::args::{
-    Convert, Finish, FromPoints, Gather, Geglu, HIDDEN, How, LayerNorm, Moments, Normalise, PostAt, Scale, Softmax,
-    Tile, TileKernel, ToBytes, ToPoints,
+pub use self::args::{
+    Activation, Convert, Finish, FromPoints, Gather, Geglu, HIDDEN, How, LayerNorm, MAX_POSTS, Moments, Normalise,
+    PostAt, Scale, Softmax, Tile, TileKernel, ToBytes, ToPoints,
 };
-pub(super) use self::bytes::ByteKernels;
+pub use self::bytes::ByteKernels;
 use self::bytes::byte_kernels;
 pub use self::isa::Isa;
-pub(super) use self::isa::missing;
-pub(super) use self::winograd::{MOST_POINTS, MOST_SIDE, weights_at_points};
+pub use self::winograd::{MOST_POINTS, MOST_SIDE, weights_at_points};
 
 /// The entry points of one instruction set.
 ///
 /// All are unsafe for the same two reasons: the processor must have the instructions (whoever got the table from
 /// [`Isa::kernels`] knows that), and what the pointers in the argument reach must be readable or writable as the
 /// argument's fields say.
-pub(super) struct Kernels {
+pub struct Kernels {
     /// Which instruction set.
-    pub(super) isa: Isa,
+    pub isa: Isa,
     /// Numbers in a vector.
-    pub(super) lanes: usize,
+    pub lanes: usize,
     /// Bytes of a stored number. Pointers to bytes in arguments are to such numbers, and count in them.
-    pub(super) size: usize,
+    pub size: usize,
     /// Channels that weights lie side by side for: those of a group are multiplied and summed up at once.
-    pub(super) group: usize,
+    pub group: usize,
     /// Products by width: entry `i` is for panels of `i + 1` vectors.
-    pub(super) tiles: &'static [TileKernel],
+    pub tiles: &'static [TileKernel],
     /// The same for attention, where all widths have the same number of rows.
-    pub(super) attend: &'static [TileKernel],
+    pub attend: &'static [TileKernel],
     /// Products with very few output channels: entry `i` is for `i + 1`. Weights lie a vector of input channels at a
     /// time, in it output channel after output channel; channels come in whole vectors.
-    pub(super) narrow: &'static [TileKernel],
-    pub(super) finish: unsafe fn(&Finish<'_>),
-    pub(super) geglu: unsafe fn(&Geglu),
-    pub(super) softmax: unsafe fn(&Softmax),
-    pub(super) scale: unsafe fn(&Scale),
-    pub(super) moments: unsafe fn(&Moments),
-    pub(super) normalise: unsafe fn(&Normalise),
-    pub(super) layer_norm: unsafe fn(&LayerNorm),
-    pub(super) gather: unsafe fn(&Gather<'_>),
+    pub narrow: &'static [TileKernel],
+    pub finish: unsafe fn(&Finish<'_>),
+    pub geglu: unsafe fn(&Geglu),
+    pub softmax: unsafe fn(&Softmax),
+    pub scale: unsafe fn(&Scale),
+    pub moments: unsafe fn(&Moments),
+    pub normalise: unsafe fn(&Normalise),
+    pub layer_norm: unsafe fn(&LayerNorm),
+    pub gather: unsafe fn(&Gather<'_>),
     /// Stores `f32`s as values are.
-    pub(super) store: unsafe fn(&Convert),
+    pub store: unsafe fn(&Convert),
     /// Makes `f32`s of stored numbers.
-    pub(super) load: unsafe fn(&Convert),
+    pub load: unsafe fn(&Convert),
     /// For tiles of two output pixels a side, and of four.
-    pub(super) to_points: [unsafe fn(&ToPoints); 2],
-    pub(super) from_points: [unsafe fn(&FromPoints); 2],
+    pub to_points: [unsafe fn(&ToPoints); 2],
+    pub from_points: [unsafe fn(&FromPoints); 2],
     /// Does so many rounds of [`peak_sums`](Self::peak_sums) vector multiplications and additions, all in registers.
-    pub(super) peak: unsafe fn(usize) -> f32,
+    pub peak: unsafe fn(usize) -> f32,
     /// Independent sums of a round: enough to hide how long one takes.
-    pub(super) peak_sums: usize,
+    pub peak_sums: usize,
     /// Products of bytes, where there are some.
-    pub(super) bytes: Option<&'static ByteKernels>,
-    #[cfg(test)]
-    pub(super) exp: unsafe fn(&mut [f32]),
+    pub bytes: Option<&'static ByteKernels>,
+    #[cfg(feature = "testing")]
+    pub exp: unsafe fn(&mut [f32]),
 }
 
 impl Kernels {
     /// Whether values are stored as they are calculated, and not as bf16.
-    pub(super) fn stores_f32(&self) -> bool {
+    pub fn stores_f32(&self) -> bool {
         self.size == size_of::<f32>()
     }
 }
@@ -102,8 +108,8 @@ impl fmt::Debug for Kernels {
 /// Makes the table of an instruction set: `features` is the attribute that its entry points are compiled with.
 macro_rules! kernels {
     ($isa:expr, $simd:ty, $storage:ty, [$(#[$features:meta])*], tiles: [$(($rows:literal, $vectors:literal)),*], attend: [$(($arows:literal, $avectors:literal)),*], narrow: [$(($nrows:literal, $outs:literal)),*], peak: $peak:literal) => {
-        pub(super) static KERNELS: crate::exec::cpu::kernel::Kernels = {
-            use crate::exec::cpu::kernel::*;
+        pub(super) static KERNELS: crate::Kernels = {
+            use crate::*;
             use simd::{Simd, Storage};
 
             $(#[$features])*
@@ -181,7 +187,7 @@ macro_rules! kernels {
                 // SAFETY: the caller's promise, see `Kernels`.
                 unsafe { math::peak::<$simd, $storage, $peak>(rounds) }
             }
-            #[cfg(test)]
+            #[cfg(feature = "testing")]
             $(#[$features])*
             unsafe fn exp(x: &mut [f32]) {
                 // SAFETY: the caller's promise, see `Kernels`.
@@ -210,7 +216,7 @@ macro_rules! kernels {
                 peak,
                 peak_sums: $peak,
                 bytes: None,
-                #[cfg(test)]
+                #[cfg(feature = "testing")]
                 exp,
             }
         };

@@ -134,7 +134,7 @@ pub(super) unsafe fn peak<S: Simd, M: Storage<S>, const SUMS: usize>(rounds: usi
 }
 
 /// `e^x` of each number, for tests.
-#[cfg(test)]
+#[cfg(feature = "testing")]
 #[allow(clippy::undocumented_unsafe_blocks, reason = "one reason for all, above")]
 #[inline(always)]
 pub(super) unsafe fn exp_slice<S: Simd>(x: &mut [f32]) {
