@@ -3,7 +3,7 @@
 //! An implementation detail of the crate `dreamframe`, with no promise of stability. It is a crate of its own so that it
 //! is compiled once, with full optimisation, for the library and for its unit tests.
 //!
-//! The loops are written once, generic in [`simd::Simd`]; each instruction set has its vectors, its tile shapes, and its
+//! The loops are written once, generic in the trait `Simd`; each instruction set has its vectors, its tile shapes, and its
 //! own table of entry points, compiled with its instructions and chosen at run time.
 
 #![allow(unsafe_code, reason = "vector instructions and tiles that several threads write side by side")]
