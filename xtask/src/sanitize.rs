@@ -26,8 +26,9 @@ fn command() -> Command {
     command.env("ASAN_OPTIONS", "detect_leaks=0");
     command.args(["test", "--package", "dreamframe", "--lib", "--target", TARGET]);
     // Without optimisation the tests take too long; with all of it, accesses past a memory may be optimised away.
-    command.args(["--config", "profile.dev.opt-level=1"]);
-    command.args(["--config", "profile.dev.package.dreamframe-kernels.opt-level=1"]);
+    for profile in ["dev", "dev.package.dreamframe", "dev.package.dreamframe-kernels"] {
+        command.arg("--config").arg(format!("profile.{profile}.opt-level=1"));
+    }
     command.arg("--target-dir").arg(tools::target().join("sanitize"));
     command.arg("--").args(TESTS);
     command
