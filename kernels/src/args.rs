@@ -104,7 +104,7 @@ pub enum PostAt {
     },
 }
 
-// SAFETY: an address; it is read in the unsafe code of a kernel, while nobody writes there.
+// SAFETY: an address; only the unsafe code of a kernel reads it, while no thread writes there.
 unsafe impl Send for PostAt {}
 // SAFETY: as above.
 unsafe impl Sync for PostAt {}

@@ -121,7 +121,7 @@ fn main() -> ExitCode {
     report.finish()
 }
 
-/// Has no report, whose output would stand between that of the steps beside which it runs.
+/// Installs packages without printing a report, since other steps print theirs at the same time.
 fn prepare_all(names: &[&str]) -> ExitCode {
     match prepare::all(names) {
         Ok(()) => ExitCode::SUCCESS,
@@ -133,7 +133,7 @@ fn prepare_all(names: &[&str]) -> ExitCode {
 }
 
 fn print_list() -> ExitCode {
-    // Whoever reads it may stop before its end.
+    // The reader may close the pipe early, as `head` does: not an error.
     let _ = std::io::stdout().write_all(suite::list().as_bytes());
     ExitCode::SUCCESS
 }

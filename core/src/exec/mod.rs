@@ -14,11 +14,11 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use dreamframe_kernels::Isa;
+
 pub use self::cpu::background;
 pub use self::past::{FrameKeys, MOST_PAST_FRAMES, Past};
 pub use self::slices::Slices;
-use dreamframe_kernels::Isa;
-
 use crate::error::Result;
 use crate::net::{Program, Weights, pages};
 

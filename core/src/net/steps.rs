@@ -6,7 +6,7 @@ use super::{Activation, ImageOp, Padding, Shape, WeightId};
 /// A value of a plan: those of the program by [`ValueId::index`](super::ValueId::index), then those that only the plan has.
 pub type Slot = usize;
 
-/// The most that is done in one store; longer chains go on in a step of their own.
+// Longer chains of posts go on in a step of their own.
 pub use dreamframe_kernels::MAX_POSTS;
 
 /// One thing for a device to do.

@@ -3,11 +3,12 @@
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
+use dreamframe_kernels::{HIDDEN, Kernels, Scale, Softmax, Tile};
+
 use super::network::Run;
 use super::past::PastAt;
 use super::span::{LINE, Number, Span};
 use crate::net::Shape;
-use dreamframe_kernels::{HIDDEN, Kernels, Scale, Softmax, Tile};
 
 /// Keys of a block: with their values they stay in the second cache while a piece's queries go over them.
 /// Even, so that groups of keys do not cross its end.

@@ -1,9 +1,10 @@
 //! Which convolutions are done in Winograd's form, and in blocks of what size.
 
+use dreamframe_kernels::Kernels;
+
 use crate::exec::Dtype;
 use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
-use dreamframe_kernels::Kernels;
 
 /// How a convolution is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

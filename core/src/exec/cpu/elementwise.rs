@@ -2,12 +2,13 @@
 
 #![allow(unsafe_code, reason = "reads and writes values that threads share")]
 
+use dreamframe_kernels::{Convert, Geglu, ToBytes};
+
 use super::network::Run;
 use super::norm::{each_stretch, flattened};
 use super::span::Span;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::ByteScale;
-use dreamframe_kernels::{Convert, Geglu, ToBytes};
 
 /// The first half of the channels times the GELU of the second.
 pub(super) fn geglu(run: &Run<'_>, x: Span, out: Span) {

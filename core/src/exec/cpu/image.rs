@@ -3,12 +3,13 @@
 
 #![allow(unsafe_code, reason = "reads and writes values that threads share")]
 
+use dreamframe_kernels::{Gather, How, PostAt};
+
 use super::network::Run;
 use super::norm::finish_in_place;
 use super::span::{Aligned, Span};
 use crate::net::steps::Depthwise;
 use crate::net::{ImageOp, bilinear};
-use dreamframe_kernels::{Gather, How, PostAt};
 
 /// Most pixels that one is made of: those of a kernel of side 7.
 const MOST: usize = 49;

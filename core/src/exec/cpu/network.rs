@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use dreamframe_kernels::Kernels;
+
 use super::choice::Choice;
 use super::elementwise;
 use super::pack;
@@ -20,7 +22,6 @@ use crate::exec::{Arena, Constants, FrameKeys, Network, Past, StepTime};
 use crate::net::plan::{Plan, Space};
 use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
-use dreamframe_kernels::Kernels;
 
 /// What every step of a run is given.
 #[derive(Debug, Clone, Copy)]

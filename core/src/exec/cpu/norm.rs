@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use dreamframe_kernels::{Convert, Finish, LayerNorm, Moments, Normalise, PostAt};
+
 use super::network::Run;
 use super::span::{Aligned, Span};
 use crate::net::{Activation, Shape};
-use dreamframe_kernels::{Convert, Finish, LayerNorm, Moments, Normalise, PostAt};
 
 /// Numbers of a stretch that is gone over several times: it stays in the first cache.
 const CACHED: usize = 4096;

@@ -1,12 +1,13 @@
 //! Weights as the micro-kernels read them: panels of output channels, and in each panel tap after tap, input channel
 //! after input channel, the weights of the panel's output channels side by side.
 
+use dreamframe_kernels::{ByteKernels, Kernels, MOST_POINTS, TileKernel, weights_at_points};
+
 use super::span::{Aligned, Number};
 use super::tables::read;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::weight_bytes;
 use crate::net::{AlignedBytes, PackedForm, PackedLayout, Weights};
-use dreamframe_kernels::{ByteKernels, Kernels, MOST_POINTS, TileKernel, weights_at_points};
 
 /// Output channels that are worked out together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use dreamframe_kernels::{Finish, Geglu, Kernels, PostAt, Tile};
+
 use super::network::Run;
 use super::pack::{Packed, Panel};
 use super::span::{Aligned, LINE, Span};
@@ -17,7 +19,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::ByteScale;
 use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
-use dreamframe_kernels::{Finish, Geglu, Kernels, PostAt, Tile};
 
 /// Bytes of weights of one panel that are gone through at a time: they stay in the second cache while tile after tile uses
 /// them.

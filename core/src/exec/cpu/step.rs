@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use dreamframe_kernels::{Kernels, PostAt};
+
 use super::attention::{Attention, KeyLayout};
 use super::choice::Choice;
 use super::elementwise;
@@ -20,7 +22,6 @@ use crate::net::bytes::ByteScale;
 use crate::net::plan::{Layout, Place, Planned, Space};
 use crate::net::steps::{Depthwise, MAX_POSTS, PlanValue, Post, Product as Geometry, Repeat, Slot, Step, StepKind};
 use crate::net::{ImageOp, Program, Shape, WeightId, Weights};
-use dreamframe_kernels::{Kernels, PostAt};
 
 /// What a step needs to run, beside addresses.
 #[derive(Debug)]

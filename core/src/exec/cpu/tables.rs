@@ -1,10 +1,11 @@
 //! Weights that are not multiplied: norms, tables of tokens.
 
+use dreamframe_kernels::Kernels;
+
 use super::pack::layout;
 use super::span::{Aligned, Number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{AlignedBytes, Weights};
-use dreamframe_kernels::Kernels;
 
 /// A table whose rows become values: stored as they are.
 pub(super) fn table(

@@ -13,13 +13,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use dreamframe_kernels::{Finish, FromPoints, Kernels, MOST_SIDE, PostAt, Tile, ToPoints};
+
 use super::choice::Form;
 use super::network::Run;
 use super::pack::{Packed, Panel};
 use super::product::CACHED;
 use super::span::{LINE, Span};
 use crate::net::Shape;
-use dreamframe_kernels::{Finish, FromPoints, Kernels, MOST_SIDE, PostAt, Tile, ToPoints};
 
 /// Tiles that are turned into pixels, or pixels into them, at a time: in the first cache.
 const TILES: usize = 16;

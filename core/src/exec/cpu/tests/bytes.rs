@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use dreamframe_kernels::{Isa, plain_bytes};
+
 use super::naive::{self, Made};
 use super::{bits, executor, frame, inputs, run};
 use crate::error::Result;
@@ -14,7 +16,6 @@ use crate::net::bytes::{ByteScale, ByteScales, weight_bytes};
 use crate::net::plan::Plan;
 use crate::net::steps::StepKind;
 use crate::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId, WeightSource, Weights};
-use dreamframe_kernels::{Isa, plain_bytes};
 
 /// Weights that were bytes once; biases as they are.
 struct Rounded;

@@ -1,7 +1,5 @@
 //! The executor against the definition of every operation, on every instruction set that this machine has.
 
-#![allow(unsafe_code, reason = "calls a kernel by itself")]
-
 mod bytes;
 mod contract;
 mod images;

@@ -339,14 +339,7 @@ fn attention(
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
-    let mut sum = 0.0;
-    // Counted by hand: without optimisation, an iterator costs more than what it is for.
-    let mut i = 0;
-    while i < a.len() {
-        sum += a[i] * b[i];
-        i += 1;
-    }
-    sum
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 fn activate(x: f64, activation: Activation) -> f64 {
