@@ -160,11 +160,15 @@ fn a_stream_is_where_a_worker_with_the_secret_says() {
     // One that says the truth about itself, but is full, so that nothing goes there but by a stream's name.
     let full = cluster.worker(&["--worker-url", &impostor.url(), "--max-streams", "1"]);
     create(&full, &[]);
+    // Until its entry says so, a gateway may choose it for a stream that is nowhere.
+    let entry = wait("the entry of the full worker", || {
+        let known = cluster.redis.everything();
+        let full = |line: &&str| line.contains(&impostor.url()) && line.contains(r#""streams":1,"#);
+        known.lines().find(full).map(str::to_owned)
+    });
+    let full_id = entry.split('"').find(|part| part.starts_with("wkr_")).unwrap().to_owned();
     let (honest, gateway) = (cluster.worker(&[]), cluster.gateway(&[]));
     workers(&gateway, 2);
-    let known = cluster.redis.everything();
-    let full_id = known.lines().find(|line| line.contains(&impostor.url())).unwrap();
-    let full_id = full_id.split('"').find(|part| part.starts_with("wkr_")).unwrap().to_owned();
     let name = "str_111";
     let key = "dreamframe:stream:".to_owned() + &digest(name);
     let path = format!("/v1/streams/{name}");
