@@ -1,10 +1,11 @@
-//! The innermost loops of dreamframe's CPU executor, once for each instruction set.
+//! The innermost loops of dreamframe: the vector kernels of its CPU executor, once for each instruction set, and plain
+//! loops over weights and pixels.
 //!
 //! An implementation detail of the crate `dreamframe`, with no promise of stability. It is a crate of its own so that it
-//! is compiled once, with full optimisation, for the library and for its unit tests.
+//! is compiled once, with full optimisation, for the library and for its unit tests, which are compiled without.
 //!
-//! The loops are written once, generic in the trait `Simd`; each instruction set has its vectors, its tile shapes, and its
-//! own table of entry points, compiled with its instructions and chosen at run time.
+//! The vector kernels are written once, generic in the trait `Simd`; each instruction set has its vectors, its tile
+//! shapes, and its own table of entry points, compiled with its instructions and chosen at run time.
 
 #![allow(unsafe_code, reason = "vector instructions and tiles that several threads write side by side")]
 #![allow(
@@ -20,16 +21,23 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod bf16;
 mod bytes;
+#[cfg(feature = "testing")]
+pub mod definitions;
+pub mod filter;
 mod finish;
 mod gather;
 #[cfg(target_arch = "x86_64")]
 mod int8;
 mod isa;
+mod keys;
 mod math;
 mod norm;
+pub mod numbers;
+mod panels;
 #[cfg(feature = "testing")]
 pub mod plain_bytes;
 mod portable;
+mod quantize;
 mod simd;
 mod softmax;
 mod tile;
@@ -44,7 +52,12 @@ pub use self::args::{
 pub use self::bytes::ByteKernels;
 use self::bytes::byte_kernels;
 pub use self::isa::Isa;
-pub use self::winograd::{MOST_POINTS, MOST_SIDE, weights_at_points};
+pub use self::keys::Keys;
+pub use self::numbers::Number;
+pub use self::panels::{Panel, Panels, phase_of};
+pub use self::quantize::{ByteScale, weight_bytes};
+pub use self::tile::row_addresses;
+pub use self::winograd::MOST_SIDE;
 
 /// The entry points of one instruction set.
 ///

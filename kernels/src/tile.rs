@@ -140,3 +140,16 @@ unsafe fn step_of<S: Simd, M: Storage<S>, const ROWS: usize, const VECTORS: usiz
         }
     }
 }
+
+/// Writes the addresses of the `rows` rows of a tile: the first, and then each `step` bytes further; those past `count` see
+/// what the last one does.
+///
+/// # Safety
+///
+/// `table` has room for as many addresses.
+pub unsafe fn row_addresses(first: *const u8, step: usize, count: usize, rows: usize, table: *mut *const u8) {
+    for row in 0..rows {
+        // SAFETY: the caller's promise.
+        unsafe { *table.add(row) = first.wrapping_add(row.min(count.saturating_sub(1)) * step) };
+    }
+}

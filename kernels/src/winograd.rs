@@ -178,7 +178,7 @@ pub(super) unsafe fn gather<S: Simd, const N: usize>(args: &FromPoints) {
 }
 
 /// A kernel of side 3 at each of `(side + 2)^2` points; the rest of `points` stays as it is.
-pub fn weights_at_points(side: usize, kernel: &[f32], points: &mut [f32; MOST_POINTS]) {
+pub(crate) fn weights_at_points(side: usize, kernel: &[f32], points: &mut [f32; MOST_POINTS]) {
     let n = side + 2;
     let of = |g: [f64; 3]| {
         let mut v = [g[0]; MOST_SIDE + 2];
@@ -205,4 +205,4 @@ pub fn weights_at_points(side: usize, kernel: &[f32], points: &mut [f32; MOST_PO
 /// Output pixels of a side of the largest tile.
 pub const MOST_SIDE: usize = 4;
 /// Points of the largest tile.
-pub const MOST_POINTS: usize = (MOST_SIDE + 2) * (MOST_SIDE + 2);
+pub(crate) const MOST_POINTS: usize = (MOST_SIDE + 2) * (MOST_SIDE + 2);

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use half::{bf16, f16};
+use dreamframe_kernels::numbers::{write_bf16, write_f16, write_f32};
 use serde_json::{Map, Value, json};
 
 use super::layout::{Checkpoint, Component, TokenizerFiles, WEIGHT_NAMES};
@@ -284,19 +284,11 @@ fn header(entries: &[Entry<'_>]) -> Vec<u8> {
 
 /// The bytes of `numbers`; `None` where one is too large for the type.
 fn store(numbers: &[f32], dtype: StoredDtype) -> Option<Vec<u8>> {
-    Some(match dtype {
-        StoredDtype::F32 => numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
-        StoredDtype::Bf16 => {
-            let stored = |&number: &f32| Some(bf16::from_f32(number)).filter(|number| number.is_finite());
-            let stored: Option<Vec<bf16>> = numbers.iter().map(stored).collect();
-            stored?.into_iter().flat_map(bf16::to_le_bytes).collect()
-        }
-        StoredDtype::F16 => {
-            let stored = |&number: &f32| Some(f16::from_f32(number)).filter(|number| number.is_finite());
-            let stored: Option<Vec<f16>> = numbers.iter().map(stored).collect();
-            stored?.into_iter().flat_map(f16::to_le_bytes).collect()
-        }
-    })
+    match dtype {
+        StoredDtype::F32 => Some(write_f32(numbers)),
+        StoredDtype::Bf16 => write_bf16(numbers),
+        StoredDtype::F16 => write_f16(numbers),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use dreamframe_kernels::numbers::interleave;
 use flate2::read::DeflateDecoder;
 
 /// One file.
@@ -60,9 +61,7 @@ impl Embedded {
                 let (low, high) = self.packed.split_at_checked(self.len.div_ceil(2))?;
                 let high = inflated(high, self.len / 2)?;
                 let mut bytes = vec![0; self.len];
-                for (pair, (low, high)) in bytes.chunks_exact_mut(2).zip(low.iter().zip(&high)) {
-                    pair.copy_from_slice(&[*low, *high]);
-                }
+                interleave(low, &high, &mut bytes);
                 if let (1, Some(last), Some(low)) = (self.len % 2, bytes.last_mut(), low.last()) {
                     *last = *low;
                 }

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
-use half::{bf16, f16};
+use dreamframe_kernels::numbers::{all_finite, read_bf16, read_f16, read_f32, read_f64, transpose};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -342,34 +341,18 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
 
 /// A matrix of `shape` whose columns stand one after the other in `numbers`.
 fn transposed(numbers: &[f32], shape: &[usize]) -> Vec<f32> {
-    let rows = shape.first().copied().unwrap_or(1).max(1);
-    (0..rows).flat_map(|row| numbers.iter().skip(row).step_by(rows)).copied().collect()
-}
-
-/// Whether no number is infinite or NaN; in integers, so that it runs at memory speed.
-fn all_finite(numbers: &[f32]) -> bool {
-    const INFINITY: u32 = 0x7f80_0000;
-    let magnitude = numbers.iter().fold(0, |max: i32, x| max.max((x.to_bits() & 0x7fff_ffff) as i32));
-    (magnitude as u32) < INFINITY
+    let mut transposed = vec![0.0; numbers.len()];
+    transpose(numbers, shape.first().copied().unwrap_or(1).max(1), &mut transposed);
+    transposed
 }
 
 /// Turns little-endian numbers into `f32`; `bytes` has one for each place of `out`.
 fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
-    let halves =
-        |bytes: &[u8]| -> Vec<u16> { bytes.as_chunks().0.iter().map(|&two| u16::from_le_bytes(two)).collect() };
     match dtype {
-        Dtype::F32 => {
-            for (x, &four) in out.iter_mut().zip(bytes.as_chunks().0) {
-                *x = f32::from_le_bytes(four);
-            }
-        }
-        Dtype::F64 => {
-            for (x, &eight) in out.iter_mut().zip(bytes.as_chunks().0) {
-                *x = f64::from_le_bytes(eight) as f32;
-            }
-        }
-        Dtype::F16 => halves(bytes).reinterpret_cast::<f16>().convert_to_f32_slice(out),
-        Dtype::Bf16 => halves(bytes).reinterpret_cast::<bf16>().convert_to_f32_slice(out),
+        Dtype::F32 => read_f32(bytes, out),
+        Dtype::F64 => read_f64(bytes, out),
+        Dtype::F16 => read_f16(bytes, out),
+        Dtype::Bf16 => read_bf16(bytes, out),
         Dtype::Other(..) => {}
     }
 }

@@ -8,6 +8,8 @@ use super::pages;
 /// Bytes in a cache line.
 const LINE: usize = 64;
 
+const ZEROS: [u8; 4096] = [0; 4096];
+
 /// Bytes that begin at a cache line.
 pub struct AlignedBytes {
     bytes: Vec<u8>,
@@ -36,7 +38,13 @@ impl AlignedBytes {
     pub fn extend(&mut self, more: usize) -> &mut [u8] {
         let (len, room) = (self.bytes.len(), self.bytes.capacity());
         // Growing past the room would move the bytes off their line.
-        self.bytes.resize(len + more.min(room - len), 0);
+        let mut left = more.min(room - len);
+        while left > 0 {
+            // Copied, since without optimisation `resize` writes one byte at a time.
+            let some = left.min(ZEROS.len());
+            self.bytes.extend_from_slice(&ZEROS[..some]);
+            left -= some;
+        }
         &mut self.bytes[len..]
     }
 }

@@ -1,5 +1,7 @@
 //! Convolutions of images with kernels that are columns times rows.
 
+use dreamframe_kernels::filter::{correlate, sum_rows};
+
 /// What lies outside of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Border {
@@ -45,9 +47,6 @@ pub(super) struct Filter {
     /// Where the rows begin that a row of the result is made of, with their weights.
     taps: Vec<(usize, f32)>,
 }
-
-/// How many numbers are worked on at a time.
-const BLOCK: usize = 16;
 
 impl Filter {
     /// Writes into `to` what `from` is, convolved with `kernel` in both directions.
@@ -96,46 +95,6 @@ fn pad(row: &[f32], size: Size, reach: usize, border: Border, padded: &mut Vec<f
         }
     }
     padded[reach * channels..][..row.len()].copy_from_slice(row);
-}
-
-/// Writes into `to` the sums of the numbers of `padded`, `stride` apart, times `kernel`.
-fn correlate(padded: &[f32], kernel: &[f32], stride: usize, to: &mut [f32]) {
-    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
-    let done = blocks.len() * BLOCK;
-    for (block, to) in blocks.iter_mut().enumerate() {
-        let mut sums = [0.0; BLOCK];
-        for (tap, weight) in kernel.iter().enumerate() {
-            let from = &padded[block * BLOCK + tap * stride..][..BLOCK];
-            for (sum, from) in sums.iter_mut().zip(from) {
-                *sum += weight * from;
-            }
-        }
-        *to = sums;
-    }
-    for (place, to) in rest.iter_mut().enumerate() {
-        let from = &padded[done + place..];
-        *to = kernel.iter().enumerate().map(|(tap, weight)| weight * from[tap * stride]).sum();
-    }
-}
-
-/// Adds to `to` the rows of `from` that begin at `taps`, times their weights.
-fn sum_rows(from: &[f32], taps: &[(usize, f32)], to: &mut [f32]) {
-    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
-    let done = blocks.len() * BLOCK;
-    for (block, to) in blocks.iter_mut().enumerate() {
-        let mut sums = [0.0; BLOCK];
-        for &(row, weight) in taps {
-            for (sum, from) in sums.iter_mut().zip(&from[row + block * BLOCK..][..BLOCK]) {
-                *sum += weight * from;
-            }
-        }
-        for (to, sum) in to.iter_mut().zip(sums) {
-            *to += sum;
-        }
-    }
-    for (place, to) in rest.iter_mut().enumerate() {
-        *to += taps.iter().map(|&(row, weight)| weight * from[row + done + place]).sum::<f32>();
-    }
 }
 
 /// Writes into `kernel` a Gaussian of `side` numbers (odd) that add up to one, `step` apart.

@@ -3,11 +3,11 @@
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
-use dreamframe_kernels::{HIDDEN, Kernels, Scale, Softmax, Tile};
+use dreamframe_kernels::{HIDDEN, Kernels, Keys, Scale, Softmax, Tile};
 
 use super::network::Run;
 use super::past::PastAt;
-use super::span::{LINE, Number, Span};
+use super::span::{LINE, Span};
 use crate::net::Shape;
 
 /// Keys of a block: with their values they stay in the second cache while a piece's queries go over them.
@@ -99,93 +99,30 @@ impl KeyLayout {
         run.pieces(self.rows * self.heads * blocks, &|piece, _| {
             let (row, head, block) = (piece / (self.heads * blocks), piece / blocks % self.heads, piece % blocks);
             let keys = block * KEYS..(block * KEYS + KEYS).min(self.keys);
-            let block = KeyBlock { layout: self, k, v, to: self.head(packed.ptr(), row, head), row, head, keys };
+            let block = Keys {
+                k: k.channel(row * self.keys, head * self.width),
+                k_ld: k.ld,
+                width: self.width,
+                v: v.channel(row * self.keys, head * self.value_width),
+                v_ld: v.ld,
+                value_width: self.value_width,
+                keys,
+                count: self.keys,
+                lanes: self.lanes,
+                panel: self.panel,
+                to: self.head(packed.ptr(), row, head),
+                keys_len: self.keys_len(),
+            };
             // SAFETY: these keys of this head of this row are this piece's, `head_len` is what the plan made room for, and
             // nobody writes keys and values in this step.
             unsafe {
                 if run.kernels.stores_f32() {
-                    block.pack::<f32, 1>();
+                    block.pack_f32();
                 } else {
-                    block.pack::<u16, 2>();
+                    block.pack_bf16();
                 }
             }
         });
-    }
-}
-
-/// Some keys of a head, and their values.
-struct KeyBlock<'a> {
-    layout: &'a KeyLayout,
-    k: Span,
-    v: Span,
-    /// Where the head's keys and values go.
-    to: *mut u8,
-    row: usize,
-    head: usize,
-    keys: std::ops::Range<usize>,
-}
-
-impl KeyBlock<'_> {
-    /// A key's channels of the head.
-    unsafe fn key<T>(&self, key: usize) -> &[T] {
-        let at = self.k.channel(self.row * self.layout.keys + key, self.head * self.layout.width);
-        // SAFETY: a pixel has the channels of all heads; the caller promises that nobody writes them.
-        unsafe { std::slice::from_raw_parts(at.cast(), self.layout.width) }
-    }
-
-    /// A value's channels of the head; none past the last.
-    unsafe fn value<T>(&self, key: usize) -> &[T] {
-        if key >= self.keys.end {
-            return &[];
-        }
-        let wide = self.layout.value_width;
-        let at = self.v.channel(self.row * self.layout.keys + key, self.head * wide);
-        // SAFETY: as in `key`.
-        unsafe { std::slice::from_raw_parts(at.cast(), wide) }
-    }
-
-    /// # Safety
-    ///
-    /// The keys are this caller's alone, and nobody writes `k` and `v`; numbers are `T`s.
-    unsafe fn pack<T: Number, const GROUP: usize>(&self) {
-        let layout = self.layout;
-        let (groups, keys) = (layout.width.div_ceil(GROUP), self.to.cast::<[T; GROUP]>());
-        let padded = self.keys.end.next_multiple_of(layout.lanes);
-        for (first, wide) in layout.panels(layout.padded_keys()).filter(|(first, _)| self.keys.contains(first)) {
-            for key in first..(first + wide).min(padded) {
-                // SAFETY: the caller's promise.
-                let channels = if key < self.keys.end { unsafe { self.key::<T>(key) } } else { &[] };
-                let (whole, rest) = channels.as_chunks::<GROUP>();
-                let part = std::array::from_fn(|i| rest.get(i).copied().unwrap_or_default());
-                let padding = std::iter::repeat_n(&part, groups - whole.len());
-                for (group, &some) in whole.iter().chain(padding).enumerate() {
-                    // SAFETY: a panel has `groups` rows of `wide` groups, after those of the panels before it.
-                    unsafe { *keys.add(first * groups + group * wide + key - first) = some };
-                }
-            }
-        }
-        let values = self.to.cast::<T>().wrapping_add(layout.keys_len()).cast::<[T; GROUP]>();
-        for (first, wide) in layout.panels(layout.padded_values()) {
-            for key in self.keys.clone().step_by(GROUP) {
-                // SAFETY: the caller's promise.
-                let lines: [&[T]; GROUP] = std::array::from_fn(|i| unsafe { self.value(key + i) });
-                let lines = lines.map(|line| line.get(first..).unwrap_or_default());
-                // SAFETY: a panel has a row of `wide` groups for each group of keys, after those of the panels before.
-                let to = unsafe {
-                    let at = values.add(first * layout.grouped_keys() / GROUP + key / GROUP * wide);
-                    std::slice::from_raw_parts_mut(at, wide)
-                };
-                let shortest = lines.iter().map(|line| line.len()).min().unwrap_or(0).min(wide);
-                let (whole, rest) = to.split_at_mut(shortest);
-                let full = lines.map(|line| &line[..shortest]);
-                for (channel, group) in whole.iter_mut().enumerate() {
-                    *group = std::array::from_fn(|i| full[i][channel]);
-                }
-                for (channel, group) in rest.iter_mut().enumerate() {
-                    *group = std::array::from_fn(|i| lines[i].get(shortest + channel).copied().unwrap_or_default());
-                }
-            }
-        }
     }
 }
 

@@ -1,28 +1,11 @@
-//! Weights as the micro-kernels read them: panels of output channels, and in each panel tap after tap, input channel
-//! after input channel, the weights of the panel's output channels side by side.
+//! Weights as the micro-kernels read them: panels of output channels, see [`Panels`].
 
-use dreamframe_kernels::{ByteKernels, Kernels, MOST_POINTS, TileKernel, weights_at_points};
+use dreamframe_kernels::{ByteKernels, Kernels, Number, Panel, Panels, TileKernel, phase_of, weight_bytes};
 
-use super::span::{Aligned, Number};
+use super::span::Aligned;
 use super::tables::read;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::bytes::weight_bytes;
 use crate::net::{AlignedBytes, PackedForm, PackedLayout, Weights};
-
-/// Output channels that are worked out together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Panel {
-    /// Vectors side by side.
-    pub(super) vectors: usize,
-    /// The first number of its weights.
-    pub(super) offset: usize,
-    /// Its first bias.
-    pub(super) bias: usize,
-    /// The first output channel (after GEGLU, where that is done).
-    pub(super) channel: usize,
-    /// How many output channels (after GEGLU); the rest of the width is padding.
-    pub(super) channels: usize,
-}
 
 /// A packed weight with its bias.
 #[derive(Debug)]
@@ -264,50 +247,18 @@ fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> 
 const NARROW: usize = 4096;
 
 fn pack<T: Number>(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: &Kernels) -> Result<Packed> {
-    let Packing { shape: [c_out, c_in, taps], geglu, winograd, .. } = packing;
-    let given = if winograd.is_some() { 9 } else { taps };
-    let too_large = || Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"));
+    let Packing { shape, geglu, winograd, .. } = packing;
+    let too_large = || {
+        let [c_out, c_in, taps] = shape;
+        Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"))
+    };
     let mut packed = Packed::over(packing, kernels, Aligned::room).ok_or_else(too_large)?;
-    let group = packed.group;
-    let grouped = c_in.next_multiple_of(group);
     if let Some(bias) = bias {
         packed.spread(0, bias, kernels.lanes);
     }
-    let weights = packed.weights.numbers_mut::<T>();
-    if packed.narrow {
-        let factors = kernels.lanes * group;
-        for (i, &weight) in numbers.iter().enumerate() {
-            let (o, c, tap) = (i / (c_in * taps), i / taps % c_in, i % taps);
-            weights[(tap * c_in + c / factors * factors) * c_out + o * factors + c % factors] = T::of(weight);
-        }
-        return Ok(packed);
-    }
-    let mut points = [0.0; MOST_POINTS];
-    for panel in &packed.panels {
-        let width = panel.vectors * kernels.lanes;
-        for part in 0..if geglu { 2 } else { 1 } {
-            let (row, place) = (part * c_out / 2 + panel.channel, part * width / 2);
-            let columns = &mut weights[panel.offset..][..width * grouped * taps];
-            // A few input channels at a time, so that what is written stays in the first cache.
-            for first in (0..c_in).step_by(16) {
-                let some = first..(first + 16).min(c_in);
-                for j in 0..panel.channels {
-                    let source = &numbers[(row + j) * c_in * given..][..c_in * given];
-                    for c in some.clone() {
-                        let at = c / group * group * width + (place + j) * group + c % group;
-                        let mut at_taps = &source[c * given..(c + 1) * given];
-                        if let Some(side) = winograd {
-                            weights_at_points(side, at_taps, &mut points);
-                            at_taps = &points[..taps];
-                        }
-                        for (tap, &weight) in at_taps.iter().enumerate() {
-                            columns[tap * grouped * width + at] = T::of(weight);
-                        }
-                    }
-                }
-            }
-        }
-    }
+    let Packed { group, narrow, panels, weights, .. } = &mut packed;
+    let panels = Panels { panels, shape, geglu, winograd, group: *group, lanes: kernels.lanes, narrow: *narrow };
+    panels.pack(numbers, weights.numbers_mut::<T>());
     Ok(packed)
 }
 
@@ -327,22 +278,6 @@ fn pack_bytes(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: 
         packed.spread(part * packed.width, &numbers, kernels.lanes);
     }
     Ok(packed)
-}
-
-/// Of kernels of side 3 over an enlarged image, those of side 2 over the image itself that give the lower (`down`) or
-/// upper, right (`right`) or left of the four pixels: taps that see the same pixel are summed.
-fn phase_of(numbers: &[f32], down: usize, right: usize) -> Vec<f32> {
-    // An upper pixel sees with tap 0 the pixel before, with 1 and 2 its own; a lower one with 0 and 1 its own, with 2 the
-    // next.
-    let seen = |tap: usize, late: usize| (tap + 1 - late) / 2;
-    let of = |kernel: &[f32]| {
-        let mut small = [0.0; 4];
-        for (tap, &weight) in kernel.iter().enumerate() {
-            small[seen(tap / 3, down) * 2 + seen(tap % 3, right)] += weight;
-        }
-        small
-    };
-    numbers.chunks_exact(9).flat_map(of).collect()
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use dreamframe_kernels::{Finish, Geglu, Kernels, PostAt, Tile};
+use dreamframe_kernels::{Finish, Geglu, Kernels, Panel, PostAt, Tile};
 
 use super::network::Run;
-use super::pack::{Packed, Panel};
+use super::pack::Packed;
 use super::span::{Aligned, LINE, Span};
 use super::walk::Walk;
 use crate::error::{Error, ErrorKind, Result};

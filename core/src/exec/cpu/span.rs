@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "threads write disjoint parts of one stretch of memory")]
 
+use dreamframe_kernels::Number;
+
 use crate::net::{AlignedBytes, PackedForm, Shape};
 
 /// Numbers in a cache line.
@@ -114,32 +116,6 @@ impl Scratch {
     /// The memory of one thread.
     pub(super) fn of(&self, thread: usize) -> *mut f32 {
         self.ptr.wrapping_add(thread * self.len)
-    }
-}
-
-/// A number as it is stored: weights are made of these.
-pub(super) trait Number: Copy + Default + Send + Sync + 'static {
-    /// The nearest one.
-    fn of(x: f32) -> Self;
-}
-
-impl Number for f32 {
-    fn of(x: f32) -> Self {
-        x
-    }
-}
-
-/// The upper half of an `f32`.
-impl Number for u16 {
-    fn of(x: f32) -> Self {
-        half::bf16::from_f32(x).to_bits()
-    }
-}
-
-/// A byte with a sign.
-impl Number for i8 {
-    fn of(x: f32) -> Self {
-        x as Self
     }
 }
 

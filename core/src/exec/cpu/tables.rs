@@ -1,9 +1,9 @@
 //! Weights that are not multiplied: norms, tables of tokens.
 
-use dreamframe_kernels::Kernels;
+use dreamframe_kernels::{Kernels, Number};
 
 use super::pack::layout;
-use super::span::{Aligned, Number};
+use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{AlignedBytes, Weights};
 
@@ -16,7 +16,7 @@ pub(super) fn table(
 ) -> Result<std::sync::Arc<Aligned>> {
     fn convert<T: Number>(numbers: &[f32]) -> Option<Aligned> {
         let mut table = Aligned::zeros::<T>(numbers.len())?;
-        table.numbers_mut::<T>().iter_mut().zip(numbers).for_each(|(to, &x)| *to = T::of(x));
+        T::convert(numbers, table.numbers_mut());
         Some(table)
     }
     let len = shape.iter().product::<usize>() * kernels.size;

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use dreamframe_kernels::row_addresses;
+
 use super::span::Span;
 use crate::net::Shape;
 use crate::net::steps::Product as Geometry;
@@ -58,10 +60,8 @@ impl Walk {
             } else {
                 (self.zeros, 0)
             };
-            for i in 0..height {
-                // SAFETY: within `taps.len() * height` addresses.
-                unsafe { *table.add(line * height + i) = seen.wrapping_add(i.min(count - 1) * step) };
-            }
+            // SAFETY: within `taps.len() * height` addresses.
+            unsafe { row_addresses(seen, step, count, height, table.add(line * height)) };
         }
         true
     }
@@ -83,11 +83,8 @@ impl Walk {
         let Geometry { kernel, stride, dilation, padding, upsample, .. } = self.geometry;
         let reach = (kernel - 1) * dilation + 1;
         if kernel == 1 && stride == 1 && !upsample && padding.top + padding.left + padding.bottom + padding.right == 0 {
-            for i in 0..height {
-                // SAFETY: one tap, `height` addresses.
-                unsafe { *table.add(i) = self.x.pixel(pixel + i.min(count - 1)) };
-            }
-            return;
+            // SAFETY: one tap, `height` addresses.
+            return unsafe { row_addresses(self.x.pixel(pixel), self.x.ld * self.x.size(), count, height, table) };
         }
         let Shape { h, w, .. } = self.x.shape;
         let (tall, wide) = if upsample { (2 * h, 2 * w) } else { (h, w) };

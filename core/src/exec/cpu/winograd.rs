@@ -13,11 +13,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use dreamframe_kernels::{Finish, FromPoints, Kernels, MOST_SIDE, PostAt, Tile, ToPoints};
+use dreamframe_kernels::{Finish, FromPoints, Kernels, MOST_SIDE, Panel, PostAt, Tile, ToPoints, row_addresses};
 
 use super::choice::Form;
 use super::network::Run;
-use super::pack::{Packed, Panel};
+use super::pack::Packed;
 use super::product::CACHED;
 use super::span::{LINE, Span};
 use crate::net::Shape;
@@ -265,12 +265,13 @@ impl Block<'_> {
         for (part, cut) in self.of.cuts.iter().enumerate() {
             let first = point * packed.tap_len(width) + cut.start * width;
             for tile in (0..count).step_by(kernel.rows) {
-                for (i, row) in rows.iter_mut().take(kernel.rows).enumerate() {
-                    *row = tiles.wrapping_add((tile + i).min(count - 1) * room.row * kernels.size);
-                }
-                // SAFETY: rows have all channels; the panel has weights for all of them at each point; there is room for
-                // sums of a whole micro-kernel more than there are tiles; there are as many zeros as a panel is wide.
+                let step = room.row * kernels.size;
+                let row = tiles.wrapping_add(tile * step);
+                // SAFETY: no tile has more than `MOST_ROWS` rows; rows have all channels; the panel has weights for all of
+                // them at each point; there is room for sums of a whole micro-kernel more than there are tiles; there are
+                // as many zeros as a panel is wide.
                 unsafe {
+                    row_addresses(row, step, count - tile, kernel.rows, rows.as_mut_ptr());
                     (kernel.run)(&Tile {
                         rows: rows.as_ptr(),
                         taps: 1,

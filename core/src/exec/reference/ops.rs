@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{D, DType, Result as CandleResult, Tensor};
+use dreamframe_kernels::numbers::transpose;
 
 use crate::net::{Activation, ImageOp, OpKind, Padding, Shape, WeightId, bilinear};
 
@@ -74,11 +75,25 @@ pub(super) fn apply(
 }
 
 fn to_nchw(x: &Tensor) -> CandleResult<Tensor> {
-    x.permute((0, 3, 1, 2))?.contiguous()
+    let (n, h, w, c) = x.dims4()?;
+    exchanged(x, [n, h * w, c])?.reshape((n, c, h, w))
 }
 
 fn from_nchw(x: &Tensor) -> CandleResult<Tensor> {
-    x.permute((0, 2, 3, 1))?.contiguous()
+    let (n, c, h, w) = x.dims4()?;
+    exchanged(x, [n, c, h * w])?.reshape((n, h, w, c))
+}
+
+/// `n` matrices of so many rows and columns, transposed. A permuted tensor that is made contiguous is the same, but takes
+/// several times as long.
+fn exchanged(x: &Tensor, [n, rows, columns]: [usize; 3]) -> CandleResult<Tensor> {
+    let numbers = x.flatten_all()?.to_vec1::<f32>()?;
+    let mut exchanged = vec![0.0; numbers.len()];
+    let len = (rows * columns).max(1);
+    for (from, to) in numbers.chunks_exact(len).zip(exchanged.chunks_exact_mut(len)) {
+        transpose(from, columns, to);
+    }
+    Tensor::from_vec(exchanged, (n, columns, rows), x.device())
 }
 
 fn conv2d(

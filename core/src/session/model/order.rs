@@ -13,11 +13,29 @@ use super::updates::worker;
 use crate::conditioning::transition::Transition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::{ControlNetConfig, Interpolation, StreamDiffusionParams};
-use shuttle::thread;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::{Config, Runner, thread};
 
 type Params = StreamDiffusionParams;
 
 const SCHEDULES: usize = 400;
+
+/// Bytes of a thread's stack: shuttle's 60 KiB are too few for the parameter code where it is not optimised.
+const STACK: usize = 1 << 20;
+
+fn check_random(play: impl Fn() + Send + Sync + 'static, schedules: usize) {
+    check(RandomScheduler::new(schedules), play);
+}
+
+fn check_pct(play: impl Fn() + Send + Sync + 'static, schedules: usize, depth: usize) {
+    check(PctScheduler::new(depth, schedules), play);
+}
+
+fn check(scheduler: impl Scheduler + 'static, play: impl Fn() + Send + Sync + 'static) {
+    let mut config = Config::new();
+    config.stack_size = STACK;
+    Runner::new(scheduler, config).run(play);
+}
 /// A `delta` that the session's thread cannot apply.
 const UNFIT: f64 = 9.0;
 
@@ -211,7 +229,7 @@ fn add(params: &mut Params, name: &str) {
 
 #[test]
 fn a_slider_and_a_load_both_count_in_the_end_and_the_later_value_wins() {
-    shuttle::check_random(
+    check_random(
         || {
             let load: fn(&mut Params) = |params| {
                 add(params, "a");
@@ -227,7 +245,7 @@ fn a_slider_and_a_load_both_count_in_the_end_and_the_later_value_wins() {
 
 #[test]
 fn what_cannot_be_made_or_applied_leaves_no_trace() {
-    shuttle::check_random(
+    check_random(
         || {
             let updates: Vec<fn(&mut Params)> =
                 vec![|params| add(params, "missing"), |params| params.delta = UNFIT, |params| {
@@ -244,7 +262,7 @@ fn what_cannot_be_made_or_applied_leaves_no_trace() {
 
 #[test]
 fn an_item_and_what_is_inside_it_arrive_in_order() {
-    shuttle::check_random(
+    check_random(
         || {
             let updates: Vec<fn(&mut Params)> = vec![
                 |params| add(params, "a"),
@@ -262,7 +280,7 @@ fn an_item_and_what_is_inside_it_arrive_in_order() {
 
 #[test]
 fn a_model_without_room_comes_while_two_hosts_move_sliders() {
-    shuttle::check_pct(
+    check_pct(
         || {
             let one: Vec<fn(&mut Params)> = vec![|params| params.model_id = "huge".into(), |params| params.delta = 0.9];
             let (ends, params) = play(vec![one, vec![|params| params.guidance_scale = 1.5]]);
@@ -276,7 +294,7 @@ fn a_model_without_room_comes_while_two_hosts_move_sliders() {
 
 #[test]
 fn a_transition_reaches_its_target_while_sliders_move_and_a_model_comes() {
-    shuttle::check_random(
+    check_random(
         || {
             let one = vec![Ask::Way("snow", 4), Ask::Edit(|params| params.delta = 0.9)];
             let two = vec![
@@ -294,7 +312,7 @@ fn a_transition_reaches_its_target_while_sliders_move_and_a_model_comes() {
 
 #[test]
 fn the_last_of_several_prompts_counts_however_it_is_reached() {
-    shuttle::check_random(
+    check_random(
         || {
             let asks = vec![
                 Ask::Way("snow", 3),

@@ -144,6 +144,8 @@ impl Worker {
         match coded {
             Ok(Some(unit)) => {
                 if unit.key {
+                    // Who asked while it was encoded gets it as well.
+                    self.run.take_wish();
                     self.last_key = Some(start);
                     add(&counters.key_frames, 1);
                 }

@@ -1,5 +1,8 @@
 //! Every operation as its definition says, one number at a time, in `f64`.
 
+pub(super) use dreamframe_kernels::definitions::noise;
+use dreamframe_kernels::definitions::{dot, erfc};
+
 use crate::error::Result;
 use crate::net::{Activation, ImageOp, Op, OpKind, Padding, Program, Rate, Shape, WeightId, WeightSource};
 
@@ -18,18 +21,6 @@ impl WeightSource for Made {
         let size = 2.0 / (len as f32 / shape[0] as f32).sqrt().max(1.0);
         Ok(noise(seed, len).into_iter().map(|x| x * size).collect())
     }
-}
-
-/// Numbers between -1 and 1.
-pub(super) fn noise(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 /// Runs `program` on inputs of both rates and returns its outputs.
@@ -337,11 +328,6 @@ fn attention(
     result
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 fn activate(x: f64, activation: Activation) -> f64 {
     match activation {
         Activation::Silu => x / (1.0 + (-x).exp()),
@@ -358,13 +344,4 @@ fn activate(x: f64, activation: Activation) -> f64 {
         }
         Activation::SoftClamp { limit } => f64::from(limit) * (x / f64::from(limit)).tanh(),
     }
-}
-
-/// The integral of the bell curve by Simpson's rule: slow and plain.
-fn erfc(x: f64) -> f64 {
-    const STEPS: usize = 2000;
-    let step = x / STEPS as f64;
-    let bell = |i: usize| (-(i as f64 * step).powi(2)).exp();
-    let inner = (1..STEPS).map(|i| bell(i) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum::<f64>();
-    1.0 - 2.0 / std::f64::consts::PI.sqrt() * step / 3.0 * (bell(0) + inner + bell(STEPS))
 }

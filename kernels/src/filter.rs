@@ -1,0 +1,52 @@
+//! Sums of pixels times weights, along rows and columns of an image.
+
+/// How many numbers are worked on at a time.
+const BLOCK: usize = 16;
+
+/// Writes into `to` the sums of the numbers of `padded`, `stride` apart, times `kernel`.
+///
+/// # Panics
+///
+/// Where `padded` has fewer than `to.len() + (kernel.len() - 1) * stride` numbers.
+pub fn correlate(padded: &[f32], kernel: &[f32], stride: usize, to: &mut [f32]) {
+    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+    let done = blocks.len() * BLOCK;
+    for (block, to) in blocks.iter_mut().enumerate() {
+        let mut sums = [0.0; BLOCK];
+        for (tap, weight) in kernel.iter().enumerate() {
+            let from = &padded[block * BLOCK + tap * stride..][..BLOCK];
+            for (sum, from) in sums.iter_mut().zip(from) {
+                *sum += weight * from;
+            }
+        }
+        *to = sums;
+    }
+    for (place, to) in rest.iter_mut().enumerate() {
+        let from = &padded[done + place..];
+        *to = kernel.iter().enumerate().map(|(tap, weight)| weight * from[tap * stride]).sum();
+    }
+}
+
+/// Adds to `to` the rows of `from` that begin at `taps`, times their weights.
+///
+/// # Panics
+///
+/// Where a row of `from` ends before it is as long as `to`.
+pub fn sum_rows(from: &[f32], taps: &[(usize, f32)], to: &mut [f32]) {
+    let (blocks, rest) = to.as_chunks_mut::<BLOCK>();
+    let done = blocks.len() * BLOCK;
+    for (block, to) in blocks.iter_mut().enumerate() {
+        let mut sums = [0.0; BLOCK];
+        for &(row, weight) in taps {
+            for (sum, from) in sums.iter_mut().zip(&from[row + block * BLOCK..][..BLOCK]) {
+                *sum += weight * from;
+            }
+        }
+        for (to, sum) in to.iter_mut().zip(sums) {
+            *to += sum;
+        }
+    }
+    for (place, to) in rest.iter_mut().enumerate() {
+        *to += taps.iter().map(|&(row, weight)| weight * from[row + done + place]).sum::<f32>();
+    }
+}

@@ -1,0 +1,94 @@
+//! Numbers as bytes: the scale of a layer's input, and the weights of an output channel.
+
+/// How the input of a layer becomes bytes: a number `x` as `x / scale + zero`, rounded, at most 255.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ByteScale {
+    // Invariant: positive, and neither it nor its inverse overflows.
+    scale: f32,
+    zero: u8,
+}
+
+impl ByteScale {
+    /// The scales that are allowed; activations are far from either end.
+    pub const RANGE: std::ops::RangeInclusive<f32> = 1e-20..=1e20;
+
+    /// `None` for a scale outside of [`RANGE`](Self::RANGE), or that is no number.
+    pub fn new(scale: f32, zero: u8) -> Option<Self> {
+        Self::RANGE.contains(&scale).then_some(Self { scale, zero })
+    }
+
+    /// Numbers between neighbouring bytes.
+    pub fn scale(self) -> f32 {
+        self.scale
+    }
+
+    /// The byte of 0.
+    pub fn zero(self) -> u8 {
+        self.zero
+    }
+
+    /// The byte of a number; 0 for what is not a number.
+    pub fn byte(self, x: f32) -> u8 {
+        // As the kernels do it: a product, rounded to even.
+        ((x * (1.0 / self.scale)).round_ties_even() + f32::from(self.zero)) as u8
+    }
+
+    /// The number of a byte.
+    pub fn number(self, byte: u8) -> f32 {
+        self.scale * (f32::from(byte) - f32::from(self.zero))
+    }
+
+    /// Chooses the scale that loses least for `count` numbers from `least` to `largest` of which `sample` are some:
+    /// cutting off a few far ones may cost less than coarser steps for all. What is lost is the mean square of the
+    /// differences over all, as the sample tells, and over the two ends. Zero always has a byte of its own, which padding
+    /// needs.
+    pub fn fit(least: f32, largest: f32, sample: &[f32], count: usize) -> Self {
+        /// Ends of the range that are tried, in these parts of the whole.
+        const PARTS: u16 = 24;
+
+        let (mut low, mut high) = (least.min(0.0), largest.max(0.0));
+        let weight = count as f64 / sample.len().max(1) as f64;
+        let loss = |low: f32, high: f32| {
+            let fit = Self::between(low, high);
+            let each = |&x: &f32| f64::from((fit.number(fit.byte(x)) - x).powi(2));
+            sample.iter().map(each).sum::<f64>() * weight + each(&least) + each(&largest)
+        };
+        for end in [true, false] {
+            let (whole_low, whole_high) = (low, high);
+            let mut best = f64::INFINITY;
+            // From the whole range down, so that of equals the widest wins.
+            for part in (4..=PARTS).rev() {
+                let part = f32::from(part) / f32::from(PARTS);
+                let tried = if end { (whole_low, whole_high * part) } else { (whole_low * part, whole_high) };
+                let found = loss(tried.0, tried.1);
+                if found < best {
+                    (best, low, high) = (found, tried.0, tried.1);
+                }
+            }
+        }
+        Self::between(low, high)
+    }
+
+    /// Bytes spread over `low..=high`, which has 0 in it.
+    pub fn between(low: f32, high: f32) -> Self {
+        let scale = ((high - low) / 255.0).clamp(*Self::RANGE.start(), *Self::RANGE.end());
+        Self { scale, zero: (-low / scale).round() as u8 }
+    }
+}
+
+/// Writes the weights of one output channel as bytes from -127 to 127, and gives the number that 1 stands for: 0 where
+/// all are 0. `to` is as long as `row`.
+pub fn weight_bytes(row: &[f32], to: &mut [i8]) -> f32 {
+    let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    let scale = largest / 127.0;
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    if !inverse.is_finite() {
+        // So small that dividing overflows: nothing next to any bias.
+        to.fill(0);
+        return 0.0;
+    }
+    for (byte, &x) in to.iter_mut().zip(row) {
+        *byte = (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
+    }
+    scale
+}
