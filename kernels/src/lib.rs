@@ -38,6 +38,7 @@ mod panels;
 pub mod plain_bytes;
 mod portable;
 mod quantize;
+pub mod resize;
 mod simd;
 mod softmax;
 mod tile;

@@ -1,8 +1,6 @@
 //! Pictures as CLIP takes them.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x4;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use dreamframe_kernels::resize::{Crop, Filter, Resizer};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::resize::widen;
@@ -39,7 +37,7 @@ pub struct ClipPictures {
 impl ClipPictures {
     /// With no memory yet.
     pub fn new(filter: ClipFilter) -> Self {
-        Self { filter, resizer: Resizer::new(), wide: Vec::new(), narrow: Vec::new(), square: Vec::new() }
+        Self { filter, resizer: Resizer::default(), wide: Vec::new(), narrow: Vec::new(), square: Vec::new() }
     }
 
     /// Makes `out` the middle of a picture of `width` x `height` pixels, a byte for each of red, green and blue: the shorter
@@ -80,8 +78,8 @@ impl ClipPictures {
         let lines = pixels.get(first as usize * line..last as usize * line).unwrap_or_default();
         let (tall, all) = (last - first, Span { start: 0.0, len: f64::from(last - first) });
         let filter = match self.filter {
-            ClipFilter::Bicubic => FilterType::CatmullRom,
-            ClipFilter::Lanczos => FilterType::Lanczos3,
+            ClipFilter::Bicubic => Filter::CatmullRom,
+            ClipFilter::Lanczos => Filter::Lanczos3,
         };
         let Self { resizer, wide, narrow, square, .. } = self;
         wide.resize(lines.len() / 3 * 4, 0);
@@ -113,24 +111,16 @@ impl Span {
 /// Scales the part of an image that spans so much across and down; an image is its pixels and its width and height.
 fn scale(
     resizer: &mut Resizer,
-    filter: FilterType,
+    filter: Filter,
     (pixels, from): (&[u8], (u32, u32)),
     [across, down]: [Span; 2],
     (out, to): (&mut Vec<u8>, (u32, u32)),
 ) -> Result<()> {
-    let failed = |error: &dyn std::error::Error| {
-        Error::new(ErrorKind::Internal, format!("the resize library refused a checked image: {error}"))
-    };
     out.resize(to.0 as usize * to.1 as usize * 4, 0);
-    let source = TypedImageRef::<U8x4>::from_buffer(from.0, from.1, pixels).map_err(|error| failed(&error))?;
-    let mut target = TypedImage::<U8x4>::from_buffer(to.0, to.1, out).map_err(|error| failed(&error))?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false).crop(
-        across.start,
-        down.start,
-        across.len,
-        down.len,
-    );
-    resizer.resize_typed(&source, &mut target, &options).map_err(|error| failed(&error))
+    let crop = Crop { left: across.start, top: down.start, width: across.len, height: down.len };
+    resizer.bytes(filter, (pixels, from), crop, (out, to)).map_err(|error| {
+        Error::new(ErrorKind::Internal, "the resize library refused a checked image").with_source(error)
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The memory that frames write, taken when a pipeline is made, so that frames take none.
 
+use dreamframe_kernels::numbers::extend_with_zeros;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::memory;
 use crate::net::Shape;
@@ -73,7 +75,7 @@ impl FrameBuffers {
             buffer.try_reserve_exact(len).map_err(|error| {
                 Error::new(ErrorKind::OutOfMemory, format!("no memory for a frame's {len} numbers")).with_source(error)
             })?;
-            buffer.resize(len, 0.0);
+            extend_with_zeros(&mut buffer, len);
             Ok::<_, Error>(buffer)
         };
         let rgb = |size: (usize, usize)| Image::from_pixels(size.0, size.1, 3, zeros(numbers(size))?);

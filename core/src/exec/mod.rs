@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dreamframe_kernels::Isa;
+use dreamframe_kernels::numbers::extend_with_zeros;
 
 pub use self::cpu::background;
 pub use self::past::{FrameKeys, MOST_PAST_FRAMES, Past};
@@ -237,7 +238,7 @@ impl Arena {
         let mut numbers: Vec<f32> = Vec::new();
         numbers.try_reserve_exact(len.saturating_add(LINE)).map_err(|_| memory::refused(bytes, WHAT))?;
         pages::prefer_large(numbers.as_ptr().cast(), bytes);
-        numbers.resize(len + LINE, 0.0);
+        extend_with_zeros(&mut numbers, len + LINE);
         self.numbers = numbers;
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Cropping, scaling and YUV are done on bytes, which is quick; the step to numbers comes last and does nothing else.
 //! Numbers are channels-last RGB, `[h, w, 3]`, top row first.
 
-use fast_image_resize::pixels::F32x3;
+use dreamframe_kernels::resize::F32x3;
 use half::f16;
 
 use super::pixels::{self, Channels};
@@ -54,7 +54,7 @@ impl FrameConverter {
     /// Makes a converter without scratch memory; it grows with the first frames.
     pub fn new() -> Self {
         Self {
-            scaler: Scaler::new(),
+            scaler: Scaler::default(),
             packed: Vec::new(),
             scaled: Vec::new(),
             planes: Vec::new(),

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x4;
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use dreamframe_kernels::resize::{Crop, F32x3, Filter, ResizeError, Resizer};
 
 use super::Fit;
 use super::pool::grow;
@@ -17,6 +15,13 @@ pub(super) struct Rect {
     pub(super) top: u32,
     pub(super) width: u32,
     pub(super) height: u32,
+}
+
+impl From<Rect> for Crop {
+    fn from(rect: Rect) -> Self {
+        let [left, top, width, height] = [rect.left, rect.top, rect.width, rect.height].map(f64::from);
+        Self { left, top, width, height }
+    }
 }
 
 /// Which part of the frame becomes which part of the image.
@@ -68,7 +73,7 @@ fn centred(shape: (u32, u32), within: (u32, u32)) -> Rect {
 /// Scales with a Catmull-Rom filter that widens as the image shrinks.
 ///
 /// It is the filter that PIL calls bicubic, with which the original scales its pictures.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Scaler {
     inner: Resizer,
     // Pixels of three bytes, with a fourth.
@@ -76,24 +81,16 @@ pub(super) struct Scaler {
 }
 
 impl Scaler {
-    pub(super) fn new() -> Self {
-        Self { inner: Resizer::new(), widened: Vec::new() }
-    }
-
     /// Scales the part `crop` of packed pixels of `size` to packed pixels of `to`.
-    ///
-    /// The intermediate image is kept for the next call; the filter's tables (a few kilobytes) are worked out anew.
-    pub(super) fn scale<P: PixelTrait>(
+    pub(super) fn scale(
         &mut self,
-        pixels: &[P],
+        pixels: &[F32x3],
         size: (u32, u32),
         crop: Rect,
-        out: &mut [P],
+        out: &mut [F32x3],
         to: (u32, u32),
     ) -> Result<()> {
-        let from = TypedImageRef::new(size.0, size.1, pixels).map_err(failed)?;
-        let to = TypedImage::from_pixels_slice(to.0, to.1, out).map_err(failed)?;
-        self.run(&from, crop, to)
+        self.inner.floats(Filter::CatmullRom, (pixels, size), crop.into(), (out, to)).map_err(failed)
     }
 
     /// As [`scale`](Self::scale), with pixels of four bytes.
@@ -105,9 +102,7 @@ impl Scaler {
         out: &mut [u8],
         to: (u32, u32),
     ) -> Result<()> {
-        let from = TypedImageRef::<U8x4>::from_buffer(size.0, size.1, bytes).map_err(failed)?;
-        let to = TypedImage::<U8x4>::from_buffer(to.0, to.1, out).map_err(failed)?;
-        self.run(&from, crop, to)
+        self.inner.bytes(Filter::CatmullRom, (bytes, size), crop.into(), (out, to)).map_err(failed)
     }
 
     /// As [`scale_bytes`](Self::scale_bytes), with pixels of three bytes to pixels of four: the library's code for three would
@@ -134,16 +129,6 @@ impl Scaler {
         self.widened = widened;
         scaled
     }
-
-    fn run<P: PixelTrait>(&mut self, from: &TypedImageRef<'_, P>, crop: Rect, mut to: TypedImage<'_, P>) -> Result<()> {
-        let Rect { left, top, width, height } = crop;
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
-            // Alpha is ignored, so it weighs nothing.
-            .use_alpha(false)
-            .crop(f64::from(left), f64::from(top), f64::from(width), f64::from(height));
-        self.inner.resize_typed(from, &mut to, &options).map_err(failed)
-    }
 }
 
 /// The pixels of a side that the filter sees where `len` of them from `start` on become `to`: it also looks at those beyond.
@@ -164,7 +149,7 @@ pub(crate) fn widen(from: &[u8], to: &mut [u8]) {
 }
 
 /// Sizes and crops are worked out here, so the library has nothing to refuse.
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+fn failed(error: ResizeError) -> Error {
     Error::new(ErrorKind::Internal, "the resize library refused a checked image").with_source(error)
 }
 
@@ -207,7 +192,7 @@ mod tests {
 
     #[test]
     fn pixels_of_three_bytes_are_scaled_as_those_of_four() {
-        let mut scaler = Scaler::new();
+        let mut scaler = Scaler::default();
         let noise = |i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
         for (size, crop, to) in [
             ((96, 64), rect(16, 0, 64, 64), (512, 512)),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use dreamframe_kernels::numbers::{all_finite, read_bf16, read_f16, read_f32, read_f64, transpose};
+use dreamframe_kernels::numbers::{all_finite, extend_with_zeros, read_bf16, read_f16, read_f32, read_f64, transpose};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -320,7 +320,7 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
     numbers.try_reserve_exact(count).map_err(|error| {
         Error::new(ErrorKind::OutOfMemory, format!("no memory for its {count} numbers")).with_source(error)
     })?;
-    numbers.resize(count, 0.0_f32);
+    extend_with_zeros(&mut numbers, count);
     let width = dtype.bytes() as usize;
     let mut buffer = vec![0; CHUNK.min(count * width)];
     let mut offset = start;

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use dreamframe_kernels::numbers::extend_with_zero_bytes;
+
 use super::pages;
 
 /// Bytes in a cache line.
 const LINE: usize = 64;
-
-const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Bytes that begin at a cache line.
 pub struct AlignedBytes {
@@ -38,13 +38,7 @@ impl AlignedBytes {
     pub fn extend(&mut self, more: usize) -> &mut [u8] {
         let (len, room) = (self.bytes.len(), self.bytes.capacity());
         // Growing past the room would move the bytes off their line.
-        let mut left = more.min(room - len);
-        while left > 0 {
-            // Copied, since without optimisation `resize` writes one byte at a time.
-            let some = left.min(ZEROS.len());
-            self.bytes.extend_from_slice(&ZEROS[..some]);
-            left -= some;
-        }
+        extend_with_zero_bytes(&mut self.bytes, more.min(room - len));
         &mut self.bytes[len..]
     }
 }
