@@ -29,6 +29,9 @@ fn command() -> Command {
     for profile in ["dev", "dev.package.dreamframe", "dev.package.dreamframe-kernels"] {
         command.arg("--config").arg(format!("profile.{profile}.opt-level=1"));
     }
+    for check in ["debug-assertions", "overflow-checks"] {
+        command.arg("--config").arg(format!("profile.dev.package.dreamframe-kernels.{check}=true"));
+    }
     command.arg("--target-dir").arg(tools::target().join("sanitize"));
     command.arg("--").args(TESTS);
     command
