@@ -1,7 +1,6 @@
 //! What steers the UNet besides the frame: prompts and seeds, tokenised, encoded, blended;
 //! images to be styled after.
 
-pub(crate) mod base64;
 pub mod blend;
 pub mod clip_picture;
 pub mod seed;

@@ -2,9 +2,11 @@
 
 use std::io::Cursor;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::base64;
 use super::clip_picture::{ClipFilter, ClipPictures};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -14,6 +16,15 @@ pub const MAX_STYLE_BYTES: usize = 16 << 20;
 const MAX_PIXELS: u64 = 16 << 20;
 /// Most memory that reading it takes: as many pixels with four bytes each.
 const MAX_MEMORY: u64 = MAX_PIXELS * 4;
+
+/// The usual alphabet, with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
 /// What the text of a style image is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StyleText<'a> {
@@ -50,7 +61,7 @@ pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
     if digits.len() / 4 * 3 > MAX_STYLE_BYTES {
         return Err(refuse(format!("has {} bytes, but must have at most {MAX_STYLE_BYTES}", digits.len() / 4 * 3)));
     }
-    let bytes = base64::decode(digits)
+    let bytes = decode(digits)
         .ok_or_else(|| refuse("is no base64 (nor an http(s) URL), but must be an image in base64".into()))?;
     Ok(StyleText::Bytes(bytes))
 }
@@ -62,7 +73,18 @@ pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
 /// `InvalidArgument` for another format, or too many bytes. The image itself is not read.
 pub fn style_data_uri(bytes: &[u8]) -> Result<String> {
     let format = format_of(bytes)?;
-    Ok(format!("data:{};base64,{}", format.to_mime_type(), base64::encode(bytes)))
+    Ok(format!("data:{};base64,{}", format.to_mime_type(), BASE64.encode(bytes)))
+}
+
+/// Decodes base64 in the usual alphabet or in that for URLs; white space is ignored. `None` for invalid text.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let usual = |byte: u8| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => byte,
+    };
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(usual).collect();
+    BASE64.decode(digits).ok()
 }
 
 /// The format of an image file, if it is one that is read here and not too long.
@@ -125,6 +147,18 @@ mod tests {
     use image::RgbImage;
 
     use super::*;
+
+    #[test]
+    fn base64_is_read_in_both_alphabets_with_and_without_padding() {
+        for (plain, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(decode(text).as_deref(), Some(plain.as_bytes()));
+            assert_eq!(decode(text.trim_end_matches('=')).as_deref(), Some(plain.as_bytes()));
+        }
+        assert_eq!(decode("-_+/ \n").unwrap(), [0xfb, 0xff, 0xbf]);
+        for text in ["A", "AAAAA", "AA=A", "AAA==", "AAAA=", "====", "A!A=", "äAAA"] {
+            assert_eq!(decode(text), None, "{text}");
+        }
+    }
 
     fn png(image: &DynamicImage) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
 use super::IceServer;
-use crate::conditioning::base64;
 
 /// For how long credentials that are made of a secret hold. What was allotted by then stays.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -44,7 +44,7 @@ fn credential(secret: &str, username: &str) -> Option<String> {
     // A key of any length does.
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).ok()?;
     mac.update(username.as_bytes());
-    Some(base64::encode(&mac.finalize().into_bytes()))
+    Some(BASE64_STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]
