@@ -61,6 +61,7 @@ mod stream;
 mod engine;
 mod session;
 mod simd;
+mod sync;
 #[cfg(feature = "transport")]
 pub mod transport;
 #[cfg(any(feature = "hub", feature = "transport"))]

@@ -5,6 +5,7 @@
 //! run on this machine prints the reason.
 
 mod advisories;
+mod architecture;
 mod check;
 mod fuzz;
 mod generate;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::prepare::Preparation;
 use crate::report::{Need, Outcome, Report};
 use crate::times::{self, Cost};
-use crate::{check, header, long, package, python, rules, stubs, test, wheel};
+use crate::{architecture, check, header, long, package, python, rules, stubs, test, wheel};
 
 /// Which runs include a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,7 @@ const PACKAGES: &str = "packages from npm and PyPI";
 pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "formatting", |_| check::formatting()),
     quick(Group::Check, "repository rules", |_| rules::check()),
+    quick(Group::Check, "dependencies between modules", |_| architecture::check()),
     quick(Group::Check, "Python syntax", |_| check::python_syntax()),
     quick(Group::Check, "licences, bans, sources", |_| check::licences()),
     quick(Group::Check, "generated files: C header", |_| header::check()),

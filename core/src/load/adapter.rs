@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
-use super::layout::{Component, PICKLED};
+use super::component::{Component, PICKLED};
 use super::source::{ModelId, ModelSource};
 use super::weights::{WeightFiles, told};
 use crate::error::{Error, ErrorKind, Result};

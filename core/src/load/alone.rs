@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::bytes::Bytes;
-use super::layout::{Component, PICKLED, pickled};
+use super::component::{Component, PICKLED, pickled};
 use super::single;
 use super::weights::WeightFiles;
 use crate::error::Result;

@@ -9,7 +9,9 @@ use std::process;
 use dreamframe_kernels::numbers::{write_bf16, write_f16, write_f32};
 use serde_json::{Map, Value, json};
 
-use super::layout::{Checkpoint, Component, TokenizerFiles, WEIGHT_NAMES};
+use super::component::{Component, TokenizerFiles, WEIGHT_NAMES};
+use super::header::StoredDtype;
+use super::layout::Checkpoint;
 use super::single::{SingleFile, is_unknown};
 use super::weights::WeightFiles;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,17 +19,6 @@ use crate::net::WeightSource as _;
 
 /// What marks a diffusers folder, and so what may be replaced.
 const INDEX: &str = "model_index.json";
-
-/// How the numbers of written weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoredDtype {
-    /// IEEE half: 11 bits of precision, up to 65,504.
-    F16,
-    /// The upper half of a single: 8 bits of precision.
-    Bf16,
-    /// IEEE single.
-    F32,
-}
 
 /// How a checkpoint is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,21 +38,6 @@ pub struct ConvertProgress<'a> {
     pub bytes: u64,
     /// Bytes of weights in all.
     pub total: u64,
-}
-
-impl StoredDtype {
-    /// Its name in a safetensors header.
-    fn name(self) -> &'static str {
-        match self {
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
-            Self::F32 => "F32",
-        }
-    }
-
-    fn bytes(self) -> u64 {
-        if self == Self::F32 { 4 } else { 2 }
-    }
 }
 
 impl Checkpoint {

@@ -23,6 +23,9 @@ const MAX_DIMS: usize = 8;
 /// Bytes of the number in front: the header's length, little-endian.
 const LENGTH_BYTES: u64 = 8;
 
+/// The SHA-256 by which weights are recognised.
+pub(crate) type Fingerprint = [u8; 32];
+
 /// How a tensor's numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dtype {
@@ -68,6 +71,32 @@ impl Dtype {
             Self::F16 | Self::Bf16 => 2,
             Self::Other(_, bytes) => bytes,
         }
+    }
+}
+
+/// How the numbers of written weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredDtype {
+    /// IEEE half: 11 bits of precision, up to 65,504.
+    F16,
+    /// The upper half of a single: 8 bits of precision.
+    Bf16,
+    /// IEEE single.
+    F32,
+}
+
+impl StoredDtype {
+    /// Its name in a safetensors header.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::F32 => "F32",
+        }
+    }
+
+    pub(super) fn bytes(self) -> u64 {
+        if self == Self::F32 { 4 } else { 2 }
     }
 }
 

@@ -2,31 +2,16 @@
 //! weights), or one file that has it all.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::calibration::Calibration;
+use super::component::{Component, MAX_CONFIG, TokenizerFiles, read_component, read_tokenizer};
 use super::single::{self, SingleFile};
 use super::storage::Storage;
-use super::weights::{WeightFiles, told};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Longest config, in bytes; those we know have 2 kB.
-const MAX_CONFIG: u64 = 1 << 20;
-/// Longest file of a tokenizer, in bytes; CLIP's have 2 MB.
-const MAX_TOKENIZER_FILE: u64 = 32 << 20;
-/// Longest index of shards, in bytes.
-const MAX_SHARD_INDEX: u64 = 32 << 20;
-/// What weights are called: by diffusers, and by transformers.
-pub(super) const WEIGHT_NAMES: [&str; 2] = ["diffusion_pytorch_model", "model"];
-/// What comes after the name; the full precision first, because everything is computed in `f32`.
-const VARIANTS: [&str; 3] = ["", ".fp16", ".bf16"];
-/// Endings of files that can run code when they are read.
-pub(super) const PICKLED: [&str; 6] = [".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle"];
-/// The name of a component that has its folder to itself.
-const ALONE: &str = "weights";
 const INDEX: &str = "model_index.json";
 
 /// A checkpoint: a diffusers folder, of which opening reads `model_index.json` alone, or one file with the names of the
@@ -41,34 +26,6 @@ pub struct Checkpoint {
 enum Layout {
     Folder(Storage),
     Single(SingleFile),
-}
-
-/// One network of a checkpoint.
-#[derive(Debug, Clone)]
-pub struct Component {
-    /// Its class: `UNet2DConditionModel`, `AutoencoderKL`, `CLIPTextModel` …
-    pub class: String,
-    /// The text of its `config.json`.
-    pub config: String,
-    /// Its weights.
-    pub weights: Arc<WeightFiles>,
-    /// The folder of its model and its name there; `None` where it does not lie on disk.
-    pub place: Option<(PathBuf, String)>,
-}
-
-/// The texts a tokenizer is made of. There is `json`, or both `vocab` and `merges`.
-#[derive(Debug, Clone, Default)]
-pub struct TokenizerFiles {
-    /// `tokenizer.json`: all in one.
-    pub json: Option<String>,
-    /// `vocab.json`: tokens and their ids.
-    pub vocab: Option<String>,
-    /// `merges.txt`: pairs that become one token, most frequent first.
-    pub merges: Option<String>,
-    /// `tokenizer_config.json`.
-    pub config: Option<String>,
-    /// `special_tokens_map.json`.
-    pub special_tokens: Option<String>,
 }
 
 impl Checkpoint {
@@ -231,106 +188,6 @@ impl Checkpoint {
             Error::new(ErrorKind::NotFound, what)
         })
     }
-}
-
-impl Component {
-    /// Opens a network that lies alone in a folder, as ControlNets and tiny autoencoders do.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Checkpoint::component`]; also `BadModel` where its config names no class.
-    pub fn folder(path: impl Into<PathBuf>) -> Result<Self> {
-        read_component(&Storage::Folder(path.into()), "", None)
-    }
-}
-
-/// Reads the files of the tokenizer `name`.
-fn read_tokenizer(storage: &Storage, name: &str) -> Result<TokenizerFiles> {
-    let optional = |file: &str, limit: u64| -> Result<Option<String>> {
-        let path = format!("{name}/{file}");
-        storage.has_file(&path).then(|| storage.read_text(&path, limit)).transpose()
-    };
-    let mut files = TokenizerFiles {
-        json: None,
-        vocab: optional("vocab.json", MAX_TOKENIZER_FILE)?,
-        merges: optional("merges.txt", MAX_TOKENIZER_FILE)?,
-        config: optional("tokenizer_config.json", MAX_CONFIG)?,
-        special_tokens: optional("special_tokens_map.json", MAX_CONFIG)?,
-    };
-    if files.vocab.is_none() || files.merges.is_none() {
-        files.json = optional("tokenizer.json", MAX_TOKENIZER_FILE)?;
-    }
-    if files.json.is_none() && (files.vocab.is_none() || files.merges.is_none()) {
-        let what =
-            format!("{} needs vocab.json and merges.txt, or tokenizer.json, and has neither", storage.describe(name));
-        return Err(Error::new(ErrorKind::NotFound, what));
-    }
-    Ok(files)
-}
-
-/// Reads a component out of `folder` (`""` for the root). Without a `class`, the config must name it.
-fn read_component(storage: &Storage, folder: &str, class: Option<String>) -> Result<Component> {
-    let inside = |file: &str| if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") };
-    let path = inside("config.json");
-    let config = storage.read_text(&path, MAX_CONFIG)?;
-    let bad = |text: String| Error::new(ErrorKind::BadModel, format!("{} {text}", storage.describe(&path)));
-    let parsed: serde_json::Map<String, Value> = serde_json::from_str(&config)
-        .map_err(|error| bad(format!("is not a JSON object: {error}")).with_source(error))?;
-    let own_class = parsed.get("_class_name").or_else(|| parsed.get("architectures")?.get(0)).and_then(Value::as_str);
-    let class = match (class, own_class) {
-        (Some(class), _) => class,
-        (None, Some(class)) => class.to_owned(),
-        (None, None) => return Err(bad("names no class: it has neither _class_name nor architectures".into())),
-    };
-    let name = if folder.is_empty() { ALONE } else { folder };
-    let place = storage.folder().map(|root| (root.to_owned(), name.to_owned()));
-    Ok(Component { class, config, weights: Arc::new(open_weights(storage, &inside)?), place })
-}
-
-/// Opens the first of the files that may hold the weights.
-fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<WeightFiles> {
-    let mut tried = Vec::new();
-    for variant in VARIANTS {
-        for name in WEIGHT_NAMES {
-            let whole = inside(&format!("{name}{variant}.safetensors"));
-            if storage.has_file(&whole) {
-                return WeightFiles::single(storage.describe(&whole), storage.open(&whole)?);
-            }
-            // A variant's index has been written in both ways.
-            let indices =
-                [format!("{name}{variant}.safetensors.index.json"), format!("{name}.safetensors.index{variant}.json")];
-            for index in indices.map(|index| inside(&index)) {
-                if storage.has_file(&index) {
-                    let text = storage.read_text(&index, MAX_SHARD_INDEX)?;
-                    return WeightFiles::sharded(&storage.describe(&index), text.as_bytes(), |shard| {
-                        let path = inside(shard);
-                        Ok((storage.describe(&path), storage.open(&path)?))
-                    });
-                }
-            }
-            tried.push(storage.describe(&whole));
-        }
-    }
-    let found = storage.list(&inside("")).into_iter().find(|file| PICKLED.iter().any(|end| file.ends_with(end)));
-    Err(match found {
-        Some(file) => pickled(&storage.describe(&inside(&file))),
-        None => Error::new(ErrorKind::NotFound, format!("there are no weights: tried {}", told(&tried))),
-    })
-}
-
-/// The error of a file whose reading can run code.
-pub(super) fn pickled(path: &str) -> Error {
-    let what = format!(
-        "{path} is a pickled file, which can run code when it is read; convert it to safetensors (diffusers' \
-         `save_pretrained` writes it)"
-    );
-    Error::new(ErrorKind::Unsupported, what)
-}
-
-/// The error for a file that is not there, but is as a pickle of the same name.
-pub(super) fn pickled_twin(path: &Path) -> Option<Error> {
-    let twin = PICKLED.iter().map(|end| path.with_extension(&end[1..])).find(|twin| twin.is_file())?;
-    Some(pickled(&twin.display().to_string()))
 }
 
 #[cfg(all(test, feature = "demo-model"))]

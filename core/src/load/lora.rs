@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
-use super::layout::PICKLED;
+use super::component::PICKLED;
 use super::lora_alpha::Alphas;
 use super::lora_keys::{Role, layer_of, refuse_other_methods};
 use super::storage::Storage;

@@ -11,6 +11,7 @@ mod alone;
 mod bytes;
 mod cache;
 mod calibration;
+mod component;
 mod convert;
 #[cfg(any(feature = "safety", test))]
 mod eight_bit;
@@ -51,10 +52,12 @@ mod weights;
 pub use adapter::{AdapterFiles, AdapterWanted};
 pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
-pub use convert::{ConvertOptions, ConvertProgress, StoredDtype};
+pub use component::{Component, TokenizerFiles};
+pub use convert::{ConvertOptions, ConvertProgress};
 #[cfg(feature = "safety")]
 pub(crate) use eight_bit::EightBit;
-pub use layout::{Checkpoint, Component, TokenizerFiles};
+pub use header::StoredDtype;
+pub use layout::Checkpoint;
 pub use lora::LoraFile;
 pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;

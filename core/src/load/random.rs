@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use super::packed::Fingerprint;
+use super::header::Fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{WeightSource, WeightSpec};
 

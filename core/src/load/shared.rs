@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::layout::Component;
-use super::packed::{Fingerprint, PackedCache, PackedFiles};
+use super::component::Component;
+use super::header::Fingerprint;
+use super::packed::{PackedCache, PackedFiles};
 use crate::net::{Forms, WeightSource};
 
 /// What two components have in common whose weights are the same.

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use super::bytes::Bytes;
 use super::cache::HubCache;
-use super::layout::{Checkpoint, Component, pickled_twin};
+use super::component::{Component, pickled_twin};
+use super::layout::Checkpoint;
 use super::single;
 use super::weights::{WeightFiles, told};
 use crate::error::{Error, ErrorKind, Result};

@@ -11,10 +11,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
-use super::convert::StoredDtype;
-use super::header::{self, Dtype, Tensor, read_header};
+use super::header::{self, Dtype, Fingerprint, StoredDtype, Tensor, read_header};
 use super::names::{aliases, is_harmless};
-use super::packed::Fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{WeightSource, WeightSpec, same_layout};
 

@@ -1,12 +1,13 @@
 //! From operations to steps: what can be done in the store of the step that made a value is done there.
 
 use super::bytes::ByteScale;
-use super::plan::Layout;
-use super::steps::{Depthwise, Fused, MAX_POSTS, PlanValue, Post, Product, Repeat, Slot, Step, StepKind};
+use super::steps::{
+    Depthwise, Fused, MAX_POSTS, PlanValue, Post, Product, Repeat, Slot, Step, StepKind, StorageLayout,
+};
 use super::{OpKind, Padding, Program, Shape, ValueId};
 
 /// Turns the operations of `program` into steps for a device that stores values as `layout` says.
-pub(super) fn fuse(program: &Program, layout: &dyn Layout) -> Fused {
+pub(super) fn fuse(program: &Program, layout: &dyn StorageLayout) -> Fused {
     let values = (program.shapes().iter().enumerate())
         .map(|(i, &shape)| PlanValue { shape, constant: program.constant_at(i), part_of: None })
         .collect::<Vec<_>>();
@@ -36,7 +37,7 @@ pub(super) fn fuse(program: &Program, layout: &dyn Layout) -> Fused {
 }
 
 struct Fuser<'a> {
-    layout: &'a dyn Layout,
+    layout: &'a dyn StorageLayout,
     values: Vec<PlanValue>,
     /// How many operations and outputs read each value.
     readers: Vec<usize>,

@@ -1,10 +1,9 @@
 //! Who uses each piece of memory when: lifetimes of values packed into one arena, and what need not be copied.
 
-use super::bytes::ByteScale;
 use super::fuse::fuse;
 use super::memory::{Need, pack, rounded_up};
-use super::steps::{Fused, PlanValue, Post, Repeat, Slot, Step, StepKind};
-use super::{Program, Rate, Shape, WeightId};
+use super::steps::{Fused, PlanValue, Post, Repeat, Slot, Step, StepKind, StorageLayout};
+use super::{Program, Rate};
 
 /// Where a value lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,21 +38,6 @@ pub struct Planned {
     pub scratch: usize,
 }
 
-/// How a device stores values, and what else it wants room for. Lengths are in numbers as it stores them.
-pub trait Layout {
-    /// Whether values are stored as inputs and outputs are, so that these need no conversion.
-    fn stores_f32(&self) -> bool;
-
-    /// How the input of the layer with `weight` becomes bytes; `None` where the layer is not done so.
-    fn byte_scale(&self, weight: WeightId) -> Option<ByteScale>;
-
-    /// How many numbers its layout of the keys `k` and values `v` of `heads` heads takes.
-    fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize;
-
-    /// How many numbers of scratch memory a step needs; `input` is the shape of its first input.
-    fn scratch_len(&self, step: &Step, input: Shape, output: Shape) -> usize;
-}
-
 /// The steps of a program and the place of every value.
 #[derive(Debug)]
 pub struct Plan {
@@ -79,7 +63,7 @@ pub struct Plan {
 
 impl Plan {
     /// Plans `program` for a device.
-    pub fn new(program: &Program, layout: &dyn Layout) -> Self {
+    pub fn new(program: &Program, layout: &dyn StorageLayout) -> Self {
         let Fused { values, steps, outputs } = fuse(program, layout);
         let (constant, frame) = steps.into_iter().partition::<Vec<_>, _>(|step| values[step.output].constant);
         let mut placer = Placer::new(program, values, [&constant, &frame], &outputs, layout.stores_f32());
@@ -237,7 +221,7 @@ impl Placer {
         reads
     }
 
-    fn place(self, program: &Program, constant: Vec<Step>, frame: Vec<Step>, layout: &dyn Layout) -> Plan {
+    fn place(self, program: &Program, constant: Vec<Step>, frame: Vec<Step>, layout: &dyn StorageLayout) -> Plan {
         let mut bases = vec![0; self.values.len()];
         let (constant, constant_arena_len) = self.arena(constant, true, layout, &mut bases);
         let (frame, arena_len) = self.arena(frame, false, layout, &mut bases);
@@ -264,7 +248,7 @@ impl Placer {
         &self,
         steps: Vec<Step>,
         constant: bool,
-        layout: &dyn Layout,
+        layout: &dyn StorageLayout,
         bases: &mut [usize],
     ) -> (Vec<Planned>, usize) {
         let mut needs = Vec::new();

@@ -1,10 +1,11 @@
 use super::*;
-use crate::net::{Activation, Padding, ProgramBuilder, ValueId};
+use crate::net::bytes::ByteScale;
+use crate::net::{Activation, Padding, ProgramBuilder, Shape, ValueId, WeightId};
 
 /// A device without layouts of its own, that wants scratch memory for every step.
 struct Plain;
 
-impl Layout for Plain {
+impl StorageLayout for Plain {
     fn stores_f32(&self) -> bool {
         true
     }
@@ -199,7 +200,7 @@ struct Device {
     scratch: usize,
 }
 
-impl Layout for Device {
+impl StorageLayout for Device {
     fn stores_f32(&self) -> bool {
         self.f32
     }
@@ -268,7 +269,7 @@ impl Machine<'_> {
         numbers.into_iter().for_each(|at| cells[at] = Some(value));
     }
 
-    fn run(&mut self, steps: &[Planned], layout: &dyn Layout) {
+    fn run(&mut self, steps: &[Planned], layout: &dyn StorageLayout) {
         for (at, Planned { step, scratch }) in steps.iter().enumerate() {
             let by = format!("step {at}, {:?},", step.kind);
             let [input, output] = [step.inputs[0], step.output].map(|value| self.plan.values[value].shape);
@@ -291,11 +292,11 @@ impl Machine<'_> {
 }
 
 /// Runs the constant steps once and those of a frame twice, as a device does.
-fn check_memory(program: &Program, layout: &dyn Layout) {
+fn check_memory(program: &Program, layout: &dyn StorageLayout) {
     check_plan(program, &Plan::new(program, layout), layout);
 }
 
-fn check_plan(program: &Program, plan: &Plan, layout: &dyn Layout) {
+fn check_plan(program: &Program, plan: &Plan, layout: &dyn StorageLayout) {
     let outputs = program.outputs().iter().map(|output| vec![None; program.shape(output.value).len()]).collect();
     let mut machine =
         Machine { plan, arena: vec![None; plan.constant_arena_len], kept: vec![None; plan.kept_len], outputs };

@@ -9,6 +9,21 @@ pub type Slot = usize;
 // Longer chains of posts go on in a step of their own.
 pub use dreamframe_kernels::MAX_POSTS;
 
+/// How a device stores values, and the memory that it needs besides. Lengths are in elements as it stores them.
+pub trait StorageLayout {
+    /// Whether values are stored as inputs and outputs are, so that these need no conversion.
+    fn stores_f32(&self) -> bool;
+
+    /// How the input of the layer with `weight` becomes bytes; `None` where the layer is not done so.
+    fn byte_scale(&self, weight: WeightId) -> Option<ByteScale>;
+
+    /// How many numbers its layout of the keys `k` and values `v` of `heads` heads takes.
+    fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize;
+
+    /// How many numbers of scratch memory a step needs; `input` is the shape of its first input.
+    fn scratch_len(&self, step: &Step, input: Shape, output: Shape) -> usize;
+}
+
 /// One thing for a device to do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {

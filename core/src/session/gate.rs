@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::bell::Bell;
-use super::mailbox::Mailbox;
+use super::latest_slot::LatestSlot;
+use super::notifier::Notifier;
+use super::primitives::{AtomicU8, AtomicU64, Ordering};
 use super::reports::Reports;
 use super::stats::Counters;
-use super::sync::{AtomicU8, AtomicU64, Ordering};
 use crate::engine::Picture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, FrameId, FramePool, FrameView};
@@ -31,12 +31,12 @@ pub(crate) enum Phase {
 /// Between the host and the session's thread.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    pub(crate) inbox: Mailbox<Frame>,
-    pub(crate) outbox: Mailbox<Picture>,
+    pub(crate) inbox: LatestSlot<Frame>,
+    pub(crate) outbox: LatestSlot<Picture>,
     pub(crate) counters: Counters,
     pub(crate) reports: Arc<Reports>,
     /// Rung for the session's thread.
-    pub(crate) doorbell: Arc<Bell>,
+    pub(crate) wake: Arc<Notifier>,
     pool: FramePool,
     next_id: AtomicU64,
     phase: AtomicU8,
@@ -44,13 +44,13 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// A gate with nothing on either side.
-    pub(crate) fn new(reports: Arc<Reports>, doorbell: Arc<Bell>) -> Self {
+    pub(crate) fn new(reports: Arc<Reports>, wake: Arc<Notifier>) -> Self {
         Self {
-            inbox: Mailbox::new(),
-            outbox: Mailbox::new(),
+            inbox: LatestSlot::new(),
+            outbox: LatestSlot::new(),
             counters: Counters::new(),
             reports,
-            doorbell,
+            wake,
             pool: FramePool::new(POOLED),
             next_id: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
@@ -73,7 +73,7 @@ impl Gate {
         if self.inbox.put(frame).is_some() {
             self.counters.dropped.mark(now);
         }
-        self.doorbell.ring();
+        self.wake.notify();
         Ok(id)
     }
 
@@ -89,7 +89,7 @@ impl Gate {
         if self.outbox.put(picture).is_some() {
             self.counters.unseen.mark(Instant::now());
         }
-        self.reports.news.ring();
+        self.reports.news.notify();
     }
 
     /// How far the session is.
@@ -105,7 +105,7 @@ impl Gate {
     /// Goes on to `phase`, if the session is not there already.
     pub(crate) fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
-        self.doorbell.ring();
-        self.reports.news.ring();
+        self.wake.notify();
+        self.reports.news.notify();
     }
 }

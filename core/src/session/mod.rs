@@ -2,21 +2,18 @@
 //!
 //! Three threads belong to a session. Its own works on frames and applies updates between two of them. Two workers prepare
 //! updates beside that, one what loaded networks can do, one what loads others, so that a slider never waits for a model.
-//! Nothing on the way of a frame is a lock: frames and pictures pass through a [`mailbox`] of one place each, updates
-//! through queues, and threads wake each other with a [`bell`].
+//! No lock is on the path of a frame: frames and pictures pass through a [`latest_slot`] each, updates through queues, and
+//! threads wake each other with a [`notifier`].
 
-pub(crate) mod bell;
 mod events;
 mod gate;
 mod handle;
 mod machine;
-pub(crate) mod mailbox;
 #[cfg(test)]
 mod model;
 mod options;
 mod reports;
 mod stats;
-mod sync;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -35,6 +32,8 @@ use self::threads::Threads;
 pub use self::updates::Ticket;
 use crate::engine::{Engine, PictureInfo};
 use crate::error::Result;
+// By these names in the model check, too.
+use crate::sync::{latest_slot, notifier, primitives};
 
 /// An [`Engine`] that works on its own thread, until it is [stopped](Self::stop) or dropped.
 ///

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::bell::Bell;
 use super::events::Event;
-use super::sync::{ArrayQueue, AtomicU64, Ordering};
+use super::notifier::Notifier;
+use super::primitives::{ArrayQueue, AtomicU64, Ordering};
 use crate::error::Error;
 
 /// Events that wait for being fetched.
@@ -30,7 +30,7 @@ pub(crate) struct Reports {
     /// The newest update applied.
     active: AtomicU64,
     /// Rung at every picture, event and end.
-    pub(crate) news: Bell,
+    pub(crate) news: Notifier,
 }
 
 impl Reports {
@@ -41,7 +41,7 @@ impl Reports {
             lost: AtomicU64::new(0),
             ends: (0..ENDS).map(|_| AtomicU64::new(0)).collect(),
             active: AtomicU64::new(0),
-            news: Bell::new(),
+            news: Notifier::new(),
         }
     }
 
@@ -50,7 +50,7 @@ impl Reports {
         if self.events.force_push(event).is_some() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
-        self.news.ring();
+        self.news.notify();
     }
 
     /// Takes the next event.

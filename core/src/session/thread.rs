@@ -93,7 +93,7 @@ impl<M: Machine> Runner<M> {
     fn wait(&self) {
         let (gate, line) = (&self.gate, &self.desk.line);
         let something = || gate.phase() != Phase::Running || !gate.inbox.is_empty() || line.has_command();
-        gate.doorbell.wait_until(None, || something().then_some(()));
+        gate.wake.wait_until(None, || something().then_some(()));
     }
 
     fn obey(&mut self, command: Command<M::Bench>) {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tracing::dispatcher::{self, Dispatch};
 use tracing::subscriber::NoSubscriber;
 
-use super::bell::Bell;
 use super::gate::{Gate, Phase};
 use super::machine::Machine;
+use super::notifier::Notifier;
 use super::options::FailedFrame;
 use super::reports::Reports;
 use super::thread::{Callback, Runner};
@@ -43,9 +43,9 @@ impl<M: Machine> Threads<M> {
         failed_frame: FailedFrame,
         callback: impl FnOnce(&Arc<Gate>, &Arc<Desk<M::Bench>>) -> Option<Callback>,
     ) -> Result<Self> {
-        let (reports, doorbell) = (Arc::new(Reports::new()), Arc::new(Bell::new()));
-        let gate = Arc::new(Gate::new(reports.clone(), doorbell.clone()));
-        let line = Arc::new(Line::new(doorbell));
+        let (reports, wake) = (Arc::new(Reports::new()), Arc::new(Notifier::new()));
+        let gate = Arc::new(Gate::new(reports.clone(), wake.clone()));
+        let line = Arc::new(Line::new(wake));
         let desk = Arc::new(Desk::new(machine.params().clone(), Some(machine.snapshot()?), line, reports));
         let mut threads = Self { gate: gate.clone(), desk: desk.clone(), session: None, workers: Vec::new() };
         for (lane, name) in [(Lane::Quick, "dreamframe-quick"), (Lane::Load, "dreamframe-load")] {

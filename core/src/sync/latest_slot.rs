@@ -1,38 +1,38 @@
-//! One place, newest wins.
+//! A single-slot channel: a new value replaces an unread one.
 
-use super::sync::ArrayQueue;
+use super::primitives::ArrayQueue;
 
-/// Holds the newest value that was put in and not taken out yet. Any threads; nobody waits for anybody.
+/// Holds the newest value that was stored and not taken yet. Lock-free, for any number of threads.
 #[derive(Debug)]
-pub(crate) struct Mailbox<T> {
-    place: ArrayQueue<T>,
+pub(crate) struct LatestSlot<T> {
+    slot: ArrayQueue<T>,
 }
 
-impl<T> Mailbox<T> {
-    /// An empty one.
+impl<T> LatestSlot<T> {
+    /// Returns an empty slot.
     pub(crate) fn new() -> Self {
-        Self { place: ArrayQueue::new(1) }
+        Self { slot: ArrayQueue::new(1) }
     }
 
-    /// Puts `value` in, and gives back what it replaced.
+    /// Stores `value`, and returns the value that it replaces.
     pub(crate) fn put(&self, value: T) -> Option<T> {
-        self.place.force_push(value)
+        self.slot.force_push(value)
     }
 
-    /// Puts a value that was taken for nothing back, unless a newer one is there.
+    /// Returns an unused value to the slot, unless that holds a newer one.
     #[cfg(feature = "transport")]
     pub(crate) fn put_back(&self, value: T) {
-        // What is refused is older than what refuses it.
-        drop(self.place.push(value));
+        // A refused value is older than the one in the slot.
+        drop(self.slot.push(value));
     }
 
-    /// Takes the newest value out.
+    /// Takes the value.
     pub(crate) fn take(&self) -> Option<T> {
-        self.place.pop()
+        self.slot.pop()
     }
 
-    /// Whether there is nothing to take.
+    /// Returns whether the slot is empty.
     pub(crate) fn is_empty(&self) -> bool {
-        self.place.is_empty()
+        self.slot.is_empty()
     }
 }

@@ -1,41 +1,41 @@
-//! Wakes threads that wait for something to happen, without a lock: who rings is never held up by who waits.
+//! A lock-free notifier: wakes waiting threads without blocking the thread that notifies.
 //!
-//! A waiting thread leaves its name in a place of its own, looks again, and parks. Who rings has published what happened
-//! before, and wakes every name that it finds. The fences make sure that one of the two sees the other.
+//! A waiting thread stores its handle in a slot, checks its condition again, and parks. A notifying thread has published
+//! the change before, and unparks every handle that it finds. The fences ensure that one of the two sees the other.
 
 use std::time::Instant;
 
-use super::sync::{ArrayQueue, AtomicU64, Ordering, Thread, current, fence, park, park_timeout};
+use super::primitives::{ArrayQueue, AtomicU64, Ordering, Thread, current, fence, park, park_timeout};
 
-/// How many threads may wait at one bell before they start to wake each other.
-const PLACES: usize = 16;
+/// Threads that can wait at once; with more, they wake each other.
+const SLOTS: usize = 16;
 
-/// Wakes whoever waits.
+/// Wakes waiting threads.
 #[derive(Debug)]
-pub(crate) struct Bell {
-    places: [ArrayQueue<Thread>; PLACES],
-    /// How many wait, or are about to.
+pub(crate) struct Notifier {
+    slots: [ArrayQueue<Thread>; SLOTS],
+    /// Threads that wait, or are about to.
     waiting: AtomicU64,
 }
 
-impl Bell {
-    /// A bell at which nobody waits.
+impl Notifier {
+    /// Returns a notifier without waiting threads.
     pub(crate) fn new() -> Self {
-        Self { places: std::array::from_fn(|_| ArrayQueue::new(1)), waiting: AtomicU64::new(0) }
+        Self { slots: std::array::from_fn(|_| ArrayQueue::new(1)), waiting: AtomicU64::new(0) }
     }
 
-    /// Wakes every thread that waits, so that it looks again. Does not block.
-    pub(crate) fn ring(&self) {
+    /// Wakes every waiting thread, which then checks its condition again. Does not block.
+    pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
-        for thread in self.places.iter().filter_map(ArrayQueue::pop) {
+        for thread in self.slots.iter().filter_map(ArrayQueue::pop) {
             thread.unpark();
         }
     }
 
-    /// Waits until `ready` gives something, or `deadline` has passed; without a deadline, for as long as it takes.
+    /// Blocks until `ready` returns a value, and returns that, or until `deadline`.
     pub(crate) fn wait_until<T>(&self, deadline: Option<Instant>, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
         loop {
             if let Some(found) = ready() {
@@ -46,13 +46,13 @@ impl Bell {
                 return None;
             }
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            let place = self.enter();
+            let slot = self.register();
             fence(Ordering::SeqCst);
             let found = ready();
             if found.is_none() {
                 left.map_or_else(park, park_timeout);
             }
-            self.leave(place);
+            self.unregister(slot);
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             if found.is_some() {
                 return found;
@@ -60,26 +60,26 @@ impl Bell {
         }
     }
 
-    /// Leaves this thread's name, and says where.
-    fn enter(&self) -> &ArrayQueue<Thread> {
-        let [first, rest @ ..] = &self.places;
-        let mut name = current();
-        for place in rest {
-            match place.push(name) {
-                Ok(()) => return place,
-                Err(back) => name = back,
+    /// Stores the handle of the current thread, and returns its slot.
+    fn register(&self) -> &ArrayQueue<Thread> {
+        let [first, rest @ ..] = &self.slots;
+        let mut thread = current();
+        for slot in rest {
+            match slot.push(thread) {
+                Ok(()) => return slot,
+                Err(refused) => thread = refused,
             }
         }
-        // Whose name there is no room for looks again by itself.
-        if let Some(other) = first.force_push(name) {
+        // The thread whose handle is replaced checks its condition again.
+        if let Some(other) = first.force_push(thread) {
             other.unpark();
         }
         first
     }
 
-    /// Takes this thread's name away. Where it was gone and another's is there, that one looks again.
-    fn leave(&self, place: &ArrayQueue<Thread>) {
-        if let Some(thread) = place.pop()
+    /// Removes the handle of the current thread. If another thread's is there instead, wakes that thread.
+    fn unregister(&self, slot: &ArrayQueue<Thread>) {
+        if let Some(thread) = slot.pop()
             && thread.id() != current().id()
         {
             thread.unpark();

@@ -1,5 +1,7 @@
-//! What threads meet at. The model check compiles this module's files a second time, with other primitives in the place
-//! of these, whose every step it orders; so no file takes them from anywhere else.
+//! The synchronisation primitives of `sync` and `session`.
+//!
+//! The model check (`session/model`) compiles the files that use them a second time, with shuttle's primitives in this
+//! module's place; so these files import them from here alone.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 pub(crate) use std::sync::{Mutex, MutexGuard};

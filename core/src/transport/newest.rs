@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::media::FrameSink;
 use crate::frame::{Frame, FrameId, FramePool, FrameView};
-use crate::session::bell::Bell;
-use crate::session::mailbox::Mailbox;
+use crate::sync::latest_slot::LatestSlot;
+use crate::sync::notifier::Notifier;
 
 /// Frames that are copied, wait and are looked at.
 const POOLED: usize = 3;
@@ -17,8 +17,8 @@ const POOLED: usize = 3;
 /// has replaced.
 #[derive(Debug)]
 pub struct Newest {
-    frame: Mailbox<Frame>,
-    news: Bell,
+    frame: LatestSlot<Frame>,
+    news: Notifier,
     pool: FramePool,
     /// How many have come.
     count: AtomicU64,
@@ -37,8 +37,8 @@ impl Newest {
     /// Makes one that has no frame yet.
     pub fn new() -> Self {
         Self {
-            frame: Mailbox::new(),
-            news: Bell::new(),
+            frame: LatestSlot::new(),
+            news: Notifier::new(),
             pool: FramePool::new(POOLED),
             count: AtomicU64::new(0),
             size: AtomicU64::new(0),
@@ -68,7 +68,7 @@ impl Newest {
     /// Puts back a frame that was taken for nothing, unless a newer one is there.
     pub fn put_back(&self, frame: Frame) {
         self.frame.put_back(frame);
-        self.news.ring();
+        self.news.notify();
     }
 
     /// Gives the width and height of the last frame, in pixels.
@@ -80,7 +80,7 @@ impl Newest {
     /// Lets nobody wait any longer, as there will be no further frame. The last one can still be taken.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.news.ring();
+        self.news.notify();
     }
 }
 
@@ -91,7 +91,7 @@ impl FrameSink for Newest {
         frame.set_id(FrameId(self.count.fetch_add(1, Ordering::Relaxed)));
         self.size.store(u64::from(frame.width()) << 32 | u64::from(frame.height()), Ordering::Relaxed);
         drop(self.frame.put(frame));
-        self.news.ring();
+        self.news.notify();
     }
 }
 

@@ -3,128 +3,17 @@
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
-use dreamframe_kernels::{HIDDEN, Kernels, Keys, Scale, Softmax, Tile};
+use dreamframe_kernels::{HIDDEN, Scale, Softmax, Tile};
 
-use super::network::Run;
+use super::keys::{KEYS, KeyLayout};
 use super::past::PastAt;
+use super::run::Run;
 use super::span::{LINE, Span};
-use crate::net::Shape;
 
-/// Keys of a block: with their values they stay in the second cache while a piece's queries go over them.
-/// Even, so that groups of keys do not cross its end.
-const KEYS: usize = 256;
 /// Queries of a piece of work; a multiple of the rows of every tile.
 const QUERIES: usize = 96;
 /// No tile has more rows.
 const TALLEST: usize = 8;
-
-/// How keys and values lie: row after row of the batch, in it head after head, in it the keys in panels
-/// (`[panel][channel][key]`), then the values in panels (`[panel][key][channel]`). The last panel of each is narrow. Where
-/// the kernels multiply groups, the first index counts groups, whose members lie side by side under the last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeyLayout {
-    rows: usize,
-    heads: usize,
-    keys: usize,
-    /// Channels of a head of the keys.
-    width: usize,
-    /// Channels of a head of the values.
-    value_width: usize,
-    lanes: usize,
-    /// Numbers in a full panel's row.
-    panel: usize,
-    /// See [`Kernels::group`].
-    group: usize,
-    /// Bytes of a number.
-    size: usize,
-}
-
-impl KeyLayout {
-    pub(super) fn new(k: Shape, v: Shape, heads: usize, kernels: &Kernels) -> Self {
-        Self {
-            rows: k.n,
-            heads,
-            keys: k.pixels(),
-            width: k.c / heads,
-            value_width: v.c / heads,
-            lanes: kernels.lanes,
-            panel: kernels.lanes * kernels.attend.len(),
-            group: kernels.group,
-            size: kernels.size,
-        }
-    }
-
-    /// Numbers in all.
-    pub(super) fn len(&self) -> usize {
-        self.rows * self.heads * self.head_len()
-    }
-
-    fn head_len(&self) -> usize {
-        (self.keys_len() + self.grouped_keys() * self.padded_values()).next_multiple_of(LINE)
-    }
-
-    /// Numbers of a head's keys.
-    fn keys_len(&self) -> usize {
-        self.padded_keys() * self.width.next_multiple_of(self.group)
-    }
-
-    /// Keys that a head's values have room for.
-    fn grouped_keys(&self) -> usize {
-        self.keys.next_multiple_of(self.group)
-    }
-
-    fn padded_keys(&self) -> usize {
-        self.keys.next_multiple_of(self.lanes)
-    }
-
-    fn padded_values(&self) -> usize {
-        self.value_width.next_multiple_of(self.lanes)
-    }
-
-    /// Places of the panels of `len` columns: first column, width.
-    fn panels(&self, len: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let panel = self.panel;
-        (0..len).step_by(panel).map(move |first| (first, panel.min(len - first)))
-    }
-
-    /// Where a head lies in keys and values laid out from `packed` on.
-    fn head(&self, packed: *mut u8, row: usize, head: usize) -> *mut u8 {
-        packed.wrapping_add((row * self.heads + head) * self.head_len() * self.size)
-    }
-
-    /// Lays out keys and values: of each head and row some keys at a time.
-    pub(super) fn pack(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
-        // Every width fits the other's panels: keys of a block begin a panel, and its values a group.
-        let blocks = self.keys.div_ceil(KEYS);
-        run.pieces(self.rows * self.heads * blocks, &|piece, _| {
-            let (row, head, block) = (piece / (self.heads * blocks), piece / blocks % self.heads, piece % blocks);
-            let keys = block * KEYS..(block * KEYS + KEYS).min(self.keys);
-            let block = Keys {
-                k: k.channel(row * self.keys, head * self.width),
-                k_ld: k.ld,
-                width: self.width,
-                v: v.channel(row * self.keys, head * self.value_width),
-                v_ld: v.ld,
-                value_width: self.value_width,
-                keys,
-                count: self.keys,
-                lanes: self.lanes,
-                panel: self.panel,
-                to: self.head(packed.ptr(), row, head),
-                keys_len: self.keys_len(),
-            };
-            // SAFETY: these keys of this head of this row are this piece's, `head_len` is what the plan made room for, and
-            // nobody writes keys and values in this step.
-            unsafe {
-                if run.kernels.stores_f32() {
-                    block.pack_f32();
-                } else {
-                    block.pack_bf16();
-                }
-            }
-        });
-    }
-}
 
 /// Attention, ready to run.
 #[derive(Debug)]

@@ -4,8 +4,8 @@
 
 use dreamframe_kernels::{Convert, Geglu, ToBytes};
 
-use super::network::Run;
-use super::norm::{each_stretch, flattened};
+use super::pointwise::{each_stretch, flattened};
+use super::run::Run;
 use super::span::Span;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::ByteScale;

@@ -5,8 +5,8 @@
 
 use dreamframe_kernels::{Gather, How, PostAt};
 
-use super::network::Run;
-use super::norm::finish_in_place;
+use super::pointwise::finish_in_place;
+use super::run::Run;
 use super::span::{Aligned, Span};
 use crate::net::steps::Depthwise;
 use crate::net::{ImageOp, bilinear};

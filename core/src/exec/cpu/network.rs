@@ -11,10 +11,12 @@ use dreamframe_kernels::Kernels;
 
 use super::choice::Choice;
 use super::elementwise;
+use super::keys::Shelf;
 use super::pack;
-use super::past::{self, PastAt, Shelf};
+use super::past::{self, PastAt};
 use super::pool::Pool;
 use super::profile;
+use super::run::Run;
 use super::span::{Aligned, LINE, Scratch, Span};
 use super::step::{Loader, Ready, Rooms};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,32 +24,6 @@ use crate::exec::{Arena, Constants, FrameKeys, Network, Past, StepTime};
 use crate::net::plan::{Plan, Space};
 use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
-
-/// What every step of a run is given.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Run<'a> {
-    pub(super) kernels: &'static Kernels,
-    /// Who works; the caller alone where there is none.
-    pool: Option<&'a Pool>,
-    /// Scratch memory of each thread.
-    pub(super) scratch: Scratch,
-    /// As many zeros as a line of the widest kernel sees numbers, and at least a tile's width; of any type.
-    pub(super) zeros: *const f32,
-    pub(super) past: PastAt,
-}
-
-// SAFETY: `zeros` is an address that is only read.
-unsafe impl Sync for Run<'_> {}
-
-impl Run<'_> {
-    /// Calls `piece(i, thread)` for each `i` below `count`, once.
-    pub(super) fn pieces(&self, count: usize, piece: &(dyn Fn(usize, usize) + Sync)) {
-        match self.pool {
-            Some(pool) => pool.run(count, piece),
-            None => (0..count).for_each(|i| piece(i, 0)),
-        }
-    }
-}
 
 /// What a network keeps between frames.
 struct Kept {

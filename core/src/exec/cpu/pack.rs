@@ -3,7 +3,6 @@
 use dreamframe_kernels::{ByteKernels, Kernels, Number, Panel, Panels, TileKernel, phase_of, weight_bytes};
 
 use super::span::Aligned;
-use super::tables::read;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{AlignedBytes, PackedForm, PackedLayout, Weights};
 
@@ -278,6 +277,16 @@ fn pack_bytes(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: 
         packed.spread(part * packed.width, &numbers, kernels.lanes);
     }
     Ok(packed)
+}
+
+/// Reads a weight, and makes sure that it is as long as its shape says.
+pub(super) fn read(weights: &Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let numbers = weights.source().read(name, shape)?;
+    if numbers.len() != shape.iter().product::<usize>() {
+        let text = format!("{name} has {} numbers, but its shape is {shape:?}", numbers.len());
+        return Err(Error::new(ErrorKind::BadModel, text));
+    }
+    Ok(numbers)
 }
 
 #[cfg(test)]

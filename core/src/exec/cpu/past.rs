@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code, reason = "hands addresses of these to threads")]
 
-use super::attention::KeyLayout;
 use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Past};
@@ -54,26 +53,6 @@ impl PastAt {
     /// Where the run's own keys and values go.
     pub(super) fn keep(&self) -> Option<*mut u8> {
         self.frames.get(self.keep?).copied()
-    }
-}
-
-/// Where each layer's keys and values lie in the memory of a frame.
-#[derive(Debug, Default)]
-pub(super) struct Shelf {
-    len: usize,
-}
-
-impl Shelf {
-    /// The first number of one layer more.
-    pub(super) fn add(&mut self, layout: &KeyLayout) -> usize {
-        let first = self.len;
-        self.len += layout.len();
-        first
-    }
-
-    /// Bytes of a frame, whose numbers take `size` each.
-    pub(super) fn bytes(&self, size: usize) -> usize {
-        self.len * size
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use dreamframe_kernels::{Finish, Geglu, Kernels, Panel, PostAt, Tile};
 
-use super::network::Run;
 use super::pack::Packed;
+use super::run::Run;
 use super::span::{Aligned, LINE, Span};
 use super::walk::Walk;
 use crate::error::{Error, ErrorKind, Result};

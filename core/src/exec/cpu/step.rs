@@ -4,23 +4,26 @@ use std::sync::Arc;
 
 use dreamframe_kernels::{Kernels, PostAt};
 
-use super::attention::{Attention, KeyLayout};
+use super::attention::Attention;
 use super::choice::Choice;
 use super::elementwise;
 use super::image;
-use super::network::Run;
+use super::keys::{KeyLayout, Shelf};
 use super::norm::{self, Norm};
 use super::pack::Source;
-use super::past::Shelf;
+use super::pointwise;
 use super::pool::Pool;
 use super::product::Product;
+use super::run::Run;
 use super::span::{Aligned, Span};
 use super::tables;
 use super::winograd::{self, Winograd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::ByteScale;
-use crate::net::plan::{Layout, Place, Planned, Space};
-use crate::net::steps::{Depthwise, MAX_POSTS, PlanValue, Post, Product as Geometry, Repeat, Slot, Step, StepKind};
+use crate::net::plan::{Place, Planned, Space};
+use crate::net::steps::{
+    Depthwise, MAX_POSTS, PlanValue, Post, Product as Geometry, Repeat, Slot, Step, StepKind, StorageLayout,
+};
 use crate::net::{ImageOp, Program, Shape, WeightId, Weights};
 
 /// What a step needs to run, beside addresses.
@@ -61,7 +64,7 @@ pub(super) struct Rooms<'a> {
     pub(super) weights: Option<&'a Weights>,
 }
 
-impl Layout for Rooms<'_> {
+impl StorageLayout for Rooms<'_> {
     fn keys_len(&self, k: Shape, v: Shape, heads: usize) -> usize {
         KeyLayout::new(k, v, heads, self.kernels).len()
     }
@@ -286,7 +289,7 @@ impl Ready {
             Work::LayerNorm(norm) => norm::layer_norm(run, norm, [x, out], posts),
             Work::PackKeys(layout) => layout.pack(run, x, second(), out),
             Work::Attention(attention) => attention.run(run, x, second(), out),
-            Work::Pointwise => norm::pointwise(run, x, out, posts),
+            Work::Pointwise => pointwise::pointwise(run, x, out, posts),
             Work::Mul => image::mul(run, [x, second(), out], posts),
             Work::Geglu => elementwise::geglu(run, x, out),
             Work::Concat => {
@@ -304,7 +307,7 @@ impl Ready {
             Work::AddWeight(table) => {
                 // The same rows of the table for every row of the batch.
                 let add = PostAt::Add { from: table.ptr(), ld: x.shape.c, div: 1, modulo: x.shape.pixels() };
-                norm::pointwise(run, x, out, &[add]);
+                pointwise::pointwise(run, x, out, &[add]);
             }
             Work::TakeToken => elementwise::take_token(x, second(), out)?,
             Work::Import => elementwise::convert(run, x, out, run.kernels.store),

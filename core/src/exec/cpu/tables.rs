@@ -2,7 +2,7 @@
 
 use dreamframe_kernels::{Kernels, Number};
 
-use super::pack::layout;
+use super::pack::{layout, read};
 use super::span::Aligned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{AlignedBytes, Weights};
@@ -77,14 +77,4 @@ pub(super) fn taps(
 fn only(mut memories: Vec<AlignedBytes>, len: usize) -> Option<Aligned> {
     let only = memories.pop().filter(|_| memories.is_empty())?;
     Aligned::of_len(only, len)
-}
-
-/// Reads a weight, and makes sure that it is as long as its shape says.
-pub(super) fn read(weights: &Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-    let numbers = weights.source().read(name, shape)?;
-    if numbers.len() != shape.iter().product::<usize>() {
-        let text = format!("{name} has {} numbers, but its shape is {shape:?}", numbers.len());
-        return Err(Error::new(ErrorKind::BadModel, text));
-    }
-    Ok(numbers)
 }

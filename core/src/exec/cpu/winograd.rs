@@ -16,9 +16,9 @@ use std::sync::Arc;
 use dreamframe_kernels::{Finish, FromPoints, Kernels, MOST_SIDE, Panel, PostAt, Tile, ToPoints, row_addresses};
 
 use super::choice::Form;
-use super::network::Run;
 use super::pack::Packed;
 use super::product::CACHED;
+use super::run::Run;
 use super::span::{LINE, Span};
 use crate::net::Shape;
 

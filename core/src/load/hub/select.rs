@@ -1,7 +1,7 @@
 //! Which files of a repository are worth fetching: those that this crate reads, and no second copy of the weights.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::layout::WEIGHT_NAMES;
+use crate::load::component::WEIGHT_NAMES;
 use crate::load::lora;
 
 /// Parts of a pipeline that are read.

@@ -11,14 +11,13 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use super::super::bytes::Bytes;
+use super::ASIDE;
 use super::format::{Head, Memory, PackedError, Purpose, Section, damaged};
 use super::secret::Secret;
 use crate::net::{AlignedBytes, Parallel, Sections};
 
 /// Bytes read at a time, and summed while they are in the cache.
 const CHUNK: usize = 1 << 18;
-/// What the name of a file that is being written ends with.
-pub(super) const ASIDE: &str = ".tmp";
 /// A file aside that nobody has written to for so long belongs to a process that ended.
 const ABANDONED: Duration = Duration::from_secs(3600);
 

@@ -15,6 +15,7 @@
 use std::io;
 
 use super::super::bytes::Bytes;
+use super::super::header::Fingerprint;
 use super::secret::{MAC_LEN, Secret};
 use crate::net::PackedLayout;
 
@@ -33,8 +34,6 @@ const MAX_MEMORIES: u32 = 64;
 /// The version of this crate; its packing may have changed with any.
 const CRATE: &str = env!("CARGO_PKG_VERSION");
 
-/// Bytes of a fingerprint.
-pub(crate) type Fingerprint = [u8; 32];
 /// The SHA-256 of a memory.
 pub(super) type Digest = [u8; 32];
 

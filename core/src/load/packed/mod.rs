@@ -16,16 +16,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::format::Fingerprint;
 pub use self::format::PackedError;
 use self::format::{Head, Purpose};
 pub use self::place::PackedCache;
 use self::secret::Secret;
 use super::bytes::Bytes;
-use super::layout::Component;
+use super::component::Component;
+use super::header::Fingerprint;
 use super::random::RandomWeights;
 use crate::net::{PackedLayout, PackedStore, Parallel, Sections};
 
+/// The end of the name of a file that is being written.
+const ASIDE: &str = ".tmp";
 /// Packed forms of fewer bytes in all are made again sooner than a file is looked after.
 const WORTH_A_FILE: usize = 32 << 20;
 

@@ -103,7 +103,7 @@ fn aside(folder: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     name.extend(random.iter().map(|byte| format!("{byte:02x}")));
-    let path = folder.join(name + super::file::ASIDE);
+    let path = folder.join(name + super::ASIDE);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

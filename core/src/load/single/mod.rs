@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use self::family::Family;
 use super::bytes::Bytes;
 use super::calibration::Calibration;
+use super::component::{Component, PICKLED, TokenizerFiles, pickled};
 use super::header::{Tensor, read_header};
-use super::layout::{Component, PICKLED, TokenizerFiles, pickled};
 use super::weights::{WeightFiles, told};
 use crate::error::{Error, ErrorKind, Result};
 

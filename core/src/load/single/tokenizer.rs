@@ -1,6 +1,6 @@
 //! CLIP's tokenizer, which files of weights do not bring: built in with the feature `clip-tokenizer`.
 
-use super::super::layout::TokenizerFiles;
+use super::super::component::TokenizerFiles;
 use crate::error::Result;
 
 /// What ends a text.

@@ -7,18 +7,18 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "not every part of these files has a place in the model")]
 #![allow(clippy::duplicate_mod, reason = "the second compilation is what the model is")]
 
-#[path = "../bell.rs"]
-mod bell;
 #[path = "../events.rs"]
 mod events;
+#[path = "../../sync/latest_slot.rs"]
+mod latest_slot;
 #[path = "../machine.rs"]
 mod machine;
-#[path = "../mailbox.rs"]
-mod mailbox;
+#[path = "../../sync/notifier.rs"]
+mod notifier;
 mod order;
+mod primitives;
 #[path = "../reports.rs"]
 mod reports;
-mod sync;
 #[path = "../updates/mod.rs"]
 mod updates;
 mod wakes;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::bell::Bell;
 use super::machine::Bench;
+use super::notifier::Notifier;
 use super::reports::{End, Reports};
 use super::updates::Ticket;
 use super::updates::desk::Desk;
@@ -173,8 +173,8 @@ fn play(updates: Vec<Vec<fn(&mut Params)>>) -> (Vec<End>, Params) {
 }
 
 fn play_all(asks: Vec<Vec<Ask>>) -> (Vec<End>, Params) {
-    let (reports, doorbell) = (Arc::new(Reports::new()), Arc::new(Bell::new()));
-    let line = Arc::new(Line::new(doorbell.clone()));
+    let (reports, wake) = (Arc::new(Reports::new()), Arc::new(Notifier::new()));
+    let line = Arc::new(Line::new(wake.clone()));
     let start = Arc::new(Pipeline { params: Params::demo(), left: 0 });
     let desk: Arc<Desk<Model>> =
         Arc::new(Desk::new(start.params.clone(), Some(start.clone()), line.clone(), reports.clone()));
@@ -191,7 +191,7 @@ fn play_all(asks: Vec<Vec<Ask>>) -> (Vec<End>, Params) {
             let mut session = Session { active: Some(start), applied: 0 };
             loop {
                 let next = || line.command().map(Some).or_else(|| desk.is_closed().then_some(None));
-                match doorbell.wait_until(None, next).flatten() {
+                match wake.wait_until(None, next).flatten() {
                     Some(command) => session.obey(&line, &reports, command),
                     None => return session.active,
                 }
@@ -215,7 +215,7 @@ fn play_all(asks: Vec<Vec<Ask>>) -> (Vec<End>, Params) {
     // All steps are taken.
     desk.line.work.wait_until(None, || desk.progress().is_none().then_some(()));
     desk.close();
-    desk.line.doorbell.ring();
+    desk.line.wake.notify();
     let active = session.join().unwrap();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
     let active = active.expect("something is in use");

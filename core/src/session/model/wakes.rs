@@ -1,10 +1,10 @@
-//! The mailbox and the bell: nothing newer is lost, and nobody sleeps through the news.
+//! The slot and the notifier: the newest value always arrives, and no wake-up is lost.
 
 use std::sync::Arc;
 
-use super::bell::Bell;
-use super::mailbox::Mailbox;
-use super::sync::{AtomicU64, Ordering};
+use super::latest_slot::LatestSlot;
+use super::notifier::Notifier;
+use super::primitives::{AtomicU64, Ordering};
 use shuttle::thread;
 
 /// The most schedules that are tried; the small models have fewer.
@@ -14,21 +14,21 @@ const SCHEDULES: usize = 20_000;
 fn the_newest_frame_always_arrives_and_none_arrives_twice() {
     shuttle::check_dfs(
         || {
-            let (mailbox, bell) = (Arc::new(Mailbox::new()), Arc::new(Bell::new()));
+            let (slot, notifier) = (Arc::new(LatestSlot::new()), Arc::new(Notifier::new()));
             let host = {
-                let (mailbox, bell) = (mailbox.clone(), bell.clone());
+                let (slot, notifier) = (slot.clone(), notifier.clone());
                 thread::spawn(move || {
                     let mut dropped = 0;
                     for frame in 1..=3 {
-                        dropped += u32::from(mailbox.put(frame).is_some());
-                        bell.ring();
+                        dropped += u32::from(slot.put(frame).is_some());
+                        notifier.notify();
                     }
                     dropped
                 })
             };
             let (mut last, mut taken) = (0, 0);
             while last < 3 {
-                let frame = bell.wait_until(None, || mailbox.take()).unwrap();
+                let frame = notifier.wait_until(None, || slot.take()).unwrap();
                 assert!(last < frame, "frame {frame} after frame {last}");
                 (last, taken) = (frame, taken + 1);
             }
@@ -42,18 +42,18 @@ fn the_newest_frame_always_arrives_and_none_arrives_twice() {
 fn everybody_who_waits_hears_of_what_happened() {
     shuttle::check_random(
         || {
-            let (bell, count) = (Arc::new(Bell::new()), Arc::new(AtomicU64::new(0)));
+            let (notifier, count) = (Arc::new(Notifier::new()), Arc::new(AtomicU64::new(0)));
             let waiting: Vec<_> = (1..=2)
                 .map(|target| {
-                    let (bell, count) = (bell.clone(), count.clone());
+                    let (notifier, count) = (notifier.clone(), count.clone());
                     thread::spawn(move || {
-                        bell.wait_until(None, || (count.load(Ordering::Acquire) >= target).then_some(()));
+                        notifier.wait_until(None, || (count.load(Ordering::Acquire) >= target).then_some(()));
                     })
                 })
                 .collect();
             for _ in 0..2 {
                 count.fetch_add(1, Ordering::Release);
-                bell.ring();
+                notifier.notify();
             }
             waiting.into_iter().for_each(|thread| thread.join().unwrap());
         },

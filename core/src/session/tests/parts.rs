@@ -4,41 +4,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::bell::Bell;
 use super::super::events::Event;
-use super::super::mailbox::Mailbox;
+use super::super::latest_slot::LatestSlot;
+use super::super::notifier::Notifier;
 use super::super::reports::{ENDS, EVENTS, End, Forgotten, Reports};
 
 #[test]
 fn the_newest_value_is_taken_and_the_replaced_one_comes_back() {
-    let mailbox = Mailbox::new();
-    assert_eq!((mailbox.put(1), mailbox.put(2)), (None, Some(1)));
-    assert_eq!((mailbox.take(), mailbox.take()), (Some(2), None));
-    assert!(mailbox.is_empty());
+    let slot = LatestSlot::new();
+    assert_eq!((slot.put(1), slot.put(2)), (None, Some(1)));
+    assert_eq!((slot.take(), slot.take()), (Some(2), None));
+    assert!(slot.is_empty());
 }
 
 #[test]
 fn who_waits_past_the_deadline_gets_nothing() {
-    assert_eq!(Bell::new().wait_until(Some(Instant::now()), || None::<()>), None);
+    assert_eq!(Notifier::new().wait_until(Some(Instant::now()), || None::<()>), None);
     let soon = Instant::now() + Duration::from_millis(1);
-    assert_eq!(Bell::new().wait_until(Some(soon), || None::<()>), None);
+    assert_eq!(Notifier::new().wait_until(Some(soon), || None::<()>), None);
 }
 
 #[test]
-fn every_waiting_thread_hears_the_bell() {
-    let (bell, count) = (Arc::new(Bell::new()), Arc::new(AtomicU64::new(0)));
+fn every_waiting_thread_is_woken() {
+    let (notifier, count) = (Arc::new(Notifier::new()), Arc::new(AtomicU64::new(0)));
     let wait = |target: u64| {
-        let (bell, count) = (bell.clone(), count.clone());
+        let (notifier, count) = (notifier.clone(), count.clone());
         std::thread::spawn(move || {
             let deadline = Instant::now() + Duration::from_secs(60);
-            bell.wait_until(Some(deadline), || (count.load(Ordering::Acquire) >= target).then_some(target))
+            notifier.wait_until(Some(deadline), || (count.load(Ordering::Acquire) >= target).then_some(target))
         })
     };
     // More than there are names.
     let waiting: Vec<_> = (1..=80).map(wait).collect();
     for _ in 0..80 {
         count.fetch_add(1, Ordering::Release);
-        bell.ring();
+        notifier.notify();
     }
     for (thread, target) in waiting.into_iter().zip(1..) {
         assert_eq!(thread.join().unwrap(), Some(target));

@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError};
 
 use super::super::events::Event;
 use super::super::machine::Bench;
+use super::super::primitives::{Mutex, MutexGuard};
 use super::super::reports::Reports;
-use super::super::sync::{Mutex, MutexGuard};
 use super::Ticket;
 use super::job::{Job, Lane, Planned, Stamps};
 use super::line::{Command, Delivery, Line};
@@ -128,7 +128,7 @@ impl<B: Bench> Desk<B> {
         let skipped = state.enqueue(Arc::new(job));
         drop(state);
         skipped.into_iter().for_each(|version| self.reports.superseded(version));
-        self.line.work.ring();
+        self.line.work.notify();
         Ok(Some(version))
     }
 
@@ -155,7 +155,7 @@ impl<B: Bench> Desk<B> {
                 let inside = |load: &Arc<Job>| job.is_behind(load) && job.is_inside(load);
                 if lane == Lane::Quick && state.load.pending().any(inside) {
                     state.load.insert(job);
-                    self.line.work.ring();
+                    self.line.work.notify();
                     continue;
                 }
                 let planned = state.planned.clone();
@@ -177,7 +177,7 @@ impl<B: Bench> Desk<B> {
         let mut state = self.lock();
         self.settle(&mut state);
         if state.is_over(job) {
-            self.line.work.ring();
+            self.line.work.notify();
             return None;
         }
         if state.planned.seq != base {
@@ -219,7 +219,7 @@ impl<B: Bench> Desk<B> {
         state.planned = Planned { params: Arc::new(params), snapshot, seq, stamps: Arc::new(stamps) };
         state.sent.push_back((seq, job));
         self.line.send(Command::Apply(Delivery { seq, base, version, prepared }));
-        self.line.work.ring();
+        self.line.work.notify();
     }
 
     /// Refuses `job`, and takes its changes back out of the desired parameters. Where something was sent since the place
@@ -228,7 +228,7 @@ impl<B: Bench> Desk<B> {
         let mut state = self.lock();
         self.settle(&mut state);
         if state.is_over(job) {
-            self.line.work.ring();
+            self.line.work.notify();
             return None;
         }
         if base.is_some_and(|base| state.planned.seq != base) {
@@ -236,7 +236,7 @@ impl<B: Bench> Desk<B> {
         }
         state.finish(job);
         self.refuse(&mut state, job.version, error);
-        self.line.work.ring();
+        self.line.work.notify();
         None
     }
 
@@ -270,7 +270,7 @@ impl<B: Bench> Desk<B> {
             state.load.insert(job.clone());
         }
         drop(state);
-        self.line.work.ring();
+        self.line.work.notify();
     }
 
     /// Keeps the quick lane from taking jobs, and waits for the one that it does.
@@ -285,7 +285,7 @@ impl<B: Bench> Desk<B> {
     /// Lets the quick lane go on.
     pub(crate) fn unhold(&self) {
         self.lock().held = false;
-        self.line.work.ring();
+        self.line.work.notify();
     }
 
     /// Has the session's thread let go of what is in use, once it has applied all that was sent, and waits for that.
@@ -322,7 +322,7 @@ impl<B: Bench> Desk<B> {
         state.load.waiting.clear();
         let busy = [Lane::Quick, Lane::Load].map(|lane| (lane, state.is_busy(lane)));
         drop(state);
-        self.line.work.ring();
+        self.line.work.notify();
         busy
     }
 

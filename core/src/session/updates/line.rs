@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::params::StreamDiffusionParams;
 
-use super::super::bell::Bell;
 use super::super::machine::Bench;
-use super::super::sync::{AtomicBool, AtomicU64, Ordering, SegQueue};
+use super::super::notifier::Notifier;
+use super::super::primitives::{AtomicBool, AtomicU64, Ordering, SegQueue};
 
 /// What the session's thread is told to do between two frames.
 pub(crate) enum Command<B: Bench> {
@@ -46,14 +46,14 @@ pub(crate) struct Line<B: Bench> {
     failures: SegQueue<Failure<B>>,
     replaced: SegQueue<B::Prepared>,
     /// Rung for the session's thread.
-    pub(crate) doorbell: Arc<Bell>,
+    pub(crate) wake: Arc<Notifier>,
     /// Rung for the workers.
-    pub(crate) work: Bell,
+    pub(crate) work: Notifier,
 }
 
 impl<B: Bench> Line<B> {
-    /// An empty one; `doorbell` wakes the session's thread.
-    pub(crate) fn new(doorbell: Arc<Bell>) -> Self {
+    /// An empty one; `wake` wakes the session's thread.
+    pub(crate) fn new(wake: Arc<Notifier>) -> Self {
         Self {
             commands: SegQueue::new(),
             applied: AtomicU64::new(0),
@@ -61,15 +61,15 @@ impl<B: Bench> Line<B> {
             released: AtomicBool::new(false),
             failures: SegQueue::new(),
             replaced: SegQueue::new(),
-            doorbell,
-            work: Bell::new(),
+            wake,
+            work: Notifier::new(),
         }
     }
 
     /// Worker: sends a command.
     pub(super) fn send(&self, command: Command<B>) {
         self.commands.push(command);
-        self.doorbell.ring();
+        self.wake.notify();
     }
 
     /// Worker: the newest place in the order that was applied.
@@ -114,7 +114,7 @@ impl<B: Bench> Line<B> {
         self.replaced.push(replaced);
         self.released.store(false, Ordering::Release);
         self.applied.store(seq, Ordering::Release);
-        self.work.ring();
+        self.work.notify();
     }
 
     /// Session: says that a frame is worked on with `seq`.
@@ -122,27 +122,27 @@ impl<B: Bench> Line<B> {
         // Most frames have what the one before had, which wakes nobody.
         if self.framed.load(Ordering::Relaxed) != seq {
             self.framed.store(seq, Ordering::Release);
-            self.work.ring();
+            self.work.notify();
         }
     }
 
     /// Session: says that nothing is in use.
     pub(crate) fn say_released(&self) {
         self.released.store(true, Ordering::Release);
-        self.work.ring();
+        self.work.notify();
     }
 
     /// Session: says that an update could not be applied, and hands it back.
     pub(crate) fn say_failed(&self, failure: Failure<B>, prepared: B::Prepared) {
         self.replaced.push(prepared);
         self.failures.push(failure);
-        self.work.ring();
+        self.work.notify();
     }
 
     /// Session: hands back what was made onto something that is not in use.
     pub(crate) fn give_back(&self, prepared: B::Prepared) {
         self.replaced.push(prepared);
-        self.work.ring();
+        self.work.notify();
     }
 }
 

@@ -71,6 +71,6 @@ impl<B: Bench> Desk<B> {
                 self.reports.tell(Event::TransitionFailed { error: Arc::new(error) });
             }
         }
-        self.line.work.ring();
+        self.line.work.notify();
     }
 }

@@ -8,8 +8,8 @@ use super::EgressOptions;
 use super::worker::Worker;
 use crate::Result;
 use crate::frame::{Frame, FramePool, FrameView, Timestamp};
-use crate::session::bell::Bell;
-use crate::session::mailbox::Mailbox;
+use crate::sync::latest_slot::LatestSlot;
+use crate::sync::notifier::Notifier;
 use crate::telemetry::Meter;
 use crate::transport::fanout::Fanout;
 use crate::transport::media::{AccessUnit, VideoCodec, now};
@@ -36,7 +36,7 @@ pub(super) struct Shared {
 /// A picture of the last second in which nobody watched, for who comes when no more are shown.
 #[derive(Debug)]
 pub(super) struct Kept {
-    picture: Mailbox<Frame>,
+    picture: LatestSlot<Frame>,
     /// When the next one may be copied.
     due: AtomicU64,
     pool: FramePool,
@@ -44,7 +44,7 @@ pub(super) struct Kept {
 
 impl Kept {
     fn new() -> Self {
-        Self { picture: Mailbox::new(), due: AtomicU64::new(0), pool: FramePool::new(2) }
+        Self { picture: LatestSlot::new(), due: AtomicU64::new(0), pool: FramePool::new(2) }
     }
 
     /// Copies a picture that nobody watches, if the last one is long ago.
@@ -197,8 +197,8 @@ pub(super) struct Run {
     pub(super) codec: VideoCodec,
     pub(super) units: Arc<Fanout<AccessUnit>>,
     /// Rung for the thread that encodes.
-    pub(super) bell: Bell,
-    pub(super) pictures: Mailbox<Frame>,
+    pub(super) notifier: Notifier,
+    pub(super) pictures: LatestSlot<Frame>,
     pool: FramePool,
     key_wanted: AtomicBool,
     closed: AtomicBool,
@@ -209,8 +209,8 @@ impl Run {
         Self {
             codec,
             units: Arc::new(Fanout::new(ROOM)),
-            bell: Bell::new(),
-            pictures: Mailbox::new(),
+            notifier: Notifier::new(),
+            pictures: LatestSlot::new(),
             pool: FramePool::new(POOLED),
             key_wanted: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -229,13 +229,13 @@ impl Run {
         if self.pictures.put(frame).is_some() {
             counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     /// Asks for a key frame.
     pub(super) fn want_key(&self) {
         self.key_wanted.store(true, Ordering::Release);
-        self.bell.ring();
+        self.notifier.notify();
     }
 
     pub(super) fn is_key_wanted(&self) -> bool {
@@ -253,7 +253,7 @@ impl Run {
 
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.bell.ring();
+        self.notifier.notify();
         self.units.close();
     }
 }

@@ -87,7 +87,7 @@ impl Worker {
             let wanted = run.is_key_wanted() && kept.is_some();
             let again = kept.as_ref().and(self.last_try).map(|last| last + REPEAT);
             let deadline = if wanted { Some(self.next_key()) } else { again };
-            let next = run.bell.wait_until(deadline, || {
+            let next = run.notifier.wait_until(deadline, || {
                 if run.is_closed() {
                     return Some(Next::End);
                 }

@@ -1,0 +1,141 @@
+//! How the keys and values of attention lie in memory.
+
+#![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
+
+use dreamframe_kernels::{Kernels, Keys};
+
+use super::run::Run;
+use super::span::{LINE, Span};
+use crate::net::Shape;
+
+/// Keys of a block: with their values they stay in the second cache while a piece's queries go over them.
+/// Even, so that groups of keys do not cross its end.
+pub(super) const KEYS: usize = 256;
+
+/// How keys and values lie: row after row of the batch, in it head after head, in it the keys in panels
+/// (`[panel][channel][key]`), then the values in panels (`[panel][key][channel]`). The last panel of each is narrow. Where
+/// the kernels multiply groups, the first index counts groups, whose members lie side by side under the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyLayout {
+    pub(super) rows: usize,
+    pub(super) heads: usize,
+    pub(super) keys: usize,
+    /// Channels of a head of the keys.
+    pub(super) width: usize,
+    /// Channels of a head of the values.
+    pub(super) value_width: usize,
+    pub(super) lanes: usize,
+    /// Numbers in a full panel's row.
+    pub(super) panel: usize,
+    /// See [`Kernels::group`].
+    pub(super) group: usize,
+    /// Bytes of a number.
+    pub(super) size: usize,
+}
+
+impl KeyLayout {
+    pub(super) fn new(k: Shape, v: Shape, heads: usize, kernels: &Kernels) -> Self {
+        Self {
+            rows: k.n,
+            heads,
+            keys: k.pixels(),
+            width: k.c / heads,
+            value_width: v.c / heads,
+            lanes: kernels.lanes,
+            panel: kernels.lanes * kernels.attend.len(),
+            group: kernels.group,
+            size: kernels.size,
+        }
+    }
+
+    /// Numbers in all.
+    pub(super) fn len(&self) -> usize {
+        self.rows * self.heads * self.head_len()
+    }
+
+    pub(super) fn head_len(&self) -> usize {
+        (self.keys_len() + self.grouped_keys() * self.padded_values()).next_multiple_of(LINE)
+    }
+
+    /// Numbers of a head's keys.
+    pub(super) fn keys_len(&self) -> usize {
+        self.padded_keys() * self.width.next_multiple_of(self.group)
+    }
+
+    /// Keys that a head's values have room for.
+    pub(super) fn grouped_keys(&self) -> usize {
+        self.keys.next_multiple_of(self.group)
+    }
+
+    pub(super) fn padded_keys(&self) -> usize {
+        self.keys.next_multiple_of(self.lanes)
+    }
+
+    pub(super) fn padded_values(&self) -> usize {
+        self.value_width.next_multiple_of(self.lanes)
+    }
+
+    /// Places of the panels of `len` columns: first column, width.
+    pub(super) fn panels(&self, len: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let panel = self.panel;
+        (0..len).step_by(panel).map(move |first| (first, panel.min(len - first)))
+    }
+
+    /// Where a head lies in keys and values laid out from `packed` on.
+    pub(super) fn head(&self, packed: *mut u8, row: usize, head: usize) -> *mut u8 {
+        packed.wrapping_add((row * self.heads + head) * self.head_len() * self.size)
+    }
+
+    /// Lays out keys and values: of each head and row some keys at a time.
+    pub(super) fn pack(&self, run: &Run<'_>, k: Span, v: Span, packed: Span) {
+        // Every width fits the other's panels: keys of a block begin a panel, and its values a group.
+        let blocks = self.keys.div_ceil(KEYS);
+        run.pieces(self.rows * self.heads * blocks, &|piece, _| {
+            let (row, head, block) = (piece / (self.heads * blocks), piece / blocks % self.heads, piece % blocks);
+            let keys = block * KEYS..(block * KEYS + KEYS).min(self.keys);
+            let block = Keys {
+                k: k.channel(row * self.keys, head * self.width),
+                k_ld: k.ld,
+                width: self.width,
+                v: v.channel(row * self.keys, head * self.value_width),
+                v_ld: v.ld,
+                value_width: self.value_width,
+                keys,
+                count: self.keys,
+                lanes: self.lanes,
+                panel: self.panel,
+                to: self.head(packed.ptr(), row, head),
+                keys_len: self.keys_len(),
+            };
+            // SAFETY: these keys of this head of this row are this piece's, `head_len` is what the plan made room for, and
+            // nobody writes keys and values in this step.
+            unsafe {
+                if run.kernels.stores_f32() {
+                    block.pack_f32();
+                } else {
+                    block.pack_bf16();
+                }
+            }
+        });
+    }
+}
+
+/// Where each layer's keys and values lie in the memory of a frame.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    len: usize,
+}
+
+impl Shelf {
+    /// The first number of one layer more.
+    pub(super) fn add(&mut self, layout: &KeyLayout) -> usize {
+        let first = self.len;
+        self.len += layout.len();
+        first
+    }
+
+    /// Bytes of a frame, whose numbers take `size` each.
+    pub(super) fn bytes(&self, size: usize) -> usize {
+        self.len * size
+    }
+}

@@ -1,0 +1,87 @@
+//! What is done to each element by itself, after another operation or alone, in stretches that stay in the first cache.
+
+#![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
+
+use dreamframe_kernels::{Finish, PostAt};
+
+use super::run::Run;
+use super::span::Span;
+use crate::net::Shape;
+
+/// Numbers of a stretch that is gone over several times: it stays in the first cache.
+const CACHED: usize = 4096;
+
+/// Does the posts alone.
+pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
+    let alone = !posts.iter().any(|post| matches!(post, PostAt::Add { .. }));
+    let (x, out) = if alone { flattened(x, out) } else { (x, out) };
+    let pixels = x.shape.pixels();
+    each_stretch(run, x.shape, |row, first, count| {
+        let at = row * pixels + first;
+        // SAFETY: the stretches divide the pixels among themselves.
+        unsafe { finish_from(run, x, out, at, count, posts) };
+    });
+}
+
+/// # Safety
+///
+/// Nobody else uses these pixels of `out`.
+pub(super) unsafe fn finish_in_place(run: &Run<'_>, out: Span, first: usize, count: usize, posts: &[PostAt]) {
+    if !posts.is_empty() {
+        // SAFETY: the caller's promise.
+        unsafe { finish_from(run, out, out, first, count, posts) };
+    }
+}
+
+/// # Safety
+///
+/// `from` has as many pixels and channels as are written, and nobody else uses these pixels of `out`.
+unsafe fn finish_from(run: &Run<'_>, from: Span, out: Span, first: usize, rows: usize, posts: &[PostAt]) {
+    // SAFETY: the caller's promise; operands have the shape of `out` by the plan.
+    unsafe {
+        (run.kernels.finish)(&Finish {
+            from: from.pixel(first),
+            from_ld: from.ld,
+            from_sums: false,
+            out: out.pixel(first),
+            out_ld: out.ld,
+            rows,
+            cols: out.shape.c,
+            first_pixel: first,
+            pixel_step: 1,
+            first_channel: 0,
+            posts,
+        });
+    }
+}
+
+/// The same numbers as pixels of many channels, where both values have nothing between their pixels: images have few
+/// channels, and vectors many lanes.
+pub(super) fn flattened(x: Span, out: Span) -> (Span, Span) {
+    const MOST: usize = 256;
+    let Shape { n, h, w, c } = x.shape;
+    if x.shape != out.shape || x.ld != c || out.ld != c {
+        return (x, out);
+    }
+    // As many whole pixels side by side as divide a row.
+    let together = (1..=(MOST / c.max(1)).max(1)).rev().find(|&together| (h * w).is_multiple_of(together)).unwrap_or(1);
+    let shape = Shape::new(n, 1, h * w / together, c * together);
+    let flat = |span: Span| Span::new(span.ptr(), span.size(), shape.c, shape);
+    (flat(x), flat(out))
+}
+
+/// Calls `f(row, first pixel, pixels)` for stretches that fit into the first cache, some of them in each piece of work.
+pub(super) fn each_stretch(run: &Run<'_>, shape: Shape, f: impl Fn(usize, usize, usize) + Sync) {
+    const STRETCHES: usize = 8;
+    let pixels = shape.pixels();
+    let stretch = (CACHED / shape.c.max(1)).clamp(1, pixels.max(1));
+    let piece = stretch * STRETCHES;
+    let pieces = pixels.div_ceil(piece);
+    run.pieces(shape.n * pieces, &|i, _| {
+        let (row, start) = (i / pieces, i % pieces * piece);
+        let end = (start + piece).min(pixels);
+        for first in (start..end).step_by(stretch) {
+            f(row, first, stretch.min(end - first));
+        }
+    });
+}
