@@ -142,7 +142,12 @@ pub(crate) fn record<'a>(
     fs::write(RECORD, text).map_err(|error| format!("{RECORD}: {error}"))
 }
 
+/// The rows as a table with their sums; nothing if there are none.
 fn table<'a>(rows: impl Iterator<Item = &'a Recorded>) -> String {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return String::new();
+    }
     let mut text = String::from("| step | clock, s | processor, s | passed |\n|---|---|---|---|\n");
     let (mut clock, mut processor) = (Duration::ZERO, Duration::ZERO);
     for row in rows {
@@ -204,6 +209,7 @@ mod tests {
         let text = format!("# Title\n\n| a | b |\n\n{}", table(rows.iter()));
         assert_eq!(recorded(&text), rows);
         assert!(text.contains("| **together** | 17 | 30 | |"), "{text}");
+        assert_eq!(table([].iter()), "");
     }
 
     #[test]
