@@ -36,13 +36,18 @@ pub struct Keys {
     pub keys_len: usize,
 }
 
+/// The panels of `len` columns, each at most `panel` wide: first column, width.
+pub fn key_panels(panel: usize, len: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..len).step_by(panel).map(move |first| (first, panel.min(len - first)))
+}
+
 impl Keys {
     /// Packs numbers of 32 bits.
     ///
     /// # Safety
     ///
-    /// Nobody writes the keys and values, and nobody else uses the places of these keys. The pointers reach as far as the
-    /// fields say, and are aligned for their numbers.
+    /// No thread writes the keys and values meanwhile, and no other accesses the destination of these keys. The pointers
+    /// reach as far as the fields say, and are aligned for their elements.
     pub unsafe fn pack_f32(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.pack::<f32, 1>() }
@@ -67,7 +72,7 @@ impl Keys {
     }
 
     unsafe fn key<T>(&self, key: usize) -> &[T] {
-        // SAFETY: a key has `width` channels; the caller promises that nobody writes them.
+        // SAFETY: a key has `width` channels; by the caller's promise, no thread writes them.
         unsafe { std::slice::from_raw_parts(self.k.cast::<T>().wrapping_add(key * self.k_ld), self.width) }
     }
 
@@ -80,16 +85,10 @@ impl Keys {
         unsafe { std::slice::from_raw_parts(self.v.cast::<T>().wrapping_add(key * self.v_ld), self.value_width) }
     }
 
-    /// Places of the panels of `len` columns: first column, width.
-    fn panels(&self, len: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let panel = self.panel;
-        (0..len).step_by(panel).map(move |first| (first, panel.min(len - first)))
-    }
-
     unsafe fn pack_keys<T: Number, const GROUP: usize>(&self) {
         let (groups, keys) = (self.width.div_ceil(GROUP), self.to.cast::<[T; GROUP]>());
         let padded = self.keys.end.next_multiple_of(self.lanes);
-        let all = self.panels(self.count.next_multiple_of(self.lanes));
+        let all = key_panels(self.panel, self.count.next_multiple_of(self.lanes));
         for (first, wide) in all.filter(|(first, _)| self.keys.contains(first)) {
             for key in first..(first + wide).min(padded) {
                 // SAFETY: the caller's promise.
@@ -108,7 +107,7 @@ impl Keys {
     unsafe fn pack_values<T: Number, const GROUP: usize>(&self) {
         let values = self.to.cast::<T>().wrapping_add(self.keys_len).cast::<[T; GROUP]>();
         let rows = self.count.div_ceil(GROUP);
-        for (first, wide) in self.panels(self.value_width.next_multiple_of(self.lanes)) {
+        for (first, wide) in key_panels(self.panel, self.value_width.next_multiple_of(self.lanes)) {
             for key in self.keys.clone().step_by(GROUP) {
                 // SAFETY: the caller's promise.
                 let lines: [&[T]; GROUP] = std::array::from_fn(|i| unsafe { self.value(key + i) });

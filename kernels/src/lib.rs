@@ -53,7 +53,7 @@ pub use self::args::{
 pub use self::bytes::ByteKernels;
 use self::bytes::byte_kernels;
 pub use self::isa::Isa;
-pub use self::keys::Keys;
+pub use self::keys::{Keys, key_panels};
 pub use self::numbers::Number;
 pub use self::panels::{Panel, Panels, phase_of};
 pub use self::quantize::{ByteScale, weight_bytes};

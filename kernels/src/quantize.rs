@@ -40,7 +40,7 @@ impl ByteScale {
 
     /// Chooses the scale that loses least for `count` numbers from `least` to `largest` of which `sample` are some:
     /// cutting off a few far ones may cost less than coarser steps for all. What is lost is the mean square of the
-    /// differences over all, as the sample tells, and over the two ends. Zero always has a byte of its own, which padding
+    /// differences over all, estimated from the sample, and over the two ends. Zero always has a byte of its own, which padding
     /// needs.
     pub fn fit(least: f32, largest: f32, sample: &[f32], count: usize) -> Self {
         /// Ends of the range that are tried, in these parts of the whole.

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "hands addresses to micro-kernels")]
 
-use dreamframe_kernels::{Kernels, Keys};
+use dreamframe_kernels::{Kernels, Keys, key_panels};
 
 use super::run::Run;
 use super::span::{LINE, Span};
@@ -12,9 +12,8 @@ use crate::net::Shape;
 /// Even, so that groups of keys do not cross its end.
 pub(super) const KEYS: usize = 256;
 
-/// How keys and values lie: row after row of the batch, in it head after head, in it the keys in panels
-/// (`[panel][channel][key]`), then the values in panels (`[panel][key][channel]`). The last panel of each is narrow. Where
-/// the kernels multiply groups, the first index counts groups, whose members lie side by side under the last.
+/// How keys and values lie: row after row of the batch, in it head after head, in it keys and values as [`Keys`] packs
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyLayout {
     pub(super) rows: usize,
@@ -26,7 +25,7 @@ pub(super) struct KeyLayout {
     pub(super) value_width: usize,
     pub(super) lanes: usize,
     /// Numbers in a full panel's row.
-    pub(super) panel: usize,
+    panel: usize,
     /// See [`Kernels::group`].
     pub(super) group: usize,
     /// Bytes of a number.
@@ -75,10 +74,9 @@ impl KeyLayout {
         self.value_width.next_multiple_of(self.lanes)
     }
 
-    /// Places of the panels of `len` columns: first column, width.
+    /// The panels of `len` columns: first column, width.
     pub(super) fn panels(&self, len: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let panel = self.panel;
-        (0..len).step_by(panel).map(move |first| (first, panel.min(len - first)))
+        key_panels(self.panel, len)
     }
 
     /// Where a head lies in keys and values laid out from `packed` on.
@@ -108,7 +106,7 @@ impl KeyLayout {
                 keys_len: self.keys_len(),
             };
             // SAFETY: these keys of this head of this row are this piece's, `head_len` is what the plan made room for, and
-            // nobody writes keys and values in this step.
+            // no thread writes keys and values in this step.
             unsafe {
                 if run.kernels.stores_f32() {
                     block.pack_f32();

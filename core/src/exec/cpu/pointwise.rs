@@ -25,7 +25,7 @@ pub(super) fn pointwise(run: &Run<'_>, x: Span, out: Span, posts: &[PostAt]) {
 
 /// # Safety
 ///
-/// Nobody else uses these pixels of `out`.
+/// No other thread accesses these pixels of `out`.
 pub(super) unsafe fn finish_in_place(run: &Run<'_>, out: Span, first: usize, count: usize, posts: &[PostAt]) {
     if !posts.is_empty() {
         // SAFETY: the caller's promise.
@@ -35,7 +35,7 @@ pub(super) unsafe fn finish_in_place(run: &Run<'_>, out: Span, first: usize, cou
 
 /// # Safety
 ///
-/// `from` has as many pixels and channels as are written, and nobody else uses these pixels of `out`.
+/// `from` has as many pixels and channels as are written, and no other thread accesses these pixels of `out`.
 unsafe fn finish_from(run: &Run<'_>, from: Span, out: Span, first: usize, rows: usize, posts: &[PostAt]) {
     // SAFETY: the caller's promise; operands have the shape of `out` by the plan.
     unsafe {
