@@ -45,7 +45,7 @@ static ALLOCATOR: Counting = Counting;
 
 /// Without a harness: the counter belongs to the whole process, and a harness allocates when a test takes a minute.
 fn main() {
-    frames_allocate_nothing_and_memory_stays_flat(if is_full() { 10_000 } else { 2_000 });
+    frames_allocate_nothing_and_memory_stays_flat(if is_full() { 10_000 } else { 1_000 });
 }
 
 fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {
@@ -83,9 +83,9 @@ fn frames_allocate_nothing_and_memory_stays_flat(count: usize) {
     let mut frames = Loop::new(Dtype::F32, |_| ());
     // Reading the resident memory allocates, so it comes before the counting.
     let resident = Process::this().resident_kib();
-    frames.count(500);
+    frames.count(count / 4);
     // Two frames a turn, one each way out.
-    (500..count / 2).for_each(|index| frames.turn(index));
+    (count / 4..count / 2).for_each(|index| frames.turn(index));
     if let (Some(before), Some(after)) = (resident, Process::this().resident_kib()) {
         assert!(after <= before + 1024, "resident memory rose from {before} to {after} KiB");
     }

@@ -8,6 +8,9 @@ use crate::tools::{self, Tool, succeed};
 
 const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", default_features: true };
 
+/// The feature of the targets that links the fuzzer.
+const LIBFUZZER: [&str; 2] = ["--features", "libfuzzer"];
+
 /// Inputs to begin with, committed; what the fuzzer finds goes to `fuzz/corpus`, which is not.
 const SEEDS: &str = "fuzz/seeds";
 
@@ -18,7 +21,7 @@ pub(crate) fn all(seconds: u32) -> Outcome {
         Err(why) => return Outcome::NotRun(why),
     };
     let runs = targets().and_then(|targets| {
-        succeed(command(&cargo_fuzz).args(["fuzz", "build"]))?;
+        succeed(command(&cargo_fuzz).args(["fuzz", "build"]).args(LIBFUZZER))?;
         let failures: Vec<String> =
             targets.iter().filter_map(|target| run(&cargo_fuzz, target, seconds).err()).collect();
         if failures.is_empty() { Ok(()) } else { Err(failures.join("\n   ")) }
@@ -31,7 +34,7 @@ fn run(cargo_fuzz: &str, target: &str, seconds: u32) -> Result<(), String> {
     let corpus = Path::new("fuzz/corpus").join(target);
     std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
     let mut fuzz = command(cargo_fuzz);
-    fuzz.args(["fuzz", "run", target]).arg(&corpus);
+    fuzz.args(["fuzz", "run"]).args(LIBFUZZER).arg(target).arg(&corpus);
     let seeds = Path::new(SEEDS).join(target);
     if seeds.is_dir() {
         fuzz.arg(seeds);

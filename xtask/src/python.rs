@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::prepare;
 use crate::report::Outcome;
+use crate::suite::Context;
 use crate::tools::{self, output, succeed, target};
 
 /// What the tests need besides the package.
@@ -16,9 +17,18 @@ const RUST_EXAMPLES: &str = "DREAMFRAME_RUST_EXAMPLES";
 /// The newest version of Python 3 that is looked for.
 const NEWEST: u32 = 20;
 
-/// Runs the tests with the module that was compiled with the other tests, on the oldest Python of this machine.
-pub(crate) fn test_development() -> Outcome {
-    development().and_then(|python| pytest(&python)).into()
+/// Runs the tests, unless they ran beside those of Rust.
+pub(crate) fn test_development(context: &mut Context) -> Outcome {
+    context.python_tests.take().unwrap_or_else(|| tests().and_then(|mut tests| succeed(&mut tests)).into())
+}
+
+/// Returns the command that runs the tests with the module that was compiled with the other tests.
+///
+/// # Errors
+///
+/// Why they cannot run.
+pub(crate) fn tests() -> Result<Command, String> {
+    development().map(|python| pytest(&python))
 }
 
 /// Checks types, the stub of the native module, and style.
@@ -72,13 +82,14 @@ fn development() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// Runs the package's tests in the environment of `python`.
-fn pytest(python: &Path) -> Result<(), String> {
+/// Returns the command that runs the package's tests in the environment of `python`.
+fn pytest(python: &Path) -> Command {
     let mut tests = Command::new(python);
     // Isolated, so that the package comes from the environment and not from the sources.
     tests.args(["-I", "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "python/tests"]);
     tests.env(RUST_EXAMPLES, std::path::absolute(target().join("debug")).unwrap_or_default());
-    succeed(tests.env("JUPYTER_PLATFORM_DIRS", "1"))
+    tests.env("JUPYTER_PLATFORM_DIRS", "1");
+    tests
 }
 
 fn check_types(python: &Path) -> Result<(), String> {
@@ -154,6 +165,6 @@ impl Interpreter {
         let first = "import dreamframe, numpy; dreamframe.StreamDiffusion()(numpy.zeros((512, 512, 3), 'uint8'))";
         succeed(Command::new(&python).args(["-I", "-c", first]))?;
         install(&[Path::new("--requirement"), Path::new(REQUIREMENTS)])?;
-        pytest(&python)
+        succeed(&mut pytest(&python))
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::process::{Command, ExitCode, Stdio};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
 use crate::times::Cost;
@@ -158,7 +161,12 @@ impl Report {
 /// Runs `command` to its end with our own output; a failure names the command line.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     let line = command_line(command);
-    match command.status() {
+    outcome(&line, command.status())
+}
+
+/// Returns the outcome of the command `line`, which ended with `status`.
+fn outcome(line: &str, status: std::io::Result<ExitStatus>) -> Outcome {
+    match status {
         Ok(status) if status.success() => Outcome::Passed,
         Ok(status) => Outcome::Failed(format!("{line} ({status})")),
         Err(error) => Outcome::Failed(format!("{line} ({error})")),
@@ -170,38 +178,48 @@ pub(crate) fn run_each(commands: &mut [Command]) -> Outcome {
     commands.iter_mut().map(run).find(|outcome| *outcome != Outcome::Passed).unwrap_or(Outcome::Passed)
 }
 
-/// Runs `command` beside `first`, the commands of which run one after the other, and returns the first outcome that is not
-/// a success. The output of `command` goes to the file `log` in the build folder, and is printed at its end.
-pub(crate) fn run_beside(first: &mut [Command], command: &mut Command, log: &str) -> Outcome {
-    let line = command_line(command);
-    let path = target().join(log);
-    let failed =
-        |error: std::io::Error| Outcome::Failed(format!("{line}, with its output in {}: {error}", path.display()));
-    let started = File::create(&path).and_then(|file| {
-        let errors = file.try_clone()?;
-        command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn()
-    });
-    let mut child = match started {
-        Ok(child) => child,
-        Err(error) => return failed(error),
-    };
-    let first = run_all(first);
-    let status = child.wait();
-    eprintln!("   output of {line}:");
-    if let Err(error) = File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut std::io::stderr())) {
-        return failed(error);
+/// Commands that run one after the other beside other work, with their output in a file.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    log: PathBuf,
+    thread: JoinHandle<Vec<Outcome>>,
+}
+
+impl Beside {
+    /// Starts the first of `commands`. Each runs, also after one that fails. Their output goes to the file `log` in the
+    /// build folder.
+    pub(crate) fn start(mut commands: Vec<Command>, log: &str) -> Self {
+        let log = target().join(log);
+        let path = log.clone();
+        let run = move |command: &mut Command, append: bool| {
+            let line = command_line(command);
+            let status =
+                File::options().create(true).append(append).write(true).truncate(!append).open(&path).and_then(
+                    |mut file| {
+                        writeln!(file, "   output of {line}:")?;
+                        let errors = file.try_clone()?;
+                        command.stdin(Stdio::null()).stdout(file).stderr(errors).status()
+                    },
+                );
+            outcome(&line, status)
+        };
+        let all = move || commands.iter_mut().enumerate().map(|(i, command)| run(command, i > 0)).collect();
+        Self { log, thread: std::thread::spawn(all) }
     }
-    match status {
-        _ if first != Outcome::Passed => first,
-        Ok(status) if status.success() => Outcome::Passed,
-        Ok(status) => Outcome::Failed(format!("{line} ({status})")),
-        Err(error) => failed(error),
+
+    /// Waits for all commands, prints their output, and returns the outcome of each.
+    pub(crate) fn finish(self) -> Vec<Outcome> {
+        let outcomes = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Err(error) = File::open(&self.log).and_then(|mut file| std::io::copy(&mut file, &mut std::io::stderr()))
+        {
+            eprintln!("   {}: {error}", self.log.display());
+        }
+        outcomes
     }
 }
 
-/// Runs all `commands`, also those after one that fails; returns the first outcome that is not a success.
-fn run_all(commands: &mut [Command]) -> Outcome {
-    let outcomes: Vec<Outcome> = commands.iter_mut().map(run).collect();
+/// Returns the first of `outcomes` that is not a success, if any.
+pub(crate) fn first_failure(outcomes: Vec<Outcome>) -> Outcome {
     outcomes.into_iter().find(|outcome| *outcome != Outcome::Passed).unwrap_or(Outcome::Passed)
 }
 
@@ -253,18 +271,20 @@ mod tests {
     }
 
     #[test]
-    fn of_commands_side_by_side_each_runs_and_each_failure_counts() {
-        let [mut good, mut bad] = [Command::new("true"), Command::new("false")];
-        for (first, beside) in [(&mut good, "false"), (&mut bad, "true")] {
-            std::fs::create_dir_all(target()).unwrap();
-            let log = format!("side-by-side-{}-{beside}.log", std::process::id());
-            let outcome = run_beside(std::slice::from_mut(first), &mut Command::new(beside), &log);
-            assert!(matches!(&outcome, Outcome::Failed(why) if why.contains("false")), "{outcome:?}");
-            std::fs::remove_file(target().join(log)).unwrap();
-        }
-        let log = format!("side-by-side-{}.log", std::process::id());
-        assert_eq!(run_beside(&mut [Command::new("true")], &mut Command::new("true"), &log), Outcome::Passed);
-        std::fs::remove_file(target().join(log)).unwrap();
+    fn of_commands_beside_others_each_runs_and_has_its_outcome() {
+        std::fs::create_dir_all(target()).unwrap();
+        let log = format!("beside-{}.log", std::process::id());
+        let mut words = Command::new("echo");
+        words.arg("a word");
+        let beside = Beside::start(vec![Command::new("false"), words, Command::new("no such program")], &log);
+        let path = beside.log.clone();
+        let outcomes = beside.finish();
+        assert!(matches!(&outcomes[0], Outcome::Failed(why) if why.starts_with("false (")), "{outcomes:?}");
+        assert_eq!(outcomes[1], Outcome::Passed);
+        assert!(matches!(&outcomes[2], Outcome::Failed(why) if why.contains("no such program")), "{outcomes:?}");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("output of false:") && text.contains("output of echo a word:\na word\n"), "{text}");
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

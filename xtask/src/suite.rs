@@ -43,6 +43,8 @@ pub(crate) struct Step {
 pub(crate) struct Context {
     /// The packages from npm and PyPI, which are installed while other steps compile.
     pub(crate) preparation: Option<Preparation>,
+    /// How the Python package's tests ended, which ran beside those of Rust.
+    pub(crate) python_tests: Option<Outcome>,
     /// The folder of the unpacked archive of the C and C++ library.
     pub(crate) package: Option<PathBuf>,
     /// The wheel of the Python package.
@@ -84,8 +86,8 @@ pub(crate) const STEPS: &[Step] = &[
     quick(Group::Test, BUILD_LIBRARIES, |_| test::build_libraries()),
     quick(Group::Test, "C library: exported names", |_| package::development_exports()),
     quick(Group::Test, PACKAGES, test::packages),
-    quick(Group::Test, "tests", |_| test::run_all()),
-    quick(Group::Python, "Python: tests", |_| python::test_development()),
+    quick(Group::Test, "tests", test::run_all),
+    quick(Group::Python, "Python: tests", python::test_development),
     optional(Group::Python, "Python: types and lint", |_| python::types()),
     full(Group::Check, "licences, bans, sources: cargo-deny", |_| check::deny()),
     full(Group::Check, "advisories", |_| crate::advisories::check()),

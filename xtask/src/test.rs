@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::package::libraries;
-use crate::report::{Outcome, run, run_beside, run_each};
+use crate::python;
+use crate::report::{Beside, Outcome, first_failure, run, run_each};
 use crate::suite::Context;
 use crate::tools::{cargo, output, workspace};
 
@@ -36,8 +37,9 @@ pub(crate) fn packages(context: &mut Context) -> Outcome {
 }
 
 /// Runs all tests and the examples in documentation comments, in two groups side by side that take about as long as each
-/// other: what mostly computes, and what often waits for a network or for another process.
-pub(crate) fn run_all() -> Outcome {
+/// other: what mostly computes, and what often waits for a network or for another process. The Python package's tests come
+/// last in the second; their outcome is left for their own step.
+pub(crate) fn run_all(context: &mut Context) -> Outcome {
     let (units, others) = match test_targets() {
         Ok(targets) => targets,
         Err(why) => return Outcome::Failed(why),
@@ -47,8 +49,15 @@ pub(crate) fn run_all() -> Outcome {
         tests.args(["--quiet", "--no-fail-fast"]).args(targets).env(SEED.0, SEED.1);
         tests
     };
-    let mut computing = [tests(&units), tests(&[format!("--test={INTEGRATION}")]), tests(&["--doc".into()])];
-    run_beside(&mut computing, &mut tests(&others), "waiting-tests.log")
+    // Where they cannot run, their own step says why.
+    let python = python::tests().ok();
+    let beside = Beside::start([tests(&others)].into_iter().chain(python).collect(), "waiting-tests.log");
+    let computing = [tests(&units), tests(&[format!("--test={INTEGRATION}")]), tests(&["--doc".into()])];
+    let mut outcomes = computing.map(|mut tests| run(&mut tests)).to_vec();
+    let mut beside = beside.finish().into_iter();
+    outcomes.extend(beside.next());
+    context.python_tests = beside.next();
+    first_failure(outcomes)
 }
 
 /// Returns the arguments that select all libraries and programs with unit tests, and those that select all tests but

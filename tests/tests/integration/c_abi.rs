@@ -199,8 +199,8 @@ fn wrong_calls_and_calls_on_many_threads_are_borne() {
 #[test]
 fn memory_stays_flat_over_many_cycles() {
     let cycles = compile("tests/c/cycles.c", Link::Shared, &["-O1"], folder("cycles").join("cycles"));
-    let count = if is_full() { "10000" } else { "1000" };
-    run(program(cycles).args([count, count, "512"]));
+    let (count, most_kib) = if is_full() { ("10000", "512") } else { ("300", "160") };
+    run(program(cycles).args([count, count, most_kib]));
 }
 
 /// A hundred times slower than the program itself, so with `--full` only.
