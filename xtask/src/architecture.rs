@@ -1,4 +1,5 @@
-//! Compares the dependencies between the modules of the core with the table in `ARCHITECTURE.md`.
+//! Compares the dependencies between the modules of the core with the table in `ARCHITECTURE.md`, and finds files and folders
+//! that use each other in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +22,7 @@ const FOR_ALL: &str = "error";
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
 /// Fails where a module uses another that the table does not list, where the table lists one that is not used, and where
-/// modules use each other in a circle.
+/// files and folders of one folder use each other in a circle.
 pub(crate) fn check() -> Outcome {
     differences().and_then(|found| if found.is_empty() { Ok(()) } else { Err(found.join("\n   ")) }).into()
 }
@@ -36,7 +37,9 @@ fn differences() -> Result<Vec<String>, String> {
             fs::read_to_string(tools::root().join(&path)).map_err(|error| format!("{}: {error}", path.display()))?;
         sources.push((path, text));
     }
-    Ok(compare(&table, &uses(&sources)))
+    let folders = uses(&sources);
+    let modules = folders.get([].as_slice()).cloned().unwrap_or_default();
+    Ok(compare(&table, &modules).into_iter().chain(circles(&folders)).collect())
 }
 
 /// The rows `| module | used, used |` after [`MARK`].
@@ -60,39 +63,107 @@ fn is_test(path: &Path) -> bool {
     folder || stem == "tests" || stem.ends_with("_tests") || FILES.contains(&stem)
 }
 
-/// The module of a file: the first folder below the sources, or the file itself; `None` for the root of the crate.
-fn module(path: &Path) -> Option<String> {
-    let first = path.strip_prefix(SOURCES).ok()?.components().next()?;
-    let name = Path::new(first.as_os_str()).file_stem()?.to_str()?;
-    (name != "lib").then(|| name.to_owned())
+/// The path of a file's module from the root of the crate; that of the folder for `mod.rs`, and empty for `lib.rs`.
+fn module(path: &Path) -> Vec<String> {
+    let file = path.strip_prefix(SOURCES).unwrap_or(path).with_extension("");
+    let mut names: Vec<String> = file.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    names.pop_if(|last| last == "mod" || last == "lib");
+    names
 }
 
-/// The modules that each module names after `crate::`, outside of its tests and comments.
-fn uses(sources: &[(PathBuf, String)]) -> Uses {
-    let modules: BTreeSet<String> = sources.iter().filter_map(|(path, _)| module(path)).collect();
-    let mut uses: Uses = modules.iter().map(|module| (module.clone(), BTreeSet::new())).collect();
-    for (path, text) in sources {
-        let Some(used) = module(path).and_then(|module| uses.get_mut(&module)) else { continue };
-        let code = text.split("\nmod tests {").next().unwrap_or_default();
-        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
-            used.extend(named(line).filter(|name| modules.contains(name)));
+/// For each folder, given by the path of its module, which of its files and folders name which others of them, outside of
+/// tests and comments. What a `mod.rs` names does not count, nor what is named through it.
+fn uses(sources: &[(PathBuf, String)]) -> BTreeMap<Vec<String>, Uses> {
+    let modules: BTreeSet<Vec<String>> = sources.iter().map(|(path, _)| module(path)).collect();
+    let mut folders: BTreeMap<Vec<String>, Uses> = BTreeMap::new();
+    for module in &modules {
+        if let Some((name, folder)) = module.split_last() {
+            folders.entry(folder.to_vec()).or_default().entry(name.clone()).or_default();
         }
     }
-    for (module, used) in &mut uses {
-        used.remove(module);
+    for (path, text) in sources {
+        let from = module(path);
+        let code = text.split("\nmod tests {").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for to in named(&lines.collect::<Vec<_>>().join("\n"), &from, &modules) {
+            let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+            if let (Some(a), Some(b)) = (from.get(shared), to.get(shared)) {
+                let folder = folders.entry(from[..shared].to_vec()).or_default();
+                folder.entry(a.clone()).or_default().insert(b.clone());
+            }
+        }
+    }
+    for used in folders.get_mut([].as_slice()).into_iter().flat_map(BTreeMap::values_mut) {
         used.remove(FOR_ALL);
     }
-    uses
+    folders
 }
 
-/// The names right after each `crate::` of a line, also those in braces.
-fn named(line: &str) -> impl Iterator<Item = String> {
-    let after = line.match_indices("crate::").filter_map(|(at, mark)| line.get(at + mark.len()..));
-    let names = after.flat_map(|rest| match rest.strip_prefix('{') {
-        Some(inside) => inside.split(',').map(str::trim).collect(),
-        None => vec![rest],
-    });
-    names.map(|name| name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+/// The modules that the paths in the code of `module` lead to, as far as they are `modules`.
+fn named(code: &str, module: &[String], modules: &BTreeSet<Vec<String>>) -> Vec<Vec<String>> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut found = Vec::new();
+    for start in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(start) {
+            // The rest of a longer name or path begins no path.
+            if !code[..at].ends_with(|c: char| is_name(c) || c == ':') {
+                follow(&code[at..], Vec::new(), &mut found);
+            }
+        }
+    }
+    let mut reached = Vec::new();
+    for path in found {
+        let mut names = path.into_iter().peekable();
+        let mut to = module.to_vec();
+        match names.next().as_deref() {
+            Some("crate") => to.clear(),
+            Some("super") => drop(to.pop()),
+            _ => {}
+        }
+        while names.next_if(|name| name == "super").is_some() {
+            to.pop();
+        }
+        for name in names {
+            to.push(name);
+            if !modules.contains(&to) {
+                to.pop();
+                break;
+            }
+        }
+        reached.push(to);
+    }
+    reached
+}
+
+/// Adds the paths at the beginning of `code` to `found`, each after the names in `before`; with braces, there are several.
+fn follow(code: &str, before: Vec<String>, found: &mut Vec<Vec<String>>) {
+    let code = code.trim_start();
+    if let Some(group) = code.strip_prefix('{') {
+        let (mut depth, mut start) = (0_usize, 0);
+        for (at, c) in group.char_indices() {
+            if depth == 0 && matches!(c, ',' | '}') {
+                follow(&group[start..at], before.clone(), found);
+                start = at + 1;
+            }
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => return,
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return;
+    }
+    let end = code.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(code.len());
+    let (name, rest) = code.split_at(end);
+    let mut path = before;
+    if !name.is_empty() {
+        path.push(name.to_owned());
+    }
+    match rest.strip_prefix("::") {
+        Some(rest) if !name.is_empty() => follow(rest, path, found),
+        _ => found.push(path),
+    }
 }
 
 fn compare(table: &Uses, uses: &Uses) -> Vec<String> {
@@ -107,8 +178,16 @@ fn compare(table: &Uses, uses: &Uses) -> Vec<String> {
         found.extend(listed.difference(used).map(|other| format!("{PAGE}: {module} uses {other}, but it does not")));
     }
     found
-        .extend(circle(uses).map(|modules| format!("modules that use each other in a circle: {}", modules.join(", "))));
-    found
+}
+
+/// The files and folders, of each folder, that use each other in a circle.
+fn circles(folders: &BTreeMap<Vec<String>, Uses>) -> Vec<String> {
+    let found = folders.iter().filter_map(|(folder, uses)| Some((folder, circle(uses)?)));
+    let text = |(folder, modules): (&Vec<String>, Vec<String>)| {
+        let folder = Path::new(SOURCES).join(folder.iter().collect::<PathBuf>());
+        format!("{}: files or folders that use each other in a circle: {}", folder.display(), modules.join(", "))
+    };
+    found.map(text).collect()
 }
 
 /// The modules that cannot be put in an order in which each uses earlier ones alone.
@@ -140,19 +219,41 @@ mod tests {
         format!("{MARK}\n\n| module | uses |\n|---|---|\n{rows}\nmore\n| not | this |\n")
     }
 
+    fn of_root(sources: &[(PathBuf, String)]) -> Uses {
+        uses(sources).remove([].as_slice()).unwrap()
+    }
+
     #[test]
     fn names_after_crate_count_and_those_in_comments_and_tests_do_not() {
         let text = "use crate::b::X;\nuse crate::{c, Error};\n/// [`crate::d`]\n#[cfg(test)]\nmod tests {\n    use crate::d;\n}\n";
         let sources = [source("a/one.rs", text), source("b.rs", ""), source("c/mod.rs", ""), source("d.rs", "")];
-        let found = uses(&sources);
-        assert_eq!(found["a"], BTreeSet::from(["b".to_owned(), "c".to_owned()]));
+        assert_eq!(of_root(&sources)["a"], BTreeSet::from(["b".to_owned(), "c".to_owned()]));
         assert!(is_test(Path::new("core/src/a/tests/x.rs")) && is_test(Path::new("core/src/a/b_tests.rs")));
+    }
+
+    #[test]
+    fn paths_lead_to_files_through_super_self_and_braces() {
+        let text = "use super::{\n    deep::{Y, Z},\n    three::X,\n};\nfn f() { super::super::b::g(); other::super::four() }\n";
+        let sources = [
+            source("a/mod.rs", "use self::two::X;"),
+            source("a/one.rs", text),
+            source("a/two.rs", "use crate::a::one;"),
+            source("a/three.rs", "use super::Item;"),
+            source("a/four.rs", ""),
+            source("a/deep/mod.rs", ""),
+            source("b.rs", ""),
+        ];
+        let found = uses(&sources);
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let a = &found[["a".to_owned()].as_slice()];
+        assert_eq!((&a["one"], &a["two"], &a["three"]), (&set(&["deep", "three"]), &set(&["one"]), &set(&[])));
+        assert_eq!(of_root(&sources)["a"], set(&["b"]));
     }
 
     #[test]
     fn what_the_table_lacks_and_what_it_has_too_much_is_found() {
         let sources = [source("a.rs", "use crate::b::X;"), source("b.rs", ""), source("c.rs", "")];
-        let found = |rows: &str| compare(&table(&page(rows)).unwrap(), &uses(&sources));
+        let found = |rows: &str| compare(&table(&page(rows)).unwrap(), &of_root(&sources));
         assert_eq!(found("| `a` | b |\n| `b` | |\n| `c` | |"), Vec::<String>::new());
         assert_eq!(found("| `a` | |\n| `b` | a |\n| `c` | |").len(), 2);
         assert_eq!(found("| `a` | b |\n| `b` | |").len(), 1);
@@ -162,6 +263,14 @@ mod tests {
     fn a_circle_is_found() {
         let sources =
             [source("a.rs", "use crate::b;"), source("b.rs", "use crate::c;"), source("c.rs", "use crate::a;")];
-        assert_eq!(circle(&uses(&sources)).unwrap(), ["a", "b", "c"]);
+        assert_eq!(circle(&of_root(&sources)).unwrap(), ["a", "b", "c"]);
+        let sources = [
+            source("m/mod.rs", ""),
+            source("m/a.rs", "use super::b::X;"),
+            source("m/b.rs", "use crate::m::a;"),
+            source("m/c.rs", ""),
+        ];
+        let found = circles(&uses(&sources));
+        assert_eq!(found, ["core/src/m: files or folders that use each other in a circle: a, b"]);
     }
 }

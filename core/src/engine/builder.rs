@@ -1,11 +1,11 @@
-//! Puts an engine together.
+//! Construction of engines.
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::pipeline::context::BuildContext;
 use super::progress::{Progress, ProgressWatch};
-use super::workshop::Workshop;
 use super::{Engine, EngineOptions, ExecutorKind, SafetyChecker, StyleImages, check_dtype};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
@@ -15,7 +15,7 @@ use crate::params::{StreamDiffusionParams, notices};
 use crate::preprocess::Registry;
 use crate::preprocess::networks::ModelNetworks;
 
-/// Puts an [`Engine`] together: where models come from, the first parameters, options.
+/// Builds an [`Engine`] from a source of models, the first parameters, and options.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct EngineBuilder {
@@ -27,7 +27,7 @@ pub struct EngineBuilder {
     style_images: Option<Arc<dyn StyleImages>>,
     safety_checker: Option<Arc<dyn SafetyChecker>>,
     progress: Option<ProgressWatch>,
-    /// In the place of the one that the options name.
+    /// Replaces the executor that the options name.
     executor: Option<Arc<dyn Executor>>,
 }
 
@@ -46,58 +46,59 @@ impl EngineBuilder {
         }
     }
 
-    /// Says where models come from; the embedded demo model, if not told.
+    /// Sets where models come from. Default: the embedded demo model.
     pub fn models(mut self, source: ModelSource) -> Self {
         self.source = source;
         self
     }
 
-    /// Sets the first parameters; the demo model's own, if not told.
+    /// Sets the first parameters. Default: those of the demo model.
     pub fn params(mut self, params: StreamDiffusionParams) -> Self {
         self.params = params;
         self
     }
 
-    /// Sets what is fixed for the engine's life.
+    /// Sets the options, which are fixed for the engine's lifetime.
     pub fn options(mut self, options: EngineOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Sets what processors there are, with those of the host's own; the library's, if not told.
+    /// Sets the available processors, which may include the host's own. Default: those of the library.
     pub fn processors(mut self, registry: Registry) -> Self {
         self.registry = registry;
         self
     }
 
-    /// Watches what the UNet's layers read, so that [`Engine::calibration`] can say how they become bytes: slow, and takes
-    /// memory for every value of a frame.
+    /// Records the activations of the UNet's layers for [`Engine::calibration`]. Slow, and takes memory for all values
+    /// of a frame.
     pub fn observing(mut self) -> Self {
         self.observing = true;
         self
     }
 
-    /// Says who brings the style images of an IP-Adapter that are not in the parameters themselves; nobody, if not told.
+    /// Sets the source of IP-Adapter style images that are not part of the parameters. Default: none.
     pub fn style_images(mut self, images: Arc<dyn StyleImages>) -> Self {
         self.style_images = Some(images);
         self
     }
 
-    /// Gives what judges pictures where `use_safety_checker` is on; if not told, the model's own checker, the published one
-    /// or the built-in classifier.
+    /// Sets what scores pictures if `use_safety_checker` is on. Default: the model's own checker, else the published
+    /// one, else the built-in classifier.
     pub fn safety_checker(mut self, checker: Arc<dyn SafetyChecker>) -> Self {
         self.safety_checker = Some(checker);
         self
     }
 
-    /// Is told how loading goes, now and with later updates, on the thread that loads: often, so that it must be quick.
-    /// Where it says `Break`, loading ends as [`Cancelled`](ErrorKind::Cancelled).
+    /// Sets a callback for the progress of loading, during `build` and later updates. It is called often, on the
+    /// loading thread, and must return quickly. If it returns `Break`, loading ends with
+    /// [`Cancelled`](ErrorKind::Cancelled).
     pub fn progress(mut self, callback: impl Fn(&Progress<'_>) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
         self.progress = Some(ProgressWatch::new(callback));
         self
     }
 
-    /// Runs networks with `executor`, whatever the options say.
+    /// Runs networks with `executor`, regardless of the options.
     #[cfg(any(test, feature = "internals"))]
     #[doc(hidden)]
     pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
@@ -105,7 +106,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Loads the model and gets everything ready for the first frame. Slow.
+    /// Loads the model and prepares everything for the first frame. Slow.
     ///
     /// # Errors
     ///
@@ -123,7 +124,7 @@ impl EngineBuilder {
         let networks = ModelNetworks::new(source.clone(), executor.clone());
         let registry = registry.or_networks(Arc::new(networks));
         let text_encodings = Arc::default();
-        let workshop = Workshop {
+        let context = BuildContext {
             source,
             options,
             executor,
@@ -134,7 +135,7 @@ impl EngineBuilder {
             safety_checker,
             text_encodings,
         };
-        Engine::new(workshop, params, notices)
+        Engine::new(context, params, notices)
     }
 }
 

@@ -1,156 +1,96 @@
-//! All of it together, on the caller's thread: frames in, pictures out, parameters changed between two frames.
+//! The StreamDiffusion engine, on the caller's thread: frames in, pictures out, parameters changed between two frames.
 //!
-//! An [`Engine`] has no thread, lock or file of its own once it is built; the same parameters and frames give the same
-//! bytes. An update makes a second pipeline beside the first out of shared pieces, and then the two change places.
+//! A built [`Engine`] has no thread, lock or open file of its own. The same parameters and frames give the same bytes.
+//! An update builds a second pipeline, which shares all unchanged components with the first, and swaps the two.
 
-mod assembly;
 mod builder;
-mod bytes;
-mod chains;
-mod checks;
-mod codec;
-mod conditioning;
-mod control;
-mod facts;
-mod frame;
-mod ip_adapter;
-mod keys;
-mod lora;
-#[cfg(test)]
-mod lora_tests;
-mod memory;
-#[cfg(all(test, feature = "demo-model"))]
-mod memory_tests;
-mod models;
+mod host;
+mod info;
+mod memory_fit;
 mod options;
-#[cfg(test)]
-mod packed_tests;
-mod past;
 mod picture;
-mod piece;
 mod pipeline;
+mod process;
 mod progress;
-mod room;
-mod safety;
-#[cfg(all(test, feature = "demo-model"))]
-mod safety_tests;
-mod source;
-mod style;
-mod text;
+mod state;
+#[cfg(test)]
+mod tests;
 mod transition;
-mod unet;
 mod update;
-mod workshop;
 
 use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
-use self::chains::{Chains, ChainsUpdate};
-use self::control::ControlState;
-use self::memory::FrameBuffers;
+pub use self::host::{SafetyChecker, StyleImages};
 pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
-use self::past::PastFrames;
 pub use self::picture::{Picture, PictureInfo, PictureKind};
-use self::pipeline::Pipeline;
+use self::pipeline::context::BuildContext;
+use self::pipeline::{Pipeline, quantization};
 pub use self::progress::Progress;
-use self::safety::Guard;
-pub use self::safety::SafetyChecker;
-use self::source::{Source, Sources};
-pub use self::style::StyleImages;
+use self::state::FrameState;
 pub use self::update::{Plan, Prepared, Snapshot, Update, Workbench};
-use self::workshop::Workshop;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::Arena;
 pub use crate::exec::Dtype;
-use crate::filter::SimilarFilter;
 use crate::frame::{FrameConverter, FramePool};
 use crate::load::Calibration;
 use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};
-use crate::stream::StreamBatch;
-use crate::telemetry::Work;
 
-/// Pictures that a host may hold while their buffers still come from the pool.
+/// How many pictures a host may hold before further ones are allocated outside of the pool.
 const POOLED: usize = 4;
 
 /// A StreamDiffusion engine: a frame in, a picture out, on the thread that calls.
 ///
-/// A picture is made from the frame [`delay`](Self::delay) calls before. The first frame fills all rows of the stream, so
-/// that no picture is half-made.
+/// A picture is made from the frame of [`delay`](Self::delay) calls before. The first frame fills all rows of the
+/// stream, so that every picture is fully denoised.
 #[derive(Debug)]
 pub struct Engine {
-    workshop: Arc<Workshop>,
+    context: Arc<BuildContext>,
     active: Active,
-    stream: StreamBatch,
-    filter: SimilarFilter,
+    state: FrameState,
     converter: FrameConverter,
     pool: FramePool,
-    arena: Arena,
-    past: PastFrames,
-    guard: Guard,
-    buffers: FrameBuffers,
-    chains: Chains,
-    control: ControlState,
-    work: Work,
-    /// The frame that the last picture was made from; none before the first.
-    last_source: Option<Source>,
-    sources: Sources,
-    /// Whether there is a last clean latent.
-    has_latent: bool,
     next_id: u64,
-    /// Whether each frame takes a step of the transition under way.
+    /// Whether each frame advances the current transition by a step.
     steps: bool,
-    /// The newest update applied.
+    /// The version of the newest applied update.
     version: u64,
     notices: Vec<Notice>,
 }
 
-/// What frames go through.
+/// The pipeline in use.
 #[derive(Debug)]
 enum Active {
     Ready(Arc<Pipeline>),
-    /// Nothing, to make room for the next one; these were the last parameters.
+    /// None: it was released to free memory for the next one. These are its parameters.
     Released(Box<StreamDiffusionParams>),
 }
 
 impl Engine {
-    /// Starts to put an engine together: the demo model with its own settings, unless told otherwise.
+    /// Returns a builder for an engine; by default, with the embedded demo model and its settings.
     pub fn builder() -> EngineBuilder {
         EngineBuilder::new()
     }
 
-    fn new(workshop: Workshop, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
-        let workshop = Arc::new(workshop);
-        let pipeline = Arc::new(Pipeline::build(&workshop, params, None, None, &[], &mut notices)?);
-        let mut chains = Chains::new();
-        chains.swap(&mut ChainsUpdate::prepare(None, &pipeline));
+    fn new(context: BuildContext, params: StreamDiffusionParams, mut notices: Vec<Notice>) -> Result<Self> {
+        let context = Arc::new(context);
+        let pipeline = Arc::new(Pipeline::build(&context, params, None, None, &[], &mut notices)?);
         Ok(Self {
-            filter: new_filter(&pipeline.params),
-            stream: StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone())?,
+            state: FrameState::new(&pipeline)?,
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
-            arena: Arena::with_room(pipeline.memory.arena)?,
-            past: PastFrames::replacing(None, &pipeline)?.unwrap_or_default(),
-            guard: Guard::replacing(None, &pipeline)?.unwrap_or_default(),
-            buffers: FrameBuffers::new(pipeline.memory)?,
-            chains,
-            control: ControlState::new(&pipeline.pieces.controls)?,
-            work: Work::default(),
-            last_source: None,
-            sources: Sources::default(),
-            has_latent: false,
             next_id: 0,
             steps: false,
             version: 0,
             notices,
             active: Active::Ready(pipeline),
-            workshop,
+            context,
         })
     }
 
-    /// Changes parameters between two frames: whole, or on an error not at all.
+    /// Changes parameters between two frames. On an error, no parameter has changed.
     ///
-    /// Where the plan [says so](Plan::frees_first), what is in use goes before the new is made, and is made again if that
-    /// fails.
+    /// If the plan [frees first](Plan::frees_first), the pipeline in use is released before the new one is built, and
+    /// is built again if that fails.
     ///
     /// # Errors
     ///
@@ -192,17 +132,17 @@ impl Engine {
         Ok(update)
     }
 
-    /// Says what `patch` changes and what that costs; nothing has changed.
+    /// Returns what `patch` would change, and the cost; changes nothing.
     ///
     /// # Errors
     ///
-    /// `InvalidParams` with every violation; `InvalidArgument` for an engine that [was released](Self::release).
+    /// `InvalidParams` with every violation; `InvalidArgument` for a [released](Self::release) engine.
     pub fn plan(&self, patch: &ParamsPatch) -> Result<Plan> {
         let (params, notices) = patch.merge(self.params())?;
         self.workbench().plan(&self.snapshot()?, params, notices)
     }
 
-    /// Makes whatever `patch` needs, beside what is in use: slow where something is loaded.
+    /// Builds everything that `patch` needs, without touching the pipeline in use. Slow if anything is loaded.
     ///
     /// # Errors
     ///
@@ -211,39 +151,39 @@ impl Engine {
         self.plan(patch)?.prepare()
     }
 
-    /// Gives what makes updates of this engine on other threads.
+    /// Returns a handle that prepares updates of this engine on other threads.
     pub fn workbench(&self) -> Workbench {
-        Workbench(self.workshop.clone())
+        Workbench(self.context.clone())
     }
 
-    /// Gives what is in use.
+    /// Returns the pipeline in use.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for an engine that [was released](Self::release).
+    /// `InvalidArgument` for a [released](Self::release) engine.
     pub fn snapshot(&self) -> Result<Snapshot> {
         match &self.active {
             Active::Ready(pipeline) => Ok(Snapshot(pipeline.clone())),
             Active::Released(_) => {
-                Err(Error::new(ErrorKind::InvalidArgument, "the engine was released, and has nothing to start from"))
+                Err(Error::new(ErrorKind::InvalidArgument, "the engine was released, and has no pipeline"))
             }
         }
     }
 
-    /// Puts what was prepared in the place of what is in use: quick, between two frames. Rows in flight go on where model
+    /// Replaces the pipeline in use by the prepared one, between two frames. Quick. Frames in flight are kept if model
     /// and size stay.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what was prepared for another engine, or in the place of what is no longer in use; nothing
-    /// has changed then.
+    /// `InvalidArgument` for an update that was prepared for another engine, or for a pipeline that is no longer in
+    /// use; nothing has changed then.
     pub fn apply(&mut self, mut prepared: Prepared) -> Result<Update> {
         self.swap(&mut prepared)?;
         Ok(prepared.update)
     }
 
-    /// As [`apply`](Self::apply), and leaves what was in use in `prepared`, to be dropped where that may take its time:
-    /// giving back the memory of a model is no work for a thread that has frames to do.
+    /// As [`apply`](Self::apply), and leaves the replaced pipeline in `prepared`, which may be dropped on another
+    /// thread: freeing the memory of a model takes longer than a frame may.
     ///
     /// # Errors
     ///
@@ -255,41 +195,17 @@ impl Engine {
         if prepared.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &pipeline)) {
             return Ok(());
         }
-        match &mut prepared.stream {
-            Some(stream) => {
-                std::mem::swap(&mut self.stream, stream);
-                (self.last_source, self.has_latent) = (None, false);
-            }
-            None => self.stream.configure(pipeline.stream.clone())?,
-        }
-        if let Some(arena) = &mut prepared.arena {
-            std::mem::swap(&mut self.arena, arena);
-        }
-        if let Some(past) = &mut prepared.past {
-            past.swap(&mut self.past, pipeline.params.cached_attention.max_frames as usize);
-        }
-        if let Some(guard) = &mut prepared.guard {
-            std::mem::swap(&mut self.guard, guard);
-        }
-        if let Some(buffers) = &mut prepared.buffers {
-            std::mem::swap(&mut self.buffers, buffers);
-            (self.last_source, self.has_latent) = (None, false);
-        }
-        self.chains.swap(&mut prepared.chains);
-        self.control.swap(&mut prepared.control);
-        let (old, new) = (self.params(), &pipeline.params);
-        if old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter {
-            self.filter.configure(new.similar_image_filter_threshold as f32, new.similar_image_filter_max_skip_frame);
-            self.filter.reset();
-        } else {
-            self.filter = new_filter(new);
-        }
-        // What was in use lives on as the base of `prepared`.
+        let old = match &self.active {
+            Active::Ready(pipeline) => &pipeline.params,
+            Active::Released(params) => params,
+        };
+        self.state.swap(&mut prepared.state, old, &pipeline)?;
+        // The replaced pipeline stays alive as the base of `prepared`.
         self.active = Active::Ready(pipeline);
         Ok(())
     }
 
-    /// Says which version pictures have from now on, where somebody else counts updates.
+    /// Sets the version of the following pictures, for callers that number updates themselves.
     pub(crate) fn set_version(&mut self, version: u64) {
         self.version = version;
     }
@@ -300,51 +216,44 @@ impl Engine {
             (Active::Released(_), None) => true,
             (Active::Ready(_), None) | (Active::Released(_), Some(_)) => false,
         };
-        let problem = if !Arc::ptr_eq(&self.workshop, &prepared.workshop) {
-            "an update that was prepared for another engine"
+        let problem = if !Arc::ptr_eq(&self.context, &prepared.context) {
+            "the update was prepared for another engine"
         } else if !same {
-            "an update that was prepared before another one was applied: prepare it again"
+            "the update was prepared before another one was applied; prepare it again"
         } else {
             return Ok(());
         };
         Err(Error::new(ErrorKind::InvalidArgument, problem))
     }
 
-    /// Lets go of all that is loaded, to make room for a pipeline that does not fit beside it. Until
-    /// [`apply`](Self::apply) brings another one, frames give the last picture again.
+    /// Frees the pipeline in use, so that one can be built that does not fit in memory together with it. Until
+    /// [`apply`](Self::apply) sets another one, each frame returns the last picture again.
     pub fn release(&mut self) {
         self.active = Active::Released(Box::new(self.params().clone()));
-        self.arena = Arena::new();
-        self.past = PastFrames::default();
-        self.control = ControlState::default();
-        self.chains = Chains::new();
+        self.state.release();
     }
 
-    /// Says how the UNet's layers are done in eight bits, by what they read so far.
+    /// Returns the int8 calibration of the UNet's layers, from the activations recorded so far.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for an engine that was not built [to observe](EngineBuilder::observing) or has seen no frame,
-    /// `BadModel` where a layer read what is not a number.
+    /// `InvalidArgument` for an engine that was not built [to record](EngineBuilder::observing) or has processed no
+    /// frame, `BadModel` if an activation was NaN.
     pub fn calibration(&self) -> Result<Calibration> {
-        let observer = self.workshop.observer.as_ref().filter(|_| self.next_id > 0);
+        let observer = self.context.observer.as_ref().filter(|_| self.next_id > 0);
         let observer = observer.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidArgument, "the engine does not observe its layers, or has seen no frame")
+            Error::new(ErrorKind::InvalidArgument, "the engine does not record activations, or has processed no frame")
         })?;
-        let pieces = &self.snapshot()?.0.pieces;
-        bytes::calibrate(pieces.models(), &pieces.weights().unet, observer, self.next_id as usize)
+        let components = &self.snapshot()?.0.components;
+        let (models, frames) = (components.models(), self.next_id as usize);
+        quantization::calibrate(&models.unet, &models.location, &components.weights().unet, observer, frames)
     }
 }
 
-fn new_filter(params: &StreamDiffusionParams) -> SimilarFilter {
-    let seed = params.seed.iter().next().map_or(0, |(&seed, _)| seed);
-    SimilarFilter::new(params.similar_image_filter_threshold as f32, params.similar_image_filter_max_skip_frame, seed)
-}
-
-/// A dtype that the executor does not have is refused by name; the processor's own limits are the executor's to tell.
+/// Refuses a dtype that the executor does not have. What the processor lacks, the executor itself reports.
 fn check_dtype(options: &EngineOptions) -> Result<()> {
     if options.executor == ExecutorKind::Reference && options.dtype != Dtype::F32 {
-        let text = format!("dtype {} is not built for the executor {}; f32 is", options.dtype, options.executor);
+        let text = format!("dtype: got {} for the executor {}, expected f32", options.dtype, options.executor);
         return Err(Error::new(ErrorKind::Unsupported, text));
     }
     Ok(())

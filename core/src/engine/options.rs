@@ -1,4 +1,4 @@
-//! What a host chooses once, when it builds an engine; what changes live are the parameters.
+//! Options that are fixed when an engine is built, unlike its parameters.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::load::{Calibration, PackedCache};
 use crate::stream::CfgType;
 use crate::stream::noise::Generator;
 
-/// What a host chooses once, when it builds an engine.
+/// Options of an engine, fixed when it is built.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct EngineOptions {
@@ -19,30 +19,30 @@ pub struct EngineOptions {
     pub executor: ExecutorKind,
     /// The number format of weights and activations.
     pub dtype: Dtype,
-    /// How guidance is worked out where `guidance_scale` is above 1.
+    /// How guidance is computed if `guidance_scale` is above 1.
     pub cfg_type: CfgType,
-    /// Which generator turns seeds into noise.
+    /// Which random generator turns seeds into noise.
     pub noise: Generator,
-    /// Whether sizes outside the service's 384 to 1024 in steps of 64 are taken, as far as the model can.
+    /// Whether any size that the model supports is accepted, instead of the service's 384 to 1024 in steps of 64.
     pub allow_any_size: bool,
-    /// Threads of the CPU executor; all of the machine's where absent.
+    /// Threads of the CPU executor; `None` for as many as the machine has.
     pub threads: Option<usize>,
-    /// How a frame of another shape is brought to the stream's size.
+    /// How a frame of another aspect ratio is fitted to the stream's size.
     pub fit: Fit,
-    /// The format of the pictures that [`Engine::process`](super::Engine::process) gives.
+    /// The pixel format of the pictures that [`Engine::process`](super::Engine::process) returns.
     pub output: PixelFormat,
-    /// The id of an autoencoder to use in place of the model's own, looked for where models come from.
+    /// The id of an autoencoder to use instead of the model's own, from the same source as models.
     pub vae: Option<String>,
-    /// The id of a folder with an IP-Adapter to use in place of the published one for the model, looked for where models come
-    /// from: one `.safetensors` file, and beside it the folder `image_encoder`.
+    /// The id of a folder with an IP-Adapter to use instead of the published one for the model, from the same source as
+    /// models: one `.safetensors` file, and the folder `image_encoder`.
     pub ip_adapter: Option<String>,
-    /// What is shown in the place of pictures that the safety checker flags.
+    /// What replaces pictures that the safety checker flags.
     pub flagged: Flagged,
-    /// Where packed weights are kept between starts.
+    /// Where packed weights are stored for later starts.
     pub packed_cache: PackedCache,
-    /// Whose control image each row of the stream is given.
+    /// Which frame's control image each row of the stream uses.
     pub control_images: ControlImages,
-    /// How layers become bytes, for [`Dtype::Int8`]; what lies beside the model where absent.
+    /// The calibration for [`Dtype::Int8`]; `None` for the file in the model's folder.
     pub calibration: Option<Arc<Calibration>>,
 }
 
@@ -83,8 +83,8 @@ pub enum ExecutorKind {
 pub enum ControlImages {
     /// The newest frame's, in every row, though the rows are of earlier frames: what the reference does.
     Newest,
-    /// That of the row's own frame: outlines stay with what they belong to in fast motion, at the price of the memory of
-    /// one embedded image a row.
+    /// That of the row's own frame: outlines stay with what they belong to in fast motion, at the price of the memory
+    /// of one embedded image a row.
     PerRow,
 }
 

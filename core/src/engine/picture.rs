@@ -6,8 +6,8 @@ use crate::telemetry::Timings;
 /// Pixels that leave the engine, and what they were made from.
 #[derive(Debug)]
 pub struct Picture {
-    /// The pixels, with the stamp of the frame that they were made from; their buffer goes back to the engine's pool when
-    /// this drops.
+    /// The pixels, with the stamp of the frame that they were made from; their buffer goes back to the engine's pool
+    /// when this drops.
     pub frame: Frame,
     /// The frame with which the picture came out.
     pub id: FrameId,

@@ -1,4 +1,4 @@
-//! How loading goes, told to the host, who may stop it.
+//! Progress of loading, reported to the host, which may cancel it.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -9,13 +9,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::load::Component;
 use crate::net::LoadWatch;
 
-/// How far the loading of one network is.
+/// Progress of the loading of one network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress<'a> {
-    /// The network, by the class that its config names: `UNet2DConditionModel`.
+    /// The class of the network in its config, such as `UNet2DConditionModel`.
     pub component: &'a str,
-    /// How many of its weights were made ready; some may never be needed.
+    /// How many of its weights are loaded; some may never be needed.
     pub done: u64,
     /// How many weights it has.
     pub total: u64,
@@ -23,7 +23,7 @@ pub struct Progress<'a> {
 
 type Callback = dyn Fn(&Progress<'_>) -> ControlFlow<()> + Send + Sync;
 
-/// Tells the host.
+/// Calls the host's callback.
 #[derive(Clone)]
 pub(crate) struct ProgressWatch(Arc<Callback>);
 
@@ -32,7 +32,7 @@ impl ProgressWatch {
         Self(Arc::new(callback))
     }
 
-    /// What is told of the weights of `component`.
+    /// Returns what reports the loading of the weights of `component`.
     pub(super) fn of(&self, component: &Component) -> Arc<dyn LoadWatch> {
         let (class, total) = (component.class.clone(), component.weights.numbers());
         Arc::new(ComponentWatch { callback: self.clone(), class, done: AtomicU64::new(0), total })

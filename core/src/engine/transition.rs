@@ -1,35 +1,35 @@
-//! Transitions of the prompt: begun, and taken on a step before each frame.
+//! Gradual changes of the prompt: a transition advances by a step before each frame.
 
 use std::sync::Arc;
 
-use super::conditioning::Conditioning;
 use super::pipeline::Pipeline;
+use super::pipeline::conditioning::Conditioning;
 use super::{Active, Engine, Prepared, Snapshot, Update, Workbench};
 use crate::conditioning::transition::{Transition, Way};
 use crate::error::Result;
 use crate::params::{Change, StreamDiffusionParams, diff, total_cost};
 
 impl Snapshot {
-    /// Tells how many pictures of how many a transition has behind it; `None` where the prompt is reached.
+    /// Returns how many pictures of the current transition were made, and how many it has; `None` without a transition.
     pub fn transition(&self) -> Option<(u32, u32)> {
         self.0.way.as_ref().map(Way::progress)
     }
 }
 
 impl Workbench {
-    /// Makes what a transition of the prompt needs to begin in the place of `base`: from then on the parameter `prompt` is
-    /// the target, and pictures are as before until the first [`step`](Self::step). Another prompt ends it at once, and
-    /// another transition goes on from where it is; all other changes leave it on its way, but for another model.
+    /// Builds the start of a transition of the prompt, to replace `base`. Once it is applied, the parameter `prompt` is
+    /// the target, and pictures are unchanged until the first [`step`](Self::step). An update with another prompt or
+    /// model ends the transition at once, another transition starts from the current blend; all other updates keep it.
     ///
     /// # Errors
     ///
-    /// `InvalidParams` for prompts that the parameters refuse, and what encoding and memory report; nothing has changed
-    /// then.
+    /// `InvalidParams` for prompts that the parameters do not allow, and errors of encoding and allocation; nothing has
+    /// changed then.
     pub fn transition(&self, base: &Snapshot, transition: &Transition) -> Result<Prepared> {
         self.begin(base, transition, Some)
     }
 
-    /// As [`transition`](Self::transition), with the first step taken.
+    /// As [`transition`](Self::transition), including the first step.
     pub(crate) fn first_step(&self, base: &Snapshot, transition: &Transition) -> Result<Prepared> {
         self.begin(base, transition, |way| way.next())
     }
@@ -43,25 +43,25 @@ impl Workbench {
         let params = StreamDiffusionParams { prompt: transition.target_prompts.clone(), ..base.params().clone() };
         params.validate()?;
         let changes = diff(base.params(), &params);
-        let way = Way::new(base.0.pieces.conditioning().clone(), transition);
+        let way = Way::new(base.0.components.conditioning().clone(), transition);
         self.on(base, params, way.and_then(first), changes)
     }
 
-    /// Makes what the next picture of a transition needs in the place of `base`; `None` where the prompt is reached.
-    /// Quick beside a frame, and may run beside the frame before.
+    /// Builds the next step of the transition of `base`, to replace it; `None` once the target is reached. Takes a
+    /// fraction of a frame's time, and may run while the frame before is processed.
     ///
     /// # Errors
     ///
-    /// What memory and the device report; nothing has changed then.
+    /// `OutOfMemory`, and errors of the device; nothing has changed then.
     pub fn step(&self, base: &Snapshot) -> Result<Option<Prepared>> {
         let Some(way) = &base.0.way else { return Ok(None) };
         let mut prepared = self.on(base, base.params().clone(), way.next(), Vec::new())?;
-        // All was told when the transition began.
+        // The start of the transition returned them already.
         prepared.update.notices.clear();
         Ok(Some(prepared))
     }
 
-    /// Another place between two prompts.
+    /// Builds a pipeline for another blend of two prompts.
     fn on(
         &self,
         base: &Snapshot,
@@ -77,13 +77,13 @@ impl Workbench {
 }
 
 impl Engine {
-    /// Changes the prompt little by little: each of the next frames takes a step before it is worked on, which costs it
-    /// what a change of the prompt does. See [`Workbench::transition`], which leaves the steps to the caller, and
-    /// [`SessionHandle::transition`](crate::SessionHandle::transition), which takes them beside the frames.
+    /// Changes the prompt gradually: each of the next frames first advances the transition by a step, which costs as
+    /// much as an update of the prompt. [`Workbench::transition`] leaves the steps to the caller;
+    /// [`SessionHandle::transition`](crate::SessionHandle::transition) computes them while frames are processed.
     ///
     /// # Errors
     ///
-    /// Those of [`Workbench::transition`]; `InvalidArgument` for an engine that [was released](Self::release).
+    /// Those of [`Workbench::transition`]; `InvalidArgument` for a [released](Self::release) engine.
     pub fn transition(&mut self, transition: &Transition) -> Result<Update> {
         let prepared = self.workbench().transition(&self.snapshot()?, transition)?;
         let update = self.apply(prepared)?;
@@ -91,12 +91,12 @@ impl Engine {
         Ok(update)
     }
 
-    /// Leaves the steps of a transition under way to who applies updates, or takes them itself again.
+    /// Sets whether frames advance the transition, or the caller does by applying updates.
     pub(crate) fn take_steps(&mut self, itself: bool) {
         self.steps = itself;
     }
 
-    /// Takes the next step of a transition that this engine was asked for.
+    /// Advances the transition by a step, unless the caller does.
     pub(super) fn step(&mut self) -> Result<()> {
         if !self.steps {
             return Ok(());
@@ -110,7 +110,7 @@ impl Engine {
     }
 }
 
-/// The transition of `base`, where it still leads to what `params` want.
+/// Returns the transition of `base`, unless `params` have another prompt or model.
 pub(super) fn way_on(base: &Pipeline, params: &StreamDiffusionParams) -> Option<Way<Conditioning>> {
     let wanted = |params: &StreamDiffusionParams| (params.prompt.clone(), params.model_id.clone());
     base.way.clone().filter(|_| wanted(&base.params) == wanted(params))

@@ -1,58 +1,52 @@
-//! How parameters change: planned, prepared beside what is in use, and put in its place between two frames.
+//! Updates of parameters: planned, prepared beside the pipeline in use, and applied between two frames.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::chains::ChainsUpdate;
-use super::checks::{check_model_size, check_service_size};
-use super::control::ControlUpdate;
-use super::memory::FrameBuffers;
-use super::past::PastFrames;
+use super::memory_fit;
 use super::pipeline::Pipeline;
-use super::room;
-use super::safety::Guard;
+use super::pipeline::context::BuildContext;
+use super::pipeline::limits::{check_model_size, check_service_size};
+use super::state::StateUpdate;
 use super::transition::way_on;
-use super::workshop::Workshop;
 use crate::error::Result;
-use crate::exec::Arena;
 use crate::params::{Change, Cost, Notice, StreamDiffusionParams, diff, total_cost};
-use crate::stream::StreamBatch;
 
-/// What an update came to.
+/// Result of an update: its cost, changes and notices.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Update {
-    /// The dearest of the changes; none where nothing changed.
+    /// The highest cost among the changes; `None` if nothing changed.
     pub cost: Option<Cost>,
     /// What changed.
     pub changes: Vec<Change>,
-    /// What was accepted and means something else here, or was changed along with it.
+    /// Values that were accepted with another meaning, and parameters that were changed along.
     pub notices: Vec<Notice>,
 }
 
-/// A set of parameters and all that was made for it: what an update is made from. Cheap to clone; keeps what it stands
-/// for in memory.
+/// A set of parameters, and the pipeline built for it, which an update is based on. Cheap to clone; keeps the pipeline
+/// in memory.
 #[derive(Debug, Clone)]
 pub struct Snapshot(pub(super) Arc<Pipeline>);
 
 impl Snapshot {
-    /// Gives the parameters that it was made for.
+    /// Returns its parameters.
     pub fn params(&self) -> &StreamDiffusionParams {
         &self.0.params
     }
 
-    /// Tells whether `other` is the very same, not only for the same parameters.
+    /// Returns true if both refer to the same pipeline, not only to equal parameters.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-/// Makes updates of one engine, on any thread, while frames go on.
+/// Prepares updates of one engine, on any thread, while the engine processes frames.
 #[derive(Debug, Clone)]
-pub struct Workbench(pub(super) Arc<Workshop>);
+pub struct Workbench(pub(super) Arc<BuildContext>);
 
 impl Workbench {
-    /// Says what it takes to come from `base` to `params`, and what it costs. Quick: reads no weights.
+    /// Returns the changes from `base` to `params`, and their cost. Quick: reads no weights.
     ///
     /// # Errors
     ///
@@ -61,13 +55,13 @@ impl Workbench {
         params.validate()?;
         let changes = diff(base.params(), &params);
         let cost = total_cost(&changes);
-        let frees_first = cost == Some(Cost::Rebuild) && room::is_short(&self.0, &base.0, &params);
+        let frees_first = cost == Some(Cost::Rebuild) && memory_fit::is_short(&self.0, &base.0, &params);
         let update = Update { cost, changes, notices };
         Ok(Plan { workbench: self.clone(), base: base.clone(), params, update, frees_first })
     }
 
-    /// Checks what can be said of `params` (valid by themselves) without loading anything: what is fixed for this engine,
-    /// and what the model of `base` can do where it stays.
+    /// Checks `params`, which are valid by themselves, against the engine's options and, if the model stays, against
+    /// the model of `base`. Loads nothing.
     ///
     /// # Errors
     ///
@@ -75,19 +69,19 @@ impl Workbench {
     pub(crate) fn check(&self, base: Option<&Snapshot>, params: &StreamDiffusionParams) -> Result<()> {
         check_service_size(&self.0.options, params)?;
         match base.filter(|base| base.params().model_id == params.model_id) {
-            Some(base) => check_model_size(params, base.0.pieces.models()),
+            Some(base) => check_model_size(params, base.0.components.models()),
             None => Ok(()),
         }
     }
 
-    /// Makes all that `params` (valid by themselves) need, to come in the place of `base`, or of nothing where the engine
-    /// [was released](super::Engine::release). Pieces that `base` or `others` have are shared; all else is loaded and
-    /// worked out now. Slow.
+    /// Builds everything that `params` need, to replace `base`, or nothing if the engine [was
+    /// released](super::Engine::release). Components that `base` or `others` have are shared; all others are loaded and
+    /// computed now. Slow.
     ///
     /// # Errors
     ///
-    /// `InvalidParams` for what the model cannot do, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory` with the bytes
-    /// that are needed; nothing has changed then.
+    /// `InvalidParams` for values that the parameters or the model do not allow, `Unsupported`, `NotFound`, `BadModel`,
+    /// `OutOfMemory` with the bytes that are needed; nothing has changed then.
     pub fn prepare(
         &self,
         params: StreamDiffusionParams,
@@ -111,7 +105,7 @@ impl Workbench {
     }
 }
 
-/// A change that was checked, with what it costs; nothing has been made for it yet.
+/// A checked change of parameters, and its cost; nothing has been built for it yet.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Plan {
@@ -123,43 +117,44 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Gives what it would come to.
+    /// Returns the result that applying it would have, except for notices of its preparation.
     pub fn update(&self) -> &Update {
         &self.update
     }
 
-    /// Gives the dearest of the changes; none where nothing changes.
+    /// Returns the highest cost among the changes; `None` if nothing changes.
     pub fn cost(&self) -> Option<Cost> {
         self.update.cost
     }
 
-    /// Lists what changes.
+    /// Returns the changes.
     pub fn changes(&self) -> &[Change] {
         &self.update.changes
     }
 
-    /// Gives the parameters after the change.
+    /// Returns the parameters after the change.
     pub fn params(&self) -> &StreamDiffusionParams {
         &self.params
     }
 
-    /// Lists what is accepted and means something else here.
+    /// Returns notices of values that were accepted with another meaning.
     pub fn notices(&self) -> &[Notice] {
         &self.update.notices
     }
 
-    /// Tells whether there is too little memory for two pipelines, so that the one in use has to go before the new one is
-    /// made: until then, frames give the last picture again.
+    /// Returns true if there is too little memory for two pipelines, so that the one in use must be released before the
+    /// new one is built. Until that is built, each frame returns the last picture again.
     pub fn frees_first(&self) -> bool {
         self.frees_first
     }
 
-    /// Takes it apart into the parameters after the change, and what it changes.
+    /// Splits it into the parameters after the change, and the changes.
     pub(super) fn into_parts(self) -> (StreamDiffusionParams, Update) {
         (self.params, self.update)
     }
 
-    /// Makes what the change needs, beside what is in use. Slow where something is loaded; may run on any thread.
+    /// Builds everything that the change needs, without touching the pipeline in use. Slow if anything is loaded; may
+    /// run on any thread.
     ///
     /// # Errors
     ///
@@ -172,80 +167,47 @@ impl Plan {
     }
 }
 
-/// An update that is made, and waits to be applied between two frames.
+/// A built update, to be applied between two frames.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Whose engine it is for.
-    pub(super) workshop: Arc<Workshop>,
+    /// That of the engine that it is for.
+    pub(super) context: Arc<BuildContext>,
     pub(super) pipeline: Arc<Pipeline>,
-    /// In whose place it comes.
+    /// The pipeline that it replaces.
     pub(super) base: Option<Arc<Pipeline>>,
     pub(super) update: Update,
-    /// Scratch memory, where the engine's is too small.
-    pub(super) arena: Option<Arena>,
-    /// The frames to look back to, where the engine's are too many, too few or another network's.
-    pub(super) past: Option<PastFrames>,
-    /// What stands between decoder and host, where the engine's has another size or nobody judges yet.
-    pub(super) guard: Option<Guard>,
-    /// What frames write, where the engine's has another size.
-    pub(super) buffers: Option<FrameBuffers>,
-    /// The stream, where the engine's cannot go on.
-    pub(super) stream: Option<StreamBatch>,
-    /// What ControlNets keep from frame to frame.
-    pub(super) control: ControlUpdate,
-    /// What the processing chains lack.
-    pub(super) chains: ChainsUpdate,
+    /// What the engine's state needs for it.
+    pub(super) state: StateUpdate,
 }
 
 impl Prepared {
-    /// Takes the memory that frames will need, so that applying takes none.
+    /// Allocates the memory that frames will need, so that applying allocates none.
     pub(super) fn new(
-        workshop: Arc<Workshop>,
+        context: Arc<BuildContext>,
         pipeline: Arc<Pipeline>,
         base: Option<Arc<Pipeline>>,
         update: Update,
     ) -> Result<Self> {
-        let (needed, old) = (pipeline.memory, base.as_ref().map(|base| base.memory));
-        let continues = base.as_ref().is_some_and(|base| pipeline.continues(base));
-        let fits = old.is_some_and(|old| old.same_sizes(&needed));
-        let before = base.as_ref().map(|base| &base.pieces);
-        // Frames in flight are dropped where successive frames stop or begin to share a call.
-        let in_flight = continues && base.as_ref().is_some_and(|base| base.stream.batched == pipeline.stream.batched);
-        let roomy = old.is_some_and(|old| needed.arena <= old.arena);
-        let chains = ChainsUpdate::prepare(base.as_deref(), &pipeline);
-        Ok(Self {
-            chains,
-            past: PastFrames::replacing(base.as_deref(), &pipeline)?,
-            guard: Guard::replacing(base.as_deref(), &pipeline)?,
-            arena: (!roomy).then(|| Arena::with_room(needed.arena)).transpose()?,
-            buffers: (!fits).then(|| FrameBuffers::new(needed)).transpose()?,
-            stream: (!continues)
-                .then(|| StreamBatch::new(pipeline.pieces.codec().latent.len(), pipeline.stream.clone()))
-                .transpose()?,
-            control: ControlUpdate::new(&pipeline.pieces.controls, before.map(|pieces| &pieces.controls), in_flight)?,
-            workshop,
-            pipeline,
-            base,
-            update,
-        })
+        let state = StateUpdate::prepare(base.as_deref(), &pipeline)?;
+        Ok(Self { context, pipeline, base, update, state })
     }
 
-    /// Gives the parameters that count once it is applied.
+    /// Returns the parameters in use once it is applied.
     pub fn params(&self) -> &StreamDiffusionParams {
         &self.pipeline.params
     }
 
-    /// Gives what will be in use once it is applied.
+    /// Returns the pipeline in use once it is applied.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.pipeline.clone())
     }
 
-    /// Takes out what turned out while it was prepared.
+    /// Takes the notices of its preparation.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.update.notices)
     }
 
-    /// Says what it changes.
+    /// Returns the result of applying it.
     pub fn update(&self) -> &Update {
         &self.update
     }

@@ -3,7 +3,7 @@
 use super::config::{AutoencoderKlConfig, TinyAutoencoderConfig};
 use super::{taesd, vae};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Program, ProgramBuilder, Shape, ValueId};
+use crate::net::{Program, Shape};
 
 /// An autoencoder: the full one or the tiny one.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,14 +104,4 @@ impl Autoencoder {
         );
         Err(Error::new(ErrorKind::InvalidArgument, text))
     }
-}
-
-/// What an encoder made, as the UNet wants it.
-pub(super) fn scale_latent(b: &mut ProgramBuilder, latent: ValueId, scaling: f32, shift: f32) -> ValueId {
-    if (scaling, shift) == (1.0, 0.0) { latent } else { b.affine(latent, scaling, -shift * scaling) }
-}
-
-/// What the UNet made, as a decoder wants it.
-pub(super) fn unscale_latent(b: &mut ProgramBuilder, latent: ValueId, scaling: f32, shift: f32) -> ValueId {
-    if (scaling, shift) == (1.0, 0.0) { latent } else { b.affine(latent, 1.0 / scaling, shift) }
 }

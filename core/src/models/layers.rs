@@ -152,3 +152,13 @@ impl Transformer {
         if self.linear_projection { b.linear(name, x, c, true) } else { b.conv1x1(name, x, c) }
     }
 }
+
+/// What an encoder made, as the UNet wants it.
+pub(super) fn scale_latent(b: &mut ProgramBuilder, latent: ValueId, scaling: f32, shift: f32) -> ValueId {
+    if (scaling, shift) == (1.0, 0.0) { latent } else { b.affine(latent, scaling, -shift * scaling) }
+}
+
+/// What the UNet made, as a decoder wants it.
+pub(super) fn unscale_latent(b: &mut ProgramBuilder, latent: ValueId, scaling: f32, shift: f32) -> ValueId {
+    if (scaling, shift) == (1.0, 0.0) { latent } else { b.affine(latent, 1.0 / scaling, shift) }
+}

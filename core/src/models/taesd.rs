@@ -2,8 +2,8 @@
 //!
 //! Pictures are `[-1, 1]` outside and `[0, 1]` inside.
 
-use super::autoencoder::{scale_latent, unscale_latent};
 use super::config::TinyAutoencoderConfig;
+use super::layers::{scale_latent, unscale_latent};
 use crate::error::Result;
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId};
 

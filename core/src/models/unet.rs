@@ -140,6 +140,16 @@ pub fn unet_program(config: &UnetConfig, shape: &UnetShape) -> Result<Program> {
     builder.finish()
 }
 
+/// Builds the UNet at the smallest size that it can be run at, whose layers and weights are those of every size.
+///
+/// # Errors
+///
+/// Those of [`unet_program`].
+pub(crate) fn smallest_unet(config: &UnetConfig) -> Result<Program> {
+    let side = config.latent_multiple();
+    unet_program(config, &UnetShape { text_tokens: 1, ..UnetShape::new(1, side, side) })
+}
+
 fn residual_inputs(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> Vec<ValueId> {
     let shapes = residual_shapes(config, shape.height, shape.width);
     let down = shapes.len() - 1;

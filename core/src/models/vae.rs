@@ -1,8 +1,7 @@
 //! The full autoencoder. The encoder gives the mean of its posterior, never a sample of it.
 
-use super::autoencoder::{scale_latent, unscale_latent};
 use super::config::AutoencoderKlConfig;
-use super::layers::{Norm, downsample, norm_silu_conv, resnet, upsample};
+use super::layers::{Norm, downsample, norm_silu_conv, resnet, scale_latent, unscale_latent, upsample};
 use crate::error::Result;
 use crate::net::{Program, ProgramBuilder, Rate, Shape, ValueId};
 

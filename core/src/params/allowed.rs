@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::json::ROOT;
 use crate::Violation;
+
+/// How a violation calls the whole document.
+pub(super) const ROOT: &str = "parameters";
 
 /// How many values one prompt or seed list may hold.
 const MAX_BLEND: usize = 16;

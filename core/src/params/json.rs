@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::allowed::ROOT;
 use crate::{Error, Result, Violation};
 
 /// How long JSON may be, in bytes: room for the largest style image as a data URL, and for everything else.
@@ -20,9 +21,6 @@ const MAX_VALUES: usize = 100_000;
 
 /// Longest name that a path shows, in characters.
 const SHOWN_NAME: usize = 64;
-
-/// How a violation calls the whole document.
-pub(super) const ROOT: &str = "parameters";
 
 /// Reads one JSON object.
 ///

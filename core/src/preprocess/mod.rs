@@ -13,6 +13,7 @@ mod feedback;
 mod filter;
 mod flow;
 mod image;
+mod network_runner;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod networks;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::filter::{Border, Filter, gaussian};
-use super::networks::running::{Loaded, Running};
+use super::network_runner::{Loaded, Running};
 use super::resize::{Interpolation, Resizer, with_shorter_side};
 use super::{Context, Factory, Image, Preprocessor, rgb};
 use crate::error::Result;
@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::models::annotators::segmentation_program;
-    use crate::preprocess::networks::running::tests::random;
+    use crate::preprocess::network_runner::tests::random;
 
     /// What random weights make of a random frame, with the settings.
     fn run(settings: Value) -> (Image, Image) {

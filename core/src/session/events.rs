@@ -1,11 +1,9 @@
 //! What a session tells of itself, besides pictures.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::reports::Reports;
 use crate::error::Error;
 use crate::frame::FrameId;
 use crate::params::Notice;
@@ -64,38 +62,4 @@ pub enum Event {
         /// Why, where nobody asked it to.
         error: Option<Arc<Error>>,
     },
-}
-
-/// Gives the events of a session, oldest first.
-///
-/// Each event goes to one receiver. As many as [`KEPT`](Self::KEPT) wait for being fetched; after that the oldest goes, and
-/// [`lost`](Self::lost) counts it.
-#[derive(Debug, Clone)]
-pub struct Events {
-    pub(super) reports: Arc<Reports>,
-}
-
-impl Events {
-    /// How many events wait for being fetched.
-    pub const KEPT: usize = super::reports::EVENTS;
-
-    /// Takes the next event, if there is one.
-    pub fn try_next(&self) -> Option<Event> {
-        self.reports.next_event()
-    }
-
-    /// Waits for the next event; `None` after `timeout`.
-    pub fn next_within(&self, timeout: Duration) -> Option<Event> {
-        self.reports.news.wait_until(Instant::now().checked_add(timeout), || self.reports.next_event())
-    }
-
-    /// Takes the events that there are.
-    pub fn try_iter(&self) -> impl Iterator<Item = Event> {
-        std::iter::from_fn(|| self.try_next())
-    }
-
-    /// Says how many events nobody fetched in time.
-    pub fn lost(&self) -> u64 {
-        self.reports.lost_events()
-    }
 }

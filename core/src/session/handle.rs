@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::events::Events;
 use super::gate::{Gate, Phase};
+use super::reports::Events;
 use super::reports::{End, Forgotten};
 use super::stats::Stats;
 use super::updates::Ticket;

@@ -23,9 +23,10 @@ mod updates;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::events::{Event, Events};
+pub use self::events::Event;
 pub use self::handle::{Outcome, SessionHandle};
 pub use self::options::{FailedFrame, PictureCallback, SessionOptions};
+pub use self::reports::Events;
 pub use self::stats::{Stage, Stats};
 use self::thread::Callback;
 use self::threads::Threads;

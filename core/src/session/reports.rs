@@ -1,6 +1,7 @@
 //! What the session's threads tell the host: events, and what became of each update. No locks.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::events::Event;
 use super::notifier::Notifier;
@@ -115,3 +116,37 @@ impl Reports {
 /// So many updates have ended since that this one's end is not known any more.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Forgotten;
+
+/// Gives the events of a session, oldest first.
+///
+/// Each event goes to one receiver. As many as [`KEPT`](Self::KEPT) wait for being fetched; after that the oldest goes, and
+/// [`lost`](Self::lost) counts it.
+#[derive(Debug, Clone)]
+pub struct Events {
+    pub(crate) reports: Arc<Reports>,
+}
+
+impl Events {
+    /// How many events wait for being fetched.
+    pub const KEPT: usize = EVENTS;
+
+    /// Takes the next event, if there is one.
+    pub fn try_next(&self) -> Option<Event> {
+        self.reports.next_event()
+    }
+
+    /// Waits for the next event; `None` after `timeout`.
+    pub fn next_within(&self, timeout: Duration) -> Option<Event> {
+        self.reports.news.wait_until(Instant::now().checked_add(timeout), || self.reports.next_event())
+    }
+
+    /// Takes the events that there are.
+    pub fn try_iter(&self) -> impl Iterator<Item = Event> {
+        std::iter::from_fn(|| self.try_next())
+    }
+
+    /// Says how many events nobody fetched in time.
+    pub fn lost(&self) -> u64 {
+        self.reports.lost_events()
+    }
+}

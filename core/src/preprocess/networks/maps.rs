@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::places::{ANNOTATORS, Place, Places};
-use super::running::{Loaded, Running};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::models::annotators::{
     DepthConfig, PATCH, anime_program, anime_weights, depth_program, depth_weights, hed_mean, hed_program,
     lineart_program, lineart_weights,
 };
+use crate::preprocess::network_runner::{Loaded, Running};
 use crate::preprocess::resize::{Interpolation, Resizer};
 use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
 

@@ -19,7 +19,6 @@ mod maps;
 #[cfg(feature = "safety")]
 mod nsfw;
 mod places;
-pub(super) mod running;
 mod upscaler;
 
 use std::collections::HashMap;

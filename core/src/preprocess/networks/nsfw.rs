@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::running::{Loaded, Running};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::load::{EightBit, WeightFiles};
 use crate::models::{NSFW_CLASSES, NSFW_SIDE, nsfw_program};
 use crate::net::bilinear;
+use crate::preprocess::network_runner::{Loaded, Running};
 use crate::preprocess::{Image, rgb};
 
 /// The classes that are no harm: drawing and neutral.

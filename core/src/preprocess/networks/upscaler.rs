@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::places::{ANNOTATORS, Places};
-use super::running::{Loaded, Running};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::models::annotators::{UpscalerConfig, upscaler_program};
+use crate::preprocess::network_runner::{Loaded, Running};
 use crate::preprocess::resize::{Interpolation, Resizer};
 use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use self::decode::{Joint, Joints, decode};
 use self::draw::Canvas;
-use super::networks::running::{Loaded, Running};
+use super::network_runner::{Loaded, Running};
 use super::resize::{Interpolation, Resizer, with_shorter_side};
 use super::{Context, Factory, Image, Preprocessor, rgb};
 use crate::error::Result;
@@ -244,7 +244,7 @@ fn within((width, height): (usize, usize), side: usize) -> (usize, usize) {
 mod tests {
     use super::*;
     use crate::models::annotators::{JOINTS, movenet_program};
-    use crate::preprocess::networks::running::tests::random;
+    use crate::preprocess::network_runner::tests::random;
 
     fn start(style: PoseStyle, settings: Value) -> Box<dyn Preprocessor> {
         let factory = PoseFactory { loaded: random(movenet_program().unwrap()), style };

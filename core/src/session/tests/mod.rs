@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::toy::{Script, Toy};
-use super::events::{Event, Events};
+use super::events::Event;
 use super::options::FailedFrame;
 use super::reports::End;
+use super::reports::Events;
 use super::threads::Threads;
 use super::updates::Ticket;
 use crate::engine::Picture;

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::EgressOptions;
-use super::worker::Worker;
 use crate::Result;
 use crate::frame::{Frame, FramePool, FrameView, Timestamp};
 use crate::sync::latest_slot::LatestSlot;
@@ -152,19 +151,23 @@ impl Lane {
         lock(&self.run).clone()
     }
 
-    /// One more viewer; the first starts the encoder.
+    /// One more viewer; the first starts the encoder, by `start`.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a codec that is not built in, `Device` where the system gives no more threads.
-    pub(super) fn enter(shared: &Arc<Shared>, codec: VideoCodec) -> Result<Arc<Run>> {
+    /// Those of `start`.
+    pub(super) fn enter(
+        shared: &Shared,
+        codec: VideoCodec,
+        start: impl FnOnce(&Arc<Run>) -> Result<()>,
+    ) -> Result<Arc<Run>> {
         let lane = shared.lane(codec);
         let _entrance = lock(&lane.entrance);
         let run = match lane.run() {
             Some(run) => run,
             None => {
                 let run = Arc::new(Run::new(codec));
-                Worker::start(shared, &run)?;
+                start(&run)?;
                 shared.kept.show(&run, &shared.counters);
                 *lock(&lane.run) = Some(run.clone());
                 run

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use self::lane::{Lane, Run, Shared};
+use self::worker::Worker;
 use super::fanout::Cursor;
 use super::media::{AccessUnit, VideoCodec};
 use crate::Result;
@@ -133,7 +134,7 @@ impl Egress {
     ///
     /// `Unsupported` for a codec that is not built in, `Device` where the system gives no more threads.
     pub fn subscribe(&self, codec: VideoCodec) -> Result<Subscription> {
-        let run = Lane::enter(self.shared(), codec)?;
+        let run = Lane::enter(self.shared(), codec, |run| Worker::start(self.shared(), run))?;
         let cursor = run.units.subscribe(is_key);
         if cursor.needs_start() {
             run.want_key();

@@ -9,6 +9,7 @@ mod clock;
 mod codecs;
 mod compose;
 mod connection;
+mod counters;
 mod data;
 mod key_requests;
 mod negotiate;

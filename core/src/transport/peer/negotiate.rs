@@ -14,10 +14,11 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
 use super::codecs::{self, Choice};
 use super::connection::{Abilities, Event, build, rtp_codec};
+use super::counters::Counters;
 use super::normal::entries;
 use super::plan::{Plan, setup};
 use super::send::Outgoing;
-use super::shared::{Counters, Descriptions, Flows, Shared, lock};
+use super::shared::{Descriptions, Flows, Shared, lock};
 use super::state::Media;
 use super::supervisor::Supervisor;
 use super::{Link, Peer, PeerOptions, PeerState, Refusal, compose, failed, normal, parse};

@@ -7,7 +7,7 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use tokio::time::{MissedTickBehavior, interval};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
-use super::shared::Counters;
+use super::counters::Counters;
 use crate::transport::{AudioHub, AudioPacket, Ingest, RtpPacket, now};
 
 /// How often the ingest looks for packets that will not come.

@@ -9,8 +9,8 @@ use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 
 use super::clock::StreamClock;
 use super::codecs::{AUDIO_CLOCK, VIDEO_CLOCK};
+use super::counters::Counters;
 use super::key_requests::is_key_request;
-use super::shared::Counters;
 use crate::transport::{AudioHub, Egress, VideoCodec};
 
 /// The most bytes of one packet's payload: with all headers it goes through any path.

@@ -1,62 +1,18 @@
 //! What a connection's handles and its task have in common.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use webrtc::peer_connection::PeerConnection;
 
 use super::codecs::Choice;
 use super::connection::Event;
+use super::counters::Counters;
 use super::plan::Plan;
 use super::send::Outgoing;
 use super::state::{PeerState, PeerStats};
 use crate::transport::sdp::Description;
 use crate::transport::{Ingest, IngestStats};
-
-/// What a connection has carried so far.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    bytes_in: AtomicU64,
-    packets_in: AtomicU64,
-    bytes_out: AtomicU64,
-    packets_out: AtomicU64,
-    key_frames_asked: AtomicU64,
-    /// In nanoseconds; 0 before it was measured.
-    round_trip: AtomicU64,
-}
-
-impl Counters {
-    pub(super) fn received(&self, bytes: usize) {
-        self.packets_in.fetch_add(1, Ordering::Relaxed);
-        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn sent(&self, bytes: usize) {
-        self.packets_out.fetch_add(1, Ordering::Relaxed);
-        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn key_frame_asked(&self) {
-        self.key_frames_asked.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn measured(&self, round_trip: Duration) {
-        let nanos = u64::try_from(round_trip.as_nanos()).unwrap_or(u64::MAX);
-        self.round_trip.store(nanos, Ordering::Relaxed);
-    }
-
-    pub(super) fn fill(&self, stats: &mut PeerStats) {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        stats.bytes_in = get(&self.bytes_in);
-        stats.packets_in = get(&self.packets_in);
-        stats.bytes_out = get(&self.bytes_out);
-        stats.packets_out = get(&self.packets_out);
-        stats.key_frames_asked = get(&self.key_frames_asked);
-        stats.round_trip = Some(get(&self.round_trip)).filter(|&n| n > 0).map(Duration::from_nanos);
-    }
-}
 
 /// What flows which way, once both descriptions are known.
 #[derive(Debug, Clone, Default)]

@@ -14,7 +14,7 @@ use crate::models::annotators::{
 };
 use crate::net::{WeightSource, bilinear};
 use crate::preprocess::Image;
-use crate::preprocess::networks::running::{Loaded, Running};
+use crate::preprocess::network_runner::{Loaded, Running};
 use crate::preprocess::resize::{Interpolation, Resizer};
 
 /// How often a flow is moved on.

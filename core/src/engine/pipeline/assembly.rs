@@ -1,0 +1,264 @@
+//! Assembly of a pipeline from components of earlier ones and new components.
+
+use std::ptr;
+use std::sync::Arc;
+
+use super::Components;
+use super::autoencoder::AutoencoderNetworks;
+use super::cached::Cached;
+use super::conditioning::{Conditioning, PromptKey};
+use super::context::{BuildContext, Compiler};
+use super::controlnet::{ControlNetBuild, ControlNetInputs, LoadedControlNets};
+use super::ip_adapter::{Adapter, ImageKeys, ImagePrompt, Strength};
+use super::keys::{
+    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, UnetKey, WeightsKey,
+};
+use super::limits::{check_model_size, step_table};
+use super::lora::{Lora, Merged, Wanted, lcm_notice, wanted};
+use super::models::Models;
+use super::recipes::Recipes;
+use super::safety::{self, CachedSafety};
+use super::style::{Style, invalid};
+use super::unet::{CallRows, Extras, UnetNetworks, call_rows, wants_negative};
+use crate::conditioning::seed::seed_noise;
+use crate::conditioning::transition::Way;
+use crate::error::Result;
+use crate::exec::Constants;
+use crate::net::Shape;
+use crate::params::{Notice, StreamDiffusionParams};
+use crate::schedule::StepTable;
+
+/// Assembles a pipeline: each component is taken from an earlier pipeline if its key is equal.
+#[derive(Debug)]
+pub(super) struct Assembly<'a> {
+    pub(super) context: &'a BuildContext,
+    pub(super) params: &'a StreamDiffusionParams,
+    pub(super) way: Option<&'a Way<Conditioning>>,
+    /// Earlier pipelines' components, most similar first.
+    pub(super) previous: &'a [&'a Components],
+    /// Bytes of scratch memory that the engine has already.
+    pub(super) held: usize,
+    pub(super) notices: &'a mut Vec<Notice>,
+}
+
+impl<'a> Assembly<'a> {
+    /// Returns all components, each built from those before it, and the denoising steps.
+    pub(super) fn components(&mut self) -> Result<(Components, StepTable)> {
+        let (context, params) = (self.context, self.params);
+        let models = self.models()?;
+        let loaded = &**models.get();
+        check_model_size(params, loaded)?;
+        let previous: Vec<&Recipes> = self.previous.iter().map(|components| &components.recipes).collect();
+        let recipes = Recipes::new(&context.registry, params, &previous)?;
+        let size = SizeKey { models: models.key().clone(), width: params.width, height: params.height };
+        let autoencoder = self.autoencoder(loaded, size.clone())?;
+        let latent = autoencoder.get().latent;
+        let table = step_table(params, loaded)?;
+        let active = context.options.cfg_type.active(params.guidance_scale as f32);
+        let call_rows = call_rows(context.options.cfg_type, active, params.use_denoising_batch, table.steps().len());
+        let prompt = prompt_key(params, self.way, &call_rows);
+        let loras = self.loras(loaded, models.key())?;
+        let weights = self.weights(loaded, &loras)?;
+        let controlnet_build = self.controlnet_build(loaded, &call_rows, latent);
+        let controls = LoadedControlNets::load(controlnet_build, self.notices)?;
+        let adapter = self.adapter(loaded, models.key())?;
+        let image = self.image(&adapter)?;
+        let extras = Extras {
+            residuals: controls.any(),
+            cached_attention: params.cached_attention.enabled,
+            image_tokens: adapter.get().as_ref().as_ref().map_or(0, Adapter::tokens),
+        };
+        let key = UnetKey { weights: weights.key().clone(), size, call_rows: call_rows.clone(), extras };
+        let unet = self.unet(loaded, weights.get(), key, latent)?;
+        let conditioning = self.conditioning(weights.get(), TextKey { weights: weights.key().clone(), prompt })?;
+        let told = ControlNetInputs { conditioning: conditioning.get(), text: conditioning.key(), table: &table };
+        let controls = controls.assemble(&told)?;
+        let strength = Strength::of(&params.ip_adapter);
+        let key = ConstantsKey {
+            unet: unet.key().clone(),
+            text: conditioning.key().clone(),
+            table: table.clone(),
+            adapter: adapter.key().clone(),
+            image: image.key().clone().map(|image| (image, strength)),
+        };
+        let seen =
+            ImagePrompt { adapter: adapter.get().as_ref().as_ref(), image: image.get().as_ref().as_ref(), strength };
+        let constants = self.constants(loaded, unet.get(), conditioning.get(), &seen, key)?;
+        let noise = self.noise(Shape { n: table.steps().len(), ..latent })?;
+        let safety = self.safety(models.key())?;
+        let components = Components {
+            models,
+            autoencoder,
+            loras,
+            weights,
+            unet,
+            adapter,
+            image,
+            conditioning,
+            constants,
+            noise,
+            controls,
+            safety,
+            recipes,
+        };
+        Ok((components, table))
+    }
+
+    /// Earlier values of one component.
+    fn kept<K: 'a, V: ?Sized + 'a>(
+        &self,
+        pick: fn(&Components) -> &Cached<K, V>,
+    ) -> impl Iterator<Item = &'a Cached<K, V>> + use<'a, K, V> {
+        self.previous.iter().map(move |components| pick(components))
+    }
+
+    fn models(&mut self) -> Result<Cached<ModelKey, Models>> {
+        let key = ModelKey { id: self.params.model_id.clone() };
+        Cached::reuse(self.kept(|components| &components.models), key, |key| {
+            Models::load(self.context, &key.id, self.notices).map(Arc::new)
+        })
+    }
+
+    fn autoencoder(&self, models: &Models, key: SizeKey) -> Result<Cached<SizeKey, AutoencoderNetworks>> {
+        let compiler = Compiler { executor: &*self.context.executor, held: self.held };
+        Cached::reuse(self.kept(|components| &components.autoencoder), key, |key| {
+            AutoencoderNetworks::compile(models, &compiler, key.width, key.height).map(Arc::new)
+        })
+    }
+
+    /// Reads the LoRAs that no earlier pipeline has.
+    fn loras(&mut self, models: &Models, key: &ModelKey) -> Result<Cached<LorasKey, Vec<Arc<Lora>>>> {
+        let ids = wanted(self.params, models).into_iter().map(|lora| lora.id).collect();
+        let known = self.kept(|components| &components.loras).filter(|cached| cached.key().models == *key);
+        let known: Vec<&Arc<Lora>> = known.flat_map(|cached| &**cached.get()).collect();
+        let key = LorasKey { models: key.clone(), ids };
+        Cached::reuse(self.kept(|components| &components.loras), key, |key| {
+            self.notices.extend(lcm_notice(self.params, models));
+            let read = |id: &String| match known.iter().find(|lora| lora.id == *id) {
+                Some(known) => Ok((*known).clone()),
+                None => Lora::read(self.context, self.params, models, id, self.notices).map(Arc::new),
+            };
+            Ok(Arc::new(key.ids.iter().map(read).collect::<Result<_>>()?))
+        })
+    }
+
+    fn weights(
+        &mut self,
+        models: &Models,
+        loras: &Cached<LorasKey, Vec<Arc<Lora>>>,
+    ) -> Result<Cached<WeightsKey, Merged>> {
+        let counts = wanted(self.params, models).into_iter().filter(|lora| lora.scale != 0.0);
+        let key = WeightsKey { models: loras.key().models.clone(), loras: counts.collect() };
+        Cached::reuse(self.kept(|components| &components.weights), key, |key| {
+            let scaled = |wanted: &Wanted| {
+                let lora = loras.get().iter().find(|lora| lora.id == wanted.id)?;
+                Some((lora.clone(), wanted.scale))
+            };
+            let scaled: Vec<_> = key.loras.iter().filter_map(scaled).collect();
+            Merged::new(self.context, models, &scaled, self.notices).map(Arc::new)
+        })
+    }
+
+    fn unet(
+        &self,
+        models: &Models,
+        weights: &Merged,
+        key: UnetKey,
+        latent: Shape,
+    ) -> Result<Cached<UnetKey, UnetNetworks>> {
+        Cached::reuse(self.kept(|components| &components.unet), key, |key| {
+            let compiler = Compiler { executor: &*self.context.unet_executor(), held: self.held };
+            UnetNetworks::compile(models, &weights.unet, &compiler, &key.call_rows, latent, key.extras).map(Arc::new)
+        })
+    }
+
+    /// Loads the IP-Adapter, if the parameters enable it.
+    fn adapter(&mut self, models: &Models, model: &ModelKey) -> Result<Cached<Option<AdapterKey>, Option<Adapter>>> {
+        let params = &self.params.ip_adapter;
+        let key = params.enabled.then(|| AdapterKey { models: model.clone(), kind: params.kind });
+        Cached::reuse(self.kept(|components| &components.adapter), key, |key| {
+            let load = |key: &AdapterKey| Adapter::load(self.context, models, key.kind, self.notices);
+            key.as_ref().map(load).transpose().map(Arc::new)
+        })
+    }
+
+    /// Encodes the style image by the adapter, if there are both.
+    fn image(
+        &self,
+        adapter: &Cached<Option<AdapterKey>, Option<Adapter>>,
+    ) -> Result<Cached<Option<ImageKey>, Option<ImageKeys>>> {
+        let text = &self.params.ip_adapter_style_image_url;
+        let key = adapter.key().clone().filter(|_| !text.is_empty());
+        let key = key.map(|adapter| ImageKey { adapter, text: text.clone() });
+        Cached::reuse(self.kept(|components| &components.image), key, |key| {
+            let (Some(key), Some(adapter)) = (key, &**adapter.get()) else { return Ok(Arc::new(None)) };
+            let style = Style::read(self.context, key.adapter.kind, &key.text)?;
+            adapter.encode(&style).map_err(invalid).map(|keys| Arc::new(Some(keys)))
+        })
+    }
+
+    /// Returns what ControlNets are built from.
+    fn controlnet_build<'b>(&self, models: &'b Models, call_rows: &'b CallRows, latent: Shape) -> ControlNetBuild<'b>
+    where
+        'a: 'b,
+    {
+        let previous = self.previous.iter().map(|components| &components.controls).collect();
+        let (context, params, held) = (self.context, self.params, self.held);
+        ControlNetBuild { context, params, models, call_rows, latent, held, previous }
+    }
+
+    fn conditioning(&mut self, weights: &Merged, key: TextKey) -> Result<Cached<TextKey, Conditioning>> {
+        Cached::reuse(self.kept(|components| &components.conditioning), key, |key| {
+            Conditioning::new(&weights.text, &key.prompt, self.notices).map(Arc::new)
+        })
+    }
+
+    fn constants(
+        &self,
+        models: &Models,
+        unet: &UnetNetworks,
+        conditioning: &Conditioning,
+        image: &ImagePrompt<'_>,
+        key: ConstantsKey,
+    ) -> Result<Cached<ConstantsKey, Vec<Constants>>> {
+        let size = (self.params.width, self.params.height);
+        // Constants are valid for one UNet alone, and pipelines with equal keys may have different ones.
+        let same = self.previous.iter().filter(|components| ptr::eq(components.unet(), unet));
+        Cached::reuse(same.map(|components| &components.constants), key, |key| {
+            unet.constants(models, conditioning, &key.table, size, image).map(Arc::new)
+        })
+    }
+
+    fn safety(&mut self, model: &ModelKey) -> Result<CachedSafety> {
+        let key = self.params.use_safety_checker.then(|| model.clone());
+        Cached::reuse(self.kept(|components| &components.safety), key, |key| {
+            let load = |key: &ModelKey| safety::load(self.context, &key.id, self.notices);
+            key.as_ref().map(load).transpose().map(Arc::new)
+        })
+    }
+
+    fn noise(&self, shape: Shape) -> Result<Cached<NoiseKey, [f32]>> {
+        let params = self.params;
+        let key = NoiseKey {
+            seed: params.seed.clone(),
+            method: params.seed_interpolation_method,
+            normalise: params.normalize_seed_weights,
+            shape,
+        };
+        Cached::reuse(self.kept(|components| &components.noise), key, |key| {
+            let seeds: Vec<(u64, f32)> = key.seed.iter().map(|(&seed, weight)| (seed, weight as f32)).collect();
+            let noise = seed_noise(&seeds, key.method, key.normalise, key.shape, self.context.options.noise)?;
+            Ok(Arc::from(noise))
+        })
+    }
+}
+
+fn prompt_key(params: &StreamDiffusionParams, way: Option<&Way<Conditioning>>, call_rows: &CallRows) -> PromptKey {
+    PromptKey {
+        prompt: params.prompt.clone(),
+        method: params.prompt_interpolation_method,
+        normalise: params.normalize_prompt_weights,
+        negative: wants_negative(call_rows).then(|| params.negative_prompt.clone()),
+        way: way.cloned(),
+    }
+}

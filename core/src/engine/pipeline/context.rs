@@ -1,0 +1,106 @@
+//! What all pipelines of an engine are built with.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::engine::host::{SafetyChecker, StyleImages};
+use crate::engine::options::EngineOptions;
+use crate::engine::progress::ProgressWatch;
+use crate::error::Result;
+use crate::exec::observe::{Observer, Observing};
+use crate::exec::{Dtype, Executor, Network, memory};
+use crate::load::{Component, ModelSource, shared};
+use crate::net::{Program, WeightSource, Weights};
+use crate::params::Notice;
+use crate::preprocess::Registry;
+
+/// What all pipelines of an engine are built with.
+#[derive(Debug)]
+pub(crate) struct BuildContext {
+    pub(crate) source: ModelSource,
+    pub(crate) options: EngineOptions,
+    pub(crate) executor: Arc<dyn Executor>,
+    /// The available processors.
+    pub(crate) registry: Registry,
+    /// Records the UNet's activations, for a calibration.
+    pub(crate) observer: Option<Arc<Observer>>,
+    /// The host's source of style images.
+    pub(crate) style_images: Option<Arc<dyn StyleImages>>,
+    /// The host's callback for the progress of loading.
+    pub(crate) progress: Option<ProgressWatch>,
+    /// The host's safety checker, used instead of a loaded one.
+    pub(crate) safety_checker: Option<Arc<dyn SafetyChecker>>,
+    /// How many texts were encoded so far.
+    pub(crate) text_encodings: Arc<AtomicU64>,
+}
+
+impl BuildContext {
+    /// Returns the executor of the UNet.
+    pub(crate) fn unet_executor(&self) -> Arc<dyn Executor> {
+        match &self.observer {
+            Some(observer) => Arc::new(Observing::new(self.executor.clone(), observer.clone())),
+            None => self.executor.clone(),
+        }
+    }
+
+    /// Returns the weights of a component, whose packed forms are shared with other engines, and with the packed cache.
+    pub(crate) fn weights(&self, component: &Component) -> Weights {
+        self.weights_through(component, component.weights.clone())
+    }
+
+    /// As [`weights`](Self::weights), read through `source`, which changes their names or shapes.
+    pub(crate) fn weights_through(&self, component: &Component, source: Arc<dyn WeightSource>) -> Weights {
+        let watch = self.progress.as_ref().map(|progress| progress.of(component));
+        Weights::over(shared::forms(component, source, &self.options.packed_cache)).with_watch(watch)
+    }
+
+    /// Returns how many bytes the executor needs for this number of weights.
+    pub(crate) fn stored_bytes(&self, numbers: u64) -> u64 {
+        let each = match self.options.dtype {
+            Dtype::F32 => 4,
+            Dtype::Bf16 | Dtype::Int8 => 2,
+        };
+        numbers.saturating_mul(each)
+    }
+
+    /// Checks that there is memory for a component, called `what` in the error, before its weights are read.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfMemory` with the bytes that it needs.
+    pub(crate) fn require_room(&self, component: &Component, what: &str) -> Result<()> {
+        if shared::in_use(component, &self.options.packed_cache) {
+            return Ok(());
+        }
+        let bytes = self.stored_bytes(component.weights.numbers());
+        memory::require(usize::try_from(bytes).unwrap_or(usize::MAX), what)
+    }
+}
+
+/// Compiles the networks of a pipeline; checks that there is memory for each before it reads its weights.
+#[derive(Debug)]
+pub(crate) struct Compiler<'a> {
+    pub(crate) executor: &'a dyn Executor,
+    /// Bytes of scratch memory that the engine already has.
+    pub(crate) held: usize,
+}
+
+impl Compiler<'_> {
+    /// Compiles `program` over `weights`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executor::compile`].
+    pub(crate) fn compile(&self, program: Program, weights: &Weights) -> Result<Arc<dyn Network>> {
+        let needed = self.executor.least_arena_bytes(&program);
+        if needed > self.held {
+            memory::require(needed, program.name())?;
+        }
+        self.executor.compile(&Arc::new(program), weights)
+    }
+}
+
+/// Saves packed weights for the next start; returns notices about it.
+pub(crate) fn save_packed(weights: &Weights) -> impl Iterator<Item = Notice> + use<> {
+    weights.save().into_iter().map(|message| Notice { path: "packed_cache".into(), message })
+}

@@ -1,0 +1,207 @@
+//! One ControlNet: its weights, networks and constants.
+
+use std::sync::Arc;
+
+use super::super::context::{BuildContext, Compiler, save_packed};
+use super::super::keys::TextKey;
+use super::super::models::Models;
+use super::super::unet::{CallRows, CallTexts, call_constants, compile_calls};
+use super::ControlNetInputs;
+use crate::error::{Error, ErrorKind, Result, Violation};
+use crate::exec::{Arena, Constants, Network};
+use crate::load::{Component, ModelSource, RandomWeights};
+use crate::models::{ControlNetModelConfig, ControlNetShape, controlnet_embedding_program, controlnet_program};
+use crate::net::{Program, Shape, Weights};
+use crate::params::{ControlNetConfig, Notice};
+use crate::schedule::StepTable;
+
+/// The key of a loaded ControlNet.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::engine) struct ControlNetKey {
+    id: String,
+    channels: Option<u32>,
+}
+
+impl ControlNetKey {
+    pub(super) fn of(config: &ControlNetConfig) -> Self {
+        Self { id: config.model_id.clone(), channels: config.conditioning_channels }
+    }
+}
+
+/// The class of these networks in diffusers.
+const CLASS: &str = "ControlNetModel";
+
+/// A ControlNet with loaded weights. Shared by all pipelines that use it.
+#[derive(Debug)]
+pub(in crate::engine) struct ControlNetModel {
+    config: ControlNetModelConfig,
+    /// Of its control image.
+    pub(in crate::engine) channels: usize,
+    weights: Weights,
+}
+
+impl ControlNetModel {
+    /// Loads the ControlNet `key` for the model in use; `index` is its index in the parameters.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `BadModel`, `Unsupported`, and `InvalidParams` for channels that contradict its own.
+    pub(super) fn load(context: &BuildContext, key: &ControlNetKey, models: &Models, index: usize) -> Result<Self> {
+        if let ModelSource::Random(_) = context.source {
+            return Self::random(key, models);
+        }
+        let folder = context.source.find(&key.id.parse()?)?;
+        let alone = Component::without_config(&folder, CLASS)?;
+        let has_config = alone.is_none();
+        let component = alone.map_or_else(|| Component::folder(&folder), Ok)?;
+        let original = |name: &str| name.starts_with("control_model.") || name.starts_with("input_hint_block.");
+        if component.weights.names().any(original) {
+            let text = "its tensors have the names of the original layout (control_model.…); bring it as diffusers' \
+                        `ControlNetModel.from_single_file(…).save_pretrained(…)` writes it";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let config = match has_config {
+            true => ControlNetModelConfig::from_json(&component.config).map_err(|error| error.within("config.json"))?,
+            false => ControlNetModelConfig::of_weights(&models.unet, &*component.weights)?,
+        };
+        let channels = config.channels(key.channels.map(|channels| channels as usize)).map_err(|error| {
+            let path = format!("controlnets[{index}].conditioning_channels");
+            Error::invalid_params(vec![Violation { path, message: error.to_string() }])
+        })?;
+        for program in smallest(&config, channels)? {
+            component.weights.check(program.weights()).require()?;
+        }
+        Ok(Self { config, channels, weights: context.weights(&component) })
+    }
+
+    /// One of full size with random weights, whatever it is called: what a frame costs does not depend on what the
+    /// weights say.
+    fn random(key: &ControlNetKey, models: &Models) -> Result<Self> {
+        let config = ControlNetModelConfig::like(&models.unet);
+        let channels = config.channels(key.channels.map(|channels| channels as usize))?;
+        let programs = smallest(&config, channels)?;
+        let weights = RandomWeights::new(3, programs.iter().flat_map(Program::weights));
+        Ok(Self { config, channels, weights: Weights::new(Arc::new(weights)) })
+    }
+
+    /// Checks that it can be used with a model.
+    ///
+    /// # Errors
+    ///
+    /// `BadModel`, naming what differs.
+    pub(super) fn check_fits(&self, models: &Models) -> Result<()> {
+        self.config.check_fits(&models.unet, models.autoencoder.scale())
+    }
+
+    /// Saves packed weights for the next start; returns notices about it.
+    pub(super) fn save_packed(&self) -> impl Iterator<Item = Notice> + use<> {
+        save_packed(&self.weights)
+    }
+}
+
+/// The programs at the smallest size that they can be run at: their weights are those of every size.
+fn smallest(config: &ControlNetModelConfig, channels: usize) -> Result<[Program; 2]> {
+    let (scale, side) = (config.scale(), config.half.latent_multiple());
+    let shape = ControlNetShape { text_tokens: 1, ..ControlNetShape::new(1, side, side) };
+    Ok([controlnet_embedding_program(config, channels, scale, scale)?, controlnet_program(config, &shape)?])
+}
+
+/// The key of the networks of a ControlNet.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::engine) struct ControlNetworksKey {
+    pub(super) net: ControlNetKey,
+    /// Of the picture, in pixels.
+    pub(super) size: (u32, u32),
+    pub(in crate::engine) call_rows: CallRows,
+    /// Whether each row has a control image of its own.
+    pub(super) per_row: bool,
+}
+
+/// The networks of a ControlNet: one that embeds its image, and one for each call.
+#[derive(Debug)]
+pub(in crate::engine) struct ControlNetworks {
+    embedding: Arc<dyn Network>,
+    embedding_constants: Constants,
+    /// Elements of an embedded image.
+    pub(in crate::engine) embedding_len: usize,
+    pub(in crate::engine) call_rows: CallRows,
+    calls: Vec<Arc<dyn Network>>,
+}
+
+impl ControlNetworks {
+    /// Compiles the networks of `key` for latents with the shape `latent`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Compiler::compile`].
+    pub(super) fn compile(
+        net: &ControlNetModel,
+        compiler: &Compiler<'_>,
+        key: &ControlNetworksKey,
+        latent: Shape,
+    ) -> Result<Self> {
+        let (width, height) = (key.size.0 as usize, key.size.1 as usize);
+        let program = controlnet_embedding_program(&net.config, net.channels, height, width)?;
+        let embedding_len = program.outputs().iter().map(|output| program.shape(output.value).len()).sum();
+        let embedding = compiler.compile(program, &net.weights)?;
+        let calls = compile_calls(&key.call_rows, |CallTexts { text_rows, text_of_row }| {
+            let rows = text_of_row.len();
+            let image_per_row = key.per_row;
+            let shape = ControlNetShape {
+                text_rows,
+                text_of_row,
+                image_per_row,
+                ..ControlNetShape::new(rows, latent.h, latent.w)
+            };
+            compiler.compile(controlnet_program(&net.config, &shape)?, &net.weights)
+        })?;
+        let embedding_constants = embedding.constants(&[])?;
+        Ok(Self { embedding, embedding_constants, embedding_len, call_rows: key.call_rows.clone(), calls })
+    }
+
+    /// Computes what depends on prompt and schedule alone: one set of constants for each call. `size` is that of the
+    /// picture, in pixels.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Network::constants`].
+    pub(super) fn constants(
+        &self,
+        net: &ControlNetModel,
+        call_rows: &CallRows,
+        inputs: &ControlNetInputs<'_>,
+        size: (u32, u32),
+    ) -> Result<Vec<Constants>> {
+        call_constants(&net.config.half, call_rows, &self.calls, inputs.conditioning, inputs.table, size, |_| {
+            Vec::new()
+        })
+    }
+
+    /// Embeds a control image.
+    ///
+    /// # Errors
+    ///
+    /// Those of the device.
+    pub(in crate::engine) fn embed(&self, image: &[f32], arena: &mut Arena, embedding: &mut [f32]) -> Result<()> {
+        self.embedding.run(&self.embedding_constants, arena, &[image], &mut [embedding])
+    }
+
+    /// Returns the network of a call.
+    pub(in crate::engine) fn call(&self, call: usize) -> Option<&Arc<dyn Network>> {
+        self.calls.get(call)
+    }
+
+    /// Returns the elements of scratch memory that the largest of them needs.
+    pub(super) fn arena_len(&self) -> usize {
+        let calls = self.calls.iter().map(|network| network.arena_len()).max();
+        calls.unwrap_or(0).max(self.embedding.arena_len())
+    }
+}
+
+/// The key of the constants of a ControlNet.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::engine) struct ControlConstantsKey {
+    pub(super) networks: ControlNetworksKey,
+    pub(super) text: TextKey,
+    pub(super) table: StepTable,
+}

@@ -1,0 +1,288 @@
+//! The IP-Adapter of a pipeline: the loaded networks, and what they make of a style image.
+
+use std::sync::Arc;
+
+use super::context::{BuildContext, Compiler, save_packed};
+use super::models::Models;
+use super::style::Style;
+use crate::conditioning::style::StyleImage;
+use crate::error::{Error, ErrorKind, Result, Violation};
+use crate::exec::{Arena, Constants, Network};
+use crate::load::{AdapterFiles, AdapterWanted};
+use crate::models::config::ClipVisionConfig;
+use crate::models::ip_adapter::{
+    AdapterConfig, AdapterKind, CrossAttention, cross_attentions, keys_program, layer_weights, stage_weight,
+    tokens_program,
+};
+use crate::models::{ClipVisionWeights, ModelFamily, VisionStates, clip_patches, clip_vision_program};
+use crate::net::{Program, WeightSource, Weights};
+use crate::params::{IPAdapterConfig, IPAdapterType, Notice, WeightType};
+use crate::stream::guidance::{TextRow, UnetRow};
+
+/// The keys and then the values of an image for each cross attention of the UNet in turn, `[tokens, channels]` each.
+#[derive(Debug)]
+pub(crate) struct ImageKeys(Vec<Vec<f32>>);
+
+/// An adapter, loaded, with its image encoder where it has one.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    config: AdapterConfig,
+    family: ModelFamily,
+    sites: Vec<CrossAttention>,
+    encoder: Option<ImageEncoder>,
+    tokens: Ready,
+    /// What the tokens begin as, where they are learnt.
+    latents: Option<Vec<f32>>,
+    keys: Ready,
+    /// What rows of the negative prompt see: no image, as the adapter was trained.
+    nothing: ImageKeys,
+}
+
+impl Adapter {
+    /// Loads the adapter of `kind` for `models`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` where there is none for the model's family; those of [`AdapterFiles::find`]; `BadModel` for
+    /// one that is of another type, or was made for another model.
+    pub(super) fn load(
+        context: &BuildContext,
+        models: &Models,
+        kind: IPAdapterType,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self> {
+        let family = ModelFamily::of(&models.unet);
+        if family == ModelFamily::Sd21 {
+            let message =
+                format!("is true, but must be false: no IP-Adapter fits {:?}, a Stable Diffusion 2.x", models.location);
+            return Err(Error::invalid_params(vec![Violation { path: "ip_adapter.enabled".into(), message }]));
+        }
+        let wanted = AdapterWanted { sdxl: family == ModelFamily::Sdxl, face: kind == IPAdapterType::Faceid };
+        let id = context.options.ip_adapter.as_deref().map(str::parse).transpose()?;
+        let files =
+            AdapterFiles::find(&context.source, id.as_ref(), wanted).map_err(|error| error.within("ip_adapter"))?;
+        let place = files.path.display().to_string();
+        Self::open(context, models, kind, files, notices).map_err(|error| error.within(place))
+    }
+
+    fn open(
+        context: &BuildContext,
+        models: &Models,
+        kind: IPAdapterType,
+        files: AdapterFiles,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self> {
+        let config = AdapterConfig::read(files.weights.names(), &files.weights)?;
+        let own = if config.kind == AdapterKind::Face { IPAdapterType::Faceid } else { IPAdapterType::Regular };
+        if own != kind {
+            let text = format!("the adapter is of type {:?}, but ip_adapter.type is {:?}", own.name(), kind.name());
+            return Err(Error::new(ErrorKind::BadModel, text));
+        }
+        let numbers = config.fit(&models.unet)?;
+        let encoder = match config.kind {
+            AdapterKind::Face => None,
+            AdapterKind::Regular | AdapterKind::Plus => Some(ImageEncoder::load(context, &files, &config, notices)?),
+        };
+        let latents = config.latents_shape().map(|(name, shape)| files.weights.read(name, &shape)).transpose()?;
+        let features = encoder.as_ref().map_or(1, ImageEncoder::features);
+        let weights = Weights::new(Arc::new(files.weights));
+        let tokens = Ready::compile(context, tokens_program(&config, features)?, &weights)?;
+        let keys = Ready::compile(context, keys_program(&config, &numbers)?, &weights)?;
+        let (family, sites) = (ModelFamily::of(&models.unet), cross_attentions(&models.unet));
+        let nothing = ImageKeys(Vec::new());
+        let mut adapter = Self { config, family, sites, encoder, tokens, latents, keys, nothing };
+        adapter.nothing = adapter.keys_of(&adapter.features_of_nothing()?)?;
+        Ok(adapter)
+    }
+
+    /// How many tokens an image becomes.
+    pub(super) fn tokens(&self) -> usize {
+        self.config.tokens
+    }
+
+    /// What the adapter makes of a style.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for what is no image, or a face of the wrong length; what the device reports.
+    pub(super) fn encode(&self, style: &Style) -> Result<ImageKeys> {
+        let features = match (style, &self.encoder) {
+            (Style::Image(bytes), Some(encoder)) => encoder.encode(&StyleImage::decode(bytes)?)?,
+            (Style::Face(face), None) => {
+                let dim = self.config.feature_dim;
+                if face.len() != dim || face.iter().any(|number| !number.is_finite()) {
+                    let text = format!("has a face of {} numbers, but it must be {dim} finite ones", face.len());
+                    return Err(Error::new(ErrorKind::InvalidArgument, text));
+                }
+                face.clone()
+            }
+            (Style::Image(_), None) | (Style::Face(_), Some(_)) => {
+                return Err(Error::new(ErrorKind::Internal, "a style of the other type than the adapter's"));
+            }
+        };
+        self.keys_of(&features)
+    }
+
+    /// Zeros; for an adapter that reads the states of all tokens those of a picture of zeros.
+    fn features_of_nothing(&self) -> Result<Vec<f32>> {
+        match &self.encoder {
+            Some(encoder) if self.config.kind == AdapterKind::Plus => {
+                let side = encoder.config.image_size;
+                encoder.run(&vec![0.0; side * side * ClipVisionConfig::CHANNELS])
+            }
+            Some(_) | None => Ok(vec![0.0; self.config.feature_dim]),
+        }
+    }
+
+    fn keys_of(&self, features: &[f32]) -> Result<ImageKeys> {
+        let frame: Vec<&[f32]> = [features].into_iter().chain(self.latents.as_deref()).collect();
+        let tokens = self.tokens.run(&frame)?;
+        let tokens: Vec<&[f32]> = tokens.iter().map(Vec::as_slice).collect();
+        self.keys.run(&tokens).map(ImageKeys)
+    }
+
+    /// The UNet's inputs for `rows`, of a stream of `stages` stages: each row's keys, and its values by how much the
+    /// image counts there. Without an image all are zeros, which changes nothing.
+    pub(super) fn inputs(
+        &self,
+        image: Option<&ImageKeys>,
+        strength: Strength,
+        rows: &[UnetRow],
+        stages: usize,
+    ) -> Vec<Vec<f32>> {
+        let layers = layer_weights(self.family, &self.sites, strength.weight_type);
+        let inputs = self.sites.iter().zip(layers).enumerate().flat_map(|(layer, (site, weight))| {
+            [2 * layer, 2 * layer + 1].map(|part| {
+                let len = self.config.tokens * site.channels;
+                let mut input = Vec::with_capacity(len * rows.len());
+                for row in rows {
+                    let seen = image.map(|image| if row.text == TextRow::Prompt { image } else { &self.nothing });
+                    let factor = if part % 2 == 0 {
+                        1.0
+                    } else {
+                        strength.scale as f32 * weight * stage_weight(strength.weight_type, row.stage, stages)
+                    };
+                    match seen.and_then(|seen| seen.0.get(part)) {
+                        Some(numbers) => input.extend(numbers.iter().map(|number| number * factor)),
+                        None => input.resize(input.len() + len, 0.0),
+                    }
+                }
+                input
+            })
+        });
+        inputs.collect()
+    }
+}
+
+/// How much an image counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Strength {
+    scale: f64,
+    weight_type: WeightType,
+}
+
+impl Strength {
+    pub(super) fn of(params: &IPAdapterConfig) -> Self {
+        Self { scale: params.scale, weight_type: params.weight_type }
+    }
+}
+
+/// The image that a UNet sees, if it sees any.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ImagePrompt<'a> {
+    /// What is installed.
+    pub(super) adapter: Option<&'a Adapter>,
+    /// What it made of the style image, if there is one.
+    pub(super) image: Option<&'a ImageKeys>,
+    pub(super) strength: Strength,
+}
+
+impl ImagePrompt<'_> {
+    /// The UNet's inputs for the rows of a call, of a stream of `stages` stages; none without an adapter.
+    pub(super) fn inputs(&self, rows: &[UnetRow], stages: usize) -> Vec<Vec<f32>> {
+        self.adapter.map_or_else(Vec::new, |adapter| adapter.inputs(self.image, self.strength, rows, stages))
+    }
+}
+
+/// CLIP's image encoder.
+#[derive(Debug)]
+struct ImageEncoder {
+    config: ClipVisionConfig,
+    states: VisionStates,
+    network: Ready,
+}
+
+impl ImageEncoder {
+    /// Loads the encoder beside an adapter, and checks that it gives what the adapter reads.
+    fn load(
+        context: &BuildContext,
+        files: &AdapterFiles,
+        adapter: &AdapterConfig,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self> {
+        let component = files.image_encoder()?;
+        let config = ClipVisionConfig::from_json(&component.config)?;
+        let (states, width) = match adapter.kind {
+            AdapterKind::Plus => (VisionStates::Penultimate, config.hidden_size),
+            AdapterKind::Regular | AdapterKind::Face => (VisionStates::Projected, config.projection_dim),
+        };
+        if width != adapter.feature_dim {
+            let (place, own) = (files.encoder.display(), adapter.feature_dim);
+            let text = format!("{place} gives {width} numbers a feature, but the adapter reads {own}");
+            return Err(Error::new(ErrorKind::BadModel, text));
+        }
+        context.require_room(&component, "the image encoder of the IP-Adapter")?;
+        let source = Arc::new(ClipVisionWeights::new(&config, component.weights.clone()));
+        let weights = context.weights_through(&component, source);
+        let network = Ready::compile(context, clip_vision_program(&config, 1, states)?, &weights)?;
+        notices.extend(save_packed(&weights));
+        Ok(Self { config, states, network })
+    }
+
+    /// How many features a picture has.
+    fn features(&self) -> usize {
+        match self.states {
+            VisionStates::Projected => 1,
+            VisionStates::Penultimate => self.config.tokens(),
+        }
+    }
+
+    fn encode(&self, image: &StyleImage) -> Result<Vec<f32>> {
+        self.run(&image.for_clip(self.config.image_size)?)
+    }
+
+    fn run(&self, picture: &[f32]) -> Result<Vec<f32>> {
+        let mut patches = Vec::new();
+        clip_patches(&self.config, picture, &mut patches)?;
+        let mut outputs = match self.states {
+            VisionStates::Projected => self.network.run(&[&patches, &[0.0]])?,
+            VisionStates::Penultimate => self.network.run(&[&patches])?,
+        };
+        Ok(outputs.pop().unwrap_or_default())
+    }
+}
+
+/// A network without constant inputs, ready to be run now and then: its scratch memory is not kept.
+#[derive(Debug)]
+struct Ready {
+    network: Arc<dyn Network>,
+    constants: Constants,
+}
+
+impl Ready {
+    fn compile(context: &BuildContext, program: Program, weights: &Weights) -> Result<Self> {
+        let network = Compiler { executor: &*context.executor, held: 0 }.compile(program, weights)?;
+        let constants = network.constants(&[])?;
+        Ok(Self { network, constants })
+    }
+
+    fn run(&self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        let program = self.network.program();
+        let mut arena = Arena::with_room(self.network.arena_len())?;
+        let outputs = program.outputs().iter();
+        let mut outputs: Vec<Vec<f32>> = outputs.map(|output| vec![0.0; program.shape(output.value).len()]).collect();
+        let mut rooms: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        self.network.run(&self.constants, &mut arena, inputs, &mut rooms)?;
+        Ok(outputs)
+    }
+}

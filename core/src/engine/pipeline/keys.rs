@@ -1,0 +1,82 @@
+//! Keys of the components of a pipeline: a component is kept while its key stays equal.
+
+use super::conditioning::PromptKey;
+use super::ip_adapter::Strength;
+use super::lora::Wanted;
+use super::unet::{CallRows, Extras};
+use crate::net::Shape;
+use crate::params::{IPAdapterType, Interpolation, Weighted};
+use crate::schedule::StepTable;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ModelKey {
+    pub(super) id: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SizeKey {
+    pub(super) models: ModelKey,
+    pub(super) width: u32,
+    pub(super) height: u32,
+}
+
+/// Without their scales, so that these change without a file being read.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LorasKey {
+    pub(super) models: ModelKey,
+    pub(super) ids: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct WeightsKey {
+    pub(super) models: ModelKey,
+    /// Those with a nonzero scale.
+    pub(super) loras: Vec<Wanted>,
+}
+
+/// The key of encoded prompts.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct TextKey {
+    /// Of the text encoders, too.
+    pub(super) weights: WeightsKey,
+    pub(super) prompt: PromptKey,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct UnetKey {
+    pub(super) weights: WeightsKey,
+    pub(super) size: SizeKey,
+    pub(super) call_rows: CallRows,
+    pub(super) extras: Extras,
+}
+
+/// The key of an IP-Adapter.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct AdapterKey {
+    pub(super) models: ModelKey,
+    pub(super) kind: IPAdapterType,
+}
+
+/// The key of an encoded style image.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ImageKey {
+    pub(super) adapter: AdapterKey,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ConstantsKey {
+    pub(super) unet: UnetKey,
+    pub(super) text: TextKey,
+    pub(super) table: StepTable,
+    pub(super) adapter: Option<AdapterKey>,
+    pub(super) image: Option<(ImageKey, Strength)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct NoiseKey {
+    pub(super) seed: Weighted<u64>,
+    pub(super) method: Interpolation,
+    pub(super) normalise: bool,
+    pub(super) shape: Shape,
+}

@@ -1,0 +1,215 @@
+//! A pipeline: everything that is loaded, compiled and encoded for a set of parameters. Immutable; two pipelines share
+//! the components whose inputs are equal.
+//!
+//! Nothing here uses the [state](super::state) of an engine.
+
+mod assembly;
+mod autoencoder;
+mod cached;
+pub(super) mod conditioning;
+pub(super) mod context;
+pub(super) mod controlnet;
+pub(super) mod frame_memory;
+mod ip_adapter;
+mod keys;
+pub(super) mod limits;
+mod lora;
+mod models;
+pub(super) mod quantization;
+pub(super) mod recipes;
+mod safety;
+mod style;
+mod text;
+pub(super) mod unet;
+
+use std::sync::Arc;
+
+use self::assembly::Assembly;
+use self::autoencoder::AutoencoderNetworks;
+use self::cached::Cached;
+use self::conditioning::Conditioning;
+use self::context::BuildContext;
+use self::controlnet::ControlNets;
+use self::frame_memory::FrameMemory;
+use self::ip_adapter::{Adapter, ImageKeys};
+use self::keys::{
+    AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, UnetKey, WeightsKey,
+};
+use self::limits::check_service_size;
+use self::lora::{Lora, Merged};
+use self::models::Models;
+use self::recipes::Recipes;
+use self::safety::CachedSafety;
+use self::unet::UnetNetworks;
+use crate::conditioning::transition::Way;
+use crate::engine::host::SafetyChecker;
+use crate::error::Result;
+use crate::exec::Constants;
+use crate::params::{Notice, StreamDiffusionParams};
+use crate::stream::StreamConfig;
+
+/// Everything that is loaded, compiled and encoded for a set of parameters. Immutable: an update builds another
+/// pipeline out of the components that stay and those that it replaces.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) params: StreamDiffusionParams,
+    /// The current blend of two prompts, during a transition.
+    pub(crate) way: Option<Way<Conditioning>>,
+    pub(crate) components: Components,
+    pub(crate) stream: StreamConfig,
+    pub(crate) memory: FrameMemory,
+}
+
+/// The components of a pipeline.
+#[derive(Debug)]
+pub(crate) struct Components {
+    models: Cached<ModelKey, Models>,
+    autoencoder: Cached<SizeKey, AutoencoderNetworks>,
+    loras: Cached<LorasKey, Vec<Arc<Lora>>>,
+    weights: Cached<WeightsKey, Merged>,
+    unet: Cached<UnetKey, UnetNetworks>,
+    adapter: Cached<Option<AdapterKey>, Option<Adapter>>,
+    image: Cached<Option<ImageKey>, Option<ImageKeys>>,
+    conditioning: Cached<TextKey, Conditioning>,
+    constants: Cached<ConstantsKey, Vec<Constants>>,
+    noise: Cached<NoiseKey, [f32]>,
+    pub(super) controls: ControlNets,
+    safety: CachedSafety,
+    recipes: Recipes,
+}
+
+impl Pipeline {
+    /// Builds the pipeline of `params`, which are valid by themselves, with a prompt that is blended as `way` says.
+    /// Shares the components of `base`, which it is to replace, and then of `others`. Slow if anything is loaded.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` for values that the model does not allow, `Unsupported` for features that are not built in, and
+    /// errors of loading and compiling.
+    pub(crate) fn build(
+        context: &BuildContext,
+        params: StreamDiffusionParams,
+        way: Option<Way<Conditioning>>,
+        base: Option<&Self>,
+        others: &[&Self],
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self> {
+        check_service_size(&context.options, &params)?;
+        let previous: Vec<&Components> =
+            base.into_iter().chain(others.iter().copied()).map(|one| &one.components).collect();
+        let held = base.map_or(0, |pipeline| pipeline.memory.arena * size_of::<f32>());
+        let way_so_far = way.as_ref();
+        let mut assembly = Assembly { context, params: &params, way: way_so_far, previous: &previous, held, notices };
+        let (components, table) = assembly.components()?;
+        let memory = components.memory((params.width as usize, params.height as usize))?;
+        memory.require(base.map(|pipeline| pipeline.memory))?;
+        let stream = StreamConfig {
+            table: Arc::new(table),
+            noise: components.noise.get().clone(),
+            cfg_type: context.options.cfg_type,
+            guidance_scale: params.guidance_scale as f32,
+            delta: params.delta as f32,
+            do_add_noise: params.do_add_noise,
+            batched: params.use_denoising_batch,
+        };
+        // Later sizes and row counts need the same packed forms, or few more: saving them once for each load is enough.
+        if !previous.iter().any(|other| Arc::ptr_eq(other.models.get(), components.models.get())) {
+            notices.extend(components.models().save_packed());
+        }
+        Ok(Self { params, way, components, stream, memory })
+    }
+
+    /// Returns true if latents of `other` are valid in this pipeline: model and size are equal.
+    pub(crate) fn continues(&self, other: &Self) -> bool {
+        self.components.autoencoder.key() == other.components.autoencoder.key()
+    }
+
+    /// How many frames the UNet looks back to.
+    pub(crate) fn cached_frames(&self) -> usize {
+        cached_frames(&self.params)
+    }
+
+    /// Bytes of the keys and values of one frame that the UNet looks back to; 0 where it looks back to none.
+    pub(crate) fn cached_frame_bytes(&self) -> usize {
+        let networks = self.components.unet().networks().iter();
+        networks.map(|network| network.frame_keys_bytes()).fold(0, usize::saturating_add)
+    }
+
+    /// Returns true if both share one UNet, so that its keys and values of earlier frames stay valid.
+    pub(crate) fn shares_unet(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.components.unet.get(), other.components.unet.get())
+    }
+}
+
+/// How many frames the UNet looks back to with `params`.
+pub(super) fn cached_frames(params: &StreamDiffusionParams) -> usize {
+    let settings = &params.cached_attention;
+    if settings.enabled { settings.max_frames as usize } else { 0 }
+}
+
+impl Components {
+    /// Returns the base model.
+    pub(crate) fn models(&self) -> &Models {
+        self.models.get()
+    }
+
+    /// Returns the autoencoder at this size.
+    pub(crate) fn autoencoder(&self) -> &AutoencoderNetworks {
+        self.autoencoder.get()
+    }
+
+    /// Returns the base model's weights, with LoRAs merged into them.
+    pub(crate) fn weights(&self) -> &Merged {
+        self.weights.get()
+    }
+
+    /// Returns the UNet's networks.
+    pub(crate) fn unet(&self) -> &UnetNetworks {
+        self.unet.get()
+    }
+
+    /// Returns the recipes of the processing chains.
+    pub(super) fn recipes(&self) -> &Recipes {
+        &self.recipes
+    }
+
+    /// Returns the memory that a frame with the width and height `frame` needs.
+    fn memory(&self, frame: (usize, usize)) -> Result<FrameMemory> {
+        let (autoencoder, controls) = (self.autoencoder(), &self.controls);
+        let networks = [
+            autoencoder.encoder.arena_len(),
+            autoencoder.decoder.arena_len(),
+            self.unet().arena_len(),
+            controls.arena_len(),
+        ];
+        let picture = self.recipes.picture_size(frame)?;
+        Ok(FrameMemory {
+            arena: networks.into_iter().max().unwrap_or(0),
+            frame,
+            latent: autoencoder.latent,
+            picture,
+            chains: self.recipes.memory(frame, picture),
+            control: controls.memory(),
+        })
+    }
+
+    /// Returns the encoded prompt, or the current blend during a transition.
+    pub(crate) fn conditioning(&self) -> &Arc<Conditioning> {
+        self.conditioning.get()
+    }
+
+    /// Whether any processor may use the last picture.
+    pub(super) fn looks_back(&self) -> bool {
+        self.recipes().has_image_chain() || self.controls.has_preprocessor()
+    }
+
+    /// Returns what scores pictures for safety, if `use_safety_checker` is on.
+    pub(crate) fn safety_checker(&self) -> Option<&dyn SafetyChecker> {
+        self.safety.get().as_deref()
+    }
+
+    /// Returns what the UNet computes from prompt and schedule, one set of constants for each call.
+    pub(crate) fn constants(&self) -> &[Constants] {
+        self.constants.get()
+    }
+}

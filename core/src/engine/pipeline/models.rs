@@ -1,0 +1,211 @@
+//! A base model, loaded: configs, weights, text encoders and the noise schedule it was trained with.
+
+use std::sync::Arc;
+
+use super::context::{BuildContext, save_packed};
+use super::quantization;
+use super::text::{RandomText, Text, TextEncoder};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Dtype;
+use crate::load::{Checkpoint, Component, ModelId, ModelSource, PackedFiles, RandomWeights};
+use crate::models::known::{KNOWN_MODELS, known_model};
+use crate::models::{Autoencoder, ModelFamily, UnetConfig, smallest_unet};
+use crate::net::{Forms, WeightSource, WeightSpec, Weights};
+use crate::params::Notice;
+use crate::schedule::{BetaSchedule, Betas};
+
+/// A base model, loaded. Shared by every pipeline that uses it.
+#[derive(Debug)]
+pub(crate) struct Models {
+    /// Where it came from, for reports.
+    pub(crate) location: String,
+    /// Whether the model was distilled to few steps, so that it needs no LCM-LoRA.
+    pub(crate) distilled: bool,
+    pub(crate) unet: UnetConfig,
+    pub(crate) unet_weights: Arc<Weights>,
+    pub(crate) autoencoder: Autoencoder,
+    pub(crate) autoencoder_weights: Weights,
+    pub(crate) text: Arc<Text>,
+    pub(crate) alphas_cumprod: Vec<f64>,
+}
+
+impl Models {
+    /// Loads the base model that `id` names, with the options' autoencoder in place of its own if one is named, and for
+    /// their dtype.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `BadModel`, `Unsupported`, each naming the component.
+    pub(crate) fn load(context: &BuildContext, id: &str, notices: &mut Vec<Notice>) -> Result<Self> {
+        if let ModelSource::Random(name) = &context.source {
+            return Self::random(name, context);
+        }
+        let id: ModelId = id.parse()?;
+        let found = context.source.base(&id)?;
+        notices.extend(found.notice.map(|message| Notice { path: "model_id".into(), message }));
+        let checkpoint = found.checkpoint;
+        let location = checkpoint.location();
+        Self::from_checkpoint(&checkpoint, context, notices).map_err(|error| error.within(&location))
+    }
+
+    fn from_checkpoint(checkpoint: &Checkpoint, context: &BuildContext, notices: &mut Vec<Notice>) -> Result<Self> {
+        let unet = checkpoint.component("unet")?;
+        let config = UnetConfig::from_json(&unet.config).map_err(|error| error.within("unet/config.json"))?;
+        let vae: Component = match &context.options.vae {
+            Some(id) => context.source.component(&id.parse()?)?,
+            None => checkpoint.component("vae")?,
+        };
+        let autoencoder = Autoencoder::from_json(&vae.config).map_err(|error| error.within("vae/config.json"))?;
+        if autoencoder.latent_channels() != config.in_channels || config.in_channels != config.out_channels {
+            let text = format!(
+                "the UNet takes {} channels and gives {}, but the autoencoder has {}: only models that turn a latent \
+                 into a latent are built",
+                config.in_channels,
+                config.out_channels,
+                autoencoder.latent_channels()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let [unet_needs, vae_needs] = needed(&config, &autoencoder)?;
+        unet.weights.check(&unet_needs).require().map_err(|error| error.within("unet"))?;
+        vae.weights.check(&vae_needs).require().map_err(|error| error.within("vae"))?;
+        let mut unet_weights = context.weights(&unet);
+        if context.options.dtype == Dtype::Int8 {
+            let given = context.options.calibration.as_deref();
+            let scales = quantization::of_checkpoint(checkpoint, given, &config, notices)?;
+            unet_weights = unet_weights.with_byte_scales(scales);
+        }
+        let schedule = Schedule::from_json(&checkpoint.scheduler_config()?)
+            .map_err(|error| error.within("scheduler/scheduler_config.json"))?;
+        let family = ModelFamily::of(&config);
+        let location = checkpoint.location();
+        let lower = location.to_lowercase();
+        Ok(Self {
+            distilled: schedule.lcm
+                || config.time.cond_dim.is_some()
+                || ["turbo", "lcm", "demo"].iter().any(|mark| lower.contains(mark)),
+            text: Arc::new(Text::Encoders(TextEncoder::load_all(checkpoint, family, &config, context, notices)?)),
+            unet: config,
+            unet_weights: Arc::new(unet_weights),
+            autoencoder,
+            autoencoder_weights: context.weights(&vae),
+            alphas_cumprod: schedule.alphas_cumprod,
+            location,
+        })
+    }
+
+    /// A network of full size with random weights: what a frame costs does not depend on what the weights say.
+    fn random(name: &str, context: &BuildContext) -> Result<Self> {
+        const SUFFIX: &str = "-random";
+        let known = name.strip_suffix(SUFFIX).and_then(known_model).ok_or_else(|| {
+            let names = KNOWN_MODELS.map(|model| format!("{}{SUFFIX}", model.name)).join(", ");
+            Error::new(ErrorKind::NotFound, format!("random-weight model {name:?} is unknown; there are: {names}"))
+        })?;
+        let unet = UnetConfig::from_json(known.unet)?;
+        let autoencoder = Autoencoder::from_json(known.autoencoder)?;
+        let [unet_needs, vae_needs] = needed(&unet, &autoencoder)?;
+        let random = |network: &str, seed, needs: &[WeightSpec]| {
+            let random = RandomWeights::new(seed, needs);
+            let files = PackedFiles::of_random(&random, name, network, &context.options.packed_cache);
+            (Arc::new(random), files.map(|files| Box::new(files) as _))
+        };
+        let (unet_source, unet_files) = random("unet", 1, &unet_needs);
+        let (vae_source, vae_files) = random("vae", 2, &vae_needs);
+        let mut unet_weights = Weights::over(Arc::new(Forms::new(unet_source.clone(), unet_files)));
+        if context.options.dtype == Dtype::Int8 {
+            let source: Arc<dyn WeightSource> = unet_source;
+            unet_weights = unet_weights.with_byte_scales(quantization::of_noise(&unet, &source, &context.executor)?);
+        }
+        Ok(Self {
+            location: name.to_owned(),
+            distilled: true,
+            text: Arc::new(Text::Random(RandomText::new(&unet))),
+            unet,
+            unet_weights: Arc::new(unet_weights),
+            autoencoder,
+            autoencoder_weights: Weights::over(Arc::new(Forms::new(vae_source, vae_files))),
+            alphas_cumprod: Betas::default().alphas_cumprod().map_err(bad_schedule)?,
+        })
+    }
+
+    /// Keeps what was packed of the networks for the next start, and gives what there is to tell about that.
+    pub(crate) fn save_packed(&self) -> impl Iterator<Item = Notice> {
+        [&*self.unet_weights, &self.autoencoder_weights].into_iter().flat_map(save_packed)
+    }
+}
+
+/// The weights that the networks need, whatever size they run at: the UNet's, and the autoencoder's.
+fn needed(unet: &UnetConfig, autoencoder: &Autoencoder) -> Result<[Vec<WeightSpec>; 2]> {
+    let unet = smallest_unet(unet)?;
+    let side = autoencoder.scale();
+    let (encoder, decoder) = (autoencoder.encoder_program(1, side, side)?, autoencoder.decoder_program(1, side, side)?);
+    Ok([unet.weights().to_vec(), [encoder.weights(), decoder.weights()].concat()])
+}
+
+/// What of a scheduler's config counts here: the noise that training added. The steps are always LCM's.
+struct Schedule {
+    alphas_cumprod: Vec<f64>,
+    lcm: bool,
+}
+
+impl Schedule {
+    fn from_json(text: &str) -> Result<Self> {
+        #[derive(serde::Deserialize)]
+        struct Config {
+            #[serde(rename = "_class_name", default)]
+            class: String,
+            beta_schedule: Option<String>,
+            beta_start: Option<f64>,
+            beta_end: Option<f64>,
+            num_train_timesteps: Option<u32>,
+            prediction_type: Option<String>,
+        }
+        let config: Config = serde_json::from_str(text).map_err(|error| {
+            Error::new(ErrorKind::BadModel, format!("not a scheduler config: {error}")).with_source(error)
+        })?;
+        let schedule = match config.beta_schedule.as_deref() {
+            None | Some("scaled_linear") => BetaSchedule::ScaledLinear,
+            Some("linear") => BetaSchedule::Linear,
+            Some(other) => {
+                let text = format!("beta_schedule is {other:?}, but only \"scaled_linear\" and \"linear\" are built");
+                return Err(Error::new(ErrorKind::Unsupported, text));
+            }
+        };
+        if let Some(other) = config.prediction_type.as_deref().filter(|&kind| kind != "epsilon") {
+            let text = format!("prediction_type is {other:?}, but only \"epsilon\" is built");
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let usual = Betas::default();
+        let betas = Betas {
+            schedule,
+            start: config.beta_start.unwrap_or(usual.start),
+            end: config.beta_end.unwrap_or(usual.end),
+            train_timesteps: config.num_train_timesteps.unwrap_or(usual.train_timesteps),
+        };
+        let alphas_cumprod = betas.alphas_cumprod().map_err(bad_schedule)?;
+        Ok(Self { alphas_cumprod, lcm: config.class == "LCMScheduler" })
+    }
+}
+
+fn bad_schedule(error: crate::schedule::BetasError) -> Error {
+    Error::new(ErrorKind::BadModel, error.to_string()).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_is_not_built_is_refused_by_name() {
+        for (text, part) in [
+            (r#"{"beta_schedule": "squaredcos_cap_v2"}"#, "squaredcos_cap_v2"),
+            (r#"{"prediction_type": "v_prediction"}"#, "v_prediction"),
+            (r#"{"num_train_timesteps": 7}"#, "7"),
+            ("[]", "scheduler config"),
+        ] {
+            let refused = Schedule::from_json(text).err().unwrap();
+            assert!(refused.to_string().contains(part), "{text}: {refused}");
+        }
+        assert!(Schedule::from_json(r#"{"_class_name": "LCMScheduler"}"#).unwrap().lcm);
+    }
+}

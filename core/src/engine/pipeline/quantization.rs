@@ -1,0 +1,114 @@
+//! Which layers of a base model are done in eight bits, and finding that out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Executor;
+use crate::exec::observe::{Observer, byte_scales};
+use crate::load::{Calibration, Checkpoint};
+use crate::models::{UnetConfig, UnetShape, smallest_unet, time_ids_embedding, timestep_embedding, unet_program};
+use crate::net::bytes::{ByteScales, candidates};
+use crate::net::{Program, Rate, WeightSource, Weights};
+use crate::params::Notice;
+
+/// The most that a layer's output may be off for it to be done in eight bits, see
+/// [`Observed::error`](crate::exec::observe::Observed::error).
+const MAX_ERROR: f64 = 0.05;
+
+/// The layers of a checkpoint's UNet: as `given`, or else as the file beside it says.
+///
+/// # Errors
+///
+/// `NotFound` where there is none, naming the command that makes it; `BadModel` for one that does not fit.
+pub(super) fn of_checkpoint(
+    checkpoint: &Checkpoint,
+    given: Option<&Calibration>,
+    config: &UnetConfig,
+    notices: &mut Vec<Notice>,
+) -> Result<ByteScales> {
+    let own = if given.is_none() { checkpoint.calibration()? } else { None };
+    let Some(calibration) = given.or(own.as_ref()) else {
+        let model = checkpoint.location();
+        let text = format!(
+            "dtype int8 needs {}, which says how the layers become bytes; `dreamframe models quantize {model} --frames \
+             CLIP_OR_FOLDER` makes it",
+            Calibration::FILE
+        );
+        return Err(Error::new(ErrorKind::NotFound, text));
+    };
+    if calibration.quality().is_some_and(|quality| quality.forced) {
+        let message = "the calibration for int8 is below the bounds for good pictures, and was forced".into();
+        notices.push(Notice { path: "model_id".into(), message });
+    }
+    let unet = smallest_unet(config)?;
+    calibration.scales(&unet, &candidate_names(&unet)).map_err(|error| error.within(Calibration::FILE))
+}
+
+/// The layers of a UNet with random weights, found out with noise: for benches, which have no pictures to lose.
+pub(super) fn of_noise(
+    config: &UnetConfig,
+    source: &Arc<dyn WeightSource>,
+    executor: &Arc<dyn Executor>,
+) -> Result<ByteScales> {
+    /// Latent pixels to a side: enough for statistics.
+    const SIDE: usize = 16;
+
+    let side = SIDE.next_multiple_of(config.latent_multiple());
+    let shape = UnetShape { text_tokens: 1, ..UnetShape::new(1, side, side) };
+    let program = Arc::new(unet_program(config, &shape)?);
+    let numbers = |rate: Rate| -> Vec<Vec<f32>> {
+        program.inputs_at(rate).zip(1..).map(|(input, seed)| noise(seed, program.shape(input.value).len())).collect()
+    };
+    let mut constant = numbers(Rate::Constant);
+    let timestep = timestep_embedding(&[500.0], config);
+    let added = config.added.is_some().then(|| time_ids_embedding(&[[512.0, 512.0, 0.0, 0.0, 512.0, 512.0]], config));
+    // As the engine gives them: texts, time, pooled texts, sizes.
+    for (place, known) in [(1, Some(timestep)), (3, added)] {
+        if let (Some(numbers), Some(known)) = (constant.get_mut(place), known) {
+            *numbers = known;
+        }
+    }
+    let frame = numbers(Rate::Frame);
+    let [constant, frame]: [Vec<&[f32]>; 2] = [&constant, &frame].map(|all| all.iter().map(Vec::as_slice).collect());
+    byte_scales(executor, &program, source, &constant, &frame)
+}
+
+/// Numbers of variance one, or near it.
+fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut uniform = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1_u32 << 24) as f32 - 0.5
+    };
+    // The sum of four has the shape of a bell.
+    (0..len).map(|_| (uniform() + uniform() + uniform() + uniform()) * 3.0_f32.sqrt()).collect()
+}
+
+/// Returns what `observer` recorded of the UNet of `config` over `weights`, as the calibration of the model at
+/// `location`.
+pub(in crate::engine) fn calibrate(
+    config: &UnetConfig,
+    location: &str,
+    weights: &Weights,
+    observer: &Observer,
+    frames: usize,
+) -> Result<Calibration> {
+    let unet = smallest_unet(config)?;
+    let mut seen = observer.layers_seen(weights.source())?;
+    let found = candidate_names(&unet).into_iter().map(|name| {
+        let found = match seen.remove(&name) {
+            Some(seen) if seen.error <= MAX_ERROR => Ok((seen.scale, seen.error)),
+            Some(seen) => Err(format!("loses {:.1} % of its output", seen.error * 100.0)),
+            None => Err("was not seen to run".to_owned()),
+        };
+        (name, found)
+    });
+    Ok(Calibration::new(location.to_owned(), unet.weights(), frames, found))
+}
+
+fn candidate_names(unet: &Program) -> BTreeSet<String> {
+    candidates(unet).iter().map(|candidate| unet.weight(candidate.weight).name.clone()).collect()
+}

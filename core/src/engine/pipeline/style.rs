@@ -1,0 +1,56 @@
+//! Reading of style images.
+
+use super::context::BuildContext;
+use crate::conditioning::style::{StyleText, read_style_text};
+use crate::engine::host::StyleImages;
+use crate::error::{Error, ErrorKind, Result, Violation};
+use crate::params::IPAdapterType;
+
+/// A style image as an adapter takes it.
+#[derive(Debug)]
+pub(super) enum Style {
+    /// The bytes of an image file.
+    Image(Vec<u8>),
+    /// The embedding of a face.
+    Face(Vec<f32>),
+}
+
+const PATH: &str = "ip_adapter_style_image_url";
+
+impl Style {
+    /// Reads what the parameter says.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParams` for what is no image; `Unsupported` where the host brings nothing; what the host reports.
+    pub(super) fn read(context: &BuildContext, kind: IPAdapterType, text: &str) -> Result<Self> {
+        if kind == IPAdapterType::Faceid {
+            return host(context, "faces need an embedding")?.face(text).map(Self::Face).map_err(told);
+        }
+        match read_style_text(text).map_err(invalid)? {
+            StyleText::Bytes(bytes) => Ok(Self::Image(bytes)),
+            StyleText::Url(url) => host(context, "it is a URL")?.fetch(url).map(Self::Image).map_err(told),
+        }
+    }
+}
+
+fn host<'a>(context: &'a BuildContext, why: &str) -> Result<&'a dyn StyleImages> {
+    context.style_images.as_deref().ok_or_else(|| {
+        let text =
+            format!("{PATH}: {why}, which the host must bring (EngineBuilder::style_images), and it brings none");
+        Error::new(ErrorKind::Unsupported, text)
+    })
+}
+
+fn told(error: Error) -> Error {
+    error.within(PATH)
+}
+
+/// What is wrong with an image is wrong with the parameter.
+pub(super) fn invalid(error: Error) -> Error {
+    if error.kind() != ErrorKind::InvalidArgument {
+        return told(error);
+    }
+    let violation = Violation { path: PATH.into(), message: error.to_string() };
+    Error::invalid_params(vec![violation]).with_source(error)
+}

@@ -1,0 +1,296 @@
+//! Texts to what a UNet attends to: tokenised, encoded, joined.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::context::{BuildContext, save_packed};
+pub(crate) use crate::conditioning::tokenizer::TOKENS;
+use crate::conditioning::tokenizer::Tokenizer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{Arena, Constants, Executor, Network};
+use crate::load::{Checkpoint, RandomWeights};
+use crate::models::config::ClipTextConfig;
+use crate::models::{LoraTarget, ModelFamily, TextStates, UnetConfig, clip_program};
+use crate::net::{Program, Rate, WeightSource, WeightSpec, Weights};
+use crate::params::Notice;
+
+/// What random states are drawn from, beside their text.
+const RANDOM_SEED: u64 = 3;
+/// What LoRAs call the encoders, in order.
+const TARGETS: [LoraTarget; 2] = [LoraTarget::TextEncoder, LoraTarget::TextEncoder2];
+/// Texts whose encoding is kept.
+const REMEMBERED: usize = 32;
+
+/// One text, encoded.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Encoding {
+    /// `[TOKENS, text_dim]`.
+    pub(crate) states: Vec<f32>,
+    /// The pooled text, for SDXL; otherwise empty.
+    pub(crate) pooled: Vec<f32>,
+    /// Tokens that did not fit.
+    pub(crate) cut: usize,
+}
+
+/// What encodes texts.
+#[derive(Debug)]
+pub(crate) enum Text {
+    /// The checkpoint's encoders.
+    Encoders(TextEncoders),
+    /// Random states, for networks of random weights.
+    Random(RandomText),
+}
+
+impl Text {
+    /// Encodes `text`, or gives what an earlier call made of it.
+    ///
+    /// # Errors
+    ///
+    /// What the device reports.
+    pub(crate) fn encode(&self, text: &str) -> Result<Arc<Encoding>> {
+        match self {
+            Self::Encoders(encoders) => encoders.encode(text),
+            Self::Random(random) => random.encode(text),
+        }
+    }
+
+    /// Programs that have all weights of the encoders, even those of layers that no picture needs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`clip_program`].
+    pub(crate) fn programs(&self) -> Result<Vec<(LoraTarget, Program)>> {
+        let Self::Encoders(TextEncoders { encoders, .. }) = self else { return Ok(Vec::new()) };
+        let whole = |encoder: &TextEncoder| clip_program(&encoder.config, 1, TOKENS, TextStates::Last);
+        encoders.iter().zip(TARGETS).map(|(encoder, target)| Ok((target, whole(encoder)?))).collect()
+    }
+
+    /// The same over the weights that `merge` makes of each encoder's; itself where they stay what they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executor::compile`].
+    pub(crate) fn merged(
+        self: &Arc<Self>,
+        executor: &dyn Executor,
+        merge: &dyn Fn(LoraTarget, &Arc<Weights>) -> Arc<Weights>,
+    ) -> Result<Arc<Self>> {
+        let Self::Encoders(TextEncoders { encoders, runs, .. }) = &**self else { return Ok(self.clone()) };
+        let over = |(encoder, target): (&Arc<TextEncoder>, LoraTarget)| {
+            let weights = merge(target, &encoder.weights);
+            if Arc::ptr_eq(&weights, &encoder.weights) {
+                return Ok(encoder.clone());
+            }
+            encoder.over(weights, executor).map(Arc::new)
+        };
+        let made = encoders.iter().zip(TARGETS).map(over).collect::<Result<Vec<_>>>()?;
+        if made.iter().zip(encoders).all(|(made, encoder)| Arc::ptr_eq(made, encoder)) {
+            return Ok(self.clone());
+        }
+        let (recent, runs) = (Mutex::default(), runs.clone());
+        Ok(Arc::new(Self::Encoders(TextEncoders { encoders: made, recent, runs })))
+    }
+}
+
+/// The encoders of a checkpoint, and the last texts they encoded.
+#[derive(Debug)]
+pub(crate) struct TextEncoders {
+    encoders: Vec<Arc<TextEncoder>>,
+    recent: Mutex<VecDeque<(String, Arc<Encoding>)>>,
+    /// How many texts were encoded, here and in what was made of this.
+    runs: Arc<AtomicU64>,
+}
+
+/// One text encoder with its tokenizer.
+#[derive(Debug)]
+pub(crate) struct TextEncoder {
+    config: ClipTextConfig,
+    tokenizer: Arc<Tokenizer>,
+    program: Arc<Program>,
+    weights: Arc<Weights>,
+    network: Arc<dyn Network>,
+    constants: Constants,
+    arena: Mutex<Arena>,
+}
+
+impl TextEncoder {
+    /// Loads the text encoders that `family` has out of `checkpoint`, and checks that they fit the UNet.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `BadModel`, `Unsupported`, naming the component.
+    pub(crate) fn load_all(
+        checkpoint: &Checkpoint,
+        family: ModelFamily,
+        unet: &UnetConfig,
+        context: &BuildContext,
+        notices: &mut Vec<Notice>,
+    ) -> Result<TextEncoders> {
+        let names = [("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")];
+        let encoders = names
+            .iter()
+            .take(family.text_encoders())
+            .map(|(encoder, tokenizer)| {
+                Self::load(checkpoint, family, [encoder, tokenizer], context, notices)
+                    .map(Arc::new)
+                    .map_err(|error| error.within(encoder))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let width: usize = encoders.iter().map(|encoder| encoder.config.hidden_size).sum();
+        if width != unet.text_dim {
+            let text = format!("the text encoders give {width} channels, but the UNet attends to {}", unet.text_dim);
+            return Err(Error::new(ErrorKind::BadModel, text));
+        }
+        let pooled = encoders.iter().filter_map(|encoder| encoder.config.projection_dim).next_back().unwrap_or(0);
+        if let Some(added) = unet.added.as_ref().filter(|added| added.pooled_dim != pooled) {
+            let text = format!("the pooled text has {pooled} channels, but the UNet wants {}", added.pooled_dim);
+            return Err(Error::new(ErrorKind::BadModel, text));
+        }
+        Ok(TextEncoders { encoders, recent: Mutex::default(), runs: context.text_encodings.clone() })
+    }
+
+    fn load(
+        checkpoint: &Checkpoint,
+        family: ModelFamily,
+        [encoder, tokenizer]: [&str; 2],
+        context: &BuildContext,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self> {
+        let component = checkpoint.component(encoder)?;
+        let config = ClipTextConfig::from_json(&component.config)?;
+        let tokenizer = Tokenizer::new(&checkpoint.tokenizer(tokenizer)?)?;
+        if tokenizer.max_id() as usize >= config.vocab_size {
+            let (id, words) = (tokenizer.max_id(), config.vocab_size);
+            let text = format!("the tokenizer has token {id}, but the encoder has {words} words");
+            return Err(Error::new(ErrorKind::BadModel, text));
+        }
+        let program = clip_program(&config, 1, TOKENS, family.text_states())?;
+        component.weights.check(program.weights()).require()?;
+        let (program, weights) = (Arc::new(program), Arc::new(context.weights(&component)));
+        let network = context.executor.compile(&program, &weights)?;
+        notices.extend(save_packed(&weights));
+        let (constants, tokenizer) = (network.constants(&[])?, Arc::new(tokenizer));
+        Ok(Self { config, tokenizer, program, weights, network, constants, arena: Mutex::default() })
+    }
+
+    /// The same over other weights.
+    fn over(&self, weights: Arc<Weights>, executor: &dyn Executor) -> Result<Self> {
+        let Self { config, tokenizer, program, .. } = self;
+        let network = executor.compile(program, &weights)?;
+        Ok(Self {
+            config: config.clone(),
+            tokenizer: tokenizer.clone(),
+            program: program.clone(),
+            weights,
+            constants: network.constants(&[])?,
+            network,
+            arena: Mutex::default(),
+        })
+    }
+
+    /// The states, the pooled text where there is a projection, and how many tokens did not fit.
+    fn run(&self, text: &str) -> Result<Encoding> {
+        let tokens = self.tokenizer.encode(text)?;
+        let ids: Vec<f32> = tokens.ids.iter().map(|&id| id as f32).collect();
+        let eos = [self.config.eos_index(&tokens.ids) as f32];
+        let mut states = vec![0.0; TOKENS * self.config.hidden_size];
+        let mut pooled = vec![0.0; self.config.projection_dim.unwrap_or(0)];
+        let mut arena = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
+        arena.reserve(self.network.arena_len())?;
+        let with_pooled = self.network.program().inputs_at(Rate::Frame).count() == 2;
+        let inputs: &[&[f32]] = if with_pooled { &[&ids, &eos] } else { &[&ids] };
+        if with_pooled {
+            self.network.run(&self.constants, &mut arena, inputs, &mut [&mut states, &mut pooled])?;
+        } else {
+            self.network.run(&self.constants, &mut arena, inputs, &mut [&mut states])?;
+        }
+        Ok(Encoding { states, pooled, cut: tokens.cut })
+    }
+}
+
+impl TextEncoders {
+    fn encode(&self, text: &str) -> Result<Arc<Encoding>> {
+        let known = |recent: &VecDeque<(String, Arc<Encoding>)>| {
+            recent.iter().find(|(known, _)| known == text).map(|(_, encoding)| encoding.clone())
+        };
+        if let Some(encoding) = known(&self.recent.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(encoding);
+        }
+        let parts = self.encoders.iter().map(|encoder| encoder.run(text)).collect::<Result<Vec<_>>>()?;
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        let encoding = Arc::new(join(parts));
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.push_front((text.to_owned(), encoding.clone()));
+        recent.truncate(REMEMBERED);
+        Ok(encoding)
+    }
+}
+
+/// Joins the states of several encoders on the channels; the last one's pooled text counts.
+fn join(mut parts: Vec<Encoding>) -> Encoding {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let widths: Vec<usize> = parts.iter().map(|part| part.states.len() / TOKENS).collect();
+    let mut states = Vec::with_capacity(TOKENS * widths.iter().sum::<usize>());
+    for token in 0..TOKENS {
+        for (part, width) in parts.iter().zip(&widths) {
+            states.extend_from_slice(&part.states[token * width..(token + 1) * width]);
+        }
+    }
+    let cut = parts.iter().map(|part| part.cut).max().unwrap_or(0);
+    Encoding { states, pooled: parts.pop().map(|part| part.pooled).unwrap_or_default(), cut }
+}
+
+/// Random states for every text, the same for the same text.
+#[derive(Debug)]
+pub(crate) struct RandomText {
+    width: usize,
+    pooled: usize,
+}
+
+impl RandomText {
+    /// States as `unet` attends to them.
+    pub(crate) fn new(unet: &UnetConfig) -> Self {
+        Self { width: unet.text_dim, pooled: unet.added.as_ref().map_or(0, |added| added.pooled_dim) }
+    }
+
+    fn encode(&self, text: &str) -> Result<Arc<Encoding>> {
+        let random = |name: String, shape: Vec<usize>| {
+            let spec = WeightSpec { name, shape };
+            RandomWeights::new(RANDOM_SEED, [&spec]).read(&spec.name, &spec.shape)
+        };
+        let states = random(format!("states of {text}"), vec![TOKENS, self.width])?;
+        let pooled =
+            if self.pooled == 0 { Vec::new() } else { random(format!("pooled {text}"), vec![1, self.pooled])? };
+        Ok(Arc::new(Encoding { states, pooled, cut: 0 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(feature = "demo-model")]
+    #[test]
+    fn a_text_is_encoded_once() {
+        let engine = crate::Engine::builder().build().unwrap();
+        let text = &engine.components().unwrap().models().text;
+        let first = text.encode("a red brick wall").unwrap();
+        text.encode("another").unwrap();
+        assert!(Arc::ptr_eq(&first, &text.encode("a red brick wall").unwrap()));
+    }
+
+    #[test]
+    fn states_of_two_encoders_stand_side_by_side_in_each_token() {
+        let part = |value: f32, width: usize, pooled: f32| Encoding {
+            states: vec![value; TOKENS * width],
+            pooled: vec![pooled],
+            cut: value as usize,
+        };
+        let joined = join(vec![part(1.0, 2, 0.0), part(2.0, 1, 9.0)]);
+        assert_eq!(joined.states[..6], [1.0, 1.0, 2.0, 1.0, 1.0, 2.0]);
+        assert_eq!((joined.states.len(), joined.pooled, joined.cut), (TOKENS * 3, vec![9.0], 2));
+    }
+}

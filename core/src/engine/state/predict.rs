@@ -1,0 +1,48 @@
+//! Runs the UNet for the stream, after the ControlNets if there are any.
+
+use super::cached_attention::AttentionCache;
+use super::control_calls::ControlCalls;
+use crate::engine::pipeline::unet::UnetNetworks;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{Arena, Constants, Slices};
+use crate::stream::{Call, Predict};
+use crate::telemetry::Work;
+
+/// The UNet and the ControlNets during one step of the stream.
+#[derive(Debug)]
+pub(crate) struct UnetPredictor<'a> {
+    pub(crate) unet: &'a UnetNetworks,
+    pub(crate) constants: &'a [Constants],
+    pub(crate) arena: &'a mut Arena,
+    pub(crate) attention: &'a mut AttentionCache,
+    /// Every how many frames keys and values are stored.
+    pub(crate) interval: u32,
+    pub(crate) control: ControlCalls<'a>,
+    pub(crate) work: &'a mut Work,
+}
+
+impl Predict for UnetPredictor<'_> {
+    fn predict(&mut self, call: Call, x: &[f32], eps: &mut [f32]) -> Result<()> {
+        let index = match call {
+            Call::Batch => 0,
+            Call::Stage(stage) => stage,
+        };
+        let (Some(network), Some(constants)) = (self.unet.networks().get(index), self.constants.get(index)) else {
+            let text = format!("the stream asks for {call:?}, but the UNet has {} calls", self.unet.networks().len());
+            return Err(Error::new(ErrorKind::Internal, text));
+        };
+        let rows = self.unet.rows(index);
+        let mut inputs = Slices::new();
+        inputs.push(x)?;
+        for residual in self.control.residuals(index, rows, x, self.arena, self.work)? {
+            inputs.push(residual)?;
+        }
+        let arena = &mut *self.arena;
+        self.attention.run(index, self.interval, |past| {
+            network.run_with_past(constants, arena, past, inputs.get(), &mut [eps])
+        })?;
+        self.work.unet_evaluations += 1;
+        self.work.unet_rows += rows as u64;
+        Ok(())
+    }
+}
