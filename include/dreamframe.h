@@ -97,7 +97,7 @@ typedef enum {
 } dreamframe_control_images_t;
 
 /**
- * What a change of parameters costs; a larger number is dearer.
+ * Cost of a change of parameters, in increasing order.
  */
 typedef enum {
   /**
@@ -197,7 +197,7 @@ typedef enum {
 } dreamframe_flagged_t;
 
 /**
- * How much a line of the log matters.
+ * Log level.
  */
 typedef enum {
   /**
@@ -1219,7 +1219,8 @@ dreamframe_status_t dreamframe_engine_create(const dreamframe_options_t *options
                                              dreamframe_engine_t **out_engine);
 
 /**
- * Frees an engine. NULL is fine; one that was freed is left alone. A session that has it goes on until it is freed itself.
+ * Frees an engine. NULL or a handle that was freed has no effect. A session that was started from it keeps running until the
+ * session is freed.
  *
  * - Threads: any thread, but not while another call uses the engine: that call then ends first. From within a function of
  *   the host, be it of another object, the engine's own functions are waited for no longer than 5 seconds.
@@ -1482,7 +1483,7 @@ dreamframe_status_t dreamframe_session_stop(dreamframe_session_t *session,
                                             uint64_t timeout_ms);
 
 /**
- * Frees a session. NULL is fine; one that was freed is left alone. One that runs ends with the frame that it works on, and
+ * Frees a session. NULL or a handle that was freed has no effect. One that runs ends with the frame that it works on, and
  * its engine goes with it; a model that is being loaded is not waited for. The session of a server goes on.
  *
  * - Threads: any thread, but not while another call uses the session: that call then ends by itself. From within a
@@ -1861,7 +1862,7 @@ dreamframe_status_t dreamframe_player_start(const char *url,
 dreamframe_status_t dreamframe_player_stop(dreamframe_player_t *player);
 
 /**
- * Frees a player, and stops it if it was not. NULL is fine; one that was freed is left alone.
+ * Frees a player, and stops it if it was not. NULL or a handle that was freed has no effect.
  *
  * - Threads: any thread; calls of others that use the player then end by themselves.
  * - Ownership: the player is gone.
@@ -2000,7 +2001,7 @@ dreamframe_status_t dreamframe_publisher_start(const char *url,
 dreamframe_status_t dreamframe_publisher_stop(dreamframe_publisher_t *publisher);
 
 /**
- * Frees a publisher, and stops it if it was not. NULL is fine; one that was freed is left alone.
+ * Frees a publisher, and stops it if it was not. NULL or a handle that was freed has no effect.
  *
  * - Threads: any thread; calls of others that use the publisher then end by themselves.
  * - Ownership: the publisher is gone.
@@ -2132,7 +2133,7 @@ dreamframe_status_t dreamframe_server_stop(dreamframe_server_t *server,
                                            uint64_t timeout_ms);
 
 /**
- * Frees a server. NULL is fine; one that was freed is left alone. One that runs ends its connections, for some seconds at
+ * Frees a server. NULL or a handle that was freed has no effect. One that runs ends its connections, for some seconds at
  * most, and its session with the frame that it works on; its engine goes with it.
  *
  * - Threads: any thread, but none that the library calls the host on.

@@ -92,7 +92,7 @@ enum class FailedFrame : std::uint32_t {
   Skip = DREAMFRAME_FAILED_FRAME_SKIP,
 };
 
-/** What a change of parameters costs; dearer ones are larger. `Nothing` where nothing changed. */
+/** Cost of a change of parameters, in increasing order; `Nothing` if nothing changed. */
 enum class Cost : std::uint32_t {
   Nothing = 0,
   Hot = DREAMFRAME_COST_HOT,

@@ -59,7 +59,8 @@ pub unsafe extern "C" fn dreamframe_engine_create(
     })
 }
 
-/// Frees an engine. NULL is fine; one that was freed is left alone. A session that has it goes on until it is freed itself.
+/// Frees an engine. NULL or a handle that was freed has no effect. A session that was started from it keeps running until the
+/// session is freed.
 ///
 /// - Threads: any thread, but not while another call uses the engine: that call then ends first. From within a function of
 ///   the host, be it of another object, the engine's own functions are waited for no longer than 5 seconds.

@@ -52,7 +52,7 @@ pub(crate) fn guard_ready(body: impl FnOnce() -> Result<Done>) -> dreamframe_sta
 
 fn of_panic(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
-    Error::new(ErrorKind::Internal, format!("panicked: {}", text.unwrap_or("without a text")))
+    Error::new(ErrorKind::Internal, format!("panicked: {}", text.unwrap_or("(no message)")))
 }
 
 fn remember(error: &Error) {

@@ -66,7 +66,7 @@ pub(crate) fn remove<H: Handle>(handle: *mut H) -> Result<Option<Arc<H::Object>>
 }
 
 fn unknown<H: Handle>() -> Error {
-    wrong(format!("this is no {}, or one that was freed", H::NAME))
+    wrong(format!("invalid {} handle: never created, or already freed", H::NAME))
 }
 
 fn wrong(text: String) -> Error {

@@ -13,7 +13,7 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 use crate::callback::{Gate, UserData};
 use crate::text;
 
-/// How much a line of the log matters.
+/// Log level.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_log_level_t {

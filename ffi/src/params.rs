@@ -11,7 +11,7 @@ use crate::pointer::Out;
 use crate::status::dreamframe_status_t;
 use crate::text;
 
-/// What a change of parameters costs; a larger number is dearer.
+/// Cost of a change of parameters, in increasing order.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_cost_t {

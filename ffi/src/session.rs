@@ -354,7 +354,7 @@ pub unsafe extern "C" fn dreamframe_session_stop(
     guard(|| handle::get(session.cast_const())?.stop(Duration::from_millis(timeout_ms)))
 }
 
-/// Frees a session. NULL is fine; one that was freed is left alone. One that runs ends with the frame that it works on, and
+/// Frees a session. NULL or a handle that was freed has no effect. One that runs ends with the frame that it works on, and
 /// its engine goes with it; a model that is being loaded is not waited for. The session of a server goes on.
 ///
 /// - Threads: any thread, but not while another call uses the session: that call then ends by itself. From within a

@@ -1,4 +1,4 @@
-//! What a call came to, as a number.
+//! Status codes.
 
 use std::ffi::c_char;
 

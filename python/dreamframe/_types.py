@@ -63,7 +63,7 @@ class Plan:
     """What a change would come to."""
 
     cost: "Cost | None"
-    """The dearest of the changes; None where nothing changes."""
+    """The highest cost among the changes; None if nothing changes."""
     changes: list[Change]
     """What changes."""
     notices: list[Notice]
@@ -81,7 +81,7 @@ class Ticket:
     version: int
     """Its number, from 1, by which events and pictures name it."""
     cost: "Cost | None"
-    """The dearest of the changes; None where nothing changes."""
+    """The highest cost among the changes; None if nothing changes."""
     changes: list[Change]
     """What changes."""
     notices: list[Notice]

@@ -7,8 +7,8 @@ fn main() -> ExitCode {
     dreamframe_server::cli::main()
 }
 
-/// Has GNU's allocator keep free memory in one place. Else it keeps some in each of many, which threads fill that come and go
-/// with connections: a server that runs for long would take ever more, though nothing in it grows.
+/// Limits glibc's allocator to one arena. With many, each keeps free memory of its own, and the threads
+/// of connections use ever more of them: the memory of a long-running server would grow.
 fn one_arena() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

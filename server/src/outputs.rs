@@ -10,7 +10,7 @@ use crate::hls::Hls;
 use crate::recording::Recorder;
 use crate::rtmp::{Push, PushTo, Report, Target};
 
-/// How long the last seconds can still be had after the publisher went.
+/// How long the last seconds stay available after the publisher disconnected.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The outputs of one stream. All end when it is dropped.

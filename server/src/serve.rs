@@ -1,4 +1,4 @@
-//! The server's life: it binds, serves, looks after its streams, and ends in good order.
+//! Server lifecycle: bind, serve, supervise streams, graceful shutdown.
 
 use std::future::Future;
 use std::sync::Arc;

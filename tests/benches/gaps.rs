@@ -18,7 +18,7 @@ use dreamframe_tests::kit::Kit;
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What arrives at once in the dearest of the changes.
+/// What arrives at once in the most expensive of the changes.
 const FIVE: &str = r#"{"controlnets": [{"model_id": "net-a", "preprocessor": "canny"}, {"model_id": "net-b"},
     {"model_id": "net-c"}, {"model_id": "net-d"}, {"model_id": "net-e", "preprocessor": "soft_edge"}]}"#;
 

@@ -32,7 +32,7 @@ fn require_of(available: Option<u64>, bytes: usize, what: &str) -> Result<()> {
 
 /// The error of an allocation of `bytes` that failed.
 pub(super) fn refused(bytes: usize, what: &str) -> Error {
-    Error::new(ErrorKind::OutOfMemory, format!("{what} needs {bytes} bytes of memory, which the system refuses"))
+    Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {bytes} bytes for {what}"))
 }
 
 /// Bytes that may still be taken without swapping: of the machine's, and of each control group's that this process is in.

@@ -1,4 +1,4 @@
-//! Watching what layers read, to find out how they could be done in eight bits.
+//! Calibration: records the ranges of activations for int8 quantization.
 //!
 //! An [`Observing`] executor compiles programs that also give back the inputs of all candidates, and shows these to an
 //! [`Observer`] after each run. The executor below knows nothing of it. It is for calibration: a run takes memory for

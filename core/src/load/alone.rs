@@ -1,4 +1,4 @@
-//! A further network that is one file of weights, without a config beside it.
+//! Components stored as a single weights file without a config.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -121,7 +121,7 @@ impl ProgramBuilder {
         self.op(kind, &[x], shape.with_c(c_out))
     }
 
-    /// A convolution of each channel by itself with `name.weight` (`[c, 1, kernel, kernel]`), and `name.bias` if `bias`.
+    /// A depthwise convolution with `name.weight` (`[c, 1, kernel, kernel]`), and `name.bias` if `bias`.
     pub fn depthwise(
         &mut self,
         name: &str,

@@ -145,7 +145,7 @@ pub struct Product {
     pub bytes: Option<ByteScale>,
 }
 
-/// A convolution of each channel by itself.
+/// Depthwise convolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Depthwise {
     /// The weight, `[c, 1, kernel, kernel]`.

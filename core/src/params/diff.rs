@@ -42,7 +42,7 @@ pub fn diff(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Cha
     changes
 }
 
-/// Gives the cost of several changes together, the dearest; `None` where there is none.
+/// Returns the cost of several changes together, which is the highest of theirs; `None` without changes.
 pub fn total_cost(changes: &[Change]) -> Option<Cost> {
     changes.iter().map(|change| change.cost).max()
 }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dearest_change_gives_the_cost() {
+    fn the_cost_of_several_changes_is_the_highest() {
         let new = Params { delta: 0.5, width: 640, prompt: "a".into(), ..Params::default() };
         let changes = diff(&Params::default(), &new);
         let costs: Vec<_> = changes.iter().map(|change| change.cost).collect();

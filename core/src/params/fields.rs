@@ -13,7 +13,7 @@ use super::names::named_enum;
 use super::processor::ProcessorName;
 
 named_enum! {
-    /// What changing a parameter costs; of several changes, the dearest counts.
+    /// Cost of changing a parameter; several changes together cost as much as the most expensive of them.
     pub enum Cost {
         /// Numbers are swapped between two frames.
         Hot = "hot",

@@ -1,4 +1,4 @@
-//! Doors for the fuzzer, which reaches public names alone: bytes as somebody else sends them.
+//! Fuzzing entry points: functions that take untrusted bytes.
 
 use super::codec;
 use super::media::VideoCodec;

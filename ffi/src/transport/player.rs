@@ -114,7 +114,7 @@ pub unsafe extern "C" fn dreamframe_player_stop(player: *mut dreamframe_player_t
     client::stop(player)
 }
 
-/// Frees a player, and stops it if it was not. NULL is fine; one that was freed is left alone.
+/// Frees a player, and stops it if it was not. NULL or a handle that was freed has no effect.
 ///
 /// - Threads: any thread; calls of others that use the player then end by themselves.
 /// - Ownership: the player is gone.

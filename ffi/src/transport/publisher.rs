@@ -115,7 +115,7 @@ pub unsafe extern "C" fn dreamframe_publisher_stop(publisher: *mut dreamframe_pu
     client::stop(publisher)
 }
 
-/// Frees a publisher, and stops it if it was not. NULL is fine; one that was freed is left alone.
+/// Frees a publisher, and stops it if it was not. NULL or a handle that was freed has no effect.
 ///
 /// - Threads: any thread; calls of others that use the publisher then end by themselves.
 /// - Ownership: the publisher is gone.

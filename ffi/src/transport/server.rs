@@ -132,7 +132,7 @@ pub unsafe extern "C" fn dreamframe_server_stop(
     guard(|| handle::get(server.cast_const())?.stop(Duration::from_millis(timeout_ms)))
 }
 
-/// Frees a server. NULL is fine; one that was freed is left alone. One that runs ends its connections, for some seconds at
+/// Frees a server. NULL or a handle that was freed has no effect. One that runs ends its connections, for some seconds at
 /// most, and its session with the frame that it works on; its engine goes with it.
 ///
 /// - Threads: any thread, but none that the library calls the host on.

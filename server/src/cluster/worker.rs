@@ -11,7 +11,7 @@ pub(crate) struct Worker {
     pub(crate) url: String,
     /// Whether it asks nobody for a key.
     pub(crate) open: bool,
-    /// Whether it takes no further streams, as it is about to end.
+    /// Whether it is draining: it accepts no new streams.
     pub(crate) draining: bool,
     pub(crate) streams: usize,
     pub(crate) max_streams: usize,

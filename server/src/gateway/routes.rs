@@ -168,7 +168,7 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     let sum = |figure: fn(&Worker) -> usize| workers.iter().map(figure).fold(0, usize::saturating_add);
     for (name, help, value) in [
         ("workers", "Workers that tell of themselves", workers.len()),
-        ("workers_draining", "Workers that are about to end", sum(|worker| usize::from(worker.draining))),
+        ("workers_draining", "Workers that are draining", sum(|worker| usize::from(worker.draining))),
         ("streams", "Streams that there are", sum(|worker| worker.streams)),
         ("streams_limit", "Streams that there may be", sum(|worker| worker.max_streams)),
         ("sessions", "Streams that make pictures", sum(|worker| worker.sessions)),

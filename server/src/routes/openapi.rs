@@ -44,7 +44,7 @@ fn paths() -> Value {
     let media = |key: &str, what: &str, tag: &str| {
         json!({
             "parameters": [path_parameter(key, what)],
-            "options": open(operation(tag, "What may be posted", json!({"204": {"description": "A preflight's answer"}}))),
+            "options": open(operation(tag, "List the allowed methods", json!({"204": {"description": "A preflight's answer"}}))),
             "post": open(offer(what)),
         })
     };
@@ -82,7 +82,7 @@ fn paths() -> Value {
             ),
         },
         "/v1/api-key": {
-            "post": operation("service", "Hand back the caller's own key", answers("200", "ApiKey", &[401])),
+            "post": operation("service", "Return the caller's API key", answers("200", "ApiKey", &[401])),
         },
         "/live/video-to-video/{stream_key}/whip": media("stream_key", "A stream's key", "media"),
         "/live/video-to-video/{output}/whep": media("output", "A stream's key and -out", "media"),
@@ -90,7 +90,7 @@ fn paths() -> Value {
         "/health": {"get": open(operation("service", "Whether the server is there", answers("200", "Health", &[])))},
         "/ready": {"get": open(operation("service", "Whether the server takes streams", json!({
             "200": {"description": "It does", "content": {"application/json": {"schema": {"type": "object"}}}},
-            "503": {"description": "It is about to end", "content": {"application/json": {"schema": {"type": "object"}}}},
+            "503": {"description": "The server is draining", "content": {"application/json": {"schema": {"type": "object"}}}},
         })))},
         "/metrics": {"get": operation("service", "Figures for Prometheus", figures())},
         "/openapi.json": {"get": open(operation("service", "This document", json!({

@@ -75,7 +75,7 @@ pub(crate) async fn delete_by_query(
     query: Result<Query<ById>, axum::extract::rejection::QueryRejection>,
 ) -> ApiResult {
     let id = query.ok().and_then(|Query(query)| query.id);
-    let id = id.ok_or_else(|| ApiError::bad_request("Say which stream: ?id={id}"))?;
+    let id = id.ok_or_else(|| ApiError::bad_request("missing query parameter `id`"))?;
     delete(&app, &caller, &id).await
 }
 
@@ -95,7 +95,7 @@ pub(super) async fn checked(app: &Arc<App>, request: Request) -> Result<Request,
     if let Some(id) = request.params.get("model_id").and_then(|id| id.as_str()) {
         let (app, id) = (app.clone(), id.to_owned());
         let checked = tokio::task::spawn_blocking(move || app.streams.check_model(&id)).await;
-        checked.map_err(|_| ApiError::from(Error::new(ErrorKind::Internal, "the look for the model broke off")))??;
+        checked.map_err(|_| ApiError::from(Error::new(ErrorKind::Internal, "the model lookup was cancelled")))??;
     }
     Ok(request)
 }

@@ -30,7 +30,7 @@ pub(crate) use self::target::Target;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RtmpError {
     /// The peer does not keep to the protocol.
-    #[error("the peer does not speak RTMP as it should: {0}")]
+    #[error("RTMP protocol violation: {0}")]
     Malformed(&'static str),
     /// The peer announced more than is read.
     #[error("a message of {0} bytes is longer than is read")]

@@ -45,7 +45,7 @@ impl Stream {
         }
         let live = self.live();
         if self.was_live.swap(live, Ordering::Relaxed) && !live {
-            tracing::info!(stream = self.id, "publisher went");
+            tracing::info!(stream = self.id, "publisher disconnected");
             self.publishing.note_end();
         }
         self.outputs.follow(live, &self.push_url(), || {

@@ -60,7 +60,7 @@ impl Publishing {
         self.other.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// What the video of such a publisher came to.
+    /// Statistics of the video of such a publisher.
     pub(super) fn other_stats(&self) -> Option<IngestStats> {
         let other = self.other.lock().unwrap_or_else(PoisonError::into_inner);
         other.as_ref().and_then(|(_, ingest)| ingest.as_ref()).map(Ingest::stats)
@@ -71,17 +71,17 @@ impl Publishing {
         Some(self.first.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
-    /// When the newest publisher came.
+    /// When the newest publisher connected.
     pub(super) fn latest_at(&self) -> Option<u64> {
         Some(self.latest.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
-    /// When the last publisher went.
+    /// When the last publisher disconnected.
     pub(super) fn ended_at(&self) -> Option<u64> {
         Some(self.ended.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
-    /// Notes that the last publisher went.
+    /// Records that the last publisher disconnected.
     pub(super) fn note_end(&self) {
         self.ended.store(ids::now_ms(), Ordering::Relaxed);
     }

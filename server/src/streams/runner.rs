@@ -140,7 +140,7 @@ impl Runner {
         tracing::info!(stream = stream.id, "loading");
         // The stream may have ended before this thread began.
         let built = if self.cancelled.load(Ordering::Relaxed) {
-            Err(Error::new(ErrorKind::Cancelled, "nobody wants the session any more"))
+            Err(Error::new(ErrorKind::Cancelled, "the session is no longer needed"))
         } else {
             self.build(stream, params.clone())
         };

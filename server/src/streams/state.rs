@@ -57,7 +57,7 @@ pub(crate) struct Signs {
     pub(crate) phase: Phase,
     pub(crate) input_fps: f64,
     pub(crate) output_fps: f64,
-    /// Milliseconds since the last frame, or since the publisher came where there was none.
+    /// Milliseconds since the last frame, or since the publisher connected if there was none.
     pub(crate) silent_for: u64,
     pub(crate) has_picture: bool,
     /// Milliseconds since the last error and the last restart.

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::ids;
 use crate::wire::request::Request;
 
-/// For how long a stream is kept that nobody ever published to, and one whose publisher went.
+/// For how long a stream is kept before its first publisher, and after its last publisher disconnected.
 const UNUSED: Duration = Duration::from_secs(24 * 3600);
 const ENDED: Duration = Duration::from_secs(3600);
 /// After how many seconds a client that found no room may ask again.
@@ -56,7 +56,7 @@ impl Store {
     /// 400 with every value at fault; 429 with the figure where there are as many as may be; 503 where none are taken.
     pub(crate) fn create(&self, caller: &Caller, request: Request) -> Result<Arc<Stream>, ApiError> {
         if self.is_draining() {
-            let text = "This server is about to end and takes no more streams";
+            let text = "the server is draining and accepts no new streams";
             return Err(ApiError::later(StatusCode::SERVICE_UNAVAILABLE, "SERVER/DRAINING", text, DRAINED_SECONDS));
         }
         self.check_count(self.len())?;

@@ -312,14 +312,14 @@ impl Stream {
         publication
     }
 
-    /// Notes that a publisher came by WHIP.
+    /// Records that a publisher connected by WHIP.
     pub(crate) fn whip_began(self: &Arc<Self>) {
         self.publishing.begin_whip();
         self.began();
     }
 
     fn began(self: &Arc<Self>) {
-        tracing::info!(stream = self.id, "publisher came");
+        tracing::info!(stream = self.id, "publisher connected");
         if let Err(error) = self.wake() {
             self.failed(error.message());
         }
@@ -364,7 +364,7 @@ impl Stream {
         self.live() || self.whep.viewers() > 0 || self.egress.viewers() > 0
     }
 
-    /// When somebody published first, and when the last publisher went.
+    /// When the first publisher connected, and when the last one disconnected.
     pub(crate) fn published_at(&self) -> (Option<u64>, Option<u64>) {
         (self.publishing.first_at(), self.publishing.ended_at())
     }

@@ -112,7 +112,7 @@ fn no_secret_of_a_whole_session_is_in_the_log() {
     server.child.wait().unwrap();
     let log = std::fs::read_to_string(&path).unwrap();
     // It is the log of this session.
-    for said in ["created", "publisher came", "request", "refused", &id] {
+    for said in ["created", "publisher connected", "request", "refused", &id] {
         assert!(log.contains(said), "{said}: {log}");
     }
     for (what, secret) in [

@@ -116,7 +116,7 @@ impl CpuNetwork {
             let shape = self.program.shape(input.value);
             if given.len() != shape.len() {
                 let (name, len) = (&input.name, given.len());
-                return Err(self.misfit(format!("{name} has {len} numbers, but {shape:?} is {}", shape.len())));
+                return Err(self.misfit(format!("{name}: got {len} elements, expected {} for the shape {shape:?}", shape.len())));
             }
         }
         Ok(())

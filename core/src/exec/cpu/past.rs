@@ -59,7 +59,7 @@ impl PastAt {
 /// Room for a frame of `bytes`.
 pub(super) fn room(bytes: usize, network: u64) -> Result<FrameKeys> {
     let numbers = Aligned::room(bytes).ok_or_else(|| {
-        let text = format!("keys and values of a frame need {bytes} bytes of memory, which the system refuses");
+        let text = format!("failed to allocate {bytes} bytes for keys and values of a frame");
         Error::new(ErrorKind::OutOfMemory, text)
     })?;
     Ok(FrameKeys::new(KeptKeys { network, numbers }))

@@ -1,4 +1,4 @@
-//! Where updates are accepted, ordered, and taken back: the desired parameters, the two lanes, and what is planned.
+//! Update queue: accepts, orders and rolls back parameter updates; holds the desired parameters.
 //!
 //! The one lock here is for hosts that update and for workers, for as long as it takes to change a list. Neither frames nor
 //! `submit` and `poll` come near it.

@@ -1,4 +1,4 @@
-//! Between the workers and the session's thread: no locks, so that frames never wait for a worker.
+//! Lock-free channel from the update workers to the session thread.
 
 use std::fmt;
 use std::sync::Arc;

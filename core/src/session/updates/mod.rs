@@ -22,7 +22,7 @@ use crate::params::{Change, Cost, Notice};
 pub struct Ticket {
     /// Numbers the accepted updates, from 1; for one that changes nothing, the number of the last one before it.
     pub version: u64,
-    /// The dearest of the changes; none where nothing changes.
+    /// The highest cost among the changes; `None` if nothing changes.
     pub cost: Option<Cost>,
     /// What changes in the desired parameters.
     pub changes: Vec<Change>,

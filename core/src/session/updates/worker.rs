@@ -30,7 +30,7 @@ pub(crate) fn run<B: Bench>(desk: &Desk<B>, bench: &B, lane: Lane) {
 /// What the text of a panic says.
 pub(crate) fn panic_error(doing: &str, panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
-    Error::new(ErrorKind::Internal, format!("{doing} panicked: {}", text.unwrap_or("without a text")))
+    Error::new(ErrorKind::Internal, format!("{doing} panicked: {}", text.unwrap_or("(no message)")))
 }
 
 /// What a panic leaves behind is dropped: pieces are made whole or not at all.

@@ -133,7 +133,7 @@ pub(super) struct Lane {
     run: Mutex<Option<Arc<Run>>>,
 }
 
-/// Whoever panicked left it whole.
+/// A poisoned lock is fine: the data stays consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

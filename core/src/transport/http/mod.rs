@@ -100,7 +100,7 @@ pub enum SessionEvent {
 pub enum End {
     /// The client deleted it.
     Deleted,
-    /// Another publisher came.
+    /// Another publisher connected.
     Replaced,
     /// The connection never came about.
     NeverConnected,

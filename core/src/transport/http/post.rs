@@ -125,7 +125,7 @@ pub(super) fn entity_tag(peer: &Peer) -> String {
 
 fn no_room(full: Full) -> Response<Bytes> {
     match full {
-        Full::Viewers => later(StatusCode::TOO_MANY_REQUESTS, RETRY_SECONDS, "as many as may watch already do"),
+        Full::Viewers => later(StatusCode::TOO_MANY_REQUESTS, RETRY_SECONDS, "viewer limit reached"),
         Full::Connecting => later(StatusCode::SERVICE_UNAVAILABLE, RETRY_SECONDS, "too many are about to connect"),
         Full::Closed => later(StatusCode::SERVICE_UNAVAILABLE, RETRY_SECONDS, "the stream has been closed"),
     }
