@@ -1,25 +1,35 @@
 //! Addresses on the web: who is spoken to, and what a relative one means.
 
 use ureq::http::Uri;
+use url::Url;
 
-/// Scheme, host and port: who is spoken to.
+/// Scheme, host and port: who is spoken to. A port that is not named is that of the scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// Whether what is said is encrypted.
     pub(crate) https: bool,
-    /// Host and port as the address has them, in small letters.
-    pub(crate) authority: String,
+    /// In small letters.
+    host: String,
+    port: u16,
 }
 
 impl Origin {
     /// The origin of an absolute address of http or https.
+    ///
+    /// It is read as the client of HTTP reads it, so that who is judged is who is spoken to.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let https = match uri.scheme_str()? {
             "https" => true,
             "http" => false,
             _ => return None,
         };
-        Some(Self { https, authority: uri.authority()?.as_str().to_ascii_lowercase() })
+        let usual_port = if https { 443 } else { 80 };
+        Some(Self { https, host: uri.host()?.to_ascii_lowercase(), port: uri.port_u16().unwrap_or(usual_port) })
+    }
+
+    /// The origin of an address as text.
+    pub(crate) fn of_text(url: &str) -> Option<Self> {
+        Self::of(&url.parse().ok()?)
     }
 }
 
@@ -28,43 +38,20 @@ pub(crate) fn is_this_machine(uri: &Uri) -> bool {
     matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]"))
 }
 
-/// The address that `target` means on a page at `base`; `None` where it is not of http.
+/// The address that `target` means on a page at `base`, without a fragment; `None` where it is empty or not of http.
 pub(crate) fn resolve(base: &str, target: &str) -> Option<String> {
-    let uri: Uri = base.parse().ok()?;
-    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
     let target = target.split_once('#').map_or(target, |(before, _)| before);
-    let url = if target.starts_with("http://") || target.starts_with("https://") {
-        target.to_owned()
-    } else if target.starts_with("//") {
-        format!("{scheme}:{target}")
-    } else if target.starts_with('/') {
-        format!("{scheme}://{authority}{target}")
-    } else if target.contains("://") || target.is_empty() {
+    if target.is_empty() {
         return None;
-    } else {
-        let folder = uri.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-        format!("{scheme}://{authority}{}", without_dots(&format!("{folder}/{target}")))
-    };
-    url.parse::<Uri>().ok().as_ref().and_then(Origin::of).map(|_| url)
-}
-
-/// A path whose segments `.` and `..` are done.
-fn without_dots(path: &str) -> String {
-    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-    let mut kept = Vec::new();
-    for segment in path.split('/').skip(1) {
-        match segment {
-            "." => {}
-            ".." => drop(kept.pop()),
-            segment => kept.push(segment),
-        }
     }
-    let path = format!("/{}", kept.join("/"));
-    query.map_or(path.clone(), |query| format!("{path}?{query}"))
+    let url = String::from(Url::parse(base).ok()?.join(target).ok()?);
+    Origin::of_text(&url).map(|_| url)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -77,7 +64,38 @@ mod tests {
         assert_eq!(resolved("../x/./y?a=..").as_deref(), Some("https://hub.test/org/name/resolve/x/y?a=.."));
         assert_eq!(resolved("../../../../../../x#part").as_deref(), Some("https://hub.test/x"));
         assert_eq!(resolved("http://cdn.test/x").as_deref(), Some("http://cdn.test/x"));
-        assert_eq!(resolved("file:///etc/passwd"), None);
-        assert_eq!(resolved(""), None);
+        assert_eq!(resolved("?page=2").as_deref(), Some("https://hub.test/org/name/resolve/main/file?page=2"));
+        assert_eq!(resolved("HTTPS://CDN.test:443/x").as_deref(), Some("https://cdn.test/x"));
+        assert_eq!(resolved("a b").as_deref(), Some("https://hub.test/org/name/resolve/main/a%20b"));
+        for target in ["file:///etc/passwd", "data:text/plain,x", "javascript:x", "", "#part", "https://", "//[::1"] {
+            assert_eq!(resolved(target), None, "{target}");
+        }
+        assert_eq!(resolve("/no/host", "x"), None);
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let origin = |url| Origin::of_text(url).unwrap();
+        assert_eq!(origin("https://Hub.test/a"), origin("https://hub.test:443/b?c"));
+        assert_eq!(origin("http://[::1]/a"), origin("http://[::1]:80"));
+        for other in ["http://hub.test", "https://hub.test:80", "https://hub.test.evil", "https://hub.test@evil"] {
+            assert_ne!(origin("https://hub.test"), origin(other), "{other}");
+        }
+        for none in ["ftp://hub.test", "hub.test", "/x", ""] {
+            assert_eq!(Origin::of_text(none), None, "{none}");
+        }
+    }
+
+    proptest! {
+        // Two libraries read addresses: one resolves them, the other connects.
+        #[test]
+        fn what_is_resolved_has_the_host_that_is_connected_to(target in "(https?:)?[/\\\\]{0,3}[ -~]{1,30}") {
+            if let Some(url) = resolve("https://hub.test/org/file", &target) {
+                let (read, uri) = (Url::parse(&url).unwrap(), url.parse::<Uri>().unwrap());
+                prop_assert_eq!(read.host_str(), uri.host());
+                prop_assert_eq!(read.port(), uri.port_u16());
+                prop_assert_eq!(read.scheme(), uri.scheme_str().unwrap());
+            }
+        }
     }
 }

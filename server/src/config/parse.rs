@@ -39,8 +39,8 @@ pub(super) fn ice_server(text: &str, secret: Option<&str>) -> Result<IceServer, 
 pub(crate) fn worker_url(text: &str) -> Result<String, String> {
     let wrong = || format!("is {text:?}, but must be like http://10.0.0.5:8889 or https://worker.example:8889");
     let urls: Urls = text.parse().map_err(|_| wrong())?;
-    let is_bare = urls.base().split_once("://").is_some_and(|(_, rest)| rest == urls.host());
-    if is_bare { Ok(urls.base().to_owned()) } else { Err(wrong()) }
+    // Without a path.
+    if urls.base() == urls.origin() { Ok(urls.base().to_owned()) } else { Err(wrong()) }
 }
 
 /// Reads `off` or an address; beside `host` where nothing is said.

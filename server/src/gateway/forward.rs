@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{self, Entry};
-use axum::http::uri::{Authority, PathAndQuery, Scheme};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
 use axum::response::Response;
 use futures_util::StreamExt as _;
@@ -122,10 +121,10 @@ impl Forwarder {
 
 /// The same path and query at the worker.
 fn address(worker: &Worker, uri: &Uri) -> Option<Uri> {
-    let (scheme, authority) = worker.url.split_once("://")?;
-    let (scheme, authority): (Scheme, Authority) = (scheme.parse().ok()?, authority.parse().ok()?);
-    let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()
+    let mut parts = worker.url.parse::<Uri>().ok()?.into_parts();
+    // A request that names no path asks for the root.
+    parts.path_and_query = uri.path_and_query().cloned().or(parts.path_and_query);
+    Uri::from_parts(parts).ok()
 }
 
 /// Breaks an answer off that pauses for longer than `pause`, so that a worker which hangs keeps no client for ever.

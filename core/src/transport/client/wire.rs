@@ -164,7 +164,7 @@ fn bearer(token: &str) -> Result<HeaderValue> {
 }
 
 fn is_encrypted(url: &str) -> bool {
-    url.starts_with("https://")
+    Origin::of_text(url).is_some_and(|origin| origin.https)
 }
 
 /// An address for messages: without its last segment and its query, which may be what lets one in.

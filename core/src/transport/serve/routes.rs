@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use http::{Method, Response, StatusCode, Uri};
+use http::{Method, Response, StatusCode};
 use subtle::ConstantTimeEq as _;
 
 use super::ServeOptions;
@@ -53,7 +53,7 @@ impl Base {
     pub(super) fn new(public_url: Option<&str>, addr: SocketAddr) -> Result<Self> {
         let fixed = public_url.map(|url| url.trim_end_matches('/').to_owned());
         if let Some(url) = &fixed
-            && url.parse::<Uri>().ok().as_ref().and_then(Origin::of).is_none()
+            && Origin::of_text(url).is_none()
         {
             let what = format!("the public URL is {url:?}, but must begin with http:// or https://");
             return Err(Error::new(ErrorKind::InvalidArgument, what));
