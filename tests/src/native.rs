@@ -47,14 +47,15 @@ pub fn with_transport() -> &'static Path {
 
 /// Returns the cargo that runs the tests.
 ///
-/// Without what cargo says of this package to its tests: some crates are compiled again where that changes.
+/// Without what cargo says of this package to its tests, and what makes the harness measure times: some crates are compiled
+/// again where that changes.
 fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| of_package(name)) {
         cargo.env_remove(name);
     }
-    cargo.current_dir(root()).stdin(Stdio::null());
+    cargo.env_remove("RUSTC_BOOTSTRAP").current_dir(root()).stdin(Stdio::null());
     cargo
 }
 

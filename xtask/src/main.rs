@@ -24,10 +24,12 @@ mod sanitize;
 mod stubs;
 mod suite;
 mod test;
+mod test_times;
 mod times;
 mod tools;
 mod wheel;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -62,8 +64,16 @@ usage: cargo xtask TASK
 
 test, check, package, python and long take --record as well, which writes what their steps took to docs/ci.md.";
 
+/// How many of the slowest tests and of the slowest steps are printed.
+const SLOWEST: usize = 10;
+
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // Stays in the folder that cargo chose for the test.
+    if let Some((_, arguments)) = args.split_first().filter(|(task, _)| *task == test_times::RUN_TEST) {
+        return test_times::run_test(arguments);
+    }
+    let args: Vec<String> = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
     let record = args.pop_if(|last| *last == "--record").is_some();
     let started_in = std::env::current_dir().unwrap_or_default();
@@ -172,6 +182,7 @@ fn test(report: &mut Report, flags: &Flags) {
         report.stop_optional_steps_at(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     }
     suite::run(report, |step| flags.full || step.suite == Suite::Quick);
+    eprintln!("{}\n{}", test_times::slowest(SLOWEST), report.slowest(SLOWEST));
 }
 
 fn wrong_usage(why: &str) -> ExitCode {

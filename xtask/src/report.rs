@@ -1,5 +1,6 @@
 //! Runs steps, measures them, and sums them up at the end.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
@@ -122,6 +123,18 @@ impl Report {
             Outcome::Failed(_) => true,
             Outcome::NotRun(_) => self.strict && line.need == Need::Required,
         }
+    }
+
+    /// Returns the `count` slowest steps as text, the slowest first.
+    pub(crate) fn slowest(&self, count: usize) -> String {
+        let mut lines: Vec<&Line> = self.lines.iter().collect();
+        lines.sort_by_key(|line| Reverse(line.cost.clock));
+        let mut text = String::from("── slowest steps (clock, processor)");
+        for line in lines.iter().take(count) {
+            // Writing to a `String` cannot fail.
+            let _ = write!(text, "\n   {:>18}  {}", line.cost.to_string(), line.name);
+        }
+        text
     }
 
     fn summary(&self) -> String {
@@ -268,6 +281,18 @@ mod tests {
             let text = report.summary();
             assert!(text.contains("not run: no such tool"), "{text}");
         }
+    }
+
+    #[test]
+    fn the_slowest_steps_come_in_order_and_others_are_left_out() {
+        let mut report = report(false);
+        for (name, seconds) in [("quick", 1), ("slowest", 9), ("slow", 5)] {
+            let cost = Cost { clock: Duration::from_secs(seconds), processor: None };
+            report.lines.push(Line { name: name.into(), need: Need::Required, cost, outcome: Outcome::Passed });
+        }
+        let text = report.slowest(2);
+        let names: Vec<&str> = text.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
+        assert_eq!(names, ["slowest", "slow"], "{text}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::package::libraries;
 use crate::python;
 use crate::report::{Beside, Outcome, first_failure, run, run_each};
 use crate::suite::Context;
+use crate::test_times;
 use crate::tools::{cargo, output, workspace};
 
 /// Makes the property tests use the same cases in every run, so that a failure comes from the change and not from chance.
@@ -44,15 +45,21 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
         Ok(targets) => targets,
         Err(why) => return Outcome::Failed(why),
     };
-    let tests = |targets: &[String]| {
+    let timed = test_times::runner();
+    let tests = |runner: &[String], targets: &[String]| {
         let mut tests = workspace("test");
-        tests.args(["--quiet", "--no-fail-fast"]).args(targets).env(SEED.0, SEED.1);
+        tests.args(["--quiet", "--no-fail-fast"]).args(runner).args(targets).env(SEED.0, SEED.1);
         tests
     };
     // Where they cannot run, their own step says why.
     let python = python::tests().ok();
-    let beside = Beside::start([tests(&others)].into_iter().chain(python).collect(), "waiting-tests.log");
-    let computing = [tests(&units), tests(&[format!("--test={INTEGRATION}")]), tests(&["--doc".into()])];
+    let beside = Beside::start([tests(&timed, &others)].into_iter().chain(python).collect(), "waiting-tests.log");
+    let computing = [
+        tests(&timed, &units),
+        tests(&timed, &[format!("--test={INTEGRATION}")]),
+        // Examples in documentation have no times of their own.
+        tests(&[], &["--doc".into()]),
+    ];
     let mut outcomes = computing.map(|mut tests| run(&mut tests)).to_vec();
     let mut beside = beside.finish().into_iter();
     outcomes.extend(beside.next());
