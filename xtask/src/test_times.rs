@@ -59,9 +59,7 @@ pub(crate) fn run_test(arguments: &[OsString]) -> ExitCode {
     let mut test = Command::new(program);
     test.args(arguments);
     if has_harness {
-        test.args(["-Zunstable-options", "--report-time", "--logfile"])
-            .arg(&log)
-            .env(ALLOW_UNSTABLE.0, ALLOW_UNSTABLE.1);
+        report_times(&mut test, &log);
     }
     let start = Instant::now();
     let status = test.status();
@@ -70,6 +68,12 @@ pub(crate) fn run_test(arguments: &[OsString]) -> ExitCode {
         let _ = fs::write(&log, format!("ok main <{:.3}s>\n", start.elapsed().as_secs_f64()));
     }
     exit_code(program, status)
+}
+
+/// Makes the harness of a test program write times to `log`. What it prints besides is a warning that this flag is
+/// deprecated; all others would write times among the output of tests.
+fn report_times(test: &mut Command, log: &Path) {
+    test.args(["-Zunstable-options", "--report-time", "--logfile"]).arg(log).env(ALLOW_UNSTABLE.0, ALLOW_UNSTABLE.1);
 }
 
 fn exit_code(program: &OsStr, status: std::io::Result<std::process::ExitStatus>) -> ExitCode {
@@ -134,6 +138,20 @@ fn parse(file: &str, text: &str) -> Vec<TestTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_harness_of_this_toolchain_writes_times_beside_its_usual_output() {
+        let name = "test_times::tests::a_target_is_known_by_its_program";
+        let log = target().join(format!("test-times-{}.log", std::process::id()));
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        report_times(test.args(["--quiet", "--exact", name]), &log);
+        let output = test.output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && printed.contains("\n.\n") && !printed.contains(name), "{printed}");
+        let times = parse("xtask xtask-0123456789abcdef", &fs::read_to_string(&log).unwrap());
+        assert!(times.len() == 1 && times[0].name == format!("xtask xtask {name}"), "{times:?}");
+        fs::remove_file(log).unwrap();
+    }
 
     #[test]
     fn tests_that_ran_are_read_with_their_times_and_others_are_not() {
