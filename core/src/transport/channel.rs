@@ -1,7 +1,7 @@
 //! The data channel `parameters`: text messages in, answers and notices out.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
@@ -33,9 +33,9 @@ pub trait ChannelHandler: Send + Sync + fmt::Debug {
 /// has to wait are joined with it: they are taken as one message and answered once. Up to 1 MiB waits; what is beyond that,
 /// and what is no JSON object, is dropped meanwhile.
 pub trait Pacing {
-    /// Says for how long `message` has to wait, for instance since what it changes is dear. Where that is zero, it is given
-    /// to [`ChannelHandler::message`] at once.
-    fn wait(&self, message: &Map<String, Value>) -> Duration;
+    /// Says for how long `message` has to wait at `now`, for instance since what it changes is dear. Where that is zero, it
+    /// is given to [`ChannelHandler::message`] at once.
+    fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration;
 
     /// Joins `newer` with the message that waits, so that it comes to the same as both, one after the other.
     fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>);

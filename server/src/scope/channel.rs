@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dreamframe::transport::{ChannelHandler, Pacing};
 use dreamframe::{ParamsPatch, StreamDiffusionParams, Transition};
@@ -38,8 +38,8 @@ pub(crate) trait Target: Send + Sync + fmt::Debug {
     /// Those of `SessionHandle::transition`.
     fn transition(&self, transition: &Transition) -> ApiResult<()>;
 
-    /// For how long a change of `values` has to wait, since what it changes is dear. Where that is zero, it counts as made.
-    fn rebuild_wait(&self, values: &Map<String, Value>) -> Duration;
+    /// For how long a change of `values` has to wait at `now`, since what it changes is dear. Where that is zero, it counts as made.
+    fn rebuild_wait(&self, values: &Map<String, Value>, now: Instant) -> Duration;
 
     /// Lets pictures stand still, or go on.
     fn set_paused(&self, paused: bool);
@@ -171,10 +171,10 @@ impl ChannelHandler for Parameters {
 }
 
 impl Pacing for Parameters {
-    fn wait(&self, message: &Map<String, Value>) -> Duration {
+    fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration {
         let steps = self.said.lock().unwrap_or_else(PoisonError::into_inner).steps.clone();
         match params::read(message, &self.target.params(), &steps) {
-            Ok(change) => self.target.rebuild_wait(&change.values),
+            Ok(change) => self.target.rebuild_wait(&change.values, now),
             // What is refused changes nothing.
             Err(_) => Duration::ZERO,
         }
@@ -238,7 +238,7 @@ mod tests {
             Ok(())
         }
 
-        fn rebuild_wait(&self, _: &Map<String, Value>) -> Duration {
+        fn rebuild_wait(&self, _: &Map<String, Value>, _: Instant) -> Duration {
             Duration::ZERO
         }
 

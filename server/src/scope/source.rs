@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dreamframe::frame::{FrameView, Stamp};
 use dreamframe::transport::{FrameSink, now};
@@ -79,8 +79,8 @@ impl Target for Source {
         self.stream.transition(transition)
     }
 
-    fn rebuild_wait(&self, values: &Map<String, Value>) -> Duration {
-        self.stream.rebuild_wait(values)
+    fn rebuild_wait(&self, values: &Map<String, Value>, now: Instant) -> Duration {
+        self.stream.rebuild_wait(values, now)
     }
 
     fn set_paused(&self, paused: bool) {

@@ -1,7 +1,7 @@
 //! The data channel of who may watch and not steer: notices, and no messages.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dreamframe::transport::{ChannelHandler, Pacing};
 use serde_json::{Map, Value, json};
@@ -42,7 +42,7 @@ impl ChannelHandler for Watcher {
 
 /// Who sends more than may be sent is not answered each time.
 impl Pacing for Watcher {
-    fn wait(&self, _: &Map<String, Value>) -> Duration {
+    fn wait(&self, _: &Map<String, Value>, _: Instant) -> Duration {
         Duration::ZERO
     }
 

@@ -36,8 +36,8 @@ impl Target for Remote {
         self.stream()?.transition(transition)
     }
 
-    fn rebuild_wait(&self, values: &Object) -> Duration {
-        self.stream().map(|stream| stream.rebuild_wait(values)).unwrap_or_default()
+    fn rebuild_wait(&self, values: &Object, now: Instant) -> Duration {
+        self.stream().map(|stream| stream.rebuild_wait(values, now)).unwrap_or_default()
     }
 
     fn set_paused(&self, paused: bool) {
@@ -66,9 +66,9 @@ impl Stream {
         Ok(self.params())
     }
 
-    /// For how long a change of `params` by a data channel has to wait: where it loads or rebuilds networks or fetches an
+    /// For how long a change of `params` by a data channel has to wait at `now`: where it loads or rebuilds networks or fetches an
     /// image, there are so many a second for all channels of the stream.
-    pub(crate) fn rebuild_wait(&self, params: &Object) -> Duration {
+    pub(crate) fn rebuild_wait(&self, params: &Object, now: Instant) -> Duration {
         let is_dear = {
             let desired = self.desired();
             let request = Request { params: params.clone(), ..Request::default() };
@@ -83,6 +83,31 @@ impl Stream {
             return Duration::ZERO;
         }
         let mut rebuilds = self.rebuilds.lock().unwrap_or_else(PoisonError::into_inner);
-        rebuilds.take(Instant::now()).err().unwrap_or_default()
+        rebuilds.take(now).err().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn a_stream_is_rebuilt_four_times_at_once_and_twice_a_second() {
+        let config = Arc::new(Config::for_tests());
+        let stream = Stream::new(&config, &Arc::new(Semaphore::new(1)), "author", Request::default()).unwrap();
+        let (width, start) = (stream.params().width, Instant::now());
+        let wait =
+            |params: &Value, ms| stream.rebuild_wait(params.as_object().unwrap(), start + Duration::from_millis(ms));
+        // What is so already, what is cheap, and what is refused do not count.
+        for params in [json!({"width": width}), json!({"delta": 0.25}), json!({"width": -1})] {
+            assert!((0..20).all(|_| wait(&params, 0).is_zero()), "{params}");
+        }
+        let dear = json!({"width": width + 64});
+        assert!((0..4).all(|_| wait(&dear, 0).is_zero()));
+        assert!(!wait(&dear, 499).is_zero() && wait(&dear, 501).is_zero() && !wait(&dear, 502).is_zero());
     }
 }

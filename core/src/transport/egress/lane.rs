@@ -46,10 +46,9 @@ impl Kept {
         Self { picture: LatestSlot::new(), due: AtomicU64::new(0), pool: FramePool::new(2) }
     }
 
-    /// Copies a picture that nobody watches, if the last one is long ago.
-    pub(super) fn keep(&self, picture: &FrameView<'_>) {
-        let now = now().0;
-        let is_due = |due: u64| (due <= now).then_some(now + KEEP_INTERVAL);
+    /// Copies a picture that nobody watches at `now`, if the last one is long ago.
+    pub(super) fn keep(&self, picture: &FrameView<'_>, now: Timestamp) {
+        let is_due = |due: u64| (due <= now.0).then_some(now.0.saturating_add(KEEP_INTERVAL));
         if self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
             // Too little memory is a matter of those who watch.
             let _ = self.pool.copy(picture).map(|frame| self.picture.put(frame));
@@ -258,5 +257,23 @@ impl Run {
         self.closed.store(true, Ordering::Release);
         self.notifier.notify();
         self.units.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::testing::{at, numbered};
+
+    #[test]
+    fn of_pictures_that_nobody_watches_one_a_second_is_kept() {
+        const MS: u64 = 1_000_000;
+        let kept = Kept::new();
+        for (ms, expected) in [(5, 5), (6, 5), (1004, 5), (1005, 1005), (2004, 1005), (9000, 9000)] {
+            kept.keep(&at(numbered(1, 128, 96), ms).view(), Timestamp(ms * MS));
+            let picture = kept.picture.take().unwrap();
+            assert_eq!(picture.timestamp(), Timestamp(expected * MS), "at {ms} ms");
+            kept.put(picture);
+        }
     }
 }

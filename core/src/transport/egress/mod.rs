@@ -3,6 +3,7 @@
 mod lane;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod worker;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use self::lane::{Lane, Run, Shared};
 use self::worker::Worker;
 use super::fanout::Cursor;
-use super::media::{AccessUnit, VideoCodec};
+use super::media::{AccessUnit, VideoCodec, now};
 use crate::Result;
 use crate::frame::FrameView;
 use crate::session::PictureCallback;
@@ -111,7 +112,7 @@ impl Egress {
         shared.counters.shown.mark(Instant::now());
         let watched = shared.lanes.iter().filter_map(Lane::run).map(|run| run.show(picture, &shared.counters)).count();
         if watched == 0 {
-            shared.kept.keep(picture);
+            shared.kept.keep(picture, now());
         }
     }
 

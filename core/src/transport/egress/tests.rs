@@ -101,10 +101,8 @@ fn a_picture_that_stays_comes_again_for_who_has_lost_it() {
     let egress = egress();
     let mut viewer = Viewer::new(&egress);
     show(&egress, 1);
-    let start = Instant::now();
     assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, true)));
     assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, false)));
-    assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]
@@ -135,26 +133,14 @@ fn a_viewer_that_lags_goes_on_with_a_key_frame_that_it_asks_for() {
 }
 
 #[test]
-fn many_requests_give_one_key_frame_at_a_time() {
+fn a_key_frame_that_is_asked_for_comes_though_no_new_picture_does() {
     let egress = egress();
     let mut viewer = Viewer::new(&egress);
-    show(&egress, 0);
-    assert!(viewer.next().unwrap().2);
-    let start = Instant::now();
-    let mut keys = 0;
-    for number in 1..40 {
-        egress.request_key_frame(VideoCodec::H264);
-        egress.request_key_frame(VideoCodec::H264);
-        show(&egress, number);
-        // A repeated picture may come between.
-        while let Some((shown, _, key)) = viewer.next() {
-            keys += u128::from(key);
-            if shown == number {
-                break;
-            }
-        }
-    }
-    assert!(keys <= start.elapsed().as_millis() / 500 + 1, "{keys} in {:?}", start.elapsed());
+    show(&egress, 1);
+    assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, true)));
+    egress.request_key_frame(VideoCodec::H264);
+    // Where this thread is slow, the picture is repeated before.
+    assert!((0..10).any(|_| viewer.next().unwrap().2));
 }
 
 #[test]
@@ -176,13 +162,12 @@ fn the_thread_ends_with_the_last_viewer_and_a_new_one_starts_another() {
 #[test]
 fn who_comes_when_no_more_is_shown_sees_a_picture_of_the_last_second() {
     let egress = egress();
-    (1..=3).for_each(|number| show(&egress, number));
+    show(&egress, 1);
     for _ in 0..2 {
         let mut viewer = Viewer::new(&egress);
-        // The others came too soon after it to be copied.
         assert_eq!(viewer.next().map(|(number, _, key)| (number, key)), Some((1, true)));
     }
-    assert_eq!(egress.stats().shown.total, 3);
+    assert_eq!(egress.stats().shown.total, 1);
 }
 
 #[test]

@@ -6,17 +6,11 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::lane::{Run, Shared};
+use super::timing::Timing;
 use crate::frame::{Frame, Timestamp};
 use crate::transport::codec::{self, Converter, Encoder, Rates};
 use crate::transport::media::{AccessUnit, now};
 use crate::{Error, ErrorKind, Result};
-
-/// How long it takes at least from a key frame to one on demand: they are large, and a hundred viewers may ask at once.
-const KEY_INTERVAL: Duration = Duration::from_millis(500);
-
-/// After how long a picture is encoded once more that no new one has followed, so that who has lost it, or was not ready for
-/// it yet, notices and asks for a key frame.
-const REPEAT: Duration = Duration::from_secs(2);
 
 /// What units are apart at least, since two with one timestamp would be taken for one.
 const STEP: u64 = 1_000_000;
@@ -35,10 +29,7 @@ pub(super) struct Worker {
     converter: Converter,
     /// When the last unit's picture was taken, and when it was encoded.
     last: Option<(Timestamp, Instant)>,
-    /// When a picture was last encoded, or tried.
-    last_try: Option<Instant>,
-    /// When a key frame was last made, or tried.
-    last_key: Option<Instant>,
+    timing: Timing,
 }
 
 /// What there is to do.
@@ -72,8 +63,7 @@ impl Worker {
             encoder,
             converter: Converter::default(),
             last: None,
-            last_try: None,
-            last_key: None,
+            timing: Timing::new(options.key_frame_interval),
         };
         let thread = Builder::new().name("dreamframe-encode".to_owned()).spawn(move || worker.run());
         thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread to encode").with_source(error))?;
@@ -85,8 +75,7 @@ impl Worker {
         let mut kept: Option<Frame> = None;
         loop {
             let wanted = run.is_key_wanted() && kept.is_some();
-            let again = kept.as_ref().and(self.last_try).map(|last| last + REPEAT);
-            let deadline = if wanted { Some(self.next_key()) } else { again };
+            let deadline = kept.as_ref().and(self.timing.repeat_at(wanted));
             let next = run.notifier.wait_until(deadline, || {
                 if run.is_closed() {
                     return Some(Next::End);
@@ -115,20 +104,12 @@ impl Worker {
         }
     }
 
-    /// When the next key frame on demand may come.
-    fn next_key(&self) -> Instant {
-        self.last_key.map_or_else(Instant::now, |last| last + KEY_INTERVAL)
-    }
-
     /// Encodes a picture that was taken at `at`, and hands it to all who watch.
     fn encode(&mut self, picture: &Frame, at: Timestamp) {
         let start = Instant::now();
-        self.last_try = Some(start);
-        let is_due = self.last_key.is_none_or(|last| start - last >= self.shared.options.key_frame_interval);
-        let key = is_due || start >= self.next_key() && self.run.is_key_wanted();
+        let key = self.timing.begin(self.run.is_key_wanted(), start);
         if key {
             self.run.take_wish();
-            self.last_key = Some(start);
         }
         // Nothing was taken in the future, and no two at once.
         let earliest = self.last.map_or(0, |(last, _)| last.0 + STEP);
@@ -146,7 +127,7 @@ impl Worker {
                 if unit.key {
                     // Who asked while it was encoded gets it as well.
                     self.run.take_wish();
-                    self.last_key = Some(start);
+                    self.timing.made_key(start);
                     add(&counters.key_frames, 1);
                 }
                 self.last = Some((at, start));

@@ -72,7 +72,7 @@ impl Watcher {
                 _ = self.alive.changed() => return Err(()),
                 _ = looks.tick() => {
                     let silence = self.silence.as_mut().filter(|_| was_connected);
-                    if silence.is_some_and(|silence| silence.is_too_long(self.peer.stats().packets_in)) {
+                    if silence.is_some_and(|silence| silence.is_too_long(self.peer.stats().packets_in, Instant::now())) {
                         return Err(());
                     }
                 }
@@ -99,11 +99,32 @@ impl Silence {
         Self { limits, packets: 0, since: None }
     }
 
-    fn is_too_long(&mut self, packets: u64) -> bool {
+    /// Notes that by `now` so many packets have come, and says whether the last is too long ago.
+    fn is_too_long(&mut self, packets: u64, now: Instant) -> bool {
         if packets != self.packets {
             (self.packets, self.since) = (packets, None);
         }
         let limit = if packets == 0 { self.limits.first_media } else { self.limits.silence };
-        self.since.get_or_insert_with(Instant::now).elapsed() >= limit
+        now.saturating_duration_since(*self.since.get_or_insert(now)) >= limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publisher_is_silent_from_the_first_look_that_found_nothing_new() {
+        let limits =
+            Limits { first_media: Duration::from_secs(20), silence: Duration::from_secs(5), ..Limits::default() };
+        let (mut silence, start) = (Silence::new(limits), Instant::now());
+        let mut is_too_long = |packets, ms| silence.is_too_long(packets, start + Duration::from_millis(ms));
+        assert!(!is_too_long(0, 0) && !is_too_long(0, 19_999));
+        // Its first packets come at the last moment.
+        assert!(!is_too_long(1, 20_000) && !is_too_long(2, 26_000));
+        assert!(!is_too_long(2, 30_999) && is_too_long(2, 31_000));
+        assert!(!is_too_long(3, 31_500));
+        let mut never = Silence::new(limits);
+        assert!(!never.is_too_long(0, start) && never.is_too_long(0, start + Duration::from_secs(20)));
     }
 }

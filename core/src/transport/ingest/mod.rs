@@ -8,7 +8,7 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use self::backlog::Backlog;
 use self::receiver::Receiver;
 use super::codec::{self, Decoder};
 use super::media::{AccessUnit, FrameSink, VideoCodec, now};
+use super::rate::TokenBucket;
 use super::rtp::limits::MAX_SIDE;
 use super::rtp::{Assembled, RtpPacket};
 use crate::frame::{FrameView, Stamp, Timestamp};
@@ -109,7 +110,7 @@ impl Ingest {
             backlog: Backlog::new(),
             counters: Counters::new(),
         });
-        let worker = Worker { shared: shared.clone(), decoder, sink, told: None };
+        let worker = Worker { shared: shared.clone(), decoder, sink, told: TokenBucket::new(TOLD_PER_SECOND, 1) };
         let thread = Builder::new().name("dreamframe-decode".to_owned()).spawn(move || worker.run());
         thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread to decode").with_source(error))?;
         Ok(Self { hold: Arc::new(Hold { shared }) })
@@ -245,8 +246,8 @@ impl Counters {
     }
 }
 
-/// How long it takes at least from one word to the sink about refused video to the next.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often in a second the sink is told of refused video at most.
+const TOLD_PER_SECOND: u32 = 1;
 
 /// The thread that decodes.
 #[derive(Debug)]
@@ -254,8 +255,8 @@ struct Worker {
     shared: Arc<Shared>,
     decoder: Box<dyn Decoder>,
     sink: Arc<dyn FrameSink>,
-    /// When the sink was told last that video is refused.
-    told: Option<Instant>,
+    /// How often the sink may be told that video is refused.
+    told: TokenBucket,
 }
 
 impl Worker {
@@ -277,16 +278,14 @@ impl Worker {
                 tracing::debug!(%error, key = unit.key, "a coded picture could not be decoded");
                 counters.failed.fetch_add(1, Ordering::Relaxed);
                 backlog.failed();
-                self.tell(&error);
+                self.tell(&error, Instant::now());
             }
         }
     }
 
     /// Tells the sink of video that never will be decoded, and not more often than anybody reads.
-    fn tell(&mut self, error: &Error) {
-        let is_news = self.told.is_none_or(|told| told.elapsed() >= TELL_INTERVAL);
-        if error.kind() == ErrorKind::Unsupported && is_news {
-            self.told = Some(Instant::now());
+    fn tell(&mut self, error: &Error, now: Instant) {
+        if error.kind() == ErrorKind::Unsupported && self.told.take(now).is_ok() {
             self.sink.refused(error);
         }
     }

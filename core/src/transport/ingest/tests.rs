@@ -134,23 +134,42 @@ fn video_above_the_largest_side_is_told_and_the_next_that_fits_goes_on() {
     let (told, heard) = channel();
     let options = IngestOptions { max_side: 64 };
     let ingest = Ingest::start_with(VideoCodec::H264, Arc::new(Refusals { told }), options).unwrap();
-    let mut units = units([(64, true), (96, true), (96, true), (64, true)]).into_iter();
+    let mut units = units([(64, true), (96, true), (64, true)]).into_iter();
     ingest.access_unit(units.next().unwrap());
     assert_eq!(heard.recv_timeout(SOON).unwrap().unwrap(), 0);
-    // Told once, though it comes twice at once.
-    units.by_ref().take(2).for_each(|unit| ingest.access_unit(unit));
+    ingest.access_unit(units.next().unwrap());
     let refused = heard.recv_timeout(SOON).unwrap().unwrap_err();
     assert_eq!(
         (refused.kind(), refused.to_string().as_str()),
         (ErrorKind::Unsupported, "video: got 96x96, expected at most 64x64")
     );
     ingest.access_unit(units.next().unwrap());
-    assert_eq!(heard.recv_timeout(SOON).unwrap().unwrap(), 3);
+    assert_eq!(heard.recv_timeout(SOON).unwrap().unwrap(), 2);
     for max_side in [0, 15, 4097] {
         let refused =
             Ingest::start_with(VideoCodec::H264, Arc::new(Refusals { told: channel().0 }), IngestOptions { max_side });
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
+}
+
+#[test]
+fn refused_video_is_told_once_a_second_and_other_failures_never() {
+    let (told, heard) = channel();
+    let mut worker = Worker {
+        shared: ingest().0.hold.shared.clone(),
+        decoder: decoder(VideoCodec::H264, MAX_SIDE).unwrap(),
+        sink: Arc::new(Refusals { told }),
+        told: TokenBucket::new(TOLD_PER_SECOND, 1),
+    };
+    let start = Instant::now();
+    let mut times_told = |kind, ms| {
+        worker.tell(&Error::new(kind, "a picture"), start + Duration::from_millis(ms));
+        heard.try_iter().count()
+    };
+    for (ms, expected) in [(0, 1), (1, 0), (999, 0), (1001, 1), (2000, 0), (60_000, 1)] {
+        assert_eq!(times_told(ErrorKind::Unsupported, ms), expected, "at {ms} ms");
+    }
+    assert_eq!(times_told(ErrorKind::InvalidArgument, 90_000), 0);
 }
 
 /// What a link that loses every packet of which `is_lost` says so leaves: the numbers that are decoded, how many were lost,

@@ -63,7 +63,7 @@ impl Pace {
             (None, None) => return Some(text),
             (None, Some(_)) => return None,
         };
-        let wait = full.unwrap_or_else(|| pacing.wait(&message));
+        let wait = full.unwrap_or_else(|| pacing.wait(&message, now));
         if wait.is_zero() {
             return Some(text);
         }
@@ -80,8 +80,8 @@ impl Pace {
     pub(super) fn ready(&mut self, handler: &dyn ChannelHandler, now: Instant) -> Option<String> {
         let waiting = self.waiting.as_mut().filter(|waiting| waiting.due <= now)?;
         let full = self.allowance.take(now).err();
-        let wait =
-            full.unwrap_or_else(|| handler.pacing().map_or(Duration::ZERO, |pacing| pacing.wait(&waiting.message)));
+        let wait = full
+            .unwrap_or_else(|| handler.pacing().map_or(Duration::ZERO, |pacing| pacing.wait(&waiting.message, now)));
         if wait.is_zero() {
             return self.waiting.take().map(|waiting| Value::Object(waiting.message).to_string());
         }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     impl Pacing for Fake {
-        fn wait(&self, message: &Map<String, Value>) -> Duration {
+        fn wait(&self, message: &Map<String, Value>, _: Instant) -> Duration {
             let ms = if message.contains_key("dear") { self.0.load(Ordering::Relaxed) } else { 0 };
             Duration::from_millis(ms)
         }

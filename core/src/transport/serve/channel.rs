@@ -110,7 +110,7 @@ impl ChannelHandler for SessionChannel {
 }
 
 impl Pacing for SessionChannel {
-    fn wait(&self, message: &Map<String, Value>) -> Duration {
+    fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration {
         // What is refused changes nothing.
         let Ok(patch) = ParamsPatch::from_value(Value::Object(message.clone())) else { return Duration::ZERO };
         let old = self.session.params();
@@ -119,7 +119,7 @@ impl Pacing for SessionChannel {
             return Duration::ZERO;
         }
         let mut rebuilds = self.rebuilds.lock().unwrap_or_else(PoisonError::into_inner);
-        rebuilds.take(Instant::now()).err().unwrap_or_default()
+        rebuilds.take(now).err().unwrap_or_default()
     }
 
     fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>) {

@@ -2,16 +2,17 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::broadcast;
 
-use super::super::serve;
+use super::super::{SessionChannel, serve};
 use super::pattern::SIDE;
 use super::*;
 use crate::exec::null::NullExecutor;
-use crate::transport::ChannelHandler;
-use crate::{Engine, EngineOptions, StreamDiffusionParams};
+use crate::transport::{ChannelHandler, Pacing as _};
+use crate::{Engine, EngineOptions, SessionOptions, StreamDiffusionParams};
 
 /// Says what a test says, and hands on what it hears.
 #[derive(Debug)]
@@ -76,27 +77,53 @@ fn frames_of_a_publisher_become_pictures_of_the_session() {
 
 #[test]
 fn messages_that_come_faster_than_they_may_are_joined_and_the_newest_counts() {
-    const MANY: usize = 400;
+    const MANY: u32 = 400;
 
     let engine =
         Engine::builder().params(StreamDiffusionParams::demo()).executor(Arc::new(NullExecutor)).build().unwrap();
     let server = serve(engine, options()).unwrap();
     let (heard_by, heard) = channel();
-    let talk = Arc::new(Talk { says: broadcast::Sender::new(MANY * 2), heard: Mutex::new(heard_by) });
+    let talk = Arc::new(Talk { says: broadcast::Sender::new(1024), heard: Mutex::new(heard_by) });
     let with_channel = ClientOptions { channel: Some(talk.clone()), ..client_options() };
     let _player = connected(play(&server.whep_url(), with_channel, Arc::new(Seen::default())).unwrap());
+    let began = Instant::now();
     for turn in 0..MANY {
-        talk.says.send(format!(r#"{{"delta": {}}}"#, 0.001 * turn as f64)).unwrap();
+        talk.says.send(format!(r#"{{"delta": {}}}"#, 0.001 * f64::from(turn))).unwrap();
         if turn == MANY / 2 {
             talk.says.send(r#"{"guidance_scale": 1.5}"#.into()).unwrap();
         }
     }
     talk.says.send(r#"{"delta": 0.75}"#.into()).unwrap();
-    let mut answers = 0;
+    let mut answers = 0_u32;
     while next(&heard, "accepted")["params"]["delta"] != 0.75 {
         answers += 1;
     }
-    assert!(answers < MANY / 2, "{answers} answers to {MANY} messages");
+    // 60 at once and 60 a second, however long the messages took to come.
+    let elapsed = began.elapsed();
+    assert!(f64::from(answers) <= 61.0 + 60.0 * elapsed.as_secs_f64(), "{answers} answers in {elapsed:?}");
     let params = server.session().params();
     assert_eq!((params.delta, params.guidance_scale), (0.75, 1.5));
+}
+
+#[test]
+fn a_session_is_rebuilt_four_times_at_once_and_twice_a_second() {
+    let params = StreamDiffusionParams::demo();
+    let engine = Engine::builder().params(params.clone()).executor(Arc::new(NullExecutor)).build().unwrap();
+    let session = engine.start(SessionOptions::default()).unwrap();
+    let channel = SessionChannel::new(session.handle());
+    let start = Instant::now();
+    let wait = |name: &str, value: Value, ms: u64| {
+        let message = [(name.to_owned(), value)].into_iter().collect();
+        channel.wait(&message, start + Duration::from_millis(ms))
+    };
+    let sizes = |ms| wait("width", Value::from(params.width + 64), ms);
+    // What the session does anyway, what is cheap, and what is refused do not count.
+    for (name, value) in [("width", Value::from(params.width)), ("delta", 0.25.into()), ("width", (-1).into())] {
+        assert!((0..100).all(|_| wait(name, value.clone(), 0).is_zero()), "{name}: {value}");
+    }
+    assert!((0..4).all(|_| sizes(0).is_zero()));
+    let waits = sizes(0);
+    assert!((500..=502).contains(&waits.as_millis()), "{waits:?}");
+    assert!(!sizes(499).is_zero() && sizes(501).is_zero() && !sizes(502).is_zero());
+    assert_eq!((2000..12_000).step_by(10).filter(|ms| sizes(*ms).is_zero()).count(), 22);
 }

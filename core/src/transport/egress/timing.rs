@@ -1,0 +1,105 @@
+//! When an encoder encodes its last picture once more, and when it makes key frames.
+
+use std::time::{Duration, Instant};
+
+/// How long it takes at least from a key frame to one on demand: they are large, and a hundred viewers may ask at once.
+const KEY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// After how long a picture is encoded once more that no new one has followed, so that who has lost it, or was not ready for
+/// it yet, notices and asks for a key frame.
+const REPEAT: Duration = Duration::from_secs(2);
+
+/// Knows when pictures were encoded. It reads no clock: whoever asks says what time it is.
+#[derive(Debug)]
+pub(super) struct Timing {
+    /// After how long a key frame comes although nobody has asked for one.
+    key_frame_interval: Duration,
+    /// When a picture was last encoded, or tried.
+    last_try: Option<Instant>,
+    /// When a key frame was last made, or tried.
+    last_key: Option<Instant>,
+}
+
+impl Timing {
+    /// Begins before the first picture.
+    pub(super) fn new(key_frame_interval: Duration) -> Self {
+        Self { key_frame_interval, last_try: None, last_key: None }
+    }
+
+    /// When the last picture is encoded once more if no new one comes; `None` before the first.
+    pub(super) fn repeat_at(&self, key_wanted: bool) -> Option<Instant> {
+        let last = self.last_try?;
+        Some(if key_wanted { self.last_key.map_or(last, |key| key + KEY_INTERVAL) } else { last + REPEAT })
+    }
+
+    /// Notes that a picture is encoded at `now`, and says whether it becomes a key frame.
+    pub(super) fn begin(&mut self, key_wanted: bool, now: Instant) -> bool {
+        let since_key = self.last_key.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
+        let key = since_key >= self.key_frame_interval || key_wanted && since_key >= KEY_INTERVAL;
+        self.last_try = Some(now);
+        if key {
+            self.last_key = Some(now);
+        }
+        key
+    }
+
+    /// Notes that the picture which was begun at `now` became a key frame, asked for or not.
+    pub(super) fn made_key(&mut self, now: Instant) {
+        self.last_key = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn timing() -> (Timing, Instant) {
+        (Timing::new(Duration::from_secs(10)), Instant::now())
+    }
+
+    /// The milliseconds at which key frames come in 21 seconds of 25 pictures a second.
+    fn keys(is_wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+        let (mut timing, start) = timing();
+        (0..21_000).step_by(40).filter(|ms| timing.begin(is_wanted(*ms), start + MS * *ms)).collect()
+    }
+
+    #[test]
+    fn many_requests_give_one_key_frame_in_half_a_second() {
+        // The first picture that comes half a second after the one before.
+        assert_eq!(keys(|_| true), (0..21_000).step_by(520).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn key_frames_come_in_their_interval_and_on_demand() {
+        assert_eq!(keys(|_| false), [0, 10_000, 20_000]);
+        assert_eq!(keys(|ms| ms == 4000 || ms == 4480), [0, 4000, 14_000]);
+    }
+
+    #[test]
+    fn a_key_frame_that_the_encoder_made_by_itself_counts() {
+        let (mut timing, start) = timing();
+        assert!(timing.begin(false, start));
+        assert!(!timing.begin(false, start + MS * 9000));
+        timing.made_key(start + MS * 9000);
+        assert!(!timing.begin(true, start + MS * 9499));
+        assert!(timing.begin(true, start + MS * 9500));
+    }
+
+    #[test]
+    fn a_picture_that_stays_is_repeated_after_two_seconds_or_sooner_on_demand() {
+        let (mut timing, start) = timing();
+        assert_eq!(timing.repeat_at(true), None);
+        timing.begin(false, start);
+        assert_eq!(
+            (timing.repeat_at(false), timing.repeat_at(true)),
+            (Some(start + MS * 2000), Some(start + MS * 500))
+        );
+        timing.begin(false, start + MS * 300);
+        assert_eq!(
+            (timing.repeat_at(false), timing.repeat_at(true)),
+            (Some(start + MS * 2300), Some(start + MS * 500))
+        );
+    }
+}
