@@ -89,10 +89,21 @@ impl Workbench {
         others: &[&Snapshot],
     ) -> Result<Prepared> {
         params.validate()?;
+        let changes = base.map(|base| diff(base.params(), &params)).unwrap_or_default();
+        self.build(params, base, others, changes)
+    }
+
+    /// As [`prepare`](Self::prepare), with valid parameters, whose `changes` from `base` are known.
+    fn build(
+        &self,
+        params: StreamDiffusionParams,
+        base: Option<&Snapshot>,
+        others: &[&Snapshot],
+        changes: Vec<Change>,
+    ) -> Result<Prepared> {
         let mut notices = Vec::new();
         let others: Vec<&Pipeline> = others.iter().map(|other| &*other.0).collect();
         let base = base.map(|base| base.0.clone());
-        let changes = base.as_ref().map(|base| diff(&base.params, &params)).unwrap_or_default();
         let pipeline = match &base {
             Some(base) if changes.is_empty() => base.clone(),
             _ => {
@@ -161,7 +172,8 @@ impl Plan {
     /// Those of [`Workbench::prepare`].
     pub fn prepare(self) -> Result<Prepared> {
         let Self { workbench, base, params, update, .. } = self;
-        let mut prepared = workbench.prepare(params, Some(&base), &[])?;
+        // Validated and compared when it was planned.
+        let mut prepared = workbench.build(params, Some(&base), &[], update.changes)?;
         prepared.update.notices.splice(0..0, update.notices);
         Ok(prepared)
     }

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Network, Past, memory};
 
 /// What error messages call them.
-const WHAT: &str = "keys and values of cached attention";
+const WHAT: &str = "cached attention";
 
 /// Keys and values of earlier frames for each call of the UNet; empty without cached attention.
 #[derive(Debug, Default)]

@@ -116,7 +116,8 @@ impl CpuNetwork {
             let shape = self.program.shape(input.value);
             if given.len() != shape.len() {
                 let (name, len) = (&input.name, given.len());
-                return Err(self.misfit(format!("{name}: got {len} elements, expected {} for the shape {shape:?}", shape.len())));
+                return Err(self
+                    .misfit(format!("{name}: got {len} elements, expected {} for the shape {shape:?}", shape.len())));
             }
         }
         Ok(())

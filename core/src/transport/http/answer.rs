@@ -30,8 +30,7 @@ pub(super) fn later(status: StatusCode, seconds: u32, sentence: &str) -> Respons
 
 /// Refuses a method where only `allowed` ones are known.
 pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {
-    refusal(StatusCode::METHOD_NOT_ALLOWED, "method not allowed; see the Allow header")
-        .with(ALLOW, allowed)
+    refusal(StatusCode::METHOD_NOT_ALLOWED, "method not allowed; see the Allow header").with(ALLOW, allowed)
 }
 
 /// Sets headers as an answer is made.
