@@ -109,11 +109,11 @@ typedef enum {
    */
   DREAMFRAME_COST_RECOMPUTE = 2,
   /**
-   * A further network is brought in, while frames go on.
+   * A further network is loaded, while frames are processed.
    */
   DREAMFRAME_COST_LOAD = 3,
   /**
-   * A second pipeline is built beside the first, then they change places.
+   * A second pipeline is built, and then replaces the first.
    */
   DREAMFRAME_COST_REBUILD = 4,
 } dreamframe_cost_t;
@@ -131,7 +131,7 @@ typedef enum {
    */
   DREAMFRAME_DTYPE_BF16 = 2,
   /**
-   * Eight bits where a calibration lies beside the model.
+   * 8-bit integers, which need a calibration in the model's folder.
    */
   DREAMFRAME_DTYPE_INT8 = 3,
 } dreamframe_dtype_t;
@@ -151,7 +151,7 @@ typedef enum {
 } dreamframe_executor_t;
 
 /**
- * What becomes of a frame that fails, besides the event that tells of it.
+ * What a session returns for a frame that failed, besides the event.
  */
 typedef enum {
   /**
@@ -392,14 +392,14 @@ typedef struct dreamframe_engine_t dreamframe_engine_t;
 /**
  * A player. Its functions may be called from any thread, also at the same time.
  *
- * It makes a connection anew whenever one is lost, until it is stopped.
+ * It reconnects whenever the connection is lost, until it is stopped.
  */
 typedef struct dreamframe_player_t dreamframe_player_t;
 
 /**
  * A publisher. Its functions may be called from any thread, also at the same time.
  *
- * It makes a connection anew whenever one is lost, until it is stopped.
+ * It reconnects whenever the connection is lost, until it is stopped.
  */
 typedef struct dreamframe_publisher_t dreamframe_publisher_t;
 
@@ -409,7 +409,7 @@ typedef struct dreamframe_publisher_t dreamframe_publisher_t;
 typedef struct dreamframe_reply_t dreamframe_reply_t;
 
 /**
- * A server: a session that one publisher at a time gives frames by WHIP, and whose pictures viewers see by WHEP.
+ * A server of one session: one publisher at a time sends frames by WHIP, and viewers receive pictures by WHEP.
  * Its functions may be called from any thread, also at the same time.
  */
 typedef struct dreamframe_server_t dreamframe_server_t;
@@ -454,7 +454,7 @@ typedef void (*dreamframe_log_callback_t)(void *user_data, uint32_t level, const
  * @param done       how many of its weights are ready
  * @param total      how many it has
  *
- * Returns 0 to go on; anything else makes loading end with `DREAMFRAME_ERROR_CANCELLED`, and nothing has changed then.
+ * Returns 0 to continue; any other value ends loading with `DREAMFRAME_ERROR_CANCELLED`, and nothing has changed then.
  */
 typedef int32_t (*dreamframe_progress_callback_t)(void *user_data, const char *component, uint64_t done, uint64_t total);
 
@@ -550,23 +550,23 @@ typedef struct {
    */
   const char *ip_adapter;
   /**
-   * Where packed weights are kept: `"beside"` the model (and NULL), `"off"`, or a folder.
+   * Where packed weights are stored: `"beside"` for the model's folder (the default, as NULL), `"off"`, or a folder.
    */
   const char *packed_cache;
   /**
-   * A file that says how layers become bytes, for `DREAMFRAME_DTYPE_INT8`; NULL for the one beside the model.
+   * The calibration file for `DREAMFRAME_DTYPE_INT8`; NULL for the one in the model's folder.
    */
   const char *calibration;
   /**
-   * Takes the log; NULL for nobody.
+   * Receives log messages; NULL for none.
    */
   dreamframe_log_callback_t log;
   /**
-   * Hears how loading goes; NULL for nobody.
+   * Receives the progress of loading; NULL for none.
    */
   dreamframe_progress_callback_t progress;
   /**
-   * Brings style images; NULL for nobody.
+   * Provides style images; NULL for none.
    */
   dreamframe_style_callback_t style;
   /**
@@ -799,11 +799,11 @@ typedef struct {
    */
   uint64_t failed;
   /**
-   * Pictures that a newer one replaced before anybody took them.
+   * Pictures replaced by a newer one before they were taken.
    */
   uint64_t unseen;
   /**
-   * Events that nobody fetched in time.
+   * Events discarded because they were not taken in time.
    */
   uint64_t lost_events;
   /**
@@ -922,11 +922,11 @@ typedef struct {
   const dreamframe_network_options_t *network;
   /**
    * The session that the pictures are submitted to as its frames, as they are decoded; NULL for a host that polls them.
-   * It stays the host's, and may be stopped and freed while the player goes on.
+   * The host still owns it, and may stop and free it while the player runs.
    */
   dreamframe_session_t *session;
   /**
-   * After how many attempts in a row that failed it gives up; 0 for never.
+   * After how many failed attempts in a row it gives up; 0 for never.
    */
   uint32_t attempts;
   /**
@@ -1035,7 +1035,7 @@ typedef struct {
    */
   const dreamframe_network_options_t *network;
   /**
-   * After how many attempts in a row that failed it gives up; 0 for never.
+   * After how many failed attempts in a row it gives up; 0 for never.
    */
   uint32_t attempts;
   /**
@@ -1056,7 +1056,7 @@ typedef struct {
    */
   float frame_rate;
   /**
-   * After how many milliseconds a key frame comes although nobody has asked for one; 0 for 10 s.
+   * The interval of key frames without requests, in milliseconds; 0 for 10 s.
    */
   uint32_t key_frame_interval_ms;
 } dreamframe_publisher_options_t;
@@ -1107,7 +1107,7 @@ typedef struct {
    */
   float frame_rate;
   /**
-   * After how many milliseconds a key frame comes although nobody has asked for one; 0 for 10 s.
+   * The interval of key frames without requests, in milliseconds; 0 for 10 s.
    */
   uint32_t key_frame_interval_ms;
   /**
@@ -1179,7 +1179,7 @@ typedef struct {
 #define DREAMFRAME_ERROR_CLOSED -9
 
 /**
- * It took too long: wait longer, or go on.
+ * It took too long; the caller may wait longer, or continue without it.
  */
 #define DREAMFRAME_ERROR_TIMEOUT -10
 
@@ -1235,7 +1235,7 @@ void dreamframe_engine_free(dreamframe_engine_t *engine);
  * - Threads: one call at a time per object.
  * - Ownership: both frames stay the host's; the library keeps no pointer into them. They must not overlap.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
- *   `DREAMFRAME_ERROR_INVALID_FRAME` for what does not fit; what the device reports. The engine goes on with the next
+ *   `DREAMFRAME_ERROR_INVALID_FRAME` for what does not fit; errors of the device. The engine continues with the next
  *   frame; the pixels of `room` may then hold anything.
  *
  * @param[in]  engine    from `dreamframe_engine_create()`
@@ -1267,7 +1267,7 @@ dreamframe_status_t dreamframe_engine_update(dreamframe_engine_t *engine,
                                              char **out_report);
 
 /**
- * Says what `dreamframe_engine_update()` would change and what that costs; nothing has changed. Quick.
+ * Returns what `dreamframe_engine_update()` would change, and the cost; changes nothing. Quick.
  *
  * - Threads: one call at a time per object.
  * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
@@ -1301,7 +1301,7 @@ dreamframe_status_t dreamframe_engine_transition(dreamframe_engine_t *engine,
                                                  char **out_report);
 
 /**
- * Gives the parameters in use, as JSON with every field.
+ * Returns the parameters in use, as JSON with every field.
  *
  * - Threads: one call at a time per object.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1313,7 +1313,7 @@ dreamframe_status_t dreamframe_engine_transition(dreamframe_engine_t *engine,
 dreamframe_status_t dreamframe_engine_params(dreamframe_engine_t *engine, char **out_json);
 
 /**
- * Gives the size of the next picture, in pixels: that of the parameters, times what processors enlarge pictures by.
+ * Returns the size of the next picture, in pixels: that of the parameters, times the factors of processors that enlarge it.
  *
  * - Threads: one call at a time per object.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
@@ -1322,10 +1322,12 @@ dreamframe_status_t dreamframe_engine_params(dreamframe_engine_t *engine, char *
  * @param[out] out_width   pixels in a row
  * @param[out] out_height  rows
  */
-dreamframe_status_t dreamframe_engine_size(dreamframe_engine_t *engine, uint32_t *out_width, uint32_t *out_height);
+dreamframe_status_t dreamframe_engine_size(dreamframe_engine_t *engine,
+                                           uint32_t *out_width,
+                                           uint32_t *out_height);
 
 /**
- * Gives how many frames later than its frame a picture comes out.
+ * Returns how many frames after its frame a picture is returned.
  *
  * - Threads: one call at a time per object.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
@@ -1336,7 +1338,7 @@ dreamframe_status_t dreamframe_engine_size(dreamframe_engine_t *engine, uint32_t
 dreamframe_status_t dreamframe_engine_delay(dreamframe_engine_t *engine, uint32_t *out_delay);
 
 /**
- * Tells what the engine is made of, as JSON: `model`, `device`, `executor`, `dtype`, `threads`, `evaluations_per_frame`,
+ * Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`, `evaluations_per_frame`,
  * and `notices` on what was accepted at the start and means something else here.
  *
  * - Threads: one call at a time per object.
@@ -1373,7 +1375,7 @@ dreamframe_status_t dreamframe_frame_packed(uint32_t format,
                                             dreamframe_frame_t *out_frame);
 
 /**
- * Tells what the last failed call of this thread died of, with the value and the bound: one line without a full stop.
+ * Returns the message of the last error on this thread, with the value and the bound: one line without a full stop.
  * An empty text where none has failed; calls that succeed leave it as it is.
  *
  * - Threads: any thread; each has its own.
@@ -1382,7 +1384,7 @@ dreamframe_status_t dreamframe_frame_packed(uint32_t format,
 const char *dreamframe_last_error(void);
 
 /**
- * Tells the same as JSON: `{"kind": "invalid_params", "message": "…", "violations": [{"path": "…", "message": "…"}]}`,
+ * Returns the last error on this thread as JSON: `{"kind": "invalid_params", "message": "…", "violations": [{"path": "…", "message": "…"}]}`,
  * with every violation of parameters that were refused. An empty text where no call has failed.
  *
  * - Threads: any thread; each has its own.
@@ -1391,7 +1393,7 @@ const char *dreamframe_last_error(void);
 const char *dreamframe_last_error_json(void);
 
 /**
- * Gives Daydream's default parameters, as JSON with every field.
+ * Returns Daydream's default parameters, as JSON with every field.
  *
  * - Threads: any thread.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1402,7 +1404,7 @@ const char *dreamframe_last_error_json(void);
 dreamframe_status_t dreamframe_params_defaults(char **out_json);
 
 /**
- * Gives the parameters of the demo model, with which an engine starts that is told none, as JSON with every field.
+ * Returns the parameters of the demo model, which are the default of an engine, as JSON with every field.
  *
  * - Threads: any thread.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1413,7 +1415,7 @@ dreamframe_status_t dreamframe_params_defaults(char **out_json);
 dreamframe_status_t dreamframe_params_demo(char **out_json);
 
 /**
- * Gives the JSON Schema of the parameters: names, types, ranges, defaults, and what a change of each costs.
+ * Returns the JSON Schema of the parameters: names, types, ranges, defaults, and the cost of a change of each.
  *
  * - Threads: any thread.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1449,13 +1451,13 @@ dreamframe_status_t dreamframe_params_check(const char *params_json, char **out_
 dreamframe_status_t dreamframe_params_merge(const char *base_json, const char *patch_json, char **out_json);
 
 /**
- * Starts a session: the engine goes on on a thread of its own, until `dreamframe_session_stop()` gives it back.
+ * Starts a session: moves the engine to a thread of its own, until `dreamframe_session_stop()` returns it.
  *
  * - Threads: one call at a time per object.
  * - Ownership: the engine stays the host's, to be freed by it, but is in the session until that is stopped. The session is
  *   the host's, who frees it with `dreamframe_session_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
- *   `DREAMFRAME_ERROR_DEVICE` where the system gives no more threads: the engine is then gone.
+ *   `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread; the engine is then freed.
  *
  * @param[in]  engine       from `dreamframe_engine_create()`
  * @param[in]  options      begun with `DREAMFRAME_SESSION_OPTIONS_INIT`; NULL for the defaults
@@ -1466,8 +1468,8 @@ dreamframe_status_t dreamframe_session_start(dreamframe_engine_t *engine,
                                              dreamframe_session_t **out_session);
 
 /**
- * Stops a session and gives the engine back. The frame that waits is still worked on, and updates that are ready are
- * applied. When the call returns, `on_picture` runs no more; pictures that nobody took can still be polled.
+ * Stops a session and returns the engine. A waiting frame is still processed, and prepared updates are
+ * applied. When the call returns, `on_picture` is not called again; pictures that were not taken can still be polled.
  *
  * - Threads: any thread but the session's own: never from `on_picture`.
  * - Ownership: the session is still to be freed. The engine can be used again.
@@ -1511,7 +1513,7 @@ dreamframe_status_t dreamframe_session_submit(dreamframe_session_t *session,
                                               uint64_t *out_id);
 
 /**
- * Copies the newest picture, if there is one that nobody has taken, into the host's memory. Never waits.
+ * Copies the newest picture into the host's memory, unless it was taken already. Never waits.
  *
  * Returns `DREAMFRAME_NOT_READY` where there is none yet. A picture that does not fit into `room` stays: ask
  * `dreamframe_session_size()`, and poll again.
@@ -1549,7 +1551,7 @@ dreamframe_status_t dreamframe_session_wait(dreamframe_session_t *session,
                                             dreamframe_picture_info_t *out_info);
 
 /**
- * Gives the size of the picture that the next poll takes, in pixels; where none waits, that of the last one, and of the
+ * Returns the size of the picture that the next poll takes, in pixels; if none waits, that of the last one, and of the
  * engine's pictures before the first.
  *
  * - Threads: any thread, also while other calls on this session run.
@@ -1562,7 +1564,7 @@ dreamframe_status_t dreamframe_session_wait(dreamframe_session_t *session,
 dreamframe_status_t dreamframe_session_size(dreamframe_session_t *session, uint32_t *out_width, uint32_t *out_height);
 
 /**
- * Tells whether the session takes frames.
+ * Returns whether the session accepts frames.
  *
  * - Threads: any thread, also while other calls on this session run.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
@@ -1573,7 +1575,7 @@ dreamframe_status_t dreamframe_session_size(dreamframe_session_t *session, uint3
 dreamframe_status_t dreamframe_session_is_running(dreamframe_session_t *session, bool *out_running);
 
 /**
- * Changes parameters while frames go on: checked now and as a whole, made ready beside the frames, and applied between two
+ * Changes parameters while frames are processed. The patch is checked now, prepared on another thread, and applied between two
  * of them. What turns out later, such as a missing model, comes as an event and from `dreamframe_session_wait_for()`.
  *
  * - Threads: any thread, also while other calls on this session run.
@@ -1602,7 +1604,7 @@ dreamframe_status_t dreamframe_session_update(dreamframe_session_t *session,
  * @param[in]  session      from `dreamframe_session_start()`
  * @param[in]  name         a parameter, or a field of an object with a dot between the two
  * @param[in]  value        the new value
- * @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
+ * @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
  */
 dreamframe_status_t dreamframe_session_set_f32(dreamframe_session_t *session,
                                                const char *name,
@@ -1618,7 +1620,7 @@ dreamframe_status_t dreamframe_session_set_f32(dreamframe_session_t *session,
  * @param[in]  session      from `dreamframe_session_start()`
  * @param[in]  name         a parameter, or a field of an object with a dot between the two
  * @param[in]  value        the new value
- * @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
+ * @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
  */
 dreamframe_status_t dreamframe_session_set_i64(dreamframe_session_t *session,
                                                const char *name,
@@ -1634,7 +1636,7 @@ dreamframe_status_t dreamframe_session_set_i64(dreamframe_session_t *session,
  * @param[in]  session      from `dreamframe_session_start()`
  * @param[in]  name         a parameter, or a field of an object with a dot between the two
  * @param[in]  value        the new value
- * @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
+ * @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
  */
 dreamframe_status_t dreamframe_session_set_bool(dreamframe_session_t *session,
                                                 const char *name,
@@ -1651,7 +1653,7 @@ dreamframe_status_t dreamframe_session_set_bool(dreamframe_session_t *session,
  * @param[in]  session      from `dreamframe_session_start()`
  * @param[in]  name         a parameter, or a field of an object with a dot between the two
  * @param[in]  value        the new value
- * @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
+ * @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
  */
 dreamframe_status_t dreamframe_session_set_text(dreamframe_session_t *session,
                                                 const char *name,
@@ -1659,7 +1661,7 @@ dreamframe_status_t dreamframe_session_set_text(dreamframe_session_t *session,
                                                 uint64_t *out_version);
 
 /**
- * Changes the prompt little by little, over so many of the next pictures, while frames go on.
+ * Changes the prompt gradually, over a number of pictures, while frames are processed.
  *
  * - Threads: any thread, also while other calls on this session run.
  * - Ownership: the text is only read.
@@ -1675,7 +1677,7 @@ dreamframe_status_t dreamframe_session_transition(dreamframe_session_t *session,
                                                   uint64_t *out_version);
 
 /**
- * Gives the parameters last accepted, without what was refused since, as JSON with every field.
+ * Returns the desired parameters, as JSON with every field: with all accepted updates, without those rejected since.
  *
  * - Threads: any thread, also while other calls on this session run.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1687,7 +1689,7 @@ dreamframe_status_t dreamframe_session_transition(dreamframe_session_t *session,
 dreamframe_status_t dreamframe_session_params(dreamframe_session_t *session, char **out_json);
 
 /**
- * Says what `dreamframe_session_update()` would change and what that costs; nothing has changed. Quick.
+ * Returns what `dreamframe_session_update()` would change, and the cost; changes nothing. Quick.
  *
  * - Threads: any thread, also while other calls on this session run.
  * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
@@ -1705,7 +1707,7 @@ dreamframe_status_t dreamframe_session_plan(dreamframe_session_t *session,
                                             char **out_report);
 
 /**
- * Waits until an update has ended one way or another. One that was rejected gives the status of what it was rejected for.
+ * Waits until an update is applied, superseded or rejected. For a rejected one, returns the status of its error.
  *
  * - Threads: any thread, also while other calls on this session run; not from `on_picture`.
  * - Errors: `DREAMFRAME_ERROR_TIMEOUT`; `DREAMFRAME_ERROR_CLOSED` where the session ends first;
@@ -1722,7 +1724,7 @@ dreamframe_status_t dreamframe_session_wait_for(dreamframe_session_t *session,
                                                 uint32_t *out_outcome);
 
 /**
- * Takes the oldest event that nobody has taken, and waits for one if there is none.
+ * Takes the oldest waiting event; waits for one if there is none.
  *
  * Returns `DREAMFRAME_NOT_READY` where none came in time. `type` says what happened: `update_applied`, `update_rejected`,
  * `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`, `callback_failed`,
@@ -1741,7 +1743,7 @@ dreamframe_status_t dreamframe_session_next_event(dreamframe_session_t *session,
                                                   char **out_json);
 
 /**
- * Says what the session has done so far.
+ * Returns statistics of a session.
  *
  * - Threads: any thread, also while other calls on this session run.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
@@ -1752,7 +1754,7 @@ dreamframe_status_t dreamframe_session_next_event(dreamframe_session_t *session,
 dreamframe_status_t dreamframe_session_stats(dreamframe_session_t *session, dreamframe_stats_t *out_stats);
 
 /**
- * Says the same and more as JSON: also every rate, and the times of each stage.
+ * Returns statistics of a session as JSON, with all rates and the times of each stage.
  *
  * - Threads: any thread, also while other calls on this session run.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1825,7 +1827,8 @@ dreamframe_status_t dreamframe_style_data_uri(const uint8_t *data, size_t len, c
 /**
  * Frees a text that the library gave through a `char **`.
  *
- * NULL is fine. A text that is none of the library's, or was freed, is left alone; `dreamframe_last_error()` then says so.
+ * NULL has no effect. Neither has a text that is not the library's, or was freed already; `dreamframe_last_error()` then
+ * reports it.
  *
  * - Threads: any thread.
  * - Ownership: the text is gone when the call returns.
@@ -1840,7 +1843,7 @@ void dreamframe_string_free(char *text);
  * - Ownership: texts and options are only read. The player is the host's, who frees it with `dreamframe_player_free()`.
  * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
  *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, and an address that is not
- *   of http or https; `DREAMFRAME_ERROR_DEVICE` where the system gives no more threads. What goes wrong with the connection
+ *   of http or https; `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread. What goes wrong with the connection
  *   comes as an event, and from `dreamframe_player_wait_for()`.
  *
  * @param[in]  url         what to watch, such as `"https://host/whep/key"`
@@ -1853,7 +1856,7 @@ dreamframe_status_t dreamframe_player_start(const char *url,
 
 /**
  * Ends the connection, and the session on the server, and waits for both, for some seconds at most. Once more does nothing.
- * A picture that nobody took can still be polled.
+ * The last picture can still be polled, unless it was taken.
  *
  * - Threads: any thread; who waits for a picture, an event or a state then hears of it.
  * - Ownership: the player is still to be freed.
@@ -1870,7 +1873,7 @@ dreamframe_status_t dreamframe_player_stop(dreamframe_player_t *player);
 void dreamframe_player_free(dreamframe_player_t *player);
 
 /**
- * Copies the newest picture, if there is one that nobody has taken, into the host's memory. Never waits.
+ * Copies the newest picture into the host's memory, unless it was taken already. Never waits.
  *
  * Returns `DREAMFRAME_NOT_READY` where there is none yet. A picture that does not fit into `room` stays: ask
  * `dreamframe_player_size()`, and poll again. The size may change from one picture to the next.
@@ -1909,7 +1912,7 @@ dreamframe_status_t dreamframe_player_wait(dreamframe_player_t *player,
                                            uint64_t *out_id);
 
 /**
- * Gives the size of the picture that the next poll takes, in pixels; where none waits, that of the last one.
+ * Returns the size of the picture that the next poll takes, in pixels; if none waits, that of the last one.
  *
  * Returns `DREAMFRAME_NOT_READY` before the first picture.
  *
@@ -1923,7 +1926,7 @@ dreamframe_status_t dreamframe_player_wait(dreamframe_player_t *player,
 dreamframe_status_t dreamframe_player_size(dreamframe_player_t *player, uint32_t *out_width, uint32_t *out_height);
 
 /**
- * Tells how far the player is.
+ * Returns the state of the player.
  *
  * - Threads: any thread.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
@@ -1946,7 +1949,7 @@ dreamframe_status_t dreamframe_player_state(dreamframe_player_t *player, uint32_
 dreamframe_status_t dreamframe_player_wait_for(dreamframe_player_t *player, uint32_t state, uint64_t timeout_ms);
 
 /**
- * Takes the oldest event that nobody has taken, and waits for one if there is none; as `dreamframe_publisher_next_event()`.
+ * Takes the oldest waiting event; waits for one if there is none; as `dreamframe_publisher_next_event()`.
  *
  * - Threads: any thread; each event goes to one of them.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1956,12 +1959,10 @@ dreamframe_status_t dreamframe_player_wait_for(dreamframe_player_t *player, uint
  * @param[in]  timeout_ms  how long to wait at most, in milliseconds; 0 not to wait
  * @param[out] out_json    one object
  */
-dreamframe_status_t dreamframe_player_next_event(dreamframe_player_t *player,
-                                                 uint64_t timeout_ms,
-                                                 char **out_json);
+dreamframe_status_t dreamframe_player_next_event(dreamframe_player_t *player, uint64_t timeout_ms, char **out_json);
 
 /**
- * Says what the player has done.
+ * Returns statistics of the player.
  *
  * - Threads: any thread.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
@@ -1980,7 +1981,7 @@ dreamframe_status_t dreamframe_player_stats(dreamframe_player_t *player, dreamfr
  *   `dreamframe_publisher_free()`.
  * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
  *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, and an address that is not
- *   of http or https; `DREAMFRAME_ERROR_DEVICE` where the system gives no more threads. What goes wrong with the connection
+ *   of http or https; `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread. What goes wrong with the connection
  *   comes as an event, and from `dreamframe_publisher_wait_for()`.
  *
  * @param[in]  url            where to publish, such as `"https://host/whip/key"`
@@ -2026,7 +2027,7 @@ dreamframe_status_t dreamframe_publisher_show(dreamframe_publisher_t *publisher,
                                               const dreamframe_frame_t *picture);
 
 /**
- * Tells how far the publisher is.
+ * Returns the state of the publisher.
  *
  * - Threads: any thread.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
@@ -2052,7 +2053,7 @@ dreamframe_status_t dreamframe_publisher_wait_for(dreamframe_publisher_t *publis
                                                   uint64_t timeout_ms);
 
 /**
- * Gives the address at which what is published can be watched, where the server says one.
+ * Returns the URL to play the stream from, if the server names one.
  *
  * Returns `DREAMFRAME_NOT_READY` where it has not said any.
  *
@@ -2066,7 +2067,7 @@ dreamframe_status_t dreamframe_publisher_wait_for(dreamframe_publisher_t *publis
 dreamframe_status_t dreamframe_publisher_playback_url(dreamframe_publisher_t *publisher, char **out_url);
 
 /**
- * Takes the oldest event that nobody has taken, and waits for one if there is none; 64 are kept.
+ * Takes the oldest waiting event; waits for one if there is none. 64 are kept.
  *
  * Returns `DREAMFRAME_NOT_READY` where none came in time, and once there can be none. `type` says what happened: `state`, with
  * `state`; or `attempt_failed`, with `error` as `dreamframe_last_error_json()` has it, and `retry_ms`, or null where there
@@ -2085,7 +2086,7 @@ dreamframe_status_t dreamframe_publisher_next_event(dreamframe_publisher_t *publ
                                                     char **out_json);
 
 /**
- * Says what the publisher has done.
+ * Returns statistics of the publisher.
  *
  * - Threads: any thread.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
@@ -2106,7 +2107,7 @@ dreamframe_status_t dreamframe_publisher_stats(dreamframe_publisher_t *publisher
  * - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
  *   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, an engine that is in use or
  *   in a session; `DREAMFRAME_ERROR_IO` where the address cannot be listened at; `DREAMFRAME_ERROR_DEVICE` where the system
- *   gives no more threads. The engine can be used again, unless it is the session that got no threads.
+ *   cannot start a thread. The engine can be used again, unless it is the session that got no threads.
  *
  * @param[in]  engine      from `dreamframe_engine_create()`
  * @param[in]  options     begun with `DREAMFRAME_SERVER_OPTIONS_INIT`; NULL for the defaults
@@ -2117,7 +2118,7 @@ dreamframe_status_t dreamframe_server_start(dreamframe_engine_t *engine,
                                             dreamframe_server_t **out_server);
 
 /**
- * Ends all connections and the session, and gives the engine back.
+ * Ends all connections and the session, and returns the engine.
  *
  * - Threads: any thread, but none that the library calls the host on.
  * - Ownership: the server is still to be freed. The engine can be used again.
@@ -2142,7 +2143,7 @@ dreamframe_status_t dreamframe_server_stop(dreamframe_server_t *server,
 void dreamframe_server_free(dreamframe_server_t *server);
 
 /**
- * Gives the address to publish to.
+ * Returns the URL to publish to.
  *
  * - Threads: any thread.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -2154,7 +2155,7 @@ void dreamframe_server_free(dreamframe_server_t *server);
 dreamframe_status_t dreamframe_server_whip_url(dreamframe_server_t *server, char **out_url);
 
 /**
- * Gives the address to watch.
+ * Returns the URL to play from.
  *
  * - Threads: any thread.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -2166,7 +2167,7 @@ dreamframe_status_t dreamframe_server_whip_url(dreamframe_server_t *server, char
 dreamframe_status_t dreamframe_server_whep_url(dreamframe_server_t *server, char **out_url);
 
 /**
- * Gives the TCP port that the server listens at, or did.
+ * Returns the TCP port that the server listens on, or listened on before it was stopped.
  *
  * - Threads: any thread.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
@@ -2193,7 +2194,7 @@ dreamframe_status_t dreamframe_server_session(dreamframe_server_t *server,
                                               dreamframe_session_t **out_session);
 
 /**
- * Tells how many watch, those who are about to connect included.
+ * Returns the number of viewers, including those that are connecting.
  *
  * - Threads: any thread.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped.
@@ -2204,7 +2205,7 @@ dreamframe_status_t dreamframe_server_session(dreamframe_server_t *server,
 dreamframe_status_t dreamframe_server_viewers(dreamframe_server_t *server, uint32_t *out_viewers);
 
 /**
- * Tells whether somebody publishes, or is about to connect.
+ * Returns whether there is a publisher, including one that is connecting.
  *
  * - Threads: any thread.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped.
@@ -2215,7 +2216,7 @@ dreamframe_status_t dreamframe_server_viewers(dreamframe_server_t *server, uint3
 dreamframe_status_t dreamframe_server_is_publishing(dreamframe_server_t *server, bool *out_publishing);
 
 /**
- * Gives the version of the library, such as `"1.2.3"`; compare with `DREAMFRAME_VERSION`.
+ * Returns the version of the library, such as `"1.2.3"`; compare with `DREAMFRAME_VERSION`.
  *
  * - Threads: any thread.
  * - Ownership: the text is static; never free it.
@@ -2223,14 +2224,15 @@ dreamframe_status_t dreamframe_server_is_publishing(dreamframe_server_t *server,
 const char *dreamframe_version(void);
 
 /**
- * Gives the version of the library's binary interface; a host that finds less than `DREAMFRAME_ABI_VERSION` must not go on.
+ * Returns the version of the library's binary interface. A host must not use a library whose version is below its
+ * `DREAMFRAME_ABI_VERSION`.
  *
  * - Threads: any thread.
  */
 uint32_t dreamframe_abi_version(void);
 
 /**
- * Tells how the library was built, as JSON: `version`, `abi_version`, `features`, `debug`, `architecture`, `system`.
+ * Returns how the library was built, as JSON: `version`, `abi_version`, `features`, `debug`, `architecture`, `system`.
  * Servers, publishers and players need the feature `transport`.
  *
  * - Threads: any thread.

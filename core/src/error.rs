@@ -1,4 +1,4 @@
-//! The one public error type. A kind tells the caller what to do; the text names the value and its bound.
+//! The public error type. Its kind determines what the caller can do; its text names the value and its bound.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ pub enum ErrorKind {
     Device,
     /// The object is closed: stop using it.
     Closed,
-    /// It took too long: wait longer, or go on.
+    /// It took too long; the caller may wait longer, or continue without it.
     Timeout,
     /// The host asked for it to stop, and nothing has changed.
     Cancelled,

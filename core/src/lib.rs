@@ -1,4 +1,89 @@
-//! dreamframe: a frame goes in, a restyled picture comes out, many times a second.
+//! Real-time diffusion as a library: a video frame goes in, a restyled picture comes out, many times a second.
+//!
+//! The algorithm is StreamDiffusion: successive frames are at different denoising steps of one UNet batch, so that each
+//! frame costs one UNet pass. Networks run on the library's own executor; no Python is needed. A small demo model is
+//! embedded, so that the examples below run without a download; [`ModelSource`] loads Stable Diffusion checkpoints.
+//!
+//! # The frame loop
+//!
+//! An [`Engine`] processes frames on the caller's thread. A [`FrameView`] borrows the host's pixels, of any size and of
+//! the formats of [`PixelFormat`]; the [`Picture`] has the size of the parameters.
+//!
+//! ```
+//! use dreamframe::{Engine, FrameView, PixelFormat};
+//!
+//! # fn main() -> dreamframe::Result<()> {
+//! let mut engine = Engine::builder().build()?;
+//! let pixels = vec![127_u8; 640 * 360 * 4];
+//! let frame = FrameView::packed(PixelFormat::Rgba8, 640, 360, &pixels)?;
+//! let picture = engine.process(&frame)?;
+//! assert_eq!((picture.frame.width(), picture.frame.height()), (512, 512));
+//! assert_eq!(picture.frame.pixels().len(), 512 * 512 * 4);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Updates
+//!
+//! All of [`StreamDiffusionParams`] can change between two frames. A [`ParamsPatch`] names the parameters to change; it
+//! is applied as a whole or, on an error, not at all. Each change has a [`Cost`]: numbers cost nothing, a prompt is
+//! encoded, a size or a model is compiled or loaded.
+//!
+//! ```
+//! use dreamframe::{Cost, Engine, ErrorKind, ParamsPatch};
+//!
+//! # fn main() -> dreamframe::Result<()> {
+//! let mut engine = Engine::builder().build()?;
+//! let update = engine.update(&ParamsPatch::from_json(r#"{"prompt": "moonlit night", "delta": 0.9}"#)?)?;
+//! assert_eq!((update.changes.len(), update.cost), (2, Some(Cost::Recompute)));
+//! // A typed edit does the same.
+//! engine.edit(|params| params.guidance_scale = 1.2)?;
+//! // Invalid values are rejected with all violations, and change nothing.
+//! let error = engine.edit(|params| params.delta = -1.0).unwrap_err();
+//! assert_eq!(error.kind(), ErrorKind::InvalidParams);
+//! assert_eq!(engine.params().delta, 0.9);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Sessions
+//!
+//! A host that must not wait moves the engine to a thread of its own. A [`SessionHandle`] submits frames, returns the
+//! newest picture and accepts updates at once; what an update needs is loaded while pictures go on with the old
+//! parameters.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use dreamframe::{Engine, Event, FrameView, ParamsPatch, PixelFormat, SessionOptions};
+//!
+//! # fn main() -> dreamframe::Result<()> {
+//! let session = Engine::builder().build()?.start(SessionOptions::default())?;
+//! let handle = session.handle();
+//! let ticket = handle.update(&ParamsPatch::from_json(r#"{"prompt": "moonlit night"}"#)?)?;
+//! handle.wait_for(&ticket, Duration::from_secs(60))?;
+//! assert!(handle.events().try_iter().any(|event| matches!(event, Event::UpdateApplied { .. })));
+//!
+//! let pixels = vec![127_u8; 512 * 512 * 3];
+//! let id = handle.submit(&FrameView::packed(PixelFormat::Rgb8, 512, 512, &pixels)?)?;
+//! let picture = handle.wait(Duration::from_secs(60)).expect("a picture within a minute");
+//! assert_eq!((picture.source_id, picture.version), (id, ticket.version));
+//! session.stop(Duration::from_secs(60))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `demo-model` | yes | the embedded demo model |
+//! | `clip-tokenizer` | yes | the tokenizer of Stable Diffusion models |
+//! | `edges`, `pose`, `segmentation`, `safety` | `edges` | embedded networks of preprocessors and of the safety checker |
+//! | `hub` | no | downloads from the Hugging Face hub |
+//! | `whip`, `whep` | no | WebRTC servers and clients: `transport` |
+//! | `vp8` | no | the video codec VP8, by the system's libvpx |
+//! | `reference` | no | an executor on `candle`, slow, to compare with |
 
 mod error;
 mod features;
@@ -83,3 +168,8 @@ pub use session::{
 };
 pub use stream::CfgType;
 pub use stream::noise::Generator;
+
+/// Compiles the Rust code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

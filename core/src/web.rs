@@ -33,7 +33,7 @@ impl Origin {
     }
 }
 
-/// Tells whether an address is one of this machine, which no proxy reaches.
+/// Returns whether an address is one of this machine, which no proxy reaches.
 pub(crate) fn is_this_machine(uri: &Uri) -> bool {
     matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]"))
 }

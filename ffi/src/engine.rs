@@ -81,7 +81,7 @@ pub unsafe extern "C" fn dreamframe_engine_free(engine: *mut dreamframe_engine_t
 /// - Threads: one call at a time per object.
 /// - Ownership: both frames stay the host's; the library keeps no pointer into them. They must not overlap.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
-///   `DREAMFRAME_ERROR_INVALID_FRAME` for what does not fit; what the device reports. The engine goes on with the next
+///   `DREAMFRAME_ERROR_INVALID_FRAME` for what does not fit; errors of the device. The engine continues with the next
 ///   frame; the pixels of `room` may then hold anything.
 ///
 /// @param[in]  engine    from `dreamframe_engine_create()`
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn dreamframe_engine_update(
     })
 }
 
-/// Says what `dreamframe_engine_update()` would change and what that costs; nothing has changed. Quick.
+/// Returns what `dreamframe_engine_update()` would change, and the cost; changes nothing. Quick.
 ///
 /// - Threads: one call at a time per object.
 /// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
@@ -221,7 +221,7 @@ fn tell(update: &Update, cost: Option<Out<u32>>, report: Option<Out<*mut c_char>
     Ok(())
 }
 
-/// Gives the parameters in use, as JSON with every field.
+/// Returns the parameters in use, as JSON with every field.
 ///
 /// - Threads: one call at a time per object.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn dreamframe_engine_params(
     })
 }
 
-/// Gives the size of the next picture, in pixels: that of the parameters, times what processors enlarge pictures by.
+/// Returns the size of the next picture, in pixels: that of the parameters, times the factors of processors that enlarge it.
 ///
 /// - Threads: one call at a time per object.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
@@ -267,7 +267,7 @@ pub unsafe extern "C" fn dreamframe_engine_size(
     })
 }
 
-/// Gives how many frames later than its frame a picture comes out.
+/// Returns how many frames after its frame a picture is returned.
 ///
 /// - Threads: one call at a time per object.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
@@ -287,7 +287,7 @@ pub unsafe extern "C" fn dreamframe_engine_delay(
     })
 }
 
-/// Tells what the engine is made of, as JSON: `model`, `device`, `executor`, `dtype`, `threads`, `evaluations_per_frame`,
+/// Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`, `evaluations_per_frame`,
 /// and `notices` on what was accepted at the start and means something else here.
 ///
 /// - Threads: one call at a time per object.

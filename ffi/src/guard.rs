@@ -62,7 +62,7 @@ fn remember(error: &Error) {
     let _ = LAST.try_with(|slot| slot.replace(last));
 }
 
-/// Tells what the last failed call of this thread died of, with the value and the bound: one line without a full stop.
+/// Returns the message of the last error on this thread, with the value and the bound: one line without a full stop.
 /// An empty text where none has failed; calls that succeed leave it as it is.
 ///
 /// - Threads: any thread; each has its own.
@@ -72,7 +72,7 @@ pub extern "C" fn dreamframe_last_error() -> *const c_char {
     last(|last| last.text.as_ptr())
 }
 
-/// Tells the same as JSON: `{"kind": "invalid_params", "message": "…", "violations": [{"path": "…", "message": "…"}]}`,
+/// Returns the last error on this thread as JSON: `{"kind": "invalid_params", "message": "…", "violations": [{"path": "…", "message": "…"}]}`,
 /// with every violation of parameters that were refused. An empty text where no call has failed.
 ///
 /// - Threads: any thread; each has its own.

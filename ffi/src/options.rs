@@ -40,7 +40,7 @@ pub enum dreamframe_dtype_t {
     DREAMFRAME_DTYPE_F32 = 1,
     /// 16 bits with the range of 32; needs a processor that multiplies it.
     DREAMFRAME_DTYPE_BF16 = 2,
-    /// Eight bits where a calibration lies beside the model.
+    /// 8-bit integers, which need a calibration in the model's folder.
     DREAMFRAME_DTYPE_INT8 = 3,
 }
 
@@ -111,7 +111,7 @@ pub enum dreamframe_control_images_t {
 /// @param done       how many of its weights are ready
 /// @param total      how many it has
 ///
-/// Returns 0 to go on; anything else makes loading end with `DREAMFRAME_ERROR_CANCELLED`, and nothing has changed then.
+/// Returns 0 to continue; any other value ends loading with `DREAMFRAME_ERROR_CANCELLED`, and nothing has changed then.
 pub type dreamframe_progress_callback_t =
     Option<unsafe extern "C" fn(user_data: *mut c_void, component: *const c_char, done: u64, total: u64) -> i32>;
 
@@ -154,15 +154,15 @@ pub struct dreamframe_options_t {
     pub vae: *const c_char,
     /// The id of an IP-Adapter in place of the published one; NULL for none.
     pub ip_adapter: *const c_char,
-    /// Where packed weights are kept: `"beside"` the model (and NULL), `"off"`, or a folder.
+    /// Where packed weights are stored: `"beside"` for the model's folder (the default, as NULL), `"off"`, or a folder.
     pub packed_cache: *const c_char,
-    /// A file that says how layers become bytes, for `DREAMFRAME_DTYPE_INT8`; NULL for the one beside the model.
+    /// The calibration file for `DREAMFRAME_DTYPE_INT8`; NULL for the one in the model's folder.
     pub calibration: *const c_char,
-    /// Takes the log; NULL for nobody.
+    /// Receives log messages; NULL for none.
     pub log: dreamframe_log_callback_t,
-    /// Hears how loading goes; NULL for nobody.
+    /// Receives the progress of loading; NULL for none.
     pub progress: dreamframe_progress_callback_t,
-    /// Brings style images; NULL for nobody.
+    /// Provides style images; NULL for none.
     pub style: dreamframe_style_callback_t,
     /// Given back to each of these callbacks.
     pub user_data: *mut c_void,
@@ -199,7 +199,7 @@ impl Hooks {
 }
 
 impl dreamframe_options_t {
-    /// What nobody chose.
+    /// Default values.
     pub(crate) fn none() -> Self {
         Self {
             struct_size: size_of::<Self>(),

@@ -19,9 +19,9 @@ pub enum dreamframe_cost_t {
     DREAMFRAME_COST_HOT = 1,
     /// Loaded networks work something out first.
     DREAMFRAME_COST_RECOMPUTE = 2,
-    /// A further network is brought in, while frames go on.
+    /// A further network is loaded, while frames are processed.
     DREAMFRAME_COST_LOAD = 3,
-    /// A second pipeline is built beside the first, then they change places.
+    /// A second pipeline is built, and then replaces the first.
     DREAMFRAME_COST_REBUILD = 4,
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn transition_of(text: &str) -> Result<Transition> {
         .map_err(|error| Error::new(ErrorKind::InvalidArgument, "transition_json is no transition").with_source(error))
 }
 
-/// Gives Daydream's default parameters, as JSON with every field.
+/// Returns Daydream's default parameters, as JSON with every field.
 ///
 /// - Threads: any thread.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn dreamframe_params_defaults(out_json: *mut *mut c_char) 
     unsafe { give(out_json, || text::json_of(&StreamDiffusionParams::default().to_value())) }
 }
 
-/// Gives the parameters of the demo model, with which an engine starts that is told none, as JSON with every field.
+/// Returns the parameters of the demo model, which are the default of an engine, as JSON with every field.
 ///
 /// - Threads: any thread.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn dreamframe_params_demo(out_json: *mut *mut c_char) -> d
     unsafe { give(out_json, || text::json_of(&StreamDiffusionParams::demo().to_value())) }
 }
 
-/// Gives the JSON Schema of the parameters: names, types, ranges, defaults, and what a change of each costs.
+/// Returns the JSON Schema of the parameters: names, types, ranges, defaults, and the cost of a change of each.
 ///
 /// - Threads: any thread.
 /// - Ownership: free the text with `dreamframe_string_free()`.

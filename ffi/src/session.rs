@@ -37,7 +37,7 @@ impl Handle for dreamframe_session_t {
     const NAME: &'static str = "session";
 }
 
-/// What becomes of a frame that fails, besides the event that tells of it.
+/// What a session returns for a frame that failed, besides the event.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum dreamframe_failed_frame_t {
@@ -290,13 +290,13 @@ impl OnPicture {
     }
 }
 
-/// Starts a session: the engine goes on on a thread of its own, until `dreamframe_session_stop()` gives it back.
+/// Starts a session: moves the engine to a thread of its own, until `dreamframe_session_stop()` returns it.
 ///
 /// - Threads: one call at a time per object.
 /// - Ownership: the engine stays the host's, to be freed by it, but is in the session until that is stopped. The session is
 ///   the host's, who frees it with `dreamframe_session_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an engine that is in use or in a session;
-///   `DREAMFRAME_ERROR_DEVICE` where the system gives no more threads: the engine is then gone.
+///   `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread; the engine is then freed.
 ///
 /// @param[in]  engine       from `dreamframe_engine_create()`
 /// @param[in]  options      begun with `DREAMFRAME_SESSION_OPTIONS_INIT`; NULL for the defaults
@@ -334,8 +334,8 @@ pub unsafe extern "C" fn dreamframe_session_start(
     })
 }
 
-/// Stops a session and gives the engine back. The frame that waits is still worked on, and updates that are ready are
-/// applied. When the call returns, `on_picture` runs no more; pictures that nobody took can still be polled.
+/// Stops a session and returns the engine. A waiting frame is still processed, and prepared updates are
+/// applied. When the call returns, `on_picture` is not called again; pictures that were not taken can still be polled.
 ///
 /// - Threads: any thread but the session's own: never from `on_picture`.
 /// - Ownership: the session is still to be freed. The engine can be used again.

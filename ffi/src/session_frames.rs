@@ -76,7 +76,7 @@ pub unsafe extern "C" fn dreamframe_session_submit(
     })
 }
 
-/// Copies the newest picture, if there is one that nobody has taken, into the host's memory. Never waits.
+/// Copies the newest picture into the host's memory, unless it was taken already. Never waits.
 ///
 /// Returns `DREAMFRAME_NOT_READY` where there is none yet. A picture that does not fit into `room` stays: ask
 /// `dreamframe_session_size()`, and poll again.
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn dreamframe_session_wait(
     })
 }
 
-/// Gives the size of the picture that the next poll takes, in pixels; where none waits, that of the last one, and of the
+/// Returns the size of the picture that the next poll takes, in pixels; if none waits, that of the last one, and of the
 /// engine's pictures before the first.
 ///
 /// - Threads: any thread, also while other calls on this session run.
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn dreamframe_session_size(
     })
 }
 
-/// Tells whether the session takes frames.
+/// Returns whether the session accepts frames.
 ///
 /// - Threads: any thread, also while other calls on this session run.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.

@@ -28,7 +28,7 @@ fn within<R>(session: *mut dreamframe_session_t, body: impl FnOnce(&SessionHandl
     handle::get(session.cast_const())?.within(body)
 }
 
-/// Changes parameters while frames go on: checked now and as a whole, made ready beside the frames, and applied between two
+/// Changes parameters while frames are processed. The patch is checked now, prepared on another thread, and applied between two
 /// of them. What turns out later, such as a missing model, comes as an event and from `dreamframe_session_wait_for()`.
 ///
 /// - Threads: any thread, also while other calls on this session run.
@@ -100,7 +100,7 @@ unsafe fn set(
 /// @param[in]  session      from `dreamframe_session_start()`
 /// @param[in]  name         a parameter, or a field of an object with a dot between the two
 /// @param[in]  value        the new value
-/// @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
+/// @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_set_f32(
     session: *mut dreamframe_session_t,
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn dreamframe_session_set_f32(
 /// @param[in]  session      from `dreamframe_session_start()`
 /// @param[in]  name         a parameter, or a field of an object with a dot between the two
 /// @param[in]  value        the new value
-/// @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
+/// @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_set_i64(
     session: *mut dreamframe_session_t,
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn dreamframe_session_set_i64(
 /// @param[in]  session      from `dreamframe_session_start()`
 /// @param[in]  name         a parameter, or a field of an object with a dot between the two
 /// @param[in]  value        the new value
-/// @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
+/// @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_set_bool(
     session: *mut dreamframe_session_t,
@@ -166,7 +166,7 @@ pub unsafe extern "C" fn dreamframe_session_set_bool(
 /// @param[in]  session      from `dreamframe_session_start()`
 /// @param[in]  name         a parameter, or a field of an object with a dot between the two
 /// @param[in]  value        the new value
-/// @param[out] out_version  as `dreamframe_session_update()` gives it; may be NULL
+/// @param[out] out_version  as of `dreamframe_session_update()`; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_set_text(
     session: *mut dreamframe_session_t,
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn dreamframe_session_set_text(
     unsafe { set(session, name, || text::required(value, "value").map(Value::from), out_version) }
 }
 
-/// Changes the prompt little by little, over so many of the next pictures, while frames go on.
+/// Changes the prompt gradually, over a number of pictures, while frames are processed.
 ///
 /// - Threads: any thread, also while other calls on this session run.
 /// - Ownership: the text is only read.
@@ -206,7 +206,7 @@ pub unsafe extern "C" fn dreamframe_session_transition(
     })
 }
 
-/// Gives the parameters last accepted, without what was refused since, as JSON with every field.
+/// Returns the desired parameters, as JSON with every field: with all accepted updates, without those rejected since.
 ///
 /// - Threads: any thread, also while other calls on this session run.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -227,7 +227,7 @@ pub unsafe extern "C" fn dreamframe_session_params(
     })
 }
 
-/// Says what `dreamframe_session_update()` would change and what that costs; nothing has changed. Quick.
+/// Returns what `dreamframe_session_update()` would change, and the cost; changes nothing. Quick.
 ///
 /// - Threads: any thread, also while other calls on this session run.
 /// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
@@ -262,7 +262,7 @@ pub unsafe extern "C" fn dreamframe_session_plan(
     })
 }
 
-/// Waits until an update has ended one way or another. One that was rejected gives the status of what it was rejected for.
+/// Waits until an update is applied, superseded or rejected. For a rejected one, returns the status of its error.
 ///
 /// - Threads: any thread, also while other calls on this session run; not from `on_picture`.
 /// - Errors: `DREAMFRAME_ERROR_TIMEOUT`; `DREAMFRAME_ERROR_CLOSED` where the session ends first;
@@ -304,7 +304,7 @@ fn again(error: &Error) -> Error {
     }
 }
 
-/// Takes the oldest event that nobody has taken, and waits for one if there is none.
+/// Takes the oldest waiting event; waits for one if there is none.
 ///
 /// Returns `DREAMFRAME_NOT_READY` where none came in time. `type` says what happened: `update_applied`, `update_rejected`,
 /// `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`, `callback_failed`,

@@ -32,9 +32,9 @@ pub struct dreamframe_stats_t {
     pub repeated: u64,
     /// Frames that failed.
     pub failed: u64,
-    /// Pictures that a newer one replaced before anybody took them.
+    /// Pictures replaced by a newer one before they were taken.
     pub unseen: u64,
-    /// Events that nobody fetched in time.
+    /// Events discarded because they were not taken in time.
     pub lost_events: u64,
     /// The version of the parameters last accepted.
     pub desired_version: u64,
@@ -93,7 +93,7 @@ impl From<&Stats> for dreamframe_stats_t {
     }
 }
 
-/// Says what the session has done so far.
+/// Returns statistics of a session.
 ///
 /// - Threads: any thread, also while other calls on this session run.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn dreamframe_session_stats(
     })
 }
 
-/// Says the same and more as JSON: also every rate, and the times of each stage.
+/// Returns statistics of a session as JSON, with all rates and the times of each stage.
 ///
 /// - Threads: any thread, also while other calls on this session run.
 /// - Ownership: free the text with `dreamframe_string_free()`.

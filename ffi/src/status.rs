@@ -33,7 +33,7 @@ pub const DREAMFRAME_ERROR_OUT_OF_MEMORY: dreamframe_status_t = -7;
 pub const DREAMFRAME_ERROR_DEVICE: dreamframe_status_t = -8;
 /// The session has ended: stop using it.
 pub const DREAMFRAME_ERROR_CLOSED: dreamframe_status_t = -9;
-/// It took too long: wait longer, or go on.
+/// It took too long; the caller may wait longer, or continue without it.
 pub const DREAMFRAME_ERROR_TIMEOUT: dreamframe_status_t = -10;
 /// Reading or writing failed: look at the path in the message.
 pub const DREAMFRAME_ERROR_IO: dreamframe_status_t = -11;

@@ -77,7 +77,8 @@ pub(crate) fn lend(text: impl Into<String>) -> *mut c_char {
 
 /// Frees a text that the library gave through a `char **`.
 ///
-/// NULL is fine. A text that is none of the library's, or was freed, is left alone; `dreamframe_last_error()` then says so.
+/// NULL has no effect. Neither has a text that is not the library's, or was freed already; `dreamframe_last_error()` then
+/// reports it.
 ///
 /// - Threads: any thread.
 /// - Ownership: the text is gone when the call returns.

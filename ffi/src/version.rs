@@ -11,7 +11,7 @@ use crate::text;
 /// The version of the binary interface: it grows with each addition, and a host needs at least that of its header.
 pub const DREAMFRAME_ABI_VERSION: u32 = 1;
 
-/// Gives the version of the library, such as `"1.2.3"`; compare with `DREAMFRAME_VERSION`.
+/// Returns the version of the library, such as `"1.2.3"`; compare with `DREAMFRAME_VERSION`.
 ///
 /// - Threads: any thread.
 /// - Ownership: the text is static; never free it.
@@ -24,7 +24,8 @@ pub extern "C" fn dreamframe_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// Gives the version of the library's binary interface; a host that finds less than `DREAMFRAME_ABI_VERSION` must not go on.
+/// Returns the version of the library's binary interface. A host must not use a library whose version is below its
+/// `DREAMFRAME_ABI_VERSION`.
 ///
 /// - Threads: any thread.
 #[unsafe(no_mangle)]
@@ -32,7 +33,7 @@ pub extern "C" fn dreamframe_abi_version() -> u32 {
     DREAMFRAME_ABI_VERSION
 }
 
-/// Tells how the library was built, as JSON: `version`, `abi_version`, `features`, `debug`, `architecture`, `system`.
+/// Returns how the library was built, as JSON: `version`, `abi_version`, `features`, `debug`, `architecture`, `system`.
 /// Servers, publishers and players need the feature `transport`.
 ///
 /// - Threads: any thread.

@@ -4,7 +4,7 @@
 >>> with StreamDiffusion(StreamDiffusionParams.demo(), models="demo") as stream:
 ...     picture = stream(frame)
 
-What the library tells goes to the loggers `dreamframe.…` of `logging`.
+Log messages of the library go to the loggers `dreamframe.…` of `logging`.
 """
 
 import atexit as _atexit

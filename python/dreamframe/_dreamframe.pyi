@@ -128,7 +128,7 @@ class StreamDiffusion:
         /,
         **changes: Unpack[ParamsPatch],
     ) -> Plan:
-        """Says what a change would come to, and what it would cost; changes nothing.
+        """Returns what a change would come to, and what it would cost; changes nothing.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one.
@@ -237,7 +237,7 @@ class Session:
         """Waits for a picture that nobody has taken; None after `timeout` seconds, and once the session has ended."""
 
     def __iter__(self) -> Self:
-        """Gives pictures as they come, until the session ends."""
+        """Returns pictures as they come, until the session ends."""
 
     def __next__(self) -> Picture: ...
     def update(
@@ -277,7 +277,7 @@ class Session:
         /,
         **changes: Unpack[ParamsPatch],
     ) -> Plan:
-        """Says what a change would come to, and what it would cost; changes nothing.
+        """Returns what a change would come to, and what it would cost; changes nothing.
 
         Raises:
             InvalidParamsError: a value is out of range; `violations` lists every one.
@@ -299,7 +299,7 @@ class Session:
         """Waits for the next event; None after `timeout` seconds."""
 
     def stats(self) -> Stats:
-        """Says what the session has done so far, and does now."""
+        """Returns what the session has done so far, and does now."""
 
     @property
     def params(self) -> StreamDiffusionParams:
@@ -420,7 +420,7 @@ class Server:
         """Whether the server takes publishers and viewers."""
 
     def stats(self) -> ServerStats:
-        """Says what was done so far: by the session, by the encoder, and over each connection."""
+        """Returns what was done so far: by the session, by the encoder, and over each connection."""
 
     def stop(self) -> None:
         """Ends all connections, which takes some seconds at most, and the session: the stream can be called again, or ends
@@ -493,7 +493,7 @@ class Publisher:
         """The address at which what is published can be watched, once a server has said one."""
 
     def stats(self) -> PublisherStats:
-        """Says what was encoded, and what the connection has carried while there is one."""
+        """Returns what was encoded, and what the connection has carried while there is one."""
 
     def stop(self) -> None:
         """Ends the session on the server and the connection, and waits for that, for some seconds at most. Stopping once
@@ -546,7 +546,7 @@ class Player:
         """
 
     def __iter__(self) -> Self:
-        """Gives frames as they come, until the player is stopped; those that nobody asks for in time are left out."""
+        """Returns frames as they come, until the player is stopped; those that nobody asks for in time are left out."""
 
     def __next__(self) -> Frame: ...
     @property
@@ -568,7 +568,7 @@ class Player:
         """What went wrong last, if anything has: why an attempt failed, or a connection was lost."""
 
     def stats(self) -> PeerStats | None:
-        """Says what the connection has carried, while there is one."""
+        """Returns what the connection has carried, while there is one."""
 
     def stop(self) -> None:
         """Ends the session on the server and the connection, and waits for that, for some seconds at most. Stopping once

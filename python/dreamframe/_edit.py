@@ -16,7 +16,7 @@ class Edit:
     """
 
     cost: "Cost | None" = None
-    """What the changes cost; None before the end of the block, and where nothing changed."""
+    """The cost of the changes; None before the end of the block, and if nothing changed."""
     ticket: "Ticket | None" = None
     """The update that a session has accepted; None for a stream, and before the end of the block."""
 

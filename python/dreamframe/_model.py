@@ -24,23 +24,23 @@ _Self = TypeVar("_Self", bound="Model")
 
 @dataclass(frozen=True, slots=True)
 class FieldInfo:
-    """What is known of a field."""
+    """The description of a field."""
 
     annotation: Any
     """Its type."""
     default: Any
-    """What it is when it is not given; None for one that has to be given."""
+    """The default; None for a required field."""
     description: str
-    """What it does."""
+    """Its documentation."""
     required: bool
-    """Whether it has to be given."""
+    """Whether it is required."""
     allowed: str
-    """What it may be, in words that read after "must be"; empty for what has fields of its own."""
+    """The allowed values, as they read after "must be"; empty for a field that has fields of its own."""
     cost: str | None
-    """What changing it costs as a rule, by the name of a `Cost`; None for what has fields of its own."""
+    """The usual cost of changing it, by the name of a `Cost`; None for a field that has fields of its own."""
 
     def is_required(self) -> bool:
-        """Tells whether the field has to be given."""
+        """Returns whether the field is required."""
         return self.required
 
 
@@ -61,7 +61,7 @@ class Model:
     _part: ClassVar[str]
     """Where the class stands among the parameters: a path in the table of fields."""
     model_fields: ClassVar[dict[str, FieldInfo]]
-    """What is known of each field, in order."""
+    """The descriptions of the fields, in order."""
 
     def __init_subclass__(cls) -> None:
         if "_part" not in cls.__dict__:
@@ -136,7 +136,7 @@ class Model:
 
     @classmethod
     def model_json_schema(cls) -> dict[str, Any]:
-        """Gives the JSON Schema (draft 2020-12), with bounds, defaults and descriptions."""
+        """Returns the JSON Schema (draft 2020-12), with bounds, defaults and descriptions."""
         return _dreamframe._schema(cls._part)
 
     def model_dump(
@@ -150,7 +150,7 @@ class Model:
         exclude_defaults: bool = False,
         exclude_none: bool = False,
     ) -> dict[str, Any]:
-        """Gives the values as a dict of plain data; with `mode="json"`, of what JSON has (lists in place of tuples).
+        """Returns the values as a dict of plain data; with `mode="json"`, of JSON types (lists instead of tuples).
 
         `by_alias` changes nothing: no field has an alias.
         """
@@ -169,7 +169,7 @@ class Model:
         exclude_defaults: bool = False,
         exclude_none: bool = False,
     ) -> str:
-        """Gives the values as JSON, in one line or with `indent`."""
+        """Returns the values as JSON, on one line or with `indent`."""
         values = self.model_dump(
             mode="json",
             include=include,
@@ -183,7 +183,7 @@ class Model:
         return json.dumps(values, indent=indent, separators=separators, ensure_ascii=False)
 
     def model_copy(self: _Self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> _Self:
-        """Gives a copy, changed as `StreamDiffusion.update` changes parameters, and checks every rule.
+        """Returns a copy, changed as `StreamDiffusion.update` changes parameters, and checks every rule.
 
         Raises:
             InvalidParamsError: with every violation.

@@ -27,7 +27,7 @@ class Frame(_Base):
     """
 
     order: Literal["rgba", "bgra", "rgb"]
-    """What the last axis holds."""
+    """The channels of the last axis."""
 
     @property
     def width(self) -> int:
@@ -40,7 +40,7 @@ class Frame(_Base):
         return self.shape[0]
 
     def to_pil(self) -> "Image":
-        """Gives a copy as an image of PIL, in its mode RGB: nothing has holes.
+        """Returns a copy as a PIL image in mode RGB: pictures have no transparency.
 
         Raises:
             ImportError: Pillow is not installed.

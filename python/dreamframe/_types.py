@@ -33,12 +33,12 @@ FrameLike: TypeAlias = "NDArray[np.uint8] | SupportsArrayInterface | SupportsDLP
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Tells that a value was accepted, and what became of it."""
+    """A value that was accepted with another meaning."""
 
     path: str
     """Where: a path such as `controlnets[0].preprocessor`."""
     message: str
-    """What became of the value; reads after the path."""
+    """The other meaning; reads after the path."""
 
     def __str__(self) -> str:
         return f"{self.path} {self.message}"
@@ -51,7 +51,7 @@ class Change:
     path: str
     """Where: a path such as `controlnets[1].conditioning_scale`."""
     cost: "Cost"
-    """What this change costs."""
+    """The cost of this change."""
     old: Any
     """The value before; None for an item that comes in."""
     new: Any
@@ -60,18 +60,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a change would come to."""
+    """The result that a change would have."""
 
     cost: "Cost | None"
     """The highest cost among the changes; None if nothing changes."""
     changes: list[Change]
-    """What changes."""
+    """The changes."""
     notices: list[Notice]
-    """What is accepted and means something else here, or is changed along with it."""
+    """Values accepted with another meaning, and parameters changed along."""
     params: "StreamDiffusionParams"
     """The parameters after the change."""
     frees_first: bool
-    """Whether there is too little memory for old and new side by side, so that the old goes first."""
+    """Whether there is too little memory for two pipelines, so that the old one is released first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ class Ticket:
     cost: "Cost | None"
     """The highest cost among the changes; None if nothing changes."""
     changes: list[Change]
-    """What changes."""
+    """The changes."""
     notices: list[Notice]
-    """What was accepted and means something else here, or was changed along with it."""
+    """Values accepted with another meaning, and parameters changed along."""
     _accepted: Any = field(repr=False, compare=False)
 
 
@@ -104,7 +104,7 @@ class Event:
         "callback_failed",
         "stopped",
     ]
-    """What happened."""
+    """The kind of event."""
     version: int | None = None
     """Of which update, for events of updates."""
     id: int | None = None
@@ -112,7 +112,7 @@ class Event:
     error: DreamframeError | None = None
     """Why."""
     notices: tuple[Notice, ...] = ()
-    """What turned out while an update was prepared."""
+    """Notices of the preparation of an update."""
 
 
 class Rate(TypedDict):
@@ -123,7 +123,7 @@ class Rate(TypedDict):
 
 
 class Summary(TypedDict):
-    """What a number of measurements come to."""
+    """A summary of measurements."""
 
     median: float
     p95: float
@@ -138,7 +138,7 @@ class Stage(TypedDict):
 
 
 class Stats(TypedDict):
-    """What a session has done so far, and does now."""
+    """Statistics of a session."""
 
     submitted: Rate
     dropped: Rate
@@ -184,7 +184,7 @@ class IceServer(TypedDict, total=False):
     username: str
     """The user name, for TURN."""
     credential: str
-    """The password, for TURN. Publishers are told of it, viewers are not."""
+    """The password, for TURN. It is sent to publishers, not to viewers."""
     secret: str
     """In place of both, what this side shares with the TURN server (coturn's `static-auth-secret`).
 
@@ -193,7 +193,7 @@ class IceServer(TypedDict, total=False):
 
 
 class IngestStats(TypedDict):
-    """What became of the video that a connection has received."""
+    """Statistics of the video that a connection received."""
 
     packets: Rate
     lost: int
@@ -208,7 +208,7 @@ class IngestStats(TypedDict):
 
 
 class EgressStats(TypedDict):
-    """What became of the pictures that were shown to viewers."""
+    """Statistics of the pictures that were shown to viewers."""
 
     viewers: int
     shown: Rate
@@ -225,7 +225,7 @@ class EgressStats(TypedDict):
 
 
 class PeerStats(TypedDict):
-    """What a connection has carried."""
+    """Statistics of a connection."""
 
     bytes_in: int
     packets_in: int
@@ -239,14 +239,14 @@ class PeerStats(TypedDict):
 
 
 class PublisherStats(TypedDict):
-    """What a publisher has encoded, and what its connection has carried; None while there is none."""
+    """Statistics of a publisher's encoder and connection; None while there is none."""
 
     egress: EgressStats
     peer: PeerStats | None
 
 
 class ServerStats(TypedDict):
-    """What a server has done so far; `publisher` is None while nobody publishes."""
+    """Statistics of a server; `publisher` is None without a publisher."""
 
     session: Stats
     egress: EgressStats

@@ -18,7 +18,7 @@ What differs from the original:
 - Text to image works on a grey frame, with the noise of another seed for each picture, and takes all steps in one call.
   With `t_index_list=[0]` this is all noise; the original adds no frame at all.
 - One frame a call: in img2img mode `frame_buffer_size` must be 1. Latents are not given out.
-- `device="cuda"` asks for the fastest device that this build has, and a warning tells if that is the processor. Weights
+- `device="cuda"` asks for the fastest device that this build has, with a warning if that is the processor. Weights
   are `f32` whatever float type is named, but for `bf16`.
 - What only concerns TensorRT or several GPUs (`warmup`, `engine_dir`, `device_ids` and the like) is taken and means
   nothing here. The TensorRT engines' scheduler variants are not built: `scheduler` is "lcm", `sampler` "normal".
@@ -301,7 +301,7 @@ class StreamDiffusionWrapper:
         return pixels_of(image, self.width, self.height)
 
     def postprocess_image(self, image_tensor: NDArray[np.uint8], output_type: OutputType = "pil") -> Any:
-        """Gives a picture as a PIL image, as an array of floats from 0 to 1, or as a tensor, channels first."""
+        """Returns a picture as a PIL image, as an array of floats from 0 to 1, or as a tensor, channels first."""
         return given_out(np.asarray(image_tensor), output_type)
 
     def _text_to_image(self) -> Any:

@@ -1,4 +1,4 @@
-"""What this package raises: one class for each kind of error, all of them `DreamframeError`.
+"""The errors that this package raises: one class for each kind, all of them `DreamframeError`.
 
 Where Python has a class of its own for such an error, ours is that one too: a missing model is a `FileNotFoundError`.
 """
@@ -31,7 +31,7 @@ class Violation(NamedTuple):
     path: str
     """Where: a path such as `controlnets[1].conditioning_scale`."""
     message: str
-    """What is wrong, with the value: `is 3.0, but must be a number from 0 to 1`."""
+    """The violation, with the value: `is 3.0, but must be a number from 0 to 1`."""
 
     def __str__(self) -> str:
         return f"{self.path} {self.message}"

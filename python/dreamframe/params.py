@@ -108,16 +108,16 @@ WeightType: TypeAlias = Literal[
 
 
 class SingleProcessorConfig(Model):
-    """Describes one processor of a chain."""
+    """A processor of a chain."""
 
     _part: ClassVar[str] = "image_preprocessing.processors[]"
 
     type: ProcessorName
-    """Names the processor."""
+    """The name of the processor."""
     enabled: bool = True
-    """Runs the processor; a disabled one is kept in the list only."""
+    """Whether the processor runs; a disabled one is only kept in the list."""
     params: dict[str, Any] = {}
-    """Gives the processor's own parameters."""
+    """The processor's own parameters."""
 
 
 class ProcessingConfig(Model):
@@ -126,145 +126,146 @@ class ProcessingConfig(Model):
     _part: ClassVar[str] = "image_preprocessing"
 
     enabled: bool = True
-    """Switches the whole chain; an empty one does nothing either way."""
+    """Whether the chain runs."""
     processors: list[SingleProcessorConfig] = []
-    """Lists the processors, first to last."""
+    """The processors, in the order in which they run."""
 
 
 class ControlNetConfig(Model):
-    """Describes one ControlNet: the network, what makes its control image, and how much it counts."""
+    """A ControlNet: the network, its preprocessor, and its scale."""
 
     _part: ClassVar[str] = "controlnets[]"
 
     model_id: str
-    """Names the network, as a hub id or a folder; no two ControlNets have the same."""
+    """The network, as a hub id or a folder; unique within the list."""
     conditioning_scale: float = 1.0
-    """Sets the conditioning scale, the strength of this ControlNet; at 0 it stays loaded and does nothing."""
+    """The conditioning scale; at 0, the ControlNet stays loaded, and does not run."""
     preprocessor: ProcessorName | None = None
-    """Names what makes the control image; without one the frame itself is the control image."""
+    """The preprocessor of the control image; without one, the frame itself is the control image."""
     enabled: bool = True
-    """Loads the network; a disabled ControlNet is kept in the list only."""
+    """Whether the network is loaded; a disabled ControlNet is only kept in the list."""
     preprocessor_params: dict[str, Any] = {}
-    """Gives the preprocessor's own parameters, such as `low_threshold` of `canny`."""
+    """The preprocessor's own parameters, such as `low_threshold` of `canny`."""
     control_guidance_start: float = 0.0
-    """Says from which share of the rows on the ControlNet counts."""
+    """The fraction of the denoising steps from which the ControlNet is used."""
     control_guidance_end: float = 1.0
-    """Says up to which share of the rows the ControlNet counts."""
+    """The fraction of the denoising steps up to which the ControlNet is used."""
     conditioning_channels: int | None = None
-    """Says how many channels the control image has, where the network's own configuration does not."""
+    """The number of channels of the control image, if the network's own configuration does not have it."""
 
 
 class IPAdapterConfig(Model):
-    """Describes the image prompt."""
+    """The IP-Adapter, which conditions on the style image."""
 
     _part: ClassVar[str] = "ip_adapter"
 
     type: IPAdapterType = "regular"
-    """Chooses what the style image is read for."""
+    """What the style image is encoded for."""
     enabled: bool = False
-    """Loads the IP-Adapter."""
+    """Whether the IP-Adapter is loaded."""
     scale: float = 1.0
-    """Sets how much the style image counts."""
+    """The scale of the style image."""
     weight_type: WeightType = "linear"
-    """Chooses how the scale is spread over the layers."""
+    """How the scale is distributed over the layers."""
     ip_adapter_model_path: str | None = None
-    """Names the adapter's file (deprecated; not used, `type` and the base model choose it)."""
+    """The adapter's file (deprecated; not used, since `type` and the base model determine it)."""
     image_encoder_path: str | None = None
-    """Names the image encoder (deprecated; not used, `type` and the base model choose it)."""
+    """The image encoder (deprecated; not used, since `type` and the base model determine it)."""
     insightface_model_name: str | None = None
-    """Names the face model (deprecated; not used, `type` and the base model choose it)."""
+    """The face model (deprecated; not used, since `type` and the base model determine it)."""
 
 
 class CachedAttentionConfig(Model):
-    """Describes the attention to earlier frames."""
+    """The attention to earlier frames."""
 
     _part: ClassVar[str] = "cached_attention"
 
     enabled: bool = False
-    """Lets self-attention see keys and values of earlier frames."""
+    """Whether self-attention attends to keys and values of earlier frames."""
     max_frames: int = 1
-    """Sets how many earlier frames are kept."""
+    """How many earlier frames are kept."""
     interval: int = 1
-    """Sets after how many frames the cache takes the next one in."""
+    """Every how many frames one is stored."""
 
 
 class StreamDiffusionParams(Model):
-    """Says everything that a user can ask of a stream. The defaults are those of Daydream's service, except that
-    `use_safety_checker` is off: who hosts the engine decides."""
+    """All parameters of a stream. The defaults are those of Daydream's service, except that `use_safety_checker` is
+    off: who hosts the engine decides."""
 
     _part: ClassVar[str] = ""
 
     model_id: str = "stabilityai/sd-turbo"
-    """Names the base model, as a hub id or a folder; `demo` is the model inside the library."""
+    """The base model, as a hub id or a folder; `demo` is the embedded model."""
     prompt: str | list[tuple[str, float]] = "an anime render of a girl with purple hair, masterpiece"
-    """Says what the picture shall look like: one text, or several with weights."""
+    """The prompt: one text, or several with weights."""
     prompt_interpolation_method: Interpolation = "slerp"
-    """Chooses how several prompts are mixed."""
+    """How several prompts are interpolated."""
     normalize_prompt_weights: bool = True
-    """Divides the weights of the prompts by their sum."""
+    """Whether the weights of prompts are divided by their sum."""
     normalize_seed_weights: bool = True
-    """Divides the weights of the seeds by their sum, and keeps the strength of the mixed noise."""
+    """Whether the weights of seeds are divided by their sum, which keeps the variance of the noise."""
     negative_prompt: str = "blurry, low quality, flat, 2d"
-    """Says what the picture shall not look like; counts where `guidance_scale` is above 1."""
+    """The negative prompt; used if `guidance_scale` is above 1."""
     guidance_scale: float = 1.0
-    """Sets how strongly the prompt pulls away from the negative prompt; up to 1 there is no guidance."""
+    """The scale of classifier-free guidance; up to 1, there is no guidance."""
     delta: float = 0.7
-    """Sets how much the stock noise of residual guidance counts."""
+    """The scale of the stock noise in residual classifier-free guidance."""
     num_inference_steps: int = 50
-    """Sets the length of the grid of timesteps that `t_index_list` points into."""
+    """The number of timesteps of the schedule that `t_index_list` indexes."""
     t_index_list: list[int] = [12, 20, 32]
-    """Lists the places in the grid at which a frame is denoised, one row of the batch each; a lower place is
-    noisier, and a different number of them re-primes the batch."""
+    """The timesteps at which a frame is denoised, as indices into the schedule, one row of the batch each. A lower
+    index is noisier. Another number of them starts the batch again."""
     use_safety_checker: bool = False
-    """Loads the safety checker, which replaces pictures that it flags."""
+    """Whether the safety checker is loaded, which replaces pictures that it flags."""
     safety_checker_threshold: float = 0.5
-    """Sets from which score on the safety checker flags a picture."""
+    """The score from which the safety checker flags a picture."""
     width: int = 512
-    """Sets the width of the pictures, in pixels."""
+    """The width of pictures, in pixels."""
     height: int = 512
-    """Sets the height of the pictures, in pixels."""
+    """The height of pictures, in pixels."""
     lora_dict: dict[str, float] | None = None
-    """Lists LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same."""
+    """LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same."""
     use_lcm_lora: bool = True
-    """Merges the LCM-LoRA, where the base model is not made for few steps by itself."""
+    """Whether the LCM-LoRA is merged, if the base model is not distilled for few steps itself."""
     lcm_lora_id: str = "latent-consistency/lcm-lora-sdv1-5"
-    """Names the LCM-LoRA, as a hub id or a folder."""
+    """The LCM-LoRA, as a hub id or a folder."""
     acceleration: Acceleration = "tensorrt"
-    """Asks for a kind of acceleration; a hint, the best executor of the machine runs in any case."""
+    """The preferred kind of acceleration: a hint, since the best executor of the machine runs in any case."""
     use_denoising_batch: bool = True
-    """Runs all rows in one pass of the network, each for another frame; off, one frame takes all steps in turn."""
+    """Whether successive frames share one UNet pass, each at another step; otherwise a frame takes all its steps in
+    turn."""
     do_add_noise: bool = True
-    """Adds fresh noise to a row between two steps."""
+    """Whether noise is added again between two steps."""
     seed: int | list[tuple[int, float]] = 789
-    """Seeds the noise: one seed, or several with weights."""
+    """The seed of the noise: one, or several with weights."""
     seed_interpolation_method: Interpolation = "linear"
-    """Chooses how the noises of several seeds are mixed."""
+    """How the noise of several seeds is interpolated."""
     enable_similar_image_filter: bool = False
-    """Skips frames that resemble the one before."""
+    """Whether frames that resemble the one before are skipped."""
     similar_image_filter_threshold: float = 0.98
-    """Sets from which likeness on a frame may be skipped."""
+    """The similarity from which a frame may be skipped."""
     similar_image_filter_max_skip_frame: int = 10
-    """Sets how many frames may be skipped in a row."""
+    """How many frames in a row may be skipped."""
     skip_diffusion: bool = False
-    """Passes frames through the processing chains only."""
+    """Whether frames pass through the image chains only, without diffusion."""
     show_reloading_frame: bool = True
-    """Lets a server show a loading picture while a change loads and there is no other to show."""
+    """Whether a server shows a placeholder picture while a change loads and there is no other picture."""
     image_preprocessing: ProcessingConfig = ProcessingConfig()
-    """Processes the frame before it is encoded."""
+    """The processors of the frame, before it is encoded."""
     image_postprocessing: ProcessingConfig = ProcessingConfig()
-    """Processes the picture after it is decoded."""
+    """The processors of the picture, after it is decoded."""
     latent_preprocessing: ProcessingConfig = ProcessingConfig()
-    """Processes the noised latent before the network."""
+    """The processors of the noised latent, before the UNet."""
     latent_postprocessing: ProcessingConfig = ProcessingConfig()
-    """Processes the latent after the network."""
+    """The processors of the clean latent, after the UNet."""
     controlnets: list[ControlNetConfig] = []
-    """Lists the ControlNets; a list that is sent replaces the one before."""
+    """The ControlNets; a patch replaces the whole list."""
     ip_adapter: IPAdapterConfig = IPAdapterConfig()
-    """Describes the image prompt."""
+    """The IP-Adapter, which conditions on the style image."""
     ip_adapter_style_image_url: str = ""
-    """Gives the style image: an http(s) or data URL, or bare base64; empty for none."""
+    """The style image: an http, https or data URL, or base64; empty for none."""
     cached_attention: CachedAttentionConfig = CachedAttentionConfig()
-    """Describes the attention to earlier frames."""
+    """The attention to earlier frames."""
 
     @classmethod
     def demo(cls) -> "StreamDiffusionParams":
@@ -281,73 +282,74 @@ class ParamsPatch(TypedDict, total=False):
     """A wanted change: some of the parameters."""
 
     model_id: str
-    """Names the base model, as a hub id or a folder; `demo` is the model inside the library."""
+    """The base model, as a hub id or a folder; `demo` is the embedded model."""
     prompt: str | Sequence[tuple[str, float]]
-    """Says what the picture shall look like: one text, or several with weights."""
+    """The prompt: one text, or several with weights."""
     prompt_interpolation_method: Interpolation
-    """Chooses how several prompts are mixed."""
+    """How several prompts are interpolated."""
     normalize_prompt_weights: bool
-    """Divides the weights of the prompts by their sum."""
+    """Whether the weights of prompts are divided by their sum."""
     normalize_seed_weights: bool
-    """Divides the weights of the seeds by their sum, and keeps the strength of the mixed noise."""
+    """Whether the weights of seeds are divided by their sum, which keeps the variance of the noise."""
     negative_prompt: str
-    """Says what the picture shall not look like; counts where `guidance_scale` is above 1."""
+    """The negative prompt; used if `guidance_scale` is above 1."""
     guidance_scale: float
-    """Sets how strongly the prompt pulls away from the negative prompt; up to 1 there is no guidance."""
+    """The scale of classifier-free guidance; up to 1, there is no guidance."""
     delta: float
-    """Sets how much the stock noise of residual guidance counts."""
+    """The scale of the stock noise in residual classifier-free guidance."""
     num_inference_steps: int
-    """Sets the length of the grid of timesteps that `t_index_list` points into."""
+    """The number of timesteps of the schedule that `t_index_list` indexes."""
     t_index_list: Sequence[int]
-    """Lists the places in the grid at which a frame is denoised, one row of the batch each; a lower place is
-    noisier, and a different number of them re-primes the batch."""
+    """The timesteps at which a frame is denoised, as indices into the schedule, one row of the batch each. A lower
+    index is noisier. Another number of them starts the batch again."""
     use_safety_checker: bool
-    """Loads the safety checker, which replaces pictures that it flags."""
+    """Whether the safety checker is loaded, which replaces pictures that it flags."""
     safety_checker_threshold: float
-    """Sets from which score on the safety checker flags a picture."""
+    """The score from which the safety checker flags a picture."""
     width: int
-    """Sets the width of the pictures, in pixels."""
+    """The width of pictures, in pixels."""
     height: int
-    """Sets the height of the pictures, in pixels."""
+    """The height of pictures, in pixels."""
     lora_dict: dict[str, float] | None
-    """Lists LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same."""
+    """LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same."""
     use_lcm_lora: bool
-    """Merges the LCM-LoRA, where the base model is not made for few steps by itself."""
+    """Whether the LCM-LoRA is merged, if the base model is not distilled for few steps itself."""
     lcm_lora_id: str
-    """Names the LCM-LoRA, as a hub id or a folder."""
+    """The LCM-LoRA, as a hub id or a folder."""
     acceleration: Acceleration
-    """Asks for a kind of acceleration; a hint, the best executor of the machine runs in any case."""
+    """The preferred kind of acceleration: a hint, since the best executor of the machine runs in any case."""
     use_denoising_batch: bool
-    """Runs all rows in one pass of the network, each for another frame; off, one frame takes all steps in turn."""
+    """Whether successive frames share one UNet pass, each at another step; otherwise a frame takes all its steps in
+    turn."""
     do_add_noise: bool
-    """Adds fresh noise to a row between two steps."""
+    """Whether noise is added again between two steps."""
     seed: int | Sequence[tuple[int, float]]
-    """Seeds the noise: one seed, or several with weights."""
+    """The seed of the noise: one, or several with weights."""
     seed_interpolation_method: Interpolation
-    """Chooses how the noises of several seeds are mixed."""
+    """How the noise of several seeds is interpolated."""
     enable_similar_image_filter: bool
-    """Skips frames that resemble the one before."""
+    """Whether frames that resemble the one before are skipped."""
     similar_image_filter_threshold: float
-    """Sets from which likeness on a frame may be skipped."""
+    """The similarity from which a frame may be skipped."""
     similar_image_filter_max_skip_frame: int
-    """Sets how many frames may be skipped in a row."""
+    """How many frames in a row may be skipped."""
     skip_diffusion: bool
-    """Passes frames through the processing chains only."""
+    """Whether frames pass through the image chains only, without diffusion."""
     show_reloading_frame: bool
-    """Lets a server show a loading picture while a change loads and there is no other to show."""
+    """Whether a server shows a placeholder picture while a change loads and there is no other picture."""
     image_preprocessing: ProcessingConfig | dict[str, Any]
-    """Processes the frame before it is encoded."""
+    """The processors of the frame, before it is encoded."""
     image_postprocessing: ProcessingConfig | dict[str, Any]
-    """Processes the picture after it is decoded."""
+    """The processors of the picture, after it is decoded."""
     latent_preprocessing: ProcessingConfig | dict[str, Any]
-    """Processes the noised latent before the network."""
+    """The processors of the noised latent, before the UNet."""
     latent_postprocessing: ProcessingConfig | dict[str, Any]
-    """Processes the latent after the network."""
+    """The processors of the clean latent, after the UNet."""
     controlnets: Sequence[ControlNetConfig | dict[str, Any]]
-    """Lists the ControlNets; a list that is sent replaces the one before."""
+    """The ControlNets; a patch replaces the whole list."""
     ip_adapter: IPAdapterConfig | dict[str, Any]
-    """Describes the image prompt."""
+    """The IP-Adapter, which conditions on the style image."""
     ip_adapter_style_image_url: str
-    """Gives the style image: an http(s) or data URL, or bare base64; empty for none."""
+    """The style image: an http, https or data URL, or base64; empty for none."""
     cached_attention: CachedAttentionConfig | dict[str, Any]
-    """Describes the attention to earlier frames."""
+    """The attention to earlier frames."""

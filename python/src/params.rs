@@ -287,7 +287,7 @@ pub(crate) fn transition(
         .map_err(|error| wrong_params(py, "transition", error.to_string()))
 }
 
-/// Gives parameters to Python, as its class.
+/// Returns parameters to Python, as its class.
 pub(crate) fn to_python<'py>(py: Python<'py>, params: &StreamDiffusionParams) -> PyResult<Bound<'py, PyAny>> {
     let class = py.import("dreamframe.params")?.getattr("StreamDiffusionParams")?;
     let values = plain::to_python(py, &params.to_value())?;

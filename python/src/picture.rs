@@ -76,12 +76,12 @@ impl Room {
         FrameViewMut::packed(self.format, self.width, self.height, pixels)
     }
 
-    /// Gives the array away, of which no more is known.
+    /// Returns the array away, of which no more is known.
     pub(crate) fn filled(self) -> Py<PyAny> {
         self.picture
     }
 
-    /// Gives the array away, with what is known of the picture.
+    /// Returns the array away, with what is known of the picture.
     pub(crate) fn done(self, py: Python<'_>, info: &PictureInfo) -> PyResult<Py<PyAny>> {
         drop(self.buffer);
         let picture = self.picture.bind(py);

@@ -104,7 +104,7 @@ impl Session {
         self.next_picture(py, timeout)
     }
 
-    /// Gives pictures as they come, until the session ends.
+    /// Returns pictures as they come, until the session ends.
     // -> "Self"
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         slf
@@ -166,7 +166,7 @@ impl Session {
         facts::edit(slf.as_any())
     }
 
-    /// Says what a change would come to, and what it would cost; changes nothing.
+    /// Returns what a change would come to, and what it would cost; changes nothing.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one.
@@ -226,7 +226,7 @@ impl Session {
         event.map(|event| facts::event(py, &event)).transpose()
     }
 
-    /// Says what the session has done so far, and does now.
+    /// Returns what the session has done so far, and does now.
     #[pyo3(signature = () -> "Stats")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         facts::serialized(py, &self.running.handle.stats())

@@ -183,7 +183,7 @@ impl StreamDiffusion {
         facts::edit(slf.as_any())
     }
 
-    /// Says what a change would come to, and what it would cost; changes nothing.
+    /// Returns what a change would come to, and what it would cost; changes nothing.
     ///
     /// Raises:
     ///     InvalidParamsError: a value is out of range; `violations` lists every one.

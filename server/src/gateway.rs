@@ -65,7 +65,7 @@ impl Gateway {
         }))
     }
 
-    /// Gives the workers that may be asked.
+    /// Returns the workers that may be asked.
     async fn workers(&self) -> Result<Vec<Worker>, ApiError> {
         let mut workers = self.registry.workers().await.map_err(|error| no_registry(&error))?;
         workers.retain(|worker| self.may_ask(worker));
@@ -83,13 +83,13 @@ impl Gateway {
         checked.inspect_err(|why| self.registry.refusals().note(&worker.id, why)).is_ok()
     }
 
-    /// Gives the worker of the stream with `name`, if there is such a stream.
+    /// Returns the worker of the stream with `name`, if there is such a stream.
     async fn worker_of(&self, name: &str) -> Result<Option<Worker>, ApiError> {
         let found = self.registry.worker_of(name).await.map_err(|error| no_registry(&error))?;
         Ok(found.filter(|worker| self.may_ask(worker)))
     }
 
-    /// Gives the worker for a new stream.
+    /// Returns the worker for a new stream.
     ///
     /// # Errors
     ///
@@ -107,13 +107,13 @@ impl Gateway {
         Err(ApiError::limit(StatusCode::TOO_MANY_REQUESTS, "streams", most, RETRY_SECONDS))
     }
 
-    /// Gives any worker, for what is the same everywhere.
+    /// Returns any worker, for what is the same everywhere.
     async fn any(&self) -> Result<Worker, ApiError> {
         let workers = self.reachable().await?;
         roomiest(&workers).or(workers.first()).cloned().ok_or_else(no_worker)
     }
 
-    /// Gives the workers that may be asked and did not fail to answer lately.
+    /// Returns the workers that may be asked and did not fail to answer lately.
     async fn reachable(&self) -> Result<Vec<Worker>, ApiError> {
         let mut workers = self.workers().await?;
         let mut avoided = self.avoided();

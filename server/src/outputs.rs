@@ -86,7 +86,7 @@ impl Outputs {
         state.push = Some((url.to_owned(), push));
     }
 
-    /// Gives the last seconds as an MP4 file.
+    /// Returns the last seconds as an MP4 file.
     ///
     /// # Errors
     ///

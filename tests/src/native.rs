@@ -19,13 +19,13 @@ pub fn is_full() -> bool {
     std::env::var_os(FULL).is_some()
 }
 
-/// Gives the repository's root.
+/// Returns the repository's root.
 pub fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
 
-/// Gives the folder in which `libdreamframe.so` and `libdreamframe.a` lie.
+/// Returns the folder in which `libdreamframe.so` and `libdreamframe.a` lie.
 ///
 /// # Panics
 ///
@@ -35,7 +35,7 @@ pub fn library() -> &'static Path {
     FOLDER.get_or_init(|| std::env::var_os(LIBRARY).map_or_else(|| with_transport().into(), PathBuf::from))
 }
 
-/// Gives the folder of both libraries with the feature `transport`, which those that are shipped are built without.
+/// Returns the folder of both libraries with the feature `transport`, which those that are shipped are built without.
 ///
 /// # Panics
 ///
@@ -96,7 +96,7 @@ pub fn packages(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// Tells whether `program` runs here; says so where it does not, as that skips a check.
+/// Returns whether `program` runs here; says so where it does not, as that skips a check.
 ///
 /// # Panics
 ///
@@ -112,7 +112,7 @@ pub fn has_tool(program: &str) -> bool {
     found
 }
 
-/// Gives the place of a program that [runs here](has_tool), for those who do not look along the path themselves.
+/// Returns the place of a program that [runs here](has_tool), for those who do not look along the path themselves.
 pub fn tool_path(program: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").filter(|_| has_tool(program))?;
     std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())

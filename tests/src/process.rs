@@ -24,7 +24,7 @@ impl Process {
         Self(Path::new("/proc").join(number.to_string()))
     }
 
-    /// Gives its resident memory in KiB.
+    /// Returns its resident memory in KiB.
     pub fn resident_kib(&self) -> Option<usize> {
         let status = fs::read_to_string(self.0.join("status")).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
@@ -90,7 +90,7 @@ impl ThreadTimes {
         Self(read.collect())
     }
 
-    /// Gives the numbers of the threads that were not there `before` and whose names begin with `name`.
+    /// Returns the numbers of the threads that were not there `before` and whose names begin with `name`.
     pub fn new_since<'a>(&'a self, before: &'a Self, name: &'a str) -> impl Iterator<Item = u32> + 'a {
         let is_new = move |number: &u32, called: &str| !before.0.contains_key(number) && called.starts_with(name);
         self.0.iter().filter(move |(number, (called, _))| is_new(number, called)).map(|(number, _)| *number)

@@ -14,8 +14,8 @@ use crate::tools::{cargo, output, workspace};
 /// Makes the property tests use the same cases in every run, so that a failure comes from the change and not from chance.
 const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
 
-/// The tests that compute most, and do it for as long as all others together.
-const INTEGRATION: &str = "integration";
+/// The tests that compute more than they wait.
+const COMPUTING: [&str; 3] = ["integration", "random_patches", "steady_state"];
 
 /// Compiles all tests, so that a test's time is its own.
 pub(crate) fn build() -> Outcome {
@@ -56,7 +56,7 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
     let beside = Beside::start([tests(&timed, &others)].into_iter().chain(python).collect(), "waiting-tests.log");
     let computing = [
         tests(&timed, &units),
-        tests(&timed, &[format!("--test={INTEGRATION}")]),
+        tests(&timed, &COMPUTING.map(|name| format!("--test={name}"))),
         // Examples in documentation have no times of their own.
         tests(&[], &["--doc".into()]),
     ];
@@ -68,7 +68,7 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
 }
 
 /// Returns the arguments that select all libraries and programs with unit tests, and those that select all tests but
-/// [`INTEGRATION`].
+/// those of [`COMPUTING`].
 ///
 /// Cargo's `--bins` would run programs without tests as well, and so the fuzz targets, which never end.
 fn test_targets() -> Result<(Vec<String>, Vec<String>), String> {
@@ -81,7 +81,7 @@ fn test_targets() -> Result<(Vec<String>, Vec<String>), String> {
         let name = target["name"].as_str().unwrap_or_default();
         match target["kind"][0].as_str() {
             Some("bin") => units.push(format!("--bin={name}")),
-            Some("test") if name != INTEGRATION => others.push(format!("--test={name}")),
+            Some("test") if !COMPUTING.contains(&name) => others.push(format!("--test={name}")),
             _ => {}
         }
     }
@@ -135,7 +135,7 @@ mod tests {
         for wanted in ["--test=api", "--test=clients", "--test=network"] {
             assert!(others.iter().any(|target| target == wanted), "{wanted} is missing in {others:?}");
         }
-        assert!(!others.iter().any(|target| target.contains(INTEGRATION)), "{others:?}");
+        assert!(!COMPUTING.iter().any(|name| others.contains(&format!("--test={name}"))), "{others:?}");
         // A fuzz target never ends.
         assert!(!units.iter().any(|target| target == "--bin=sdp"), "{units:?}");
     }

@@ -24,7 +24,7 @@ pub fn blend(items: &[&[f32]], weights: &[f32], method: Interpolation, normalise
     })
 }
 
-/// Says what the user should know of mixing `count` items by `method`, if anything.
+/// Returns what the user should know of mixing `count` items by `method`, if anything.
 pub fn notice(method: Interpolation, count: usize) -> Option<String> {
     (method == Interpolation::Slerp && count > 2)
         .then(|| format!("slerp mixes two entries; these {count} are mixed linearly"))

@@ -76,7 +76,7 @@ impl<T> Way<T> {
         (steps > 1).then_some(Self { from, method, step: 0, steps })
     }
 
-    /// Gives what counts for the next picture; `None` at the target.
+    /// Returns what counts for the next picture; `None` at the target.
     pub fn next(&self) -> Option<Self> {
         (self.step + 1 < self.steps).then(|| Self { step: self.step + 1, ..self.clone() })
     }

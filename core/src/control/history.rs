@@ -66,13 +66,13 @@ impl History {
         self.primed = false;
     }
 
-    /// Gives the place for the embedding of the frame that enters.
+    /// Returns the place for the embedding of the frame that enters.
     pub fn newest(&mut self) -> &mut [f32] {
         let slot = self.slot(0);
         &mut self.slots[slot]
     }
 
-    /// Gives the embedding of the frame at `stage`.
+    /// Returns the embedding of the frame at `stage`.
     pub fn at(&self, stage: usize) -> &[f32] {
         &self.slots[self.slot(stage)]
     }

@@ -10,13 +10,13 @@ pub struct Window {
 }
 
 impl Window {
-    /// Tells whether `stage` of `stages`, the noisiest being 0, is inside.
+    /// Returns whether `stage` of `stages`, the noisiest being 0, is inside.
     pub fn covers(self, stage: usize, stages: usize) -> bool {
         let share = stage as f64 / stages as f64;
         self.start <= share && share < self.end
     }
 
-    /// Gives for each row of a UNet call, by the stage that it is at, how much the ControlNet counts there: `scale`
+    /// Returns for each row of a UNet call, by the stage that it is at, how much the ControlNet counts there: `scale`
     /// inside, 0 outside. Empty where it counts for none.
     pub fn weights(self, scale: f32, row_stages: impl Iterator<Item = usize>, stages: usize) -> Vec<f32> {
         let weights: Vec<f32> = row_stages.map(|stage| if self.covers(stage, stages) { scale } else { 0.0 }).collect();

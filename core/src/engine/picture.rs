@@ -29,7 +29,7 @@ impl Picture {
         Self { frame, id, source_id, kind, version, timings }
     }
 
-    /// Gives all but the pixels.
+    /// Returns all but the pixels.
     pub fn info(&self) -> PictureInfo {
         let &Self { id, source_id, kind, version, timings, .. } = self;
         PictureInfo { id, source_id, stamp: self.frame.stamp(), kind, version, timings }

@@ -1,7 +1,7 @@
-//! Pixels to the networks' numbers and back; the only place that knows both.
+//! Conversion between frames and the networks' floating-point images.
 //!
-//! Cropping, scaling and YUV are done on bytes, which is quick; the step to numbers comes last and does nothing else.
-//! Numbers are channels-last RGB, `[h, w, 3]`, top row first.
+//! Cropping, scaling and YUV conversion work on bytes, which is quick; the conversion to floats comes last. Images are
+//! channels-last RGB, `[h, w, 3]`, top row first.
 
 use dreamframe_kernels::resize::F32x3;
 use half::f16;
@@ -14,7 +14,7 @@ use super::view::{FrameView, FrameViewMut};
 use super::{Fit, MAX_SIDE, PixelFormat, yuv};
 use crate::{Error, ErrorKind, Result};
 
-/// Converts between frames and images of numbers.
+/// Converts between frames and floating-point images.
 ///
 /// It keeps its scratch memory from call to call: with sizes and formats that stay the same it allocates nothing,
 /// but for the filter's tables (a few kilobytes) where it has to scale.
@@ -90,7 +90,7 @@ impl FrameConverter {
 
     /// Writes `rgb`, `[height, width, 3]` in -1..=1, into a view of the same size: `round((x * 0.5 + 0.5) * 255)`.
     ///
-    /// Numbers outside are clamped, not-a-number is 0, alpha is opaque. Half-precision views are not rounded to bytes.
+    /// Values outside are clamped, NaN becomes 0, alpha is opaque. Half-precision views are not rounded to bytes.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl FrameConverter {
     }
 }
 
-/// Checks the size of an image of numbers and the length of its memory.
+/// Checks the size of a floating-point image and the length of its memory.
 fn check_image((width, height): (u32, u32), len: usize) -> Result<()> {
     if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
         let text = format!("image is {width}x{height}, but each side must be between 1 and {MAX_SIDE}");
@@ -228,7 +228,7 @@ fn check_image((width, height): (u32, u32), len: usize) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidArgument, text))
 }
 
-/// Crops and scales packed bytes, and writes them as numbers.
+/// Crops and scales packed bytes, and writes them as floats.
 fn place_bytes(
     scaler: &mut Scaler,
     bytes: &[u8],
@@ -259,12 +259,13 @@ fn place_bytes(
     Ok(())
 }
 
-/// Writes a part of packed bytes as numbers.
+/// Writes a part of packed bytes as floats.
 fn store_bytes(bytes: &[u8], channels: Channels, row: u32, part: Rect, job: &Job, out: &mut [f32]) {
     store_rows(bytes, channels.count(), row, part, job, out, |from, to| pixels::read(channels, job.span, from, to));
 }
 
-/// Writes the rectangle `part` of packed pixels, `row` of them in a row and each of `count` items, to the target of the job.
+/// Writes the rectangle `part` of packed pixels, `row` of them in a row and each of `count` items, to the target of the
+/// job.
 fn store_rows<P>(
     items: &[P],
     count: usize,

@@ -1,4 +1,4 @@
-//! How pixels lie in memory, and what their numbers mean.
+//! Pixel formats and color spaces.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ pub const MAX_SIDE: u32 = 8192;
 
 /// How the pixels of a frame lie in memory.
 ///
-/// The numbers are part of the binary interface and never change; zero is no format, so that a zeroed frame is refused.
+/// The values are part of the binary interface and never change. Zero is no format, so that a zeroed frame is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[non_exhaustive]
@@ -19,8 +19,8 @@ pub enum PixelFormat {
     Bgra8 = 2,
     /// Three bytes a pixel: red, green, blue.
     Rgb8 = 3,
-    /// Four half-precision numbers a pixel in the machine's byte order: red, green, blue, alpha in 0..=1, coded as the
-    /// 8-bit formats are (not linear light). Numbers outside are clamped, not-a-number counts as 0.
+    /// Four half-precision floats a pixel in native byte order: red, green, blue, alpha in 0..=1, gamma-encoded as the
+    /// 8-bit formats are (not linear light). Values outside are clamped, NaN becomes 0.
     Rgba16F = 4,
     /// Two planes: a byte of luma a pixel, then pairs of Cb and Cr at half the width and height, rounded up.
     Nv12 = 5,
@@ -50,7 +50,7 @@ impl PlaneSize {
 }
 
 impl PixelFormat {
-    /// Says how many planes it has, 1 to 3.
+    /// Returns how many planes it has, 1 to 3.
     pub fn planes(self) -> usize {
         match self {
             Self::Rgba8 | Self::Bgra8 | Self::Rgb8 | Self::Rgba16F => 1,
@@ -59,17 +59,18 @@ impl PixelFormat {
         }
     }
 
-    /// Says how many bytes a frame of `width` x `height` has whose rows and planes follow each other without a gap.
+    /// Returns how many bytes a frame of `width` x `height` has whose rows and planes follow each other without a gap.
     ///
     /// Counts no more than the address space has.
     pub fn packed_len(self, width: u32, height: u32) -> usize {
         self.plane_sizes(width, height).iter().fold(0, |sum: usize, plane| sum.saturating_add(plane.packed()))
     }
 
-    /// Says how many bytes lie from the first pixel of plane `index` to its last where rows lie `stride` bytes apart.
+    /// Returns how many bytes lie from the first pixel of plane `index` to its last where rows lie `stride` bytes
+    /// apart.
     ///
-    /// `None` for a plane that the format does not have, a stride shorter than a row, a side outside 1..=[`MAX_SIDE`], and
-    /// more bytes than the address space has.
+    /// `None` for a plane that the format does not have, a stride shorter than a row, a side outside 1..=[`MAX_SIDE`],
+    /// and more bytes than the address space has.
     pub fn plane_span(self, index: usize, width: u32, height: u32, stride: usize) -> Option<usize> {
         let sides = 1..=MAX_SIDE;
         if index >= self.planes() || !sides.contains(&width) || !sides.contains(&height) {
@@ -141,7 +142,7 @@ pub enum YuvRange {
     Full = 2,
 }
 
-/// What the numbers of NV12 and I420 mean; the other formats take no notice of it.
+/// The color space of NV12 and I420 pixels; other formats ignore it.
 ///
 /// The default is BT.709 in limited range, which video of today is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -158,7 +159,7 @@ pub enum Fit {
     /// Fills the image and cuts off what stands over, as much on either side.
     #[default]
     Cover,
-    /// Shows the whole frame, with black bars beside it or above and below.
+    /// Shows the whole frame, with black bars at the sides or above and below.
     Fit,
     /// Fills the image with the whole frame, whatever that does to its proportions.
     Stretch,

@@ -38,13 +38,14 @@ pub struct FrameId(pub u64);
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Says how long after `earlier` this is; zero where it is not after.
+    /// Returns how long after `earlier` this is; zero where it is not after.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// What a host says of a frame besides its pixels; comes back with the picture made from it.
+/// What a host attaches to a frame: when it was captured, and a tag. The picture made from the frame has the same
+/// stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Stamp {
     /// When the frame was taken.
@@ -90,77 +91,77 @@ impl Frame {
         FrameViewMut::split(self.head, &mut self.pixels)
     }
 
-    /// Gives the bytes of all planes, one plane after another, without gaps.
+    /// Returns the bytes of all planes, one plane after another, without gaps.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
     }
 
-    /// Gives the bytes of all planes for writing, one plane after another, without gaps.
+    /// Returns the bytes of all planes for writing, one plane after another, without gaps.
     pub fn pixels_mut(&mut self) -> &mut [u8] {
         &mut self.pixels
     }
 
-    /// Says how the pixels lie in memory.
+    /// Returns how the pixels lie in memory.
     pub fn format(&self) -> PixelFormat {
         self.head.format
     }
 
-    /// Says how many pixels a row has.
+    /// Returns how many pixels a row has.
     pub fn width(&self) -> u32 {
         self.head.width
     }
 
-    /// Says how many rows there are.
+    /// Returns how many rows there are.
     pub fn height(&self) -> u32 {
         self.head.height
     }
 
-    /// Says which row comes first in memory.
+    /// Returns which row comes first in memory.
     pub fn origin(&self) -> Origin {
         self.head.origin
     }
 
-    /// Says which row shall come first in memory; moves no pixels.
+    /// Sets which row comes first in memory; moves no pixels.
     pub fn set_origin(&mut self, origin: Origin) {
         self.head.origin = origin;
     }
 
-    /// Says what the numbers of NV12 and I420 mean.
+    /// Returns the color space of NV12 and I420 pixels.
     pub fn color(&self) -> ColorSpace {
         self.head.color
     }
 
-    /// Says what the numbers of NV12 and I420 shall mean; changes no pixels.
+    /// Sets the color space of NV12 and I420 pixels; changes no pixels.
     pub fn set_color(&mut self, color: ColorSpace) {
         self.head.color = color;
     }
 
-    /// Gives its number within the stream.
+    /// Returns its number within the stream.
     pub fn id(&self) -> FrameId {
         self.id
     }
 
-    /// Gives it another number.
+    /// Sets its number within the stream.
     pub fn set_id(&mut self, id: FrameId) {
         self.id = id;
     }
 
-    /// Says when it was taken.
+    /// Returns when it was captured.
     pub fn timestamp(&self) -> Timestamp {
         self.stamp.timestamp
     }
 
-    /// Says when it was taken, for a frame that has just been filled.
+    /// Sets when it was captured.
     pub fn set_timestamp(&mut self, timestamp: Timestamp) {
         self.stamp.timestamp = timestamp;
     }
 
-    /// Gives what the host said of it.
+    /// Returns its stamp.
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// Says what there is to say of it besides its pixels.
+    /// Sets its stamp.
     pub fn set_stamp(&mut self, stamp: Stamp) {
         self.stamp = stamp;
     }

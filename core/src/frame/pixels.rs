@@ -1,4 +1,4 @@
-//! Rows of pixels as numbers, and back: the loops that every pixel goes through, compiled for wide vectors.
+//! Conversion of rows between bytes and floats, compiled for wide vectors.
 
 use half::f16;
 
@@ -23,7 +23,7 @@ impl Channels {
     }
 }
 
-/// Writes a row of bytes as numbers of `span`, without alpha.
+/// Writes a row of bytes as floats in the range `span`, without alpha.
 pub(super) fn read(channels: Channels, span: Span, from: &[u8], to: &mut [[f32; 3]]) {
     // The span is chosen outside of the loops.
     match span {
@@ -62,7 +62,7 @@ fn read_numbers(from: &[u8], to: &mut [f32], number: impl Fn(u8) -> f32) {
     }
 }
 
-/// Writes a row of numbers of `span` as bytes to the nearest; alpha is opaque.
+/// Writes a row of floats in the range `span` as bytes, rounded to nearest; alpha is opaque.
 pub(super) fn write(channels: Channels, span: Span, from: &[f32], to: &mut [u8]) {
     match span {
         Span::Signed => write_with(channels, from, to, |number| Span::Signed.to_byte(number)),
@@ -99,7 +99,7 @@ fn opaque(colour: [u8; 3]) -> [u8; 4] {
     (a | b << 8 | c << 16 | 255 << 24).to_le_bytes()
 }
 
-/// Writes a row of numbers of `span` as half-precision pixels of 0..=1, opaque.
+/// Writes a row of floats in the range `span` as half-precision pixels in 0..=1, opaque.
 pub(super) fn write_halves(span: Span, from: &[f32], to: &mut [u8]) {
     for (to, from) in to.as_chunks_mut::<8>().0.iter_mut().zip(from.as_chunks::<3>().0) {
         *to = half_pixel(from.map(|value| span.to_unit(value)));

@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Makes frames out of buffers that earlier frames have given back.
 ///
-/// Clones share their buffers; frames and pools may be on any threads, and nobody waits for anybody. A pool keeps a
+/// Clones share their buffers. Frames and pools may be used on any threads, without waiting. A pool keeps a
 /// bounded number of idle buffers and frees the rest, and frames may outlive it.
 #[derive(Debug, Clone)]
 pub struct FramePool {
@@ -53,7 +53,7 @@ impl FramePool {
     }
 }
 
-/// Makes `buffer` `len` long, and says `OutOfMemory` instead of ending the process. What was in it stays.
+/// Resizes `buffer` to `len`, keeping its contents; returns `OutOfMemory` instead of aborting the process.
 pub(super) fn grow<T: Default + Clone>(buffer: &mut Vec<T>, len: usize) -> Result<&mut [T]> {
     if buffer.len() < len {
         buffer.try_reserve_exact(len - buffer.len()).map_err(|error| {

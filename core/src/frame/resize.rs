@@ -105,8 +105,8 @@ impl Scaler {
         self.inner.bytes(Filter::CatmullRom, (bytes, size), crop.into(), (out, to)).map_err(failed)
     }
 
-    /// As [`scale_bytes`](Self::scale_bytes), with pixels of three bytes to pixels of four: the library's code for three would
-    /// do the same, and is a third of a megabyte.
+    /// As [`scale_bytes`](Self::scale_bytes), with pixels of three bytes to pixels of four: the library's code for
+    /// three would do the same, and is a third of a megabyte.
     pub(super) fn scale_rgb(
         &mut self,
         bytes: &[u8],
@@ -131,7 +131,8 @@ impl Scaler {
     }
 }
 
-/// The pixels of a side that the filter sees where `len` of them from `start` on become `to`: it also looks at those beyond.
+/// The pixels of a side that the filter sees where `len` of them from `start` on become `to`: it also looks at those
+/// beyond.
 fn reached(start: u32, len: u32, to: u32, side: usize) -> Range<usize> {
     const LOBES: u32 = 2;
 

@@ -161,33 +161,33 @@ impl<'a> FrameView<'a> {
         view
     }
 
-    /// Says which row comes first in memory.
+    /// Sets which row comes first in memory.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.head.origin = origin;
         self
     }
 
-    /// Says what the numbers of NV12 and I420 mean.
+    /// Sets the color space of NV12 and I420 pixels.
     #[must_use]
     pub fn with_color(mut self, color: ColorSpace) -> Self {
         self.head.color = color;
         self
     }
 
-    /// Says when the frame was taken, and what the host marks it with.
+    /// Sets when the frame was captured, and the host's tag.
     #[must_use]
     pub fn with_stamp(mut self, stamp: Stamp) -> Self {
         self.stamp = stamp;
         self
     }
 
-    /// Gives what the host said of it; zeros, if nothing.
+    /// Returns its stamp; zeros if the host set none.
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
 
-    /// Gives plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.
+    /// Returns plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.
     pub fn plane(&self, index: usize) -> Option<Plane<'a>> {
         if index >= self.head.format.planes() {
             return None;
@@ -195,7 +195,7 @@ impl<'a> FrameView<'a> {
         Some(Plane { pixels: self.planes.get(index)?, stride: *self.strides.get(index)? })
     }
 
-    /// Gives the rows of plane `index` as they lie in memory, without the padding; none past the format's planes.
+    /// Returns the rows of plane `index` as they lie in memory, without the padding; none past the format's planes.
     pub fn rows(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + use<'a> {
         let pixels = self.planes.get(index).copied().unwrap_or_default();
         let stride = self.strides.get(index).copied().unwrap_or(1);
@@ -261,14 +261,14 @@ impl<'a> FrameViewMut<'a> {
         view
     }
 
-    /// Says which row comes first in memory.
+    /// Sets which row comes first in memory.
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.head.origin = origin;
         self
     }
 
-    /// Says what the numbers of NV12 and I420 shall mean.
+    /// Sets the color space of NV12 and I420 pixels.
     #[must_use]
     pub fn with_color(mut self, color: ColorSpace) -> Self {
         self.head.color = color;
@@ -281,7 +281,7 @@ impl<'a> FrameViewMut<'a> {
         FrameView { head: self.head, planes: [a, b, c], strides: self.strides, stamp: Stamp::default() }
     }
 
-    /// Gives plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.
+    /// Returns plane `index`, cut to the bytes that hold pixels, or `None` past the format's planes.
     pub fn plane_mut(&mut self, index: usize) -> Option<PlaneMut<'_>> {
         if index >= self.head.format.planes() {
             return None;
@@ -290,7 +290,7 @@ impl<'a> FrameViewMut<'a> {
         Some(PlaneMut { pixels: self.planes.get_mut(index)?, stride })
     }
 
-    /// Gives the rows of plane `index` as they lie in memory, without the padding; none past the format's planes.
+    /// Returns the rows of plane `index` as they lie in memory, without the padding; none past the format's planes.
     pub fn rows_mut(&mut self, index: usize) -> impl ExactSizeIterator<Item = &mut [u8]> + DoubleEndedIterator {
         let stride = self.strides.get(index).copied().unwrap_or(1);
         let row_bytes = self.head.sizes.get(index).map_or(0, |size| size.row_bytes);
@@ -328,27 +328,27 @@ impl<'a> FrameViewMut<'a> {
 macro_rules! head_accessors {
     ($view:ident) => {
         impl $view<'_> {
-            /// Says how the pixels lie in memory.
+            /// Returns how the pixels lie in memory.
             pub fn format(&self) -> PixelFormat {
                 self.head.format
             }
 
-            /// Says how many pixels a row has.
+            /// Returns how many pixels a row has.
             pub fn width(&self) -> u32 {
                 self.head.width
             }
 
-            /// Says how many rows there are.
+            /// Returns how many rows there are.
             pub fn height(&self) -> u32 {
                 self.head.height
             }
 
-            /// Says which row comes first in memory.
+            /// Returns which row comes first in memory.
             pub fn origin(&self) -> Origin {
                 self.head.origin
             }
 
-            /// Says what the numbers of NV12 and I420 mean.
+            /// Returns the color space of NV12 and I420 pixels.
             pub fn color(&self) -> ColorSpace {
                 self.head.color
             }

@@ -14,7 +14,7 @@ pub(super) struct Need {
     pub(super) last: usize,
 }
 
-/// Gives every need an offset, so that no two that live at the same time overlap; returns these and the length of the
+/// Returns every need an offset, so that no two that live at the same time overlap; returns these and the length of the
 /// whole. The largest are placed first, each at the lowest offset that is free for as long as it lives.
 ///
 /// What would lie past all that can be addressed makes the whole `usize::MAX` long, for which there is never memory.

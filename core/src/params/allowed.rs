@@ -103,7 +103,7 @@ impl fmt::Display for Allowed {
 }
 
 impl Allowed {
-    /// Gives the JSON Schema of a plain value; what is made of others has none of its own.
+    /// Returns the JSON Schema of a plain value; what is made of others has none of its own.
     pub(super) fn schema(&self) -> Value {
         let mut node = match self {
             Self::Flag => json!({"type": "boolean"}),
@@ -208,7 +208,7 @@ impl Checker {
         self.violations.len() >= MAX_VIOLATIONS
     }
 
-    /// Gives what was noted, and at the end how much was only counted.
+    /// Returns what was noted, and at the end how much was only counted.
     pub(super) fn finish(mut self) -> Vec<Violation> {
         if self.more > 0 {
             let message = format!("have {} more faults", self.more);

@@ -6,37 +6,37 @@ use serde_json::{Map, Value};
 
 use super::processor::ProcessorName;
 
-/// Describes one ControlNet: the network, what makes its control image, and how much it counts.
+/// A ControlNet: the network, its preprocessor, and its scale.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlNetConfig {
-    /// Names the network, as a hub id or a folder; no two ControlNets have the same.
+    /// The network, as a hub id or a folder; unique within the list.
     pub model_id: String,
-    /// Sets the conditioning scale, the strength of this ControlNet; at 0 it stays loaded and does nothing.
+    /// The conditioning scale; at 0, the ControlNet stays loaded, and does not run.
     #[serde(default = "one")]
     pub conditioning_scale: f64,
-    /// Names what makes the control image; without one the frame itself is the control image.
+    /// The preprocessor of the control image; without one, the frame itself is the control image.
     #[serde(default)]
     pub preprocessor: Option<ProcessorName>,
-    /// Loads the network; a disabled ControlNet is kept in the list only.
+    /// Whether the network is loaded; a disabled ControlNet is only kept in the list.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Gives the preprocessor's own parameters, such as `low_threshold` of `canny`.
+    /// The preprocessor's own parameters, such as `low_threshold` of `canny`.
     #[serde(default)]
     pub preprocessor_params: Map<String, Value>,
-    /// Says from which share of the rows on the ControlNet counts.
+    /// The fraction of the denoising steps from which the ControlNet is used.
     #[serde(default)]
     pub control_guidance_start: f64,
-    /// Says up to which share of the rows the ControlNet counts.
+    /// The fraction of the denoising steps up to which the ControlNet is used.
     #[serde(default = "one")]
     pub control_guidance_end: f64,
-    /// Says how many channels the control image has, where the network's own configuration does not.
+    /// The number of channels of the control image, if the network's own configuration does not have it.
     #[serde(default)]
     pub conditioning_channels: Option<u32>,
 }
 
 impl ControlNetConfig {
-    /// Describes the ControlNet `model_id` with every other field at its default.
+    /// Returns the ControlNet `model_id`, with all other fields at their defaults.
     pub fn new(model_id: impl Into<String>) -> Self {
         Self {
             model_id: model_id.into(),

@@ -70,7 +70,7 @@ fn dearer_cost(when: Dearer, name: &str, sides: [&Value; 2]) -> Option<Cost> {
     }
 }
 
-/// Tells whether a ControlNet, a processor or any processor of a chain is a network.
+/// Returns whether a ControlNet, a processor or any processor of a chain is a network.
 fn has_weights(object: &Value) -> bool {
     let name = ["preprocessor", "type"].iter().find_map(|name| object.get(name)?.as_str());
     let known = name.and_then(|name| ProcessorName::ALL.iter().find(|known| known.name() == name));

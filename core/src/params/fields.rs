@@ -37,7 +37,7 @@ pub enum Dearer {
 }
 
 impl Dearer {
-    /// Says when, and what the change costs then.
+    /// Returns when, and what the change costs then.
     pub fn description(self) -> &'static str {
         match self {
             Self::CrossingOne => {
@@ -190,7 +190,7 @@ pub(super) fn names_in(prefix: &str) -> Vec<&'static str> {
     names
 }
 
-/// Tells whether `path` is an object with rows of its own, such as `ip_adapter`.
+/// Returns whether `path` is an object with rows of its own, such as `ip_adapter`.
 pub(super) fn is_object(path: &str) -> bool {
     FIELDS.iter().any(|field| field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }

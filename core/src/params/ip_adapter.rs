@@ -5,24 +5,24 @@ use serde::{Deserialize, Serialize};
 
 use super::names::named_enum;
 
-/// Describes the IP-Adapter: an image prompt whose tokens join the text's.
+/// The IP-Adapter, which adds tokens of a style image to those of the prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IPAdapterConfig {
-    /// Chooses what the style image is read for.
+    /// What the style image is encoded for.
     #[serde(rename = "type")]
     pub kind: IPAdapterType,
-    /// Loads the IP-Adapter.
+    /// Whether the IP-Adapter is loaded.
     pub enabled: bool,
-    /// Sets how much the style image counts.
+    /// The scale of the style image.
     pub scale: f64,
-    /// Chooses how the scale is spread over the layers.
+    /// How the scale is distributed over the layers.
     pub weight_type: WeightType,
-    /// Names the adapter's file (deprecated; not used, `type` and the base model choose it).
+    /// The adapter's file (deprecated; not used, since `type` and the base model determine it).
     pub ip_adapter_model_path: Option<String>,
-    /// Names the image encoder (deprecated; not used, `type` and the base model choose it).
+    /// The image encoder (deprecated; not used, since `type` and the base model determine it).
     pub image_encoder_path: Option<String>,
-    /// Names the face model (deprecated; not used, `type` and the base model choose it).
+    /// The face model (deprecated; not used, since `type` and the base model determine it).
     pub insightface_model_name: Option<String>,
 }
 
@@ -41,9 +41,9 @@ impl Default for IPAdapterConfig {
 }
 
 named_enum! {
-    /// What an IP-Adapter reads the style image for.
+    /// What an IP-Adapter encodes the style image for.
     pub enum IPAdapterType {
-        /// The whole image: colours, texture, subject.
+        /// The whole image: colors, texture, subject.
         Regular = "regular",
         /// The first face in it; SDXL only.
         Faceid = "faceid",
@@ -51,7 +51,7 @@ named_enum! {
 }
 
 named_enum! {
-    /// How the scale of an IP-Adapter is spread over the layers of the UNet.
+    /// How the scale of an IP-Adapter is distributed over the layers of the UNet.
     pub enum WeightType {
         /// The same everywhere.
         Linear = "linear",
@@ -75,7 +75,7 @@ named_enum! {
         StyleTransfer = "style transfer",
         /// The layers that carry composition.
         Composition = "composition",
-        /// All layers but those that carry composition.
+        /// All layers except those that carry composition.
         StrongStyleTransfer = "strong style transfer",
         /// The layers of both.
         StyleAndComposition = "style and composition",
@@ -86,15 +86,15 @@ named_enum! {
     }
 }
 
-/// Describes the cached attention: self-attention that also sees earlier frames.
+/// Cached attention: self-attention that also attends to earlier frames.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CachedAttentionConfig {
-    /// Lets self-attention see keys and values of earlier frames.
+    /// Whether self-attention attends to keys and values of earlier frames.
     pub enabled: bool,
-    /// Sets how many earlier frames are kept.
+    /// How many earlier frames are kept.
     pub max_frames: u32,
-    /// Sets after how many frames the cache takes the next one in.
+    /// Every how many frames one is stored.
     pub interval: u32,
 }
 

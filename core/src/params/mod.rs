@@ -1,8 +1,8 @@
-//! What the user asks for: plain data, no tensors.
+//! The parameters of a stream: plain data, no tensors.
 //!
-//! [`StreamDiffusionParams`] has Daydream's names and order. Whatever arrives as JSON comes in through
-//! [`ParamsPatch`], which refuses what it does not know; [`diff`] says what a change costs. The idea to keep in mind:
-//! types and defaults are the structs', everything else about a parameter is its row in [`FIELDS`].
+//! [`StreamDiffusionParams`] has Daydream's names and order. JSON is read through [`ParamsPatch`], which rejects
+//! unknown fields; [`diff`] returns the cost of a change. Types and defaults are those of the structs; everything else
+//! about a parameter is its row in [`FIELDS`].
 
 mod acceleration;
 mod allowed;
@@ -68,84 +68,85 @@ pub use settings::{
 pub use table::markdown_table;
 pub use weighted::Weighted;
 
-/// Says everything that a user can ask of a stream.
+/// All parameters of a stream.
 ///
 /// The defaults are those of Daydream's service, except that `use_safety_checker` is off: who hosts the engine decides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamDiffusionParams {
-    /// Names the base model, as a hub id or a folder; `demo` is the model inside the library.
+    /// The base model, as a hub id or a folder; `demo` is the embedded model.
     pub model_id: String,
-    /// Says what the picture shall look like: one text, or several with weights.
+    /// The prompt: one text, or several with weights.
     pub prompt: Weighted<String>,
-    /// Chooses how several prompts are mixed.
+    /// How several prompts are interpolated.
     pub prompt_interpolation_method: Interpolation,
-    /// Divides the weights of the prompts by their sum.
+    /// Whether the weights of prompts are divided by their sum.
     pub normalize_prompt_weights: bool,
-    /// Divides the weights of the seeds by their sum, and keeps the strength of the mixed noise.
+    /// Whether the weights of seeds are divided by their sum, which keeps the variance of the noise.
     pub normalize_seed_weights: bool,
-    /// Says what the picture shall not look like; counts where `guidance_scale` is above 1.
+    /// The negative prompt; used if `guidance_scale` is above 1.
     pub negative_prompt: String,
-    /// Sets how strongly the prompt pulls away from the negative prompt; up to 1 there is no guidance.
+    /// The scale of classifier-free guidance; up to 1, there is no guidance.
     pub guidance_scale: f64,
-    /// Sets how much the stock noise of residual guidance counts.
+    /// The scale of the stock noise in residual classifier-free guidance.
     pub delta: f64,
-    /// Sets the length of the grid of timesteps that `t_index_list` points into.
+    /// The number of timesteps of the schedule that `t_index_list` indexes.
     pub num_inference_steps: u32,
-    /// Lists the places in the grid at which a frame is denoised, one row of the batch each; a lower place is noisier,
-    /// and a different number of them re-primes the batch.
+    /// The timesteps at which a frame is denoised, as indices into the schedule, one row of the batch each. A lower
+    /// index is noisier. Another number of them starts the batch again.
     pub t_index_list: Vec<u32>,
-    /// Loads the safety checker, which replaces pictures that it flags.
+    /// Whether the safety checker is loaded, which replaces pictures that it flags.
     pub use_safety_checker: bool,
-    /// Sets from which score on the safety checker flags a picture.
+    /// The score from which the safety checker flags a picture.
     pub safety_checker_threshold: f64,
-    /// Sets the width of the pictures, in pixels.
+    /// The width of pictures, in pixels.
     pub width: u32,
-    /// Sets the height of the pictures, in pixels.
+    /// The height of pictures, in pixels.
     pub height: u32,
-    /// Lists LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same.
+    /// LoRAs to merge into the weights, each with its scale; `{}` and `null` are the same.
     #[serde(with = "null_when_empty")]
     #[schemars(with = "Option<BTreeMap<String, f64>>")]
     pub lora_dict: BTreeMap<String, f64>,
-    /// Merges the LCM-LoRA, where the base model is not made for few steps by itself.
+    /// Whether the LCM-LoRA is merged, if the base model is not distilled for few steps itself.
     pub use_lcm_lora: bool,
-    /// Names the LCM-LoRA, as a hub id or a folder.
+    /// The LCM-LoRA, as a hub id or a folder.
     pub lcm_lora_id: String,
-    /// Asks for a kind of acceleration; a hint, the best executor of the machine runs in any case.
+    /// The preferred kind of acceleration: a hint, since the best executor of the machine runs in any case.
     pub acceleration: Acceleration,
-    /// Runs all rows in one pass of the network, each for another frame; off, one frame takes all steps in turn.
+    /// Whether successive frames share one UNet pass, each at another step; otherwise a frame takes all its steps in
+    /// turn.
     pub use_denoising_batch: bool,
-    /// Adds fresh noise to a row between two steps.
+    /// Whether noise is added again between two steps.
     pub do_add_noise: bool,
-    /// Seeds the noise: one seed, or several with weights.
+    /// The seed of the noise: one, or several with weights.
     pub seed: Weighted<u64>,
-    /// Chooses how the noises of several seeds are mixed.
+    /// How the noise of several seeds is interpolated.
     pub seed_interpolation_method: Interpolation,
-    /// Skips frames that resemble the one before.
+    /// Whether frames that resemble the one before are skipped.
     pub enable_similar_image_filter: bool,
-    /// Sets from which likeness on a frame may be skipped.
+    /// The similarity from which a frame may be skipped.
     pub similar_image_filter_threshold: f64,
-    /// Sets how many frames may be skipped in a row.
+    /// How many frames in a row may be skipped.
     pub similar_image_filter_max_skip_frame: u32,
-    /// Passes frames through the processing chains only.
+    /// Whether frames pass through the image chains only, without diffusion.
     pub skip_diffusion: bool,
-    /// Lets a server show a loading picture while a change loads and there is no other to show.
+    /// Whether a server shows a placeholder picture while a change loads and there is no other picture.
     pub show_reloading_frame: bool,
-    /// Processes the frame before it is encoded.
+    /// The processors of the frame, before it is encoded.
     pub image_preprocessing: ProcessingConfig,
-    /// Processes the picture after it is decoded.
+    /// The processors of the picture, after it is decoded.
     pub image_postprocessing: ProcessingConfig,
-    /// Processes the noised latent before the network.
+    /// The processors of the noised latent, before the UNet.
     pub latent_preprocessing: ProcessingConfig,
-    /// Processes the latent after the network.
+    /// The processors of the clean latent, after the UNet.
     pub latent_postprocessing: ProcessingConfig,
-    /// Lists the ControlNets; a list that is sent replaces the one before.
+    /// The ControlNets; a patch replaces the whole list.
     pub controlnets: Vec<ControlNetConfig>,
-    /// Describes the image prompt.
+    /// The IP-Adapter, which conditions on the style image.
     pub ip_adapter: IPAdapterConfig,
-    /// Gives the style image: an http(s) or data URL, or bare base64; empty for none.
+    /// The style image: an http, https or data URL, or base64; empty for none.
     pub ip_adapter_style_image_url: String,
-    /// Describes the attention to earlier frames.
+    /// The attention to earlier frames.
     pub cached_attention: CachedAttentionConfig,
 }
 
@@ -217,7 +218,7 @@ impl StreamDiffusionParams {
         format!("{:#}", self.to_value())
     }
 
-    /// Gives the parameters as a JSON object with every field; a number that is not finite becomes `null`.
+    /// Returns the parameters as a JSON object with every field; a number that is not finite becomes `null`.
     pub fn to_value(&self) -> Value {
         // Cannot fail: all keys are text, and every type here is plain data.
         serde_json::to_value(self).expect("plain data has a JSON form")

@@ -19,7 +19,7 @@ macro_rules! named_enum {
             /// Lists the variants.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Gives the name that JSON has.
+            /// Returns the name that JSON has.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+

@@ -63,7 +63,8 @@ impl ParamsPatch {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) where a changed value of `new` is out of its range.
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) where a changed value of `new` is out of its
+    /// range.
     pub fn between(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Result<Self> {
         let old = old.to_value();
         let mut values = json::object(new.to_value())?;
@@ -80,7 +81,7 @@ impl ParamsPatch {
         if violations.is_empty() { Ok(Self { values }) } else { Err(Error::invalid_params(violations)) }
     }
 
-    /// Tells whether the patch names no field.
+    /// Returns whether the patch names no field.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -90,7 +91,7 @@ impl ParamsPatch {
         self.values.keys().map(String::as_str)
     }
 
-    /// Gives the patch as JSON.
+    /// Returns the patch as JSON.
     pub fn to_json(&self) -> String {
         Value::Object(self.values.clone()).to_string()
     }
@@ -127,8 +128,8 @@ impl ParamsPatch {
     }
 }
 
-/// Puts the values of `newer` over those of `older`, so that one patch comes to the same as both, one after the other: of the
-/// objects with fixed fields those stay that `newer` does not name.
+/// Puts the values of `newer` over those of `older`, so that one patch comes to the same as both, one after the other:
+/// of the objects with fixed fields those stay that `newer` does not name.
 #[cfg(any(feature = "internals", feature = "transport"))]
 #[doc(hidden)]
 pub fn join_values(older: &mut Map<String, Value>, newer: Map<String, Value>) {

@@ -6,18 +6,18 @@ use serde_json::{Map, Value};
 
 use super::processor::ProcessorName;
 
-/// Describes one chain of processors, run in the order of the list.
+/// A chain of processors, which run in the order of the list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProcessingConfig {
-    /// Switches the whole chain; an empty one does nothing either way.
+    /// Whether the chain runs.
     pub enabled: bool,
-    /// Lists the processors, first to last.
+    /// The processors, in the order in which they run.
     pub processors: Vec<SingleProcessorConfig>,
 }
 
 impl ProcessingConfig {
-    /// Lists the processors that run, with their places in the list.
+    /// Returns the enabled processors, with their indices in the list.
     pub fn active(&self) -> impl Iterator<Item = (usize, &SingleProcessorConfig)> {
         self.processors.iter().enumerate().filter(|(_, processor)| self.enabled && processor.enabled)
     }
@@ -29,17 +29,17 @@ impl Default for ProcessingConfig {
     }
 }
 
-/// Describes one processor of a chain.
+/// A processor of a chain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SingleProcessorConfig {
-    /// Names the processor.
+    /// The name of the processor.
     #[serde(rename = "type")]
     pub kind: ProcessorName,
-    /// Runs the processor; a disabled one is kept in the list only.
+    /// Whether the processor runs; a disabled one is only kept in the list.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Gives the processor's own parameters.
+    /// The processor's own parameters.
     #[serde(default)]
     pub params: Map<String, Value>,
 }

@@ -150,12 +150,12 @@ impl ProcessorName {
         }
     }
 
-    /// Tells whether the name asks for a TensorRT engine.
+    /// Returns whether the name asks for a TensorRT engine.
     pub fn asks_for_tensorrt(self) -> bool {
         self.name().ends_with("_tensorrt") || self.name().ends_with("_trt")
     }
 
-    /// Tells whether the processor is a network, whose weights have to be loaded.
+    /// Returns whether the processor is a network, whose weights have to be loaded.
     pub fn has_weights(self) -> bool {
         match self.plain() {
             Self::Depth
@@ -181,7 +181,7 @@ impl ProcessorName {
         }
     }
 
-    /// Tells whether the processor works on latents, not on images.
+    /// Returns whether the processor works on latents, not on images.
     pub fn is_latent(self) -> bool {
         self == Self::LatentFeedback
     }
@@ -214,7 +214,7 @@ impl ProcessorName {
         own.iter().chain(COMMON)
     }
 
-    /// Gives the defaults of the parameters that have one; the stream's size stands for those of [`COMMON`].
+    /// Returns the defaults of the parameters that have one; the stream's size stands for those of [`COMMON`].
     pub(super) fn defaults(self) -> Map<String, Value> {
         fn object(settings: impl Serialize) -> Map<String, Value> {
             match serde_json::to_value(settings) {

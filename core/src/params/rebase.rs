@@ -55,7 +55,7 @@ pub(crate) fn touched(base: &StreamDiffusionParams, ours: &StreamDiffusionParams
     merge.touched
 }
 
-/// Tells whether `place` is `outer` or lies inside it: a field of an item, an item of a list.
+/// Returns whether `place` is `outer` or lies inside it: a field of an item, an item of a list.
 pub(crate) fn covers(outer: &str, place: &str) -> bool {
     place.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

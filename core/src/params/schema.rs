@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::fields::FIELDS;
 use super::{ProcessorName, StreamDiffusionParams};
 
-/// Gives the JSON Schema (draft 2020-12) of [`StreamDiffusionParams`], with bounds, defaults and descriptions.
+/// Returns the JSON Schema (draft 2020-12) of [`StreamDiffusionParams`], with bounds, defaults and descriptions.
 pub fn schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
     SCHEMA.get_or_init(|| {
@@ -22,7 +22,7 @@ pub fn schema() -> &'static Value {
     })
 }
 
-/// Gives the JSON Schema of what stands in `params` of a processor, and in `preprocessor_params` of a ControlNet.
+/// Returns the JSON Schema of what stands in `params` of a processor, and in `preprocessor_params` of a ControlNet.
 ///
 /// Parameters without a default, which are read and change nothing here, are left out.
 pub fn processor_schema(name: ProcessorName) -> Value {
@@ -37,7 +37,7 @@ pub fn processor_schema(name: ProcessorName) -> Value {
     json!({"type": "object", "properties": properties})
 }
 
-/// Gives the schema as the types alone have it.
+/// Returns the schema as the types alone have it.
 pub(super) fn of_types() -> &'static Value {
     static TYPES: OnceLock<Value> = OnceLock::new();
     TYPES.get_or_init(|| {
@@ -61,7 +61,7 @@ fn node_mut<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
     })
 }
 
-/// Says what the parameter at `path` does, in the first sentence of its documentation.
+/// Returns what the parameter at `path` does, in the first sentence of its documentation.
 pub(super) fn description(path: &str) -> &'static str {
     let text = node(of_types(), path).and_then(|node| node.get("description")).and_then(Value::as_str);
     text.unwrap_or_default().split("\n\n").next().unwrap_or_default()

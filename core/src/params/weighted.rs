@@ -24,7 +24,7 @@ impl<T> Weighted<T> {
         }
     }
 
-    /// Tells whether there is no value at all, which validation refuses.
+    /// Returns whether there is no value at all, which validation refuses.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -109,7 +109,7 @@ impl Canny {
         }
     }
 
-    /// Tells whether the pixel at `place` is the strongest across its edge.
+    /// Returns whether the pixel at `place` is the strongest across its edge.
     fn is_ridge(&self, place: usize) -> bool {
         let (stride, strength) = (self.stride(), self.strength[place]);
         let (across, down) = (i32::from(self.across[place]), i32::from(self.down[place]));

@@ -18,7 +18,7 @@ pub enum ChainKind {
 }
 
 impl ChainKind {
-    /// Gives the size, width and height, of what a chain of `recipes` makes of images of `size`.
+    /// Returns the size, width and height, of what a chain of `recipes` makes of images of `size`.
     pub fn output_size(self, recipes: &[Recipe], size: (usize, usize)) -> (usize, usize) {
         recipes.iter().fold(size, |size, recipe| self.size_after(recipe, size))
     }
@@ -70,8 +70,8 @@ pub struct ChainUpdate {
 }
 
 impl ChainUpdate {
-    /// Starts what `new` needs and a chain of `old` does not have. The first processor of a kind in `new` goes on from the
-    /// first one of that kind in `old`, the second from the second, and so on.
+    /// Starts what `new` needs and a chain of `old` does not have. The first processor of a kind in `new` goes on from
+    /// the first one of that kind in `old`, the second from the second, and so on.
     pub fn prepare(old: &[Recipe], new: &[Recipe]) -> Self {
         let mut taken = vec![false; old.len()];
         let entry = |recipe: &Recipe| {
@@ -103,7 +103,7 @@ impl Chain {
         chain
     }
 
-    /// Tells whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

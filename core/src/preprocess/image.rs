@@ -5,8 +5,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// An image, or a latent: rows of pixels, each with all its channels, `[height, width, channels]`.
 ///
-/// Images have red, green and blue in 0..1; latents have the numbers that the autoencoder gives. Its memory is kept when
-/// it changes size, so that a processor which fills the same image with every frame allocates nothing.
+/// Images have red, green and blue in 0..1; latents have the numbers that the autoencoder gives. Its memory is kept
+/// when it changes size, so that a processor which fills the same image with every frame allocates nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Image {
     width: usize,
@@ -36,7 +36,7 @@ impl Image {
         Ok(Self { width, height, channels, pixels })
     }
 
-    /// Gives it another size; what it holds is then unspecified.
+    /// Resizes it; its contents are then unspecified.
     pub fn resize(&mut self, width: usize, height: usize, channels: usize) {
         (self.width, self.height, self.channels) = (width, height, channels);
         self.pixels.resize(width * height * channels, 0.0);
@@ -64,7 +64,7 @@ impl Image {
         self.height
     }
 
-    /// Counts the numbers of a pixel.
+    /// Returns the number of channels.
     pub fn channels(&self) -> usize {
         self.channels
     }
@@ -74,17 +74,17 @@ impl Image {
         Size { width: self.width, height: self.height, channels: self.channels }
     }
 
-    /// Tells whether `other` has the same width, height and channels.
+    /// Returns true if `other` has the same width, height and channels.
     pub fn same_size(&self, other: &Self) -> bool {
         (self.width, self.height, self.channels) == (other.width, other.height, other.channels)
     }
 
-    /// Gives all numbers, row by row.
+    /// Returns all elements, row by row.
     pub fn pixels(&self) -> &[f32] {
         &self.pixels
     }
 
-    /// Gives all numbers to be written, row by row.
+    /// Returns all elements for writing, row by row.
     pub fn pixels_mut(&mut self) -> &mut [f32] {
         &mut self.pixels
     }

@@ -1,9 +1,9 @@
 //! Image in, image out: what makes the control image of a ControlNet, and what the four processing chains are made of.
 //!
-//! A [`Registry`] knows every processor by its name and makes a [`Recipe`] out of name and settings: slow where a network
-//! is loaded, and so off the frame path. A recipe starts a [`Preprocessor`], which belongs to one engine and may remember
-//! earlier frames; a [`Chain`] runs several one after the other. All images have RGB in 0..1, whatever the engine has
-//! around them.
+//! A [`Registry`] knows every processor by its name and makes a [`Recipe`] out of name and settings: slow where a
+//! network is loaded, and so off the frame path. A recipe starts a [`Preprocessor`], which belongs to one engine and
+//! may remember earlier frames; a [`Chain`] runs several one after the other. All images have RGB in 0..1, whatever the
+//! engine has around them.
 
 mod annotated;
 mod blur;
@@ -48,7 +48,7 @@ pub trait Preprocessor: Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// What kept it from working; the stream then goes on with the next frame.
+    /// Any that prevents processing; the stream then continues with the next frame.
     fn run(&mut self, input: &Image, context: &Context<'_>, output: &mut Image) -> Result<()>;
 
     /// Takes new settings, already checked against what its name allows, and keeps what it remembers.
@@ -57,7 +57,7 @@ pub trait Preprocessor: Send + fmt::Debug {
     /// Forgets earlier frames.
     fn reset(&mut self) {}
 
-    /// Tells how often networks ran for it, since it was started.
+    /// Returns how often networks ran for it, since it was started.
     fn evaluations(&self) -> u64 {
         0
     }
@@ -69,8 +69,8 @@ pub struct Context<'a> {
     /// What came out the frame before: the last picture, `[height, width, 3]` in 0..1, or in a latent chain the last
     /// clean latent; none before the first picture, or after a change of size.
     pub previous: Option<&'a Image>,
-    /// The size, width and height, that the input is to have here: the stream's, but for what enlarged a picture before; in
-    /// a latent chain, that of the latent.
+    /// The size, width and height, that the input is to have here: the stream's, but for what enlarged a picture
+    /// before; in a latent chain, that of the latent.
     pub size: (usize, usize),
 }
 

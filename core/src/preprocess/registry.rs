@@ -37,7 +37,7 @@ pub trait Networks: Send + Sync + fmt::Debug {
     /// `NotFound` where weights are missing, `BadModel`, `Unsupported`, `OutOfMemory`.
     fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>>;
 
-    /// Gives the same, laid out for images of `size`, width and height; loads nothing.
+    /// Returns the same, laid out for images of `size`, width and height; loads nothing.
     fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks>;
 }
 
@@ -56,7 +56,7 @@ impl Registry {
         Self::default()
     }
 
-    /// Says where processors with weights get their networks.
+    /// Sets where processors with weights get their networks.
     #[must_use]
     pub fn with_networks(mut self, networks: Arc<dyn Networks>) -> Self {
         self.networks = Some(networks);
@@ -69,7 +69,7 @@ impl Registry {
         self
     }
 
-    /// Gives the same with networks that are laid out for a stream of `size`, width and height.
+    /// Returns the same registry with networks compiled for a stream of `size`, width and height.
     #[must_use]
     pub fn sized(&self, size: (usize, usize)) -> Self {
         Self { own: self.own.clone(), networks: self.networks.clone().map(|networks| networks.sized(size)) }
@@ -117,12 +117,12 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Gives the name that was asked for.
+    /// Returns the name that was asked for.
     pub fn name(&self) -> ProcessorName {
         self.name
     }
 
-    /// Gives the settings that were asked for.
+    /// Returns the settings that were asked for.
     pub fn settings(&self) -> &Map<String, Value> {
         &self.settings
     }
@@ -135,7 +135,8 @@ impl Recipe {
         }
     }
 
-    /// Gives the size, width and height, that the result has where a processor may change it: in `image_postprocessing`.
+    /// Returns the size, width and height, that the result has where a processor may change it: in
+    /// `image_postprocessing`.
     pub fn enlarged(&self, (width, height): (usize, usize)) -> (usize, usize) {
         let factor = match self.name {
             ProcessorName::Upscale => UpscaleSettings::read(&self.settings).scale_factor,
@@ -162,7 +163,7 @@ impl Recipe {
         enlarged((width, height), factor)
     }
 
-    /// Tells whether a processor that `other` started can go on as this one: all it needs is to be configured.
+    /// Returns whether a processor that `other` started can go on as this one: all it needs is to be configured.
     pub fn continues(&self, other: &Self) -> bool {
         self.name.plain() == other.name.plain()
             && match (&self.factory, &other.factory) {

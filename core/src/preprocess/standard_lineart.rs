@@ -123,7 +123,8 @@ impl Preprocessor for StandardLineart {
         self.settings = StandardLineartSettings::read(settings);
         let sigma = self.settings.gaussian_sigma;
         let reach = (3.0 * sigma).ceil();
-        // The kernel is as wide as its sigma asks, but goes over -1..1 only, and so is nearly a box, as in the reference.
+        // The kernel is as wide as its sigma asks, but goes over -1..1 only, and so is nearly a box, as in the
+        // reference.
         gaussian(sigma, 2 * reach as usize + 1, 1.0 / reach, &mut self.kernel);
     }
 }

@@ -20,7 +20,7 @@ impl Upscale {
     }
 }
 
-/// Gives the size of an image that is `factor` times as large.
+/// Returns the size of an image that is `factor` times as large.
 pub(super) fn enlarged((width, height): (usize, usize), factor: f64) -> (usize, usize) {
     ((width as f64 * factor) as usize, (height as f64 * factor) as usize)
 }

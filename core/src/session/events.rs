@@ -1,4 +1,4 @@
-//! What a session tells of itself, besides pictures.
+//! Events of a session.
 
 use std::sync::Arc;
 
@@ -8,58 +8,58 @@ use crate::error::Error;
 use crate::frame::FrameId;
 use crate::params::Notice;
 
-/// Something that happened in a session. Serialised, `type` names what: `update_applied`.
+/// An event of a session. Serialized with its name in snake case as `type`, such as `update_applied`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// An update counts from the next picture on.
+    /// An update was applied; the next picture has it.
     UpdateApplied {
         /// The update's [`Ticket::version`](super::Ticket::version).
         version: u64,
-        /// What turned out while it was prepared.
+        /// Notices of its preparation.
         notices: Vec<Notice>,
     },
-    /// An update could not be done. Nothing of it counts, and its changes are taken back out of the desired parameters.
+    /// An update failed. It changed nothing, and its changes are removed from the desired parameters.
     UpdateRejected {
         /// The update's [`Ticket::version`](super::Ticket::version).
         version: u64,
-        /// Why.
+        /// The reason.
         error: Arc<Error>,
     },
-    /// An update was left out, because later ones change all that it changed.
+    /// An update was skipped, because later ones change everything that it changed.
     UpdateSuperseded {
         /// The update's [`Ticket::version`](super::Ticket::version).
         version: u64,
     },
-    /// A frame gave no new picture; the stream goes on.
+    /// A frame failed; the stream continues with the next one.
     FrameFailed {
         /// The frame.
         id: FrameId,
-        /// Why.
+        /// The reason.
         error: Arc<Error>,
     },
-    /// A step of a transition of the prompt could not be made: pictures stay where they are between the two prompts, until
-    /// another is asked for.
+    /// A step of a transition of the prompt failed: pictures keep the current blend of the two prompts until the prompt
+    /// changes.
     TransitionFailed {
-        /// Why.
+        /// The reason.
         error: Arc<Error>,
     },
-    /// Several frames in a row have failed, or there is nothing left to make pictures with; the session still tries.
+    /// Several frames in a row failed, or there is no pipeline; the session continues to try.
     Degraded {
-        /// The last cause.
+        /// The last error.
         error: Arc<Error>,
     },
-    /// The first frame after [`Degraded`](Self::Degraded) has succeeded.
+    /// The first frame after [`Degraded`](Self::Degraded) succeeded.
     Recovered,
-    /// The picture callback panicked, and will not be called again; pictures go on.
+    /// The picture callback panicked, and is not called again; the session continues.
     CallbackFailed {
-        /// What the panic said.
+        /// The message of the panic.
         error: Arc<Error>,
     },
-    /// The session has ended; there is no further event.
+    /// The session ended. This is the last event.
     Stopped {
-        /// Why, where nobody asked it to.
+        /// The reason; `None` if it was stopped.
         error: Option<Arc<Error>>,
     },
 }

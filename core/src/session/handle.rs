@@ -1,4 +1,4 @@
-//! What a host holds of a running session.
+//! Handles of a running session.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +15,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, FrameId, FrameView};
 use crate::params::{ParamsPatch, StreamDiffusionParams, rebase};
 
-/// Feeds a running [`Session`](super::Session), fetches its pictures, and changes its parameters.
+/// Submits frames to a running [`Session`](super::Session), takes its pictures, and changes its parameters.
 ///
-/// Clones are the same session; they may be on any threads, and nothing here waits for a frame or a model unless it says
-/// so. A handle does not keep its session alive: once that is stopped or dropped, calls give `Closed`.
+/// Clones refer to the same session, and may be used on any threads. No method waits for a frame or a model unless its
+/// documentation says so. A handle does not keep its session alive: once that is stopped or dropped, calls return
+/// `Closed`.
 #[derive(Debug, Clone)]
 pub struct SessionHandle {
     pub(super) gate: Arc<Gate>,
@@ -26,22 +27,22 @@ pub struct SessionHandle {
     pub(super) bench: Workbench,
 }
 
-/// What became of an update.
+/// How an update ended.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It counts.
+    /// It was applied.
     Applied,
-    /// Later updates change all that it changed, so it was left out.
+    /// Later updates change everything that it changed, so it was skipped.
     Superseded,
-    /// It could not be done, and nothing of it counts.
+    /// It failed, and changed nothing.
     Rejected(Arc<Error>),
 }
 
 impl SessionHandle {
-    /// Copies a frame and hands it over, then returns at once; a frame that still waits is replaced and counted as dropped.
+    /// Submits a copy of a frame. Returns at once; a frame that still waits is replaced, and counted as dropped.
     ///
-    /// The number that comes back is the [`source_id`](Picture::source_id) of the picture made from it. Frames of several
+    /// The returned id is the [`source_id`](Picture::source_id) of the picture made from it. Frames from several
     /// threads are numbered in the order of the calls.
     ///
     /// # Errors
@@ -51,7 +52,7 @@ impl SessionHandle {
         self.gate.submit(frame)
     }
 
-    /// As [`submit`](Self::submit), for pixels that need not be copied; the frame gets a new number.
+    /// As [`submit`](Self::submit), without a copy; the frame gets a new id.
     ///
     /// # Errors
     ///
@@ -60,12 +61,12 @@ impl SessionHandle {
         self.gate.submit_frame(frame)
     }
 
-    /// Takes the newest picture, if there is one that nobody has taken.
+    /// Takes the newest picture, unless it was taken already.
     pub fn poll(&self) -> Option<Picture> {
         self.gate.outbox.take()
     }
 
-    /// Waits for a picture that nobody has taken; `None` after `timeout`, and once the session has ended.
+    /// Waits for the next picture; `None` after `timeout`, and once the session has ended.
     pub fn wait(&self, timeout: Duration) -> Option<Picture> {
         let ready = || match self.poll() {
             None if self.gate.phase() == Phase::Ended => Some(self.poll()),
@@ -75,14 +76,15 @@ impl SessionHandle {
         self.gate.reports.news.wait_until(Instant::now().checked_add(timeout), ready).flatten()
     }
 
-    /// Changes parameters: checked now and as a whole, prepared beside the frames, and applied between two of them.
+    /// Changes parameters. The patch is checked now, prepared on another thread, and applied between two frames, as a
+    /// whole.
     ///
-    /// The ticket's version is in the events that tell what became of it, and in pictures made since.
+    /// The ticket's version is part of the events about it, and of the pictures made since it was applied.
     ///
     /// # Errors
     ///
-    /// `InvalidParams` with every violation, `Unsupported`, `Closed`; nothing has changed then. What turns out later, such
-    /// as a missing model, comes as [`Event::UpdateRejected`](super::Event::UpdateRejected).
+    /// `InvalidParams` with every violation, `Unsupported`, `Closed`; nothing has changed then. A later error, such as
+    /// a missing model, is reported by [`Event::UpdateRejected`](super::Event::UpdateRejected).
     pub fn update(&self, patch: &ParamsPatch) -> Result<Ticket> {
         self.desk.update(|desired| {
             let (params, notices) = patch.merge(desired)?;
@@ -109,10 +111,10 @@ impl SessionHandle {
         })
     }
 
-    /// Changes the prompt little by little: the first picture after the update is applied has the first step, and each of
-    /// the next takes one more. Steps are made beside the frames; one that is late leaves its picture where the one before
-    /// was. The parameter `prompt` is the target from now on, by the same rules as [`update`](Self::update); another
-    /// prompt ends the transition at once, and another transition goes on from where it is.
+    /// Changes the prompt gradually: each picture from the one at which the update is applied is a step further. Steps
+    /// are prepared on another thread; if one is late, its picture repeats the step before. The parameter `prompt` is
+    /// the target from now on, by the same rules as [`update`](Self::update). Another prompt ends the transition at
+    /// once; another transition starts from the current blend.
     ///
     /// # Errors
     ///
@@ -128,11 +130,12 @@ impl SessionHandle {
         self.bench.check(self.desk.planned().snapshot.as_ref(), params)
     }
 
-    /// Says what `patch` would change and what that costs; nothing has changed.
+    /// Returns what `patch` would change, and the cost; changes nothing.
     ///
     /// # Errors
     ///
-    /// `InvalidParams` with every violation; `InvalidArgument` while one pipeline went and the next is not there yet.
+    /// `InvalidParams` with every violation; `InvalidArgument` while a pipeline was released and the next one is not
+    /// built yet.
     pub fn plan(&self, patch: &ParamsPatch) -> Result<Plan> {
         let (_, desired) = self.desk.desired();
         let (params, notices) = patch.merge(&desired)?;
@@ -143,26 +146,27 @@ impl SessionHandle {
         self.bench.plan(base, rebase(&desired, &params, &planned.params).params, notices)
     }
 
-    /// Gives the desired parameters: what was accepted last, without what was refused since.
+    /// Returns the desired parameters: with all accepted updates, without those that were rejected since.
     pub fn params(&self) -> StreamDiffusionParams {
         (*self.desk.desired().1).clone()
     }
 
-    /// Gives the newest version applied; 0 before the first.
+    /// Returns the version of the newest applied update; 0 before the first.
     pub fn active_version(&self) -> u64 {
         self.gate.reports.active()
     }
 
-    /// Waits until the update of `ticket` has ended one way or another.
+    /// Waits until the update of `ticket` is applied, superseded or rejected.
     ///
     /// # Errors
     ///
-    /// `Timeout`; `Closed` where the session ends first; `InvalidArgument` for an update so long ago that it was forgotten.
+    /// `Timeout`; `Closed` if the session ends first; `InvalidArgument` if more than a thousand updates have ended
+    /// since.
     pub fn wait_for(&self, ticket: &Ticket, timeout: Duration) -> Result<Outcome> {
         self.wait_for_version(ticket.version, timeout)
     }
 
-    /// As [`wait_for`](Self::wait_for), for a host that has kept no more than the ticket's version.
+    /// As [`wait_for`](Self::wait_for), given only the ticket's version.
     ///
     /// # Errors
     ///
@@ -188,12 +192,12 @@ impl SessionHandle {
         }
     }
 
-    /// Gives the events of the session.
+    /// Returns a receiver of the session's events.
     pub fn events(&self) -> Events {
         Events { reports: self.gate.reports.clone() }
     }
 
-    /// Says what the session has done so far.
+    /// Returns statistics of the session.
     pub fn stats(&self) -> Stats {
         let (counters, now) = (&self.gate.counters, Instant::now());
         let (waiting_updates, waiting_loads) = self.desk.waiting();
@@ -217,7 +221,7 @@ impl SessionHandle {
         }
     }
 
-    /// Tells whether the session takes frames.
+    /// Returns true while the session accepts frames.
     pub fn is_running(&self) -> bool {
         self.gate.phase() == Phase::Running
     }

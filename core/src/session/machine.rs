@@ -25,7 +25,7 @@ pub(crate) trait Machine: Send + 'static {
     /// Works on one frame, under the frame's own number; once released, gives the last picture again.
     fn process(&mut self, frame: &Frame) -> Result<Picture>;
 
-    /// Gives the last picture again for the frame `id`; none before the first.
+    /// Returns the last picture again for the frame `id`; none before the first.
     fn repeat(&mut self, id: FrameId) -> Result<Option<Picture>>;
 
     /// Puts `prepared` in the place of what is in use, which it then holds; pictures have `version` from now on.
@@ -42,7 +42,8 @@ pub(crate) trait Bench: Clone + Send + Sync + 'static {
     /// What is in use, or will be.
     type Snapshot: Clone + Send + Sync + fmt::Debug + 'static;
 
-    /// Makes what `params` need, in the place of `base` (or of nothing), out of the pieces that `base` and `others` have.
+    /// Makes what `params` need, in the place of `base` (or of nothing), out of the pieces that `base` and `others`
+    /// have.
     fn prepare(
         &self,
         params: &StreamDiffusionParams,

@@ -1,9 +1,9 @@
-//! An engine on its own thread: frames go in and pictures come out without waiting, and parameters change while they do.
+//! An engine on its own thread: hosts submit frames, take pictures and change parameters without waiting.
 //!
-//! Three threads belong to a session. Its own works on frames and applies updates between two of them. Two workers prepare
-//! updates beside that, one what loaded networks can do, one what loads others, so that a slider never waits for a model.
-//! No lock is on the path of a frame: frames and pictures pass through a [`latest_slot`] each, updates through queues, and
-//! threads wake each other with a [`notifier`].
+//! A session has three threads. Its own processes frames, and applies updates between two of them. Two workers prepare
+//! updates: one those that loaded networks can do, the other those that load networks, so that a slider never waits for
+//! a model. The path of a frame has no lock: frames and pictures pass through a [`latest_slot`] each, updates through
+//! queues, and threads wake each other with a [`notifier`].
 
 mod events;
 mod gate;
@@ -36,10 +36,10 @@ use crate::error::Result;
 // By these names in the model check, too.
 use crate::sync::{latest_slot, notifier, primitives};
 
-/// An [`Engine`] that works on its own thread, until it is [stopped](Self::stop) or dropped.
+/// An [`Engine`] on its own thread, until it is [stopped](Self::stop) or dropped.
 ///
-/// Dropping does not drain: the frame that is worked on is finished and waited for, everything else is let go. A model
-/// that is being loaded is not waited for; its thread ends by itself when it is done.
+/// Dropping waits for the frame that is being processed, and discards all others. It does not wait for a model that is
+/// being loaded; that thread ends when it is done.
 #[derive(Debug)]
 pub struct Session {
     threads: Threads<Engine>,
@@ -47,23 +47,23 @@ pub struct Session {
 }
 
 impl Session {
-    /// Gives what feeds the session and changes its parameters, from any thread.
+    /// Returns a handle that submits frames and changes parameters, from any thread.
     pub fn handle(&self) -> SessionHandle {
         self.handle.clone()
     }
 
-    /// Whether this is the session's own thread, as in its callback: dropping it there waits for nothing.
+    /// Returns true on the session's own thread, as in its callback. Dropping the session there does not wait.
     pub fn is_on_own_thread(&self) -> bool {
         self.threads.is_own_thread()
     }
 
-    /// Ends the session and gives the engine back. The frame that waits is still worked on and updates that are prepared
-    /// are applied; those that are not end as [`Closed`](crate::ErrorKind::Closed).
+    /// Ends the session, and returns the engine. A waiting frame is processed, and prepared updates are applied; all
+    /// other updates end with [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
     ///
-    /// `Timeout` where the frames take longer than `timeout`: the session then ends by itself, with its engine.
-    /// `Internal` where the engine panicked. `InvalidArgument` on the session's own thread, which cannot wait for itself.
+    /// `Timeout` if the frames take longer than `timeout`; the session then ends later, and drops its engine.
+    /// `Internal` if the engine panicked. `InvalidArgument` on the session's own thread, which cannot wait for itself.
     pub fn stop(self, timeout: Duration) -> Result<Engine> {
         let mut engine = self.threads.stop(timeout)?;
         engine.take_steps(true);
@@ -72,12 +72,11 @@ impl Session {
 }
 
 impl Engine {
-    /// Starts a session: the engine goes on on a thread of its own.
+    /// Starts a session: moves the engine to a thread of its own.
     ///
     /// # Errors
     ///
-    /// `Device` where the system gives no more threads; `InvalidArgument` for an engine that
-    /// [was released](Self::release).
+    /// `Device` if the system cannot start a thread; `InvalidArgument` for a [released](Self::release) engine.
     pub fn start(mut self, options: SessionOptions) -> Result<Session> {
         self.take_steps(false);
         let bench = self.workbench();

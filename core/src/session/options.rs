@@ -1,35 +1,36 @@
-//! What a host chooses when it starts a session.
+//! Options of a session.
 
 use std::fmt;
 
 use super::handle::SessionHandle;
 use crate::engine::PictureInfo;
 
-/// What is called on the session's thread when a picture is ready.
+/// A callback on the session's thread, called when a picture is ready.
 pub type PictureCallback = Box<dyn FnMut(&SessionHandle, &PictureInfo) + Send>;
 
-/// What a host chooses when it starts a session.
+/// Options of a session, fixed when it starts.
 #[non_exhaustive]
 #[derive(Default)]
 pub struct SessionOptions {
-    /// Is called on the session's thread when a picture is ready: the place to wake an async task, or to take the picture
-    /// with [`SessionHandle::poll`] at once.
+    /// Called on the session's thread when a picture is ready, for instance to wake an async task, or to take the
+    /// picture with [`SessionHandle::poll`].
     ///
-    /// It must not block: the next frame waits for it. If it panics, an event says so and it is not called again.
+    /// It must not block: the next frame waits for it. If it panics, it is not called again, and
+    /// [`Event::CallbackFailed`](super::Event::CallbackFailed) reports it.
     pub on_picture: Option<PictureCallback>,
-    /// What becomes of a frame that fails.
+    /// What to return for a frame that failed.
     pub failed_frame: FailedFrame,
 }
 
-/// What becomes of a frame that fails, besides the event that tells of it.
+/// What a session returns for a frame that failed, besides the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FailedFrame {
-    /// The last picture comes again, marked [`Repeated`](crate::PictureKind::Repeated), so that pictures keep the pace of
-    /// frames.
+    /// The last picture again, marked [`Repeated`](crate::PictureKind::Repeated), so that there is a picture for each
+    /// frame.
     #[default]
     Repeat,
-    /// No picture comes.
+    /// No picture.
     Skip,
 }
 

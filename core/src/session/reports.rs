@@ -1,4 +1,4 @@
-//! What the session's threads tell the host: events, and what became of each update. No locks.
+//! Events and results of updates, from the session's threads to the host. Lock-free.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use super::notifier::Notifier;
 use super::primitives::{ArrayQueue, AtomicU64, Ordering};
 use crate::error::Error;
 
-/// Events that wait for being fetched.
+/// How many events wait to be taken.
 pub(crate) const EVENTS: usize = 256;
-/// Updates whose ends are remembered.
+/// For how many updates their end is remembered.
 pub(crate) const ENDS: usize = 1024;
 
 /// How an update ended.
@@ -21,21 +21,21 @@ pub(crate) enum End {
     Rejected = 3,
 }
 
-/// What the session's threads tell the host.
+/// Events, and the ends of updates.
 #[derive(Debug)]
 pub(crate) struct Reports {
     events: ArrayQueue<Event>,
     lost: AtomicU64,
     /// The end of update `v` at `v % ENDS`, as `v << 2 | end`.
     ends: Box<[AtomicU64]>,
-    /// The newest update applied.
+    /// The version of the newest applied update.
     active: AtomicU64,
-    /// Rung at every picture, event and end.
+    /// Notified of every picture, event and end of an update.
     pub(crate) news: Notifier,
 }
 
 impl Reports {
-    /// Nothing to tell yet.
+    /// Returns one without events.
     pub(crate) fn new() -> Self {
         Self {
             events: ArrayQueue::new(EVENTS),
@@ -46,7 +46,7 @@ impl Reports {
         }
     }
 
-    /// Tells `event` to whoever listens.
+    /// Adds an event; discards the oldest if there are too many.
     pub(crate) fn tell(&self, event: Event) {
         if self.events.force_push(event).is_some() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -59,17 +59,17 @@ impl Reports {
         self.events.pop()
     }
 
-    /// How many events nobody fetched in time.
+    /// Returns how many events were discarded.
     pub(crate) fn lost_events(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// The newest update applied; 0 before the first.
+    /// Returns the version of the newest applied update; 0 before the first.
     pub(crate) fn active(&self) -> u64 {
         self.active.load(Ordering::Acquire)
     }
 
-    /// Notes that `version` counts from now on.
+    /// Records that `version` was applied.
     pub(crate) fn applied(&self, version: u64, notices: Vec<crate::params::Notice>) {
         tracing::info!(version, "update applied");
         self.active.fetch_max(version, Ordering::AcqRel);
@@ -77,14 +77,14 @@ impl Reports {
         self.tell(Event::UpdateApplied { version, notices });
     }
 
-    /// Notes that later updates change all that `version` changed.
+    /// Records that later updates change everything that `version` changed.
     pub(crate) fn superseded(&self, version: u64) {
         tracing::debug!(version, "update superseded");
         self.ended(version, End::Superseded);
         self.tell(Event::UpdateSuperseded { version });
     }
 
-    /// Notes that `version` cannot be done.
+    /// Records that `version` failed.
     pub(crate) fn rejected(&self, version: u64, error: &Arc<Error>) {
         tracing::warn!(version, %error, "update rejected");
         self.ended(version, End::Rejected);
@@ -97,7 +97,7 @@ impl Reports {
         }
     }
 
-    /// How `version` ended: `Ok(None)` while it has not, `Err` once that is forgotten.
+    /// Returns how `version` ended: `Ok(None)` before that, `Err` once it is no longer remembered.
     pub(crate) fn end(&self, version: u64) -> Result<Option<End>, Forgotten> {
         if version == 0 {
             return Ok(Some(End::Applied));
@@ -113,21 +113,21 @@ impl Reports {
     }
 }
 
-/// So many updates have ended since that this one's end is not known any more.
+/// The end of an update is no longer remembered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Forgotten;
 
-/// Gives the events of a session, oldest first.
+/// A receiver of the events of a session, oldest first.
 ///
-/// Each event goes to one receiver. As many as [`KEPT`](Self::KEPT) wait for being fetched; after that the oldest goes, and
-/// [`lost`](Self::lost) counts it.
+/// Each event is returned by one receiver. Up to [`KEPT`](Self::KEPT) events wait to be taken; beyond that the oldest
+/// is discarded, and counted by [`lost`](Self::lost).
 #[derive(Debug, Clone)]
 pub struct Events {
     pub(crate) reports: Arc<Reports>,
 }
 
 impl Events {
-    /// How many events wait for being fetched.
+    /// How many events wait to be taken.
     pub const KEPT: usize = EVENTS;
 
     /// Takes the next event, if there is one.
@@ -140,12 +140,12 @@ impl Events {
         self.reports.news.wait_until(Instant::now().checked_add(timeout), || self.reports.next_event())
     }
 
-    /// Takes the events that there are.
+    /// Takes all waiting events.
     pub fn try_iter(&self) -> impl Iterator<Item = Event> {
         std::iter::from_fn(|| self.try_next())
     }
 
-    /// Says how many events nobody fetched in time.
+    /// Returns how many events were discarded because they were not taken in time.
     pub fn lost(&self) -> u64 {
         self.reports.lost_events()
     }

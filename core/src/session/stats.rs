@@ -1,4 +1,4 @@
-//! What a session has done so far, in numbers: written without waiting, read by any thread.
+//! Statistics of a session: written by its thread without waiting, read by any thread.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -8,44 +8,45 @@ use serde::Serialize;
 
 use crate::telemetry::{Meter, Rate, Samples, Summary, Timings};
 
-/// How many of the newest pictures the times of stages are taken over.
+/// Over how many of the newest pictures the times of stages are averaged.
 const RECENT: usize = 256;
 
-/// What a session has done so far, and does now.
+/// Statistics of a session.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Frames that came in.
+    /// Frames submitted.
     pub submitted: Rate,
-    /// Frames that a newer one replaced before they were worked on.
+    /// Frames replaced by a newer one before they were processed.
     pub dropped: Rate,
-    /// Frames that were restyled.
+    /// Frames restyled.
     pub computed: Rate,
-    /// Frames that the similar-image filter skipped.
+    /// Frames skipped by the similar-image filter.
     pub skipped: Rate,
-    /// Frames that went through unchanged, because `skip_diffusion` is on.
+    /// Frames passed through unchanged, because `skip_diffusion` is on.
     pub passed: Rate,
-    /// Frames for which the last picture was given again, because there was no other.
+    /// Frames for which the last picture was returned again, because there was no pipeline.
     pub repeated: Rate,
     /// Frames that failed.
     pub failed: Rate,
-    /// Pictures that a newer one replaced before anybody took them.
+    /// Pictures replaced by a newer one before they were taken.
     pub unseen: Rate,
     /// Times of each stage of the newest pictures, in microseconds.
     pub stages: Vec<Stage>,
-    /// Frames that wait: 0 or 1.
+    /// Frames waiting to be processed: 0 or 1.
     pub waiting_frames: usize,
-    /// Updates that wait or are being prepared, without those that load something.
+    /// Updates that wait or are being prepared, except those that load a model.
     pub waiting_updates: usize,
-    /// Updates that load something, and wait or are being prepared.
+    /// Updates that load a model, and wait or are being prepared.
     pub waiting_loads: usize,
-    /// How many pictures of how many a transition of the prompt has behind it; none where its target is reached.
+    /// How many pictures of the current transition of the prompt were made, and how many it has; `None` without a
+    /// transition.
     pub transition: Option<(u32, u32)>,
-    /// The version of the parameters last accepted.
+    /// The version of the newest accepted update.
     pub desired_version: u64,
-    /// The newest version applied.
+    /// The version of the newest applied update.
     pub active_version: u64,
-    /// Events that nobody fetched in time.
+    /// Events discarded because they were not taken in time.
     pub lost_events: u64,
 }
 
@@ -59,7 +60,7 @@ pub struct Stage {
     pub micros: Summary,
 }
 
-/// Counts what the session does.
+/// Counters of a session.
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) submitted: Meter,

@@ -66,8 +66,8 @@ impl<M: Machine> Threads<M> {
     ///
     /// # Errors
     ///
-    /// `Timeout` where that takes longer than `timeout`, `Internal` where the machine panicked, `InvalidArgument` on the
-    /// session's own thread, which cannot wait for itself.
+    /// `Timeout` where that takes longer than `timeout`, `Internal` where the machine panicked, `InvalidArgument` on
+    /// the session's own thread, which cannot wait for itself.
     pub(crate) fn stop(mut self, timeout: Duration) -> Result<M> {
         if self.is_own_thread() {
             return Err(Error::new(ErrorKind::InvalidArgument, "a session cannot be stopped from its own callback"));

@@ -74,7 +74,7 @@ impl StreamBatch {
         Ok(stream)
     }
 
-    /// Gives what the stream works by.
+    /// Returns what the stream works by.
     pub fn config(&self) -> &StreamConfig {
         &self.config
     }

@@ -33,7 +33,7 @@ impl CfgType {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::None, Self::Full, Self::SelfNegative, Self::Initialize];
 
-    /// Gives its name in parameters and on the command line.
+    /// Returns its name in parameters and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -43,12 +43,12 @@ impl CfgType {
         }
     }
 
-    /// Tells whether guidance counts at `guidance_scale`: above 1, and not with [`CfgType::None`].
+    /// Returns whether guidance counts at `guidance_scale`: above 1, and not with [`CfgType::None`].
     pub fn active(self, guidance_scale: f32) -> bool {
         self != Self::None && guidance_scale > 1.0
     }
 
-    /// Tells whether guidance at `guidance_scale` reads the stock noise, so that it has to be kept.
+    /// Returns whether guidance at `guidance_scale` reads the stock noise, so that it has to be kept.
     pub fn uses_stock(self, guidance_scale: f32) -> bool {
         self.active(guidance_scale) && matches!(self, Self::SelfNegative | Self::Initialize)
     }

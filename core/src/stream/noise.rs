@@ -34,7 +34,7 @@ impl Generator {
     /// Every generator.
     pub const ALL: [Self; 2] = [Self::Philox, Self::TorchCpu];
 
-    /// Gives its name in options and on the command line.
+    /// Returns its name in options and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Philox => "philox",
@@ -126,7 +126,7 @@ impl NoiseSource {
     }
 }
 
-/// Gives the radius of the Box-Muller transform.
+/// Returns the radius of the Box-Muller transform.
 ///
 /// Logarithm, sine and cosine are taken in `f64` and rounded to `f32`, here and where the angle is used: the same numbers
 /// on every platform, whatever its mathematical library.

@@ -1,4 +1,5 @@
-//! Times of the stages of a frame, how often things happen, what many measurements come to, and counts of what was done.
+//! Times of the stages of a frame, how often things happen, what many measurements come to, and counts of what was
+//! done.
 
 mod rate;
 mod stats;

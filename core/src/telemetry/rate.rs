@@ -47,7 +47,7 @@ impl Meter {
         }
     }
 
-    /// Gives what was counted up to `now`.
+    /// Returns what was counted up to `now`.
     pub(crate) fn rate(&self, now: Instant) -> Rate {
         let total = self.total.load(Ordering::Relaxed);
         let slice = self.slice(now);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Says how long each stage of a frame took, in microseconds; 0 for a stage that did not run.
+/// The time of each stage of a frame, in microseconds; 0 for a stage that did not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Timings {
-    /// Pixels to numbers, and the image processors before the encoder.
+    /// Conversion of the frame, and the image processors before the encoder.
     pub preprocess: u64,
     /// The autoencoder's encoder.
     pub encode: u64,
@@ -17,7 +17,7 @@ pub struct Timings {
     pub unet: u64,
     /// The autoencoder's decoder.
     pub decode: u64,
-    /// The image processors after the decoder, and numbers to pixels.
+    /// The image processors after the decoder, and conversion to pixels.
     pub postprocess: u64,
     /// The whole frame; more than the sum of the stages, less than that would be a bug.
     pub total: u64,
@@ -29,7 +29,7 @@ impl Timings {
         u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Gives every stage with its name, in the order in which they run; the whole frame comes last, as `frame`.
+    /// Returns every stage with its name, in the order in which they run; the whole frame comes last, as `frame`.
     pub fn stages(&self) -> [(&'static str, u64); 7] {
         [
             ("preprocess", self.preprocess),

@@ -33,7 +33,7 @@ pub trait ChannelHandler: Send + Sync + fmt::Debug {
 /// has to wait are joined with it: they are taken as one message and answered once. Up to 1 MiB waits; what is beyond that,
 /// and what is no JSON object, is dropped meanwhile.
 pub trait Pacing {
-    /// Says for how long `message` has to wait at `now`, for instance since what it changes is dear. Where that is zero, it
+    /// Returns for how long `message` has to wait at `now`, for instance since what it changes is dear. Where that is zero, it
     /// is given to [`ChannelHandler::message`] at once.
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration;
 

@@ -33,7 +33,7 @@ pub struct AccessUnit {
     pub at: Timestamp,
 }
 
-/// Says what time it is for frames on their way through this process: nanoseconds since its first call.
+/// Returns what time it is for frames on their way through this process: nanoseconds since its first call.
 pub fn now() -> Timestamp {
     static START: OnceLock<Instant> = OnceLock::new();
     let since = START.get_or_init(Instant::now).elapsed();

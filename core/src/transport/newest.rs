@@ -71,7 +71,7 @@ impl Newest {
         self.news.notify();
     }
 
-    /// Gives the width and height of the last frame, in pixels.
+    /// Returns the width and height of the last frame, in pixels.
     pub fn size(&self) -> Option<(u32, u32)> {
         let size = self.size.load(Ordering::Relaxed);
         (size > 0).then_some(((size >> 32) as u32, size as u32))

@@ -43,17 +43,17 @@ impl WhepEndpoint {
         self.endpoint.handle(request, session, links, Some(channel)).await
     }
 
-    /// Says how many viewers there are, those that are about to connect included.
+    /// Returns how many viewers there are, those that are about to connect included.
     pub fn viewers(&self) -> usize {
         self.endpoint.len()
     }
 
-    /// Gives the viewers' connections.
+    /// Returns the viewers' connections.
     pub fn connections(&self) -> Vec<Peer> {
         self.endpoint.connections()
     }
 
-    /// Tells what becomes of sessions from now on; who is slow loses the oldest.
+    /// Returns what becomes of sessions from now on; who is slow loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
         self.endpoint.events()
     }

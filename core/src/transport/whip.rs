@@ -33,12 +33,12 @@ impl WhipEndpoint {
         self.endpoint.handle(request, session, links, None).await
     }
 
-    /// Gives the publisher's connection, if there is one.
+    /// Returns the publisher's connection, if there is one.
     pub fn publisher(&self) -> Option<Peer> {
         self.endpoint.connections().pop()
     }
 
-    /// Tells what becomes of sessions from now on; who is slow loses the oldest.
+    /// Returns what becomes of sessions from now on; who is slow loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
         self.endpoint.events()
     }

@@ -218,7 +218,7 @@ fn addresses_sessions_and_states_that_are_none_are_refused() {
     }
     let url = c"http://127.0.0.1:1/whep".as_ptr();
     let options = dreamframe_player_options_t { session: std::ptr::without_provenance_mut(8), ..init() };
-    nothing(unsafe { dreamframe_player_start(url, &raw const options, &raw mut player) }, "no session");
+    nothing(unsafe { dreamframe_player_start(url, &raw const options, &raw mut player) }, "invalid session handle");
     assert!(publisher.is_null() && player.is_null());
     assert_eq!(unsafe { dreamframe_player_start(url, null(), &raw mut player) }, DREAMFRAME_OK, "{}", last_error());
     for state in [0, 6, u32::MAX] {

@@ -18,7 +18,7 @@ use crate::text;
 
 /// A player. Its functions may be called from any thread, also at the same time.
 ///
-/// It makes a connection anew whenever one is lost, until it is stopped.
+/// It reconnects whenever the connection is lost, until it is stopped.
 #[derive(Debug)]
 pub struct dreamframe_player_t {
     _opaque: [u8; 0],
@@ -42,9 +42,9 @@ pub struct dreamframe_player_options_t {
     /// How connections reach the network; NULL for the defaults.
     pub network: *const dreamframe_network_options_t,
     /// The session that the pictures are submitted to as its frames, as they are decoded; NULL for a host that polls them.
-    /// It stays the host's, and may be stopped and freed while the player goes on.
+    /// The host still owns it, and may stop and free it while the player runs.
     pub session: *mut dreamframe_session_t,
-    /// After how many attempts in a row that failed it gives up; 0 for never.
+    /// After how many failed attempts in a row it gives up; 0 for never.
     pub attempts: u32,
     /// How long to wait before the second attempt in a row, in milliseconds; doubles with each further one, up to 30 s. 0 for
     /// 1 s.
@@ -79,7 +79,7 @@ const DEFAULTS: dreamframe_player_options_t = dreamframe_player_options_t {
 /// - Ownership: texts and options are only read. The player is the host's, who frees it with `dreamframe_player_free()`.
 /// - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
 ///   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, and an address that is not
-///   of http or https; `DREAMFRAME_ERROR_DEVICE` where the system gives no more threads. What goes wrong with the connection
+///   of http or https; `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread. What goes wrong with the connection
 ///   comes as an event, and from `dreamframe_player_wait_for()`.
 ///
 /// @param[in]  url         what to watch, such as `"https://host/whep/key"`
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn dreamframe_player_start(
 }
 
 /// Ends the connection, and the session on the server, and waits for both, for some seconds at most. Once more does nothing.
-/// A picture that nobody took can still be polled.
+/// The last picture can still be polled, unless it was taken.
 ///
 /// - Threads: any thread; who waits for a picture, an event or a state then hears of it.
 /// - Ownership: the player is still to be freed.
@@ -123,7 +123,7 @@ pub unsafe extern "C" fn dreamframe_player_free(player: *mut dreamframe_player_t
     client::free(player);
 }
 
-/// Gives the newest picture.
+/// Returns the newest picture.
 ///
 /// # Safety
 ///
@@ -145,7 +145,7 @@ unsafe fn give(
     })
 }
 
-/// Copies the newest picture, if there is one that nobody has taken, into the host's memory. Never waits.
+/// Copies the newest picture into the host's memory, unless it was taken already. Never waits.
 ///
 /// Returns `DREAMFRAME_NOT_READY` where there is none yet. A picture that does not fit into `room` stays: ask
 /// `dreamframe_player_size()`, and poll again. The size may change from one picture to the next.
@@ -192,7 +192,7 @@ pub unsafe extern "C" fn dreamframe_player_wait(
     unsafe { give(player, Duration::from_millis(timeout_ms), room, out_id) }
 }
 
-/// Gives the size of the picture that the next poll takes, in pixels; where none waits, that of the last one.
+/// Returns the size of the picture that the next poll takes, in pixels; if none waits, that of the last one.
 ///
 /// Returns `DREAMFRAME_NOT_READY` before the first picture.
 ///
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn dreamframe_player_size(
     })
 }
 
-/// Tells how far the player is.
+/// Returns the state of the player.
 ///
 /// - Threads: any thread.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
@@ -252,7 +252,7 @@ pub unsafe extern "C" fn dreamframe_player_wait_for(
     client::wait_for(player, state, timeout_ms)
 }
 
-/// Takes the oldest event that nobody has taken, and waits for one if there is none; as `dreamframe_publisher_next_event()`.
+/// Takes the oldest waiting event; waits for one if there is none; as `dreamframe_publisher_next_event()`.
 ///
 /// - Threads: any thread; each event goes to one of them.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -271,7 +271,7 @@ pub unsafe extern "C" fn dreamframe_player_next_event(
     unsafe { client::next_event(player, timeout_ms, out_json) }
 }
 
-/// Says what the player has done.
+/// Returns statistics of the player.
 ///
 /// - Threads: any thread.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.

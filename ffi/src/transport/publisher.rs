@@ -16,7 +16,7 @@ use crate::text;
 
 /// A publisher. Its functions may be called from any thread, also at the same time.
 ///
-/// It makes a connection anew whenever one is lost, until it is stopped.
+/// It reconnects whenever the connection is lost, until it is stopped.
 #[derive(Debug)]
 pub struct dreamframe_publisher_t {
     _opaque: [u8; 0],
@@ -40,7 +40,7 @@ pub struct dreamframe_publisher_options_t {
     pub token: *const c_char,
     /// How connections reach the network; NULL for the defaults.
     pub network: *const dreamframe_network_options_t,
-    /// After how many attempts in a row that failed it gives up; 0 for never.
+    /// After how many failed attempts in a row it gives up; 0 for never.
     pub attempts: u32,
     /// How long to wait before the second attempt in a row, in milliseconds; doubles with each further one, up to 30 s. 0 for
     /// 1 s.
@@ -51,7 +51,7 @@ pub struct dreamframe_publisher_options_t {
     pub bitrate: u32,
     /// Pictures in a second that are hardly ever exceeded, by which the encoder plans its bits until it has seen some; 0 for 30.
     pub frame_rate: f32,
-    /// After how many milliseconds a key frame comes although nobody has asked for one; 0 for 10 s.
+    /// The interval of key frames without requests, in milliseconds; 0 for 10 s.
     pub key_frame_interval_ms: u32,
 }
 
@@ -81,7 +81,7 @@ const DEFAULTS: dreamframe_publisher_options_t = dreamframe_publisher_options_t 
 ///   `dreamframe_publisher_free()`.
 /// - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
 ///   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, and an address that is not
-///   of http or https; `DREAMFRAME_ERROR_DEVICE` where the system gives no more threads. What goes wrong with the connection
+///   of http or https; `DREAMFRAME_ERROR_DEVICE` if the system cannot start a thread. What goes wrong with the connection
 ///   comes as an event, and from `dreamframe_publisher_wait_for()`.
 ///
 /// @param[in]  url            where to publish, such as `"https://host/whip/key"`
@@ -151,7 +151,7 @@ pub unsafe extern "C" fn dreamframe_publisher_show(
     })
 }
 
-/// Tells how far the publisher is.
+/// Returns the state of the publisher.
 ///
 /// - Threads: any thread.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn dreamframe_publisher_wait_for(
     client::wait_for(publisher, state, timeout_ms)
 }
 
-/// Gives the address at which what is published can be watched, where the server says one.
+/// Returns the URL to play the stream from, if the server names one.
 ///
 /// Returns `DREAMFRAME_NOT_READY` where it has not said any.
 ///
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn dreamframe_publisher_playback_url(
     unsafe { client::text_if_any(publisher, (out_url, "out_url"), |publisher| Ok(publisher.playback_url())) }
 }
 
-/// Takes the oldest event that nobody has taken, and waits for one if there is none; 64 are kept.
+/// Takes the oldest waiting event; waits for one if there is none. 64 are kept.
 ///
 /// Returns `DREAMFRAME_NOT_READY` where none came in time, and once there can be none. `type` says what happened: `state`, with
 /// `state`; or `attempt_failed`, with `error` as `dreamframe_last_error_json()` has it, and `retry_ms`, or null where there
@@ -227,7 +227,7 @@ pub unsafe extern "C" fn dreamframe_publisher_next_event(
     unsafe { client::next_event(publisher, timeout_ms, out_json) }
 }
 
-/// Says what the publisher has done.
+/// Returns statistics of the publisher.
 ///
 /// - Threads: any thread.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL or a wrong `struct_size`.

@@ -16,7 +16,7 @@ use crate::session::dreamframe_session_t;
 use crate::status::dreamframe_status_t;
 use crate::text;
 
-/// A server: a session that one publisher at a time gives frames by WHIP, and whose pictures viewers see by WHEP.
+/// A server of one session: one publisher at a time sends frames by WHIP, and viewers receive pictures by WHEP.
 /// Its functions may be called from any thread, also at the same time.
 #[derive(Debug)]
 pub struct dreamframe_server_t {
@@ -52,7 +52,7 @@ pub struct dreamframe_server_options_t {
     pub bitrate: u32,
     /// Pictures in a second that are hardly ever exceeded, by which the encoder plans its bits until it has seen some; 0 for 30.
     pub frame_rate: f32,
-    /// After how many milliseconds a key frame comes although nobody has asked for one; 0 for 10 s.
+    /// The interval of key frames without requests, in milliseconds; 0 for 10 s.
     pub key_frame_interval_ms: u32,
     /// The origins whose pages may use a server without a `token`, with commas between, such as
     /// `"https://app.example,http://10.0.0.5:3000"`, besides those of this machine and of `public_url`; NULL for no others.
@@ -88,7 +88,7 @@ const DEFAULTS: dreamframe_server_options_t = dreamframe_server_options_t {
 /// - Errors: `DREAMFRAME_ERROR_UNSUPPORTED` where `dreamframe_build_info()` has no feature `transport`;
 ///   `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, a wrong `struct_size`, an option that cannot be, an engine that is in use or
 ///   in a session; `DREAMFRAME_ERROR_IO` where the address cannot be listened at; `DREAMFRAME_ERROR_DEVICE` where the system
-///   gives no more threads. The engine can be used again, unless it is the session that got no threads.
+///   cannot start a thread. The engine can be used again, unless it is the session that got no threads.
 ///
 /// @param[in]  engine      from `dreamframe_engine_create()`
 /// @param[in]  options     begun with `DREAMFRAME_SERVER_OPTIONS_INIT`; NULL for the defaults
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn dreamframe_server_start(
     })
 }
 
-/// Ends all connections and the session, and gives the engine back.
+/// Ends all connections and the session, and returns the engine.
 ///
 /// - Threads: any thread, but none that the library calls the host on.
 /// - Ownership: the server is still to be freed. The engine can be used again.
@@ -163,7 +163,7 @@ unsafe fn give<T>(
     })
 }
 
-/// Gives the address to publish to.
+/// Returns the URL to publish to.
 ///
 /// - Threads: any thread.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn dreamframe_server_whip_url(
     unsafe { give(server, (out_url, "out_url"), |server| Ok(text::lend(server.whip_url()))) }
 }
 
-/// Gives the address to watch.
+/// Returns the URL to play from.
 ///
 /// - Threads: any thread.
 /// - Ownership: free the text with `dreamframe_string_free()`.
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn dreamframe_server_whep_url(
     unsafe { give(server, (out_url, "out_url"), |server| Ok(text::lend(server.whep_url()))) }
 }
 
-/// Gives the TCP port that the server listens at, or did.
+/// Returns the TCP port that the server listens on, or listened on before it was stopped.
 ///
 /// - Threads: any thread.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL.
@@ -233,7 +233,7 @@ pub unsafe extern "C" fn dreamframe_server_session(
     unsafe { give(server, (out_session, "out_session"), |server| Ok(handle::insert(server.session()))) }
 }
 
-/// Tells how many watch, those who are about to connect included.
+/// Returns the number of viewers, including those that are connecting.
 ///
 /// - Threads: any thread.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped.
@@ -250,7 +250,7 @@ pub unsafe extern "C" fn dreamframe_server_viewers(
     unsafe { give(server, (out_viewers, "out_viewers"), viewers) }
 }
 
-/// Tells whether somebody publishes, or is about to connect.
+/// Returns whether there is a publisher, including one that is connecting.
 ///
 /// - Threads: any thread.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL; `DREAMFRAME_ERROR_CLOSED` for a server that was stopped.

@@ -149,7 +149,7 @@ impl Player {
         self.next_frame(py, timeout)
     }
 
-    /// Gives frames as they come, until the player is stopped; those that nobody asks for in time are left out.
+    /// Returns frames as they come, until the player is stopped; those that nobody asks for in time are left out.
     // -> "Self"
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         slf
@@ -183,7 +183,7 @@ impl Player {
         self.connection.error(py)
     }
 
-    /// Says what the connection has carried, while there is one.
+    /// Returns what the connection has carried, while there is one.
     #[pyo3(signature = () -> "PeerStats | None")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         log::deliver(py);

@@ -123,7 +123,7 @@ impl Publisher {
         self.connection.client().playback_url()
     }
 
-    /// Says what was encoded, and what the connection has carried while there is one.
+    /// Returns what was encoded, and what the connection has carried while there is one.
     #[pyo3(signature = () -> "PublisherStats")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         log::deliver(py);

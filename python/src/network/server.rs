@@ -269,7 +269,7 @@ impl Server {
         self.network.is_open()
     }
 
-    /// Says what was done so far: by the session, by the encoder, and over each connection.
+    /// Returns what was done so far: by the session, by the encoder, and over each connection.
     #[pyo3(signature = () -> "ServerStats")]
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         log::deliver(py);

@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args) -> Result {
     finish(args, &mut output)
 }
 
-/// Says what the result is, and whether it is whole.
+/// Returns what the result is, and whether it is whole.
 fn finish(args: &Args, output: &mut Output) -> Result {
     let checkpoint = Checkpoint::folder(&args.folder)?;
     let family = format!("{:?}", verify::family(&checkpoint)?).to_lowercase();

@@ -62,7 +62,7 @@ pub(crate) fn prove(secret: &Secret, worker: &str, now: u64, parts: &mut Parts) 
     }
 }
 
-/// Tells whether a request to the worker with this id has a proof that is good.
+/// Returns whether a request to the worker with this id has a proof that is good.
 fn is_proven(secret: &Secret, worker: &str, now: u64, parts: &Parts) -> bool {
     let mut proofs = parts.headers.get_all(PROOF).iter();
     let (Some(proof), None) = (proofs.next().and_then(|proof| proof.to_str().ok()), proofs.next()) else {

@@ -24,7 +24,7 @@ impl Refusals {
         }
     }
 
-    /// Gives how many were not told of since the last line, if it is time for another.
+    /// Returns how many were not told of since the last line, if it is time for another.
     fn is_due(&self, now: Instant, count: u64) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match *told {

@@ -123,7 +123,7 @@ impl Registry {
         self.ask(&pipeline).await
     }
 
-    /// Gives the workers that are there.
+    /// Returns the workers that are there.
     pub(crate) async fn workers(&self) -> Result<Vec<Worker>> {
         let ids = self.ids().await?;
         if ids.is_empty() {
@@ -147,7 +147,7 @@ impl Registry {
         Ok(workers)
     }
 
-    /// Gives the worker that has the stream with this name: its id, its stream key or its playback id.
+    /// Returns the worker that has the stream with this name: its id, its stream key or its playback id.
     pub(crate) async fn worker_of(&self, name: &str) -> Result<Option<Worker>> {
         let key = stream_key(name);
         let Some(entry) = self.entry(&key).await? else { return Ok(None) };
@@ -156,7 +156,7 @@ impl Registry {
         Ok(entry.and_then(|entry| self.read(id, &entry)))
     }
 
-    /// Gives what can be ids of workers. The pattern bounds the length of each.
+    /// Returns what can be ids of workers. The pattern bounds the length of each.
     async fn ids(&self) -> Result<BTreeSet<String>> {
         let mut ids = BTreeSet::new();
         let mut cursor = 0_u64;
@@ -177,7 +177,7 @@ impl Registry {
         Ok(self.entries(std::slice::from_ref(key)).await?.pop().flatten())
     }
 
-    /// Gives the text under each key, none where there is none.
+    /// Returns the text under each key, none where there is none.
     async fn entries(&self, keys: &[String]) -> Result<Vec<Option<String>>> {
         let mut pipeline = redis::pipe();
         // What has another type is no reason not to read the others.
@@ -198,7 +198,7 @@ impl Registry {
         Ok(keys.iter().zip(found).map(text).collect())
     }
 
-    /// Gives the payload of an entry that a member of the cluster wrote.
+    /// Returns the payload of an entry that a member of the cluster wrote.
     fn opened<'a>(&self, key: &str, entry: &'a str) -> Option<&'a str> {
         let opened = seal::open(self.secret(), key, now(), entry);
         opened.inspect_err(|refusal| self.refusals.note(key, refusal.why())).ok()

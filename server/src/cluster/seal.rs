@@ -46,7 +46,7 @@ pub(super) fn seal(secret: Option<&Secret>, key: &str, now: u64, payload: &str) 
     format!("{VERSION} {expiry} {signature} {payload}")
 }
 
-/// Gives the payload of an entry that stands under `key`.
+/// Returns the payload of an entry that stands under `key`.
 pub(super) fn open<'a>(secret: Option<&Secret>, key: &str, now: u64, entry: &'a str) -> Result<&'a str, Refusal> {
     let mut parts = entry.splitn(4, ' ');
     let mut part = || parts.next().ok_or(Refusal::Form);

@@ -67,7 +67,7 @@ impl Secret {
         hex(hmac::sign(&self.key, &message(purpose, fields)).as_ref())
     }
 
-    /// Tells whether `signature` is that of `fields` for `purpose`, in a time that does not depend on how much of it is.
+    /// Returns whether `signature` is that of `fields` for `purpose`, in a time that does not depend on how much of it is.
     pub(crate) fn is_signed(&self, purpose: &str, fields: &[&[u8]], signature: &str) -> bool {
         self.sign(purpose, fields).as_bytes().ct_eq(signature.as_bytes()).into()
     }

@@ -65,7 +65,7 @@ impl Hls {
         Self { egress, shared: Arc::new(Shared { state: Mutex::default(), segments: watch::Sender::new(0) }) }
     }
 
-    /// Gives the playlist, and starts to make what is in it; `None` if no segment comes in time.
+    /// Returns the playlist, and starts to make what is in it; `None` if no segment comes in time.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Hls {
         Ok(tokio::time::timeout(FIRST, wait).await.ok().flatten())
     }
 
-    /// Gives a file that the playlist names, and its type.
+    /// Returns a file that the playlist names, and its type.
     pub(crate) fn file(&self, name: &str) -> Option<(Bytes, &'static str)> {
         let mut state = self.shared.state();
         let file = state.window.file(name)?;

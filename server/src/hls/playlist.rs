@@ -38,7 +38,7 @@ impl Window {
         }
     }
 
-    /// Gives the file of a name that the playlist has or had a moment ago, and its type.
+    /// Returns the file of a name that the playlist has or had a moment ago, and its type.
     pub(super) fn file(&self, name: &str) -> Option<(Bytes, &'static str)> {
         let number = |name: &str| name.parse::<u64>().ok().filter(|number| number.to_string() == name);
         if let Some(name) = name.strip_prefix("seg_").and_then(|name| name.strip_suffix(".m4s")) {

@@ -61,7 +61,7 @@ impl Segmenter {
         Self { origin, next: number, known: None, open: Vec::new(), bytes: 0, broken: false }
     }
 
-    /// Gives the number of the next segment.
+    /// Returns the number of the next segment.
     pub(super) fn next_number(&self) -> u64 {
         self.next
     }

@@ -10,7 +10,7 @@ use shiguredo_mp4::boxes::{Avc1Box, SampleEntry};
 /// Ticks of a second in the tracks made here, as video has them everywhere.
 pub(crate) const TIMESCALE: u32 = 90_000;
 
-/// Gives nanoseconds in ticks of [`TIMESCALE`].
+/// Returns nanoseconds in ticks of [`TIMESCALE`].
 pub(crate) fn ticks(nanos: u64) -> u64 {
     // In lowest terms, so that it fits for years.
     nanos / 100_000 * 9 + nanos % 100_000 * 9 / 100_000
@@ -66,13 +66,13 @@ impl ParameterSets {
         self.avc1().map(SampleEntry::Avc1)
     }
 
-    /// Gives the sets as RTMP wants them (`AVCDecoderConfigurationRecord`).
+    /// Returns the sets as RTMP wants them (`AVCDecoderConfigurationRecord`).
     pub(crate) fn record(&self) -> Result<Vec<u8>> {
         let avcc = self.avc1()?.avcc_box.encode_to_vec().map_err(unusable)?;
         Ok(avcc.get(BOX_HEADER..).unwrap_or_default().to_vec())
     }
 
-    /// Gives width and height.
+    /// Returns width and height.
     pub(crate) fn size(&self) -> Result<(u16, u16)> {
         let visual = self.avc1()?.visual;
         Ok((visual.width, visual.height))

@@ -30,7 +30,7 @@ impl Wanted {
         }
     }
 
-    /// Gives `picture` itself where it is as wanted already, else a converted copy.
+    /// Returns `picture` itself where it is as wanted already, else a converted copy.
     pub(super) fn of<'a>(&'a mut self, picture: &'a Frame) -> Result<&'a Frame> {
         let (width, height) = self.size;
         if (picture.width(), picture.height()) != self.size {

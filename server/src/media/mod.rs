@@ -36,21 +36,21 @@ pub trait FrameReader: Send + fmt::Debug {
     /// `InvalidFrame` for what is broken or too large, `Unsupported` for what is not read, `Io`.
     fn next(&mut self) -> Result<Option<Frame>>;
 
-    /// Gives width and height of the first frame.
+    /// Returns width and height of the first frame.
     fn size(&self) -> (u32, u32);
 
-    /// Says how many frames there are, where that is known beforehand.
+    /// Returns how many frames there are, where that is known beforehand.
     fn len(&self) -> Option<usize>;
 
-    /// Says whether it is known that there is no frame.
+    /// Returns whether it is known that there is no frame.
     fn is_empty(&self) -> bool {
         self.len() == Some(0)
     }
 
-    /// Says how many frames make a second; `None` for pictures, and where the file does not tell.
+    /// Returns how many frames make a second; `None` for pictures, and where the file does not tell.
     fn rate(&self) -> Option<Rate>;
 
-    /// Gives the file name of the frame read last, where it came from a file of its own.
+    /// Returns the file name of the frame read last, where it came from a file of its own.
     fn name(&self) -> Option<&str> {
         None
     }

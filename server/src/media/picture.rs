@@ -26,7 +26,7 @@ pub(super) fn is_ending(ending: &str) -> bool {
     ENDINGS.contains(&ending)
 }
 
-/// Says how large a picture is without decoding it.
+/// Returns how large a picture is without decoding it.
 pub(super) fn size(path: &Path) -> Result<(u32, u32)> {
     Ok(decoder(path)?.dimensions())
 }

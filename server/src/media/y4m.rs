@@ -115,7 +115,7 @@ impl<R: BufRead> Y4mReader<R> {
         Ok(Self { input, header, line, read: 0, pool: FramePool::new(4) })
     }
 
-    /// Gives what the first line said.
+    /// Returns what the first line said.
     pub fn header(&self) -> Header {
         self.header
     }

@@ -57,7 +57,7 @@ impl Recorder {
         Ok(Self { ring, task })
     }
 
-    /// Gives the last `time` as an MP4 file, from the key frame before on; all of it where less is remembered.
+    /// Returns the last `time` as an MP4 file, from the key frame before on; all of it where less is remembered.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Recorder {
         made.unwrap_or_else(|error| Err(dreamframe::Error::new(dreamframe::ErrorKind::Internal, error.to_string())))
     }
 
-    /// Says whether pictures are still taken.
+    /// Returns whether pictures are still taken.
     pub(crate) fn is_running(&self) -> bool {
         !self.task.is_finished()
     }

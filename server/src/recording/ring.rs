@@ -67,7 +67,7 @@ impl Ring {
         }
     }
 
-    /// Gives the pictures from the last key frame on that is at least `time` before the end, or all there are.
+    /// Returns the pictures from the last key frame on that is at least `time` before the end, or all there are.
     pub(super) fn last(&self, time: Duration) -> Vec<AccessUnit> {
         let newest = self.units.back().map_or(Timestamp(0), |unit| unit.at);
         let limit = newest.0.saturating_sub(nanos(time));

@@ -117,7 +117,7 @@ impl ChunkReader {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Gives the next whole message, if it has come.
+    /// Returns the next whole message, if it has come.
     pub(super) fn next(&mut self) -> Result<Option<Message>, RtmpError> {
         loop {
             let (id, left) = match self.open {

@@ -163,7 +163,7 @@ pub(super) fn silence() -> Bytes {
     Bytes::from_static(&[AAC, 1, 0x21, 0, 0, 0, 0, 0x1C])
 }
 
-/// Says when silence number `frame` starts, in milliseconds.
+/// Returns when silence number `frame` starts, in milliseconds.
 pub(super) fn silence_at(frame: u64) -> u32 {
     (frame.wrapping_mul(AAC_FRAME * 1000) / u64::from(AAC_RATE)) as u32
 }

@@ -40,7 +40,7 @@ impl Publisher {
         self.wire.push(bytes)
     }
 
-    /// Gives the next thing that happened.
+    /// Returns the next thing that happened.
     pub(super) fn next(&mut self) -> Result<Option<Event>, RtmpError> {
         while let Some(input) = self.wire.next()? {
             let event = match input {
@@ -68,7 +68,7 @@ impl Publisher {
         self.status("error", "NetStream.Publish.BadName", reason);
     }
 
-    /// Gives what is to be sent.
+    /// Returns what is to be sent.
     pub(super) fn take_output(&mut self) -> Vec<u8> {
         self.wire.take_output()
     }

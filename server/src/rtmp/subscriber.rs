@@ -51,7 +51,7 @@ impl Subscriber {
         Ok(greeted)
     }
 
-    /// Says whether pictures may be sent.
+    /// Returns whether pictures may be sent.
     pub(super) fn is_ready(&self) -> bool {
         self.ready
     }
@@ -86,7 +86,7 @@ impl Subscriber {
         }
     }
 
-    /// Gives what is to be sent.
+    /// Returns what is to be sent.
     pub(super) fn take_output(&mut self) -> Vec<u8> {
         self.wire.take_output()
     }

@@ -82,7 +82,7 @@ impl Wire {
         Ok(false)
     }
 
-    /// Gives the next thing that concerns more than the connection itself.
+    /// Returns the next thing that concerns more than the connection itself.
     pub(super) fn next(&mut self) -> Result<Option<Input>, RtmpError> {
         while let Some(message) = self.reader.next()? {
             match message.kind {
@@ -159,7 +159,7 @@ impl Wire {
         self.writer.write(id, &Message { kind, stream, time, body }, &mut self.output);
     }
 
-    /// Gives what is to be sent.
+    /// Returns what is to be sent.
     pub(super) fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
     }

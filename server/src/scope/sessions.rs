@@ -88,7 +88,7 @@ impl Scope {
         self.with(caller, |state| state.load(app, caller, pipeline, load_params))
     }
 
-    /// Tells how far the pipeline is, as `GET /api/v1/pipeline/status` says it.
+    /// Returns how far the pipeline is, as `GET /api/v1/pipeline/status` says it.
     pub(crate) fn status(&self, caller: &Caller) -> Value {
         self.with(caller, |state| {
             let Some(loaded) = &mut state.loaded else { return status_body("not_loaded", None, None) };

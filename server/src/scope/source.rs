@@ -103,7 +103,7 @@ impl Target for Source {
     }
 }
 
-/// Gives `sink` frames of plain grey, of which the first and noisiest step leaves nothing.
+/// Returns `sink` frames of plain grey, of which the first and noisiest step leaves nothing.
 fn make_frames(sink: Arc<dyn FrameSink>) -> Maker {
     let pixels = vec![128; (SIDE * SIDE * 3) as usize];
     let task = tokio::spawn(async move {

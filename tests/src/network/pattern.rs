@@ -33,7 +33,7 @@ impl Pattern {
         Self { width, height, ground: ground.collect() }
     }
 
-    /// Gives the size of its pictures.
+    /// Returns the size of its pictures.
     pub fn size(&self) -> (u32, u32) {
         (self.width, self.height)
     }

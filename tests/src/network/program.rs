@@ -28,12 +28,12 @@ pub struct LiveStream {
 }
 
 impl LiveStream {
-    /// Gives the path to publish to.
+    /// Returns the path to publish to.
     pub fn whip(&self) -> String {
         format!("/live/video-to-video/{}/whip", self.key)
     }
 
-    /// Gives the path to watch.
+    /// Returns the path to watch.
     pub fn whep(&self) -> String {
         format!("/live/video-to-video/{}-out/whep", self.key)
     }
@@ -62,17 +62,17 @@ impl Program {
         Ok(program)
     }
 
-    /// Gives where it listens.
+    /// Returns where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Gives its process.
+    /// Returns its process.
     pub fn process(&self) -> Process {
         Process::of(self.child.id())
     }
 
-    /// Gives the address of a path.
+    /// Returns the address of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }

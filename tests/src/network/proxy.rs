@@ -48,12 +48,12 @@ impl Proxy {
         Ok(Self { addr, conditions, thread: Some(thread) })
     }
 
-    /// Gives the address of a path of the server's.
+    /// Returns the address of a path of the server's.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    /// Gives what the links do.
+    /// Returns what the links do.
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
     }

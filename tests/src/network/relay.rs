@@ -40,7 +40,7 @@ impl Conditions {
         self.is_dark.store(is_dark, Ordering::Relaxed);
     }
 
-    /// Says how many packets were passed on, and how many were lost.
+    /// Returns how many packets were passed on, and how many were lost.
     pub fn counts(&self) -> (u64, u64) {
         (self.passed.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
     }

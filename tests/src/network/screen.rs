@@ -73,7 +73,7 @@ impl FrameSink for Screen {
     }
 }
 
-/// Gives the longest time from `start` to `end` in which no new picture was seen.
+/// Returns the longest time from `start` to `end` in which no new picture was seen.
 pub fn longest_gap(seen: &[Shown], start: Instant, end: Instant) -> Duration {
     let mut last = None;
     let news = seen

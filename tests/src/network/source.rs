@@ -24,13 +24,13 @@ impl Default for Drawn {
 }
 
 impl Drawn {
-    /// Says when the picture of a number was shown last, on the clock of [`now`]; `None` where it never was.
+    /// Returns when the picture of a number was shown last, on the clock of [`now`]; `None` where it never was.
     pub fn at(&self, number: u16) -> Option<Timestamp> {
         let time = self.times.get(usize::from(number))?.load(Ordering::Relaxed);
         (time > 0).then_some(Timestamp(time))
     }
 
-    /// Says how many pictures were shown.
+    /// Returns how many pictures were shown.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
@@ -82,7 +82,7 @@ impl Source {
         *self.size.lock().unwrap_or_else(PoisonError::into_inner) = (width, height);
     }
 
-    /// Says how many pictures were shown.
+    /// Returns how many pictures were shown.
     pub fn count(&self) -> u64 {
         self.drawn.count()
     }

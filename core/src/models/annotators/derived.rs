@@ -25,7 +25,7 @@ impl Derived {
         Self { base, rules: HashMap::new() }
     }
 
-    /// Gives what `make` makes under `name`.
+    /// Returns what `make` makes under `name`.
     pub fn rule(
         &mut self,
         name: impl Into<String>,

@@ -1,9 +1,11 @@
-//! Updates of a running session: accepted at once, prepared on two worker threads, sent to the session's thread in order.
+//! Updates of a running session: accepted at once, prepared on two worker threads, sent to the session's thread in
+//! order.
 //!
-//! Parameters exist three times. *Desired* is what was accepted. *Planned* is what was sent to the session's thread last.
+//! Parameters exist three times. *Desired* is what was accepted. *Planned* is what was sent to the session's thread
+//! last.
 //! *Active* is what that thread has applied. A [`Job`](job::Job) is a change, not a set of parameters: a worker puts it
-//! onto what is planned when it is ready, so that a slider which moves while a model loads neither waits for the model nor
-//! is undone by it.
+//! onto the planned parameters when it is ready, so that a slider which moves while a model loads neither waits for the
+//! model nor is undone by it.
 
 pub(crate) mod desk;
 pub(crate) mod job;
@@ -16,16 +18,16 @@ use serde::Serialize;
 
 use crate::params::{Change, Cost, Notice};
 
-/// What became of an update when it was accepted: its number, and what it costs.
+/// An accepted update: its version, changes and cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Ticket {
-    /// Numbers the accepted updates, from 1; for one that changes nothing, the number of the last one before it.
+    /// The version of the update, from 1; if it changes nothing, that of the update before it.
     pub version: u64,
     /// The highest cost among the changes; `None` if nothing changes.
     pub cost: Option<Cost>,
-    /// What changes in the desired parameters.
+    /// The changes of the desired parameters.
     pub changes: Vec<Change>,
-    /// What was accepted and means something else here, or was changed along with it.
+    /// Values that were accepted with another meaning, and parameters that were changed along.
     pub notices: Vec<Notice>,
 }

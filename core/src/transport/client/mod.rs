@@ -143,7 +143,7 @@ impl Client {
         Ok(Self { shared, stop, thread: Mutex::new(Some(thread.map_err(no_thread)?)) })
     }
 
-    /// Says how far the client is.
+    /// Returns how far the client is.
     pub fn state(&self) -> PeerState {
         self.shared.state()
     }
@@ -157,22 +157,22 @@ impl Client {
         self.shared.wait_for(state, timeout)
     }
 
-    /// Gives what happens, oldest first.
+    /// Returns what happens, oldest first.
     pub fn events(&self) -> ClientEvents {
         ClientEvents::new(self.shared.clone())
     }
 
-    /// Gives what went wrong last, if anything has.
+    /// Returns what went wrong last, if anything has.
     pub fn trouble(&self) -> Option<Arc<Error>> {
         self.shared.trouble()
     }
 
-    /// Gives the address at which what is published can be watched, once a server has said one.
+    /// Returns the address at which what is published can be watched, once a server has said one.
     pub fn playback_url(&self) -> Option<String> {
         self.shared.playback_url()
     }
 
-    /// Says what the connection has carried, while there is one.
+    /// Returns what the connection has carried, while there is one.
     pub fn stats(&self) -> Option<PeerStats> {
         self.shared.peer().map(|peer| peer.stats())
     }

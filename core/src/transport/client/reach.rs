@@ -33,7 +33,7 @@ impl Reach {
         Self { resolver: DefaultResolver::default(), host: host.to_owned(), is_public: AtomicBool::new(false) }
     }
 
-    /// Says whether an address of `host`, which has `all` of these, may be connected to.
+    /// Returns whether an address of `host`, which has `all` of these, may be connected to.
     fn permits(&self, host: &str, ip: IpAddr, mut all: impl Iterator<Item = IpAddr>) -> bool {
         if host.eq_ignore_ascii_case(&self.host) {
             // Once is enough: whoever answers for the name may answer otherwise later.

@@ -21,7 +21,7 @@ pub(super) fn said() -> VuiConfig {
         .full_range(false)
 }
 
-/// Says what the colours of a stream mean by its sequence parameter set. One that does not say means [`COLOR`], which is
+/// Returns what the colours of a stream mean by its sequence parameter set. One that does not say means [`COLOR`], which is
 /// what browsers send.
 pub(super) fn color(set: &SequenceSet) -> ColorSpace {
     let Some(signal) = set.signal else { return COLOR };

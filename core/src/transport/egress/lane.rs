@@ -80,7 +80,7 @@ impl Shared {
         }
     }
 
-    /// Gives the one for a codec.
+    /// Returns the one for a codec.
     pub(super) fn lane(&self, codec: VideoCodec) -> &Lane {
         let [h264, vp8] = &self.lanes;
         match codec {
@@ -142,7 +142,7 @@ impl Lane {
         self.viewers.load(Ordering::Acquire)
     }
 
-    /// Gives what encodes, if anybody watches.
+    /// Returns what encodes, if anybody watches.
     pub(super) fn run(&self) -> Option<Arc<Run>> {
         if self.viewers() == 0 {
             return None;

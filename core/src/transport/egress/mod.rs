@@ -116,7 +116,7 @@ impl Egress {
         }
     }
 
-    /// Gives what shows every picture of a session, for [`SessionOptions::on_picture`](crate::SessionOptions::on_picture).
+    /// Returns what shows every picture of a session, for [`SessionOptions::on_picture`](crate::SessionOptions::on_picture).
     ///
     /// It polls the session, so nobody else finds those pictures.
     pub fn picture_callback(&self) -> PictureCallback {
@@ -156,12 +156,12 @@ impl Egress {
         shared.bitrate.store(bits_per_second.min(shared.options.max_bitrate), Ordering::Relaxed);
     }
 
-    /// Says how many watch now.
+    /// Returns how many watch now.
     pub fn viewers(&self) -> usize {
         self.shared().lanes.iter().map(Lane::viewers).sum()
     }
 
-    /// Says what was done so far.
+    /// Returns what was done so far.
     pub fn stats(&self) -> EgressStats {
         let (counters, now) = (&self.shared().counters, Instant::now());
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName};
 
-/// Gives the scheme and host that a request was made to, as its headers tell, those of a proxy before its own:
+/// Returns the scheme and host that a request was made to, as its headers tell, those of a proxy before its own:
 /// `https://sd.example:8443`. What they do not tell, or tell wrongly, is taken from `fallback`, an address of the same form.
 ///
 /// A client can say what it likes, and is told what it said: good for links in its own answer, for nothing else.
@@ -34,7 +34,7 @@ fn known_scheme(name: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Tells whether a text can be a host with a port: no path, no user, nothing to break out of a header or a page with.
+/// Returns whether a text can be a host with a port: no path, no user, nothing to break out of a header or a page with.
 fn is_host(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     (1..=255).contains(&text.len()) && text.bytes().all(fits)

@@ -23,7 +23,7 @@ pub(super) fn text<'a>(headers: &HeaderMap, body: &'a Bytes, wanted: &str) -> Re
     std::str::from_utf8(body).map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is no UTF-8: {error}")))
 }
 
-/// Tells whether a request is meant for the ICE session `tag` (an entity tag with its quotes): it is where it does not say.
+/// Returns whether a request is meant for the ICE session `tag` (an entity tag with its quotes): it is where it does not say.
 ///
 /// Some clients send the tag under its own name in place of `If-Match`, some send `*` and some send nothing.
 pub(super) fn is_meant_for(headers: &HeaderMap, tag: &str) -> bool {

@@ -69,7 +69,7 @@ impl AllowedOrigins {
         Ok(self)
     }
 
-    /// Tells whether pages of any origin are allowed.
+    /// Returns whether pages of any origin are allowed.
     pub fn is_any(&self) -> bool {
         self.listed.is_none()
     }

@@ -158,7 +158,7 @@ impl Ingest {
         wants
     }
 
-    /// Says what was done so far.
+    /// Returns what was done so far.
     pub fn stats(&self) -> IngestStats {
         let (counters, now) = (&self.shared().counters, Instant::now());
         let (lost, jitter_ms) = {

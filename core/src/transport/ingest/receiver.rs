@@ -57,7 +57,7 @@ impl Receiver {
         }
     }
 
-    /// Gives the next picture, or that one was lost.
+    /// Returns the next picture, or that one was lost.
     pub(super) fn next(&mut self) -> Option<Assembled> {
         self.assembled.pop_front()
     }

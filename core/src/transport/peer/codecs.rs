@@ -49,7 +49,7 @@ pub(super) fn choose_audio(offered: &[Codec]) -> Option<Choice> {
     Some(Choice { video: None, entry: entry.clone(), repair: None })
 }
 
-/// Says how well an H.264 entry fits, 0 best; `None` where its pictures could not be decoded.
+/// Returns how well an H.264 entry fits, 0 best; `None` where its pictures could not be decoded.
 ///
 /// Non-interleaved packets (mode 1) are wanted before single ones, and the profiles in the order in which what the
 /// encoder makes is valid in them: baseline, main, high.

@@ -129,7 +129,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Says whether a fragment asks for an ICE restart: it has credentials that are not the peer's current ones.
+    /// Returns whether a fragment asks for an ICE restart: it has credentials that are not the peer's current ones.
     pub fn is_restart(&self, fragment: &Fragment) -> bool {
         let descriptions = lock(&self.link.shared.descriptions);
         let current = descriptions.remote.as_ref().and_then(|r| r.live().next());
@@ -156,7 +156,7 @@ impl Peer {
         self.link.shared.states.subscribe()
     }
 
-    /// Says what the connection has carried.
+    /// Returns what the connection has carried.
     pub fn stats(&self) -> PeerStats {
         self.link.shared.stats()
     }

@@ -95,7 +95,7 @@ pub(super) async fn answer(text: &str, media: Media, options: &PeerOptions) -> R
     Ok((peer, answer))
 }
 
-/// Gives the crate the peer's offer and returns its answer, with every candidate.
+/// Returns the crate the peer's offer and returns its answer, with every candidate.
 pub(super) async fn exchange(shared: &Shared, offer: &Description, plan: &Plan) -> Result<String> {
     let mut negotiation = shared.negotiation.lock().await;
     negotiation.taken += 1;

@@ -76,7 +76,7 @@ impl Pace {
         self.waiting.as_ref().map(|waiting| waiting.due)
     }
 
-    /// Gives what has waited, where it may be handled at `now`.
+    /// Returns what has waited, where it may be handled at `now`.
     pub(super) fn ready(&mut self, handler: &dyn ChannelHandler, now: Instant) -> Option<String> {
         let waiting = self.waiting.as_mut().filter(|waiting| waiting.due <= now)?;
         let full = self.allowance.take(now).err();

@@ -42,12 +42,12 @@ pub enum PeerState {
 }
 
 impl PeerState {
-    /// Says whether nothing more will come of it.
+    /// Returns whether nothing more will come of it.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Failed | Self::Closed)
     }
 
-    /// Gives its stable name, the same in every language: `connecting`.
+    /// Returns its stable name, the same in every language: `connecting`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",

@@ -20,7 +20,7 @@ impl IceServer {
         self.at(SystemTime::now())
     }
 
-    /// Gives the server as a viewer is told of it: with credentials that hold for an hour, where there is a
+    /// Returns the server as a viewer is told of it: with credentials that hold for an hour, where there is a
     /// [`secret`](Self::secret); `None` for one with a password that stays.
     pub fn for_viewer(&self) -> Option<Self> {
         (self.secret.is_some() || self.credential.is_none()).then(|| self.for_publisher())

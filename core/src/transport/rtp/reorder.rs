@@ -77,7 +77,7 @@ impl Reorder {
         self.held.insert(number, (packet, at));
     }
 
-    /// Gives what comes next, if it is there, or given up by `now`.
+    /// Returns what comes next, if it is there, or given up by `now`.
     pub fn pop(&mut self, now: Timestamp) -> Option<Next> {
         if std::mem::take(&mut self.restarted) {
             return Some(Next::Lost(1));
@@ -102,7 +102,7 @@ impl Reorder {
         self.held.len() > MOST_HELD || oldest.is_some_and(|at| now.since(at) >= self.hold)
     }
 
-    /// Says how many packets came twice, or after they were given up.
+    /// Returns how many packets came twice, or after they were given up.
     pub fn late(&self) -> u64 {
         self.late
     }

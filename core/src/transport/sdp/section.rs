@@ -61,12 +61,12 @@ impl Direction {
         }
     }
 
-    /// Says whether the description's sender sends.
+    /// Returns whether the description's sender sends.
     pub fn sends(self) -> bool {
         matches!(self, Self::SendRecv | Self::SendOnly)
     }
 
-    /// Says whether the description's sender receives.
+    /// Returns whether the description's sender receives.
     pub fn receives(self) -> bool {
         matches!(self, Self::SendRecv | Self::RecvOnly)
     }

@@ -200,27 +200,27 @@ impl<S> Server<S> {
         Ok(Self { site, addr, stop, thread: Some(thread), served })
     }
 
-    /// Gives the address that the server listens at.
+    /// Returns the address that the server listens at.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Gives the address to publish to.
+    /// Returns the address to publish to.
     pub fn whip_url(&self) -> String {
         self.site.base.whip_url()
     }
 
-    /// Gives the address to watch.
+    /// Returns the address to watch.
     pub fn whep_url(&self) -> String {
         self.site.base.whep_url()
     }
 
-    /// Gives the endpoint of publishers: who publishes, and what happens.
+    /// Returns the endpoint of publishers: who publishes, and what happens.
     pub fn whip(&self) -> &WhipEndpoint {
         &self.site.whip
     }
 
-    /// Gives the endpoint of viewers: who watches, and what happens.
+    /// Returns the endpoint of viewers: who watches, and what happens.
     pub fn whep(&self) -> &WhepEndpoint {
         &self.site.whep
     }
@@ -241,7 +241,7 @@ impl<S> Server<S> {
 }
 
 impl Server<Session> {
-    /// Gives what changes parameters and tells figures.
+    /// Returns what changes parameters and tells figures.
     pub fn session(&self) -> SessionHandle {
         self.served.handle()
     }

@@ -110,7 +110,7 @@ fn forbidden(refused: &OriginRefused) -> Response<Bytes> {
     refusal(StatusCode::FORBIDDEN, &format!("{refused}; set a token, or allow the origin"))
 }
 
-/// Tells whether a body is said to be longer than may be, so that it is not waited for.
+/// Returns whether a body is said to be longer than may be, so that it is not waited for.
 fn is_too_long(headers: &HeaderMap) -> bool {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     length.is_some_and(|length: u64| length > BODY_LIMIT as u64)
@@ -150,7 +150,7 @@ impl Site {
         }
     }
 
-    /// Tells whether a request says the token, with the word `Bearer` before it or, as some players do, without.
+    /// Returns whether a request says the token, with the word `Bearer` before it or, as some players do, without.
     fn lets_in(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
         let said = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
