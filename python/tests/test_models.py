@@ -206,7 +206,7 @@ def test_the_schema_is_the_one_that_is_published() -> None:
 def test_fields_describe_themselves() -> None:
     field = StreamDiffusionParams.model_fields["guidance_scale"]
     assert (field.default, field.cost, field.is_required()) == (1.0, Cost.HOT, False)
-    assert "negative prompt" in field.description
+    assert "classifier-free guidance" in field.description
     assert ControlNetConfig.model_fields["model_id"].is_required()
 
 
