@@ -25,3 +25,25 @@ pub const FEATURES: &[&str] = &[
     #[cfg(feature = "whip")]
     "whip",
 ];
+
+#[cfg(test)]
+mod tests {
+    /// Features that no user of the crate chooses by themselves.
+    const NOT_LISTED: [&str; 3] = ["default", "transport", "internals"];
+
+    #[test]
+    fn the_crate_page_lists_each_feature_and_whether_it_is_a_default() {
+        let manifest = include_str!("../Cargo.toml");
+        let (_, features) = manifest.split_once("\n[features]\n").unwrap();
+        let features = features.split_once("\n\n").unwrap().0;
+        let defaults = features.lines().find(|line| line.starts_with("default = ")).unwrap();
+        let names = features.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+        let names: Vec<&str> = names.filter(|name| !name.starts_with(['#', ' ', '"'])).collect();
+        assert!(names.len() > NOT_LISTED.len());
+        for name in names.into_iter().filter(|name| !NOT_LISTED.contains(name)) {
+            let default = if defaults.contains(&format!("{name:?}")) { "yes" } else { "no" };
+            let row = format!("//! | `{name}` | {default} | ");
+            assert!(include_str!("lib.rs").contains(&row), "the table of features in lib.rs has no row {row:?}");
+        }
+    }
+}

@@ -77,13 +77,17 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `demo-model` | yes | the embedded demo model |
-//! | `clip-tokenizer` | yes | the tokenizer of Stable Diffusion models |
-//! | `edges`, `pose`, `segmentation`, `safety` | `edges` | embedded networks of preprocessors and of the safety checker |
+//! | `demo-model` | yes | the embedded demo model (7 MB) |
+//! | `clip-tokenizer` | yes | the tokenizer of checkpoints in a single file, which contain none |
+//! | `edges` | yes | the embedded edge detector of the preprocessor `hed` |
+//! | `pose` | no | the embedded pose network of the preprocessors `openpose`, `mediapipe_pose` and `pose_tensorrt` |
+//! | `segmentation` | no | the embedded networks of the preprocessor `mediapipe_segmentation` |
+//! | `safety` | no | the embedded classifier of the safety checker |
 //! | `hub` | no | downloads from the Hugging Face hub |
-//! | `whip`, `whep` | no | WebRTC servers and clients: `transport` |
-//! | `vp8` | no | the video codec VP8, by the system's libvpx |
-//! | `reference` | no | an executor on `candle`, slow, to compare with |
+//! | `whip` | no | frames in over WebRTC: server and client |
+//! | `whep` | no | pictures out over WebRTC: server and client |
+//! | `vp8` | no | the video codec VP8, by the system's libvpx 1.8 or newer |
+//! | `reference` | no | the slow reference executor on candle, for comparisons |
 
 mod error;
 mod features;

@@ -17,7 +17,7 @@ const RUST_EXAMPLES: &str = "DREAMFRAME_RUST_EXAMPLES";
 /// The newest version of Python 3 that is looked for.
 const NEWEST: u32 = 20;
 
-/// Runs the tests, unless they ran beside those of Rust.
+/// Runs the tests, unless they ran together with those of Rust.
 pub(crate) fn test_development(context: &mut Context) -> Outcome {
     context.python_tests.take().unwrap_or_else(|| tests().and_then(|mut tests| succeed(&mut tests)).into())
 }

@@ -191,33 +191,33 @@ pub(crate) fn run_each(commands: &mut [Command]) -> Outcome {
     commands.iter_mut().map(run).find(|outcome| *outcome != Outcome::Passed).unwrap_or(Outcome::Passed)
 }
 
-/// Commands that run one after the other beside other work, with their output in a file.
+/// Commands that run one after the other in the background, with their output in a file.
 #[derive(Debug)]
-pub(crate) struct Beside {
+pub(crate) struct Background {
     log: PathBuf,
     thread: JoinHandle<Vec<Outcome>>,
 }
 
-impl Beside {
+impl Background {
     /// Starts the first of `commands`. Each runs, also after one that fails. Their output goes to the file `log` in the
     /// build folder.
-    pub(crate) fn start(mut commands: Vec<Command>, log: &str) -> Self {
+    pub(crate) fn start(commands: Vec<Command>, log: &str) -> Self {
         let log = target().join(log);
-        let path = log.clone();
-        let run = move |command: &mut Command, append: bool| {
-            let line = command_line(command);
-            let status =
-                File::options().create(true).append(append).write(true).truncate(!append).open(&path).and_then(
-                    |mut file| {
-                        writeln!(file, "   output of {line}:")?;
-                        let errors = file.try_clone()?;
-                        command.stdin(Stdio::null()).stdout(file).stderr(errors).status()
-                    },
-                );
+        let output = File::create(&log);
+        let run = move |mut command: Command| {
+            let line = command_line(&command);
+            let file = match &output {
+                Ok(file) => file,
+                Err(error) => return Outcome::Failed(format!("{line}, before its start: {error}")),
+            };
+            let status = file.try_clone().and_then(|mut output| {
+                writeln!(output, "   output of {line}:")?;
+                let errors = output.try_clone()?;
+                command.stdin(Stdio::null()).stdout(output).stderr(errors).status()
+            });
             outcome(&line, status)
         };
-        let all = move || commands.iter_mut().enumerate().map(|(i, command)| run(command, i > 0)).collect();
-        Self { log, thread: std::thread::spawn(all) }
+        Self { log, thread: std::thread::spawn(move || commands.into_iter().map(run).collect()) }
     }
 
     /// Waits for all commands, prints their output, and returns the outcome of each.
@@ -298,12 +298,12 @@ mod tests {
     #[test]
     fn of_commands_beside_others_each_runs_and_has_its_outcome() {
         std::fs::create_dir_all(target()).unwrap();
-        let log = format!("beside-{}.log", std::process::id());
+        let log = format!("background-{}.log", std::process::id());
         let mut words = Command::new("echo");
         words.arg("a word");
-        let beside = Beside::start(vec![Command::new("false"), words, Command::new("no such program")], &log);
-        let path = beside.log.clone();
-        let outcomes = beside.finish();
+        let background = Background::start(vec![Command::new("false"), words, Command::new("no such program")], &log);
+        let path = background.log.clone();
+        let outcomes = background.finish();
         assert!(matches!(&outcomes[0], Outcome::Failed(why) if why.starts_with("false (")), "{outcomes:?}");
         assert_eq!(outcomes[1], Outcome::Passed);
         assert!(matches!(&outcomes[2], Outcome::Failed(why) if why.contains("no such program")), "{outcomes:?}");

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::package::libraries;
 use crate::python;
-use crate::report::{Beside, Outcome, first_failure, run, run_each};
+use crate::report::{Background, Outcome, first_failure, run, run_each};
 use crate::suite::Context;
 use crate::test_times;
 use crate::tools::{cargo, output, workspace};
@@ -53,7 +53,8 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
     };
     // Where they cannot run, their own step says why.
     let python = python::tests().ok();
-    let beside = Beside::start([tests(&timed, &others)].into_iter().chain(python).collect(), "waiting-tests.log");
+    let background =
+        Background::start([tests(&timed, &others)].into_iter().chain(python).collect(), "waiting-tests.log");
     let computing = [
         tests(&timed, &units),
         tests(&timed, &COMPUTING.map(|name| format!("--test={name}"))),
@@ -61,9 +62,9 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
         tests(&[], &["--doc".into()]),
     ];
     let mut outcomes = computing.map(|mut tests| run(&mut tests)).to_vec();
-    let mut beside = beside.finish().into_iter();
-    outcomes.extend(beside.next());
-    context.python_tests = beside.next();
+    let mut background = background.finish().into_iter();
+    outcomes.extend(background.next());
+    context.python_tests = background.next();
     first_failure(outcomes)
 }
 

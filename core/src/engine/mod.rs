@@ -195,11 +195,7 @@ impl Engine {
         if prepared.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &pipeline)) {
             return Ok(());
         }
-        let old = match &self.active {
-            Active::Ready(pipeline) => &pipeline.params,
-            Active::Released(params) => params,
-        };
-        self.state.swap(&mut prepared.state, old, &pipeline)?;
+        self.state.swap(&mut prepared.state, &pipeline)?;
         // The replaced pipeline stays alive as the base of `prepared`.
         self.active = Active::Ready(pipeline);
         Ok(())

@@ -77,6 +77,6 @@ impl Engine {
     fn read(&mut self, frame: &FrameView<'_>) -> Result<()> {
         let size = (self.params().width, self.params().height);
         let Self { state, active, context, converter, .. } = self;
-        state.read(frame, converter, &context.options, size, active.pipeline().map(|pipeline| &pipeline.components))
+        state.read(frame, converter, context.options.fit, size, active.pipeline().map(|pipeline| &pipeline.components))
     }
 }

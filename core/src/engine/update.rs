@@ -193,7 +193,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Allocates the memory that frames will need, so that applying allocates none.
+    /// Prepares what the engine's state needs for `pipeline`.
     pub(super) fn new(
         context: Arc<BuildContext>,
         pipeline: Arc<Pipeline>,

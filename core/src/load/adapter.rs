@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::bytes::Bytes;
 use super::component::{Component, PICKLED};
 use super::source::{ModelId, ModelSource};
-use super::weights::{WeightFiles, told};
+use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Which adapter is looked for.
@@ -118,7 +118,7 @@ fn lone(folder: &Path, file: &str) -> Result<PathBuf> {
         }),
         _ => {
             let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
-            let text = format!("one folder, one adapter; but there are {}, and none of them is {file}", told(&names));
+            let text = format!("one folder, one adapter; but there are {}, and none of them is {file}", listed(&names));
             Err(Error::new(ErrorKind::InvalidArgument, text))
         }
     }

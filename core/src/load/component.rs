@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::storage::Storage;
-use super::weights::{WeightFiles, told};
+use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Longest config, in bytes; those we know have 2 kB.
@@ -133,7 +133,7 @@ fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<We
     let found = storage.list(&inside("")).into_iter().find(|file| PICKLED.iter().any(|end| file.ends_with(end)));
     Err(match found {
         Some(file) => pickled(&storage.describe(&inside(&file))),
-        None => Error::new(ErrorKind::NotFound, format!("there are no weights: tried {}", told(&tried))),
+        None => Error::new(ErrorKind::NotFound, format!("there are no weights: tried {}", listed(&tried))),
     })
 }
 

@@ -8,7 +8,7 @@ use super::component::PICKLED;
 use super::lora_alpha::Alphas;
 use super::lora_keys::{Role, layer_of, refuse_other_methods};
 use super::storage::Storage;
-use super::weights::{WeightFiles, told};
+use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{LoraLayer, LowRank, WeightSource};
 
@@ -126,7 +126,7 @@ impl Reader<'_> {
         }
         unknown.sort_unstable();
         if layers.is_empty() {
-            let text = format!("has no layer of a LoRA, but {} other tensors: {}", unknown.len(), told(&unknown));
+            let text = format!("has no layer of a LoRA, but {} other tensors: {}", unknown.len(), listed(&unknown));
             return Err(self.bad(text));
         }
         Ok(LoraFile { path: self.path.to_owned(), layers, unknown })
@@ -224,7 +224,7 @@ fn file_in(folder: &Path) -> Result<PathBuf> {
         },
         _ => Error::new(
             ErrorKind::BadModel,
-            format!("{shown} has several files: add the name of one to the id: {}", told(&files)),
+            format!("{shown} has several files: add the name of one to the id: {}", listed(&files)),
         ),
     };
     Err(error)

@@ -1,6 +1,6 @@
 //! What the tensors of a LoRA file are, by the ends of their names.
 
-use super::weights::told;
+use super::weights::listed;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a tensor is to its layer.
@@ -71,7 +71,7 @@ pub(super) fn refuse_other_methods(keys: &[&str]) -> Result<()> {
             let text = format!(
                 "is a {method}, but only LoRA and LoCon are merged: it has {} tensors of that kind: {}",
                 of_it.len(),
-                told(&of_it)
+                listed(&of_it)
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
         }

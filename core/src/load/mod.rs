@@ -63,5 +63,5 @@ pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;
 pub use random::RandomWeights;
 pub use source::{Found, ModelId, ModelSource};
-pub(crate) use weights::told;
+pub(crate) use weights::listed;
 pub use weights::{WeightCheck, WeightFiles};

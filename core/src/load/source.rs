@@ -9,7 +9,7 @@ use super::cache::HubCache;
 use super::component::{Component, pickled_twin};
 use super::layout::Checkpoint;
 use super::single;
-use super::weights::{WeightFiles, told};
+use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The id of the embedded model.
@@ -208,7 +208,7 @@ impl ModelSource {
         let what = if tried.is_empty() {
             format!("model {id} is not there: no folder of models was named")
         } else {
-            format!("model {id} is not there: looked in {}", told(&tried))
+            format!("model {id} is not there: looked in {}", listed(&tried))
         };
         Err(Error::new(ErrorKind::NotFound, what))
     }

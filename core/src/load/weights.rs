@@ -21,7 +21,7 @@ const CHUNK: usize = 1 << 18;
 /// Most shards of one network.
 const MAX_SHARDS: usize = 1024;
 /// Names spelt out in a message; the rest is counted.
-const NAMES_TOLD: usize = 5;
+const NAMES_LISTED: usize = 5;
 
 /// The weights of one component of a checkpoint. Opening reads the headers; numbers are read when they are asked for.
 pub struct WeightFiles {
@@ -184,7 +184,7 @@ impl WeightFiles {
 
     fn missing(&self, name: &str) -> Error {
         let paths: Vec<&str> = self.shards.iter().map(|shard| shard.path.as_str()).collect();
-        Error::new(ErrorKind::BadModel, format!("there is no tensor {name:?} in {}", told(&paths)))
+        Error::new(ErrorKind::BadModel, format!("there is no tensor {name:?} in {}", listed(&paths)))
     }
 
     /// Compares what programs need with what is there.
@@ -275,20 +275,20 @@ impl WeightCheck {
     pub fn require(&self) -> Result<()> {
         let mut problems = Vec::new();
         if !self.missing.is_empty() {
-            problems.push(format!("{} weights are missing: {}", self.missing.len(), told(&self.missing)));
+            problems.push(format!("{} weights are missing: {}", self.missing.len(), listed(&self.missing)));
         }
         if !self.misshapen.is_empty() {
-            problems.push(format!("{} weights do not fit: {}", self.misshapen.len(), told(&self.misshapen)));
+            problems.push(format!("{} weights do not fit: {}", self.misshapen.len(), listed(&self.misshapen)));
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::BadModel, problems.join("; "))) }
     }
 }
 
 /// The first few of `items`, and how many more there are.
-pub(crate) fn told<T: AsRef<str>>(items: &[T]) -> String {
-    let mut text = items.iter().take(NAMES_TOLD).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    if items.len() > NAMES_TOLD {
-        text.push_str(&format!(" and {} more", items.len() - NAMES_TOLD));
+pub(crate) fn listed<T: AsRef<str>>(items: &[T]) -> String {
+    let mut text = items.iter().take(NAMES_LISTED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if items.len() > NAMES_LISTED {
+        text.push_str(&format!(" and {} more", items.len() - NAMES_LISTED));
     }
     text
 }

@@ -33,8 +33,8 @@ pub trait ChannelHandler: Send + Sync + fmt::Debug {
 /// has to wait are joined with it: they are taken as one message and answered once. Up to 1 MiB waits; what is beyond that,
 /// and what is no JSON object, is dropped meanwhile.
 pub trait Pacing {
-    /// Returns for how long `message` has to wait at `now`, for instance since what it changes is dear. Where that is zero, it
-    /// is given to [`ChannelHandler::message`] at once.
+    /// Returns how long `message` must wait from `now` on, for instance because its changes are expensive. Zero passes it
+    /// to [`ChannelHandler::message`] at once.
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration;
 
     /// Joins `newer` with the message that waits, so that it comes to the same as both, one after the other.

@@ -30,8 +30,9 @@ fn pictures_of_any_shape_are_classified_as_the_published_network_does() {
         let bound = if executor.dtype() == Dtype::F32 { 1e-4 } else { 0.05 };
         for (i, expected) in expected.chunks(NSFW_CLASSES.len()).enumerate().take(PICTURES) {
             let picture = picture(&golden, i);
-            // The second time over memory that is not new; the reference executor has none of its own, and is slow.
-            for _ in 0..if name == "reference" { 1 } else { 2 } {
+            // The second time over memory that is not new; the reference executor keeps none, and is slow.
+            let times = if name == "reference" { 1 } else { 2 };
+            for _ in 0..times {
                 let found = classifier.probabilities(&picture).unwrap();
                 let apart = found.iter().zip(expected).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
                 assert!(apart <= bound, "picture {i} on {name}: {found:?} for {expected:?}");

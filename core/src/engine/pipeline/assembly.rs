@@ -71,8 +71,8 @@ impl<'a> Assembly<'a> {
         let key = UnetKey { weights: weights.key().clone(), size, call_rows: call_rows.clone(), extras };
         let unet = self.unet(loaded, weights.get(), key, latent)?;
         let conditioning = self.conditioning(weights.get(), TextKey { weights: weights.key().clone(), prompt })?;
-        let told = ControlNetInputs { conditioning: conditioning.get(), text: conditioning.key(), table: &table };
-        let controls = controls.assemble(&told)?;
+        let inputs = ControlNetInputs { conditioning: conditioning.get(), text: conditioning.key(), table: &table };
+        let controls = controls.assemble(&inputs)?;
         let strength = Strength::of(&params.ip_adapter);
         let key = ConstantsKey {
             unet: unet.key().clone(),

@@ -7,7 +7,7 @@ use super::models::Models;
 use super::text::Text;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Dtype;
-use crate::load::{LoraFile, told};
+use crate::load::{LoraFile, listed};
 use crate::models::{LoraChanges, LoraNames, LoraTarget, ModelFamily, smallest_unet};
 use crate::net::Weights;
 use crate::params::{Notice, StreamDiffusionParams};
@@ -100,7 +100,7 @@ impl Lora {
             let message = format!(
                 "has {id:?} with {} tensors that this model has no place for: {}",
                 unknown.len(),
-                told(&unknown)
+                listed(&unknown)
             );
             notices.push(Notice { path: path.into(), message });
         }

@@ -1,4 +1,4 @@
-//! The four processing chains of a pipeline: which processors each has, and where they stand on a frame's way.
+//! The four processing chains of a pipeline: which processors each has, and at which point of a frame's processing they run.
 
 use super::cached::Cached;
 use super::frame_memory::elements;
@@ -9,7 +9,7 @@ use crate::params::{
 };
 use crate::preprocess::{ChainKind, Recipe, Registry};
 
-/// The position of a chain, in the order in which a frame passes them.
+/// The position of a chain, in the order in which chains run for a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum ChainSlot {
     /// The frame, before it is encoded.
@@ -74,13 +74,13 @@ impl Recipes {
         previous: &[&Self],
     ) -> Result<Self> {
         let size = (params.width as usize, params.height as usize);
-        let cached = |stage: ChainSlot| {
-            let kept = previous.iter().map(|recipes| &recipes.0[stage as usize]);
-            let key = RecipesKey { config: stage.config(params).clone(), size };
-            Cached::reuse(kept, key, |key| recipes(&registry.sized(size), stage, &key.config).map(Into::into))
+        let chain = |slot: ChainSlot| {
+            let kept = previous.iter().map(|recipes| &recipes.0[slot as usize]);
+            let key = RecipesKey { config: slot.config(params).clone(), size };
+            Cached::reuse(kept, key, |key| recipes(&registry.sized(size), slot, &key.config).map(Into::into))
         };
         let [frame, noised, clean, picture] = ChainSlot::ALL;
-        Ok(Self([cached(frame)?, cached(noised)?, cached(clean)?, cached(picture)?]))
+        Ok(Self([chain(frame)?, chain(noised)?, chain(clean)?, chain(picture)?]))
     }
 
     pub(in crate::engine) fn of(&self, slot: ChainSlot) -> &[Recipe] {
@@ -126,9 +126,9 @@ impl Recipes {
     }
 }
 
-fn recipes(registry: &Registry, stage: ChainSlot, config: &ProcessingConfig) -> Result<Vec<Recipe>> {
+fn recipes(registry: &Registry, slot: ChainSlot, config: &ProcessingConfig) -> Result<Vec<Recipe>> {
     let recipe = |(place, processor): (usize, &SingleProcessorConfig)| {
-        let path = format!("{}.processors[{place}]", stage.name());
+        let path = format!("{}.processors[{place}]", slot.name());
         let flow = || TemporalNetSettings::read(&processor.params).output_format;
         if processor.kind == ProcessorName::TemporalNetTensorrt && flow() == FlowOutput::Concat {
             let name = processor.kind.name();

@@ -47,11 +47,11 @@ pub(super) fn load(context: &BuildContext, id: &str, notices: &mut Vec<Notice>) 
 /// The classifier in the binary, for want of another checker.
 #[cfg(feature = "safety")]
 fn built_in(context: &BuildContext, _: Error, notices: &mut Vec<Notice>) -> Result<Arc<dyn SafetyChecker>> {
-    const TOLD: &str = "the built-in classifier judges the pictures (MobileNetV2 of nsfwjs): neither the host nor the \
+    const NOTICE: &str = "the built-in classifier scores pictures (MobileNetV2 of nsfwjs): neither the host nor the \
                         model brings a checker";
 
     let classifier = NsfwClassifier::load(&*context.executor)?;
-    notices.push(Notice { path: "use_safety_checker".into(), message: TOLD.to_owned() });
+    notices.push(Notice { path: "use_safety_checker".into(), message: NOTICE.to_owned() });
     Ok(Arc::new(BuiltIn(Mutex::new(classifier))))
 }
 

@@ -18,38 +18,39 @@ pub(super) enum Style {
 const PATH: &str = "ip_adapter_style_image_url";
 
 impl Style {
-    /// Reads what the parameter says.
+    /// Reads the value of the parameter.
     ///
     /// # Errors
     ///
-    /// `InvalidParams` for what is no image; `Unsupported` where the host brings nothing; what the host reports.
+    /// `InvalidParams` for what is not an image; `Unsupported` if the host provides nothing; those of the host.
     pub(super) fn read(context: &BuildContext, kind: IPAdapterType, text: &str) -> Result<Self> {
         if kind == IPAdapterType::Faceid {
-            return host(context, "faces need an embedding")?.face(text).map(Self::Face).map_err(told);
+            return host(context, "faces need an embedding")?.face(text).map(Self::Face).map_err(within_path);
         }
         match read_style_text(text).map_err(invalid)? {
             StyleText::Bytes(bytes) => Ok(Self::Image(bytes)),
-            StyleText::Url(url) => host(context, "it is a URL")?.fetch(url).map(Self::Image).map_err(told),
+            StyleText::Url(url) => {
+                host(context, "a URL needs a source of images")?.fetch(url).map(Self::Image).map_err(within_path)
+            }
         }
     }
 }
 
 fn host<'a>(context: &'a BuildContext, why: &str) -> Result<&'a dyn StyleImages> {
     context.style_images.as_deref().ok_or_else(|| {
-        let text =
-            format!("{PATH}: {why}, which the host must bring (EngineBuilder::style_images), and it brings none");
+        let text = format!("{PATH}: {why}, and the host provides none (EngineBuilder::style_images)");
         Error::new(ErrorKind::Unsupported, text)
     })
 }
 
-fn told(error: Error) -> Error {
+fn within_path(error: Error) -> Error {
     error.within(PATH)
 }
 
-/// What is wrong with an image is wrong with the parameter.
+/// Converts the error of an image into one of the parameter.
 pub(super) fn invalid(error: Error) -> Error {
     if error.kind() != ErrorKind::InvalidArgument {
-        return told(error);
+        return within_path(error);
     }
     let violation = Violation { path: PATH.into(), message: error.to_string() };
     Error::invalid_params(vec![violation]).with_source(error)

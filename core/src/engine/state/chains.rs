@@ -35,7 +35,7 @@ impl ChainsUpdate {
     /// Starts the processors that `new` needs and `old` lacks.
     pub(super) fn prepare(old: Option<&Pipeline>, new: &Pipeline) -> Self {
         let recipes = new.components.recipes();
-        let before = |stage| old.map_or(&[][..], |old| old.components.recipes().of(stage));
+        let before = |slot| old.map_or(&[][..], |old| old.components.recipes().of(slot));
         let same_size = old.is_some_and(|old| old.memory.same_sizes(&new.memory));
         let has_memory = same_size && old.is_some_and(|old| old.components.looks_back());
         let image = |(width, height)| {
@@ -45,7 +45,7 @@ impl ChainsUpdate {
         };
         let images =
             (new.components.looks_back() && !has_memory).then(|| [new.memory.frame, new.memory.picture].map(image));
-        let updates = ChainSlot::ALL.map(|stage| ChainUpdate::prepare(before(stage), recipes.of(stage)));
+        let updates = ChainSlot::ALL.map(|slot| ChainUpdate::prepare(before(slot), recipes.of(slot)));
         Self { updates, images, resets: !same_size }
     }
 }
@@ -54,7 +54,7 @@ impl Chains {
     /// Returns chains without processors.
     pub(super) fn new() -> Self {
         Self {
-            chains: ChainSlot::ALL.map(|stage| Chain::new(stage.kind())),
+            chains: ChainSlot::ALL.map(|slot| Chain::new(slot.kind())),
             image: Image::new(),
             previous: Image::new(),
             latent: Image::new(),
@@ -77,8 +77,8 @@ impl Chains {
     }
 
     /// Whether the chain has no processor.
-    pub(super) fn is_empty(&self, stage: ChainSlot) -> bool {
-        self.chains[stage as usize].is_empty()
+    pub(super) fn is_empty(&self, slot: ChainSlot) -> bool {
+        self.chains[slot as usize].is_empty()
     }
 
     /// Sets the last picture, in -1..1, for this frame's processors, or none.
@@ -120,11 +120,11 @@ impl Chains {
         self.image(ChainSlot::Picture, result)
     }
 
-    /// Runs the chain at `stage` on `self.image`, and writes to `result`, in -1..1.
-    fn image(&mut self, stage: ChainSlot, result: &mut Image) -> Result<()> {
+    /// Runs the chain at `slot` on `self.image`, and writes to `result`, in -1..1.
+    fn image(&mut self, slot: ChainSlot, result: &mut Image) -> Result<()> {
         let Self { chains, image, previous, .. } = self;
         let context = Context { previous: filled(previous), size: (image.width(), image.height()) };
-        to_signed(chains[stage as usize].run(image, &context)?, result);
+        to_signed(chains[slot as usize].run(image, &context)?, result);
         Ok(())
     }
 

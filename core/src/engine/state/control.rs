@@ -89,13 +89,13 @@ impl ControlState {
         arena: &mut Arena,
         work: &mut Work,
     ) -> Result<()> {
-        if !controls.any_counts() {
+        if !controls.any_runs() {
             return Ok(());
         }
         to_unit(frame, &mut self.frame);
         let context = Context { previous, size: controls.size };
         for (place, chain) in self.images.iter_mut().enumerate() {
-            let wants = |(control, _): &(&ControlNet, &mut NetState)| control.image == place && control.counts();
+            let wants = |(control, _): &(&ControlNet, &mut NetState)| control.image == place && control.runs();
             let mut users = controls.nets.iter().zip(&mut self.nets).filter(wants).peekable();
             if users.peek().is_none() {
                 continue;
@@ -129,7 +129,7 @@ impl ControlState {
     /// Moves the images of every frame in flight to the next stage, after a step of the stream.
     pub(crate) fn advance(&mut self, controls: &ControlNets) {
         for (control, state) in controls.nets.iter().zip(&mut self.nets) {
-            if control.counts() {
+            if control.runs() {
                 state.history.advance();
             } else {
                 // It has no embedding of this frame.

@@ -1,7 +1,7 @@
 //! What an engine keeps between frames: buffers, running processors, cached attention and the frames in flight.
 //!
-//! A [`StateUpdate`] holds all that a [`FrameState`] needs for another pipeline, and is made beside the frames;
-//! [`FrameState::swap`] takes it between two frames, without allocating or freeing memory.
+//! A [`StateUpdate`] has everything that a [`FrameState`] needs for another pipeline. It is prepared while frames are
+//! processed, on any thread, and swapped in between two of them; what it replaces is left in it.
 
 mod buffers;
 mod cached_attention;
@@ -53,10 +53,11 @@ pub(super) struct FrameState {
 /// Everything that takes a state from one pipeline to the next; after [`FrameState::swap`], what the state no longer
 /// needs.
 ///
-/// A part is `None` where the state's own serves the next pipeline as well.
+/// A part is `None` if that of the state serves the next pipeline as well.
 #[derive(Debug)]
 pub(super) struct StateUpdate {
     stream: Option<StreamBatch>,
+    filter: Option<SimilarFilter>,
     arena: Option<Arena>,
     attention: Option<AttentionCache>,
     guard: Option<Guard>,
@@ -81,6 +82,7 @@ impl StateUpdate {
         let controls = base.map(|base| &base.components.controls);
         Ok(Self {
             stream: (!continues).then(|| new_stream(next)).transpose()?,
+            filter: base.is_none_or(|base| !same_filter(base, next)).then(|| new_filter(&next.params)),
             arena: (!arena_fits).then(|| Arena::with_room(needed.arena)).transpose()?,
             attention: AttentionCache::replacing(base, next)?,
             guard: Guard::replacing(base, next)?,
@@ -99,12 +101,13 @@ impl FrameState {
     /// `OutOfMemory` with the bytes that are needed.
     pub(super) fn new(pipeline: &Pipeline) -> Result<Self> {
         let mut update = StateUpdate::prepare(None, pipeline)?;
-        let (Some(stream), Some(buffers)) = (update.stream.take(), update.buffers.take()) else {
-            return Err(Error::new(ErrorKind::Internal, "a state without a base has no stream or no buffers"));
+        let (stream, filter, buffers) = (update.stream.take(), update.filter.take(), update.buffers.take());
+        let (Some(stream), Some(filter), Some(buffers)) = (stream, filter, buffers) else {
+            return Err(Error::new(ErrorKind::Internal, "the update of a state without a base lacks a part"));
         };
         let mut state = Self {
             stream,
-            filter: new_filter(&pipeline.params),
+            filter,
             arena: Arena::new(),
             attention: AttentionCache::default(),
             guard: Guard::default(),
@@ -116,23 +119,18 @@ impl FrameState {
             last_source: None,
             has_latent: false,
         };
-        state.swap(&mut update, &pipeline.params, pipeline)?;
+        state.swap(&mut update, pipeline)?;
         Ok(state)
     }
 
-    /// Takes `update`, which was prepared for `next`, in the place of a pipeline with the parameters `old`. Frames in
-    /// flight go on where model and size stay. What is no longer needed is left in `update`.
+    /// Swaps in `update`, which was prepared for `next`. Frames in flight are kept if model and size stay. What is no
+    /// longer needed is left in `update`.
     ///
     /// # Errors
     ///
     /// Those of [`StreamBatch::configure`]; nothing has changed then.
-    pub(super) fn swap(
-        &mut self,
-        update: &mut StateUpdate,
-        old: &StreamDiffusionParams,
-        next: &Pipeline,
-    ) -> Result<()> {
-        let StateUpdate { stream, arena, attention, guard, buffers, chains, control } = update;
+    pub(super) fn swap(&mut self, update: &mut StateUpdate, next: &Pipeline) -> Result<()> {
+        let StateUpdate { stream, filter, arena, attention, guard, buffers, chains, control } = update;
         match stream {
             Some(stream) => std::mem::swap(&mut self.stream, stream),
             None => self.stream.configure(next.stream.clone())?,
@@ -140,29 +138,23 @@ impl FrameState {
         if stream.is_some() || buffers.is_some() {
             (self.last_source, self.has_latent) = (None, false);
         }
+        swap_if_some(&mut self.filter, filter);
+        let params = &next.params;
+        self.filter.configure(params.similar_image_filter_threshold as f32, params.similar_image_filter_max_skip_frame);
+        self.filter.reset();
         swap_if_some(&mut self.arena, arena);
         if let Some(attention) = attention {
-            attention.swap(&mut self.attention, next.params.cached_attention.max_frames as usize);
+            attention.swap(&mut self.attention, params.cached_attention.max_frames as usize);
         }
         swap_if_some(&mut self.guard, guard);
         swap_if_some(&mut self.buffers, buffers);
         self.chains.swap(chains);
         self.control.swap(control);
-        self.configure_filter(old, &next.params);
         Ok(())
     }
 
-    fn configure_filter(&mut self, old: &StreamDiffusionParams, new: &StreamDiffusionParams) {
-        if old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter {
-            self.filter.configure(new.similar_image_filter_threshold as f32, new.similar_image_filter_max_skip_frame);
-            self.filter.reset();
-        } else {
-            self.filter = new_filter(new);
-        }
-    }
-
     /// Frees what belongs to the networks of the last pipeline. The buffers stay: until there is another pipeline,
-    /// frames give the last picture again. An update without a base replaces stream and guard.
+    /// each frame returns the last picture again. The next update, which has no base, brings all other parts.
     pub(super) fn release(&mut self) {
         self.arena = Arena::new();
         self.attention = AttentionCache::default();
@@ -170,27 +162,27 @@ impl FrameState {
         self.chains = Chains::new();
     }
 
-    /// The last picture, `[height, width, 3]` in -1..1.
+    /// Returns the last picture, `[height, width, 3]` in -1..1.
     pub(super) fn picture(&self) -> &Image {
         &self.buffers.result
     }
 
-    /// The frame that the last picture was made from; `None` before the first picture.
+    /// Returns the frame that the last picture was made from; `None` before the first picture.
     pub(super) fn last_source(&self) -> Option<Source> {
         self.last_source
     }
 
-    /// How many frames later than its frame a picture leaves.
+    /// Returns how many frames after its frame a picture is returned.
     pub(super) fn delay(&self) -> usize {
         self.stream.delay()
     }
 
-    /// What frames took since the engine was built.
+    /// Returns how often networks and processors ran for frames since the engine was built.
     pub(super) fn work(&self) -> Work {
         self.work
     }
 
-    /// What frames took of the ControlNet at `index` of the parameters' list.
+    /// Returns how often the ControlNet ran that is at `index` of the parameters' list.
     pub(super) fn control_work(&self, pipeline: &Pipeline, index: usize) -> Option<ControlWork> {
         self.control.work(&pipeline.components.controls, index)
     }
@@ -205,6 +197,12 @@ fn swap_if_some<T>(value: &mut T, other: &mut Option<T>) {
 
 fn new_stream(pipeline: &Pipeline) -> Result<StreamBatch> {
     StreamBatch::new(pipeline.components.autoencoder().latent.len(), pipeline.stream.clone())
+}
+
+/// Whether the filter of `base` serves `next`, apart from its bounds.
+fn same_filter(base: &Pipeline, next: &Pipeline) -> bool {
+    let (old, new) = (&base.params, &next.params);
+    old.seed == new.seed && old.enable_similar_image_filter == new.enable_similar_image_filter
 }
 
 fn new_filter(params: &StreamDiffusionParams) -> SimilarFilter {

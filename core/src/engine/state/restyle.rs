@@ -1,5 +1,4 @@
-//! The way of one frame through the state: processing chains, filter, autoencoder, ControlNets, stream and safety
-//! checker.
+//! Processing of one frame: chains, filter, autoencoder, ControlNets, stream and safety checker.
 
 use std::time::Instant;
 
@@ -8,17 +7,17 @@ use super::control_calls::ControlCalls;
 use super::guard::Judge;
 use super::predict::UnetPredictor;
 use super::sources::Source;
-use crate::engine::options::{EngineOptions, Flagged};
+use crate::engine::options::Flagged;
 use crate::engine::picture::PictureKind;
 use crate::engine::pipeline::recipes::ChainSlot;
 use crate::engine::pipeline::{Components, Pipeline};
 use crate::error::Result;
 use crate::filter::Decision;
-use crate::frame::{FrameConverter, FrameId, FrameView};
+use crate::frame::{Fit, FrameConverter, FrameId, FrameView};
 use crate::telemetry::Timings;
 
 impl FrameState {
-    /// Converts the frame to the size of `params`, and runs `image_preprocessing` on it.
+    /// Converts the frame to the size `width` x `height`, and runs `image_preprocessing` on it.
     ///
     /// # Errors
     ///
@@ -27,13 +26,13 @@ impl FrameState {
         &mut self,
         frame: &FrameView<'_>,
         converter: &mut FrameConverter,
-        options: &EngineOptions,
+        fit: Fit,
         (width, height): (u32, u32),
         components: Option<&Components>,
     ) -> Result<()> {
         let last = self.last_source.filter(|_| components.is_some_and(Components::looks_back));
         let Self { buffers, chains, .. } = self;
-        converter.to_signed(frame, options.fit, width, height, buffers.image.pixels_mut())?;
+        converter.to_signed(frame, fit, width, height, buffers.image.pixels_mut())?;
         chains.remember(last.map(|_| &buffers.result));
         chains.frame(&mut buffers.image)
     }
@@ -44,7 +43,7 @@ impl FrameState {
     ///
     /// # Errors
     ///
-    /// Those of processors, networks and the safety checker. The stream goes on with the next frame.
+    /// Those of processors, networks and the safety checker. The stream continues with the next frame.
     pub(in crate::engine) fn restyle(
         &mut self,
         pipeline: Option<&Pipeline>,

@@ -21,7 +21,7 @@ use super::bytes::Bytes;
 use super::calibration::Calibration;
 use super::component::{Component, PICKLED, TokenizerFiles, pickled};
 use super::header::{Tensor, read_header};
-use super::weights::{WeightFiles, told};
+use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the names of each network begin with.
@@ -213,7 +213,7 @@ pub(super) fn lone_file(path: &Path) -> Result<Option<PathBuf>> {
                 "{} holds {} checkpoints in single files, name one of them: {}",
                 path.display(),
                 several.len(),
-                told(&names)
+                listed(&names)
             );
             Err(Error::new(ErrorKind::InvalidArgument, text))
         }

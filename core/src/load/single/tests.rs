@@ -38,9 +38,9 @@ fn tensors(shapes: &BTreeMap<String, Vec<usize>>) -> HashMap<String, Tensor> {
 }
 
 #[test]
-fn families_are_told_by_names_and_shapes() {
-    let told = TABLES.map(|table| Family::of(&tensors(&shapes(table))).unwrap());
-    assert_eq!(told, [Family::One, Family::Two, Family::Xl]);
+fn families_are_recognised_by_names_and_shapes() {
+    let found = TABLES.map(|table| Family::of(&tensors(&shapes(table))).unwrap());
+    assert_eq!(found, [Family::One, Family::Two, Family::Xl]);
 }
 
 #[test]

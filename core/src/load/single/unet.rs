@@ -152,8 +152,9 @@ impl Layout<'_> {
                 (up.channels, up.depths.len()) == (down.channels, down.depths.len() + 1) && !down.depths.is_empty()
             });
         if !mirrored {
-            let told = |levels: &[Level]| levels.iter().map(|level| level.depths.len().to_string()).collect::<Vec<_>>();
-            let (down, up) = (told(&self.down).join(", "), told(&self.up).join(", "));
+            let depths =
+                |levels: &[Level]| levels.iter().map(|level| level.depths.len().to_string()).collect::<Vec<_>>();
+            let (down, up) = (depths(&self.down).join(", "), depths(&self.up).join(", "));
             return Err(untold(format!(
                 "the UNet has {down} resnets down and {up} up, which do not mirror each other"
             )));

@@ -46,7 +46,7 @@ impl Kept {
         Self { picture: LatestSlot::new(), due: AtomicU64::new(0), pool: FramePool::new(2) }
     }
 
-    /// Copies a picture that nobody watches at `now`, if the last one is long ago.
+    /// Keeps a copy of a picture shown at `now` without viewers, at most once a second.
     pub(super) fn keep(&self, picture: &FrameView<'_>, now: Timestamp) {
         let is_due = |due: u64| (due <= now.0).then_some(now.0.saturating_add(KEEP_INTERVAL));
         if self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
@@ -142,7 +142,7 @@ impl Lane {
         self.viewers.load(Ordering::Acquire)
     }
 
-    /// Returns what encodes, if anybody watches.
+    /// Returns the encoder, if there is a viewer.
     pub(super) fn run(&self) -> Option<Arc<Run>> {
         if self.viewers() == 0 {
             return None;
@@ -266,7 +266,7 @@ mod tests {
     use crate::transport::testing::{at, numbered};
 
     #[test]
-    fn of_pictures_that_nobody_watches_one_a_second_is_kept() {
+    fn of_pictures_without_viewers_one_a_second_is_kept() {
         const MS: u64 = 1_000_000;
         let kept = Kept::new();
         for (ms, expected) in [(5, 5), (6, 5), (1004, 5), (1005, 1005), (2004, 1005), (9000, 9000)] {

@@ -1,38 +1,37 @@
-//! When an encoder encodes its last picture once more, and when it makes key frames.
+//! When an encoder repeats its last picture, and when it makes key frames.
 
 use std::time::{Duration, Instant};
 
-/// How long it takes at least from a key frame to one on demand: they are large, and a hundred viewers may ask at once.
+/// The least time from a key frame to a requested one: key frames are large, and many viewers may request one at once.
 const KEY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// After how long a picture is encoded once more that no new one has followed, so that who has lost it, or was not ready for
-/// it yet, notices and asks for a key frame.
+/// After how long without a new picture the last one is repeated, so that a viewer that lost it requests a key frame.
 const REPEAT: Duration = Duration::from_secs(2);
 
-/// Knows when pictures were encoded. It reads no clock: whoever asks says what time it is.
+/// The times of the last picture and key frame. It reads no clock: callers pass the time.
 #[derive(Debug)]
 pub(super) struct Timing {
-    /// After how long a key frame comes although nobody has asked for one.
+    /// The interval of key frames without requests.
     key_frame_interval: Duration,
-    /// When a picture was last encoded, or tried.
+    /// When a picture was last encoded, or attempted.
     last_try: Option<Instant>,
-    /// When a key frame was last made, or tried.
+    /// When a key frame was last made, or attempted.
     last_key: Option<Instant>,
 }
 
 impl Timing {
-    /// Begins before the first picture.
+    /// Returns the timing of an encoder before its first picture.
     pub(super) fn new(key_frame_interval: Duration) -> Self {
         Self { key_frame_interval, last_try: None, last_key: None }
     }
 
-    /// When the last picture is encoded once more if no new one comes; `None` before the first.
+    /// Returns when the last picture is repeated if there is no new one; `None` before the first.
     pub(super) fn repeat_at(&self, key_wanted: bool) -> Option<Instant> {
         let last = self.last_try?;
         Some(if key_wanted { self.last_key.map_or(last, |key| key + KEY_INTERVAL) } else { last + REPEAT })
     }
 
-    /// Notes that a picture is encoded at `now`, and says whether it becomes a key frame.
+    /// Records that a picture is encoded at `now`; returns whether as a key frame.
     pub(super) fn begin(&mut self, key_wanted: bool, now: Instant) -> bool {
         let since_key = self.last_key.map_or(Duration::MAX, |last| now.saturating_duration_since(last));
         let key = since_key >= self.key_frame_interval || key_wanted && since_key >= KEY_INTERVAL;
@@ -43,7 +42,7 @@ impl Timing {
         key
     }
 
-    /// Notes that the picture which was begun at `now` became a key frame, asked for or not.
+    /// Records that the picture begun at `now` became a key frame, requested or not.
     pub(super) fn made_key(&mut self, now: Instant) {
         self.last_key = Some(now);
     }

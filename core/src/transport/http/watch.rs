@@ -99,7 +99,7 @@ impl Silence {
         Self { limits, packets: 0, since: None }
     }
 
-    /// Notes that by `now` so many packets have come, and says whether the last is too long ago.
+    /// Records the packets received by `now`; returns whether the last is too long ago.
     fn is_too_long(&mut self, packets: u64, now: Instant) -> bool {
         if packets != self.packets {
             (self.packets, self.since) = (packets, None);

@@ -110,7 +110,8 @@ impl Ingest {
             backlog: Backlog::new(),
             counters: Counters::new(),
         });
-        let worker = Worker { shared: shared.clone(), decoder, sink, told: TokenBucket::new(TOLD_PER_SECOND, 1) };
+        let worker =
+            Worker { shared: shared.clone(), decoder, sink, refusals: TokenBucket::new(REFUSALS_PER_SECOND, 1) };
         let thread = Builder::new().name("dreamframe-decode".to_owned()).spawn(move || worker.run());
         thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread to decode").with_source(error))?;
         Ok(Self { hold: Arc::new(Hold { shared }) })
@@ -246,8 +247,8 @@ impl Counters {
     }
 }
 
-/// How often in a second the sink is told of refused video at most.
-const TOLD_PER_SECOND: u32 = 1;
+/// At most how many times a second the sink is notified of refused video.
+const REFUSALS_PER_SECOND: u32 = 1;
 
 /// The thread that decodes.
 #[derive(Debug)]
@@ -255,8 +256,8 @@ struct Worker {
     shared: Arc<Shared>,
     decoder: Box<dyn Decoder>,
     sink: Arc<dyn FrameSink>,
-    /// How often the sink may be told that video is refused.
-    told: TokenBucket,
+    /// Limits the notifications of refused video.
+    refusals: TokenBucket,
 }
 
 impl Worker {
@@ -285,7 +286,7 @@ impl Worker {
 
     /// Tells the sink of video that never will be decoded, and not more often than anybody reads.
     fn tell(&mut self, error: &Error, now: Instant) {
-        if error.kind() == ErrorKind::Unsupported && self.told.take(now).is_ok() {
+        if error.kind() == ErrorKind::Unsupported && self.refusals.take(now).is_ok() {
             self.sink.refused(error);
         }
     }

@@ -153,23 +153,23 @@ fn video_above_the_largest_side_is_told_and_the_next_that_fits_goes_on() {
 }
 
 #[test]
-fn refused_video_is_told_once_a_second_and_other_failures_never() {
+fn the_sink_is_notified_of_refused_video_once_a_second_and_of_other_failures_never() {
     let (told, heard) = channel();
     let mut worker = Worker {
         shared: ingest().0.hold.shared.clone(),
         decoder: decoder(VideoCodec::H264, MAX_SIDE).unwrap(),
         sink: Arc::new(Refusals { told }),
-        told: TokenBucket::new(TOLD_PER_SECOND, 1),
+        refusals: TokenBucket::new(REFUSALS_PER_SECOND, 1),
     };
     let start = Instant::now();
-    let mut times_told = |kind, ms| {
+    let mut notified = |kind, ms| {
         worker.tell(&Error::new(kind, "a picture"), start + Duration::from_millis(ms));
         heard.try_iter().count()
     };
     for (ms, expected) in [(0, 1), (1, 0), (999, 0), (1001, 1), (2000, 0), (60_000, 1)] {
-        assert_eq!(times_told(ErrorKind::Unsupported, ms), expected, "at {ms} ms");
+        assert_eq!(notified(ErrorKind::Unsupported, ms), expected, "at {ms} ms");
     }
-    assert_eq!(times_told(ErrorKind::InvalidArgument, 90_000), 0);
+    assert_eq!(notified(ErrorKind::InvalidArgument, 90_000), 0);
 }
 
 /// What a link that loses every packet of which `is_lost` says so leaves: the numbers that are decoded, how many were lost,

@@ -55,7 +55,7 @@ pub(in crate::engine) struct ControlNet {
 
 impl ControlNet {
     /// Whether any row has a nonzero weight, so that it must run.
-    pub(in crate::engine) fn counts(&self) -> bool {
+    pub(in crate::engine) fn runs(&self) -> bool {
         self.weights.iter().any(|weights| !weights.is_empty())
     }
 }
@@ -242,7 +242,7 @@ impl ControlNets {
     }
 
     /// Whether any of them must run.
-    pub(in crate::engine) fn any_counts(&self) -> bool {
-        self.nets.iter().any(ControlNet::counts)
+    pub(in crate::engine) fn any_runs(&self) -> bool {
+        self.nets.iter().any(ControlNet::runs)
     }
 }
