@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
 use dreamframe::exec::observe::byte_scales;
-use dreamframe::exec::{Arena, Dtype, Executor};
+use dreamframe::exec::{Dtype, Executor, RunArgs, View};
 use dreamframe::load::RandomWeights;
 use dreamframe::models::known::known_model;
 use dreamframe::models::{Autoencoder, UnetConfig, UnetShape, unet_program};
@@ -88,17 +88,19 @@ fn main() -> Result<()> {
     }
     let network = executor.compile(&program, &weights)?;
     let constants = network.constants(&slices(&constant))?;
-    let mut arena = Arena::new();
-    arena.reserve(network.arena_len())?;
+    let mut scratch = executor.queue().scratch(network.scratch_bytes())?;
     let mut output = vec![0.0; program.shape(program.outputs()[0].value).len()];
-    network.run(&constants, &mut arena, &slices(&frame), &mut [&mut output])?;
+    network.run_on_host(&constants, &mut scratch, &slices(&frame), &mut [&mut output])?;
 
     let (mut all, mut whole, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
     for _ in 0..rounds {
         let mut times = Vec::new();
         peak = peak.max(executor.peak());
         let start = Instant::now();
-        network.profile(&constants, &mut arena, &slices(&frame), &mut [&mut output], &mut times)?;
+        let inputs: Vec<View<'_>> = frame.iter().map(View::from).collect();
+        let outputs = &mut [(&mut output).into()];
+        let args = RunArgs::new(&constants, &mut scratch, &inputs, outputs);
+        network.run(RunArgs { times: Some(&mut times), ..args })?;
         whole.push(start.elapsed().as_secs_f64() * 1e3);
         all.push(times);
     }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use dreamframe::Result;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
-use dreamframe::exec::{Arena, Dtype, Executor};
+use dreamframe::exec::{Dtype, Executor};
 use dreamframe::net::bytes::ByteScale;
 use dreamframe::net::{Activation, Padding, ProgramBuilder, Rate, Shape, ValueId, WeightSource, Weights};
 
@@ -142,18 +142,17 @@ fn time(executor: &CpuExecutor, write: &dyn Fn(&mut ProgramBuilder)) -> Result<(
     let weights = Weights::new(Arc::new(Counted)).with_byte_scales(scales.collect());
     let network = executor.compile(&program, &weights)?;
     let constants = network.constants(&[])?;
-    let mut arena = Arena::new();
-    arena.reserve(network.arena_len())?;
+    let mut scratch = executor.queue().scratch(network.scratch_bytes())?;
     let numbers = |shape: Shape| (0..shape.len()).map(|i| (i * 7907 % 301) as f32 * 0.01 - 1.5).collect::<Vec<_>>();
     let inputs = program.inputs().iter().map(|input| numbers(program.shape(input.value))).collect::<Vec<_>>();
     let inputs = inputs.iter().map(Vec::as_slice).collect::<Vec<_>>();
     let mut output = vec![0.0; program.shape(program.outputs()[0].value).len()];
     let mut times = Vec::new();
-    network.run(&constants, &mut arena, &inputs, &mut [&mut output])?;
+    network.run_on_host(&constants, &mut scratch, &inputs, &mut [&mut output])?;
     let (begin, core) = (Instant::now(), on_core().unwrap_or(0.0));
     while times.len() < 5 || (begin.elapsed().as_secs_f64() < 0.5 && times.len() < 50) {
         let start = Instant::now();
-        network.run(&constants, &mut arena, &inputs, &mut [&mut output])?;
+        network.run_on_host(&constants, &mut scratch, &inputs, &mut [&mut output])?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     let core = (on_core().unwrap_or(0.0) - core) / times.len() as f64;

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use dreamframe::Result;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa, WinogradForm};
-use dreamframe::exec::{Arena, Constants, Dtype, Executor, Network};
+use dreamframe::exec::{Constants, Dtype, Executor, Network, Scratch};
 use dreamframe::net::{Padding, ProgramBuilder, Rate, Shape, WeightSource, Weights};
 
 /// Weights of no meaning.
@@ -60,7 +60,7 @@ struct Runner {
     name: String,
     network: Arc<dyn Network>,
     constants: Constants,
-    arena: Arena,
+    scratch: Scratch,
     times: Vec<f64>,
 }
 
@@ -77,14 +77,13 @@ impl Runner {
         b.output("y", y);
         let network = executor.compile(&Arc::new(b.finish().unwrap()), &Weights::new(Arc::new(Counted)))?;
         let constants = network.constants(&[])?;
-        let mut arena = Arena::new();
-        arena.reserve(network.arena_len())?;
-        Ok(Self { name: name.to_owned(), network, constants, arena, times: Vec::new() })
+        let scratch = executor.queue().scratch(network.scratch_bytes())?;
+        Ok(Self { name: name.to_owned(), network, constants, scratch, times: Vec::new() })
     }
 
     fn run(&mut self, input: &[f32], output: &mut [f32]) -> Result<()> {
         let start = Instant::now();
-        self.network.run(&self.constants, &mut self.arena, &[input], &mut [output])?;
+        self.network.run_on_host(&self.constants, &mut self.scratch, &[input], &mut [output])?;
         self.times.push(start.elapsed().as_secs_f64() * 1e3);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions, Isa};
 use dreamframe::exec::reference::ReferenceExecutor;
-use dreamframe::exec::{Arena, Dtype, Executor};
+use dreamframe::exec::{Dtype, Executor, Scratch};
 use dreamframe::models::{
     UnetConfig, UnetShape, guidance_embedding, time_ids_embedding, timestep_embedding, unet_program,
 };
@@ -49,13 +49,11 @@ pub fn run(
 ) -> Vec<Vec<f32>> {
     let network = executor.compile(&Arc::new(program), weights).unwrap();
     let constants = network.constants(constant).unwrap();
-    let mut arena = Arena::new();
-    arena.reserve(network.arena_len()).unwrap();
     let outputs = network.program().outputs().iter();
     let mut outputs: Vec<Vec<f32>> =
         outputs.map(|output| vec![f32::NAN; network.program().shape(output.value).len()]).collect();
     let mut rooms: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-    network.run(&constants, &mut arena, frame, &mut rooms).unwrap();
+    network.run_on_host(&constants, &mut Scratch::new(), frame, &mut rooms).unwrap();
     outputs
 }
 

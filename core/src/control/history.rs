@@ -1,14 +1,15 @@
-//! The embedded control images of the frames in flight, where each row is to have its own frame's.
+//! The embedded control images of the frames in flight, where each row has its own frame's.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::exec::{Buffer, Queue, View, ViewMut};
 
 /// The last embeddings, one for each stage: the frame that enters has the newest, the one at stage `i` that of `i`
 /// frames before.
 #[derive(Debug, Default)]
 pub struct History {
-    /// Numbers of one embedding.
+    /// Elements of one embedding.
     len: usize,
-    slots: Vec<f32>,
+    slots: Vec<Buffer>,
     /// The slot of the frame that enters; those after it hold ever older frames.
     head: usize,
     /// Whether the other slots hold anything.
@@ -16,101 +17,100 @@ pub struct History {
 }
 
 impl History {
-    /// Makes room for `stages` embeddings of `len` numbers each.
+    /// Allocates `stages` embeddings of `len` elements each.
     ///
     /// # Errors
     ///
     /// `OutOfMemory`.
-    pub fn with_room(len: usize, stages: usize) -> Result<Self> {
-        let mut slots = Vec::new();
-        slots.try_reserve_exact(len.saturating_mul(stages)).map_err(|error| {
-            let text = format!("no memory for {stages} embedded control images of {len} numbers");
-            Error::new(ErrorKind::OutOfMemory, text).with_source(error)
-        })?;
-        slots.resize(len * stages, 0.0);
+    pub fn new(queue: &dyn Queue, len: usize, stages: usize) -> Result<Self> {
+        let slots = (0..stages).map(|_| queue.buffer(len)).collect::<Result<_>>()?;
         Ok(Self { len, slots, head: 0, primed: false })
     }
 
-    /// Takes over the frames in flight. Those at stages that there were before keep their images; stages that come new
-    /// have the newest frame's, as the stream itself does. Images of another size are forgotten. What has no room takes
-    /// over all as it is.
-    pub fn take_over(&mut self, old: &mut Self) {
-        let (stages, had, len) = (self.stages(), old.stages(), self.len);
+    /// Takes over the frames in flight, and leaves in `old` what is not needed. Those at stages that `old` has keep
+    /// their images; other stages have the newest frame's, as the stream itself does. Images of another size are
+    /// dropped. A history without memory takes over all as it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the device.
+    pub fn take_over(&mut self, queue: &dyn Queue, old: &mut Self) -> Result<()> {
+        let (stages, had, len) = (self.slots.len(), old.slots.len(), self.len);
         if self.slots.is_empty() || (len, stages) == (old.len, had) {
             std::mem::swap(self, old);
         } else if len == old.len && old.primed {
             for stage in 1..stages {
-                let from = old.slot(if stage < had { stage } else { 1 });
-                self.slots[stage * len..(stage + 1) * len].copy_from_slice(&old.slots[from]);
+                let from = old.at(if stage < had { stage } else { 1 });
+                queue.copy(from, self.slots[stage].view_mut())?;
             }
             (self.head, self.primed) = (0, true);
         }
+        Ok(())
     }
 
-    fn stages(&self) -> usize {
-        self.slots.len().checked_div(self.len).unwrap_or(0)
+    /// The slot of `stage`.
+    fn slot(&self, stage: usize) -> usize {
+        (self.head + if self.primed { stage } else { 0 }) % self.slots.len().max(1)
     }
 
-    /// Where the embedding of `stage` lies.
-    fn slot(&self, stage: usize) -> std::ops::Range<usize> {
-        let stages = self.stages();
-        if stages == 0 {
-            return 0..0;
-        }
-        let slot = (self.head + if self.primed { stage } else { 0 }) % stages;
-        slot * self.len..(slot + 1) * self.len
-    }
-
-    /// Forgets all frames: the next one counts for every stage.
+    /// Drops all frames: the next one fills every stage.
     pub fn reset(&mut self) {
         self.primed = false;
     }
 
-    /// Returns the place for the embedding of the frame that enters.
-    pub fn newest(&mut self) -> &mut [f32] {
+    /// Returns the elements for the embedding of the frame that enters; none without stages.
+    pub fn newest(&mut self) -> ViewMut<'_> {
         let slot = self.slot(0);
-        &mut self.slots[slot]
+        self.slots.get_mut(slot).map(Buffer::view_mut).unwrap_or_default()
     }
 
-    /// Returns the embedding of the frame at `stage`.
-    pub fn at(&self, stage: usize) -> &[f32] {
-        &self.slots[self.slot(stage)]
+    /// Returns the embedding of the frame at `stage`; no elements without stages.
+    pub fn at(&self, stage: usize) -> View<'_> {
+        self.slots.get(self.slot(stage)).map(Buffer::view).unwrap_or_default()
     }
 
-    /// Moves every frame one stage on; the place of the oldest is free for the next. A frame that failed is left out by
-    /// leaving this out.
-    pub fn advance(&mut self) {
-        let stages = self.stages();
+    /// Moves every frame one stage on; the slot of the oldest is free for the next. It is not called for a frame that
+    /// failed, which is thereby left out.
+    ///
+    /// # Errors
+    ///
+    /// Those of the device.
+    pub fn advance(&mut self, queue: &dyn Queue) -> Result<()> {
+        let stages = self.slots.len();
         if !self.primed {
-            let newest = self.slot(0);
-            for stage in (0..stages).filter(|&stage| stage != self.head) {
-                self.slots.copy_within(newest.clone(), stage * self.len);
+            let (before, rest) = self.slots.split_at_mut(self.head.min(stages));
+            if let Some((newest, after)) = rest.split_first_mut() {
+                for slot in before.iter_mut().chain(after) {
+                    queue.copy(newest.view(), slot.view_mut())?;
+                }
             }
             self.primed = true;
         }
         self.head = (self.head + stages.saturating_sub(1)) % stages.max(1);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exec::HostQueue;
 
     /// Takes frame `number` in and tells which frames the stages see.
     fn step(history: &mut History, number: usize) -> Vec<f32> {
-        history.newest().fill(number as f32);
-        let seen = (0..history.stages()).map(|stage| history.at(stage)[1]).collect();
-        history.advance();
+        history.newest().host().unwrap().fill(number as f32);
+        let seen = (0..history.slots.len()).map(|stage| history.at(stage).host().unwrap()[1]).collect();
+        history.advance(&HostQueue).unwrap();
         seen
     }
 
     fn history(stages: usize) -> History {
-        History::with_room(2, stages).unwrap()
+        History::new(&HostQueue, 2, stages).unwrap()
     }
 
     fn grown(mut old: History, len: usize, stages: usize) -> History {
-        let mut history = History::with_room(len, stages).unwrap();
-        history.take_over(&mut old);
+        let mut history = History::new(&HostQueue, len, stages).unwrap();
+        history.take_over(&HostQueue, &mut old).unwrap();
         history
     }
 
@@ -130,7 +130,7 @@ mod tests {
         let mut history = history(3);
         step(&mut history, 1);
         step(&mut history, 2);
-        history.newest().fill(99.0);
+        history.newest().host().unwrap().fill(99.0);
         assert_eq!(step(&mut history, 3), [3.0, 2.0, 1.0]);
     }
 
@@ -154,7 +154,7 @@ mod tests {
         let mut old = history(2);
         step(&mut old, 1);
         let mut history = History::default();
-        history.take_over(&mut old);
+        history.take_over(&HostQueue, &mut old).unwrap();
         assert_eq!(step(&mut history, 2), [2.0, 1.0]);
     }
 
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn no_stage_is_no_place() {
         let mut history = history(0);
-        history.advance();
+        history.advance(&HostQueue).unwrap();
         assert!(history.newest().is_empty() && history.at(1).is_empty());
     }
 }

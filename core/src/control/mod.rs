@@ -1,5 +1,5 @@
-//! What ControlNets come to: which rows each counts for, and the sum of what they add to the UNet. Plain numbers; the
-//! networks themselves are in `models`, and who runs them in `engine`.
+//! The effect of ControlNets: the weight of each in each row, and the sum of what they add to the UNet. The networks
+//! themselves are in `models`; `engine` runs them.
 
 mod history;
 mod residuals;

@@ -127,6 +127,7 @@ impl EngineBuilder {
         let context = BuildContext {
             source,
             options,
+            queue: executor.queue(),
             executor,
             registry,
             observer,

@@ -40,7 +40,7 @@ impl Engine {
     /// `image_postprocessing` that enlarge pictures.
     pub fn size(&self) -> (u32, u32) {
         // No side is longer than a frame's may be.
-        (self.state.picture().width() as u32, self.state.picture().height() as u32)
+        self.state.picture_size()
     }
 
     /// Returns how many frames after its frame a picture is returned.

@@ -3,7 +3,6 @@
 use super::pipeline::context::BuildContext;
 use super::pipeline::{Pipeline, cached_frames};
 use crate::error::Result;
-use crate::exec::memory;
 use crate::params::StreamDiffusionParams;
 
 /// Returns true if a pipeline for `params` does not fit in memory together with `base`, as estimated before anything is
@@ -13,7 +12,7 @@ pub(super) fn is_short(context: &BuildContext, base: &Pipeline, params: &StreamD
         .unwrap_or(0)
         .saturating_add(scratch(base, params))
         .saturating_add(past(base, params));
-    memory::available().is_some_and(|available| available < needed)
+    context.queue.available_memory().is_some_and(|available| available < needed)
 }
 
 /// Bytes of the weights that another model brings.
@@ -38,7 +37,7 @@ fn scratch(base: &Pipeline, params: &StreamDiffusionParams) -> u64 {
     if new <= old {
         return 0;
     }
-    (base.memory.arena as u64).saturating_mul(size_of::<f32>() as u64).saturating_mul(new) / old.max(1)
+    (base.memory.scratch as u64).saturating_mul(new) / old.max(1)
 }
 
 /// Bytes of the frames that attention looks back to, where it already does: those in use stay until the new are there.

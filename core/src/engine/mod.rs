@@ -5,6 +5,7 @@
 
 mod builder;
 mod host;
+mod in_flight;
 mod info;
 mod memory_fit;
 mod options;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
 pub use self::host::{SafetyChecker, StyleImages};
+use self::in_flight::InFlight;
 pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
 pub use self::picture::{Picture, PictureInfo, PictureKind};
 use self::pipeline::context::BuildContext;
@@ -47,6 +49,7 @@ pub struct Engine {
     context: Arc<BuildContext>,
     active: Active,
     state: FrameState,
+    in_flight: InFlight,
     converter: FrameConverter,
     pool: FramePool,
     next_id: u64,
@@ -75,7 +78,8 @@ impl Engine {
         let context = Arc::new(context);
         let pipeline = Arc::new(Pipeline::build(&context, params, None, None, &[], &mut notices)?);
         Ok(Self {
-            state: FrameState::new(&pipeline)?,
+            state: FrameState::new(context.queue.clone(), &pipeline)?,
+            in_flight: InFlight::new(context.queue.depth()),
             converter: FrameConverter::new(),
             pool: FramePool::new(POOLED),
             next_id: 0,
@@ -176,7 +180,7 @@ impl Engine {
     /// # Errors
     ///
     /// `InvalidArgument` for an update that was prepared for another engine, or for a pipeline that is no longer in
-    /// use; nothing has changed then.
+    /// use, or while [submitted](Self::submit) frames are in flight; nothing has changed then.
     pub fn apply(&mut self, mut prepared: Prepared) -> Result<Update> {
         self.swap(&mut prepared)?;
         Ok(prepared.update)
@@ -190,6 +194,7 @@ impl Engine {
     /// Those of `apply`.
     pub fn swap(&mut self, prepared: &mut Prepared) -> Result<()> {
         self.check_turn(prepared)?;
+        self.check_none_in_flight()?;
         self.version += 1;
         let pipeline = prepared.pipeline.clone();
         if prepared.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &pipeline)) {

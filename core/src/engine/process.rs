@@ -1,10 +1,12 @@
-//! Processing of one frame.
+//! Processing of frames.
 
 use std::time::Instant;
 
-use super::state::Source;
+use super::in_flight::InFlightFrame;
+use super::state::{Source, Stage};
 use super::{Engine, Picture, PictureInfo, PictureKind};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Transfer;
 use crate::frame::{FrameId, FrameView, FrameViewMut};
 use crate::telemetry::Timings;
 
@@ -15,7 +17,7 @@ impl Engine {
     /// # Errors
     ///
     /// `InvalidFrame`, and errors of the device, also for the step of a current [transition](Self::transition). The
-    /// stream continues with the next frame.
+    /// stream continues with the next frame. `InvalidArgument` if a [submitted](Self::submit) frame was not collected.
     pub fn process(&mut self, frame: &FrameView<'_>) -> Result<Picture> {
         self.process_as(FrameId(self.next_id), frame)
     }
@@ -27,10 +29,96 @@ impl Engine {
     /// Those of `process`.
     pub(crate) fn process_as(&mut self, id: FrameId, frame: &FrameView<'_>) -> Result<Picture> {
         self.next_id = id.0;
+        self.check_none_in_flight()?;
+        self.submit(frame)?;
+        self.collect()
+    }
+
+    /// Processes one frame, and writes the picture into the host's memory, which has the engine's [`size`](Self::size).
+    ///
+    /// # Errors
+    ///
+    /// As [`process`](Self::process); on an error the contents of `out` are unspecified.
+    pub fn process_into(&mut self, frame: &FrameView<'_>, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
+        self.check_none_in_flight()?;
+        self.submit(frame)?;
+        self.collect_into(out)
+    }
+
+    /// Starts the processing of a frame. Each submitted frame must be [collected](Self::collect), in order; on a device
+    /// that works while the host continues, the next frame can be submitted before. Returns the frame's id.
+    ///
+    /// # Errors
+    ///
+    /// As [`process`](Self::process); the frame is then not in flight. `InvalidArgument` if there are as many frames in
+    /// flight as the device has [depth](Self::depth).
+    pub fn submit(&mut self, frame: &FrameView<'_>) -> Result<FrameId> {
+        let own = Source { id: FrameId(self.next_id), stamp: frame.stamp() };
+        let (width, height) = (self.params().width, self.params().height);
+        let (depth, version) = (self.in_flight.depth(), self.version);
+        self.next_id += 1;
+        let Some(InFlightFrame { timer, .. }) = self.in_flight.next() else {
+            let text = format!("frames in flight: got one more than {depth}, expected a call of `collect` before");
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        };
+        timer.start();
+        let queue = self.state.queue().clone();
+        let from = queue.mark();
+        let components = self.active.pipeline().map(|pipeline| &pipeline.components);
+        self.state.read(frame, &mut self.converter, self.context.options.fit, (width, height), components)?;
+        timer.end(&*queue, Stage::Preprocess, from);
+        self.step()?;
+        let Self { state, active, context, in_flight, .. } = self;
+        let Some(InFlightFrame { info, picture, transfer, timer }) = in_flight.next() else {
+            return Err(Error::new(ErrorKind::Internal, "the memory of the next frame is in use"));
+        };
+        let (kind, source) = state.restyle(active.pipeline(), own, context.options.flagged, timer)?;
+        *picture = state.last_picture();
+        queue.begin_export(state.picture(*picture), transfer)?;
+        let Source { id: source_id, stamp } = source;
+        let timings = Timings::default();
+        *info = Some(PictureInfo { id: own.id, source_id, stamp, kind, version, timings });
+        in_flight.push();
+        Ok(own.id)
+    }
+
+    /// Waits for the picture of the oldest submitted frame, and returns it as [`process`](Self::process) does.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if no frame is in flight, `OutOfMemory`, and errors of the device; the frame is then no longer
+    /// in flight.
+    pub fn collect(&mut self) -> Result<Picture> {
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.context.options.output, width, height)?;
-        let info = self.process_into(frame, &mut picture.view_mut())?;
+        let info = self.collect_into(&mut picture.view_mut())?;
         Ok(Picture::new(picture, info))
+    }
+
+    /// As [`collect`](Self::collect), into the host's memory, which has the engine's [`size`](Self::size).
+    ///
+    /// # Errors
+    ///
+    /// As `collect`, and `InvalidFrame` for another size; on an error the contents of `out` are unspecified.
+    pub fn collect_into(&mut self, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
+        let size = self.size();
+        let Self { state, in_flight, converter, .. } = self;
+        let Some(InFlightFrame { info: Some(info), picture, transfer, timer }) = in_flight.pop() else {
+            let text = "frames in flight: got none, expected a call of `submit` before";
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        };
+        let queue = &**state.queue();
+        let from = queue.mark();
+        queue.finish_export(state.picture(*picture), transfer, converter, size, out)?;
+        timer.end(queue, Stage::Postprocess, from);
+        info.timings = timer.timings(queue);
+        Ok(*info)
+    }
+
+    /// Returns how many submitted frames may be in flight: 1 if the device finishes a frame before
+    /// [`submit`](Self::submit) returns, as the CPU does.
+    pub fn depth(&self) -> usize {
+        self.in_flight.depth()
     }
 
     /// Returns the last picture again, for the frame `id`; `None` before the first.
@@ -43,40 +131,28 @@ impl Engine {
         let start = Instant::now();
         let (width, height) = self.size();
         let mut picture = self.pool.frame(self.context.options.output, width, height)?;
-        self.converter.from_signed(self.state.picture().pixels(), width, height, &mut picture.view_mut())?;
+        let (queue, last) = (&**self.state.queue(), self.state.picture(self.state.last_picture()));
+        let mut transfer = Transfer::new();
+        queue.begin_export(last, &mut transfer)?;
+        queue.finish_export(last, &mut transfer, &mut self.converter, (width, height), &mut picture.view_mut())?;
         let micros = Timings::micros(start.elapsed());
         let timings = Timings { postprocess: micros, total: micros, ..Timings::default() };
         let info = PictureInfo { id, source_id, stamp, kind: PictureKind::Repeated, version: self.version, timings };
         Ok(Some(Picture::new(picture, info)))
     }
 
-    /// Processes one frame, and writes the picture into the host's memory, which has the engine's [`size`](Self::size).
+    /// Refuses what is not possible while frames are in flight.
     ///
     /// # Errors
     ///
-    /// As [`process`](Self::process); on an error the contents of `out` are unspecified.
-    pub fn process_into(&mut self, frame: &FrameView<'_>, out: &mut FrameViewMut<'_>) -> Result<PictureInfo> {
-        let own = Source { id: FrameId(self.next_id), stamp: frame.stamp() };
-        self.next_id += 1;
-        let start = Instant::now();
-        let mut timings = Timings::default();
-        self.read(frame)?;
-        timings.preprocess = Timings::micros(start.elapsed());
-        self.step()?;
-        let Self { state, active, context, .. } = self;
-        let (kind, source) = state.restyle(active.pipeline(), own, context.options.flagged, &mut timings)?;
-        let before = Instant::now();
-        let (width, height) = self.size();
-        self.converter.from_signed(self.state.picture().pixels(), width, height, out)?;
-        timings.postprocess += Timings::micros(before.elapsed());
-        timings.total = Timings::micros(start.elapsed());
-        let Source { id: source_id, stamp } = source;
-        Ok(PictureInfo { id: own.id, source_id, stamp, kind, version: self.version, timings })
-    }
-
-    fn read(&mut self, frame: &FrameView<'_>) -> Result<()> {
-        let size = (self.params().width, self.params().height);
-        let Self { state, active, context, converter, .. } = self;
-        state.read(frame, converter, context.options.fit, size, active.pipeline().map(|pipeline| &pipeline.components))
+    /// `InvalidArgument` if there are any.
+    pub(super) fn check_none_in_flight(&self) -> Result<()> {
+        match self.in_flight.len() {
+            0 => Ok(()),
+            count => {
+                let text = format!("frames in flight: got {count}, expected none; collect them before");
+                Err(Error::new(ErrorKind::InvalidArgument, text))
+            }
+        }
     }
 }

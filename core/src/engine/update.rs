@@ -200,7 +200,7 @@ impl Prepared {
         base: Option<Arc<Pipeline>>,
         update: Update,
     ) -> Result<Self> {
-        let state = StateUpdate::prepare(base.as_deref(), &pipeline)?;
+        let state = StateUpdate::prepare(&context.queue, base.as_deref(), &pipeline)?;
         Ok(Self { context, pipeline, base, update, state })
     }
 

@@ -20,7 +20,7 @@ pub fn available() -> Option<u64> {
     available_in(Path::new("/"))
 }
 
-fn require_of(available: Option<u64>, bytes: usize, what: &str) -> Result<()> {
+pub(super) fn require_of(available: Option<u64>, bytes: usize, what: &str) -> Result<()> {
     match available {
         Some(available) if bytes as u64 > available => {
             let text = format!("{what} needs {bytes} bytes of memory, but {available} are available");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Arena, Constants, Executor, Network};
+use super::{Constants, Executor, Network, RunArgs};
 use crate::error::Result;
 use crate::net::{Program, Weights};
 
@@ -34,15 +34,11 @@ impl Network for NullNetwork {
         &self.program
     }
 
-    fn arena_len(&self) -> usize {
-        0
-    }
-
     fn constants(&self, _inputs: &[&[f32]]) -> Result<Constants> {
         Ok(Constants::new(()))
     }
 
-    fn run(&self, _: &Constants, _: &mut Arena, _inputs: &[&[f32]], _outputs: &mut [&mut [f32]]) -> Result<()> {
+    fn run(&self, _: RunArgs<'_, '_>) -> Result<()> {
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Arena, Constants, Dtype, Executor, FrameKeys, Network, Past};
+use super::{Constants, Dtype, Executor, FrameKeys, Network, Queue, RunArgs, Scratch, ViewMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::{ByteScale, ByteScales, Candidate, candidates, weight_bytes};
 use crate::net::{Program, Shape, ValueId, WeightSource, Weights};
@@ -199,7 +199,7 @@ pub fn byte_scales(
     let lens = program.outputs().iter().map(|output| program.shape(output.value).len());
     let mut outputs: Vec<Vec<f32>> = lens.map(|len| vec![0.0; len]).collect();
     let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-    network.run(&constants, &mut Arena::new(), frame, &mut outputs)?;
+    network.run_on_host(&constants, &mut Scratch::new(), frame, &mut outputs)?;
     Ok(observer.layers_seen(&**source)?.into_iter().map(|(name, seen)| (name, seen.scale)).collect())
 }
 
@@ -234,8 +234,12 @@ impl Executor for Observing {
         self.inner.threads()
     }
 
-    fn least_arena_bytes(&self, program: &Program) -> usize {
-        self.inner.least_arena_bytes(program)
+    fn least_scratch_bytes(&self, program: &Program) -> usize {
+        self.inner.least_scratch_bytes(program)
+    }
+
+    fn queue(&self) -> Arc<dyn Queue> {
+        self.inner.queue()
     }
 
     fn compile(&self, program: &Arc<Program>, weights: &Weights) -> Result<Arc<dyn Network>> {
@@ -269,23 +273,12 @@ impl Network for ObservedNetwork {
         &self.program
     }
 
-    fn arena_len(&self) -> usize {
-        self.inner.arena_len()
+    fn scratch_bytes(&self) -> usize {
+        self.inner.scratch_bytes()
     }
 
     fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
         self.inner.constants(inputs)
-    }
-
-    fn run(
-        &self,
-        constants: &Constants,
-        arena: &mut Arena,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-    ) -> Result<()> {
-        let mut past = Past { frames: &mut [], filled: 0, keep: None };
-        self.run_with_past(constants, arena, &mut past, inputs, outputs)
     }
 
     fn frame_keys_bytes(&self) -> usize {
@@ -296,19 +289,14 @@ impl Network for ObservedNetwork {
         self.inner.frame_keys()
     }
 
-    fn run_with_past(
-        &self,
-        constants: &Constants,
-        arena: &mut Arena,
-        past: &mut Past<'_>,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-    ) -> Result<()> {
+    fn run(&self, args: RunArgs<'_, '_>) -> Result<()> {
         let len = |&value: &ValueId| self.program.shape(value).len();
         let mut values: Vec<Vec<f32>> = self.watched.iter().map(|value| vec![0.0; len(value)]).collect();
-        let values_out = values.iter_mut().map(Vec::as_mut_slice);
-        let mut all: Vec<&mut [f32]> = outputs.iter_mut().map(|output| &mut **output).chain(values_out).collect();
-        self.inner.run_with_past(constants, arena, past, inputs, &mut all)?;
+        let RunArgs { constants, scratch, inputs, outputs, past, times } = args;
+        let watched = values.iter_mut().map(|value| ViewMut::Host(value));
+        let mut outputs: Vec<ViewMut<'_>> = outputs.iter_mut().map(ViewMut::reborrow).chain(watched).collect();
+        self.inner.run(RunArgs { constants, scratch, inputs, outputs: &mut outputs, past, times })?;
+        drop(outputs);
         for candidate in &self.candidates {
             let place = self.watched.binary_search(&candidate.input);
             if let Some(numbers) = place.ok().and_then(|place| values.get(place)) {
@@ -344,7 +332,7 @@ mod tests {
         let network = executor.compile(&program, &Weights::new(source.clone())).unwrap();
         let constants = network.constants(&[]).unwrap();
         let mut output = vec![0.0; 6 * 5 * 64];
-        network.run(&constants, &mut Arena::new(), &[numbers], &mut [&mut output]).unwrap();
+        network.run_on_host(&constants, &mut Scratch::new(), &[numbers], &mut [&mut output]).unwrap();
         (output, observer.layers_seen(&*source))
     }
 
@@ -357,7 +345,7 @@ mod tests {
         let network = ReferenceExecutor.compile(&program, &weights).unwrap();
         let mut plain = vec![0.0; output.len()];
         let constants = network.constants(&[]).unwrap();
-        network.run(&constants, &mut Arena::new(), &[&numbers], &mut [&mut plain]).unwrap();
+        network.run_on_host(&constants, &mut Scratch::new(), &[&numbers], &mut [&mut plain]).unwrap();
         assert_eq!(output, plain);
         let layers = layers.unwrap();
         assert_eq!(layers.keys().collect::<Vec<_>>(), ["conv.weight", "linear.weight"]);

@@ -49,6 +49,11 @@ pub struct Past<'a> {
 }
 
 impl Past<'_> {
+    /// Returns the same frames for a shorter time.
+    pub fn reborrow(&mut self) -> Past<'_> {
+        Past { frames: &mut *self.frames, filled: self.filled, keep: self.keep }
+    }
+
     /// Refuses numbers that name no frame.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use self::past::{LookBack, Seen};
-use super::{Arena, Constants, Executor, FrameKeys, Network, Past};
+use super::{Constants, Executor, FrameKeys, Network, RunArgs, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{Input, Op, Program, Rate, Shape, ValueId, Weights};
 
@@ -79,12 +79,9 @@ impl Network for ReferenceNetwork {
         &self.program
     }
 
-    fn arena_len(&self) -> usize {
-        0
-    }
-
     fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
-        let mut values = self.read_inputs(Rate::Constant, inputs)?;
+        let inputs: Vec<View<'_>> = inputs.iter().map(|input| View::Host(input)).collect();
+        let mut values = self.read_inputs(Rate::Constant, &inputs)?;
         let ops = self.program.ops().iter().filter(|op| self.program.is_constant(op.output));
         for op in ops {
             let result = self.apply(op, |value| values.get(&value))?;
@@ -99,14 +96,11 @@ impl Network for ReferenceNetwork {
         Ok(Constants::new(ReferenceConstants { network: self.id.clone(), values }))
     }
 
-    fn run(
-        &self,
-        constants: &Constants,
-        _arena: &mut Arena,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-    ) -> Result<()> {
-        self.frame(constants, &mut LookBack::default(), inputs, outputs)
+    fn run(&self, mut args: RunArgs<'_, '_>) -> Result<()> {
+        let Some(mut past) = args.past.take() else { return self.frame(args, &mut LookBack::default()) };
+        let mut look_back = LookBack::new(&past, &self.id).map_err(|error| error.within(self.program.name()))?;
+        self.frame(args, &mut look_back)?;
+        look_back.keep(&mut past)
     }
 
     fn frame_keys(&self) -> Result<FrameKeys> {
@@ -118,30 +112,12 @@ impl Network for ReferenceNetwork {
         let layers = self.program.ops().iter().filter(|op| past::looks_back(op).is_some());
         layers.map(keys).sum::<usize>() * size_of::<f32>()
     }
-
-    fn run_with_past(
-        &self,
-        constants: &Constants,
-        _arena: &mut Arena,
-        past: &mut Past<'_>,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-    ) -> Result<()> {
-        let mut look_back = LookBack::new(past, &self.id).map_err(|error| error.within(self.program.name()))?;
-        self.frame(constants, &mut look_back, inputs, outputs)?;
-        look_back.keep(past)
-    }
 }
 
 impl ReferenceNetwork {
-    /// Runs on one frame; see [`Network::run`] and [`Network::run_with_past`].
-    fn frame(
-        &self,
-        constants: &Constants,
-        look_back: &mut LookBack,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-    ) -> Result<()> {
+    /// Runs on one frame, without keeping its keys and values.
+    fn frame(&self, args: RunArgs<'_, '_>, look_back: &mut LookBack) -> Result<()> {
+        let RunArgs { constants, inputs, outputs, .. } = args;
         let constants = constants
             .get::<ReferenceConstants>()
             .filter(|constants| Arc::ptr_eq(&constants.network, &self.id))
@@ -170,7 +146,7 @@ impl ReferenceNetwork {
             let value = values.get(&output.value).or_else(|| constants.values.get(&output.value));
             let value = value.ok_or_else(|| self.bug("an output is never written"))?;
             let numbers = value.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
-            room.copy_from_slice(&numbers.map_err(|error| failed(format!("output {}", output.name), error))?);
+            room.host()?.copy_from_slice(&numbers.map_err(|error| failed(format!("output {}", output.name), error))?);
         }
         Ok(())
     }
@@ -203,12 +179,13 @@ impl ReferenceNetwork {
         Error::new(ErrorKind::Internal, format!("{}: {text}", self.program.name()))
     }
 
-    fn read_inputs(&self, rate: Rate, inputs: &[&[f32]]) -> Result<HashMap<ValueId, Tensor>> {
+    fn read_inputs(&self, rate: Rate, inputs: &[View<'_>]) -> Result<HashMap<ValueId, Tensor>> {
         let wanted: Vec<&Input> = self.program.inputs_at(rate).collect();
         if wanted.len() != inputs.len() {
             return Err(self.refused(format!("{} inputs, but there must be {}", inputs.len(), wanted.len())));
         }
-        let read = |(input, numbers): (&Input, &&[f32])| {
+        let read = |(input, view): (&Input, &View<'_>)| {
+            let numbers = view.host()?;
             let shape = self.program.shape(input.value);
             if numbers.len() != shape.len() {
                 let (name, len) = (&input.name, numbers.len());

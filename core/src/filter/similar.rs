@@ -1,6 +1,5 @@
 //! The stochastic similar-image filter: the more alike two frames are, the likelier the second is skipped.
 
-use crate::preprocess::Image;
 use crate::simd;
 use crate::stream::noise::NoiseSource;
 
@@ -55,10 +54,9 @@ impl SimilarFilter {
         self.skipped = 0;
     }
 
-    /// Decides about `image`, of values in [-1, 1]. Where the answer is [`Decision::Compute`], [`keep`](Self::keep) follows
-    /// once nothing reads the image any more.
-    pub fn check(&mut self, image: &Image) -> Decision {
-        let image = image.pixels();
+    /// Decides about an image, elements in -1..1. After [`Decision::Compute`], [`keep`](Self::keep) must follow, once the
+    /// image is no longer read.
+    pub fn check(&mut self, image: &[f32]) -> Decision {
         let last = self.last.filter(|_| self.kept.len() == image.len());
         let (dot, squares) = match last {
             Some(_) => simd::widest(|| dot_and_squares(&self.kept, image)),
@@ -78,12 +76,10 @@ impl SimilarFilter {
         Decision::Compute
     }
 
-    /// Takes the pixels of the image asked about last, to compare the next ones with, and leaves it others of the same
-    /// number, so that no frame is copied.
-    ///
-    /// Allocates only when an image is larger than any before.
-    pub fn keep(&mut self, image: &mut Image) {
-        image.exchange(&mut self.kept);
+    /// Keeps the image that was checked last, to compare the next ones with: `exchange` exchanges its elements with
+    /// those of the vector, so that no frame is copied.
+    pub fn keep(&mut self, exchange: impl FnOnce(&mut Vec<f32>)) {
+        exchange(&mut self.kept);
         self.last = Some(self.asked);
     }
 }
@@ -149,12 +145,10 @@ mod tests {
     impl SimilarFilter {
         /// Decides about an image, and keeps it where it is computed.
         fn see(&mut self, pixels: &[f32]) -> Decision {
-            let mut image = Image::from_pixels(pixels.len(), 1, 1, pixels.to_vec()).unwrap();
-            let decision = self.check(&image);
+            let decision = self.check(pixels);
             if decision == Decision::Compute {
-                self.keep(&mut image);
+                self.keep(|kept| *kept = pixels.to_vec());
             }
-            assert_eq!(image.pixels().len(), pixels.len());
             decision
         }
     }

@@ -42,12 +42,6 @@ impl Image {
         self.pixels.resize(width * height * channels, 0.0);
     }
 
-    /// Takes `pixels` in the place of its own, which go there; of another number than it needs, they are made to fit.
-    pub(crate) fn exchange(&mut self, pixels: &mut Vec<f32>) {
-        std::mem::swap(&mut self.pixels, pixels);
-        self.pixels.resize(pixels.len(), 0.0);
-    }
-
     /// Becomes a copy of `other`.
     pub fn copy_from(&mut self, other: &Self) {
         self.resize(other.width, other.height, other.channels);

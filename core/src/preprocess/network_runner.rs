@@ -4,7 +4,7 @@ use std::array;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, Executor, Network, memory};
+use crate::exec::{Constants, Executor, Network, Queue, Scratch};
 use crate::net::{Program, WeightSource, Weights};
 
 /// Most outputs of a program.
@@ -13,6 +13,7 @@ const MOST_OUTPUTS: usize = 4;
 /// A program, ready to run on every frame; shared.
 #[derive(Debug)]
 pub(in crate::preprocess) struct Loaded {
+    queue: Arc<dyn Queue>,
     network: Arc<dyn Network>,
     constants: Constants,
 }
@@ -32,9 +33,10 @@ impl Loaded {
             let text = format!("{}: more than {MOST_OUTPUTS} outputs", program.name());
             return Err(Error::new(ErrorKind::Internal, text));
         }
-        memory::require(executor.least_arena_bytes(&program), program.name())?;
+        let queue = executor.queue();
+        queue.require(executor.least_scratch_bytes(&program), program.name())?;
         let network = executor.compile(&Arc::new(program), &Weights::new(weights))?;
-        Ok(Self { constants: network.constants(&[])?, network })
+        Ok(Self { queue, constants: network.constants(&[])?, network })
     }
 }
 
@@ -42,7 +44,7 @@ impl Loaded {
 #[derive(Debug)]
 pub(in crate::preprocess) struct Running {
     loaded: Arc<Loaded>,
-    arena: Arena,
+    scratch: Scratch,
     outputs: Vec<Vec<f32>>,
     evaluations: u64,
 }
@@ -50,7 +52,7 @@ pub(in crate::preprocess) struct Running {
 impl Running {
     /// Runs `loaded`; memory is taken with the first frame.
     pub(in crate::preprocess) fn new(loaded: Arc<Loaded>) -> Self {
-        Self { loaded, arena: Arena::new(), outputs: Vec::new(), evaluations: 0 }
+        Self { loaded, scratch: Scratch::new(), outputs: Vec::new(), evaluations: 0 }
     }
 
     /// How often it ran.
@@ -71,10 +73,10 @@ impl Running {
     }
 
     fn reserve(&mut self) -> Result<()> {
-        let network = &self.loaded.network;
+        let Loaded { queue, network, .. } = &*self.loaded;
         let program = network.program();
         if self.outputs.is_empty() {
-            self.arena.reserve(network.arena_len())?;
+            self.scratch = queue.scratch(network.scratch_bytes())?;
             self.outputs.extend(program.outputs().iter().map(|out| vec![0.0; program.shape(out.value).len()]));
         }
         Ok(())
@@ -96,12 +98,12 @@ impl Running {
     /// What the executor reports.
     pub(in crate::preprocess) fn run_on(&mut self, inputs: &[&[f32]]) -> Result<&[Vec<f32>]> {
         self.reserve()?;
-        let Loaded { network, constants } = &*self.loaded;
+        let Loaded { network, constants, .. } = &*self.loaded;
         let count = self.outputs.len();
         let mut outputs = self.outputs.iter_mut();
         let mut rooms: [&mut [f32]; MOST_OUTPUTS] =
             array::from_fn(|_| outputs.next().map_or_else(Default::default, Vec::as_mut_slice));
-        network.run(constants, &mut self.arena, inputs, &mut rooms[..count])?;
+        network.run_on_host(constants, &mut self.scratch, inputs, &mut rooms[..count])?;
         self.evaluations += 1;
         Ok(&self.outputs)
     }

@@ -1,8 +1,12 @@
 //! `StreamBatch`: frames enter at the noisiest stage, and each step moves every row one stage on.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::guidance;
 use super::rows::{Stage, guide};
 use super::{Call, Predict, StreamConfig};
+use crate::exec::{Buffer, Queue, View, ViewMut};
 use crate::{Error, ErrorKind, Result};
 
 /// The rows of a stream: successive frames at successive denoising stages.
@@ -12,100 +16,194 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// Every number can be changed between two frames by [`configure`](Self::configure). Rows in flight keep their latents,
 /// and the new numbers count at once: the noise for rows that enter a stage, the coefficients for all. If there are more
-/// stages than before, each new one goes on with what the last step predicted for the newest frame, at the noise of that
+/// stages than before, each new one continues with what the last step predicted for the newest frame, at the noise of that
 /// stage; if fewer, the rows past the end leave without a picture.
 ///
 /// Stock noise is kept while guidance uses it, and starts at the fixed noise of each stage when it begins to. The frame
 /// that enters always has the fixed noise of stage 0 as its stock, so that a stream of one stage cannot feed on itself.
 #[derive(Debug)]
 pub struct StreamBatch {
-    row_len: usize,
+    queue: Arc<dyn Queue>,
     config: StreamConfig,
-    stages: Vec<Stage>,
-    /// What is in flight, one row after the other: row 0 the frame that enters, row `i` the one at stage `i`. One row
-    /// alone without batching.
-    x: Vec<f32>,
-    /// The stock noise of each row of `x`.
-    stock: Vec<f32>,
-    /// The frame that each row of `x` was made from.
-    sources: Vec<u64>,
+    rows: StreamRows,
     /// The frame that `clean` and `residue` stand for after a step.
     newest: u64,
     /// Whether row 0 holds a frame that has entered and not yet advanced.
     entered: bool,
     /// Whether the rows after row 0 come from frames.
     primed: bool,
-    /// The UNet's rows, where they are more than those of `x`.
-    input: Vec<f32>,
-    eps: Vec<f32>,
     /// The clean latent of the row worked on; after a step, that of the newest frame.
-    clean: Vec<f32>,
+    clean: Buffer,
     /// The residue of the row worked on; after a step that keeps stock noise, that of the newest frame.
-    residue: Vec<f32>,
+    residue: Buffer,
 }
 
-impl StreamBatch {
-    /// Makes a stream without frames, whose latents have `row_len` numbers.
+/// The memory of a stream whose size depends on its configuration.
+#[derive(Debug)]
+pub struct StreamRows {
+    layout: Layout,
+    stages: Vec<Stage>,
+    /// What is in flight, one row after the other: row 0 the frame that enters, row `i` the one at stage `i`. One row
+    /// alone without batching.
+    x: Buffer,
+    /// The stock noise of each row of `x`.
+    stock: Buffer,
+    /// The frame that each row of `x` was made from.
+    sources: Vec<u64>,
+    /// The UNet's rows, if there are more than those of `x`.
+    input: Buffer,
+    /// The UNet's predictions, in the order of its rows: those of negative rows first.
+    eps: Buffer,
+    /// The guided predictions of the rows of `x`, if there is guidance.
+    guided: Buffer,
+}
+
+/// What the sizes of a stream's memory depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Layout {
+    row_len: usize,
+    stages: usize,
+    rows: usize,
+    /// The most negative rows of a call.
+    lead: usize,
+    guided: bool,
+}
+
+impl Layout {
+    fn of(row_len: usize, config: &StreamConfig) -> Self {
+        let stages = config.table.steps().len();
+        let rows = if config.batched { stages } else { 1 };
+        let guided = config.cfg_type.active(config.guidance_scale);
+        Self { row_len, stages, rows, lead: guidance::lead(config.cfg_type, guided, 0, rows), guided }
+    }
+}
+
+impl StreamRows {
+    /// Allocates the rows of a stream of `config` whose latents have `row_len` elements; `None` if those of `base` have
+    /// the same sizes.
     ///
     /// # Errors
     ///
-    /// As [`configure`](Self::configure); `InvalidArgument` also for a `row_len` of 0.
-    pub fn new(row_len: usize, config: StreamConfig) -> Result<Self> {
-        if row_len == 0 {
-            return Err(Error::new(ErrorKind::InvalidArgument, "a row has 0 numbers, but must have at least 1"));
+    /// `OutOfMemory`.
+    pub fn replacing(
+        queue: &dyn Queue,
+        row_len: usize,
+        base: Option<&StreamConfig>,
+        config: &StreamConfig,
+    ) -> Result<Option<Self>> {
+        let layout = Layout::of(row_len, config);
+        if base.is_some_and(|base| Layout::of(row_len, base) == layout) {
+            return Ok(None);
         }
-        check(row_len, &config)?;
-        let mut stream = Self {
-            row_len,
-            stages: Vec::new(),
-            x: Vec::new(),
-            stock: Vec::new(),
-            sources: Vec::new(),
-            newest: 0,
-            entered: false,
-            primed: false,
-            input: Vec::new(),
-            eps: Vec::new(),
-            clean: vec![0.0; row_len],
-            residue: vec![0.0; row_len],
-            config,
-        };
-        stream.resize();
-        Ok(stream)
+        Self::allocate(queue, layout).map(Some)
     }
 
-    /// Returns what the stream works by.
+    fn allocate(queue: &dyn Queue, layout: Layout) -> Result<Self> {
+        let Layout { row_len, stages, rows, lead, guided } = layout;
+        let buffer = |rows: usize| queue.buffer(rows.saturating_mul(row_len));
+        Ok(Self {
+            layout,
+            stages: Vec::with_capacity(stages),
+            x: buffer(rows)?,
+            stock: buffer(rows)?,
+            sources: vec![0; rows],
+            input: buffer(if lead == 0 { 0 } else { lead + rows })?,
+            eps: buffer(lead + rows)?,
+            guided: buffer(if guided { rows } else { 0 })?,
+        })
+    }
+
+    /// Takes over the rows of `old`; further ones have the source `newest`.
+    fn take_over(&mut self, queue: &dyn Queue, old: &Self, newest: u64) -> Result<()> {
+        let same = 0..self.x.len().min(old.x.len());
+        queue.copy(old.x.range(same.clone()), self.x.range_mut(same.clone()))?;
+        queue.copy(old.stock.range(same.clone()), self.stock.range_mut(same))?;
+        self.sources.fill(newest);
+        self.sources.iter_mut().zip(&old.sources).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+
+    /// The elements of `row`.
+    fn row(&self, row: usize) -> Range<usize> {
+        let len = self.layout.row_len;
+        row * len..(row + 1) * len
+    }
+}
+
+impl StreamBatch {
+    /// Makes a stream without frames, whose latents have `row_len` elements, in the memory of `queue`.
+    ///
+    /// # Errors
+    ///
+    /// As [`configure`](Self::configure); `InvalidArgument` also for a `row_len` of 0, and `OutOfMemory`.
+    pub fn new(queue: Arc<dyn Queue>, row_len: usize, config: StreamConfig) -> Result<Self> {
+        if row_len == 0 {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a row has 0 elements, but must have at least 1"));
+        }
+        check(row_len, &config)?;
+        let mut rows = StreamRows::allocate(&*queue, Layout::of(row_len, &config))?;
+        rows.stages.extend(config.table.steps().iter().map(Stage::from));
+        let (clean, residue) = (queue.buffer(row_len)?, queue.buffer(row_len)?);
+        Ok(Self { queue, config, rows, newest: 0, entered: false, primed: false, clean, residue })
+    }
+
+    /// Returns the configuration.
     pub fn config(&self) -> &StreamConfig {
         &self.config
     }
 
-    /// Counts how many frames later than its input a picture leaves: 0 without batching.
+    /// Returns how many frames after its frame a picture leaves: 0 without batching.
     pub fn delay(&self) -> usize {
         if self.config.batched { self.config.table.delay() } else { 0 }
     }
 
-    /// Changes what the stream works by, from the next step on.
+    /// Changes the configuration, from the next step on.
     ///
     /// Switching `batched` drops the rows in flight.
     ///
     /// # Errors
     ///
     /// `InvalidArgument`, and nothing has changed, if `noise` has not one row for each step of the table, or if
-    /// `guidance_scale` or `delta` is not finite.
+    /// `guidance_scale` or `delta` is not finite. `OutOfMemory`.
     pub fn configure(&mut self, config: StreamConfig) -> Result<()> {
-        check(self.row_len, &config)?;
+        let row_len = self.rows.layout.row_len;
+        check(row_len, &config)?;
+        let mut rows = StreamRows::replacing(&*self.queue, row_len, Some(&self.config), &config)?;
+        self.configure_with(config, &mut rows)
+    }
+
+    /// As [`configure`](Self::configure), with memory that was allocated before: `rows` are those that
+    /// [`StreamRows::replacing`] returns for the configurations in use and `config`. Allocates nothing; the memory that
+    /// is no longer needed is left in `rows`.
+    ///
+    /// # Errors
+    ///
+    /// As `configure`; `InvalidArgument` for `rows` of another configuration.
+    pub fn configure_with(&mut self, config: StreamConfig, rows: &mut Option<StreamRows>) -> Result<()> {
+        let row_len = self.rows.layout.row_len;
+        check(row_len, &config)?;
+        let layout = rows.as_ref().map_or(self.rows.layout, |rows| rows.layout);
+        if layout != Layout::of(row_len, &config) {
+            let text = "the rows of the stream were allocated for another configuration";
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        }
+        if let Some(rows) = rows {
+            rows.take_over(&*self.queue, &self.rows, self.newest)?;
+            std::mem::swap(&mut self.rows, rows);
+        }
+        let had_stages = rows.as_ref().map_or(layout.stages, |old| old.layout.stages);
         let had_stock = self.keeps_stock() && self.primed;
-        let had_stages = self.stages.len();
         self.primed &= config.batched == self.config.batched;
         self.config = config;
-        self.resize();
+        self.rows.stages.clear();
+        self.rows.stages.extend(self.config.table.steps().iter().map(Stage::from));
         if self.config.batched && self.primed {
             if self.keeps_stock() && !had_stock {
-                self.stock.copy_from_slice(&self.config.noise);
-                self.residue.fill(0.0);
+                self.queue.copy(self.config.noise.view(), self.rows.stock.view_mut())?;
+                self.queue.clear(self.residue.view_mut())?;
             }
-            for stage in had_stages..self.stages.len() {
-                self.place(stage, stage);
+            for stage in had_stages..layout.stages {
+                self.place(stage, stage)?;
             }
         }
         Ok(())
@@ -119,54 +217,57 @@ impl StreamBatch {
 
     /// Takes a frame in: `latent` is the clean latent, `source` the caller's number for the frame.
     ///
-    /// Gives the noised latent of row 0, which may be changed before [`advance`](Self::advance). A frame that entered
+    /// Returns the noised latent of row 0, which may be changed before [`advance`](Self::advance). A frame that entered
     /// before and did not advance is replaced.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if `latent` is not one row.
-    pub fn enter(&mut self, latent: &[f32], source: u64) -> Result<&mut [f32]> {
-        self.check_row("latent", latent)?;
-        let (stage, first) = (&self.stages[0], 0..self.row_len);
-        stage.noise(latent, &self.config.noise[first.clone()], &mut self.x[first.clone()]);
-        self.sources[0] = source;
+    /// `InvalidArgument` if `latent` is not one row; those of the device.
+    pub fn enter<'a>(&mut self, latent: impl Into<View<'a>>, source: u64) -> Result<ViewMut<'_>> {
+        let latent = latent.into();
+        self.check_row("latent", latent.len())?;
+        let Self { queue, rows, config, .. } = self;
+        let first = rows.row(0);
+        rows.stages[0].noise(&**queue, latent, config.noise.range(first.clone()), rows.x.range_mut(first.clone()))?;
+        rows.sources[0] = source;
         self.entered = true;
-        Ok(&mut self.x[first])
+        Ok(self.rows.x.range_mut(first))
     }
 
     /// Runs the UNet over the rows, moves them one stage on and writes to `out` the clean latent of the row that leaves.
     ///
-    /// Gives the `source` of that row's frame. The rows of the first frame take as many further predictions as
+    /// Returns the `source` of that row's frame. The rows of the first frame take as many further predictions as
     /// [`delay`](Self::delay) has frames.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if `out` is not one row or no frame has entered. What `predictor` fails with: the frame that
-    /// entered is then dropped, all others stay where they were, and `out` is as it was.
-    pub fn advance(&mut self, predictor: &mut (impl Predict + ?Sized), out: &mut [f32]) -> Result<u64> {
-        self.check_row("out", out)?;
+    /// `InvalidArgument` if `out` is not one row or no frame has entered. Those of `predictor`: the frame that
+    /// entered is then dropped, all others stay where they were, and `out` is as it was. Those of the device.
+    pub fn advance<'a>(&mut self, predictor: &mut (impl Predict + ?Sized), out: impl Into<ViewMut<'a>>) -> Result<u64> {
+        let out = out.into();
+        self.check_row("out", out.len())?;
         if !std::mem::take(&mut self.entered) {
             return Err(Error::new(ErrorKind::InvalidArgument, "no frame has entered since the last step"));
         }
         if !self.config.batched {
             self.run_through(predictor)?;
-            out.copy_from_slice(&self.clean);
-            return Ok(self.sources[0]);
+            self.queue.copy(self.clean.view(), out)?;
+            return Ok(self.rows.sources[0]);
         }
         if !self.primed {
             for _ in 0..self.delay() {
                 self.predict(Call::Batch, predictor)?;
-                self.shift();
+                self.shift()?;
             }
         }
         self.predict(Call::Batch, predictor)?;
         self.primed = true;
-        self.newest = self.sources[0];
+        self.newest = self.rows.sources[0];
         let last = self.delay();
-        let source = self.sources[last];
-        self.finish(last, last);
-        out.copy_from_slice(&self.clean);
-        self.shift();
+        let source = self.rows.sources[last];
+        self.finish(last, last)?;
+        self.queue.copy(self.clean.view(), out)?;
+        self.shift()?;
         Ok(source)
     }
 
@@ -175,12 +276,12 @@ impl StreamBatch {
     /// # Errors
     ///
     /// As those two.
-    pub fn step(
+    pub fn step<'a, 'b>(
         &mut self,
-        latent: &[f32],
+        latent: impl Into<View<'a>>,
         source: u64,
         predictor: &mut (impl Predict + ?Sized),
-        out: &mut [f32],
+        out: impl Into<ViewMut<'b>>,
     ) -> Result<u64> {
         self.enter(latent, source)?;
         self.advance(predictor, out)
@@ -188,109 +289,102 @@ impl StreamBatch {
 
     /// Takes row 0, the only one without batching, through all stages.
     fn run_through(&mut self, predictor: &mut (impl Predict + ?Sized)) -> Result<()> {
-        for stage in 0..self.stages.len() {
+        for stage in 0..self.rows.layout.stages {
             if stage > 0 {
-                self.place(stage, 0);
+                self.place(stage, 0)?;
             }
             self.predict(Call::Stage(stage), predictor)?;
-            self.finish(stage, 0);
+            self.finish(stage, 0)?;
         }
         Ok(())
     }
 
-    /// Asks for the predictions of `call` and combines them: afterwards the last rows of `eps` are the guided ones.
+    /// Evaluates the predictions of `call`, and combines them where there is guidance.
     fn predict(&mut self, call: Call, predictor: &mut (impl Predict + ?Sized)) -> Result<()> {
         let StreamConfig { cfg_type, guidance_scale, delta, ref noise, .. } = self.config;
         let active = cfg_type.active(guidance_scale);
         let (first, count) = match call {
-            Call::Batch => (0, self.stages.len()),
+            Call::Batch => (0, self.rows.layout.stages),
             Call::Stage(stage) => (stage, 1),
         };
-        let lead = guidance::lead(cfg_type, active, first, count) * self.row_len;
-        let unused = self.lead_len() - lead;
-        let eps = &mut self.eps[unused..];
+        let queue = &*self.queue;
+        let first_row = self.rows.row(0);
+        let StreamRows { x, stock, input, eps, guided, layout, .. } = &mut self.rows;
+        let lead = guidance::lead(cfg_type, active, first, count) * layout.row_len;
+        let all = lead + x.len();
         if lead == 0 {
-            predictor.predict(call, &self.x, eps)?;
+            predictor.predict(call, x.view(), eps.range_mut(0..all))?;
         } else {
-            let input = &mut self.input[unused..];
-            input[..lead].copy_from_slice(&self.x[..lead]);
-            input[lead..].copy_from_slice(&self.x);
-            predictor.predict(call, input, eps)?;
+            queue.copy(x.range(0..lead), input.range_mut(0..lead))?;
+            queue.copy(x.view(), input.range_mut(lead..all))?;
+            predictor.predict(call, input.range(0..all), eps.range_mut(0..all))?;
         }
-        let (negative, prompt) = eps.split_at_mut(lead);
+        let (negative, prompt) = (eps.range(0..lead), eps.range(lead..all));
         if cfg_type.uses_stock(guidance_scale) {
             if first == 0 {
-                let start = if lead == 0 { &noise[..self.row_len] } else { &*negative };
-                self.stock[..self.row_len].copy_from_slice(start);
+                let start = if lead == 0 { noise.range(first_row.clone()) } else { negative };
+                queue.copy(start, stock.range_mut(first_row))?;
             }
-            guide(guidance_scale, delta, &self.stock, prompt);
+            guide(queue, (guidance_scale, delta), stock.view(), prompt, guided.view_mut())?;
         } else if active {
-            guide(guidance_scale, 1.0, negative, prompt);
+            guide(queue, (guidance_scale, 1.0), negative, prompt, guided.view_mut())?;
         }
         Ok(())
     }
 
-    /// Works out the clean latent and the residue of `row`, which is at `stage`, from the guided prediction.
-    fn finish(&mut self, stage: usize, row: usize) {
-        let here = row * self.row_len..(row + 1) * self.row_len;
-        let eps = &self.eps[self.lead_len()..][here.clone()];
-        self.stages[stage].denoise(&self.x[here.clone()], eps, &mut self.clean);
-        if self.keeps_stock() {
-            self.stages[stage].residue(&self.stock[here], eps, &mut self.residue);
+    /// Computes the clean latent and the residue of `row`, which is at `stage`, from the guided prediction.
+    fn finish(&mut self, stage: usize, row: usize) -> Result<()> {
+        let keeps_stock = self.keeps_stock();
+        let Self { queue, rows, clean, residue, .. } = self;
+        let StreamRows { x, stock, eps, guided, layout, .. } = &*rows;
+        let here = rows.row(row);
+        // Without guidance there are no negative rows before those of `x`.
+        let eps = if layout.guided { guided } else { eps }.range(here.clone());
+        rows.stages[stage].denoise(&**queue, x.range(here.clone()), eps, clean.view_mut())?;
+        if keeps_stock {
+            rows.stages[stage].residue(&**queue, stock.range(here), eps, residue.view_mut())?;
         }
+        Ok(())
     }
 
     /// Brings what was just finished to `stage`, into `row`.
-    fn place(&mut self, stage: usize, row: usize) {
-        let here = row * self.row_len..(row + 1) * self.row_len;
-        let noise = &self.config.noise[stage * self.row_len..(stage + 1) * self.row_len];
-        if self.config.do_add_noise {
-            self.stages[stage].noise(&self.clean, noise, &mut self.x[here.clone()]);
+    fn place(&mut self, stage: usize, row: usize) -> Result<()> {
+        let keeps_stock = self.keeps_stock();
+        let Self { queue, config, rows, clean, residue, .. } = self;
+        let (here, noise) = (rows.row(row), config.noise.range(rows.row(stage)));
+        let x = rows.x.range_mut(here.clone());
+        let coefficients = &rows.stages[stage];
+        if config.do_add_noise {
+            coefficients.noise(&**queue, clean.view(), noise, x)?;
         } else {
-            self.stages[stage].scale(&self.clean, &mut self.x[here.clone()]);
+            coefficients.scale(&**queue, clean.view(), x)?;
         }
-        if self.keeps_stock() {
-            self.stages[stage].restock(&self.residue, noise, &mut self.stock[here]);
+        if keeps_stock {
+            coefficients.restock(&**queue, residue.view(), noise, rows.stock.range_mut(here))?;
         }
+        Ok(())
     }
 
     /// Finishes every row but the last and moves it one stage on; the newest frame is finished last.
-    fn shift(&mut self) {
+    fn shift(&mut self) -> Result<()> {
         for row in (0..self.delay()).rev() {
-            self.finish(row, row);
-            self.place(row + 1, row + 1);
-            self.sources[row + 1] = self.sources[row];
+            self.finish(row, row)?;
+            self.place(row + 1, row + 1)?;
+            self.rows.sources[row + 1] = self.rows.sources[row];
         }
-    }
-
-    /// Gives every buffer the size that the configuration asks for; what stays keeps its place.
-    fn resize(&mut self) {
-        let StreamConfig { cfg_type, guidance_scale, batched, ref table, .. } = self.config;
-        self.stages.clear();
-        self.stages.extend(table.steps().iter().map(Stage::from));
-        let rows = if batched { self.stages.len() } else { 1 };
-        let lead = guidance::lead(cfg_type, cfg_type.active(guidance_scale), 0, rows);
-        self.x.resize(rows * self.row_len, 0.0);
-        self.stock.resize(rows * self.row_len, 0.0);
-        self.sources.resize(rows, self.newest);
-        self.eps.resize((lead + rows) * self.row_len, 0.0);
-        self.input.resize(if lead == 0 { 0 } else { self.eps.len() }, 0.0);
-    }
-
-    /// How many numbers of `eps` stand before the prompt's rows.
-    fn lead_len(&self) -> usize {
-        self.eps.len() - self.x.len()
+        Ok(())
     }
 
     fn keeps_stock(&self) -> bool {
         self.config.cfg_type.uses_stock(self.config.guidance_scale)
     }
 
-    fn check_row(&self, name: &str, row: &[f32]) -> Result<()> {
-        if row.len() == self.row_len {
+    fn check_row(&self, name: &str, len: usize) -> Result<()> {
+        let expected = self.rows.layout.row_len;
+        if len == expected {
             return Ok(());
         }
-        let text = format!("{name} has {} numbers, but a row of the stream has {}", row.len(), self.row_len);
+        let text = format!("{name}: got {len} elements, expected {expected}, those of a row of the stream");
         Err(Error::new(ErrorKind::InvalidArgument, text))
     }
 }
@@ -298,7 +392,7 @@ impl StreamBatch {
 fn check(row_len: usize, config: &StreamConfig) -> Result<()> {
     let (steps, numbers) = (config.table.steps().len(), config.noise.len());
     let problem = if row_len.checked_mul(steps) != Some(numbers) {
-        format!("the noise has {numbers} numbers, but {steps} rows of {row_len} are needed")
+        format!("noise: got {numbers} elements, expected {steps} rows of {row_len}")
     } else if !config.guidance_scale.is_finite() {
         format!("guidance_scale is {}, but must be finite", config.guidance_scale)
     } else if !config.delta.is_finite() {
@@ -311,15 +405,17 @@ fn check(row_len: usize, config: &StreamConfig) -> Result<()> {
 
 #[cfg(test)]
 impl StreamBatch {
-    /// Takes rows 1 and up as given, as though frames had led there; row 0 is the next frame's.
+    /// Sets rows 1 and up, as though frames had led there; row 0 is the next frame's.
     pub(super) fn set_in_flight(&mut self, x: &[f32], stock: &[f32]) {
-        self.x[self.row_len..].copy_from_slice(x);
-        self.stock[self.row_len..].copy_from_slice(stock);
+        let others = self.rows.layout.row_len..self.rows.x.len();
+        self.queue.upload(x, self.rows.x.range_mut(others.clone())).unwrap();
+        self.queue.upload(stock, self.rows.stock.range_mut(others)).unwrap();
         self.primed = true;
     }
 
     /// The latents and the stock noise of rows 1 and up.
     pub(super) fn in_flight(&self) -> (&[f32], &[f32]) {
-        (&self.x[self.row_len..], &self.stock[self.row_len..])
+        let others = self.rows.layout.row_len..self.rows.x.len();
+        [&self.rows.x, &self.rows.stock].map(|rows| rows.range(others.clone()).host().unwrap()).into()
     }
 }

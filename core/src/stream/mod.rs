@@ -1,9 +1,8 @@
-//! The heart: rows of a frame pipeline in one UNet batch. No weights, no device, no clock.
+//! The stream batch: successive frames at successive denoising stages, in one UNet call. No weights, no clock.
 //!
-//! [`StreamBatch`] takes a frame's latent in and gives the clean latent of an earlier frame out; what the UNet predicts
-//! for its rows it asks of a [`Predict`]. [`guidance`] says which rows those are, [`noise`] where the fixed noise of each
-//! stage comes from.
-//! A row is a flat slice of numbers: nothing here knows channels or sizes.
+//! [`StreamBatch`] takes a frame's latent in and returns the clean latent of an earlier frame; a [`Predict`] evaluates the
+//! UNet for its rows. [`guidance`] determines which rows those are, [`noise`] generates the fixed noise of each stage.
+//! A row is a number of elements in a buffer: nothing here depends on channels or sizes.
 
 mod batch;
 pub mod guidance;
@@ -14,25 +13,26 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use self::batch::StreamBatch;
+pub use self::batch::{StreamBatch, StreamRows};
 pub use self::guidance::CfgType;
 use crate::Result;
+use crate::exec::{Buffer, View, ViewMut};
 use crate::schedule::StepTable;
 
-/// Everything a [`StreamBatch`] works by; cheap to clone, so that one number can be changed alone.
+/// The configuration of a [`StreamBatch`]; cheap to clone, so that one number can be changed alone.
 #[derive(Debug, Clone)]
 pub struct StreamConfig {
     /// The denoising stages.
     pub table: Arc<StepTable>,
     /// The fixed noise of each stage, one row after the other: as many rows as `table` has steps.
-    pub noise: Arc<[f32]>,
+    pub noise: Arc<Buffer>,
     /// How the picture is pushed away from the negative prompt.
     pub cfg_type: CfgType,
     /// How far; up to 1, not at all. Finite.
     pub guidance_scale: f32,
     /// How much of the stock noise counts. Finite.
     pub delta: f32,
-    /// Whether a row is given its noise anew between two stages.
+    /// Whether a row gets new noise between two stages.
     pub do_add_noise: bool,
     /// Whether successive frames share one UNet call, each at another stage; otherwise a frame runs through all stages
     /// before the next one enters.
@@ -54,12 +54,12 @@ pub trait Predict {
     ///
     /// # Errors
     ///
-    /// Whatever kept the network from running; the stream then stays as it was.
-    fn predict(&mut self, call: Call, x: &[f32], eps: &mut [f32]) -> Result<()>;
+    /// Those of the network; the stream then stays as it was.
+    fn predict(&mut self, call: Call, x: View<'_>, eps: ViewMut<'_>) -> Result<()>;
 }
 
-impl<F: FnMut(Call, &[f32], &mut [f32]) -> Result<()>> Predict for F {
-    fn predict(&mut self, call: Call, x: &[f32], eps: &mut [f32]) -> Result<()> {
+impl<F: FnMut(Call, View<'_>, ViewMut<'_>) -> Result<()>> Predict for F {
+    fn predict(&mut self, call: Call, x: View<'_>, eps: ViewMut<'_>) -> Result<()> {
         self(call, x, eps)
     }
 }

@@ -1,8 +1,10 @@
-//! One row's arithmetic: noising, the consistency step, and what becomes of the stock noise.
+//! The arithmetic of rows: noising, the consistency step, guidance and the stock noise.
 
+use crate::error::Result;
+use crate::exec::{Queue, View, ViewMut};
 use crate::schedule::Step;
 
-/// The constants of one stage as the frame loop multiplies by them: combined in `f64`, rounded once.
+/// The factors of one stage: computed in `f64`, rounded once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Stage {
     sqrt_alpha: f32,
@@ -28,47 +30,53 @@ impl From<&Step> for Stage {
 }
 
 impl Stage {
-    /// Brings the clean `latent` to this stage's level by `noise`.
-    pub(super) fn noise(&self, latent: &[f32], noise: &[f32], x: &mut [f32]) {
-        for ((x, latent), noise) in x.iter_mut().zip(latent).zip(noise) {
-            *x = self.sqrt_alpha * latent + self.sqrt_beta * noise;
-        }
+    /// Adds `noise` to the clean `latent`, at the level of this stage: `sqrt_alpha * latent + sqrt_beta * noise`.
+    pub(super) fn noise(&self, queue: &dyn Queue, latent: View<'_>, noise: View<'_>, x: ViewMut<'_>) -> Result<()> {
+        queue.combine(x, 0.0, &[(self.sqrt_alpha, latent), (self.sqrt_beta, noise)])
     }
 
-    /// Scales the clean `latent` to this stage's level, without noise.
-    pub(super) fn scale(&self, latent: &[f32], x: &mut [f32]) {
-        for (x, latent) in x.iter_mut().zip(latent) {
-            *x = self.sqrt_alpha * latent;
-        }
+    /// Scales the clean `latent` to the level of this stage, without noise.
+    pub(super) fn scale(&self, queue: &dyn Queue, latent: View<'_>, x: ViewMut<'_>) -> Result<()> {
+        queue.combine(x, 0.0, &[(self.sqrt_alpha, latent)])
     }
 
-    /// Predicts the clean latent of `x` at this stage from the noise `eps` in it.
-    pub(super) fn denoise(&self, x: &[f32], eps: &[f32], clean: &mut [f32]) {
-        for ((clean, x), eps) in clean.iter_mut().zip(x).zip(eps) {
-            *clean = self.clean_from_x * x - self.clean_from_eps * eps;
-        }
+    /// Computes the clean latent of `x` at this stage from the predicted noise `eps`.
+    pub(super) fn denoise(&self, queue: &dyn Queue, x: View<'_>, eps: View<'_>, clean: ViewMut<'_>) -> Result<()> {
+        queue.combine(clean, 0.0, &[(self.clean_from_x, x), (-self.clean_from_eps, eps)])
     }
 
-    /// Finds by how much the prediction misses the latent that `stock` alone explains: the same step, of the stock noise
-    /// in place of `x`.
-    pub(super) fn residue(&self, stock: &[f32], eps: &[f32], residue: &mut [f32]) {
-        for ((residue, stock), eps) in residue.iter_mut().zip(stock).zip(eps) {
-            *residue = self.clean_from_x * (self.sqrt_beta * stock) - self.clean_from_eps * eps;
-        }
+    /// Computes the residue: the same step as [`denoise`](Self::denoise), of the stock noise in place of `x`.
+    pub(super) fn residue(
+        &self,
+        queue: &dyn Queue,
+        stock: View<'_>,
+        eps: View<'_>,
+        mut residue: ViewMut<'_>,
+    ) -> Result<()> {
+        queue.combine(residue.reborrow(), 0.0, &[(self.sqrt_beta, stock)])?;
+        queue.combine(residue, self.clean_from_x, &[(-self.clean_from_eps, eps)])
     }
 
-    /// Makes the stock noise of a row that comes to this stage, whose fixed noise is `noise`, with `residue`.
-    pub(super) fn restock(&self, residue: &[f32], noise: &[f32], stock: &mut [f32]) {
-        for ((stock, residue), noise) in stock.iter_mut().zip(residue).zip(noise) {
-            *stock = noise + self.signal_to_noise * residue;
-        }
+    /// Computes the stock noise of a row that comes to this stage, whose fixed noise is `noise`, with `residue`.
+    pub(super) fn restock(
+        &self,
+        queue: &dyn Queue,
+        residue: View<'_>,
+        noise: View<'_>,
+        stock: ViewMut<'_>,
+    ) -> Result<()> {
+        queue.combine(stock, 0.0, &[(1.0, noise), (self.signal_to_noise, residue)])
     }
 }
 
-/// Pushes `prompt` away from `share * negative`, by `scale`; the result replaces `prompt`.
-pub(super) fn guide(scale: f32, share: f32, negative: &[f32], prompt: &mut [f32]) {
-    for (prompt, negative) in prompt.iter_mut().zip(negative) {
-        let negative = share * negative;
-        *prompt = negative + scale * (*prompt - negative);
-    }
+/// Moves `prompt` away from `n = share * negative`: writes `n + scale * (prompt - n)`.
+pub(super) fn guide(
+    queue: &dyn Queue,
+    (scale, share): (f32, f32),
+    negative: View<'_>,
+    prompt: View<'_>,
+    mut guided: ViewMut<'_>,
+) -> Result<()> {
+    queue.combine(guided.reborrow(), 0.0, &[(1.0, prompt), (-share, negative)])?;
+    queue.combine(guided, scale, &[(share, negative)])
 }

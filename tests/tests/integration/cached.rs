@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dreamframe::exec::{Arena, Executor, Past};
+use dreamframe::exec::{Executor, Past, RunArgs, Scratch};
 use dreamframe::models::{UnetConfig, UnetShape, timestep_embedding, unet_program};
 use dreamframe_tests::{Golden, assert_close, executors, relative_error};
 
@@ -23,7 +23,7 @@ fn film(golden: &Golden, executor: &dyn Executor, frames: &[f32], [most, interva
     let states = golden.numbers("unet.encoder_hidden_states");
     let timesteps = timestep_embedding(&golden.numbers("unet.timesteps")[..rows], &config);
     let constants = network.constants(&[&states, &timesteps]).unwrap();
-    let mut arena = Arena::with_room(network.arena_len()).unwrap();
+    let mut scratch = Scratch::new();
     let mut kept: Vec<_> = (0..most).map(|_| network.frame_keys().unwrap()).collect();
     let (mut filled, mut next) = (0, 0);
     let frame_len = golden.numbers("unet.sample").len();
@@ -32,8 +32,9 @@ fn film(golden: &Golden, executor: &dyn Executor, frames: &[f32], [most, interva
         let sample = &frame[..frame_len / all_rows * rows];
         let mut eps = vec![f32::NAN; sample.len()];
         let keep = (number + 1).is_multiple_of(interval).then_some(next);
-        let mut past = Past { frames: &mut kept, filled, keep };
-        network.run_with_past(&constants, &mut arena, &mut past, &[sample], &mut [&mut eps]).unwrap();
+        let past = Some(Past { frames: &mut kept, filled, keep });
+        let (inputs, outputs) = ([sample.into()], &mut [(&mut eps).into()]);
+        network.run(RunArgs { past, ..RunArgs::new(&constants, &mut scratch, &inputs, outputs) }).unwrap();
         if keep.is_some() {
             (filled, next) = ((filled + 1).min(most), (next + 1) % most);
         }

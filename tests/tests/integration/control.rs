@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dreamframe::Result;
 use dreamframe::control::Residuals;
-use dreamframe::exec::Executor;
+use dreamframe::exec::{Executor, HostQueue, ViewMut};
 use dreamframe::models::{
     ControlNetModelConfig, ControlNetShape, UnetConfig, UnetShape, controlnet_embedding_program, controlnet_program,
     residual_shapes, time_ids_embedding, timestep_embedding, unet_program,
@@ -102,18 +102,18 @@ impl Case {
     fn eps(&self, executor: &dyn Executor, nets: &[(Vec<Vec<f32>>, [f32; 3])]) -> Vec<f32> {
         let (height, width) = self.size;
         let lens = residual_shapes(&self.config, height, width).iter().map(|shape| shape.len()).collect();
-        let mut sum = Residuals::with_room(lens, self.rows, nets.len()).unwrap();
+        let mut sum = Residuals::new(&HostQueue, lens, self.rows, nets.len()).unwrap();
         sum.begin();
         for (net, weights) in nets {
-            let fill = |tensors: &mut [&mut [f32]]| {
-                tensors.iter_mut().zip(net).for_each(|(tensor, given)| tensor.copy_from_slice(given));
+            let fill = |tensors: &mut [ViewMut<'_>]| {
+                tensors.iter_mut().zip(net).for_each(|(tensor, given)| tensor.host().unwrap().copy_from_slice(given));
                 Ok(())
             };
-            sum.add(weights, fill).unwrap();
+            sum.add(&HostQueue, weights, fill).unwrap();
         }
         let sample = self.golden.numbers("unet.sample");
         let mut frame = vec![sample.as_slice()];
-        frame.extend(sum.finish(self.rows));
+        frame.extend(sum.finish(&HostQueue, self.rows).unwrap().map(|tensor| tensor.host().unwrap()));
         let (text_rows, text_tokens) = self.texts();
         let shape = UnetShape {
             text_rows,

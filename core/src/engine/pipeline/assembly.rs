@@ -23,7 +23,7 @@ use super::unet::{CallRows, Extras, UnetNetworks, call_rows, wants_negative};
 use crate::conditioning::seed::seed_noise;
 use crate::conditioning::transition::Way;
 use crate::error::Result;
-use crate::exec::Constants;
+use crate::exec::{Buffer, Constants};
 use crate::net::Shape;
 use crate::params::{Notice, StreamDiffusionParams};
 use crate::schedule::StepTable;
@@ -237,7 +237,7 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    fn noise(&self, shape: Shape) -> Result<Cached<NoiseKey, [f32]>> {
+    fn noise(&self, shape: Shape) -> Result<Cached<NoiseKey, Buffer>> {
         let params = self.params;
         let key = NoiseKey {
             seed: params.seed.clone(),
@@ -248,7 +248,10 @@ impl<'a> Assembly<'a> {
         Cached::reuse(self.kept(|components| &components.noise), key, |key| {
             let seeds: Vec<(u64, f32)> = key.seed.iter().map(|(&seed, weight)| (seed, weight as f32)).collect();
             let noise = seed_noise(&seeds, key.method, key.normalise, key.shape, self.context.options.noise)?;
-            Ok(Arc::from(noise))
+            let queue = &self.context.queue;
+            let mut buffer = queue.buffer(noise.len())?;
+            queue.upload(&noise, buffer.view_mut())?;
+            Ok(Arc::new(buffer))
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::engine::options::EngineOptions;
 use crate::engine::progress::ProgressWatch;
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
-use crate::exec::{Dtype, Executor, Network, memory};
+use crate::exec::{Dtype, Executor, Network, Queue};
 use crate::load::{Component, ModelSource, shared};
 use crate::net::{Program, WeightSource, Weights};
 use crate::params::Notice;
@@ -20,6 +20,8 @@ pub(crate) struct BuildContext {
     pub(crate) source: ModelSource,
     pub(crate) options: EngineOptions,
     pub(crate) executor: Arc<dyn Executor>,
+    /// The executor's queue.
+    pub(crate) queue: Arc<dyn Queue>,
     /// The available processors.
     pub(crate) registry: Registry,
     /// Records the UNet's activations, for a calibration.
@@ -73,7 +75,7 @@ impl BuildContext {
             return Ok(());
         }
         let bytes = self.stored_bytes(component.weights.numbers());
-        memory::require(usize::try_from(bytes).unwrap_or(usize::MAX), what)
+        self.queue.require(usize::try_from(bytes).unwrap_or(usize::MAX), what)
     }
 }
 
@@ -92,9 +94,9 @@ impl Compiler<'_> {
     ///
     /// Those of [`Executor::compile`].
     pub(crate) fn compile(&self, program: Program, weights: &Weights) -> Result<Arc<dyn Network>> {
-        let needed = self.executor.least_arena_bytes(&program);
+        let needed = self.executor.least_scratch_bytes(&program);
         if needed > self.held {
-            memory::require(needed, program.name())?;
+            self.executor.queue().require(needed, program.name())?;
         }
         self.executor.compile(&Arc::new(program), weights)
     }

@@ -1,14 +1,14 @@
 //! How much memory the frames of a pipeline need.
 
 use crate::error::Result;
-use crate::exec::memory;
+use crate::exec::Queue;
 use crate::net::Shape;
 
 /// The memory that a frame needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameMemory {
-    /// Elements of the scratch memory, which the networks use one after the other.
-    pub(crate) arena: usize,
+    /// Bytes of the scratch memory, which the networks use one after the other.
+    pub(crate) scratch: usize,
     /// Width and height of a frame as the networks see it.
     pub(crate) frame: (usize, usize),
     /// The shape of a latent; there are three.
@@ -32,16 +32,16 @@ impl FrameMemory {
     /// # Errors
     ///
     /// `OutOfMemory` with the bytes that are needed.
-    pub(in crate::engine) fn require(self, base: Option<Self>) -> Result<()> {
+    pub(in crate::engine) fn require(self, queue: &dyn Queue, base: Option<Self>) -> Result<()> {
         let grown =
             |len: fn(&Self) -> usize| if base.is_some_and(|old| len(&self) <= len(&old)) { 0 } else { len(&self) };
-        let needed = grown(|memory| memory.arena)
-            .saturating_add(grown(|memory| elements(memory.frame)))
+        let elements = grown(|memory| elements(memory.frame))
             .saturating_add(grown(|memory| elements(memory.picture)))
             .saturating_add(grown(|memory| memory.latent.len()).saturating_mul(3))
             .saturating_add(grown(|memory| memory.chains))
             .saturating_add(grown(|memory| memory.control));
-        memory::require(needed.saturating_mul(size_of::<f32>()), "a frame of this size")
+        let bytes = elements.saturating_mul(size_of::<f32>()).saturating_add(grown(|memory| memory.scratch));
+        queue.require(bytes, "a frame of this size")
     }
 
     /// Whether frames, latents and pictures have the sizes of `other`.

@@ -7,7 +7,7 @@ use super::models::Models;
 use super::style::Style;
 use crate::conditioning::style::StyleImage;
 use crate::error::{Error, ErrorKind, Result, Violation};
-use crate::exec::{Arena, Constants, Network};
+use crate::exec::{Constants, Network, Scratch};
 use crate::load::{AdapterFiles, AdapterWanted};
 use crate::models::config::ClipVisionConfig;
 use crate::models::ip_adapter::{
@@ -278,11 +278,10 @@ impl Ready {
 
     fn run(&self, inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
         let program = self.network.program();
-        let mut arena = Arena::with_room(self.network.arena_len())?;
         let outputs = program.outputs().iter();
         let mut outputs: Vec<Vec<f32>> = outputs.map(|output| vec![0.0; program.shape(output.value).len()]).collect();
         let mut rooms: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        self.network.run(&self.constants, &mut arena, inputs, &mut rooms)?;
+        self.network.run_on_host(&self.constants, &mut Scratch::new(), inputs, &mut rooms)?;
         Ok(outputs)
     }
 }

@@ -44,7 +44,7 @@ use self::unet::UnetNetworks;
 use crate::conditioning::transition::Way;
 use crate::engine::host::SafetyChecker;
 use crate::error::Result;
-use crate::exec::Constants;
+use crate::exec::{Buffer, Constants};
 use crate::params::{Notice, StreamDiffusionParams};
 use crate::stream::StreamConfig;
 
@@ -72,7 +72,7 @@ pub(crate) struct Components {
     image: Cached<Option<ImageKey>, Option<ImageKeys>>,
     conditioning: Cached<TextKey, Conditioning>,
     constants: Cached<ConstantsKey, Vec<Constants>>,
-    noise: Cached<NoiseKey, [f32]>,
+    noise: Cached<NoiseKey, Buffer>,
     pub(super) controls: ControlNets,
     safety: CachedSafety,
     recipes: Recipes,
@@ -97,12 +97,12 @@ impl Pipeline {
         check_service_size(&context.options, &params)?;
         let previous: Vec<&Components> =
             base.into_iter().chain(others.iter().copied()).map(|one| &one.components).collect();
-        let held = base.map_or(0, |pipeline| pipeline.memory.arena * size_of::<f32>());
+        let held = base.map_or(0, |pipeline| pipeline.memory.scratch);
         let way_so_far = way.as_ref();
         let mut assembly = Assembly { context, params: &params, way: way_so_far, previous: &previous, held, notices };
         let (components, table) = assembly.components()?;
         let memory = components.memory((params.width as usize, params.height as usize))?;
-        memory.require(base.map(|pipeline| pipeline.memory))?;
+        memory.require(&*context.queue, base.map(|pipeline| pipeline.memory))?;
         let stream = StreamConfig {
             table: Arc::new(table),
             noise: components.noise.get().clone(),
@@ -177,14 +177,14 @@ impl Components {
     fn memory(&self, frame: (usize, usize)) -> Result<FrameMemory> {
         let (autoencoder, controls) = (self.autoencoder(), &self.controls);
         let networks = [
-            autoencoder.encoder.arena_len(),
-            autoencoder.decoder.arena_len(),
-            self.unet().arena_len(),
-            controls.arena_len(),
+            autoencoder.encoder.scratch_bytes(),
+            autoencoder.decoder.scratch_bytes(),
+            self.unet().scratch_bytes(),
+            controls.scratch_bytes(),
         ];
         let picture = self.recipes.picture_size(frame)?;
         Ok(FrameMemory {
-            arena: networks.into_iter().max().unwrap_or(0),
+            scratch: networks.into_iter().max().unwrap_or(0),
             frame,
             latent: autoencoder.latent,
             picture,

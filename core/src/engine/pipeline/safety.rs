@@ -8,7 +8,7 @@ use super::keys::ModelKey;
 use crate::conditioning::clip_picture::{ClipFilter, ClipPictures};
 use crate::engine::host::SafetyChecker;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, Network};
+use crate::exec::{Constants, Network, Scratch};
 use crate::load::{Component, ModelSource};
 use crate::models::config::ClipVisionConfig;
 use crate::models::safety::{SafetyConcepts, SafetyWeights, safety_config};
@@ -108,7 +108,7 @@ struct Room {
     square: Vec<f32>,
     patches: Vec<f32>,
     embedding: Vec<f32>,
-    arena: Arena,
+    scratch: Scratch,
 }
 
 impl ClipSafetyChecker {
@@ -127,7 +127,7 @@ impl ClipSafetyChecker {
             square: Vec::new(),
             patches: Vec::new(),
             embedding: vec![0.0; config.projection_dim],
-            arena: Arena::with_room(network.arena_len())?,
+            scratch: context.queue.scratch(network.scratch_bytes())?,
         };
         let constants = network.constants(&[])?;
         Ok(Self { config, network, constants, concepts, room: Mutex::new(room) })
@@ -137,13 +137,13 @@ impl ClipSafetyChecker {
 impl SafetyChecker for ClipSafetyChecker {
     fn score(&self, image: &Image) -> Result<f32> {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let Room { pictures, bytes, square, patches, embedding, arena } = &mut *room;
+        let Room { pictures, bytes, square, patches, embedding, scratch } = &mut *room;
         bytes.clear();
         bytes.extend(image.pixels().iter().map(|number| (number * 255.0).round() as u8));
         let side = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         pictures.make(bytes, (side(image.width()), side(image.height())), self.config.image_size, square)?;
         clip_patches(&self.config, square, patches)?;
-        self.network.run(&self.constants, arena, &[patches, &[0.0]], &mut [embedding])?;
+        self.network.run_on_host(&self.constants, scratch, &[patches, &[0.0]], &mut [embedding])?;
         Ok(self.concepts.score(embedding))
     }
 }

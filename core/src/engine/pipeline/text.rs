@@ -8,7 +8,7 @@ use super::context::{BuildContext, save_packed};
 pub(crate) use crate::conditioning::tokenizer::TOKENS;
 use crate::conditioning::tokenizer::Tokenizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, Executor, Network};
+use crate::exec::{Constants, Executor, Network, Scratch};
 use crate::load::{Checkpoint, RandomWeights};
 use crate::models::config::ClipTextConfig;
 use crate::models::{LoraTarget, ModelFamily, TextStates, UnetConfig, clip_program};
@@ -111,7 +111,7 @@ pub(crate) struct TextEncoder {
     weights: Arc<Weights>,
     network: Arc<dyn Network>,
     constants: Constants,
-    arena: Mutex<Arena>,
+    scratch: Mutex<Scratch>,
 }
 
 impl TextEncoder {
@@ -171,7 +171,7 @@ impl TextEncoder {
         let network = context.executor.compile(&program, &weights)?;
         notices.extend(save_packed(&weights));
         let (constants, tokenizer) = (network.constants(&[])?, Arc::new(tokenizer));
-        Ok(Self { config, tokenizer, program, weights, network, constants, arena: Mutex::default() })
+        Ok(Self { config, tokenizer, program, weights, network, constants, scratch: Mutex::default() })
     }
 
     /// The same over other weights.
@@ -185,7 +185,7 @@ impl TextEncoder {
             weights,
             constants: network.constants(&[])?,
             network,
-            arena: Mutex::default(),
+            scratch: Mutex::default(),
         })
     }
 
@@ -196,14 +196,13 @@ impl TextEncoder {
         let eos = [self.config.eos_index(&tokens.ids) as f32];
         let mut states = vec![0.0; TOKENS * self.config.hidden_size];
         let mut pooled = vec![0.0; self.config.projection_dim.unwrap_or(0)];
-        let mut arena = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
-        arena.reserve(self.network.arena_len())?;
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let with_pooled = self.network.program().inputs_at(Rate::Frame).count() == 2;
         let inputs: &[&[f32]] = if with_pooled { &[&ids, &eos] } else { &[&ids] };
         if with_pooled {
-            self.network.run(&self.constants, &mut arena, inputs, &mut [&mut states, &mut pooled])?;
+            self.network.run_on_host(&self.constants, &mut scratch, inputs, &mut [&mut states, &mut pooled])?;
         } else {
-            self.network.run(&self.constants, &mut arena, inputs, &mut [&mut states])?;
+            self.network.run_on_host(&self.constants, &mut scratch, inputs, &mut [&mut states])?;
         }
         Ok(Encoding { states, pooled, cut: tokens.cut })
     }

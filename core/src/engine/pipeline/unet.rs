@@ -107,9 +107,9 @@ impl UnetNetworks {
         self.call_rows.iter().map(Vec::len).sum()
     }
 
-    /// Returns the elements of scratch memory that the largest call needs.
-    pub(crate) fn arena_len(&self) -> usize {
-        self.networks.iter().map(|network| network.arena_len()).max().unwrap_or(0)
+    /// Returns the bytes of scratch memory that the largest call needs.
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        self.networks.iter().map(|network| network.scratch_bytes()).max().unwrap_or(0)
     }
 }
 

@@ -1,24 +1,34 @@
-//! The buffers that a frame is worked on in.
-
-use dreamframe_kernels::numbers::extend_with_zeros;
+//! The buffers of a frame.
 
 use crate::engine::pipeline::frame_memory::{FrameMemory, elements};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::exec::{Buffer, Queue, View};
 use crate::net::Shape;
-use crate::preprocess::Image;
 
 /// The buffers of a frame. Images are `[height, width, 3]` in -1..1.
 #[derive(Debug)]
-pub(crate) struct FrameBuffers {
+pub(super) struct FrameBuffers {
+    /// Width and height of `image`.
+    pub(super) frame: (usize, usize),
+    /// Width and height of pictures.
+    pub(super) picture: (usize, usize),
+    /// The shape of a latent.
+    pub(super) latent_shape: Shape,
     /// The frame, and later the decoded picture before `image_postprocessing`.
-    pub(crate) image: Image,
-    pub(crate) latent: Vec<f32>,
+    pub(super) image: Buffer,
+    pub(super) latent: Buffer,
     /// The last clean latent.
-    pub(crate) clean: Image,
+    pub(super) clean: Buffer,
     /// The next clean latent, while it is computed.
-    pub(crate) next: Image,
-    /// The last picture, which a skipped frame returns again.
-    pub(crate) result: Image,
+    pub(super) next: Buffer,
+    /// The last pictures: as many as may be in transfer to the host.
+    results: Vec<Buffer>,
+    /// The index of the last picture in `results`, which a skipped frame returns again.
+    current: usize,
+    /// Elements on their way between a device and the host.
+    pub(super) staging: Vec<f32>,
+    /// The frame in host memory, for the similar-image filter.
+    pub(super) filtered: Vec<f32>,
 }
 
 impl FrameBuffers {
@@ -27,25 +37,52 @@ impl FrameBuffers {
     /// # Errors
     ///
     /// `OutOfMemory`.
-    pub(super) fn new(needed: FrameMemory) -> Result<Self> {
-        let zeros = |len: usize| {
-            let mut buffer = Vec::new();
-            buffer.try_reserve_exact(len).map_err(|error| {
-                Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {len} elements for a frame"))
-                    .with_source(error)
-            })?;
-            extend_with_zeros(&mut buffer, len);
-            Ok::<_, Error>(buffer)
-        };
-        let rgb = |size: (usize, usize)| Image::from_pixels(size.0, size.1, 3, zeros(elements(size))?);
-        let Shape { h, w, c, .. } = needed.latent;
-        let latent = || Image::from_pixels(w, h, c, zeros(w * h * c)?);
+    pub(super) fn new(queue: &dyn Queue, needed: FrameMemory) -> Result<Self> {
+        let latent = || queue.buffer(Shape { n: 1, ..needed.latent }.len());
         Ok(Self {
-            image: rgb(needed.frame)?,
-            latent: zeros(w * h * c)?,
+            frame: needed.frame,
+            picture: needed.picture,
+            latent_shape: needed.latent,
+            image: queue.buffer(elements(needed.frame))?,
+            latent: latent()?,
             clean: latent()?,
             next: latent()?,
-            result: rgb(needed.picture)?,
+            results: (0..queue.depth().max(1))
+                .map(|_| queue.buffer(elements(needed.picture)))
+                .collect::<Result<_>>()?,
+            current: 0,
+            staging: Vec::new(),
+            filtered: Vec::new(),
         })
+    }
+
+    /// Returns the index of the last picture.
+    pub(super) fn current(&self) -> usize {
+        self.current
+    }
+
+    /// Makes the picture that was written the last one.
+    pub(super) fn finish_result(&mut self) {
+        self.current = self.next_index();
+    }
+
+    fn next_index(&self) -> usize {
+        (self.current + 1) % self.results.len()
+    }
+
+    /// Returns the picture at `index`.
+    pub(super) fn result(&self, index: usize) -> View<'_> {
+        self.results.get(index).map(Buffer::view).unwrap_or_default()
+    }
+
+    /// Returns the last picture.
+    pub(super) fn last_result(&self) -> View<'_> {
+        self.result(self.current)
+    }
+
+    /// Returns the clean latent, the image, the next picture for writing, and the staging memory.
+    pub(super) fn clean_image_and_result(&mut self) -> (&Buffer, &mut Buffer, &mut Buffer, &mut Vec<f32>) {
+        let next = self.next_index();
+        (&self.clean, &mut self.image, &mut self.results[next], &mut self.staging)
     }
 }

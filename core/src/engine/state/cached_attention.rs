@@ -2,7 +2,7 @@
 
 use crate::engine::pipeline::Pipeline;
 use crate::error::Result;
-use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Network, Past, memory};
+use crate::exec::{FrameKeys, MOST_PAST_FRAMES, Network, Past, Queue};
 
 /// What error messages call them.
 const WHAT: &str = "cached attention";
@@ -33,7 +33,7 @@ impl AttentionCache {
     /// # Errors
     ///
     /// `OutOfMemory` with the bytes that are needed, before any of them is allocated.
-    pub(super) fn replacing(base: Option<&Pipeline>, pipeline: &Pipeline) -> Result<Option<Self>> {
+    pub(super) fn replacing(queue: &dyn Queue, base: Option<&Pipeline>, pipeline: &Pipeline) -> Result<Option<Self>> {
         let (before, room) = (base.map_or(0, Pipeline::cached_frames), pipeline.cached_frames());
         let goes_on = base.is_some_and(|base| pipeline.shares_unet(base));
         if room == before && (goes_on || room == 0) {
@@ -41,7 +41,7 @@ impl AttentionCache {
         }
         let more = if goes_on { room.saturating_sub(before) } else { room };
         let networks = if room == 0 { &[] } else { pipeline.components.unet().networks() };
-        memory::require(pipeline.cached_frame_bytes().saturating_mul(more), WHAT)?;
+        queue.require(pipeline.cached_frame_bytes().saturating_mul(more), WHAT)?;
         let calls = networks.iter().map(|network| Ring::new(&**network, more)).collect::<Result<_>>()?;
         Ok(Some(Self { calls, goes_on }))
     }
@@ -60,15 +60,10 @@ impl AttentionCache {
     /// # Errors
     ///
     /// Those of `run`; stored frames that may be damaged are then discarded.
-    pub(super) fn run(
-        &mut self,
-        call: usize,
-        interval: u32,
-        run: impl FnOnce(&mut Past<'_>) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn run(&mut self, call: usize, interval: u32, run: impl FnOnce(Past<'_>) -> Result<()>) -> Result<()> {
         match self.calls.get_mut(call) {
             Some(ring) => ring.run(interval, run),
-            None => run(&mut Past { frames: &mut [], filled: 0, keep: None }),
+            None => run(Past { frames: &mut [], filled: 0, keep: None }),
         }
     }
 }
@@ -100,10 +95,10 @@ impl Ring {
         (self.filled, self.next, self.clock) = (kept, if kept == self.frames.len() { 0 } else { kept }, old.clock);
     }
 
-    fn run(&mut self, interval: u32, run: impl FnOnce(&mut Past<'_>) -> Result<()>) -> Result<()> {
+    fn run(&mut self, interval: u32, run: impl FnOnce(Past<'_>) -> Result<()>) -> Result<()> {
         self.clock += 1;
         let keep = self.clock.is_multiple_of(u64::from(interval.max(1))).then_some(self.next);
-        let result = run(&mut Past { frames: &mut self.frames, filled: self.filled, keep });
+        let result = run(Past { frames: &mut self.frames, filled: self.filled, keep });
         if keep.is_some() {
             let room = self.frames.len();
             (self.filled, self.next) =
@@ -130,7 +125,7 @@ mod tests {
     /// Runs once as frame `number`; gives what it looks back to, the newest last.
     fn run(ring: &mut Ring, interval: u32, number: u64) -> Vec<u64> {
         let mut seen = Vec::new();
-        let keep = |past: &mut Past<'_>| {
+        let keep = |past: Past<'_>| {
             past.check()?;
             seen = past.frames[..past.filled].iter().map(|frame| *frame.get::<u64>().unwrap()).collect();
             if let Some(keep) = past.keep {

@@ -2,7 +2,8 @@
 
 use crate::engine::pipeline::Pipeline;
 use crate::engine::pipeline::recipes::ChainSlot;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{Buffer, Queue, ViewMut};
 use crate::net::Shape;
 use crate::preprocess::{Chain, ChainUpdate, Context, Image, Interpolation, Resizer};
 
@@ -18,6 +19,8 @@ pub(super) struct Chains {
     previous: Image,
     /// The input of a latent chain.
     latent: Image,
+    /// The last clean latent, for a latent chain.
+    last_latent: Image,
     resizer: Resizer,
 }
 
@@ -58,6 +61,7 @@ impl Chains {
             image: Image::new(),
             previous: Image::new(),
             latent: Image::new(),
+            last_latent: Image::new(),
             resizer: Resizer::default(),
         }
     }
@@ -81,10 +85,10 @@ impl Chains {
         self.chains[slot as usize].is_empty()
     }
 
-    /// Sets the last picture, in -1..1, for this frame's processors, or none.
-    pub(super) fn remember(&mut self, last: Option<&Image>) {
+    /// Sets the last picture, elements in -1..1 with its width and height, for this frame's processors, or none.
+    pub(super) fn remember(&mut self, last: Option<(&[f32], (usize, usize))>) {
         match last {
-            Some(last) => to_unit(last, &mut self.previous),
+            Some((last, size)) => to_unit(last, size, &mut self.previous),
             None => self.previous.resize(0, 0, 0),
         }
     }
@@ -99,58 +103,115 @@ impl Chains {
         self.chains.iter_mut().map(Chain::take_evaluations).sum()
     }
 
-    /// Runs `image_preprocessing` on the frame, in -1..1.
-    pub(super) fn frame(&mut self, frame: &mut Image) -> Result<()> {
+    /// Runs `image_preprocessing` on the frame, in -1..1, of the width and height `size`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the processors and of the device.
+    pub(super) fn frame(
+        &mut self,
+        queue: &dyn Queue,
+        frame: &mut Buffer,
+        size: (usize, usize),
+        staging: &mut Vec<f32>,
+    ) -> Result<()> {
         if self.is_empty(ChainSlot::Frame) {
             return Ok(());
         }
-        to_unit(frame, &mut self.image);
-        self.image(ChainSlot::Frame, frame)
+        to_unit(queue.read(frame.view(), staging)?, size, &mut self.image);
+        self.image(queue, ChainSlot::Frame, frame, staging)
     }
 
-    /// Runs `image_postprocessing` on the picture, in -1..1, and writes to `result`, which has the size of pictures.
-    pub(super) fn picture(&mut self, picture: &Image, result: &mut Image) -> Result<()> {
-        if self.is_empty(ChainSlot::Picture) {
-            // Sizes differ only in an engine without a pipeline.
-            let size = (result.width(), result.height());
-            self.resizer.resize(Interpolation::Bilinear, picture, size, result);
-            return Ok(());
+    /// Runs `image_postprocessing` on the picture, in -1..1, of the width and height `size`, and writes to `result`,
+    /// which has those of pictures, `result_size`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the processors and of the device.
+    pub(super) fn picture(
+        &mut self,
+        queue: &dyn Queue,
+        (picture, size): (&Buffer, (usize, usize)),
+        (result, result_size): (&mut Buffer, (usize, usize)),
+        staging: &mut Vec<f32>,
+    ) -> Result<()> {
+        if !self.is_empty(ChainSlot::Picture) {
+            to_unit(queue.read(picture.view(), staging)?, size, &mut self.image);
+            return self.image(queue, ChainSlot::Picture, result, staging);
         }
-        to_unit(picture, &mut self.image);
-        self.image(ChainSlot::Picture, result)
+        if size == result_size {
+            return queue.copy(picture.view(), result.view_mut());
+        }
+        // Sizes differ only in an engine without a pipeline.
+        copy(queue.read(picture.view(), staging)?, (size, 3), &mut self.image);
+        self.resizer.resize(Interpolation::Bilinear, &self.image, result_size, &mut self.previous);
+        let made = self.previous.pixels();
+        queue.write(result.view_mut(), staging, |elements| elements.copy_from_slice(made))
     }
 
     /// Runs the chain at `slot` on `self.image`, and writes to `result`, in -1..1.
-    fn image(&mut self, slot: ChainSlot, result: &mut Image) -> Result<()> {
+    fn image(&mut self, queue: &dyn Queue, slot: ChainSlot, result: &mut Buffer, staging: &mut Vec<f32>) -> Result<()> {
         let Self { chains, image, previous, .. } = self;
         let context = Context { previous: filled(previous), size: (image.width(), image.height()) };
-        to_signed(chains[slot as usize].run(image, &context)?, result);
-        Ok(())
+        let made = chains[slot as usize].run(image, &context)?.pixels();
+        check_len(made.len(), result.len())?;
+        queue.write(result.view_mut(), staging, |elements| to_signed(made, elements))
     }
 
-    /// Runs `latent_preprocessing` on the noised latent of row 0, which has the shape `shape`.
-    pub(super) fn noised(&mut self, row: &mut [f32], shape: Shape, last: Option<&Image>) -> Result<()> {
-        if self.is_empty(ChainSlot::Noised) {
-            return Ok(());
-        }
-        self.latent.resize(shape.w, shape.h, shape.c);
-        self.latent.pixels_mut().copy_from_slice(row);
-        let context = Context { previous: last, size: (shape.w, shape.h) };
-        let made = self.chains[ChainSlot::Noised as usize].run(&self.latent, &context)?;
-        row.copy_from_slice(made.pixels());
-        Ok(())
+    /// Runs `latent_preprocessing` on the noised latent of row 0, which has the shape `shape`. `last` is the last clean
+    /// latent.
+    ///
+    /// # Errors
+    ///
+    /// Those of the processors and of the device.
+    pub(super) fn noised(
+        &mut self,
+        queue: &dyn Queue,
+        row: ViewMut<'_>,
+        shape: Shape,
+        last: Option<&Buffer>,
+        staging: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.latent(queue, ChainSlot::Noised, row, shape, last, staging)
     }
 
-    /// Runs `latent_postprocessing` on the clean latent.
-    pub(super) fn clean(&mut self, latent: &mut Image, last: Option<&Image>) -> Result<()> {
-        if self.is_empty(ChainSlot::Clean) {
+    /// Runs `latent_postprocessing` on the clean latent, which has the shape `shape`. `last` is the one before.
+    ///
+    /// # Errors
+    ///
+    /// Those of the processors and of the device.
+    pub(super) fn clean(
+        &mut self,
+        queue: &dyn Queue,
+        latent: ViewMut<'_>,
+        shape: Shape,
+        last: Option<&Buffer>,
+        staging: &mut Vec<f32>,
+    ) -> Result<()> {
+        self.latent(queue, ChainSlot::Clean, latent, shape, last, staging)
+    }
+
+    /// Runs the chain at `slot` on a latent.
+    fn latent(
+        &mut self,
+        queue: &dyn Queue,
+        slot: ChainSlot,
+        latent: ViewMut<'_>,
+        Shape { w, h, c, .. }: Shape,
+        last: Option<&Buffer>,
+        staging: &mut Vec<f32>,
+    ) -> Result<()> {
+        if self.is_empty(slot) {
             return Ok(());
         }
-        let context = Context { previous: last, size: (latent.width(), latent.height()) };
-        let made = self.chains[ChainSlot::Clean as usize].run(latent, &context)?;
-        self.latent.copy_from(made);
-        std::mem::swap(latent, &mut self.latent);
-        Ok(())
+        copy(queue.read(latent.as_view(), staging)?, ((w, h), c), &mut self.latent);
+        if let Some(last) = last {
+            copy(queue.read(last.view(), staging)?, ((w, h), c), &mut self.last_latent);
+        }
+        let context = Context { previous: last.map(|_| &self.last_latent), size: (w, h) };
+        let made = self.chains[slot as usize].run(&self.latent, &context)?.pixels();
+        check_len(made.len(), latent.len())?;
+        queue.write(latent, staging, |elements| elements.copy_from_slice(made))
     }
 }
 
@@ -159,18 +220,32 @@ fn filled(previous: &Image) -> Option<&Image> {
     Some(previous).filter(|previous| !previous.pixels().is_empty())
 }
 
-/// Converts from -1..1 to 0..1.
-pub(super) fn to_unit(from: &Image, to: &mut Image) {
-    to.resize(from.width(), from.height(), from.channels());
-    for (to, from) in to.pixels_mut().iter_mut().zip(from.pixels()) {
+/// A chain keeps the size that its result must have; another one is a bug.
+fn check_len(got: usize, expected: usize) -> Result<()> {
+    if got == expected {
+        return Ok(());
+    }
+    let text = format!("processing chain: got {got} elements, expected {expected}");
+    Err(Error::new(ErrorKind::Internal, text))
+}
+
+/// Copies elements to an image of this size and number of channels.
+fn copy(from: &[f32], ((width, height), channels): ((usize, usize), usize), to: &mut Image) {
+    to.resize(width, height, channels);
+    to.pixels_mut().iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}
+
+/// Converts an image of this width and height from -1..1 to 0..1.
+pub(super) fn to_unit(from: &[f32], (width, height): (usize, usize), to: &mut Image) {
+    to.resize(width, height, 3);
+    for (to, from) in to.pixels_mut().iter_mut().zip(from) {
         *to = (from * 0.5 + 0.5).clamp(0.0, 1.0);
     }
 }
 
 /// Converts from 0..1 to -1..1; NaN becomes -1.
-fn to_signed(from: &Image, to: &mut Image) {
-    to.resize(from.width(), from.height(), from.channels());
-    for (to, from) in to.pixels_mut().iter_mut().zip(from.pixels()) {
+fn to_signed(from: &[f32], to: &mut [f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
         let signed = from * 2.0 - 1.0;
         *to = if signed.is_nan() { -1.0 } else { signed.clamp(-1.0, 1.0) };
     }

@@ -4,7 +4,7 @@ use super::chains::to_unit;
 use crate::control::{History, Residuals};
 use crate::engine::pipeline::controlnet::{ControlNet, ControlNets, goes_on};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::Arena;
+use crate::exec::{Buffer, Queue, Scratch, View};
 use crate::preprocess::{Chain, ChainKind, ChainUpdate, Context, Image};
 use crate::telemetry::{ControlWork, Work};
 
@@ -16,9 +16,11 @@ pub(crate) struct ControlState {
     pub(super) nets: Vec<NetState>,
     pub(super) residuals: Residuals,
     /// The embedded images of the rows of a call, one after the other, where each row has its own.
-    pub(super) gathered: Vec<f32>,
-    /// The frame, in 0..1.
-    frame: Image,
+    pub(super) gathered: Buffer,
+    /// The frame, in 0..1, if it is a control image itself.
+    frame: Buffer,
+    /// The frame, in 0..1, in host memory for preprocessors.
+    host_frame: Image,
 }
 
 #[derive(Debug)]
@@ -43,7 +45,7 @@ pub(crate) struct ControlUpdate {
 
 impl ControlState {
     /// Takes `update`, and leaves in it what is no longer needed.
-    pub(crate) fn swap(&mut self, update: &mut ControlUpdate) {
+    pub(crate) fn swap(&mut self, queue: &dyn Queue, update: &mut ControlUpdate) {
         let state = &mut update.state;
         for (chain, from) in state.images.iter_mut().zip(&mut update.images) {
             if let Some((place, next)) = from
@@ -59,8 +61,9 @@ impl ControlState {
         for (net, from) in state.nets.iter_mut().zip(&update.nets) {
             if let Some(old) = from.and_then(|place| self.nets.get_mut(place)) {
                 net.work = old.work;
-                if update.continues {
-                    net.history.take_over(&mut old.history);
+                if update.continues && net.history.take_over(queue, &mut old.history).is_err() {
+                    // The next frame fills it.
+                    net.history.reset();
                 }
             }
         }
@@ -70,6 +73,7 @@ impl ControlState {
         if update.keeps_buffers {
             std::mem::swap(&mut state.gathered, &mut self.gathered);
             std::mem::swap(&mut state.frame, &mut self.frame);
+            std::mem::swap(&mut state.host_frame, &mut self.host_frame);
         }
         std::mem::swap(self, state);
     }
@@ -83,35 +87,44 @@ impl ControlState {
     /// network takes.
     pub(crate) fn observe(
         &mut self,
+        queue: &dyn Queue,
         controls: &ControlNets,
-        frame: &Image,
+        (frame, staging): (&Buffer, &mut Vec<f32>),
         previous: Option<&Image>,
-        arena: &mut Arena,
+        scratch: &mut Scratch,
         work: &mut Work,
     ) -> Result<()> {
         if !controls.any_runs() {
             return Ok(());
         }
-        to_unit(frame, &mut self.frame);
         let context = Context { previous, size: controls.size };
+        let (mut has_frame, mut has_host_frame) = (false, false);
         for (place, chain) in self.images.iter_mut().enumerate() {
             let wants = |(control, _): &(&ControlNet, &mut NetState)| control.image == place && control.runs();
             let mut users = controls.nets.iter().zip(&mut self.nets).filter(wants).peekable();
             if users.peek().is_none() {
                 continue;
             }
-            let image = chain.run(&self.frame, &context)?;
+            let (image, channels) = if chain.is_empty() {
+                if !std::mem::replace(&mut has_frame, true) {
+                    queue.to_unit(frame.view(), self.frame.view_mut())?;
+                }
+                (self.frame.view(), 3)
+            } else {
+                if !std::mem::replace(&mut has_host_frame, true) {
+                    to_unit(queue.read(frame.view(), staging)?, controls.size, &mut self.host_frame);
+                }
+                let image = chain.run(&self.host_frame, &context)?;
+                (View::Host(image.pixels()), image.channels())
+            };
             work.control_images += 1;
             for (control, state) in users {
-                let channels = control.net.get().channels;
-                if image.channels() != channels {
-                    let text = format!(
-                        "the control image has {} channels, but its ControlNet takes {channels}",
-                        image.channels()
-                    );
+                let expected = control.net.get().channels;
+                if channels != expected {
+                    let text = format!("control image: got {channels} channels, expected {expected} by its ControlNet");
                     return Err(Error::new(ErrorKind::Unsupported, text));
                 }
-                control.networks.get().embed(image.pixels(), arena, state.history.newest())?;
+                control.networks.get().embed(image, scratch, state.history.newest())?;
                 work.control_embeddings += 1;
                 state.work.embeddings += 1;
             }
@@ -127,15 +140,20 @@ impl ControlState {
     }
 
     /// Moves the images of every frame in flight to the next stage, after a step of the stream.
-    pub(crate) fn advance(&mut self, controls: &ControlNets) {
+    ///
+    /// # Errors
+    ///
+    /// Those of the device.
+    pub(crate) fn advance(&mut self, queue: &dyn Queue, controls: &ControlNets) -> Result<()> {
         for (control, state) in controls.nets.iter().zip(&mut self.nets) {
             if control.runs() {
-                state.history.advance();
+                state.history.advance(queue)?;
             } else {
                 // It has no embedding of this frame.
                 state.history.reset();
             }
         }
+        Ok(())
     }
 }
 
@@ -146,7 +164,12 @@ impl ControlUpdate {
     /// # Errors
     ///
     /// `OutOfMemory`.
-    pub(crate) fn new(new: &ControlNets, old: Option<&ControlNets>, continues: bool) -> Result<Self> {
+    pub(crate) fn new(
+        queue: &dyn Queue,
+        new: &ControlNets,
+        old: Option<&ControlNets>,
+        continues: bool,
+    ) -> Result<Self> {
         let nothing = ControlNets::default();
         let old = old.unwrap_or(&nothing);
         let images: Vec<Option<(usize, ChainUpdate)>> = goes_on(&old.images, &new.images)
@@ -173,7 +196,7 @@ impl ControlUpdate {
             // Nothing is allocated if only numbers change.
             let history = match before == Some((len, stages)) {
                 true => History::default(),
-                false => History::with_room(len, stages)?,
+                false => History::new(queue, len, stages)?,
             };
             Ok(NetState { history, work: ControlWork::default() })
         });
@@ -181,7 +204,7 @@ impl ControlUpdate {
         let keeps_residuals = room(old) == room(new);
         let residuals = match keeps_residuals {
             true => Residuals::default(),
-            false => Residuals::with_room(new.residual_lens.clone(), new.rows, new.nets.len())?,
+            false => Residuals::new(queue, new.residual_lens.clone(), new.rows, new.nets.len())?,
         };
         let mut state = ControlState {
             images: chains.collect(),
@@ -189,11 +212,16 @@ impl ControlUpdate {
             residuals,
             ..ControlState::default()
         };
-        let keeps_buffers = (old.size, old.gathered_len()) == (new.size, new.gathered_len());
+        let buffers = |controls: &ControlNets| (controls.size, controls.gathered_len(), controls.frame_copies());
+        let keeps_buffers = buffers(old) == buffers(new);
         if !keeps_buffers {
             let (width, height) = new.size;
-            state.gathered = vec![0.0; new.gathered_len()];
-            state.frame.resize(width, height, 3);
+            state.gathered = queue.buffer(new.gathered_len())?;
+            let [on_device, on_host] = new.frame_copies();
+            state.frame = queue.buffer(if on_device { width * height * 3 } else { 0 })?;
+            if on_host {
+                state.host_frame.resize(width, height, 3);
+            }
         }
         let update = Self { state, images, nets, keeps_residuals, keeps_buffers, continues };
         Ok(update)

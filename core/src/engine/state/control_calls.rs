@@ -1,20 +1,19 @@
 //! Evaluation of the ControlNets during one step of the stream.
 
-use std::time::{Duration, Instant};
-
 use super::control::ControlState;
+use super::timer::{FrameTimer, Stage};
 use crate::engine::pipeline::controlnet::ControlNets;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::Arena;
+use crate::exec::{Queue, RunArgs, Scratch, View};
 use crate::telemetry::Work;
 
 /// The ControlNets during one step of the stream.
 #[derive(Debug)]
 pub(crate) struct ControlCalls<'a> {
+    pub(crate) queue: &'a dyn Queue,
     pub(crate) controls: &'a ControlNets,
     pub(crate) state: &'a mut ControlState,
-    /// Time spent in them so far.
-    pub(crate) spent: Duration,
+    pub(crate) timer: &'a mut FrameTimer,
 }
 
 impl<'a> ControlCalls<'a> {
@@ -28,11 +27,11 @@ impl<'a> ControlCalls<'a> {
         &'s mut self,
         call: usize,
         rows: usize,
-        x: &[f32],
-        arena: &mut Arena,
+        x: View<'_>,
+        scratch: &mut Scratch,
         work: &mut Work,
-    ) -> Result<impl Iterator<Item = &'s [f32]> + use<'s, 'a>> {
-        let before = Instant::now();
+    ) -> Result<impl Iterator<Item = View<'s>> + use<'s, 'a>> {
+        let (queue, from) = (self.queue, self.queue.mark());
         let ControlState { nets, residuals, gathered, .. } = &mut *self.state;
         residuals.begin();
         for (control, state) in self.controls.nets.iter().zip(nets) {
@@ -44,21 +43,23 @@ impl<'a> ControlCalls<'a> {
             let embedding = if self.controls.kept_images == 1 {
                 state.history.at(0)
             } else {
-                let gathered = &mut gathered[..rows * networks.embedding_len];
+                let len = networks.embedding_len;
                 let stages = networks.call_rows.get(call).into_iter().flatten().map(|row| row.stage);
-                for (to, stage) in gathered.chunks_exact_mut(networks.embedding_len).zip(stages) {
-                    to.copy_from_slice(state.history.at(stage));
+                for (row, stage) in stages.enumerate() {
+                    queue.copy(state.history.at(stage), gathered.range_mut(row * len..(row + 1) * len))?;
                 }
-                &*gathered
+                gathered.range(0..rows * len)
             };
-            residuals.add(weights, |tensors| network.run(constants, arena, &[x, embedding], tensors))?;
+            residuals.add(queue, weights, |tensors| {
+                network.run(RunArgs::new(constants, scratch, &[x, embedding], tensors))
+            })?;
             work.control_evaluations += 1;
             work.control_rows += rows as u64;
             state.work.evaluations += 1;
             state.work.rows += rows as u64;
         }
-        let sum = residuals.finish(rows);
-        self.spent += before.elapsed();
+        let sum = residuals.finish(queue, rows)?;
+        self.timer.end(queue, Stage::ControlInUnet, from);
         Ok(sum)
     }
 }

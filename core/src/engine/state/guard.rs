@@ -1,11 +1,13 @@
 //! Replaces pictures that the safety checker flags.
 
+use super::chains::to_unit;
 use super::sources::Source;
 use crate::engine::host::SafetyChecker;
 use crate::engine::options::Flagged;
 use crate::engine::pipeline::Pipeline;
 use crate::engine::pipeline::frame_memory::elements;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::{Buffer, Queue};
 use crate::preprocess::Image;
 
 /// Replaces flagged pictures by the last picture that was not flagged, or by black.
@@ -52,26 +54,32 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// Those of the checker; `result` is then replaced, too.
-    pub(super) fn check(&mut self, judge: &Judge<'_>, result: &mut [f32], source: Source) -> Result<Option<Source>> {
-        for (to, from) in self.image.pixels_mut().iter_mut().zip(&*result) {
-            *to = (from * 0.5 + 0.5).clamp(0.0, 1.0);
-        }
+    /// Those of the checker; `result` is then replaced, too. Those of the device.
+    pub(super) fn check(
+        &mut self,
+        queue: &dyn Queue,
+        judge: &Judge<'_>,
+        (result, staging): (&mut Buffer, &mut Vec<f32>),
+        source: Source,
+    ) -> Result<Option<Source>> {
+        let elements = queue.read(result.view(), staging)?;
+        let size = (self.image.width(), self.image.height());
+        to_unit(elements, size, &mut self.image);
         let score = judge.checker.score(&self.image);
         // NaN is flagged, too.
         if score.as_ref().is_ok_and(|&score| score < judge.threshold) {
             self.good.clear();
-            self.good.extend_from_slice(result);
+            self.good.extend_from_slice(elements);
             self.source = Some(source);
             return Ok(None);
         }
         let shown = match (judge.instead, self.source) {
             (Flagged::Previous, Some(source)) => {
-                result.copy_from_slice(&self.good);
+                queue.upload(&self.good, result.view_mut())?;
                 source
             }
             (Flagged::Previous, None) | (Flagged::Black, _) => {
-                result.fill(-1.0);
+                queue.write(result.view_mut(), staging, |elements| elements.fill(-1.0))?;
                 source
             }
         };
@@ -83,6 +91,7 @@ impl Guard {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::exec::HostQueue;
     use crate::frame::FrameId;
 
     /// As unsafe as the picture is red.
@@ -112,10 +121,11 @@ mod tests {
             let judge = Judge { checker: &Red, threshold: 0.4, instead };
             let mut guard = guard();
             let mut shown = |red: f32, id: u64| {
-                let mut result = vec![red; 6];
-                let source = guard.check(&judge, &mut result, Source { id: FrameId(id), ..Source::default() });
+                let mut result = Buffer::from(vec![red; 6]);
+                let own = Source { id: FrameId(id), ..Source::default() };
+                let source = guard.check(&HostQueue, &judge, (&mut result, &mut Vec::new()), own);
                 let source = source.map(|source| source.map(|source| source.id));
-                (source.map_err(|error| error.kind()), result[0])
+                (source.map_err(|error| error.kind()), result.view().host().unwrap()[0])
             };
             // Nothing good yet: black.
             assert_eq!(shown(0.9, 1), (Ok(Some(FrameId(1))), -1.0));

@@ -12,6 +12,9 @@ mod guard;
 mod predict;
 mod restyle;
 mod sources;
+mod timer;
+
+use std::sync::Arc;
 
 use self::buffers::FrameBuffers;
 use self::cached_attention::AttentionCache;
@@ -20,23 +23,25 @@ use self::control::{ControlState, ControlUpdate};
 use self::guard::Guard;
 pub(super) use self::sources::Source;
 use self::sources::SourceFrames;
+pub(super) use self::timer::{FrameTimer, Stage};
 use super::pipeline::Pipeline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::Arena;
+use crate::exec::{Queue, Scratch, View};
 use crate::filter::SimilarFilter;
 use crate::params::StreamDiffusionParams;
-use crate::preprocess::Image;
-use crate::stream::StreamBatch;
+use crate::stream::{StreamBatch, StreamRows};
 use crate::telemetry::{ControlWork, Work};
 
 /// What an engine keeps between frames.
 #[derive(Debug)]
 pub(super) struct FrameState {
+    /// The queue of the executor.
+    queue: Arc<dyn Queue>,
     /// The frames in flight.
     stream: StreamBatch,
     filter: SimilarFilter,
     /// Scratch memory of the networks.
-    arena: Arena,
+    scratch: Scratch,
     attention: AttentionCache,
     guard: Guard,
     buffers: FrameBuffers,
@@ -57,8 +62,10 @@ pub(super) struct FrameState {
 #[derive(Debug)]
 pub(super) struct StateUpdate {
     stream: Option<StreamBatch>,
+    /// The rows of the stream, if their number changes.
+    rows: Option<StreamRows>,
     filter: Option<SimilarFilter>,
-    arena: Option<Arena>,
+    scratch: Option<Scratch>,
     attention: Option<AttentionCache>,
     guard: Option<Guard>,
     buffers: Option<FrameBuffers>,
@@ -72,23 +79,25 @@ impl StateUpdate {
     /// # Errors
     ///
     /// `OutOfMemory` with the bytes that are needed.
-    pub(super) fn prepare(base: Option<&Pipeline>, next: &Pipeline) -> Result<Self> {
+    pub(super) fn prepare(queue: &Arc<dyn Queue>, base: Option<&Pipeline>, next: &Pipeline) -> Result<Self> {
         let (needed, held) = (next.memory, base.map(|base| base.memory));
-        let continues = base.is_some_and(|base| next.continues(base));
+        let continuing = base.filter(|base| next.continues(base));
+        let continues = continuing.is_some();
         let same_sizes = held.is_some_and(|held| held.same_sizes(&needed));
-        let arena_fits = held.is_some_and(|held| needed.arena <= held.arena);
+        let scratch_fits = held.is_some_and(|held| needed.scratch <= held.scratch);
         // Frames in flight are dropped where successive frames stop or begin to share a call.
         let in_flight = continues && base.is_some_and(|base| base.stream.batched == next.stream.batched);
         let controls = base.map(|base| &base.components.controls);
         Ok(Self {
-            stream: (!continues).then(|| new_stream(next)).transpose()?,
+            stream: (!continues).then(|| new_stream(queue, next)).transpose()?,
+            rows: continuing.map(|base| new_rows(&**queue, base, next)).transpose()?.flatten(),
             filter: base.is_none_or(|base| !same_filter(base, next)).then(|| new_filter(&next.params)),
-            arena: (!arena_fits).then(|| Arena::with_room(needed.arena)).transpose()?,
-            attention: AttentionCache::replacing(base, next)?,
+            scratch: (!scratch_fits).then(|| queue.scratch(needed.scratch)).transpose()?,
+            attention: AttentionCache::replacing(&**queue, base, next)?,
             guard: Guard::replacing(base, next)?,
-            buffers: (!same_sizes).then(|| FrameBuffers::new(needed)).transpose()?,
+            buffers: (!same_sizes).then(|| FrameBuffers::new(&**queue, needed)).transpose()?,
             chains: ChainsUpdate::prepare(base, next),
-            control: ControlUpdate::new(&next.components.controls, controls, in_flight)?,
+            control: ControlUpdate::new(&**queue, &next.components.controls, controls, in_flight)?,
         })
     }
 }
@@ -99,16 +108,17 @@ impl FrameState {
     /// # Errors
     ///
     /// `OutOfMemory` with the bytes that are needed.
-    pub(super) fn new(pipeline: &Pipeline) -> Result<Self> {
-        let mut update = StateUpdate::prepare(None, pipeline)?;
+    pub(super) fn new(queue: Arc<dyn Queue>, pipeline: &Pipeline) -> Result<Self> {
+        let mut update = StateUpdate::prepare(&queue, None, pipeline)?;
         let (stream, filter, buffers) = (update.stream.take(), update.filter.take(), update.buffers.take());
         let (Some(stream), Some(filter), Some(buffers)) = (stream, filter, buffers) else {
             return Err(Error::new(ErrorKind::Internal, "the update of a state without a base lacks a part"));
         };
         let mut state = Self {
+            queue,
             stream,
             filter,
-            arena: Arena::new(),
+            scratch: Scratch::new(),
             attention: AttentionCache::default(),
             guard: Guard::default(),
             buffers,
@@ -128,12 +138,12 @@ impl FrameState {
     ///
     /// # Errors
     ///
-    /// Those of [`StreamBatch::configure`]; nothing has changed then.
+    /// Those of [`StreamBatch::configure_with`]; nothing has changed then.
     pub(super) fn swap(&mut self, update: &mut StateUpdate, next: &Pipeline) -> Result<()> {
-        let StateUpdate { stream, filter, arena, attention, guard, buffers, chains, control } = update;
+        let StateUpdate { stream, rows, filter, scratch, attention, guard, buffers, chains, control } = update;
         match stream {
             Some(stream) => std::mem::swap(&mut self.stream, stream),
-            None => self.stream.configure(next.stream.clone())?,
+            None => self.stream.configure_with(next.stream.clone(), rows)?,
         }
         if stream.is_some() || buffers.is_some() {
             (self.last_source, self.has_latent) = (None, false);
@@ -142,29 +152,46 @@ impl FrameState {
         let params = &next.params;
         self.filter.configure(params.similar_image_filter_threshold as f32, params.similar_image_filter_max_skip_frame);
         self.filter.reset();
-        swap_if_some(&mut self.arena, arena);
+        swap_if_some(&mut self.scratch, scratch);
         if let Some(attention) = attention {
             attention.swap(&mut self.attention, params.cached_attention.max_frames as usize);
         }
         swap_if_some(&mut self.guard, guard);
         swap_if_some(&mut self.buffers, buffers);
         self.chains.swap(chains);
-        self.control.swap(control);
+        self.control.swap(&*self.queue, control);
         Ok(())
     }
 
     /// Frees what belongs to the networks of the last pipeline. The buffers stay: until there is another pipeline,
     /// each frame returns the last picture again. The next update, which has no base, brings all other parts.
     pub(super) fn release(&mut self) {
-        self.arena = Arena::new();
+        self.scratch = Scratch::new();
         self.attention = AttentionCache::default();
         self.control = ControlState::default();
         self.chains = Chains::new();
     }
 
-    /// Returns the last picture, `[height, width, 3]` in -1..1.
-    pub(super) fn picture(&self) -> &Image {
-        &self.buffers.result
+    /// Returns the queue of the executor.
+    pub(super) fn queue(&self) -> &Arc<dyn Queue> {
+        &self.queue
+    }
+
+    /// Returns width and height of pictures.
+    pub(super) fn picture_size(&self) -> (u32, u32) {
+        let (width, height) = self.buffers.picture;
+        (width as u32, height as u32)
+    }
+
+    /// Returns the index of the last picture, for [`picture`](Self::picture).
+    pub(super) fn last_picture(&self) -> usize {
+        self.buffers.current()
+    }
+
+    /// Returns the picture at `index`, `[height, width, 3]` in -1..1. It stays until as many further pictures were made
+    /// as the queue has [depth](Queue::depth).
+    pub(super) fn picture(&self, index: usize) -> View<'_> {
+        self.buffers.result(index)
     }
 
     /// Returns the frame that the last picture was made from; `None` before the first picture.
@@ -195,8 +222,13 @@ fn swap_if_some<T>(value: &mut T, other: &mut Option<T>) {
     }
 }
 
-fn new_stream(pipeline: &Pipeline) -> Result<StreamBatch> {
-    StreamBatch::new(pipeline.components.autoencoder().latent.len(), pipeline.stream.clone())
+/// Allocates the rows of the stream of `next`, unless it has as many as that of `base`.
+fn new_rows(queue: &dyn Queue, base: &Pipeline, next: &Pipeline) -> Result<Option<StreamRows>> {
+    StreamRows::replacing(queue, next.components.autoencoder().latent.len(), Some(&base.stream), &next.stream)
+}
+
+fn new_stream(queue: &Arc<dyn Queue>, pipeline: &Pipeline) -> Result<StreamBatch> {
+    StreamBatch::new(queue.clone(), pipeline.components.autoencoder().latent.len(), pipeline.stream.clone())
 }
 
 /// Whether the filter of `base` serves `next`, apart from its bounds.

@@ -4,7 +4,7 @@ use super::cached_attention::AttentionCache;
 use super::control_calls::ControlCalls;
 use crate::engine::pipeline::unet::UnetNetworks;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, Slices};
+use crate::exec::{Constants, Inputs, RunArgs, Scratch, View, ViewMut};
 use crate::stream::{Call, Predict};
 use crate::telemetry::Work;
 
@@ -13,7 +13,7 @@ use crate::telemetry::Work;
 pub(crate) struct UnetPredictor<'a> {
     pub(crate) unet: &'a UnetNetworks,
     pub(crate) constants: &'a [Constants],
-    pub(crate) arena: &'a mut Arena,
+    pub(crate) scratch: &'a mut Scratch,
     pub(crate) attention: &'a mut AttentionCache,
     /// Every how many frames keys and values are stored.
     pub(crate) interval: u32,
@@ -22,7 +22,7 @@ pub(crate) struct UnetPredictor<'a> {
 }
 
 impl Predict for UnetPredictor<'_> {
-    fn predict(&mut self, call: Call, x: &[f32], eps: &mut [f32]) -> Result<()> {
+    fn predict(&mut self, call: Call, x: View<'_>, eps: ViewMut<'_>) -> Result<()> {
         let index = match call {
             Call::Batch => 0,
             Call::Stage(stage) => stage,
@@ -32,14 +32,15 @@ impl Predict for UnetPredictor<'_> {
             return Err(Error::new(ErrorKind::Internal, text));
         };
         let rows = self.unet.rows(index);
-        let mut inputs = Slices::new();
+        let mut inputs = Inputs::new();
         inputs.push(x)?;
-        for residual in self.control.residuals(index, rows, x, self.arena, self.work)? {
+        for residual in self.control.residuals(index, rows, x, self.scratch, self.work)? {
             inputs.push(residual)?;
         }
-        let arena = &mut *self.arena;
+        let (scratch, outputs) = (&mut *self.scratch, &mut [eps]);
         self.attention.run(index, self.interval, |past| {
-            network.run_with_past(constants, arena, past, inputs.get(), &mut [eps])
+            let args = RunArgs::new(constants, scratch, inputs.get(), outputs);
+            network.run(RunArgs { past: Some(past), ..args })
         })?;
         self.work.unet_evaluations += 1;
         self.work.unet_rows += rows as u64;

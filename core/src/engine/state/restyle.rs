@@ -1,40 +1,46 @@
 //! Processing of one frame: chains, filter, autoencoder, ControlNets, stream and safety checker.
 
-use std::time::Instant;
-
 use super::FrameState;
+use super::buffers::FrameBuffers;
 use super::control_calls::ControlCalls;
 use super::guard::Judge;
 use super::predict::UnetPredictor;
 use super::sources::Source;
+use super::timer::{FrameTimer, Stage};
 use crate::engine::options::Flagged;
 use crate::engine::picture::PictureKind;
 use crate::engine::pipeline::recipes::ChainSlot;
 use crate::engine::pipeline::{Components, Pipeline};
 use crate::error::Result;
+use crate::exec::RunArgs;
 use crate::filter::Decision;
 use crate::frame::{Fit, FrameConverter, FrameId, FrameView};
-use crate::telemetry::Timings;
 
 impl FrameState {
     /// Converts the frame to the size `width` x `height`, and runs `image_preprocessing` on it.
     ///
     /// # Errors
     ///
-    /// `InvalidFrame`, and those of the processors.
+    /// `InvalidFrame`, and those of the processors and the device.
     pub(in crate::engine) fn read(
         &mut self,
         frame: &FrameView<'_>,
         converter: &mut FrameConverter,
         fit: Fit,
-        (width, height): (u32, u32),
+        size: (u32, u32),
         components: Option<&Components>,
     ) -> Result<()> {
-        let last = self.last_source.filter(|_| components.is_some_and(Components::looks_back));
-        let Self { buffers, chains, .. } = self;
-        converter.to_signed(frame, fit, width, height, buffers.image.pixels_mut())?;
-        chains.remember(last.map(|_| &buffers.result));
-        chains.frame(&mut buffers.image)
+        let looks_back = self.last_source.is_some() && components.is_some_and(Components::looks_back);
+        let Self { queue, buffers, chains, .. } = self;
+        let queue = &**queue;
+        queue.import(frame, converter, fit, size, buffers.image.view_mut())?;
+        let picture = buffers.picture;
+        let mut staging = std::mem::take(&mut buffers.staging);
+        let last = if looks_back { Some(queue.read(buffers.last_result(), &mut staging)) } else { None };
+        let remembered = last.transpose().map(|last| chains.remember(last.map(|last| (last, picture))));
+        buffers.staging = staging;
+        remembered?;
+        chains.frame(queue, &mut buffers.image, buffers.frame, &mut buffers.staging)
     }
 
     /// Makes the picture of the frame that was [read](Self::read) last, `own`; returns how it was made, and the frame
@@ -49,11 +55,11 @@ impl FrameState {
         pipeline: Option<&Pipeline>,
         own: Source,
         flagged: Flagged,
-        timings: &mut Timings,
+        timer: &mut FrameTimer,
     ) -> Result<(PictureKind, Source)> {
         self.sources.note(own);
         // After an error no picture may be repeated: the filter took this frame for the last one computed.
-        let made = self.try_restyle(pipeline, own, flagged, timings).inspect_err(|_| self.filter.reset())?;
+        let made = self.try_restyle(pipeline, own, flagged, timer).inspect_err(|_| self.filter.reset())?;
         self.work.processor_evaluations += self.chains.take_evaluations();
         Ok(made)
     }
@@ -63,65 +69,82 @@ impl FrameState {
         pipeline: Option<&Pipeline>,
         own: Source,
         flagged: Flagged,
-        timings: &mut Timings,
+        timer: &mut FrameTimer,
     ) -> Result<(PictureKind, Source)> {
-        let Self { chains, buffers, arena, work, .. } = self;
         let Some(pipeline) = pipeline else {
             if let Some(source) = self.last_source {
                 return Ok((PictureKind::Repeated, source));
             }
-            chains.picture(&buffers.image, &mut buffers.result)?;
+            self.pass()?;
             return Ok((PictureKind::Passed, own));
         };
         if pipeline.params.skip_diffusion {
-            chains.picture(&buffers.image, &mut buffers.result)?;
+            self.pass()?;
             self.last_source = Some(own);
             return Ok((PictureKind::Passed, own));
         }
-        if pipeline.params.enable_similar_image_filter
-            && self.filter.check(&buffers.image) == Decision::Skip
-            && let Some(source) = self.last_source
-        {
-            return Ok((PictureKind::Repeated, source));
+        if pipeline.params.enable_similar_image_filter {
+            let image = self.queue.read(self.buffers.image.view(), &mut self.buffers.filtered)?;
+            if self.filter.check(image) == Decision::Skip
+                && let Some(source) = self.last_source
+            {
+                return Ok((PictureKind::Repeated, source));
+            }
         }
+        let Self { queue, buffers, scratch, work, .. } = self;
         let autoencoder = pipeline.components.autoencoder();
-        let before = Instant::now();
-        let image = buffers.image.pixels();
-        autoencoder.encoder.run(&autoencoder.encoder_constants, arena, &[image], &mut [&mut buffers.latent])?;
+        let from = queue.mark();
+        autoencoder.encoder.run(RunArgs::new(
+            &autoencoder.encoder_constants,
+            scratch,
+            &[buffers.image.view()],
+            &mut [buffers.latent.view_mut()],
+        ))?;
         work.encoder_evaluations += 1;
-        timings.encode = Timings::micros(before.elapsed());
-        let source = self.denoise(pipeline, own.id, timings)?;
-        self.decode(pipeline, source, flagged, timings)
+        timer.end(&**queue, Stage::Encode, from);
+        let source = self.denoise(pipeline, own.id, timer)?;
+        self.decode(pipeline, source, flagged, timer)
+    }
+
+    /// Makes the frame itself the next picture, after `image_postprocessing`.
+    fn pass(&mut self) -> Result<()> {
+        let Self { queue, buffers, chains, .. } = self;
+        let (size, picture) = (buffers.frame, buffers.picture);
+        let (_, image, result, staging) = buffers.clean_image_and_result();
+        chains.picture(&**queue, (image, size), (result, picture), staging)?;
+        buffers.finish_result();
+        Ok(())
     }
 
     /// Runs the stream on the frame's latent; returns the frame that the resulting clean latent was made from.
-    fn denoise(&mut self, pipeline: &Pipeline, id: FrameId, timings: &mut Timings) -> Result<Source> {
-        let Self { chains, buffers, stream, arena, control, attention, work, .. } = self;
+    fn denoise(&mut self, pipeline: &Pipeline, id: FrameId, timer: &mut FrameTimer) -> Result<Source> {
+        let Self { queue, chains, buffers, stream, scratch, control, attention, work, .. } = self;
+        let queue = &**queue;
         let components = &pipeline.components;
-        let before = Instant::now();
-        control.observe(&components.controls, &buffers.image, chains.previous(), arena, work)?;
-        let observed = before.elapsed();
-        let before = Instant::now();
+        let from = queue.mark();
+        let frame = (&buffers.image, &mut buffers.staging);
+        control.observe(queue, &components.controls, frame, chains.previous(), scratch, work)?;
+        timer.end(queue, Stage::Control, from);
+        let from = queue.mark();
         let last = self.has_latent.then_some(&buffers.clean);
+        let shape = buffers.latent_shape;
         // The strengths of processors are tuned for the noised latent.
-        chains.noised(stream.enter(&buffers.latent, id.0)?, components.autoencoder().latent, last)?;
+        chains.noised(queue, stream.enter(&buffers.latent, id.0)?, shape, last, &mut buffers.staging)?;
         let mut calls = UnetPredictor {
             unet: components.unet(),
             constants: components.constants(),
-            arena,
+            scratch,
             attention,
             interval: pipeline.params.cached_attention.interval,
-            control: ControlCalls { controls: &components.controls, state: control, spent: observed },
+            control: ControlCalls { queue, controls: &components.controls, state: control, timer },
             work,
         };
-        let source = stream.advance(&mut calls, buffers.next.pixels_mut())?;
-        let spent = calls.control.spent;
-        control.advance(&components.controls);
-        chains.clean(&mut buffers.next, last)?;
+        let source = stream.advance(&mut calls, &mut buffers.next)?;
+        control.advance(queue, &components.controls)?;
+        chains.clean(queue, buffers.next.view_mut(), shape, last, &mut buffers.staging)?;
         std::mem::swap(&mut buffers.clean, &mut buffers.next);
         self.has_latent = true;
-        timings.control = Timings::micros(spent);
-        timings.unet = Timings::micros(before.elapsed().saturating_sub(spent.saturating_sub(observed)));
+        timer.end(queue, Stage::Unet, from);
         Ok(self.sources.find(FrameId(source)))
     }
 
@@ -131,25 +154,34 @@ impl FrameState {
         pipeline: &Pipeline,
         source: Source,
         flagged: Flagged,
-        timings: &mut Timings,
+        timer: &mut FrameTimer,
     ) -> Result<(PictureKind, Source)> {
-        let Self { chains, buffers, arena, filter, work, .. } = self;
+        let Self { queue, chains, buffers, scratch, filter, guard, work, .. } = self;
+        let queue = &**queue;
         let autoencoder = pipeline.components.autoencoder();
-        let before = Instant::now();
+        let from = queue.mark();
         if pipeline.params.enable_similar_image_filter {
-            filter.keep(&mut buffers.image);
+            let FrameBuffers { image, filtered, .. } = &mut *buffers;
+            filter.keep(|kept| {
+                if !image.exchange(kept) {
+                    std::mem::swap(filtered, kept);
+                }
+            });
         }
         // If this fails, there is no last picture any more.
         self.last_source = None;
         let plain = chains.is_empty(ChainSlot::Picture);
-        let decoded = if plain { &mut buffers.result } else { &mut buffers.image };
-        let clean = buffers.clean.pixels();
-        autoencoder.decoder.run(&autoencoder.decoder_constants, arena, &[clean], &mut [decoded.pixels_mut()])?;
+        let (size, picture) = (buffers.frame, buffers.picture);
+        let (clean, image, result, staging) = buffers.clean_image_and_result();
+        let decoded = if plain { &mut *result } else { &mut *image };
+        let constants = &autoencoder.decoder_constants;
+        let outputs = &mut [decoded.view_mut()];
+        autoencoder.decoder.run(RunArgs::new(constants, scratch, &[clean.view()], outputs))?;
         work.decoder_evaluations += 1;
-        timings.decode = Timings::micros(before.elapsed());
-        let before = Instant::now();
+        timer.end(queue, Stage::Decode, from);
+        let from = queue.mark();
         if !plain {
-            chains.picture(&buffers.image, &mut buffers.result)?;
+            chains.picture(queue, (image, size), (result, picture), staging)?;
         }
         let judge = pipeline.components.safety_checker().map(|checker| Judge {
             checker,
@@ -157,9 +189,10 @@ impl FrameState {
             instead: flagged,
         });
         work.safety_evaluations += u64::from(judge.is_some());
-        let result = buffers.result.pixels_mut();
-        let flagged = judge.map(|judge| self.guard.check(&judge, result, source)).transpose()?.flatten();
-        timings.postprocess = Timings::micros(before.elapsed());
+        let check = |judge| guard.check(queue, &judge, (result, staging), source);
+        let flagged = judge.map(check).transpose()?.flatten();
+        timer.end(queue, Stage::Postprocess, from);
+        buffers.finish_result();
         self.last_source = Some(flagged.unwrap_or(source));
         Ok(flagged.map_or((PictureKind::New, source), |shown| (PictureKind::Flagged, shown)))
     }

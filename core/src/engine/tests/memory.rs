@@ -6,7 +6,7 @@ use crate::engine::pipeline::context::BuildContext;
 use crate::engine::{Active, Engine, EngineOptions};
 use crate::error::{ErrorKind, Result};
 use crate::exec::reference::ReferenceExecutor;
-use crate::exec::{Arena, Constants, Executor, Network};
+use crate::exec::{Constants, Executor, Network, RunArgs};
 use crate::frame::{FrameView, PixelFormat};
 use crate::load::{ModelSource, PackedCache};
 use crate::net::{Program, Weights};
@@ -46,8 +46,8 @@ impl Network for GreedyNetwork {
         self.inner.program()
     }
 
-    fn arena_len(&self) -> usize {
-        if self.large { usize::MAX / 64 } else { self.inner.arena_len() }
+    fn scratch_bytes(&self) -> usize {
+        if self.large { usize::MAX / 16 } else { self.inner.scratch_bytes() }
     }
 
     fn frame_keys_bytes(&self) -> usize {
@@ -58,14 +58,8 @@ impl Network for GreedyNetwork {
         self.inner.constants(inputs)
     }
 
-    fn run(
-        &self,
-        constants: &Constants,
-        arena: &mut Arena,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-    ) -> Result<()> {
-        self.inner.run(constants, arena, inputs, outputs)
+    fn run(&self, args: RunArgs<'_, '_>) -> Result<()> {
+        self.inner.run(args)
     }
 }
 
@@ -76,6 +70,7 @@ fn engine(side: u32) -> Result<Engine> {
     let context = BuildContext {
         source: ModelSource::Demo,
         options,
+        queue: Greedy.queue(),
         executor: Arc::new(Greedy),
         registry: Registry::new(),
         observer: None,
@@ -89,7 +84,7 @@ fn engine(side: u32) -> Result<Engine> {
 
 #[test]
 fn a_size_without_memory_is_refused_with_its_bytes_and_the_old_size_goes_on() {
-    let needed = (usize::MAX / 64 * size_of::<f32>() / 1_000_000_000).to_string();
+    let needed = (usize::MAX / 16 / 1_000_000_000).to_string();
     let mut engine = engine(SIDE).unwrap();
     let pixels = vec![90; (SIDE * SIDE * 4) as usize];
     let frame = FrameView::packed(PixelFormat::Rgba8, SIDE, SIDE, &pixels).unwrap();

@@ -202,7 +202,7 @@ impl Executor for CpuExecutor {
         self.pool.threads()
     }
 
-    fn least_arena_bytes(&self, program: &Program) -> usize {
+    fn least_scratch_bytes(&self, program: &Program) -> usize {
         let rooms = Rooms { kernels: self.kernels, winograd: self.winograd, program, weights: None };
         Plan::new(program, &rooms).arena_len.saturating_mul(self.kernels.size)
     }

@@ -20,7 +20,8 @@ use super::run::Run;
 use super::span::{Aligned, LINE, Scratch, Span};
 use super::step::{Loader, Ready, Rooms};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::{Arena, Constants, FrameKeys, Network, Past, StepTime};
+use crate::exec::arena::Arena;
+use crate::exec::{Constants, FrameKeys, Network, RunArgs, StepTime, View, ViewMut};
 use crate::net::plan::{Plan, Space};
 use crate::net::steps::Slot;
 use crate::net::{Program, Rate, Weights};
@@ -56,8 +57,25 @@ impl fmt::Debug for CpuNetwork {
 struct Memory<'i, 'o> {
     arena: *mut u8,
     kept: *mut u8,
-    inputs: &'i [&'i [f32]],
-    outputs: *mut &'o mut [f32],
+    inputs: &'i [View<'i>],
+    outputs: *mut ViewMut<'o>,
+}
+
+impl Memory<'_, '_> {
+    /// The address of input `i`, which is in host memory.
+    fn input(&self, i: usize) -> *const f32 {
+        self.inputs.get(i).and_then(|input| input.host().ok()).map_or(std::ptr::null(), <[f32]>::as_ptr)
+    }
+
+    /// The address of output `i`, which is in host memory.
+    fn output(&self, i: usize) -> *mut f32 {
+        // SAFETY: `i` is below the number of outputs, which has been checked; the address is taken without borrowing
+        // the elements, so that addresses taken before stay valid.
+        match unsafe { &mut *self.outputs.add(i) } {
+            ViewMut::Host(elements) => (&raw mut **elements).cast(),
+            ViewMut::Device(_) => std::ptr::null_mut(),
+        }
+    }
 }
 
 impl CpuNetwork {
@@ -107,7 +125,7 @@ impl CpuNetwork {
         })
     }
 
-    fn check_inputs(&self, rate: Rate, inputs: &[&[f32]]) -> Result<()> {
+    fn check_inputs(&self, rate: Rate, inputs: &[View<'_>]) -> Result<()> {
         let expected = self.program.inputs_at(rate).count();
         if inputs.len() != expected {
             return Err(self.misfit(format!("{} inputs, but {expected} are needed", inputs.len())));
@@ -119,11 +137,12 @@ impl CpuNetwork {
                 return Err(self
                     .misfit(format!("{name}: got {len} elements, expected {} for the shape {shape:?}", shape.len())));
             }
+            given.host().map_err(|error| error.within(&input.name).within(self.program.name()))?;
         }
         Ok(())
     }
 
-    fn check_outputs(&self, outputs: &[&mut [f32]]) -> Result<()> {
+    fn check_outputs(&self, outputs: &mut [ViewMut<'_>]) -> Result<()> {
         let expected = self.program.outputs().len();
         if outputs.len() != expected {
             return Err(self.misfit(format!("{} outputs, but {expected} are needed", outputs.len())));
@@ -132,8 +151,10 @@ impl CpuNetwork {
             let shape = self.program.shape(output.value);
             if given.len() != shape.len() {
                 let (name, len) = (&output.name, given.len());
-                return Err(self.misfit(format!("room for {len} numbers of {name}, but {shape:?} is {}", shape.len())));
+                return Err(self
+                    .misfit(format!("{name}: got {len} elements, expected {} for the shape {shape:?}", shape.len())));
             }
+            given.host().map_err(|error| error.within(&output.name).within(self.program.name()))?;
         }
         Ok(())
     }
@@ -150,10 +171,8 @@ impl CpuNetwork {
             Space::Arena => (memory.arena, self.kernels.size),
             Space::Kept => (memory.kept, self.kernels.size),
             // Inputs are only read: nothing in a plan writes to one.
-            Space::Input(i) => (memory.inputs[i].as_ptr().cast_mut().cast(), size_of::<f32>()),
-            // SAFETY: `i` is below the number of outputs, which has been checked; the address is taken without borrowing
-            // what lies there, so addresses taken before stay good.
-            Space::Output(i) => (unsafe { (&raw mut **memory.outputs.add(i)).cast() }, size_of::<f32>()),
+            Space::Input(i) => (memory.input(i).cast_mut().cast(), size_of::<f32>()),
+            Space::Output(i) => (memory.output(i).cast(), size_of::<f32>()),
         };
         Span::new(base.wrapping_add(place.offset * size), size, place.ld, shape)
     }
@@ -178,20 +197,14 @@ impl CpuNetwork {
         Ok(())
     }
 
-    /// Runs on one frame; see [`Network::run`] and [`Network::profile`].
-    fn frame(
-        &self,
-        constants: &Constants,
-        arena: &mut Arena,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-        past: PastAt,
-        times: Option<&mut Vec<StepTime>>,
-    ) -> Result<()> {
+    /// Runs on one frame.
+    fn frame(&self, args: RunArgs<'_, '_>, past: PastAt) -> Result<()> {
+        let RunArgs { constants, scratch, inputs, outputs, times, .. } = args;
         self.check_inputs(Rate::Frame, inputs)?;
         self.check_outputs(outputs)?;
         let kept = constants.get::<Kept>().filter(|kept| kept.network == self.id);
         let kept = kept.ok_or_else(|| self.misfit("the constants are another network's".to_owned()))?;
+        let arena: &mut Arena = scratch.get_or_default();
         arena.reserve(self.arena_len())?;
         let arena = arena.numbers().as_mut_ptr();
         let scratch = Scratch::new(arena.wrapping_add(self.room(self.plan.arena_len)), self.thread_scratch);
@@ -202,9 +215,7 @@ impl CpuNetwork {
         self.steps(&self.frame, &run, &memory, times)?;
         for &(value, output) in &self.plan.copies {
             let from = self.span(&memory, value);
-            // SAFETY: as in `span`.
-            let to = unsafe { (&raw mut **memory.outputs.add(output)).cast::<f32>() };
-            let to = Span::of_f32(to, from.shape);
+            let to = Span::of_f32(memory.output(output), from.shape);
             if from.size() == to.size() {
                 elementwise::copy(&run, from, to, 0);
             } else {
@@ -212,6 +223,11 @@ impl CpuNetwork {
             }
         }
         Ok(())
+    }
+
+    /// Elements of `f32` that a run needs.
+    fn arena_len(&self) -> usize {
+        self.room(self.plan.arena_len) + self.thread_scratch * self.pool.threads()
     }
 
     /// `f32`s that take as much room as so many stored numbers.
@@ -229,40 +245,42 @@ impl Network for CpuNetwork {
         &self.program
     }
 
-    fn arena_len(&self) -> usize {
-        self.room(self.plan.arena_len) + self.thread_scratch * self.pool.threads()
+    fn scratch_bytes(&self) -> usize {
+        self.arena_len() * size_of::<f32>()
     }
 
     fn constants(&self, inputs: &[&[f32]]) -> Result<Constants> {
-        self.check_inputs(Rate::Constant, inputs)?;
+        let inputs: Vec<View<'_>> = inputs.iter().map(|input| View::Host(input)).collect();
+        self.check_inputs(Rate::Constant, &inputs)?;
         let arena_len = self.room(self.plan.constant_arena_len);
         let len = arena_len + self.thread_scratch;
         let mut arena = Aligned::zeros::<f32>(len).ok_or_else(|| no_memory(len))?;
         let kept_len = self.room(self.plan.kept_len);
         let mut kept = Aligned::zeros::<f32>(kept_len).ok_or_else(|| no_memory(kept_len))?;
         let (arena, kept_at) = (arena.ptr_mut(), kept.ptr_mut());
-        let memory = Memory { arena, kept: kept_at, inputs, outputs: std::ptr::null_mut() };
+        let memory = Memory { arena, kept: kept_at, inputs: &inputs, outputs: std::ptr::null_mut() };
         // Alone: the threads belong to the frames that run beside.
         let scratch = Scratch::new(arena.cast::<f32>().wrapping_add(arena_len), self.thread_scratch);
         let zeros = self.zeros.ptr().cast();
         let run = Run { kernels: self.kernels, pool: None, scratch, zeros, past: PastAt::NONE };
         for &(input, value) in &self.plan.kept_inputs {
             let to = self.span(&memory, value);
-            let from = Span::of_f32(inputs[input].as_ptr().cast_mut(), to.shape);
+            let from = Span::of_f32(memory.input(input).cast_mut(), to.shape);
             elementwise::convert(&run, from, to, self.kernels.store);
         }
         self.steps(&self.constant, &run, &memory, None)?;
         Ok(Constants::new(Kept { network: self.id, numbers: kept }))
     }
 
-    fn run(
-        &self,
-        constants: &Constants,
-        arena: &mut Arena,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-    ) -> Result<()> {
-        self.frame(constants, arena, inputs, outputs, PastAt::NONE, None)
+    fn run(&self, mut args: RunArgs<'_, '_>) -> Result<()> {
+        let past = match args.past.take() {
+            Some(mut past) => PastAt::new(&mut past, self.id).map_err(|error| error.within(self.program.name()))?,
+            None => PastAt::NONE,
+        };
+        if let Some(times) = args.times.as_deref_mut().filter(|times| times.len() != self.frame.len()) {
+            *times = self.frame.iter().map(|ready| profile::describe(ready, &self.plan.values)).collect();
+        }
+        self.frame(args, past)
     }
 
     fn frame_keys_bytes(&self) -> usize {
@@ -271,31 +289,5 @@ impl Network for CpuNetwork {
 
     fn frame_keys(&self) -> Result<FrameKeys> {
         past::room(self.frame_keys_bytes(), self.id)
-    }
-
-    fn run_with_past(
-        &self,
-        constants: &Constants,
-        arena: &mut Arena,
-        past: &mut Past<'_>,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-    ) -> Result<()> {
-        let past = PastAt::new(past, self.id).map_err(|error| error.within(self.program.name()))?;
-        self.frame(constants, arena, inputs, outputs, past, None)
-    }
-
-    fn profile(
-        &self,
-        constants: &Constants,
-        arena: &mut Arena,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-        times: &mut Vec<StepTime>,
-    ) -> Result<()> {
-        if times.len() != self.frame.len() {
-            *times = self.frame.iter().map(|ready| profile::describe(ready, &self.plan.values)).collect();
-        }
-        self.frame(constants, arena, inputs, outputs, PastAt::NONE, Some(times))
     }
 }

@@ -46,5 +46,5 @@ pub(super) fn describe(ready: &Ready, values: &[PlanValue]) -> StepTime {
         StepKind::Import => (format!("import {} @{image}", out.c), 0.0),
         StepKind::ToBytes { .. } => (format!("to bytes {} @{image}", out.c), 0.0),
     };
-    StepTime { what, operations, nanos: 0 }
+    StepTime::new(what, operations)
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::exec::Scratch;
 use crate::net::{Activation, Padding, ProgramBuilder, WeightSource};
 
 /// Weights that count: 0, 1, 2 and so on, an eighth at a time.
@@ -24,7 +25,7 @@ fn run(builder: ProgramBuilder, constant: &[&[f32]], frame: &[&[f32]]) -> Result
     let network = compile(builder);
     let constants = network.constants(constant)?;
     let mut out = vec![f32::NAN; network.program().shape(network.program().outputs()[0].value).len()];
-    network.run(&constants, &mut Arena::new(), frame, &mut [&mut out])?;
+    network.run_on_host(&constants, &mut Scratch::new(), frame, &mut [&mut out])?;
     Ok(out)
 }
 
@@ -165,10 +166,10 @@ fn what_does_not_fit_the_program_is_refused() {
     assert_eq!(one.constants(&[&[0.0; 3]]).unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert_eq!(one.constants(&[]).unwrap_err().kind(), ErrorKind::InvalidArgument);
     let (own, foreign) = (one.constants(&[&[1.0, 2.0]]).unwrap(), other.constants(&[&[1.0, 2.0]]).unwrap());
-    let (mut arena, mut y) = (Arena::new(), [0.0; 2]);
-    assert_eq!(kind(one.run(&foreign, &mut arena, &[&[0.0; 2]], &mut [&mut y])), ErrorKind::InvalidArgument);
-    assert_eq!(kind(one.run(&own, &mut arena, &[&[0.0; 2]], &mut [])), ErrorKind::InvalidArgument);
-    assert_eq!(kind(one.run(&own, &mut arena, &[&[0.0; 1]], &mut [&mut y])), ErrorKind::InvalidArgument);
-    one.run(&own, &mut arena, &[&[1.0; 2]], &mut [&mut y]).unwrap();
+    let (mut scratch, mut y) = (Scratch::new(), [0.0; 2]);
+    assert_eq!(kind(one.run_on_host(&foreign, &mut scratch, &[&[0.0; 2]], &mut [&mut y])), ErrorKind::InvalidArgument);
+    assert_eq!(kind(one.run_on_host(&own, &mut scratch, &[&[0.0; 2]], &mut [])), ErrorKind::InvalidArgument);
+    assert_eq!(kind(one.run_on_host(&own, &mut scratch, &[&[0.0; 1]], &mut [&mut y])), ErrorKind::InvalidArgument);
+    one.run_on_host(&own, &mut scratch, &[&[1.0; 2]], &mut [&mut y]).unwrap();
     assert_eq!(y, [2.0, 3.0]);
 }

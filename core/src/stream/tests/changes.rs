@@ -1,6 +1,8 @@
 //! What a change of parameters does to the rows in flight.
 
-use super::toy::{config, frame, noise, run, step};
+use std::sync::Arc;
+
+use super::toy::{config, frame, new_stream, noise, run, step};
 use crate::stream::{CfgType, StreamBatch, StreamConfig};
 
 const ROW: usize = 5;
@@ -12,7 +14,7 @@ fn stages(cfg_type: CfgType, list: &[usize]) -> StreamConfig {
 }
 
 fn filled(config: &StreamConfig, frames: usize) -> StreamBatch {
-    let mut stream = StreamBatch::new(ROW, config.clone()).unwrap();
+    let mut stream = new_stream(ROW, config.clone()).unwrap();
     (0..frames).for_each(|number| drop(step(&mut stream, number, ROW)));
     stream
 }
@@ -25,7 +27,7 @@ fn alone(config: &StreamConfig, number: usize) -> (Vec<f32>, u64) {
 /// Checks that `row` is `latent` with the noise of `stage`.
 fn assert_noised(row: &[f32], latent: &[f32], config: &StreamConfig, stage: usize) {
     let step = config.table.steps()[stage];
-    let noise = &config.noise[stage * ROW..];
+    let noise = config.noise.range(stage * ROW..(stage + 1) * ROW).host().unwrap();
     for ((row, latent), noise) in row.iter().zip(latent).zip(noise) {
         let expected = step.sqrt_alpha * f64::from(*latent) + step.sqrt_beta * f64::from(*noise);
         assert!(
@@ -124,8 +126,8 @@ fn a_list_of_the_same_length_counts_at_once_and_keeps_the_rows() {
 #[test]
 fn new_noise_counts_for_rows_that_enter_a_stage() {
     let old = stages(CfgType::SelfNegative, &LIST[..3]);
-    let turned: Vec<f32> = old.noise.iter().map(|x| -x).collect();
-    let new = StreamConfig { noise: turned.into(), ..old.clone() };
+    let turned: Vec<f32> = old.noise.view().host().unwrap().iter().map(|x| -x).collect();
+    let new = StreamConfig { noise: Arc::new(turned.into()), ..old.clone() };
     let mut stream = filled(&old, 5);
     let before = (stream.in_flight().0.to_vec(), stream.in_flight().1.to_vec());
     stream.configure(new.clone()).unwrap();
@@ -156,7 +158,7 @@ fn stock_noise_starts_at_the_fixed_noise_when_guidance_begins() {
     for rest in rests {
         let mut stream = filled(&rest, 6);
         stream.configure(on.clone()).unwrap();
-        assert_eq!(stream.in_flight().1, &on.noise[ROW..], "{}", rest.cfg_type);
+        assert_eq!(stream.in_flight().1, on.noise.range(ROW..on.noise.len()).host().unwrap(), "{}", rest.cfg_type);
         for number in 6..12 {
             let (picture, source) = step(&mut stream, number, ROW);
             assert!(picture.iter().all(|x| x.is_finite()));
@@ -176,8 +178,12 @@ fn guidance_that_begins_as_the_list_grows_starts_every_row_at_the_fixed_noise() 
     step(&mut stream, 6, ROW);
     stream.configure(stages(CfgType::SelfNegative, &LIST[..2])).unwrap();
     stream.configure(on.clone()).unwrap();
-    assert_eq!(stream.in_flight().1, &on.noise[ROW..]);
-    assert_ne!(was_on.in_flight().1, &on.noise[ROW..], "a stream that goes on has other stock noise");
+    assert_eq!(stream.in_flight().1, on.noise.range(ROW..on.noise.len()).host().unwrap());
+    assert_ne!(
+        was_on.in_flight().1,
+        on.noise.range(ROW..on.noise.len()).host().unwrap(),
+        "a stream that goes on has other stock noise"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The figures of the specification's section 19.2, and its repairs of the reference (4.4, 17.1, 21).
 
-use super::toy::{Toy, config, step, table};
-use crate::stream::{CfgType, StreamBatch, StreamConfig};
+use super::toy::{Toy, config, new_stream, step, table};
+use crate::stream::{CfgType, StreamConfig};
 
 const NOISE: [f32; 3] = [0.3, -0.7, 1.1];
 /// Relative to the figure, or absolute below 1: the stream counts in `f32`, the figures have six decimals.
@@ -71,7 +71,7 @@ fn assert_near(got: impl Into<f64>, expected: f64, what: impl std::fmt::Display)
 fn the_toy_stream_of_the_specification_comes_out_in_every_mode() {
     for line in &LINES {
         let (cfg, ..) = line.set;
-        let mut stream = StreamBatch::new(1, toy_config(line.set)).unwrap();
+        let mut stream = new_stream(1, toy_config(line.set)).unwrap();
         stream.set_in_flight(&[0.0; 2], &[0.0; 2]);
         let mut last_stock = 0.0;
         let mut toy = Toy::of(&stream);
@@ -140,7 +140,7 @@ fn one_stage_stays_where_the_reference_runs_away() {
         let expected = (x - one.sqrt_beta * guided) / one.sqrt_alpha;
         for batched in [true, false] {
             let config = StreamConfig { batched, ..config.clone() };
-            let mut stream = StreamBatch::new(1, config).unwrap();
+            let mut stream = new_stream(1, config).unwrap();
             for number in 0..200 {
                 let mut out = [0.0];
                 stream.step(&[1.0], number, &mut Toy::of(&stream), &mut out).unwrap();
@@ -155,19 +155,19 @@ fn no_stock_gathers_while_guidance_rests() {
     let noise = [0.3];
     let resting = StreamConfig { guidance_scale: 1.0, delta: 1.0, ..config(&[0], &noise) };
     let raised = StreamConfig { guidance_scale: 1.2, ..resting.clone() };
-    let mut stream = StreamBatch::new(1, resting).unwrap();
+    let mut stream = new_stream(1, resting).unwrap();
     for number in 0..100 {
         step(&mut stream, number, 1);
     }
     stream.configure(raised.clone()).unwrap();
-    let mut fresh = StreamBatch::new(1, raised).unwrap();
+    let mut fresh = new_stream(1, raised).unwrap();
     assert_eq!(step(&mut stream, 100, 1).0, step(&mut fresh, 100, 1).0);
 }
 
 #[test]
 fn sequential_mode_keeps_stock_noise_from_stage_to_stage() {
     let self_guided = StreamConfig { batched: false, ..toy_config((CfgType::SelfNegative, 1.4, 0.5, true)) };
-    let mut stream = StreamBatch::new(1, self_guided).unwrap();
+    let mut stream = new_stream(1, self_guided).unwrap();
     let mut out = [0.0];
     stream.step(&[1.0], 0, &mut Toy::of(&stream), &mut out).unwrap();
     // By hand, stage after stage: sections 3.4 and 4.3 with the fixed noise of each stage.

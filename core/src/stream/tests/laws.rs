@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::toy::{Toy, config, frame, noise, run, step};
+use super::toy::{Toy, config, frame, new_stream, noise, run, step};
+use crate::exec::{View, ViewMut};
 use crate::stream::guidance::{rows, stage_rows};
-use crate::stream::{Call, CfgType, StreamBatch, StreamConfig};
+use crate::stream::{Call, CfgType, StreamConfig};
 use crate::{Error, ErrorKind};
 
 const ROW: usize = 6;
@@ -40,7 +41,7 @@ proptest! {
     #[test]
     fn a_failed_prediction_changes_nothing(config in any_config(), batched in any::<bool>(), at in 0_usize..5) {
         let config = StreamConfig { batched, ..config };
-        let mut stream = StreamBatch::new(ROW, config.clone()).unwrap();
+        let mut stream = new_stream(ROW, config.clone()).unwrap();
         let mut pictures = Vec::new();
         for number in 0..5 {
             if number == at {
@@ -48,7 +49,7 @@ proptest! {
                 let mut left = at % 2;
                 let mut toy = Toy::of(&stream);
                 // Where a frame takes several calls, a later one fails too.
-                let mut failing = |call: Call, x: &[f32], eps: &mut [f32]| {
+                let mut failing = |call: Call, x: View<'_>, eps: ViewMut<'_>| {
                     if left == 0 { return Err(Error::new(ErrorKind::Device, "gone")); }
                     left -= 1;
                     crate::stream::Predict::predict(&mut toy, call, x, eps)
@@ -72,7 +73,7 @@ fn the_calls_are_those_that_guidance_lists() {
         for batched in [true, false] {
             let config = StreamConfig { cfg_type, batched, ..config(&[12, 20, 32], &noise(3, ROW)) };
             let active = cfg_type.active(config.guidance_scale);
-            let mut stream = StreamBatch::new(ROW, config).unwrap();
+            let mut stream = new_stream(ROW, config).unwrap();
             let count = |call| match call {
                 Call::Batch => (call, rows(cfg_type, active, 3).len()),
                 Call::Stage(stage) => (call, stage_rows(cfg_type, active, stage).len()),
@@ -94,7 +95,7 @@ fn the_calls_are_those_that_guidance_lists() {
 #[test]
 fn a_picture_names_the_frame_it_was_made_from() {
     let config = config(&[12, 20, 32], &noise(3, ROW));
-    let mut stream = StreamBatch::new(ROW, config.clone()).unwrap();
+    let mut stream = new_stream(ROW, config.clone()).unwrap();
     assert_eq!(stream.delay(), 2);
     let sources: Vec<u64> = (10..16).map(|number| step(&mut stream, number, ROW).1).collect();
     assert_eq!(sources, [10, 10, 10, 11, 12, 13]);
@@ -105,7 +106,7 @@ fn a_picture_names_the_frame_it_was_made_from() {
 #[test]
 fn a_reset_stream_begins_anew() {
     let config = config(&[12, 20, 32], &noise(3, ROW));
-    let mut stream = StreamBatch::new(ROW, config.clone()).unwrap();
+    let mut stream = new_stream(ROW, config.clone()).unwrap();
     (0..4).for_each(|number| drop(step(&mut stream, number, ROW)));
     stream.reset();
     let again: Vec<_> = (4..8).map(|number| step(&mut stream, number, ROW)).collect();
@@ -116,10 +117,11 @@ fn a_reset_stream_begins_anew() {
 fn a_hook_sees_the_noised_latent_and_what_it_writes_counts() {
     let config = config(&[12], &noise(1, ROW));
     let step_0 = config.table.steps()[0];
-    let mut stream = StreamBatch::new(ROW, config.clone()).unwrap();
+    let mut stream = new_stream(ROW, config.clone()).unwrap();
     let latent = frame(3, ROW);
-    let noised = stream.enter(&latent, 3).unwrap();
-    for ((x, latent), noise) in noised.iter().zip(&latent).zip(config.noise.iter()) {
+    let mut noised = stream.enter(&latent, 3).unwrap();
+    let noised = noised.host().unwrap();
+    for ((x, latent), noise) in noised.iter().zip(&latent).zip(config.noise.view().host().unwrap().iter()) {
         let expected = step_0.sqrt_alpha * f64::from(*latent) + step_0.sqrt_beta * f64::from(*noise);
         assert!((f64::from(*x) - expected).abs() < 1e-6);
     }
@@ -132,8 +134,7 @@ fn a_hook_sees_the_noised_latent_and_what_it_writes_counts() {
 #[test]
 fn what_is_no_number_leaves_with_its_frame() {
     for cfg_type in CfgType::ALL {
-        let mut stream =
-            StreamBatch::new(ROW, StreamConfig { cfg_type, ..config(&[12, 20, 32], &noise(3, ROW)) }).unwrap();
+        let mut stream = new_stream(ROW, StreamConfig { cfg_type, ..config(&[12, 20, 32], &noise(3, ROW)) }).unwrap();
         let mut healthy = |number: usize| step(&mut stream, number, ROW).0.iter().all(|x| x.is_finite());
         assert!((0..3).all(&mut healthy));
         let mut out = [0.0; ROW];
@@ -147,17 +148,17 @@ fn what_is_no_number_leaves_with_its_frame() {
 fn refuses_calls_that_do_not_fit() {
     let good = config(&[12, 20], &noise(2, ROW));
     let refused = |row_len, config: StreamConfig| {
-        let error = StreamBatch::new(row_len, config).unwrap_err();
+        let error = new_stream(row_len, config).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         error.to_string()
     };
     assert!(refused(0, good.clone()).contains("at least 1"));
-    assert!(refused(ROW + 1, good.clone()).contains("2 rows of 7 are needed"));
-    assert!(refused(usize::MAX, good.clone()).contains("are needed"));
+    assert!(refused(ROW + 1, good.clone()).contains("expected 2 rows of 7"));
+    assert!(refused(usize::MAX, good.clone()).contains("expected 2 rows of"));
     assert!(refused(ROW, StreamConfig { guidance_scale: f32::NAN, ..good.clone() }).contains("guidance_scale is NaN"));
     assert!(refused(ROW, StreamConfig { delta: f32::INFINITY, ..good.clone() }).contains("delta is inf"));
 
-    let mut stream = StreamBatch::new(ROW, good.clone()).unwrap();
+    let mut stream = new_stream(ROW, good.clone()).unwrap();
     let mut toy = Toy::of(&stream);
     assert!(stream.enter(&[0.0; ROW - 1], 0).is_err());
     assert!(stream.advance(&mut toy, &mut [0.0; ROW]).unwrap_err().to_string().contains("no frame has entered"));

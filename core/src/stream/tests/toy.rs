@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::Result;
+use crate::exec::{HostQueue, View, ViewMut};
 use crate::schedule::{Betas, StepTable, lcm_grid};
 use crate::stream::guidance::{TextRow, UnetRow, rows, stage_rows};
 use crate::stream::noise::Generator;
@@ -29,7 +30,8 @@ impl Toy {
 }
 
 impl Predict for Toy {
-    fn predict(&mut self, call: Call, x: &[f32], eps: &mut [f32]) -> Result<()> {
+    fn predict(&mut self, call: Call, x: View<'_>, mut eps: ViewMut<'_>) -> Result<()> {
+        let (x, eps) = (x.host()?, eps.host()?);
         let rows = match call {
             Call::Batch => rows(self.cfg_type, self.active, self.table.steps().len()),
             Call::Stage(stage) => stage_rows(self.cfg_type, self.active, stage),
@@ -60,7 +62,7 @@ pub(super) fn table(t_index_list: &[usize]) -> Arc<StepTable> {
 pub(super) fn config(t_index_list: &[usize], noise: &[f32]) -> StreamConfig {
     StreamConfig {
         table: table(t_index_list),
-        noise: noise.into(),
+        noise: Arc::new(noise.to_vec().into()),
         cfg_type: CfgType::SelfNegative,
         guidance_scale: 1.4,
         delta: 0.5,
@@ -86,8 +88,13 @@ pub(super) fn step(stream: &mut StreamBatch, number: usize, row_len: usize) -> (
     (out, source)
 }
 
+/// A stream without frames, in host memory.
+pub(super) fn new_stream(row_len: usize, config: StreamConfig) -> Result<StreamBatch> {
+    StreamBatch::new(Arc::new(HostQueue), row_len, config)
+}
+
 /// Runs frames through a new stream of `config`.
 pub(super) fn run(config: &StreamConfig, row_len: usize, frames: std::ops::Range<usize>) -> Vec<(Vec<f32>, u64)> {
-    let mut stream = StreamBatch::new(row_len, config.clone()).unwrap();
+    let mut stream = new_stream(row_len, config.clone()).unwrap();
     frames.map(|number| step(&mut stream, number, row_len)).collect()
 }

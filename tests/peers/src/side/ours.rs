@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
 use dreamframe::exec::observe::byte_scales;
-use dreamframe::exec::{Arena, Constants, Dtype, Executor, Network};
+use dreamframe::exec::{Constants, Dtype, Executor, Network, Scratch};
 use dreamframe::load::RandomWeights;
 use dreamframe::models::{UnetConfig, timestep_embedding};
 use dreamframe::net::{Program, Rate, Shape, WeightSource, WeightSpec, Weights};
@@ -25,7 +25,7 @@ pub(super) const TIMESTEP: f32 = 999.0;
 pub(crate) struct Ours {
     about: String,
     stages: Vec<Stage>,
-    arena: Arena,
+    scratch: Scratch,
 }
 
 /// A network with its inputs and room for its outputs.
@@ -78,11 +78,11 @@ impl Ours {
         let executor: Arc<dyn Executor> = Arc::new(executor(case)?);
         let programs = case.programs()?.into_iter();
         let stages = programs.map(|program| Stage::new(&executor, program, case)).collect::<Result<Vec<_>>>()?;
-        let mut arena = Arena::new();
-        stages.iter().try_for_each(|stage| arena.reserve(stage.network.arena_len()))?;
+        let scratch = stages.iter().map(|stage| stage.network.scratch_bytes()).max().unwrap_or(0);
+        let scratch = executor.queue().scratch(scratch)?;
         // The executor has its threads on the other cores; ours, which works too, would wander onto one of them.
         system::keep_to_cores(1)?;
-        Ok(Self { about: format!("dreamframe {}", executor.describe()), stages, arena })
+        Ok(Self { about: format!("dreamframe {}", executor.describe()), stages, scratch })
     }
 }
 
@@ -127,7 +127,7 @@ impl Warm for Ours {
         for Stage { network, constants, inputs, outputs } in &mut self.stages {
             let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
             let mut outputs: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-            network.run(constants, &mut self.arena, &inputs, &mut outputs)?;
+            network.run_on_host(constants, &mut self.scratch, &inputs, &mut outputs)?;
         }
         Ok(())
     }

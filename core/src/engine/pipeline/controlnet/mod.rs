@@ -213,18 +213,23 @@ impl ControlNetBuild<'_> {
 
 impl ControlNets {
     /// Returns the elements of scratch memory that the largest network needs.
-    pub(super) fn arena_len(&self) -> usize {
-        self.nets.iter().map(|control| control.networks.get().arena_len()).max().unwrap_or(0)
+    pub(super) fn scratch_bytes(&self) -> usize {
+        self.nets.iter().map(|control| control.networks.get().scratch_bytes()).max().unwrap_or(0)
     }
 
     /// Returns how many elements are kept for them between frames.
     pub(super) fn memory(&self) -> usize {
         let embeddings: usize = self.nets.iter().map(|control| control.networks.get().embedding_len).sum();
         let (width, height) = self.size;
-        Residuals::room(&self.residual_lens, self.rows, self.nets.len())
+        Residuals::elements(&self.residual_lens, self.rows, self.nets.len())
             .saturating_add(embeddings.saturating_mul(self.kept_images))
             .saturating_add(self.gathered_len())
-            .saturating_add(width * height * 3)
+            .saturating_add(width * height * 3 * self.frame_copies().into_iter().filter(|&copy| copy).count())
+    }
+
+    /// Returns whether a control image is the frame itself, and whether one is made from it by a preprocessor.
+    pub(in crate::engine) fn frame_copies(&self) -> [bool; 2] {
+        [self.images.iter().any(Option::is_none), self.has_preprocessor()]
     }
 
     /// Returns the elements of the embeddings of all rows of a call, if each row has its own; otherwise 0.

@@ -8,7 +8,7 @@ use super::super::models::Models;
 use super::super::unet::{CallRows, CallTexts, call_constants, compile_calls};
 use super::ControlNetInputs;
 use crate::error::{Error, ErrorKind, Result, Violation};
-use crate::exec::{Arena, Constants, Network};
+use crate::exec::{Constants, Network, RunArgs, Scratch, View, ViewMut};
 use crate::load::{Component, ModelSource, RandomWeights};
 use crate::models::{ControlNetModelConfig, ControlNetShape, controlnet_embedding_program, controlnet_program};
 use crate::net::{Program, Shape, Weights};
@@ -182,8 +182,13 @@ impl ControlNetworks {
     /// # Errors
     ///
     /// Those of the device.
-    pub(in crate::engine) fn embed(&self, image: &[f32], arena: &mut Arena, embedding: &mut [f32]) -> Result<()> {
-        self.embedding.run(&self.embedding_constants, arena, &[image], &mut [embedding])
+    pub(in crate::engine) fn embed(
+        &self,
+        image: View<'_>,
+        scratch: &mut Scratch,
+        embedding: ViewMut<'_>,
+    ) -> Result<()> {
+        self.embedding.run(RunArgs::new(&self.embedding_constants, scratch, &[image], &mut [embedding]))
     }
 
     /// Returns the network of a call.
@@ -191,10 +196,10 @@ impl ControlNetworks {
         self.calls.get(call)
     }
 
-    /// Returns the elements of scratch memory that the largest of them needs.
-    pub(super) fn arena_len(&self) -> usize {
-        let calls = self.calls.iter().map(|network| network.arena_len()).max();
-        calls.unwrap_or(0).max(self.embedding.arena_len())
+    /// Returns the bytes of scratch memory that the largest of them needs.
+    pub(super) fn scratch_bytes(&self) -> usize {
+        let calls = self.calls.iter().map(|network| network.scratch_bytes()).max();
+        calls.unwrap_or(0).max(self.embedding.scratch_bytes())
     }
 }
 

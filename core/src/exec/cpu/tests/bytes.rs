@@ -189,8 +189,8 @@ fn the_largest_sums_do_not_overflow() {
         let network = executor.compile(&program, &weights).unwrap();
         let (input, mut out) = (vec![255.0; channels], [0.0]);
         let constants = network.constants(&[]).unwrap();
-        let mut arena = crate::exec::Arena::new();
-        network.run(&constants, &mut arena, &[&input], &mut [&mut out]).unwrap();
+        let mut scratch = crate::exec::Scratch::new();
+        network.run_on_host(&constants, &mut scratch, &[&input], &mut [&mut out]).unwrap();
         let expected = -255.0 * channels as f64;
         assert!((f64::from(out[0]) / expected - 1.0).abs() < bound.max(2e-6) * 2.0, "{}", out[0]);
     }

@@ -7,7 +7,7 @@ use super::naive::Made;
 use super::{executor, frame, run};
 use crate::error::{ErrorKind, Result};
 use crate::exec::cpu::Isa;
-use crate::exec::{Arena, Executor};
+use crate::exec::{Executor, Scratch};
 use crate::net::{ProgramBuilder, Rate, Shape, WeightSource, Weights};
 
 #[test]
@@ -21,7 +21,7 @@ fn a_number_that_names_nothing_is_refused() {
     let constants = network.constants(&[]).unwrap();
     for id in [50.0, -1.0, 0.5, f32::NAN, f32::INFINITY] {
         let mut out = [0.0; 4];
-        let error = network.run(&constants, &mut Arena::new(), &[&[id]], &mut [&mut out]).unwrap_err();
+        let error = network.run_on_host(&constants, &mut Scratch::new(), &[&[id]], &mut [&mut out]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert!(error.to_string().contains("below 50"), "{error}");
     }
@@ -37,16 +37,16 @@ fn wrong_inputs_outputs_and_constants_are_refused() {
     let compile = || executor(Isa::Portable, 1).compile(&program, &Weights::new(Arc::new(Made))).unwrap();
     let (network, other) = (compile(), compile());
     let constants = network.constants(&[]).unwrap();
-    let mut arena = Arena::new();
+    let mut scratch = Scratch::new();
     let mut out = [0.0; 4];
     assert!(network.constants(&[&[1.0]]).is_err());
     for (inputs, room) in [(&[][..], 4), (&[&[1.0; 3][..]][..], 4), (&[&[1.0; 4][..]][..], 3)] {
-        let error = network.run(&constants, &mut arena, inputs, &mut [&mut out[..room]]).unwrap_err();
+        let error = network.run_on_host(&constants, &mut scratch, inputs, &mut [&mut out[..room]]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     }
-    assert!(network.run(&constants, &mut arena, &[&[1.0; 4]], &mut []).is_err());
-    assert!(other.run(&constants, &mut arena, &[&[1.0; 4]], &mut [&mut out]).is_err());
-    assert!(network.run(&constants, &mut arena, &[&[1.0; 4]], &mut [&mut out]).is_ok());
+    assert!(network.run_on_host(&constants, &mut scratch, &[&[1.0; 4]], &mut []).is_err());
+    assert!(other.run_on_host(&constants, &mut scratch, &[&[1.0; 4]], &mut [&mut out]).is_err());
+    assert!(network.run_on_host(&constants, &mut scratch, &[&[1.0; 4]], &mut [&mut out]).is_ok());
 }
 
 /// Counts what is read.

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use self::naive::{Made, noise};
 use super::{CpuExecutor, CpuOptions, Isa};
-use crate::exec::{Arena, Dtype, Executor, Network};
+use crate::exec::arena::Arena;
+use crate::exec::{Dtype, Executor, Network, Scratch};
 use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, ValueId, Weights};
 
 /// How far sums in `f32` are off, as a share of the largest number.
@@ -50,19 +51,24 @@ fn slices(numbers: &[Vec<f32>]) -> Vec<&[f32]> {
     numbers.iter().map(Vec::as_slice).collect()
 }
 
+/// Scratch memory that holds no number.
+fn dirty_scratch(network: &dyn Network) -> Scratch {
+    let mut arena = Arena::with_room(network.scratch_bytes() / size_of::<f32>()).unwrap();
+    arena.numbers().fill(f32::NAN);
+    Scratch::of(arena)
+}
+
 /// Runs twice over one dirty arena, so that nothing may depend on what lay there.
 pub(super) fn run(network: &dyn Network) -> Vec<Vec<f32>> {
     let program = network.program();
     let (constant, frame) = (inputs(program, Rate::Constant), inputs(program, Rate::Frame));
     let constants = network.constants(&slices(&constant)).unwrap();
-    let mut arena = Arena::new();
-    arena.reserve(network.arena_len()).unwrap();
-    arena.numbers().fill(f32::NAN);
+    let mut scratch = dirty_scratch(network);
     let mut run = || {
         let lens = program.outputs().iter().map(|output| program.shape(output.value).len());
         let mut outputs = lens.map(|len| vec![f32::NAN; len]).collect::<Vec<_>>();
         let mut places = outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>();
-        network.run(&constants, &mut arena, &slices(&frame), &mut places).unwrap();
+        network.run_on_host(&constants, &mut scratch, &slices(&frame), &mut places).unwrap();
         outputs
     };
     let first = run();

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::super::{Isa, best};
 use super::naive::{Made, noise};
-use super::{bits, error, executor};
+use super::{bits, dirty_scratch, error, executor};
 use crate::error::{ErrorKind, Result};
 use crate::exec::reference::ReferenceExecutor;
-use crate::exec::{Arena, Dtype, Executor, FrameKeys, Network, Past};
+use crate::exec::{Dtype, Executor, FrameKeys, Network, Past, RunArgs, Scratch};
 use crate::net::{Program, ProgramBuilder, Rate, Shape, Weights};
 
 /// Two layers that look back, the second at what the first made; `width` channels a head.
@@ -37,10 +37,11 @@ fn keys(network: &dyn Network, count: usize) -> Vec<FrameKeys> {
 fn frame(network: &dyn Network, number: u64, past: &mut Past<'_>) -> Result<Vec<f32>> {
     let shape = network.program().shape(network.program().inputs()[0].value);
     let constants = network.constants(&[]).unwrap();
-    let mut arena = Arena::with_room(network.arena_len()).unwrap();
-    arena.numbers().fill(f32::NAN);
-    let mut output = vec![f32::NAN; shape.len()];
-    network.run_with_past(&constants, &mut arena, past, &[&noise(number, shape.len())], &mut [&mut output])?;
+    let (input, mut output) = (noise(number, shape.len()), vec![f32::NAN; shape.len()]);
+    let (inputs, outputs) = ([(&input).into()], &mut [(&mut output).into()]);
+    let mut scratch = dirty_scratch(network);
+    let args = RunArgs::new(&constants, &mut scratch, &inputs, outputs);
+    network.run(RunArgs { past: Some(past.reborrow()), ..args })?;
     Ok(output)
 }
 
@@ -96,7 +97,7 @@ fn what_is_kept_counts_and_what_is_not_filled_does_not() {
         let constants = network.constants(&[]).unwrap();
         let mut output = vec![0.0; other.len()];
         let input = noise(2, other.len());
-        network.run(&constants, &mut Arena::new(), &[&input], &mut [&mut output]).unwrap();
+        network.run_on_host(&constants, &mut Scratch::new(), &[&input], &mut [&mut output]).unwrap();
         assert_eq!(other, output);
     }
 }

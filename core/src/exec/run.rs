@@ -1,0 +1,148 @@
+//! The arguments of a network's run.
+
+use std::array;
+
+use super::{Constants, Past, Scratch, View, ViewMut};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The arguments of [`Network::run`](super::Network::run).
+#[derive(Debug)]
+pub struct RunArgs<'a, 'b> {
+    /// The network's own constants.
+    pub constants: &'a Constants,
+    /// Scratch memory.
+    pub scratch: &'a mut Scratch,
+    /// The program's frame inputs, in order, each as long as its shape.
+    pub inputs: &'a [View<'a>],
+    /// The program's outputs, in order, each as long as its shape.
+    pub outputs: &'a mut [ViewMut<'b>],
+    /// Keys and values of earlier frames; without them, each layer sees its own alone, and none are kept.
+    pub past: Option<Past<'a>>,
+    /// The time of each step is added to these, in order; they are filled in if there are none yet. They stay empty if
+    /// the device does not measure steps.
+    pub times: Option<&'a mut Vec<StepTime>>,
+}
+
+impl<'a, 'b> RunArgs<'a, 'b> {
+    /// Returns arguments without a past and without times.
+    pub fn new(
+        constants: &'a Constants,
+        scratch: &'a mut Scratch,
+        inputs: &'a [View<'a>],
+        outputs: &'a mut [ViewMut<'b>],
+    ) -> Self {
+        Self { constants, scratch, inputs, outputs, past: None, times: None }
+    }
+}
+
+/// The cost of one step of a network.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct StepTime {
+    /// The step and its shapes, in words; the same for steps that cost the same.
+    pub what: String,
+    /// Multiplications and additions of its products, counted as the plain algorithm does them; 0 for other steps.
+    pub operations: f64,
+    /// The time that it took, in nanoseconds.
+    pub nanos: u64,
+}
+
+impl StepTime {
+    /// Returns the step `what`, which took no time yet.
+    pub(super) fn new(what: String, operations: f64) -> Self {
+        Self { what, operations, nanos: 0 }
+    }
+}
+
+/// The most inputs that a network has for each frame.
+const MAX_INPUTS: usize = 192;
+
+/// The inputs of a run, collected without an allocation.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    views: [View<'a>; MAX_INPUTS],
+    len: usize,
+}
+
+impl<'a> Inputs<'a> {
+    /// Returns an empty list.
+    pub fn new() -> Self {
+        Self { views: [View::default(); MAX_INPUTS], len: 0 }
+    }
+
+    /// Adds an input.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` for more than 192.
+    pub fn push(&mut self, input: impl Into<View<'a>>) -> Result<()> {
+        let place = self.views.get_mut(self.len);
+        let text = || Error::new(ErrorKind::Internal, format!("network: got more than {MAX_INPUTS} inputs"));
+        *place.ok_or_else(text)? = input.into();
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Returns all of them, in order.
+    pub fn get(&self) -> &[View<'a>] {
+        &self.views[..self.len]
+    }
+}
+
+impl Default for Inputs<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Calls `run` with views of the slices.
+pub(super) fn with_views<'b, T>(
+    inputs: &'b [&[f32]],
+    outputs: &'b mut [&mut [f32]],
+    run: impl FnOnce(&[View<'b>], &mut [ViewMut<'b>]) -> T,
+) -> T {
+    const FEW: usize = 8;
+    let (inputs_len, outputs_len) = (inputs.len(), outputs.len());
+    let mut inputs = inputs.iter().map(|input| View::Host(input));
+    let mut outputs = outputs.iter_mut().map(|output| ViewMut::Host(output));
+    if inputs_len.max(outputs_len) > FEW {
+        let (inputs, mut outputs): (Vec<_>, Vec<_>) = (inputs.collect(), outputs.collect());
+        return run(&inputs, &mut outputs);
+    }
+    let inputs: [View<'b>; FEW] = array::from_fn(|_| inputs.next().unwrap_or_default());
+    let mut outputs: [ViewMut<'b>; FEW] = array::from_fn(|_| outputs.next().unwrap_or_default());
+    run(&inputs[..inputs_len], &mut outputs[..outputs_len])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_keep_their_order_and_too_many_are_refused() {
+        let numbers = [1.0, 2.0, 3.0];
+        let mut inputs = Inputs::new();
+        inputs.push(&numbers[..2]).unwrap();
+        inputs.push(&numbers[2..]).unwrap();
+        let seen: Vec<&[f32]> = inputs.get().iter().map(|view| view.host().unwrap()).collect();
+        assert_eq!(seen, [&[1.0, 2.0][..], &[3.0]]);
+        (2..MAX_INPUTS).for_each(|_| inputs.push(&numbers).unwrap());
+        assert_eq!(inputs.push(&numbers).unwrap_err().kind(), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn few_and_many_slices_become_views_in_order() {
+        let numbers: Vec<f32> = (0..20).map(|i| i as f32).collect();
+        for len in [0, 1, 8, 9, 20] {
+            let inputs: Vec<&[f32]> = numbers[..len].chunks(1).collect();
+            let mut room = vec![0.0; len];
+            let mut outputs: Vec<&mut [f32]> = room.chunks_mut(1).collect();
+            with_views(&inputs, &mut outputs, |inputs, outputs| {
+                for (from, to) in inputs.iter().zip(outputs) {
+                    to.host().unwrap().copy_from_slice(from.host().unwrap());
+                }
+            });
+            assert_eq!(room, numbers[..len]);
+        }
+    }
+}
