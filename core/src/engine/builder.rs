@@ -117,6 +117,8 @@ impl EngineBuilder {
         params.validate()?;
         check_dtype(&options)?;
         let executor = executor.map_or_else(|| new_executor(&options), Ok)?;
+        #[cfg(any(test, feature = "internals"))]
+        let executor = simulated(executor);
         // The environment may have named instructions for another one.
         options.dtype = executor.dtype();
         let notices = notices(&params);
@@ -137,6 +139,18 @@ impl EngineBuilder {
             text_encodings,
         };
         Engine::new(context, params, notices)
+    }
+}
+
+/// Puts the executor behind a simulated device if the environment variable `DREAMFRAME_TEST_DEVICE` is `simulated`, so
+/// that tests which build engines in their own ways run on one.
+#[cfg(any(test, feature = "internals"))]
+fn simulated(executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
+    use crate::exec::simulated::SimulatedExecutor;
+
+    match std::env::var("DREAMFRAME_TEST_DEVICE").as_deref() {
+        Ok("simulated") if executor.name() != "simulated" => Arc::new(SimulatedExecutor::new(executor)),
+        Ok(_) | Err(_) => executor,
     }
 }
 

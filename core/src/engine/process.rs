@@ -56,12 +56,12 @@ impl Engine {
         let own = Source { id: FrameId(self.next_id), stamp: frame.stamp() };
         let (width, height) = (self.params().width, self.params().height);
         let (depth, version) = (self.in_flight.depth(), self.version);
-        self.next_id += 1;
         let Some(InFlightFrame { timer, .. }) = self.in_flight.next() else {
             let text = format!("frames in flight: got one more than {depth}, expected a call of `collect` before");
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         };
         timer.start();
+        self.next_id += 1;
         let queue = self.state.queue().clone();
         let from = queue.mark();
         let components = self.active.pipeline().map(|pipeline| &pipeline.components);

@@ -11,6 +11,7 @@ mod chains;
 mod control;
 mod controlnets;
 mod determinism;
+mod device;
 mod eight_bits;
 mod every_field;
 mod hosts;
