@@ -119,6 +119,7 @@ pub(crate) const STEPS: &[Step] = &[
         wheel::with(context, python::test_newest)
     }),
     full(Group::Long, "program: release build and demo", |_| long::demo()),
+    full(Group::Long, "engines on a simulated device", |_| test::all_on_device()),
     full(Group::Long, "properties with random seeds", |_| test::properties()),
     full(Group::Long, "20,000 random patches, 10,000 frames", |_| test::patches_and_frames()),
     full(Group::Long, "soak, 10 minutes", |_| long::soak()),

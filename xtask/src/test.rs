@@ -1,6 +1,7 @@
 //! The workspace's tests and the examples in its documentation.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -16,6 +17,23 @@ const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
 
 /// The tests that compute more than they wait.
 const COMPUTING: [&str; 3] = ["integration", "random_patches", "steady_state"];
+
+/// The test modules of engines, updates and sessions that also run on a simulated device: those that take little time.
+const QUICK_ON_DEVICE: [&str; 4] = ["session::", "live_changes::", "transitions::", "controlnets::"];
+
+/// The test modules without engines, which nothing runs on a simulated device, and those of other programs' clients.
+const NEVER_ON_DEVICE: [&str; 10] = [
+    "annotators::",
+    "bf16::",
+    "c_abi::",
+    "cached::",
+    "eight_bits::",
+    "hosts::",
+    "nsfw::",
+    "parity::",
+    "segmentation::",
+    "stream_parity::",
+];
 
 /// Compiles all tests, so that a test's time is its own.
 pub(crate) fn build() -> Outcome {
@@ -58,6 +76,7 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
     let computing = [
         tests(&timed, &units),
         tests(&timed, &COMPUTING.map(|name| format!("--test={name}"))),
+        on_device(tests(&timed, &[]), &QUICK_ON_DEVICE),
         // Examples in documentation have no times of their own.
         tests(&[], &["--doc".into()]),
     ];
@@ -66,6 +85,20 @@ pub(crate) fn run_all(context: &mut Context) -> Outcome {
     outcomes.extend(background.next());
     context.python_tests = background.next();
     first_failure(outcomes)
+}
+
+/// Runs all tests of engines on a simulated device.
+pub(crate) fn all_on_device() -> Outcome {
+    let mut tests = workspace("test");
+    tests.args(["--quiet", "--no-fail-fast"]).env(SEED.0, SEED.1);
+    let skipped: Vec<&str> = NEVER_ON_DEVICE.iter().flat_map(|&module| ["--skip", module]).collect();
+    run(&mut on_device(tests, &skipped))
+}
+
+/// Runs the tests of engines that `args` of the test program select on a simulated device.
+fn on_device(mut tests: Command, args: &[&str]) -> Command {
+    tests.args(["--test=integration", "--"]).args(args).env("DREAMFRAME_TEST_DEVICE", "simulated");
+    tests
 }
 
 /// Returns the arguments that select all libraries and programs with unit tests, and those that select all tests but
