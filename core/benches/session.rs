@@ -1,24 +1,59 @@
 //! What a session adds to an engine.
 //!
-//! `cargo bench -p dreamframe --features internals --bench session -- [calls|latency|rate]...`
+//! `cargo bench -p dreamframe --features internals --bench session -- [calls|latency|rate|update]...`
 //!
-//! Without arguments, all three:
+//! Without arguments, all four:
 //! - `calls`: how long `submit` (without the copy) and `poll` take while the engine is busy with the demo model;
 //! - `latency`: from `submit` to the picture, with networks that do nothing;
 //! - `rate`: frames a second through session, filter and conversion, with networks that do nothing;
+//! - `update`: how long `update` takes to accept a change of one number while a style image of 8 MiB is set, and how much
+//!   the process allocates until the change is applied.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dreamframe::exec::null::NullExecutor;
 use dreamframe::frame::FramePool;
-use dreamframe::{Engine, EngineOptions, FrameView, PixelFormat, Result, SessionOptions, StreamDiffusionParams};
+use dreamframe::{
+    Engine, EngineOptions, FrameView, ParamsPatch, PixelFormat, Result, SessionOptions, StreamDiffusionParams,
+};
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// Counts the bytes that all threads allocate.
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+#[allow(unsafe_code, reason = "a global allocator is unsafe to implement; each call is passed to the system's")]
+// SAFETY: every method passes its arguments to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps `dealloc`'s contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATED.fetch_add(size, Ordering::Relaxed);
+        // SAFETY: the caller keeps `realloc`'s contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
@@ -31,6 +66,9 @@ fn main() -> Result<()> {
     }
     if wants("rate") {
         rate()?;
+    }
+    if wants("update") {
+        update()?;
     }
     Ok(())
 }
@@ -154,5 +192,35 @@ fn rate() -> Result<()> {
     for stage in stats.stages {
         println!("  {:<12} p50 {:>8.0} us, p95 {:>8.0} us", stage.name, stage.micros.median, stage.micros.p95);
     }
+    session.stop(LIMIT).map(drop)
+}
+
+fn update() -> Result<()> {
+    const UPDATES: u32 = 300;
+    const HEAD: &str = "data:image/png;base64,";
+
+    let image = format!("{HEAD}{}", "A".repeat((8 << 20) - HEAD.len()));
+    let session =
+        engine(64, true, |params| params.ip_adapter_style_image_url = image.into())?.start(SessionOptions::default())?;
+    let handle = session.handle();
+    // An update is applied before a frame.
+    let source = pixels(64, 1);
+    let view = FrameView::packed(PixelFormat::Rgba8, 64, 64, &source)?;
+    let (mut accepted, mut applied, mut most) = (Vec::new(), Vec::new(), 0);
+    for index in 0..UPDATES {
+        let patch = ParamsPatch::from_json(&format!(r#"{{"delta": {}}}"#, f64::from(index % 100) / 100.0))?;
+        let (before, start) = (ALLOCATED.load(Ordering::Relaxed), Instant::now());
+        let ticket = handle.update(&patch)?;
+        accepted.push(start.elapsed());
+        handle.submit(&view)?;
+        handle.wait_for(&ticket, LIMIT)?;
+        applied.push(start.elapsed());
+        most = most.max(ALLOCATED.load(Ordering::Relaxed) - before);
+        drop(handle.wait(LIMIT));
+    }
+    head("one number changes, a style image of 8 MiB is set");
+    print_spread("update accepted (asked: p50 50)", accepted);
+    print_spread("update applied", applied);
+    println!("most bytes allocated from update to applied (asked: below {}): {most}", 8 << 20);
     session.stop(LIMIT).map(drop)
 }

@@ -10,13 +10,13 @@ use crate::Violation;
 pub(super) const ROOT: &str = "parameters";
 
 /// How many values one prompt or seed list may hold.
-const MAX_BLEND: usize = 16;
+pub(super) const MAX_BLEND: usize = 16;
 /// What a weight in such a list may be.
-const WEIGHT: Allowed = Allowed::Number { min: 0.0, max: 1000.0 };
+pub(super) const WEIGHT: Allowed = Allowed::Number { min: 0.0, max: 1000.0 };
 /// How many faults are told one by one.
 const MAX_VIOLATIONS: usize = 50;
 /// How many parameters a processor may be given.
-const MAX_SETTINGS: usize = 32;
+pub(super) const MAX_SETTINGS: usize = 32;
 
 /// Describes the values that a parameter may have; its `Display` form reads after "must be".
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,9 +4,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::StreamDiffusionParams;
-use super::allowed::Allowed;
-use super::fields::{Cost, Dearer, FIELDS, Field, join};
+use super::fields::{Cost, Dearer, FIELDS, Field, fields_of};
+use super::processing::ProcessingConfig;
 use super::processor::ProcessorName;
+use super::values::{Access, FieldAccess, Item};
 
 /// One difference between two sets of parameters.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,16 +28,19 @@ pub struct Change {
 ///
 /// ControlNets are compared by their `model_id`, processors by their place in the chain.
 pub fn diff(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
-    let (old, new) = (old.to_value(), new.to_value());
     let mut changes = Vec::new();
-    for field in FIELDS.iter().filter(|field| !field.path.contains("[]")) {
-        let (parent, name) = field.path.rsplit_once('.').unwrap_or(("", field.path));
-        let (old, new) = (object(&old, parent), object(&new, parent));
-        match (field.allowed, &old[name], &new[name]) {
-            (Allowed::Items { key, .. }, Value::Array(old), Value::Array(new)) => {
-                diff_items(field, key, old, new, &mut changes);
+    for field in FIELDS {
+        match field.access {
+            Access::Value(access) => {
+                changes.extend(change(field, access, field.path, [old, new], || dearer_cost(field, [old, new])));
             }
-            _ => changes.extend(change(field, field.path.to_owned(), name, old, new)),
+            Access::Named(access) => {
+                changes.extend(change(field, access, field.path, [old, new], || None));
+            }
+            Access::ControlNets(list) => diff_items(field, (list.get)(old), (list.get)(new), &mut changes),
+            Access::Processors(list) => diff_items(field, (list.get)(old), (list.get)(new), &mut changes),
+            // Compared with their list.
+            Access::ControlNet(_) | Access::Processor(_) => {}
         }
     }
     changes
@@ -47,86 +51,104 @@ pub fn total_cost(changes: &[Change]) -> Option<Cost> {
     changes.iter().map(|change| change.cost).max()
 }
 
-/// The object at `path`, one name deep at most.
-fn object<'a>(root: &'a Value, path: &str) -> &'a Value {
-    if path.is_empty() { root } else { &root[path] }
+/// Returns the change of one field of the objects before and after, if there is one; `dearer` is its cost where that is
+/// higher than the row's.
+fn change<S>(
+    field: &Field,
+    access: &dyn FieldAccess<S>,
+    path: impl Into<String>,
+    [old, new]: [&S; 2],
+    dearer: impl FnOnce() -> Option<Cost>,
+) -> Option<Change> {
+    (!access.is_same(old, new)).then(|| Change {
+        path: path.into(),
+        cost: dearer().unwrap_or(field.cost),
+        old: Some(access.to_json(old)),
+        new: Some(access.to_json(new)),
+    })
 }
 
-/// The change of one field, if there is one; `old` and `new` are the objects that it is part of.
-fn change(field: &Field, path: String, name: &str, old: &Value, new: &Value) -> Option<Change> {
-    let cost = field.dearer.and_then(|when| dearer_cost(when, name, [old, new])).unwrap_or(field.cost);
-    let (old, new) = (&old[name], &new[name]);
-    (old != new).then(|| Change { path, cost, old: Some(old.clone()), new: Some(new.clone()) })
-}
-
-/// The cost where a field costs more than its row says; `sides` are the objects before and after.
-fn dearer_cost(when: Dearer, name: &str, sides: [&Value; 2]) -> Option<Cost> {
-    match when {
+/// Returns the cost of a field of the parameters where it is higher than the row's.
+fn dearer_cost(field: &Field, sides: [&StreamDiffusionParams; 2]) -> Option<Cost> {
+    match field.dearer? {
         Dearer::CrossingOne => {
-            let [old, new] = sides.map(|side| side[name].as_f64().is_some_and(|value| 1.0 < value));
+            let [old, new] = sides.map(|side| 1.0 < side.guidance_scale);
             (old != new).then_some(Cost::Recompute)
         }
-        Dearer::ProcessorWithWeights => sides.iter().any(|side| has_weights(side)).then_some(Cost::Load),
+        Dearer::ProcessorWithWeights => {
+            let has_weights = |chain: &ProcessingConfig| chain.processors.iter().any(has_weights);
+            let chains = sides.iter().flat_map(|side| side.chains());
+            let mut own = chains.filter(|(name, _)| field.path.starts_with(name));
+            own.any(|(_, chain)| has_weights(chain)).then_some(Cost::Load)
+        }
     }
 }
 
-/// Returns whether a ControlNet, a processor or any processor of a chain is a network.
-fn has_weights(object: &Value) -> bool {
-    let name = ["preprocessor", "type"].iter().find_map(|name| object.get(name)?.as_str());
-    let known = name.and_then(|name| ProcessorName::ALL.iter().find(|known| known.name() == name));
-    let chain = object.get("processors").and_then(Value::as_array);
-    known.is_some_and(|known| known.has_weights()) || chain.is_some_and(|chain| chain.iter().any(has_weights))
+/// Returns true if the item runs a processor that is a network.
+fn has_weights<I: Item>(item: &I) -> bool {
+    item.processor().is_some_and(ProcessorName::has_weights)
 }
 
-/// Compares two lists, item by item: items that came and went, fields of those that stayed, and their order.
-fn diff_items(list: &Field, key: Option<&str>, old: &[Value], new: &[Value], out: &mut Vec<Change>) {
-    let (old_names, new_names) = (item_names(key, old), item_names(key, new));
+/// Returns the cost of a change of items where it is higher than the row's.
+fn dearer_item_cost<I: Item>(field: &Field, sides: &[&I]) -> Option<Cost> {
+    let is_network = field.dearer == Some(Dearer::ProcessorWithWeights) && sides.iter().any(|item| has_weights(*item));
+    is_network.then_some(Cost::Load)
+}
+
+/// Compares two lists, item by item: items that were added and removed, fields of those that stayed, and their order.
+fn diff_items<I: Item>(list: &Field, old: &[I], new: &[I], out: &mut Vec<Change>) {
+    if old == new {
+        return;
+    }
+    let whole = |i: usize, item: &I| {
+        let cost = dearer_item_cost(list, &[item]).unwrap_or(list.cost);
+        (format!("{}[{i}]", list.path), cost, Some(item.to_json()))
+    };
+    let (old_names, new_names) = (item_names(old), item_names(new));
     for (i, (item, name)) in old.iter().zip(&old_names).enumerate() {
         if !new_names.contains(name) {
-            let path = format!("{}[{i}]", list.path);
-            out.push(Change { path, cost: item_cost(list, item), old: Some(item.clone()), new: None });
+            let (path, cost, old) = whole(i, item);
+            out.push(Change { path, cost, old, new: None });
         }
     }
     for (i, (item, name)) in new.iter().zip(&new_names).enumerate() {
-        let path = format!("{}[{i}]", list.path);
         match old_names.iter().zip(old).find(|(before, _)| *before == name) {
-            Some((_, before)) => diff_fields(list, &path, before, item, out),
-            None => out.push(Change { path, cost: item_cost(list, item), old: None, new: Some(item.clone()) }),
+            Some((_, before)) => {
+                for (field, name, access) in fields_of::<I>(list) {
+                    let path = format!("{}[{i}].{name}", list.path);
+                    let dearer = || dearer_item_cost(field, &[before, item]);
+                    out.extend(change(field, access, path, [before, item], dearer));
+                }
+            }
+            None => {
+                let (path, cost, new) = whole(i, item);
+                out.push(Change { path, cost, old: None, new });
+            }
         }
     }
-    let stayed = |names: &[Name], others: &[Name]| -> Vec<Name> {
-        names.iter().filter(|name| others.contains(name)).cloned().collect()
+    let stayed = |names: &[Name<'_>], others: &[Name<'_>]| -> Vec<Value> {
+        let stayed = names.iter().filter(|name| others.contains(name));
+        stayed.map(|(key, _)| key.map_or(Value::Null, Value::from)).collect()
     };
     let (before, after) = (stayed(&old_names, &new_names), stayed(&new_names, &old_names));
     if before != after {
-        let ids = |names: Vec<Name>| Some(names.into_iter().map(|name| name.0).collect());
         // Their sum is the same in another order, but for rounding.
-        out.push(Change { path: list.path.to_owned(), cost: Cost::Hot, old: ids(before), new: ids(after) });
+        let (old, new) = (Some(before.into()), Some(after.into()));
+        out.push(Change { path: list.path.to_owned(), cost: Cost::Hot, old, new });
     }
 }
 
-/// By what an item is told apart: its key (or nothing), and how many with the same key came before it.
-type Name = (Value, usize);
+/// What identifies an item: its key, if it has one, and the number of items with the same key before it.
+type Name<'a> = (Option<&'a str>, usize);
 
-fn item_names(key: Option<&str>, items: &[Value]) -> Vec<Name> {
-    let mut names: Vec<Name> = Vec::with_capacity(items.len());
+fn item_names<I: Item>(items: &[I]) -> Vec<Name<'_>> {
+    let mut names: Vec<Name<'_>> = Vec::with_capacity(items.len());
     for item in items {
-        let key = key.map_or(Value::Null, |key| item[key].clone());
+        let key = item.key();
         let before = names.iter().filter(|(other, _)| *other == key).count();
         names.push((key, before));
     }
     names
-}
-
-fn item_cost(list: &Field, item: &Value) -> Cost {
-    list.dearer.and_then(|when| dearer_cost(when, "", [item, item])).unwrap_or(list.cost)
-}
-
-fn diff_fields(list: &Field, path: &str, old: &Value, new: &Value, out: &mut Vec<Change>) {
-    for field in FIELDS {
-        let name = field.path.strip_prefix(list.path).and_then(|rest| rest.strip_prefix("[]."));
-        out.extend(name.and_then(|name| change(field, join(path, name), name, old, new)));
-    }
 }
 
 #[cfg(test)]

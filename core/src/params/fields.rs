@@ -5,12 +5,16 @@
 
 use serde::Serialize;
 
+use super::StreamDiffusionParams;
 use super::acceleration::Acceleration;
 use super::allowed::Allowed;
+use super::controlnet::ControlNetConfig;
 use super::interpolation::Interpolation;
 use super::ip_adapter::{IPAdapterType, WeightType};
 use super::names::named_enum;
+use super::processing::SingleProcessorConfig;
 use super::processor::ProcessorName;
+use super::values::{Access, FieldAccess, Item, field_of};
 
 named_enum! {
     /// Cost of changing a parameter; several changes together cost as much as the most expensive of them.
@@ -49,7 +53,7 @@ impl Dearer {
 }
 
 /// One row: a parameter, by its path.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Field {
     /// Where it is; `[]` stands for every item of a list: `controlnets[].conditioning_scale`.
@@ -62,6 +66,8 @@ pub struct Field {
     pub cost: Cost,
     /// When changing it costs more.
     pub dearer: Option<Dearer>,
+    /// How its value is reached.
+    pub(super) access: Access,
 }
 
 const FLAG: Allowed = Allowed::Flag;
@@ -78,8 +84,42 @@ const PROCESSOR: Allowed = Allowed::Choice(ProcessorName::NAMES);
 const OLD_PATH: Allowed = Allowed::Nullable(&Allowed::Text { min: 0, max: 4096 });
 const PROCESSORS: Allowed = Allowed::Items { max: 16, key: None };
 
-const fn row(path: &'static str, allowed: Allowed, cost: Cost) -> Field {
-    Field { path, allowed, required: false, cost, dearer: None }
+const fn row((path, access): (&'static str, Access), allowed: Allowed, cost: Cost) -> Field {
+    Field { path, allowed, required: false, cost, dearer: None, access }
+}
+
+/// Writes the path and the access of a value of the parameters; the second form is for a field that JSON names
+/// otherwise.
+macro_rules! at {
+    ($first:ident $(.$rest:ident)*) => { at!($first $(.$rest)*, concat!(stringify!($first) $(, ".", stringify!($rest))*)) };
+    ($($field:ident).+, $path:expr) => { ($path, Access::Value(field_of!(StreamDiffusionParams, $($field).+))) };
+}
+
+/// Writes the path and the access of a list or map, of the kind that [`Access`] names.
+macro_rules! list {
+    ($kind:ident: $first:ident $(.$rest:ident)*) => {
+        (
+            concat!(stringify!($first) $(, ".", stringify!($rest))*),
+            Access::$kind(field_of!(StreamDiffusionParams, $first $(.$rest)*)),
+        )
+    };
+}
+
+/// Writes the path and the access of a field of a processor of `chain`.
+macro_rules! processor {
+    ($chain:ident, $field:ident, $name:expr) => {
+        (
+            concat!(stringify!($chain), ".processors[].", $name),
+            Access::Processor(field_of!(SingleProcessorConfig, $field)),
+        )
+    };
+}
+
+/// Writes the path and the access of a field of a ControlNet.
+macro_rules! controlnet {
+    ($field:ident) => {
+        (concat!("controlnets[].", stringify!($field)), Access::ControlNet(field_of!(ControlNetConfig, $field)))
+    };
 }
 
 impl Field {
@@ -94,78 +134,88 @@ impl Field {
 
 /// Lists every parameter, in the order of the structs.
 pub const FIELDS: &[Field] = &[
-    row("model_id", MODEL, Cost::Rebuild),
-    row("prompt", Allowed::Weighted(&PROMPT), Cost::Recompute),
-    row("prompt_interpolation_method", INTERPOLATION, Cost::Recompute),
-    row("normalize_prompt_weights", FLAG, Cost::Recompute),
-    row("normalize_seed_weights", FLAG, Cost::Recompute),
-    row("negative_prompt", PROMPT, Cost::Recompute),
-    row("guidance_scale", Allowed::Number { min: 0.0, max: 100.0 }, Cost::Hot).dearer(Dearer::CrossingOne),
-    row("delta", Allowed::Number { min: 0.0, max: 10.0 }, Cost::Hot),
-    row("num_inference_steps", Allowed::Integer { min: 1, max: 100, step: 1 }, Cost::Recompute),
-    row("t_index_list", Allowed::List { min: 1, max: 4, item: &INDEX }, Cost::Recompute),
-    row("use_safety_checker", FLAG, Cost::Load),
-    row("safety_checker_threshold", UNIT, Cost::Hot),
-    row("width", SIZE, Cost::Rebuild),
-    row("height", SIZE, Cost::Rebuild),
-    row("lora_dict", Allowed::Named { max: 16, item: &Allowed::Number { min: -10.0, max: 10.0 } }, Cost::Load),
-    row("use_lcm_lora", FLAG, Cost::Load),
-    row("lcm_lora_id", Allowed::Text { min: 0, max: 512 }, Cost::Load),
-    row("acceleration", Allowed::Choice(Acceleration::NAMES), Cost::Rebuild),
-    row("use_denoising_batch", FLAG, Cost::Rebuild),
-    row("do_add_noise", FLAG, Cost::Recompute),
-    row("seed", Allowed::Weighted(&SEED), Cost::Recompute),
-    row("seed_interpolation_method", INTERPOLATION, Cost::Recompute),
-    row("enable_similar_image_filter", FLAG, Cost::Hot),
-    row("similar_image_filter_threshold", UNIT, Cost::Hot),
-    row("similar_image_filter_max_skip_frame", Allowed::Integer { min: 0, max: 100_000, step: 1 }, Cost::Hot),
-    row("skip_diffusion", FLAG, Cost::Hot),
-    row("show_reloading_frame", FLAG, Cost::Hot),
-    row("image_preprocessing.enabled", FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row("image_preprocessing.processors", PROCESSORS, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row("image_preprocessing.processors[].type", PROCESSOR, Cost::Hot).required().dearer(Dearer::ProcessorWithWeights),
-    row("image_preprocessing.processors[].enabled", FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row("image_preprocessing.processors[].params", Allowed::Settings, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row("image_postprocessing.enabled", FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row("image_postprocessing.processors", PROCESSORS, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row("image_postprocessing.processors[].type", PROCESSOR, Cost::Hot).required().dearer(Dearer::ProcessorWithWeights),
-    row("image_postprocessing.processors[].enabled", FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row("image_postprocessing.processors[].params", Allowed::Settings, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row("latent_preprocessing.enabled", FLAG, Cost::Hot),
-    row("latent_preprocessing.processors", PROCESSORS, Cost::Hot),
-    row("latent_preprocessing.processors[].type", PROCESSOR, Cost::Hot).required(),
-    row("latent_preprocessing.processors[].enabled", FLAG, Cost::Hot),
-    row("latent_preprocessing.processors[].params", Allowed::Settings, Cost::Hot),
-    row("latent_postprocessing.enabled", FLAG, Cost::Hot),
-    row("latent_postprocessing.processors", PROCESSORS, Cost::Hot),
-    row("latent_postprocessing.processors[].type", PROCESSOR, Cost::Hot).required(),
-    row("latent_postprocessing.processors[].enabled", FLAG, Cost::Hot),
-    row("latent_postprocessing.processors[].params", Allowed::Settings, Cost::Hot),
-    row("controlnets", Allowed::Items { max: 8, key: Some("model_id") }, Cost::Load),
-    row("controlnets[].model_id", MODEL, Cost::Load).required(),
-    row("controlnets[].conditioning_scale", UNIT, Cost::Hot),
-    row("controlnets[].preprocessor", Allowed::Nullable(&PROCESSOR), Cost::Load),
-    row("controlnets[].enabled", FLAG, Cost::Load),
-    row("controlnets[].preprocessor_params", Allowed::Settings, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row("controlnets[].control_guidance_start", UNIT, Cost::Hot),
-    row("controlnets[].control_guidance_end", UNIT, Cost::Hot),
+    row(at!(model_id), MODEL, Cost::Rebuild),
+    row(at!(prompt), Allowed::Weighted(&PROMPT), Cost::Recompute),
+    row(at!(prompt_interpolation_method), INTERPOLATION, Cost::Recompute),
+    row(at!(normalize_prompt_weights), FLAG, Cost::Recompute),
+    row(at!(normalize_seed_weights), FLAG, Cost::Recompute),
+    row(at!(negative_prompt), PROMPT, Cost::Recompute),
+    row(at!(guidance_scale), Allowed::Number { min: 0.0, max: 100.0 }, Cost::Hot).dearer(Dearer::CrossingOne),
+    row(at!(delta), Allowed::Number { min: 0.0, max: 10.0 }, Cost::Hot),
+    row(at!(num_inference_steps), Allowed::Integer { min: 1, max: 100, step: 1 }, Cost::Recompute),
+    row(at!(t_index_list), Allowed::List { min: 1, max: 4, item: &INDEX }, Cost::Recompute),
+    row(at!(use_safety_checker), FLAG, Cost::Load),
+    row(at!(safety_checker_threshold), UNIT, Cost::Hot),
+    row(at!(width), SIZE, Cost::Rebuild),
+    row(at!(height), SIZE, Cost::Rebuild),
     row(
-        "controlnets[].conditioning_channels",
+        list!(Named: lora_dict),
+        Allowed::Named { max: 16, item: &Allowed::Number { min: -10.0, max: 10.0 } },
+        Cost::Load,
+    ),
+    row(at!(use_lcm_lora), FLAG, Cost::Load),
+    row(at!(lcm_lora_id), Allowed::Text { min: 0, max: 512 }, Cost::Load),
+    row(at!(acceleration), Allowed::Choice(Acceleration::NAMES), Cost::Rebuild),
+    row(at!(use_denoising_batch), FLAG, Cost::Rebuild),
+    row(at!(do_add_noise), FLAG, Cost::Recompute),
+    row(at!(seed), Allowed::Weighted(&SEED), Cost::Recompute),
+    row(at!(seed_interpolation_method), INTERPOLATION, Cost::Recompute),
+    row(at!(enable_similar_image_filter), FLAG, Cost::Hot),
+    row(at!(similar_image_filter_threshold), UNIT, Cost::Hot),
+    row(at!(similar_image_filter_max_skip_frame), Allowed::Integer { min: 0, max: 100_000, step: 1 }, Cost::Hot),
+    row(at!(skip_diffusion), FLAG, Cost::Hot),
+    row(at!(show_reloading_frame), FLAG, Cost::Hot),
+    row(at!(image_preprocessing.enabled), FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+    row(list!(Processors: image_preprocessing.processors), PROCESSORS, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+    row(processor!(image_preprocessing, kind, "type"), PROCESSOR, Cost::Hot)
+        .required()
+        .dearer(Dearer::ProcessorWithWeights),
+    row(processor!(image_preprocessing, enabled, "enabled"), FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+    row(processor!(image_preprocessing, params, "params"), Allowed::Settings, Cost::Hot)
+        .dearer(Dearer::ProcessorWithWeights),
+    row(at!(image_postprocessing.enabled), FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+    row(list!(Processors: image_postprocessing.processors), PROCESSORS, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+    row(processor!(image_postprocessing, kind, "type"), PROCESSOR, Cost::Hot)
+        .required()
+        .dearer(Dearer::ProcessorWithWeights),
+    row(processor!(image_postprocessing, enabled, "enabled"), FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+    row(processor!(image_postprocessing, params, "params"), Allowed::Settings, Cost::Hot)
+        .dearer(Dearer::ProcessorWithWeights),
+    row(at!(latent_preprocessing.enabled), FLAG, Cost::Hot),
+    row(list!(Processors: latent_preprocessing.processors), PROCESSORS, Cost::Hot),
+    row(processor!(latent_preprocessing, kind, "type"), PROCESSOR, Cost::Hot).required(),
+    row(processor!(latent_preprocessing, enabled, "enabled"), FLAG, Cost::Hot),
+    row(processor!(latent_preprocessing, params, "params"), Allowed::Settings, Cost::Hot),
+    row(at!(latent_postprocessing.enabled), FLAG, Cost::Hot),
+    row(list!(Processors: latent_postprocessing.processors), PROCESSORS, Cost::Hot),
+    row(processor!(latent_postprocessing, kind, "type"), PROCESSOR, Cost::Hot).required(),
+    row(processor!(latent_postprocessing, enabled, "enabled"), FLAG, Cost::Hot),
+    row(processor!(latent_postprocessing, params, "params"), Allowed::Settings, Cost::Hot),
+    row(list!(ControlNets: controlnets), Allowed::Items { max: 8, key: Some("model_id") }, Cost::Load),
+    row(controlnet!(model_id), MODEL, Cost::Load).required(),
+    row(controlnet!(conditioning_scale), UNIT, Cost::Hot),
+    row(controlnet!(preprocessor), Allowed::Nullable(&PROCESSOR), Cost::Load),
+    row(controlnet!(enabled), FLAG, Cost::Load),
+    row(controlnet!(preprocessor_params), Allowed::Settings, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+    row(controlnet!(control_guidance_start), UNIT, Cost::Hot),
+    row(controlnet!(control_guidance_end), UNIT, Cost::Hot),
+    row(
+        controlnet!(conditioning_channels),
         Allowed::Nullable(&Allowed::Integer { min: 1, max: 16, step: 1 }),
         Cost::Load,
     ),
-    row("ip_adapter.type", Allowed::Choice(IPAdapterType::NAMES), Cost::Load),
-    row("ip_adapter.enabled", FLAG, Cost::Load),
-    row("ip_adapter.scale", Allowed::Number { min: 0.0, max: 10.0 }, Cost::Hot),
-    row("ip_adapter.weight_type", Allowed::Choice(WeightType::NAMES), Cost::Hot),
-    row("ip_adapter.ip_adapter_model_path", OLD_PATH, Cost::Hot),
-    row("ip_adapter.image_encoder_path", OLD_PATH, Cost::Hot),
-    row("ip_adapter.insightface_model_name", OLD_PATH, Cost::Hot),
+    row(at!(ip_adapter.kind, "ip_adapter.type"), Allowed::Choice(IPAdapterType::NAMES), Cost::Load),
+    row(at!(ip_adapter.enabled), FLAG, Cost::Load),
+    row(at!(ip_adapter.scale), Allowed::Number { min: 0.0, max: 10.0 }, Cost::Hot),
+    row(at!(ip_adapter.weight_type), Allowed::Choice(WeightType::NAMES), Cost::Hot),
+    row(at!(ip_adapter.ip_adapter_model_path), OLD_PATH, Cost::Hot),
+    row(at!(ip_adapter.image_encoder_path), OLD_PATH, Cost::Hot),
+    row(at!(ip_adapter.insightface_model_name), OLD_PATH, Cost::Hot),
     // Eight million characters of base64 hold a picture of six megabytes; five are documented.
-    row("ip_adapter_style_image_url", Allowed::Text { min: 0, max: 8 << 20 }, Cost::Recompute),
-    row("cached_attention.enabled", FLAG, Cost::Load),
-    row("cached_attention.max_frames", Allowed::Integer { min: 1, max: 4, step: 1 }, Cost::Recompute),
-    row("cached_attention.interval", Allowed::Integer { min: 1, max: 1440, step: 1 }, Cost::Hot),
+    row(at!(ip_adapter_style_image_url), Allowed::Text { min: 0, max: 8 << 20 }, Cost::Recompute),
+    row(at!(cached_attention.enabled), FLAG, Cost::Load),
+    row(at!(cached_attention.max_frames), Allowed::Integer { min: 1, max: 4, step: 1 }, Cost::Recompute),
+    row(at!(cached_attention.interval), Allowed::Integer { min: 1, max: 1440, step: 1 }, Cost::Hot),
 ];
 
 /// Finds the row of a path such as `controlnets[].enabled`.
@@ -190,6 +240,16 @@ pub(super) fn names_in(prefix: &str) -> Vec<&'static str> {
     names
 }
 
+/// Returns the rows of the fields of an item of `list`, each with the field's name and access.
+pub(super) fn fields_of<I: Item>(
+    list: &Field,
+) -> impl Iterator<Item = (&'static Field, &'static str, &'static dyn FieldAccess<I>)> {
+    FIELDS.iter().filter_map(|field| {
+        let name = field.path.strip_prefix(list.path)?.strip_prefix("[].")?;
+        Some((field, name, I::access(field.access)?))
+    })
+}
+
 /// Returns whether `path` is an object with rows of its own, such as `ip_adapter`.
 pub(super) fn is_object(path: &str) -> bool {
     FIELDS.iter().any(|field| field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
@@ -204,7 +264,7 @@ pub(super) fn join(prefix: &str, name: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use serde_json::Value;
+    use serde_json::{Map, Value};
 
     use super::*;
     use crate::params::schema;
@@ -230,6 +290,46 @@ mod tests {
         let of_table: Vec<&str> = FIELDS.iter().map(|field| field.path).collect();
         assert_eq!(of_table, of_types);
         assert_eq!(of_table.iter().collect::<BTreeSet<_>>().len(), of_table.len());
+    }
+
+    #[test]
+    fn every_row_reaches_the_value_that_its_path_names() {
+        let mut params = StreamDiffusionParams::daydream();
+        params.ip_adapter.kind = IPAdapterType::Faceid;
+        params.cached_attention.interval = 7;
+        params.lora_dict.insert("a".to_owned(), 0.5);
+        let processor = SingleProcessorConfig {
+            kind: ProcessorName::Blur,
+            enabled: false,
+            params: Map::from_iter([("kernel_size".to_owned(), 3.into())]),
+        };
+        params.image_preprocessing.processors = vec![processor.clone()];
+        let (json, net) = (params.to_value(), &params.controlnets[2]);
+        for field in FIELDS {
+            let (own, expected) = match field.access {
+                Access::ControlNet(access) => (access.to_json(net), &json["controlnets"][2]),
+                Access::Processor(access) => {
+                    (access.to_json(&processor), &json["image_preprocessing"]["processors"][0])
+                }
+                _ => (field.access.of_params().unwrap().to_json(&params), &json),
+            };
+            let name = field.path.split("[].").last().unwrap();
+            assert_eq!(Some(&own), expected.pointer(&format!("/{}", name.replace('.', "/"))), "{}", field.path);
+        }
+    }
+
+    #[test]
+    fn items_have_the_keys_that_the_table_names() {
+        for field in FIELDS {
+            let Allowed::Items { key, .. } = field.allowed else { continue };
+            match field.access {
+                Access::ControlNets(_) => {
+                    let net = ControlNetConfig::new("a/b");
+                    assert_eq!(net.key(), net.to_json()[key.unwrap()].as_str());
+                }
+                _ => assert_eq!(key, None),
+            }
+        }
     }
 
     #[test]

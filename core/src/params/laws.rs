@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
+use super::allowed::Checker;
 use super::*;
 
 type Params = StreamDiffusionParams;
@@ -107,6 +108,33 @@ fn params() -> impl Strategy<Value = Params> {
     })
 }
 
+/// Parameters of which most break a rule of the table.
+fn invalid_params() -> impl Strategy<Value = Params> {
+    let number = || prop_oneof![any::<f64>(), -1.0..20.0];
+    let words = (".{0,600}", weighted(".{0,9000}"), vec(0_u32..200, 0..6), weighted(any::<u64>()));
+    let numbers = (any::<u32>(), number(), number(), proptest::option::of(any::<u32>()));
+    let lists = (0_usize..10, 0_usize..18, 0_usize..34, vec(number(), 0..18));
+    (params(), words, numbers, lists).prop_map(|(mut params, words, numbers, (nets, processors, settings, weights))| {
+        (params.model_id, params.prompt, params.t_index_list, params.seed) = words;
+        (params.width, params.delta) = (numbers.0, numbers.1);
+        let net = ControlNetConfig {
+            conditioning_scale: numbers.2,
+            conditioning_channels: numbers.3,
+            ..ControlNetConfig::new("")
+        };
+        params.controlnets.resize(nets, net);
+        let processor = SingleProcessorConfig {
+            kind: ProcessorName::Blur,
+            enabled: true,
+            params: (0..settings).map(|at| (format!("x_{at}"), Value::Array(Vec::new()))).collect(),
+        };
+        params.latent_preprocessing.processors = vec![processor; processors];
+        params.lora_dict = weights.iter().enumerate().map(|(at, &weight)| (at.to_string(), weight)).collect();
+        params.seed = Weighted::Blend(weights.into_iter().map(|weight| (1, weight)).collect());
+        params
+    })
+}
+
 /// JSON of any shape, with names of parameters and without.
 fn any_json() -> impl Strategy<Value = Value> {
     let names: Vec<&str> = FIELDS.iter().flat_map(|field| field.path.split(['.', '[', ']'])).collect();
@@ -133,6 +161,17 @@ proptest! {
     #[test]
     fn generated_parameters_keep_every_rule(params in params()) {
         prop_assert_eq!(params.violations(), []);
+    }
+
+    #[test]
+    fn typed_values_are_checked_as_their_json(params in prop_oneof![params(), invalid_params()]) {
+        let mut typed = Checker::of_params();
+        params.check_rows(&mut typed);
+        let mut json = Checker::of_params();
+        if let Value::Object(values) = params.to_value() {
+            validate::check_object("", "", &values, &mut json);
+        }
+        prop_assert_eq!(typed.finish(), json.finish());
     }
 
     #[test]

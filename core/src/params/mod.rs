@@ -22,8 +22,10 @@ mod processor;
 mod rebase;
 mod schema;
 mod settings;
+mod style_image;
 mod table;
 mod validate;
+mod values;
 mod weighted;
 
 #[cfg(test)]
@@ -65,6 +67,7 @@ pub use settings::{
     MediapipeSegmentationSettings, OpenposeSettings, PoseTensorrtSettings, SharpenSettings, StandardLineartSettings,
     TemporalNetSettings, UpscaleAlgorithm, UpscaleSettings,
 };
+pub use style_image::StyleImageUrl;
 pub use table::markdown_table;
 pub use weighted::Weighted;
 
@@ -145,7 +148,8 @@ pub struct StreamDiffusionParams {
     /// The IP-Adapter, which conditions on the style image.
     pub ip_adapter: IPAdapterConfig,
     /// The style image: an http, https or data URL, or base64; empty for none.
-    pub ip_adapter_style_image_url: String,
+    #[schemars(with = "String")]
+    pub ip_adapter_style_image_url: StyleImageUrl,
     /// The attention to earlier frames.
     pub cached_attention: CachedAttentionConfig,
 }
@@ -186,7 +190,7 @@ impl Default for StreamDiffusionParams {
             latent_postprocessing: ProcessingConfig::default(),
             controlnets: Vec::new(),
             ip_adapter: IPAdapterConfig::default(),
-            ip_adapter_style_image_url: String::new(),
+            ip_adapter_style_image_url: StyleImageUrl::default(),
             cached_attention: CachedAttentionConfig::default(),
         }
     }

@@ -4,9 +4,10 @@ use serde_json::{Map, Value};
 
 use super::allowed::Checker;
 use super::compat::{self, Notice};
+use super::fields::{self, FIELDS};
 use super::json::{self, refusal};
-use super::{StreamDiffusionParams, fields, validate};
-use crate::{Error, Result, schedule};
+use super::{StreamDiffusionParams, validate};
+use crate::{Error, Result, Violation, schedule};
 
 /// Holds a wanted change of some parameters.
 ///
@@ -38,10 +39,10 @@ impl ParamsPatch {
         base: &StreamDiffusionParams,
     ) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
         let mut values = json::read_object(text)?;
-        let mut violations = match Self::checked(values.clone()) {
-            Ok(patch) => return patch.merge(base),
-            Err(error) => error.violations().to_vec(),
-        };
+        let mut violations = violations(&values);
+        if violations.is_empty() {
+            return Self { values }.merge(base);
+        }
         let wrong =
             |name: &str| violations.iter().any(|violation| violation.path.split(['.', '[']).next() == Some(name));
         values.retain(|name, _| !wrong(name));
@@ -66,18 +67,23 @@ impl ParamsPatch {
     /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) where a changed value of `new` is out of its
     /// range.
     pub fn between(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Result<Self> {
-        let old = old.to_value();
-        let mut values = json::object(new.to_value())?;
         // Alone, the number of steps would rescale the list.
-        let keeps_list = old.get("num_inference_steps") == values.get("num_inference_steps");
-        values.retain(|name, value| old.get(name.as_str()) != Some(&*value) || (name == "t_index_list" && !keeps_list));
+        let keeps_list = old.num_inference_steps == new.num_inference_steps;
+        let differs = |name: &str| {
+            let mut rows = FIELDS.iter().filter(|field| field.path.split('.').next() == Some(name));
+            rows.any(|field| field.access.of_params().is_some_and(|access| !access.is_same(old, new)))
+        };
+        let mut values = Map::new();
+        for name in fields::names_in("") {
+            if differs(name) || (name == "t_index_list" && !keeps_list) {
+                values.insert(name.to_owned(), to_json(new, name));
+            }
+        }
         Self::checked(values)
     }
 
     fn checked(values: Map<String, Value>) -> Result<Self> {
-        let mut checker = Checker::of_json();
-        validate::check_object("", "", &values, &mut checker);
-        let violations = checker.finish();
+        let violations = violations(&values);
         if violations.is_empty() { Ok(Self { values }) } else { Err(Error::invalid_params(violations)) }
     }
 
@@ -105,17 +111,10 @@ impl ParamsPatch {
     ///
     /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) with every violation of the merged parameters.
     pub fn merge(&self, base: &StreamDiffusionParams) -> Result<(StreamDiffusionParams, Vec<Notice>)> {
-        let mut merged = json::object(base.to_value())?;
+        let mut params = base.clone();
         for (name, value) in &self.values {
-            match (merged.get_mut(name), value) {
-                (Some(Value::Object(old)), Value::Object(new)) if fields::is_object(name) => old.extend(new.clone()),
-                (Some(old), _) => *old = value.clone(),
-                // `checked` has refused names that the parameters lack.
-                (None, _) => return Err(refusal(name, "is not a parameter")),
-            }
+            set_json(&mut params, name, value)?;
         }
-        let mut params: StreamDiffusionParams = serde_json::from_value(Value::Object(merged))
-            .map_err(|error| refusal("parameters", format!("do not fit together: {error}")).with_source(error))?;
         let mut notices = Vec::new();
         if !self.values.contains_key("t_index_list") {
             notices.extend(rescale(&mut params, base.num_inference_steps));
@@ -125,6 +124,40 @@ impl ParamsPatch {
         let names = |notice: &Notice| self.values.contains_key(notice.field());
         notices.extend(compat::notices(&params).into_iter().filter(|notice| names(notice) || !known.contains(notice)));
         Ok((params, notices))
+    }
+}
+
+/// Lists the names, types and ranges of `values` that are wrong.
+fn violations(values: &Map<String, Value>) -> Vec<Violation> {
+    let mut checker = Checker::of_json();
+    validate::check_object("", "", values, &mut checker);
+    checker.finish()
+}
+
+/// Sets the parameter or the object of parameters at `path`; of an object, fields that `value` lacks stay.
+fn set_json(params: &mut StreamDiffusionParams, path: &str, value: &Value) -> Result<()> {
+    match fields::field(path).and_then(|field| field.access.of_params()) {
+        Some(access) => access
+            .set_json(params, value)
+            .map_err(|error| refusal("parameters", format!("do not fit together: {error}")).with_source(error)),
+        None => match value {
+            Value::Object(values) if fields::is_object(path) => {
+                values.iter().try_for_each(|(name, value)| set_json(params, &fields::join(path, name), value))
+            }
+            // `checked` has refused names that the parameters lack.
+            _ => Err(refusal(path, "is not a parameter")),
+        },
+    }
+}
+
+/// Returns the parameter or the object of parameters at `path` as JSON.
+fn to_json(params: &StreamDiffusionParams, path: &str) -> Value {
+    match fields::field(path).and_then(|field| field.access.of_params()) {
+        Some(access) => access.to_json(params),
+        None => {
+            let names = fields::names_in(path).into_iter();
+            names.map(|name| (name.to_owned(), to_json(params, &fields::join(path, name)))).collect()
+        }
     }
 }
 
@@ -161,6 +194,8 @@ fn rescale(params: &mut StreamDiffusionParams, old_steps: u32) -> Option<Notice>
 
 #[cfg(test)]
 mod tests {
+    use std::ptr;
+
     use super::*;
 
     type Params = StreamDiffusionParams;
@@ -182,6 +217,16 @@ mod tests {
         let (params, notices) = merged(&base, r#"{"prompt": "snow"}"#);
         assert_eq!(params, Params { prompt: "snow".into(), ..base });
         assert_eq!(notices, []);
+    }
+
+    #[test]
+    fn the_style_image_stays_shared_where_it_does_not_change() {
+        let base = Params { ip_adapter_style_image_url: "iVBORw0KGgo=".into(), ..Params::default() };
+        let (ours, _) = merged(&base, r#"{"delta": 0.25, "ip_adapter": {"scale": 0.5}}"#);
+        let rebased = crate::params::rebase(&base, &ours, &Params { guidance_scale: 2.0, ..base.clone() });
+        for params in [ours, rebased.params] {
+            assert!(ptr::eq(params.ip_adapter_style_image_url.as_str(), base.ip_adapter_style_image_url.as_str()));
+        }
     }
 
     #[test]

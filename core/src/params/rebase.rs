@@ -4,13 +4,12 @@
 //! of items with a key it names the item and not its position (`controlnets[a/b].conditioning_scale`), so that it means
 //! the same before and after the list was reordered.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::StreamDiffusionParams;
 use super::allowed::Allowed;
-use super::fields::{FIELDS, Field};
+use super::fields::{FIELDS, Field, fields_of};
+use super::values::{Access, Item};
 
 /// What [`rebase`] came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,21 +36,16 @@ pub(crate) fn rebase_where(
     theirs: &StreamDiffusionParams,
     counts: impl Fn(&str) -> bool,
 ) -> Rebased {
-    let mut merged = theirs.to_value();
+    let mut params = theirs.clone();
     let mut merge = Merge { counts: &counts, touched: BTreeSet::new(), complete: true };
-    merge.fields(&base.to_value(), &ours.to_value(), &mut merged);
-    // Fails for numbers that are not finite alone, which no valid parameters have.
-    match serde_json::from_value(merged) {
-        Ok(params) => Rebased { params, complete: merge.complete },
-        Err(_) => Rebased { params: theirs.clone(), complete: false },
-    }
+    merge.fields(base, ours, &mut params);
+    Rebased { params, complete: merge.complete }
 }
 
 /// Lists the places that differ between `base` and `ours`.
 pub(crate) fn touched(base: &StreamDiffusionParams, ours: &StreamDiffusionParams) -> BTreeSet<String> {
-    let base = base.to_value();
-    let mut merge = Merge { counts: &|_| true, touched: BTreeSet::new(), complete: true };
-    merge.fields(&base, &ours.to_value(), &mut base.clone());
+    let mut merge = Merge { counts: &|_| false, touched: BTreeSet::new(), complete: true };
+    merge.fields(base, ours, &mut base.clone());
     merge.touched
 }
 
@@ -74,60 +68,73 @@ impl Merge<'_> {
         counts
     }
 
-    fn fields(&mut self, base: &Value, ours: &Value, theirs: &mut Value) {
-        for field in FIELDS.iter().filter(|field| !field.path.contains("[]")) {
-            let pointer = format!("/{}", field.path.replace('.', "/"));
-            let (Some(base), Some(ours)) = (base.pointer(&pointer), ours.pointer(&pointer)) else { continue };
-            let Some(theirs) = theirs.pointer_mut(&pointer).filter(|_| base != ours) else { continue };
-            match (field.allowed, base.as_array(), ours.as_array(), &mut *theirs) {
-                (Allowed::Items { key: Some(key), .. }, Some(base), Some(ours), Value::Array(theirs)) => {
-                    self.keyed(field, key, base, ours, theirs);
+    fn fields(
+        &mut self,
+        base: &StreamDiffusionParams,
+        ours: &StreamDiffusionParams,
+        theirs: &mut StreamDiffusionParams,
+    ) {
+        for field in FIELDS {
+            match field.access {
+                Access::Value(access) => {
+                    if !access.is_same(base, ours) && self.take(field.path.to_owned()) {
+                        access.copy(ours, theirs);
+                    }
                 }
-                (Allowed::Items { key: None, .. }, Some(base), Some(ours), Value::Array(theirs)) => {
-                    self.placed(field, base, ours, theirs);
+                Access::Named(map) => self.named(field, (map.get)(base), (map.get)(ours), (map.get_mut)(theirs)),
+                Access::ControlNets(list) => {
+                    self.list(field, (list.get)(base), (list.get)(ours), (list.get_mut)(theirs));
                 }
-                (Allowed::Named { .. }, ..) => self.named(field, base, ours, theirs),
-                _ if self.take(field.path.to_owned()) => *theirs = ours.clone(),
-                _ => {}
+                Access::Processors(list) => {
+                    self.list(field, (list.get)(base), (list.get)(ours), (list.get_mut)(theirs));
+                }
+                // Merged with their list.
+                Access::ControlNet(_) | Access::Processor(_) => {}
             }
         }
     }
 
-    /// A list whose items have names: items that came and went, fields of those that stayed, their order.
-    fn keyed(&mut self, list: &Field, key: &str, base: &[Value], ours: &[Value], theirs: &mut Vec<Value>) {
-        for item in base.iter().filter(|item| find(ours, key, &item[key]).is_none()) {
-            if self.take(item_place(list, &item[key])) {
-                theirs.retain(|their| their[key] != item[key]);
+    fn list<I: Item>(&mut self, list: &Field, base: &[I], ours: &[I], theirs: &mut Vec<I>) {
+        if base == ours {
+            return;
+        }
+        match list.allowed {
+            Allowed::Items { key: Some(_), .. } => self.keyed(list, base, ours, theirs),
+            _ => self.placed(list, base, ours, theirs),
+        }
+    }
+
+    /// A list whose items have keys: items that were added and removed, fields of those that stayed, their order.
+    fn keyed<I: Item>(&mut self, list: &Field, base: &[I], ours: &[I], theirs: &mut Vec<I>) {
+        for item in base.iter().filter(|item| find(ours, item.key()).is_none()) {
+            if self.take(item_place(list, item)) {
+                theirs.retain(|their| their.key() != item.key());
             }
         }
         let mut before = None;
         for item in ours {
-            let place = item_place(list, &item[key]);
-            let at = find(theirs, key, &item[key]);
-            match (find(base, key, &item[key]).and_then(|at| base.get(at)), at) {
+            let place = item_place(list, item);
+            let at = find(theirs, item.key());
+            match (find(base, item.key()).and_then(|at| base.get(at)), at) {
                 (Some(old), at) => {
                     let their = at.and_then(|at| theirs.get_mut(at));
                     self.item(list, &place, [old, item], their);
                 }
                 (None, at) if self.take(place) => match at.and_then(|at| theirs.get_mut(at)) {
                     Some(their) => *their = item.clone(),
-                    None => theirs.insert(after(theirs, key, before), item.clone()),
+                    None => theirs.insert(after(theirs, before), item.clone()),
                 },
                 (None, _) => {}
             }
-            before = Some(&item[key]);
+            before = Some(item);
         }
-        let both = |one: &[Value], other: &[Value]| -> Vec<Value> {
-            let keys = one.iter().map(|item| item[key].clone());
-            keys.filter(|name| find(other, key, name).is_some()).collect()
-        };
-        if both(base, ours) != both(ours, base) && self.take(list.path.to_owned()) {
-            reorder(key, ours, theirs);
+        if !common_keys(base, ours).eq(common_keys(ours, base)) && self.take(list.path.to_owned()) {
+            reorder(ours, theirs);
         }
     }
 
-    /// A list whose items are told apart by their place.
-    fn placed(&mut self, list: &Field, base: &[Value], ours: &[Value], theirs: &mut Vec<Value>) {
+    /// A list whose items are identified by their position.
+    fn placed<I: Item>(&mut self, list: &Field, base: &[I], ours: &[I], theirs: &mut Vec<I>) {
         if base.len() != ours.len() {
             if self.take(list.path.to_owned()) {
                 *theirs = ours.to_vec();
@@ -142,75 +149,82 @@ impl Merge<'_> {
     }
 
     /// The fields of one item that both sides have.
-    fn item(&mut self, list: &Field, place: &str, [base, ours]: [&Value; 2], mut theirs: Option<&mut Value>) {
-        let type_of = |item: &Value| ["preprocessor", "type"].iter().find_map(|name| item.get(name).cloned());
-        let retyped =
-            type_of(base) == type_of(ours) && theirs.as_ref().is_some_and(|theirs| type_of(theirs) != type_of(base));
-        let names = FIELDS.iter().filter_map(|field| field.path.strip_prefix(list.path)?.strip_prefix("[]."));
-        for name in names.filter(|&name| base[name] != ours[name]) {
-            if !self.take(format!("{place}.{name}")) {
+    fn item<I: Item>(&mut self, list: &Field, place: &str, [base, ours]: [&I; 2], mut theirs: Option<&mut I>) {
+        let other_type = theirs.as_ref().is_some_and(|theirs| theirs.processor() != base.processor());
+        let retyped = base.processor() == ours.processor() && other_type;
+        for (_, name, access) in fields_of::<I>(list) {
+            if access.is_same(base, ours) || !self.take(format!("{place}.{name}")) {
                 continue;
             }
             // What is set for a processor of one type means nothing, or something else, to another.
             match theirs.as_deref_mut().filter(|_| !(retyped && name.ends_with("params"))) {
-                Some(theirs) => theirs[name] = ours[name].clone(),
+                Some(theirs) => access.copy(ours, theirs),
                 None => self.complete = false,
             }
         }
     }
 
-    /// Names, each with a value; `null` is the same as none.
-    fn named(&mut self, field: &Field, base: &Value, ours: &Value, theirs: &mut Value) {
-        let empty = Map::new();
-        let (base, ours) = (base.as_object().unwrap_or(&empty), ours.as_object().unwrap_or(&empty));
-        let mut merged = theirs.as_object().cloned().unwrap_or_default();
+    /// Names, each with a number.
+    fn named(
+        &mut self,
+        field: &Field,
+        base: &BTreeMap<String, f64>,
+        ours: &BTreeMap<String, f64>,
+        theirs: &mut BTreeMap<String, f64>,
+    ) {
         for name in base.keys().filter(|name| !ours.contains_key(*name)) {
             if self.take(format!("{}[{name}]", field.path)) {
-                merged.shift_remove(name);
+                theirs.remove(name);
             }
         }
-        for (name, value) in ours.iter().filter(|(name, value)| base.get(*name) != Some(*value)) {
+        for (name, &value) in ours.iter().filter(|(name, value)| base.get(*name) != Some(*value)) {
             if !self.take(format!("{}[{name}]", field.path)) {
                 continue;
             }
-            if base.contains_key(name) && !merged.contains_key(name) {
+            if base.contains_key(name) && !theirs.contains_key(name) {
                 self.complete = false;
             } else {
-                merged.insert(name.clone(), value.clone());
+                theirs.insert(name.clone(), value);
             }
         }
-        *theirs = if merged.is_empty() { Value::Null } else { Value::Object(merged) };
     }
 }
 
-fn item_place(list: &Field, name: &Value) -> String {
-    format!("{}[{}]", list.path, name.as_str().unwrap_or_default())
+fn item_place<I: Item>(list: &Field, item: &I) -> String {
+    format!("{}[{}]", list.path, item.key().unwrap_or_default())
 }
 
-fn find(items: &[Value], key: &str, name: &Value) -> Option<usize> {
-    items.iter().position(|item| item[key] == *name)
+fn find<I: Item>(items: &[I], key: Option<&str>) -> Option<usize> {
+    items.iter().position(|item| item.key() == key)
+}
+
+/// Returns the keys of those items of `one` that `other` has too, in the order of `one`.
+fn common_keys<'a, I: Item>(one: &'a [I], other: &'a [I]) -> impl Iterator<Item = Option<&'a str>> {
+    one.iter().map(Item::key).filter(|key| find(other, *key).is_some())
 }
 
 /// The place behind the item `before`; the first one without it.
-fn after(items: &[Value], key: &str, before: Option<&Value>) -> usize {
-    before.and_then(|name| find(items, key, name)).map_or(0, |at| at + 1)
+fn after<I: Item>(items: &[I], before: Option<&I>) -> usize {
+    before.and_then(|item| find(items, item.key())).map_or(0, |at| at + 1)
 }
 
 /// Brings `theirs` into the order of `ours`; items that `ours` lacks stay behind the one that they followed.
-fn reorder(key: &str, ours: &[Value], theirs: &mut Vec<Value>) {
+fn reorder<I: Item>(ours: &[I], theirs: &mut Vec<I>) {
     let old = std::mem::take(theirs);
-    theirs.extend(ours.iter().filter_map(|item| old.get(find(&old, key, &item[key])?).cloned()));
+    theirs.extend(ours.iter().filter_map(|item| old.get(find(&old, item.key())?).cloned()));
     let mut before = None;
     for item in &old {
-        if find(theirs, key, &item[key]).is_none() {
-            theirs.insert(after(theirs, key, before), item.clone());
+        if find(theirs, item.key()).is_none() {
+            theirs.insert(after(theirs, before), item.clone());
         }
-        before = Some(&item[key]);
+        before = Some(item);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Map;
+
     use super::*;
     use crate::params::{ControlNetConfig, ProcessorName, SingleProcessorConfig};
 

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::allowed::{Allowed, Checker};
-use super::fields::{self, FIELDS, join};
+use super::fields::{self, FIELDS, Field, fields_of, join};
 use super::known::{self, Family};
+use super::values::{Access, Item};
 use super::{IPAdapterType, ProcessingConfig, ProcessorName, StreamDiffusionParams, Weighted};
 use crate::{Error, Result, Violation};
 
@@ -42,9 +43,7 @@ impl StreamDiffusionParams {
     /// Lists every broken rule, with its path, the value and the bound; empty for parameters that can run.
     pub fn violations(&self) -> Vec<Violation> {
         let mut checker = Checker::of_params();
-        if let Value::Object(values) = self.to_value() {
-            check_object("", "", &values, &mut checker);
-        }
+        self.check_rows(&mut checker);
         self.check_indices(&mut checker);
         check_weights("prompt", &self.prompt, self.normalize_prompt_weights, &mut checker);
         check_weights("seed", &self.seed, self.normalize_seed_weights, &mut checker);
@@ -57,6 +56,22 @@ impl StreamDiffusionParams {
             checker.refuse("lora_dict", format!("has the name {name:?}, but must name a LoRA"));
         }
         checker.finish()
+    }
+
+    /// Checks every value by its row.
+    pub(super) fn check_rows(&self, checker: &mut Checker) {
+        for field in FIELDS {
+            if let Some(access) = field.access.of_params()
+                && !access.is_allowed(self, &field.allowed)
+            {
+                checker.check(field.path, &field.allowed, &access.to_json(self));
+            }
+            match field.access {
+                Access::ControlNets(list) => check_fields(field, (list.get)(self), checker),
+                Access::Processors(list) => check_fields(field, (list.get)(self), checker),
+                Access::Value(_) | Access::Named(_) | Access::ControlNet(_) | Access::Processor(_) => {}
+            }
+        }
     }
 
     /// The four processing chains, by their names.
@@ -130,10 +145,21 @@ impl StreamDiffusionParams {
             let message = format!("is \"faceid\", but must be \"regular\": {:?} is not SDXL", self.model_id);
             checker.refuse("ip_adapter.type", message);
         }
-        let url = self.ip_adapter_style_image_url.as_str();
-        if !url.is_empty() && !is_image_source(url) {
+        let url = &self.ip_adapter_style_image_url;
+        if !url.is_empty() && !url.is_source() {
             let bound = "an http(s) URL, a data:image/ URL or base64";
-            checker.refuse_value("ip_adapter_style_image_url", &url.into(), bound);
+            checker.refuse_value("ip_adapter_style_image_url", &url.as_str().into(), bound);
+        }
+    }
+}
+
+/// Checks the fields of every item of a list.
+fn check_fields<I: Item>(list: &Field, items: &[I], checker: &mut Checker) {
+    for (i, item) in items.iter().enumerate() {
+        for (field, name, access) in fields_of::<I>(list) {
+            if !access.is_allowed(item, &field.allowed) {
+                checker.check(&format!("{}[{i}].{name}", list.path), &field.allowed, &access.to_json(item));
+            }
         }
     }
 }
@@ -238,12 +264,6 @@ fn check_settings(path: &str, processor: ProcessorName, settings: &Map<String, V
     for violation in json.finish() {
         checker.refuse(violation.path, violation.message);
     }
-}
-
-fn is_image_source(text: &str) -> bool {
-    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
-    let is_base64 = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b));
-    begins("http://") || begins("https://") || begins("data:image/") || is_base64(text)
 }
 
 #[cfg(test)]

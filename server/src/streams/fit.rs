@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dreamframe::load::ModelSource;
-use dreamframe::params::{DEMO_MODEL, StreamDiffusionParams};
+use dreamframe::params::{DEMO_MODEL, StreamDiffusionParams, StyleImageUrl};
 
 /// Parameters as the engine takes them, and what of the client's does not count.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +43,7 @@ pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitte
     engine.lora_dict = BTreeMap::new();
     engine.use_lcm_lora = false;
     engine.ip_adapter.enabled = false;
-    engine.ip_adapter_style_image_url.clear();
+    engine.ip_adapter_style_image_url = StyleImageUrl::default();
     fitted
 }
 

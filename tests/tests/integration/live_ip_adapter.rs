@@ -70,7 +70,7 @@ fn engine(folder: &Path) -> Engine {
 fn styled(folder: &Path) -> Engine {
     engine_with(folder, |params, _| {
         params.ip_adapter.enabled = true;
-        params.ip_adapter_style_image_url = uri([20, 40, 200]);
+        params.ip_adapter_style_image_url = uri([20, 40, 200]).into();
     })
     .unwrap()
 }
@@ -104,7 +104,7 @@ fn an_adapter_comes_and_goes_while_frames_go_on() {
     assert_eq!(before, picture(&mut plain));
     let update = edit(&mut engine, |params| {
         params.ip_adapter.enabled = true;
-        params.ip_adapter_style_image_url = uri([20, 40, 200]);
+        params.ip_adapter_style_image_url = uri([20, 40, 200]).into();
     });
     assert_eq!(update.cost, Some(Cost::Load));
     let with = picture(&mut engine);
@@ -128,7 +128,7 @@ fn style_image_scale_and_type_change_live_and_nothing_is_loaded() {
         assert!(!seen.contains(&now), "the change counts");
         seen.push(now);
     };
-    changes(&mut engine, Cost::Recompute, &|params| params.ip_adapter_style_image_url = uri([200, 90, 0]));
+    changes(&mut engine, Cost::Recompute, &|params| params.ip_adapter_style_image_url = uri([200, 90, 0]).into());
     changes(&mut engine, Cost::Recompute, &|params| params.ip_adapter_style_image_url = "https://host/warm.png".into());
     changes(&mut engine, Cost::Hot, &|params| params.ip_adapter.scale = 0.4);
     for kind in [WeightType::EaseIn, WeightType::EaseOut, WeightType::StrongStyleTransfer, WeightType::WeakInput] {
@@ -136,7 +136,7 @@ fn style_image_scale_and_type_change_live_and_nothing_is_loaded() {
     }
     edit(&mut engine, |params| {
         params.ip_adapter = IPAdapterConfig { enabled: true, ..Default::default() };
-        params.ip_adapter_style_image_url = uri([20, 40, 200]);
+        params.ip_adapter_style_image_url = uri([20, 40, 200]).into();
     });
     assert_eq!(picture(&mut engine), blue);
 }
@@ -151,7 +151,7 @@ fn scale_zero_and_no_style_image_are_as_no_adapter() {
     assert_eq!(picture(&mut engine), expected);
     edit(&mut engine, |params| {
         params.ip_adapter.scale = 1.0;
-        params.ip_adapter_style_image_url = String::new();
+        params.ip_adapter_style_image_url = "".into();
     });
     assert_eq!(picture(&mut engine), expected);
 }
@@ -165,7 +165,7 @@ fn every_guidance_and_size_works_with_an_adapter() {
             params.guidance_scale = 1.6;
             params.cached_attention.enabled = cfg_type == CfgType::Full;
             params.ip_adapter.enabled = true;
-            params.ip_adapter_style_image_url = uri([20, 40, 200]);
+            params.ip_adapter_style_image_url = uri([20, 40, 200]).into();
         })
         .unwrap();
         let with = picture(&mut engine);
@@ -189,7 +189,7 @@ fn an_adapter_that_reads_all_tokens_serves_as_a_regular_one() {
             options.ip_adapter = Some("plus".into());
             params.guidance_scale = 1.6;
             params.ip_adapter.enabled = true;
-            params.ip_adapter_style_image_url = uri(colour);
+            params.ip_adapter_style_image_url = uri(colour).into();
         });
         picture(&mut engine.unwrap())
     };

@@ -187,12 +187,12 @@ impl<'a> Assembly<'a> {
         &self,
         adapter: &Cached<Option<AdapterKey>, Option<Adapter>>,
     ) -> Result<Cached<Option<ImageKey>, Option<ImageKeys>>> {
-        let text = &self.params.ip_adapter_style_image_url;
-        let key = adapter.key().clone().filter(|_| !text.is_empty());
-        let key = key.map(|adapter| ImageKey { adapter, text: text.clone() });
+        let url = &self.params.ip_adapter_style_image_url;
+        let key = adapter.key().clone().filter(|_| !url.is_empty());
+        let key = key.map(|adapter| ImageKey { adapter, url: url.clone() });
         Cached::reuse(self.kept(|components| &components.image), key, |key| {
             let (Some(key), Some(adapter)) = (key, &**adapter.get()) else { return Ok(Arc::new(None)) };
-            let style = Style::read(self.context, key.adapter.kind, &key.text)?;
+            let style = Style::read(self.context, key.adapter.kind, &key.url)?;
             adapter.encode(&style).map_err(invalid).map(|keys| Arc::new(Some(keys)))
         })
     }

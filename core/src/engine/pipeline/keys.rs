@@ -5,7 +5,7 @@ use super::ip_adapter::Strength;
 use super::lora::Wanted;
 use super::unet::{CallRows, Extras};
 use crate::net::Shape;
-use crate::params::{IPAdapterType, Interpolation, Weighted};
+use crate::params::{IPAdapterType, Interpolation, StyleImageUrl, Weighted};
 use crate::schedule::StepTable;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +61,7 @@ pub(super) struct AdapterKey {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ImageKey {
     pub(super) adapter: AdapterKey,
-    pub(super) text: String,
+    pub(super) url: StyleImageUrl,
 }
 
 #[derive(Debug, Clone, PartialEq)]
