@@ -90,6 +90,7 @@
 //! | `reference` | no | the slow reference executor on candle, for comparisons |
 
 mod error;
+mod families;
 mod features;
 pub mod frame;
 pub mod load;

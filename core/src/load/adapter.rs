@@ -15,12 +15,13 @@ use super::component::{Component, PICKLED};
 use super::source::{ModelId, ModelSource};
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
+use crate::families::ModelFamily;
 
 /// Which adapter is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AdapterWanted {
-    /// Whether it is for SDXL; otherwise for Stable Diffusion 1.5.
-    pub sdxl: bool,
+    /// The family of the base model.
+    pub family: ModelFamily,
     /// Whether it is to read faces, not whole images.
     pub face: bool,
 }
@@ -33,11 +34,13 @@ impl AdapterWanted {
 
     /// Its file there, and the folder of its image encoder.
     fn places(self) -> (&'static str, &'static str) {
-        match (self.face, self.sdxl) {
-            (false, false) => ("models/ip-adapter_sd15.safetensors", "models/image_encoder"),
-            (false, true) => ("sdxl_models/ip-adapter_sdxl.safetensors", "sdxl_models/image_encoder"),
-            (true, false) => ("ip-adapter-faceid_sd15.safetensors", ENCODER),
-            (true, true) => ("ip-adapter-faceid_sdxl.safetensors", ENCODER),
+        match (self.face, self.family) {
+            (false, ModelFamily::Sd15 | ModelFamily::Sd21) => {
+                ("models/ip-adapter_sd15.safetensors", "models/image_encoder")
+            }
+            (false, ModelFamily::Sdxl) => ("sdxl_models/ip-adapter_sdxl.safetensors", "sdxl_models/image_encoder"),
+            (true, ModelFamily::Sd15 | ModelFamily::Sd21) => ("ip-adapter-faceid_sd15.safetensors", ENCODER),
+            (true, ModelFamily::Sdxl) => ("ip-adapter-faceid_sdxl.safetensors", ENCODER),
         }
     }
 }
@@ -138,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    const SD15: AdapterWanted = AdapterWanted { sdxl: false, face: false };
+    const SD15: AdapterWanted = AdapterWanted { family: ModelFamily::Sd15, face: false };
 
     /// A safetensors file without tensors.
     fn empty_file(path: &Path) {
@@ -154,12 +157,12 @@ mod tests {
         for (wanted, path, encoder) in [
             (SD15, general.join("models/ip-adapter_sd15.safetensors"), general.join("models/image_encoder")),
             (
-                AdapterWanted { sdxl: true, ..SD15 },
+                AdapterWanted { family: ModelFamily::Sdxl, ..SD15 },
                 general.join("sdxl_models/ip-adapter_sdxl.safetensors"),
                 general.join("sdxl_models/image_encoder"),
             ),
             (
-                AdapterWanted { sdxl: true, face: true },
+                AdapterWanted { family: ModelFamily::Sdxl, face: true },
                 faces.join("ip-adapter-faceid_sdxl.safetensors"),
                 faces.join("image_encoder"),
             ),

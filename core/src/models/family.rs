@@ -1,18 +1,8 @@
-//! The families of checkpoints, told apart by their UNet's config.
+//! The family of a checkpoint, by its UNet's config.
 
 use super::clip::TextStates;
 use super::config::UnetConfig;
-
-/// A line of checkpoints that are fed alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ModelFamily {
-    /// Stable Diffusion 1.x, its distilled and pruned forms, and what is like it (the demo model).
-    Sd15,
-    /// Stable Diffusion 2.x, SD-Turbo.
-    Sd21,
-    /// SDXL, SDXL-Turbo: two text encoders, a pooled text and sizes as added conditions.
-    Sdxl,
-}
+use crate::families::ModelFamily;
 
 impl ModelFamily {
     /// The family of a UNet: SDXL by its added conditions, Stable Diffusion 2.x by the width of its text, 1.x otherwise.
@@ -30,14 +20,6 @@ impl ModelFamily {
         match self {
             Self::Sd15 | Self::Sd21 => TextStates::Last,
             Self::Sdxl => TextStates::Penultimate,
-        }
-    }
-
-    /// How many text encoders there are; their states are joined on the channels.
-    pub fn text_encoders(self) -> usize {
-        match self {
-            Self::Sd15 | Self::Sd21 => 1,
-            Self::Sdxl => 2,
         }
     }
 }

@@ -104,7 +104,7 @@ mod tests {
             let shape = UnetShape { guidance_embedding, ..UnetShape::new(2, 64, 64) };
             assert_eq!(parameters(&unet_program(&config, &shape).unwrap()), unet, "{name}");
             let family = ModelFamily::of(&config);
-            assert_eq!(family.text_encoders(), model.text_encoders.len());
+            assert_eq!(family.info().text_encoders, model.text_encoders.len());
             for (text, count) in model.text_encoders.iter().zip(text_encoders) {
                 let config = ClipTextConfig::from_json(text).unwrap();
                 // The first of two encoders is not asked for its last layer.

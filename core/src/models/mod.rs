@@ -25,13 +25,13 @@ mod unet;
 mod unet_blocks;
 mod vae;
 
+pub use crate::families::{FamilyInfo, ModelFamily};
 pub use autoencoder::Autoencoder;
 pub use clip::{TextStates, clip_program};
 pub use clip_vision::{ClipVisionWeights, VisionStates, clip_patches, clip_vision_program};
 pub use config::{ClipTextConfig, ClipVisionConfig, ControlNetModelConfig, UnetConfig};
 pub use controlnet::{ControlNetShape, controlnet_embedding_program, controlnet_program};
 pub use embedding::{guidance_embedding, time_ids_embedding, timestep_embedding};
-pub use family::ModelFamily;
 pub use lora::{LoraChanges, LoraNames, LoraTarget};
 pub use nsfw::{CLASSES as NSFW_CLASSES, SIDE as NSFW_SIDE, nsfw_program};
 pub(crate) use unet::smallest_unet;

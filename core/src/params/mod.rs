@@ -13,7 +13,7 @@ mod fields;
 mod interpolation;
 mod ip_adapter;
 mod json;
-mod known;
+mod known_models;
 mod names;
 mod patch;
 mod presets;
@@ -51,7 +51,7 @@ pub use json::MAX_BYTES as MAX_JSON_BYTES;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use json::read_json_object;
-pub use known::{DEMO_MODEL, known_models};
+pub use known_models::{DEMO_MODEL, known_models};
 pub use patch::ParamsPatch;
 #[cfg(any(feature = "internals", feature = "transport"))]
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use super::controlnet::ControlNetConfig;
-use super::known::DEMO_MODEL;
+use super::known_models::DEMO_MODEL;
 use super::processor::ProcessorName;
 use super::{Acceleration, StreamDiffusionParams};
 

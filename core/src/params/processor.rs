@@ -1,11 +1,14 @@
-//! Names of processors, and the parameters each of them knows.
+//! Names and properties of processors.
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::allowed::Allowed;
 use super::names::named_enum;
-use super::settings::{self, FlowOutput, MaskOutput, UpscaleAlgorithm};
+use super::settings::{
+    BlurSettings, CannySettings, DepthSettings, DepthTensorrtSettings, ExternalSettings, FeedbackSettings, HedSettings,
+    LatentFeedbackSettings, LineartSettings, MediapipePoseSettings, MediapipeSegmentationSettings, NoSettings,
+    OpenposeSettings, PATH, PIXELS, Parameter, PoseTensorrtSettings, Settings, SharpenSettings,
+    StandardLineartSettings, TemporalNetSettings, UpscaleSettings,
+};
 
 named_enum! {
     /// Names a processor of a chain, or the preprocessor of a ControlNet.
@@ -55,99 +58,80 @@ named_enum! {
     }
 }
 
-/// A parameter of a processor: its name, and what it may be.
-type Parameter = (&'static str, Allowed);
-
-const UNIT: Allowed = Allowed::Number { min: 0.0, max: 1.0 };
-const STRENGTH: Allowed = Allowed::Number { min: 0.0, max: 10.0 };
-const PIXELS: Allowed = Allowed::Integer { min: 16, max: 4096, step: 1 };
-const PEN: Allowed = Allowed::Integer { min: 1, max: 64, step: 1 };
-const PATH: Allowed = Allowed::Text { min: 0, max: 4096 };
-
 /// Parameters that every processor takes.
 const COMMON: &[Parameter] = &[("image_resolution", PIXELS), ("image_width", PIXELS), ("image_height", PIXELS)];
 
-const CANNY: &[Parameter] = &[
-    // The L1 norm of the two Sobel gradients of bytes ends at 2 * 4 * 255.
-    ("low_threshold", Allowed::Number { min: 0.0, max: 2040.0 }),
-    ("high_threshold", Allowed::Number { min: 0.0, max: 2040.0 }),
-];
-const BLUR: &[Parameter] = &[
-    ("blur_intensity", Allowed::Number { min: 0.0, max: 100.0 }),
-    ("kernel_size", Allowed::Integer { min: 1, max: 255, step: 1 }),
-];
-const SHARPEN: &[Parameter] = &[
-    ("sharpen_intensity", STRENGTH),
-    ("unsharp_radius", Allowed::Number { min: 0.1, max: 50.0 }),
-    ("edge_enhancement", STRENGTH),
-    ("detail_boost", STRENGTH),
-    ("noise_reduction", UNIT),
-    ("multi_scale", Allowed::Flag),
-];
-const UPSCALE: &[Parameter] = &[
-    ("scale_factor", Allowed::Number { min: 1.0, max: 8.0 }),
-    ("algorithm", Allowed::Choice(UpscaleAlgorithm::NAMES)),
-];
-const STANDARD_LINEART: &[Parameter] = &[
-    ("detect_resolution", PIXELS),
-    ("gaussian_sigma", Allowed::Number { min: 0.1, max: 100.0 }),
-    ("intensity_threshold", Allowed::Number { min: 0.0, max: 255.0 }),
-];
-const MEDIAPIPE_POSE: &[Parameter] = &[
-    ("detect_resolution", PIXELS),
-    ("min_detection_confidence", UNIT),
-    ("min_tracking_confidence", UNIT),
-    ("model_complexity", Allowed::Integer { min: 0, max: 2, step: 1 }),
-    ("static_image_mode", Allowed::Flag),
-    ("draw_hands", Allowed::Flag),
-    ("draw_face", Allowed::Flag),
-    ("line_thickness", PEN),
-    ("circle_radius", PEN),
-    ("confidence_threshold", UNIT),
-    ("enable_smoothing", Allowed::Flag),
-    ("smoothing_factor", UNIT),
-];
-const MEDIAPIPE_SEGMENTATION: &[Parameter] = &[
-    ("detect_resolution", PIXELS),
-    ("model_selection", Allowed::Integer { min: 0, max: 1, step: 1 }),
-    ("mask_threshold", UNIT),
-    ("blur_radius", Allowed::Integer { min: 0, max: 255, step: 1 }),
-    ("invert_mask", Allowed::Flag),
-    ("output_mode", Allowed::Choice(MaskOutput::NAMES)),
-];
-const TEMPORAL_NET: &[Parameter] = &[
-    ("engine_path", PATH),
-    ("flow_strength", Allowed::Number { min: 0.0, max: 2.0 }),
-    ("height", PIXELS),
-    ("width", PIXELS),
-    ("output_format", Allowed::Choice(FlowOutput::NAMES)),
-];
+/// The path of a TensorRT engine, which is read and changes nothing.
+const ENGINE_PATH: &[Parameter] = &[("engine_path", PATH)];
+
+/// The properties of a processor. What it runs is its row in `preprocess::processors`.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    /// The processor that runs in its place.
+    alias_of: Option<ProcessorName>,
+    has_weights: bool,
+    is_latent: bool,
+    /// Parameters that are read and change nothing.
+    ignored: &'static [Parameter],
+    parameters: &'static [Parameter],
+    defaults: fn() -> Map<String, Value>,
+}
+
+impl Row {
+    /// A processor of images, without a network.
+    const fn new<S: Settings>() -> Self {
+        let (parameters, defaults) = (S::PARAMETERS, S::defaults);
+        Self { alias_of: None, has_weights: false, is_latent: false, ignored: &[], parameters, defaults }
+    }
+
+    /// A processor of images that is a network.
+    const fn network<S: Settings>() -> Self {
+        Self { has_weights: true, ..Self::new::<S>() }
+    }
+
+    /// A processor of latents.
+    const fn latent<S: Settings>() -> Self {
+        Self { is_latent: true, ..Self::new::<S>() }
+    }
+
+    const fn alias_of(self, plain: ProcessorName) -> Self {
+        Self { alias_of: Some(plain), ..self }
+    }
+
+    const fn ignoring(self, ignored: &'static [Parameter]) -> Self {
+        Self { ignored, ..self }
+    }
+}
 
 impl ProcessorName {
-    /// Gives the processor that runs for this name: itself, or the plain one behind an alias.
-    pub fn plain(self) -> Self {
+    const fn row(self) -> Row {
         match self {
-            Self::DepthTensorrt => Self::Depth,
-            Self::PoseTensorrt => Self::Openpose,
-            Self::Blur
-            | Self::Canny
-            | Self::Depth
-            | Self::External
-            | Self::Feedback
-            | Self::Hed
-            | Self::Lineart
-            | Self::MediapipePose
-            | Self::MediapipeSegmentation
-            | Self::Openpose
-            | Self::Passthrough
-            | Self::RealesrganTrt
-            | Self::Sharpen
-            | Self::SoftEdge
-            | Self::StandardLineart
-            | Self::TemporalNetTensorrt
-            | Self::Upscale
-            | Self::LatentFeedback => self,
+            Self::Blur => Row::new::<BlurSettings>(),
+            Self::Canny => Row::new::<CannySettings>(),
+            Self::Depth => Row::network::<DepthSettings>(),
+            Self::DepthTensorrt => Row::network::<DepthTensorrtSettings>().alias_of(Self::Depth).ignoring(ENGINE_PATH),
+            Self::External => Row::new::<ExternalSettings>(),
+            Self::Feedback => Row::new::<FeedbackSettings>(),
+            Self::Hed => Row::network::<HedSettings>(),
+            Self::Lineart => Row::network::<LineartSettings>(),
+            Self::MediapipePose => Row::network::<MediapipePoseSettings>(),
+            Self::MediapipeSegmentation => Row::network::<MediapipeSegmentationSettings>(),
+            Self::Openpose => Row::network::<OpenposeSettings>(),
+            Self::Passthrough => Row::new::<NoSettings>(),
+            Self::PoseTensorrt => Row::network::<PoseTensorrtSettings>().alias_of(Self::Openpose).ignoring(ENGINE_PATH),
+            Self::RealesrganTrt => Row::network::<NoSettings>(),
+            Self::Sharpen => Row::new::<SharpenSettings>(),
+            Self::SoftEdge => Row::new::<NoSettings>(),
+            Self::StandardLineart => Row::new::<StandardLineartSettings>(),
+            Self::TemporalNetTensorrt => Row::network::<TemporalNetSettings>().ignoring(ENGINE_PATH),
+            Self::Upscale => Row::new::<UpscaleSettings>(),
+            Self::LatentFeedback => Row::latent::<LatentFeedbackSettings>(),
         }
+    }
+
+    /// Returns the processor that runs for this name: itself, or the one that it is an alias of.
+    pub fn plain(self) -> Self {
+        self.row().alias_of.unwrap_or(self)
     }
 
     /// Returns whether the name asks for a TensorRT engine.
@@ -157,91 +141,23 @@ impl ProcessorName {
 
     /// Returns whether the processor is a network, whose weights have to be loaded.
     pub fn has_weights(self) -> bool {
-        match self.plain() {
-            Self::Depth
-            | Self::DepthTensorrt
-            | Self::Hed
-            | Self::Lineart
-            | Self::MediapipePose
-            | Self::MediapipeSegmentation
-            | Self::Openpose
-            | Self::PoseTensorrt
-            | Self::RealesrganTrt
-            | Self::TemporalNetTensorrt => true,
-            Self::Blur
-            | Self::Canny
-            | Self::External
-            | Self::Feedback
-            | Self::Passthrough
-            | Self::Sharpen
-            | Self::SoftEdge
-            | Self::StandardLineart
-            | Self::Upscale
-            | Self::LatentFeedback => false,
-        }
+        self.row().has_weights
     }
 
     /// Returns whether the processor works on latents, not on images.
     pub fn is_latent(self) -> bool {
-        self == Self::LatentFeedback
+        self.row().is_latent
     }
 
-    /// Lists the parameters that the processor knows by name, with what each may be.
+    /// Lists the parameters that the processor knows by name, with their bounds.
     pub fn parameters(self) -> impl Iterator<Item = &'static Parameter> {
-        let own: &'static [Parameter] = match self {
-            Self::Blur => BLUR,
-            Self::Canny => CANNY,
-            Self::Depth => &[("model", PATH), ("detect_resolution", PIXELS)],
-            Self::DepthTensorrt => &[("engine_path", PATH), ("detect_resolution", PIXELS)],
-            Self::External => &[("validate_input", Allowed::Flag)],
-            Self::Feedback | Self::LatentFeedback => &[("feedback_strength", UNIT)],
-            Self::Hed => &[("safe", Allowed::Flag)],
-            Self::Lineart => {
-                &[("detect_resolution", PIXELS), ("coarse", Allowed::Flag), ("anime_style", Allowed::Flag)]
-            }
-            Self::MediapipePose => MEDIAPIPE_POSE,
-            Self::MediapipeSegmentation => MEDIAPIPE_SEGMENTATION,
-            Self::Openpose => &[("detect_resolution", PIXELS)],
-            Self::PoseTensorrt => {
-                &[("engine_path", PATH), ("detect_resolution", PIXELS), ("confidence_threshold", UNIT)]
-            }
-            Self::Passthrough | Self::RealesrganTrt | Self::SoftEdge => &[],
-            Self::Sharpen => SHARPEN,
-            Self::StandardLineart => STANDARD_LINEART,
-            Self::TemporalNetTensorrt => TEMPORAL_NET,
-            Self::Upscale => UPSCALE,
-        };
-        own.iter().chain(COMMON)
+        let row = self.row();
+        row.ignored.iter().chain(row.parameters).chain(COMMON)
     }
 
     /// Returns the defaults of the parameters that have one; the stream's size stands for those of [`COMMON`].
     pub(super) fn defaults(self) -> Map<String, Value> {
-        fn object(settings: impl Serialize) -> Map<String, Value> {
-            match serde_json::to_value(settings) {
-                Ok(Value::Object(object)) => object,
-                _ => Map::new(),
-            }
-        }
-        match self {
-            Self::Blur => object(settings::BlurSettings::default()),
-            Self::Canny => object(settings::CannySettings::default()),
-            Self::Depth => object(settings::DepthSettings::default()),
-            Self::DepthTensorrt => object(settings::DepthTensorrtSettings::default()),
-            Self::External => object(settings::ExternalSettings::default()),
-            Self::Feedback => object(settings::FeedbackSettings::default()),
-            Self::Hed => object(settings::HedSettings::default()),
-            Self::LatentFeedback => object(settings::LatentFeedbackSettings::default()),
-            Self::Lineart => object(settings::LineartSettings::default()),
-            Self::MediapipePose => object(settings::MediapipePoseSettings::default()),
-            Self::MediapipeSegmentation => object(settings::MediapipeSegmentationSettings::default()),
-            Self::Openpose => object(settings::OpenposeSettings::default()),
-            Self::PoseTensorrt => object(settings::PoseTensorrtSettings::default()),
-            Self::Sharpen => object(settings::SharpenSettings::default()),
-            Self::StandardLineart => object(settings::StandardLineartSettings::default()),
-            Self::TemporalNetTensorrt => object(settings::TemporalNetSettings::default()),
-            Self::Upscale => object(settings::UpscaleSettings::default()),
-            Self::Passthrough | Self::RealesrganTrt | Self::SoftEdge => Map::new(),
-        }
+        (self.row().defaults)()
     }
 }
 

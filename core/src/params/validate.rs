@@ -4,13 +4,10 @@ use serde_json::{Map, Value};
 
 use super::allowed::{Allowed, Checker};
 use super::fields::{self, FIELDS, Field, fields_of, join};
-use super::known::{self, Family};
+use super::known_models::{controlnet_family, model_family};
 use super::values::{Access, Item};
 use super::{IPAdapterType, ProcessingConfig, ProcessorName, StreamDiffusionParams, Weighted};
 use crate::{Error, Result, Violation};
-
-/// How many ControlNets an SDXL model may have enabled at a time.
-const MAX_SDXL_CONTROLNETS: usize = 3;
 
 /// How alike a misspelt name must be to the one that is suggested: one is the same.
 const LIKENESS: f64 = 0.7;
@@ -100,17 +97,17 @@ impl StreamDiffusionParams {
     }
 
     fn check_controlnets(&self, checker: &mut Checker) {
-        let base = known::model_family(&self.model_id);
+        let base = model_family(&self.model_id);
         for (i, net) in self.controlnets.iter().enumerate() {
             let path = format!("controlnets[{i}]");
             let (id, model) = (&net.model_id, &self.model_id);
             if self.controlnets.iter().take(i).any(|other| other.model_id == *id) {
                 checker.refuse(format!("{path}.model_id"), format!("is {id:?} again, but must be unique in the list"));
             }
-            if let (Some(base), Some(own)) = (base, known::controlnet_family(id))
+            if let (Some(base), Some(own)) = (base, controlnet_family(id))
                 && base != own
             {
-                let message = format!("is {id:?} for {}, but must fit {model:?} ({})", own.name(), base.name());
+                let message = format!("is {id:?} for {}, but must fit {model:?} ({})", own.name, base.name);
                 checker.refuse(format!("{path}.model_id"), message);
             }
             let (start, end) = (net.control_guidance_start, net.control_guidance_end);
@@ -127,23 +124,24 @@ impl StreamDiffusionParams {
             }
         }
         let enabled = self.controlnets.iter().filter(|net| net.enabled).count();
-        if base == Some(Family::Sdxl) && MAX_SDXL_CONTROLNETS < enabled {
-            let message = format!("has {enabled} enabled, but must have at most {MAX_SDXL_CONTROLNETS} with SDXL");
+        if let Some((family, most)) = base.and_then(|family| Some((family, family.max_controlnets?)))
+            && most < enabled
+        {
+            let message = format!("has {enabled} enabled, but must have at most {most} with {}", family.name);
             checker.refuse("controlnets", message);
         }
     }
 
     fn check_ip_adapter(&self, checker: &mut Checker) {
-        let base = known::model_family(&self.model_id);
-        if let (true, Some(family @ (Family::Sd21 | Family::Demo))) = (self.ip_adapter.enabled, base) {
-            let message =
-                format!("is true, but must be false: no IP-Adapter fits {:?}, {}", self.model_id, family.name());
-            checker.refuse("ip_adapter.enabled", message);
-        } else if let (true, IPAdapterType::Faceid, Some(Family::Sd15)) =
-            (self.ip_adapter.enabled, self.ip_adapter.kind, base)
-        {
-            let message = format!("is \"faceid\", but must be \"regular\": {:?} is not SDXL", self.model_id);
-            checker.refuse("ip_adapter.type", message);
+        if let Some(family) = model_family(&self.model_id).filter(|_| self.ip_adapter.enabled) {
+            if !family.image_adapters {
+                let message =
+                    format!("is true, but must be false: no IP-Adapter fits {:?}, {}", self.model_id, family.name);
+                checker.refuse("ip_adapter.enabled", message);
+            } else if self.ip_adapter.kind == IPAdapterType::Faceid && !family.face_adapters {
+                let message = format!("is \"faceid\", but must be \"regular\": {:?} is not SDXL", self.model_id);
+                checker.refuse("ip_adapter.type", message);
+            }
         }
         let url = &self.ip_adapter_style_image_url;
         if !url.is_empty() && !url.is_source() {

@@ -5,7 +5,6 @@
 //! may remember earlier frames; a [`Chain`] runs several one after the other. All images have RGB in 0..1, whatever the
 //! engine has around them.
 
-mod annotated;
 mod blur;
 mod canny;
 mod chain;
@@ -13,6 +12,7 @@ mod feedback;
 mod filter;
 mod flow;
 mod image;
+mod network;
 mod network_runner;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
@@ -22,6 +22,7 @@ pub mod networks;
 pub(crate) mod networks;
 mod passthrough;
 mod pose;
+mod processors;
 mod registry;
 mod resize;
 mod segmentation;
@@ -31,15 +32,16 @@ mod standard_lineart;
 mod upscale;
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use self::annotated::Annotated;
 pub use self::chain::{Chain, ChainKind, ChainUpdate};
 pub use self::image::Image;
-pub use self::registry::{Factory, Networks, Recipe, Registry};
+pub use self::registry::{Recipe, Registry};
 pub(crate) use self::resize::{Interpolation, Resizer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::params::ProcessorName;
 
 /// Makes an image out of an image, or a latent out of a latent; on the frame path.
 pub trait Preprocessor: Send + fmt::Debug {
@@ -74,14 +76,24 @@ pub struct Context<'a> {
     pub size: (usize, usize),
 }
 
-/// A loaded network that processors of several engines share.
-pub trait Annotator: Send + Sync + fmt::Debug {
-    /// Works on `input`, `[height, width, 3]` in 0..1, and fills `output`.
+/// Starts processors: what a network is loaded into, or what a host brings of its own.
+pub trait Factory: Send + Sync + fmt::Debug {
+    /// Starts a processor with `settings`, which are checked against what its name allows. Loads nothing.
+    fn start(&self, settings: &Map<String, Value>) -> Box<dyn Preprocessor>;
+}
+
+/// Brings the networks of processors that have weights.
+pub trait Networks: Send + Sync + fmt::Debug {
+    /// Loads what the processor `name` needs for `settings`. Slow; gives the same factory again for what is loaded
+    /// already, because a processor goes on (with what it remembers) as long as its factory stays.
     ///
     /// # Errors
     ///
-    /// What the device reports.
-    fn run(&self, input: &Image, output: &mut Image) -> Result<()>;
+    /// `NotFound` where weights are missing, `BadModel`, `Unsupported`, `OutOfMemory`.
+    fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>>;
+
+    /// Returns the same, laid out for images of `size`, width and height; loads nothing.
+    fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks>;
 }
 
 /// Refuses what is not a picture with red, green and blue.

@@ -1,45 +1,15 @@
 //! Names of processors, and what starts each of them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Preprocessor;
-use super::blur::Blur;
-use super::canny::Canny;
-use super::feedback::{Feedback, LatentFeedback};
-use super::passthrough::{External, Passthrough};
-use super::sharpen::Sharpen;
-use super::soft_edge::SoftEdge;
-use super::standard_lineart::StandardLineart;
-use super::upscale::{Upscale, enlarged};
+use super::processors::{Runs, processor};
+use super::upscale::enlarged;
+use super::{Factory, Networks, Preprocessor};
 use crate::error::{Error, ErrorKind, Result};
-use crate::params::{ProcessorName, UpscaleSettings};
-
-/// How many times larger `realesrgan_trt` makes a picture.
-const REALESRGAN_SCALE: f64 = 2.0;
-
-/// Starts processors: what a network is loaded into, or what a host brings of its own.
-pub trait Factory: Send + Sync + fmt::Debug {
-    /// Starts a processor with `settings`, which are checked against what its name allows. Loads nothing.
-    fn start(&self, settings: &Map<String, Value>) -> Box<dyn Preprocessor>;
-}
-
-/// Brings the networks of processors that have weights.
-pub trait Networks: Send + Sync + fmt::Debug {
-    /// Loads what the processor `name` needs for `settings`. Slow; gives the same factory again for what is loaded
-    /// already, because a processor goes on (with what it remembers) as long as its factory stays.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` where weights are missing, `BadModel`, `Unsupported`, `OutOfMemory`.
-    fn load(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Arc<dyn Factory>>;
-
-    /// Returns the same, laid out for images of `size`, width and height; loads nothing.
-    fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks>;
-}
+use crate::params::ProcessorName;
 
 /// Knows every processor by its name.
 ///
@@ -91,20 +61,29 @@ impl Registry {
     /// brings, and what [`Networks::load`] reports; each names the processor.
     pub fn recipe(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Recipe> {
         name.check(settings)?;
-        let factory = match self.own.get(&name) {
-            Some(own) => Some(own.clone()),
-            None if name.has_weights() => {
+        let start = match (self.own.get(&name), processor(name).runs) {
+            (Some(own), _) => Start::Factory(own.clone()),
+            (None, Runs::Native(start)) => Start::Native(start),
+            (None, Runs::Network(_)) => {
                 let networks = self.networks.as_ref().ok_or_else(|| {
                     let text = format!("processor {:?} needs a network, and there are none here", name.name());
                     Error::new(ErrorKind::Unsupported, text)
                 })?;
                 let within = |error: Error| error.within(format_args!("processor {:?}", name.name()));
-                Some(networks.load(name, settings).map_err(within)?)
+                Start::Factory(networks.load(name, settings).map_err(within)?)
             }
-            None => None,
         };
-        Ok(Recipe { name, settings: settings.clone(), factory })
+        Ok(Recipe { name, settings: settings.clone(), start })
     }
+}
+
+/// What starts a processor.
+#[derive(Debug, Clone)]
+enum Start {
+    /// One of the library's own processors without weights.
+    Native(fn(&Map<String, Value>) -> Box<dyn Preprocessor>),
+    /// A loaded network, or a processor of the host's.
+    Factory(Arc<dyn Factory>),
 }
 
 /// A processor with its settings, and what it needs loaded: never changes, and may be shared.
@@ -112,8 +91,7 @@ impl Registry {
 pub struct Recipe {
     name: ProcessorName,
     settings: Map<String, Value>,
-    /// What starts it; the library's own processors without weights need none.
-    factory: Option<Arc<dyn Factory>>,
+    start: Start,
 }
 
 impl Recipe {
@@ -129,47 +107,25 @@ impl Recipe {
 
     /// Starts a processor, which remembers nothing yet. Loads nothing.
     pub fn start(&self) -> Box<dyn Preprocessor> {
-        match &self.factory {
-            Some(factory) => factory.start(&self.settings),
-            None => native(self.name, &self.settings),
+        match &self.start {
+            Start::Factory(factory) => factory.start(&self.settings),
+            Start::Native(start) => start(&self.settings),
         }
     }
 
     /// Returns the size, width and height, that the result has where a processor may change it: in
     /// `image_postprocessing`.
     pub fn enlarged(&self, (width, height): (usize, usize)) -> (usize, usize) {
-        let factor = match self.name {
-            ProcessorName::Upscale => UpscaleSettings::read(&self.settings).scale_factor,
-            ProcessorName::RealesrganTrt => REALESRGAN_SCALE,
-            ProcessorName::Blur
-            | ProcessorName::Canny
-            | ProcessorName::Depth
-            | ProcessorName::DepthTensorrt
-            | ProcessorName::External
-            | ProcessorName::Feedback
-            | ProcessorName::Hed
-            | ProcessorName::LatentFeedback
-            | ProcessorName::Lineart
-            | ProcessorName::MediapipePose
-            | ProcessorName::MediapipeSegmentation
-            | ProcessorName::Openpose
-            | ProcessorName::Passthrough
-            | ProcessorName::PoseTensorrt
-            | ProcessorName::Sharpen
-            | ProcessorName::SoftEdge
-            | ProcessorName::StandardLineart
-            | ProcessorName::TemporalNetTensorrt => return (width, height),
-        };
-        enlarged((width, height), factor)
+        processor(self.name).scale.map_or((width, height), |scale| enlarged((width, height), scale(&self.settings)))
     }
 
     /// Returns whether a processor that `other` started can go on as this one: all it needs is to be configured.
     pub fn continues(&self, other: &Self) -> bool {
         self.name.plain() == other.name.plain()
-            && match (&self.factory, &other.factory) {
-                (Some(factory), Some(other)) => Arc::ptr_eq(factory, other),
-                (None, None) => true,
-                (Some(_), None) | (None, Some(_)) => false,
+            && match (&self.start, &other.start) {
+                (Start::Factory(factory), Start::Factory(other)) => Arc::ptr_eq(factory, other),
+                (Start::Native(_), Start::Native(_)) => true,
+                (Start::Factory(_), Start::Native(_)) | (Start::Native(_), Start::Factory(_)) => false,
             }
     }
 }
@@ -181,35 +137,9 @@ impl PartialEq for Recipe {
     }
 }
 
-/// Starts one of the library's own processors.
-fn native(name: ProcessorName, settings: &Map<String, Value>) -> Box<dyn Preprocessor> {
-    match name {
-        ProcessorName::Blur => Box::new(Blur::new(settings)),
-        ProcessorName::Canny => Box::new(Canny::new(settings)),
-        ProcessorName::External => Box::new(External::new(settings)),
-        ProcessorName::Feedback => Box::new(Feedback::new(settings)),
-        ProcessorName::LatentFeedback => Box::new(LatentFeedback::new(settings)),
-        ProcessorName::Sharpen => Box::new(Sharpen::new(settings)),
-        ProcessorName::SoftEdge => Box::new(SoftEdge::default()),
-        ProcessorName::StandardLineart => Box::new(StandardLineart::new(settings)),
-        ProcessorName::Upscale => Box::new(Upscale::new(settings)),
-        ProcessorName::Passthrough
-        // Those with weights have a factory.
-        | ProcessorName::Depth
-        | ProcessorName::DepthTensorrt
-        | ProcessorName::Hed
-        | ProcessorName::Lineart
-        | ProcessorName::MediapipePose
-        | ProcessorName::MediapipeSegmentation
-        | ProcessorName::Openpose
-        | ProcessorName::PoseTensorrt
-        | ProcessorName::RealesrganTrt
-        | ProcessorName::TemporalNetTensorrt => Box::new(Passthrough),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::passthrough::Passthrough;
     use super::*;
 
     fn settings(name: &str, value: impl Into<Value>) -> Map<String, Value> {

@@ -52,12 +52,12 @@ impl Adapter {
         notices: &mut Vec<Notice>,
     ) -> Result<Self> {
         let family = ModelFamily::of(&models.unet);
-        if family == ModelFamily::Sd21 {
+        if !family.info().image_adapters {
             let message =
                 format!("is true, but must be false: no IP-Adapter fits {:?}, a Stable Diffusion 2.x", models.location);
             return Err(Error::invalid_params(vec![Violation { path: "ip_adapter.enabled".into(), message }]));
         }
-        let wanted = AdapterWanted { sdxl: family == ModelFamily::Sdxl, face: kind == IPAdapterType::Faceid };
+        let wanted = AdapterWanted { family, face: kind == IPAdapterType::Faceid };
         let id = context.options.ip_adapter.as_deref().map(str::parse).transpose()?;
         let files =
             AdapterFiles::find(&context.source, id.as_ref(), wanted).map_err(|error| error.within("ip_adapter"))?;

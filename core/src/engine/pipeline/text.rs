@@ -130,7 +130,7 @@ impl TextEncoder {
         let names = [("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")];
         let encoders = names
             .iter()
-            .take(family.text_encoders())
+            .take(family.info().text_encoders)
             .map(|(encoder, tokenizer)| {
                 Self::load(checkpoint, family, [encoder, tokenizer], context, notices)
                     .map(Arc::new)

@@ -1,23 +1,107 @@
-//! What a file of tensors is: told by their names and shapes, never by the name of the file.
+//! The family of a file, by the names and shapes of its tensors, and how files of each family are laid out.
 
 use std::collections::HashMap;
 
 use super::super::header::Tensor;
 use super::{CLIP, CLIP_XL, OPEN_CLIP, OPEN_CLIP_XL, UNET};
 use crate::error::{Error, ErrorKind, Result};
+use crate::families::ModelFamily;
 
 /// Channels of a latent, and so of the input of a UNet that only removes noise.
 const LATENT_CHANNELS: usize = 4;
 
-/// The families of checkpoints that are written as one file.
+/// What differs between the files of the families, and the diffusers configs that they correspond to.
+#[derive(Debug)]
+pub(super) struct FileLayout {
+    /// The side of the first pictures that it was trained on, in pixels.
+    pub(super) picture_side: usize,
+    pub(super) pipeline: &'static str,
+    pub(super) scheduler: &'static str,
+    /// The factor between latents of the autoencoder and of the UNet.
+    pub(super) latent_scale: f64,
+    /// Whether the number of attention heads is the same at every resolution; otherwise their width is.
+    pub(super) fixed_heads: bool,
+    /// Whether the file determines the prediction that the UNet was trained for.
+    pub(super) has_prediction: bool,
+    pub(super) text_encoders: &'static [TextLayout],
+}
+
+/// A text encoder of a file.
+#[derive(Debug)]
+pub(super) struct TextLayout {
+    pub(super) component: &'static str,
+    pub(super) tokenizer: &'static str,
+    /// What the names of its tensors begin with.
+    pub(super) prefix: &'static str,
+    pub(super) format: TextFormat,
+}
+
+/// How the tensors of a text encoder are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    /// Stable Diffusion 1.x.
-    One,
-    /// Stable Diffusion 2.x.
-    Two,
-    /// SDXL.
-    Xl,
+pub(super) enum TextFormat {
+    /// As in transformers.
+    Clip,
+    /// As in OpenCLIP.
+    OpenClip {
+        /// Whether the pooled state is projected, and every layer runs.
+        projected: bool,
+    },
+}
+
+/// Returns how files of `family` are laid out.
+pub(super) const fn layout(family: ModelFamily) -> &'static FileLayout {
+    match family {
+        ModelFamily::Sd15 => &FileLayout {
+            picture_side: 512,
+            pipeline: "StableDiffusionPipeline",
+            scheduler: "PNDMScheduler",
+            latent_scale: 0.18215,
+            fixed_heads: true,
+            has_prediction: true,
+            text_encoders: &[TextLayout {
+                component: "text_encoder",
+                tokenizer: "tokenizer",
+                prefix: CLIP,
+                format: TextFormat::Clip,
+            }],
+        },
+        ModelFamily::Sd21 => &FileLayout {
+            picture_side: 512,
+            pipeline: "StableDiffusionPipeline",
+            scheduler: "EulerDiscreteScheduler",
+            latent_scale: 0.18215,
+            fixed_heads: false,
+            has_prediction: false,
+            text_encoders: &[TextLayout {
+                component: "text_encoder",
+                tokenizer: "tokenizer",
+                prefix: OPEN_CLIP,
+                format: TextFormat::OpenClip { projected: false },
+            }],
+        },
+        ModelFamily::Sdxl => &FileLayout {
+            picture_side: 1024,
+            pipeline: "StableDiffusionXLPipeline",
+            scheduler: "EulerDiscreteScheduler",
+            latent_scale: 0.13025,
+            fixed_heads: false,
+            has_prediction: true,
+            text_encoders: &[
+                TextLayout {
+                    component: "text_encoder",
+                    tokenizer: "tokenizer",
+                    prefix: CLIP_XL,
+                    format: TextFormat::Clip,
+                },
+                TextLayout {
+                    component: "text_encoder_2",
+                    tokenizer: "tokenizer_2",
+                    prefix: OPEN_CLIP_XL,
+                    format: TextFormat::OpenClip { projected: true },
+                },
+            ],
+        },
+    }
 }
 
 /// UNets that take more than a latent, by the channels they take.
@@ -46,38 +130,36 @@ const OTHER_FILES: [(&str, &str); 14] = [
     ("encoder.down.", "an autoencoder alone"),
 ];
 
-impl Family {
-    /// Tells the family of a file with these tensors.
-    ///
-    /// # Errors
-    ///
-    /// `Unsupported` naming what it is instead, `NotFound` where a text encoder is missing.
-    pub(super) fn of(tensors: &HashMap<String, Tensor>) -> Result<Self> {
-        let under = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
-        let unet = |name: &str| tensors.get(&format!("{UNET}{name}"));
-        let Some(first) = unet("input_blocks.0.0.weight").filter(|_| !under("control_model.")) else {
-            return Err(refuse(&format!("is {}, not", other_file(tensors))));
+/// Returns the family of a file with these tensors.
+///
+/// # Errors
+///
+/// `Unsupported` naming what it is instead, `NotFound` where a text encoder is missing.
+pub(super) fn family_of(tensors: &HashMap<String, Tensor>) -> Result<ModelFamily> {
+    let under = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
+    let unet = |name: &str| tensors.get(&format!("{UNET}{name}"));
+    let Some(first) = unet("input_blocks.0.0.weight").filter(|_| !under("control_model.")) else {
+        return Err(refuse(&format!("is {}, not", other_file(tensors))));
+    };
+    check_marks(tensors)?;
+    let channels = first.shape.get(1).copied().unwrap_or_default();
+    if channels != LATENT_CHANNELS {
+        let known = OTHER_INPUTS.iter().find(|(count, _)| *count == channels);
+        let what = known.map_or_else(|| format!("takes {channels} channels"), |(_, what)| (*what).to_owned());
+        return Err(refuse(&format!("{what}; it is not")));
+    }
+    if unet("label_emb.0.0.weight").is_some() {
+        return match (under(CLIP_XL), under(OPEN_CLIP_XL)) {
+            (true, true) => Ok(ModelFamily::Sdxl),
+            _ if under("conditioner.embedders.0.model.") => Err(refuse("is SDXL's refiner, not")),
+            _ if under(OPEN_CLIP) => Err(refuse("is Stable unCLIP, which is led by pictures, not")),
+            _ => Err(without_text_encoder(&[CLIP_XL, OPEN_CLIP_XL])),
         };
-        check_marks(tensors)?;
-        let channels = first.shape.get(1).copied().unwrap_or_default();
-        if channels != LATENT_CHANNELS {
-            let known = OTHER_INPUTS.iter().find(|(count, _)| *count == channels);
-            let what = known.map_or_else(|| format!("takes {channels} channels"), |(_, what)| (*what).to_owned());
-            return Err(refuse(&format!("{what}; it is not")));
-        }
-        if unet("label_emb.0.0.weight").is_some() {
-            return match (under(CLIP_XL), under(OPEN_CLIP_XL)) {
-                (true, true) => Ok(Self::Xl),
-                _ if under("conditioner.embedders.0.model.") => Err(refuse("is SDXL's refiner, not")),
-                _ if under(OPEN_CLIP) => Err(refuse("is Stable unCLIP, which is led by pictures, not")),
-                _ => Err(without_text_encoder(&[CLIP_XL, OPEN_CLIP_XL])),
-            };
-        }
-        match (under(CLIP), under(OPEN_CLIP)) {
-            (true, _) => Ok(Self::One),
-            (false, true) => Ok(Self::Two),
-            (false, false) => Err(without_text_encoder(&[CLIP, OPEN_CLIP])),
-        }
+    }
+    match (under(CLIP), under(OPEN_CLIP)) {
+        (true, _) => Ok(ModelFamily::Sd15),
+        (false, true) => Ok(ModelFamily::Sd21),
+        (false, false) => Err(without_text_encoder(&[CLIP, OPEN_CLIP])),
     }
 }
 

@@ -16,13 +16,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use self::family::Family;
+use self::family::{FileLayout, TextFormat, family_of, layout};
 use super::bytes::Bytes;
 use super::calibration::Calibration;
 use super::component::{Component, PICKLED, TokenizerFiles, pickled};
 use super::header::{Tensor, read_header};
 use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
+use crate::families::ModelFamily;
 
 /// What the names of each network begin with.
 const UNET: &str = "model.diffusion_model.";
@@ -39,7 +40,7 @@ const ENDING: &str = "safetensors";
 pub(super) struct SingleFile {
     path: PathBuf,
     bytes: Arc<Bytes>,
-    family: Family,
+    layout: &'static FileLayout,
     parts: BTreeMap<&'static str, Arc<Part>>,
 }
 
@@ -49,13 +50,6 @@ struct Part {
     class: &'static str,
     config: Value,
     tensors: HashMap<String, Tensor>,
-}
-
-impl Family {
-    /// Sides of the pictures it was trained on first; diffusers notes it down.
-    fn picture_side(self) -> usize {
-        if self == Self::Xl { 1024 } else { 512 }
-    }
 }
 
 impl SingleFile {
@@ -71,9 +65,9 @@ impl SingleFile {
         }
         let bytes = Bytes::open(path)?;
         let tensors = read_header(&bytes).map_err(|error| Error::from(error).within(&name))?;
-        let family = Family::of(&tensors).map_err(|error| error.within(&name))?;
+        let family = family_of(&tensors).map_err(|error| error.within(&name))?;
         let parts = parts(family, &tensors).map_err(|error| error.within(&name))?;
-        Ok(Self { path: path.to_owned(), bytes: Arc::new(bytes), family, parts })
+        Ok(Self { path: path.to_owned(), bytes: Arc::new(bytes), layout: layout(family), parts })
     }
 
     /// The file.
@@ -84,9 +78,9 @@ impl SingleFile {
     /// The classes of a pipeline of this family, by component.
     pub(super) fn classes(&self) -> BTreeMap<String, String> {
         let networks = self.parts.iter().map(|(&name, part)| (name, part.class));
-        let second = (self.family == Family::Xl).then_some(("tokenizer_2", "CLIPTokenizer"));
-        let rest = [("scheduler", self.scheduler()), ("tokenizer", "CLIPTokenizer")];
-        networks.chain(second).chain(rest).map(|(name, class)| (name.to_owned(), class.to_owned())).collect()
+        let tokenizers = self.layout.text_encoders.iter().map(|text| (text.tokenizer, "CLIPTokenizer"));
+        let scheduler = [("scheduler", self.layout.scheduler)];
+        networks.chain(tokenizers).chain(scheduler).map(|(name, class)| (name.to_owned(), class.to_owned())).collect()
     }
 
     /// The network `name`, if the file has it.
@@ -102,7 +96,7 @@ impl SingleFile {
     /// The text of a scheduler's config: the noise that the family was trained with.
     pub(super) fn scheduler_config(&self) -> String {
         let config = json!({
-            "_class_name": self.scheduler(),
+            "_class_name": self.layout.scheduler,
             "beta_end": 0.012,
             "beta_schedule": "scaled_linear",
             "beta_start": 0.00085,
@@ -116,19 +110,14 @@ impl SingleFile {
         format!("{config:#}\n")
     }
 
-    fn scheduler(&self) -> &'static str {
-        if self.family == Family::One { "PNDMScheduler" } else { "EulerDiscreteScheduler" }
-    }
-
     /// The text of a `model_index.json` for it.
     pub(super) fn index(&self) -> String {
-        let class = if self.family == Family::Xl { "StableDiffusionXLPipeline" } else { "StableDiffusionPipeline" };
-        let mut index = json!({"_class_name": class});
+        let mut index = json!({"_class_name": self.layout.pipeline});
         for (name, class) in self.classes() {
             let library = if class.starts_with("CLIP") { "transformers" } else { "diffusers" };
             index[name] = json!([library, class]);
         }
-        if self.family == Family::Xl {
+        if self.layout.text_encoders.len() > 1 {
             index["force_zeros_for_empty_prompt"] = true.into();
         } else {
             index["safety_checker"] = json!([null, null]);
@@ -142,8 +131,9 @@ impl SingleFile {
 
     /// The files of `tokenizer` or `tokenizer_2`.
     pub(super) fn tokenizer(&self, name: &str) -> Result<TokenizerFiles> {
-        let clip = self.family == Family::One || (self.family == Family::Xl && name == "tokenizer");
-        tokenizer::clip(if clip { tokenizer::CLIP_PAD } else { tokenizer::OPEN_CLIP_PAD })
+        let text = self.layout.text_encoders.iter().find(|text| text.tokenizer == name);
+        let is_clip = text.is_some_and(|text| text.format == TextFormat::Clip);
+        tokenizer::clip(if is_clip { tokenizer::CLIP_PAD } else { tokenizer::OPEN_CLIP_PAD })
     }
 
     /// Where the file for eight bits lies: beside it, with its name.
@@ -153,7 +143,7 @@ impl SingleFile {
 
     /// What its user should know, because no tensor tells it.
     pub(super) fn notice(&self) -> Option<String> {
-        (self.family == Family::Two).then(|| {
+        (!self.layout.has_prediction).then(|| {
             format!(
                 "{} does not say whether it predicts noise or velocity (v_prediction, as Stable Diffusion 2.x at 768 \
                  pixels does): it is taken to predict noise",
@@ -168,26 +158,21 @@ impl SingleFile {
 }
 
 /// The networks of a file. The autoencoder may be missing: a stream can be given another.
-fn parts(family: Family, tensors: &HashMap<String, Tensor>) -> Result<BTreeMap<&'static str, Arc<Part>>> {
+fn parts(family: ModelFamily, tensors: &HashMap<String, Tensor>) -> Result<BTreeMap<&'static str, Arc<Part>>> {
+    let layout = layout(family);
     let mut parts = BTreeMap::new();
     let mut pooled = None;
-    match family {
-        Family::One => {
-            parts.insert("text_encoder", Arc::new(text::clip(CLIP, tensors)?));
-        }
-        Family::Two => {
-            parts.insert("text_encoder", Arc::new(text::open_clip(OPEN_CLIP, family, tensors)?));
-        }
-        Family::Xl => {
-            parts.insert("text_encoder", Arc::new(text::clip(CLIP_XL, tensors)?));
-            let second = text::open_clip(OPEN_CLIP_XL, family, tensors)?;
-            pooled = second.config["projection_dim"].as_u64().and_then(|dim| usize::try_from(dim).ok());
-            parts.insert("text_encoder_2", Arc::new(second));
-        }
+    for text in layout.text_encoders {
+        let part = match text.format {
+            TextFormat::Clip => text::clip(text.prefix, tensors)?,
+            TextFormat::OpenClip { projected } => text::open_clip(text.prefix, projected, tensors)?,
+        };
+        pooled = part.config["projection_dim"].as_u64().and_then(|dim| usize::try_from(dim).ok());
+        parts.insert(text.component, Arc::new(part));
     }
     parts.insert("unet", Arc::new(unet::part(family, pooled, tensors)?));
     if tensors.keys().any(|name| name.starts_with(VAE)) {
-        parts.insert("vae", Arc::new(vae::part(family, tensors)?));
+        parts.insert("vae", Arc::new(vae::part(layout, tensors)?));
     }
     Ok(parts)
 }

@@ -39,8 +39,8 @@ fn tensors(shapes: &BTreeMap<String, Vec<usize>>) -> HashMap<String, Tensor> {
 
 #[test]
 fn families_are_recognised_by_names_and_shapes() {
-    let found = TABLES.map(|table| Family::of(&tensors(&shapes(table))).unwrap());
-    assert_eq!(found, [Family::One, Family::Two, Family::Xl]);
+    let found = TABLES.map(|table| family_of(&tensors(&shapes(table))).unwrap());
+    assert_eq!(found, [ModelFamily::Sd15, ModelFamily::Sd21, ModelFamily::Sdxl]);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn layers_of_a_full_size_encoder_are_counted_as_the_unet_was_trained() {
             let name = format!("cond_stage_model.model.transformer.resblocks.{layer}.mlp.c_fc.weight");
             shapes.insert(name, vec![4 * width, width]);
         }
-        let part = text::open_clip(OPEN_CLIP, Family::Two, &tensors(&shapes)).unwrap();
+        let part = text::open_clip(OPEN_CLIP, false, &tensors(&shapes)).unwrap();
         part.config["num_hidden_layers"].as_u64().unwrap()
     };
     assert_eq!(counted(1024, 24), 23);
@@ -106,6 +106,6 @@ proptest! {
             }
         }
         let tensors = tensors(&shapes);
-        let _ = Family::of(&tensors).and_then(|family| parts(family, &tensors));
+        let _ = family_of(&tensors).and_then(|family| parts(family, &tensors));
     }
 }

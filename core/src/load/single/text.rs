@@ -7,7 +7,6 @@ use serde_json::json;
 use super::super::header::Tensor;
 use super::super::names::is_harmless;
 use super::Part;
-use super::family::Family;
 use super::keys::{Keys, Modules, untold};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -99,16 +98,12 @@ pub(super) fn clip(prefix: &'static str, all: &HashMap<String, Tensor>) -> Resul
 }
 
 /// Tells config and names of an encoder that is written as OpenCLIP does, under `prefix`.
-pub(super) fn open_clip(prefix: &'static str, family: Family, all: &HashMap<String, Tensor>) -> Result<Part> {
+pub(super) fn open_clip(prefix: &'static str, projected: bool, all: &HashMap<String, Tensor>) -> Result<Part> {
     let keys = Keys::under(prefix, all);
     let there = keys.count(|i| format!("transformer.resblocks.{i}.mlp.c_fc.weight"));
     let width = keys.dim("token_embedding.weight", 1)?;
-    let projected = family == Family::Xl;
-    let layers = match family {
-        Family::Xl => there,
-        Family::One | Family::Two if (width, there) == (TWO_WIDTH, TWO_LAYERS) => there,
-        Family::One | Family::Two => there.saturating_sub(1),
-    };
+    let all_run = projected || (width, there) == (TWO_WIDTH, TWO_LAYERS);
+    let layers = if all_run { there } else { there.saturating_sub(1) };
     let linear = keys.has("text_projection.weight");
     let facts = Facts {
         words: keys.dim("token_embedding.weight", 0)?,

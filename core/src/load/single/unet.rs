@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::super::header::Tensor;
-use super::family::Family;
+use super::family::layout;
 use super::keys::{Keys, Modules, NORM_GROUPS, check_groups, untold};
 use super::{Part, UNET};
 use crate::error::Result;
+use crate::families::ModelFamily;
 use crate::net::original_names::{OUTSIDE, RESNET};
 
 /// Heads of every attention in Stable Diffusion 1.x.
@@ -39,7 +40,7 @@ struct Layout<'a> {
 }
 
 /// Tells config and names of the UNet; `pooled` is the width of the pooled text.
-pub(super) fn part(family: Family, pooled: Option<usize>, all: &HashMap<String, Tensor>) -> Result<Part> {
+pub(super) fn part(family: ModelFamily, pooled: Option<usize>, all: &HashMap<String, Tensor>) -> Result<Part> {
     let mut layout = Layout {
         keys: Keys::under(UNET, all),
         modules: Modules::default(),
@@ -166,7 +167,7 @@ impl Layout<'_> {
         Ok(())
     }
 
-    fn config(&self, family: Family, pooled: Option<usize>) -> Result<Value> {
+    fn config(&self, family: ModelFamily, pooled: Option<usize>) -> Result<Value> {
         let keys = &self.keys;
         let channels: Vec<usize> = self.down.iter().map(|level| level.channels).collect();
         let types = |levels: &[Level], with: &str, without: &str| -> Vec<String> {
@@ -182,7 +183,7 @@ impl Layout<'_> {
         let mut config = json!({
             "_class_name": "UNet2DConditionModel",
             "act_fn": "silu",
-            "attention_head_dim": self.heads(family)?,
+            "attention_head_dim": self.heads(layout(family).fixed_heads)?,
             "block_out_channels": channels,
             "cross_attention_dim": text.transpose()?,
             "down_block_types": types(&self.down, "CrossAttnDownBlock2D", "DownBlock2D"),
@@ -192,13 +193,13 @@ impl Layout<'_> {
             "out_channels": keys.dim("out.2.weight", 0)?,
             "layers_per_block": one_or_all(&resnets),
             "norm_num_groups": NORM_GROUPS,
-            "sample_size": family.picture_side() / 8,
+            "sample_size": layout(family).picture_side / 8,
             "time_embedding_dim": keys.dim("time_embed.0.weight", 0)?,
             "transformer_layers_per_block": depths,
             "reverse_transformer_layers_per_block": reverse,
             "use_linear_projection": projection.transpose()?.is_some_and(|shape| shape.len() == 2),
         });
-        if family == Family::Xl {
+        if family == ModelFamily::Sdxl {
             let (width, pooled) = (keys.dim("label_emb.0.0.weight", 1)?, pooled.unwrap_or_default());
             let ids = width.checked_sub(pooled).filter(|ids| *ids > 0 && ids % (2 * TIME_IDS) == 0);
             let Some(ids) = ids else {
@@ -215,18 +216,16 @@ impl Layout<'_> {
     }
 
     /// The heads of each resolution.
-    fn heads(&self, family: Family) -> Result<Value> {
-        let unit = if family == Family::One { HEADS } else { HEAD_WIDTH };
+    fn heads(&self, fixed: bool) -> Result<Value> {
+        let unit = if fixed { HEADS } else { HEAD_WIDTH };
         if let Some(odd) = self.down.iter().find(|level| level.channels % unit != 0) {
             return Err(untold(format!(
                 "the UNet has {} channels, but its heads are known for multiples of {unit} alone",
                 odd.channels
             )));
         }
-        Ok(match family {
-            Family::One => HEADS.into(),
-            Family::Two | Family::Xl => self.down.iter().map(|level| level.channels / HEAD_WIDTH).collect(),
-        })
+        let width = |level: &Level| level.channels / HEAD_WIDTH;
+        Ok(if fixed { HEADS.into() } else { self.down.iter().map(width).collect() })
     }
 
     /// The layers of the transformers on the way down, and those on the way up where they do not mirror it.

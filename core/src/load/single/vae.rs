@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::super::header::Tensor;
-use super::family::Family;
+use super::family::FileLayout;
 use super::keys::{Keys, Modules, NORM_GROUPS, check_groups, untold};
 use super::{Part, VAE};
 use crate::error::Result;
@@ -17,7 +17,7 @@ const ATTENTION: [(&str, &str); 5] =
     [("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("proj_out", "to_out.0")];
 
 /// Tells config and names of the autoencoder.
-pub(super) fn part(family: Family, all: &HashMap<String, Tensor>) -> Result<Part> {
+pub(super) fn part(layout: &FileLayout, all: &HashMap<String, Tensor>) -> Result<Part> {
     let keys = Keys::under(VAE, all);
     let block = |level: usize, i: usize| format!("encoder.down.{level}.block.{i}.conv1.weight");
     let levels = keys.count(|level| block(level, 0));
@@ -60,8 +60,8 @@ pub(super) fn part(family: Family, all: &HashMap<String, Tensor>) -> Result<Part
         "mid_block_add_attention": keys.has("encoder.mid.attn_1.q.weight"),
         "use_quant_conv": keys.has("quant_conv.weight"),
         "use_post_quant_conv": keys.has("post_quant_conv.weight"),
-        "sample_size": family.picture_side(),
-        "scaling_factor": if family == Family::Xl { 0.13025 } else { 0.18215 },
+        "sample_size": layout.picture_side,
+        "scaling_factor": layout.latent_scale,
     });
     Ok(Part { class: "AutoencoderKL", config, tensors })
 }

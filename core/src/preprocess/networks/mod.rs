@@ -33,14 +33,15 @@ pub use self::nsfw::NsfwClassifier;
 use self::places::{ANNOTATORS, Place, Places};
 use self::upscaler::Enlarging;
 use super::flow::{FlowFactory, Raft};
-use super::pose::{PoseFactory, PoseStyle};
-use super::segmentation::{self, SegmentationFactory};
+use super::network::Network;
+use super::pose::PoseFactory;
+use super::processors::{Runs, processor};
+use super::segmentation::SegmentationFactory;
 use super::{Factory, Networks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Executor;
 use crate::load::ModelSource;
-use crate::models::annotators::View;
-use crate::params::{DepthSettings, DepthTensorrtSettings, LineartSettings, ProcessorName, TemporalNetSettings};
+use crate::params::ProcessorName;
 
 /// The size that is meant where none is told.
 const USUAL: (usize, usize) = (512, 512);
@@ -63,28 +64,6 @@ struct Key {
     size: (usize, usize),
 }
 
-/// A network, and what of its settings decides how it is laid out.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Network {
-    Edges,
-    Lineart {
-        coarse: bool,
-        detect: usize,
-    },
-    Anime {
-        detect: usize,
-    },
-    Depth {
-        model: Option<String>,
-        detect: usize,
-    },
-    Pose(PoseStyle),
-    /// At its own size.
-    Flow((usize, usize)),
-    Segmentation(View),
-    Enlarging,
-}
-
 impl ModelNetworks {
     /// Makes networks out of `source`, to be run by `executor`. Loads nothing yet.
     pub fn new(source: ModelSource, executor: Arc<dyn Executor>) -> Self {
@@ -97,16 +76,11 @@ impl ModelNetworks {
         settings: &Map<String, Value>,
         size: (usize, usize),
     ) -> Result<Arc<dyn Factory>> {
-        let network = network(name, settings)?;
-        // Only what depends on the stream's size is laid out for it.
-        let size = match network {
-            Network::Pose(_) | Network::Segmentation(_) | Network::Flow(_) => USUAL,
-            Network::Edges
-            | Network::Lineart { .. }
-            | Network::Anime { .. }
-            | Network::Depth { .. }
-            | Network::Enlarging => size,
+        let Runs::Network(network) = processor(name).runs else {
+            return Err(Error::new(ErrorKind::Unsupported, "a processor without a network"));
         };
+        let network = network(settings);
+        let size = if network.depends_on_size() { size } else { USUAL };
         self.factory(&Key { network, size })
     }
 
@@ -182,47 +156,6 @@ impl Networks for Sized {
     fn sized(self: Arc<Self>, size: (usize, usize)) -> Arc<dyn Networks> {
         self.all.clone().sized(size)
     }
-}
-
-/// The network of the processor `name`.
-fn network(name: ProcessorName, settings: &Map<String, Value>) -> Result<Network> {
-    let unsupported = |text: &str| Err(Error::new(ErrorKind::Unsupported, text));
-    Ok(match name {
-        ProcessorName::Hed => Network::Edges,
-        ProcessorName::Lineart => {
-            let LineartSettings { detect_resolution, coarse, anime_style } = LineartSettings::read(settings);
-            let detect = detect_resolution as usize;
-            if anime_style { Network::Anime { detect } } else { Network::Lineart { coarse, detect } }
-        }
-        ProcessorName::Depth => {
-            let DepthSettings { model, detect_resolution } = DepthSettings::read(settings);
-            let model = (model != DepthSettings::default().model).then_some(model);
-            Network::Depth { model, detect: detect_resolution as usize }
-        }
-        ProcessorName::DepthTensorrt => {
-            let DepthTensorrtSettings { detect_resolution } = DepthTensorrtSettings::read(settings);
-            Network::Depth { model: None, detect: detect_resolution as usize }
-        }
-        ProcessorName::Openpose => Network::Pose(PoseStyle::Openpose),
-        ProcessorName::MediapipePose => Network::Pose(PoseStyle::Mediapipe),
-        ProcessorName::PoseTensorrt => Network::Pose(PoseStyle::Service),
-        ProcessorName::TemporalNetTensorrt => {
-            let TemporalNetSettings { width, height, .. } = TemporalNetSettings::read(settings);
-            Network::Flow(Raft::size((width as usize, height as usize)))
-        }
-        ProcessorName::RealesrganTrt => Network::Enlarging,
-        ProcessorName::MediapipeSegmentation => Network::Segmentation(segmentation::view(settings)),
-        ProcessorName::Blur
-        | ProcessorName::Canny
-        | ProcessorName::External
-        | ProcessorName::Feedback
-        | ProcessorName::LatentFeedback
-        | ProcessorName::Passthrough
-        | ProcessorName::Sharpen
-        | ProcessorName::SoftEdge
-        | ProcessorName::StandardLineart
-        | ProcessorName::Upscale => return unsupported("a processor without a network"),
-    })
 }
 
 #[cfg(test)]

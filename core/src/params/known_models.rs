@@ -1,0 +1,76 @@
+//! Models whose family is known by their id, so that parameters that do not fit together are refused before anything
+//! is loaded.
+//!
+//! An id that is not listed passes; its family is determined when its files are read.
+
+use crate::families::{DEMO, FamilyInfo, ModelFamily};
+
+/// Names the model inside the library.
+pub const DEMO_MODEL: &str = "demo";
+
+const SD15: &FamilyInfo = ModelFamily::Sd15.info();
+const SD21: &FamilyInfo = ModelFamily::Sd21.info();
+const SDXL: &FamilyInfo = ModelFamily::Sdxl.info();
+
+const MODELS: &[(&str, &FamilyInfo)] = &[
+    (DEMO_MODEL, &DEMO),
+    ("stabilityai/sd-turbo", SD21),
+    ("stabilityai/sdxl-turbo", SDXL),
+    ("Lykon/dreamshaper-8", SD15),
+    ("prompthero/openjourney-v4", SD15),
+    ("KBlueLeaf/kohaku-v2.1", SD15),
+    ("SimianLuo/LCM_Dreamshaper_v7", SD15),
+];
+
+const CONTROLNETS: &[(&str, &FamilyInfo)] = &[
+    ("thibaud/controlnet-sd21-openpose-diffusers", SD21),
+    ("thibaud/controlnet-sd21-hed-diffusers", SD21),
+    ("thibaud/controlnet-sd21-canny-diffusers", SD21),
+    ("thibaud/controlnet-sd21-depth-diffusers", SD21),
+    ("thibaud/controlnet-sd21-color-diffusers", SD21),
+    ("daydreamlive/TemporalNet2-stable-diffusion-2-1", SD21),
+    ("lllyasviel/control_v11f1p_sd15_depth", SD15),
+    ("lllyasviel/control_v11f1e_sd15_tile", SD15),
+    ("lllyasviel/control_v11p_sd15_canny", SD15),
+    ("daydreamlive/TemporalNet2-stable-diffusion-v1-5", SD15),
+    ("xinsir/controlnet-depth-sdxl-1.0", SDXL),
+    ("xinsir/controlnet-canny-sdxl-1.0", SDXL),
+    ("xinsir/controlnet-tile-sdxl-1.0", SDXL),
+    ("daydreamlive/TemporalNet2-stable-diffusion-xl-base-1.0", SDXL),
+];
+
+/// Lists the base models that are known by name, each with the ControlNets that are known to fit it.
+pub fn known_models() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    MODELS.iter().map(|&(model, family)| {
+        let fitting = CONTROLNETS.iter().filter(|(_, own)| *own == family);
+        (model, fitting.map(|&(id, _)| id).collect())
+    })
+}
+
+/// Finds the family of a base model.
+pub(super) fn model_family(id: &str) -> Option<&'static FamilyInfo> {
+    find(MODELS, id)
+}
+
+/// Finds the family that a ControlNet was trained for.
+pub(super) fn controlnet_family(id: &str) -> Option<&'static FamilyInfo> {
+    find(CONTROLNETS, id)
+}
+
+fn find(list: &[(&str, &'static FamilyInfo)], id: &str) -> Option<&'static FamilyInfo> {
+    list.iter().find(|(known, _)| *known == id).map(|(_, family)| *family)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_controlnet_fits_a_known_model_and_none_fits_the_demo_model() {
+        let models: Vec<_> = known_models().collect();
+        for (id, _) in CONTROLNETS {
+            assert!(models.iter().any(|(_, fitting)| fitting.contains(id)), "{id}");
+        }
+        assert_eq!(models.iter().find(|(model, _)| *model == DEMO_MODEL).map(|(_, fitting)| fitting.len()), Some(0));
+    }
+}

@@ -1,0 +1,89 @@
+//! The table of processors: what each name runs.
+//!
+//! Names, settings and their bounds are in `params`.
+
+use serde_json::{Map, Value};
+
+use super::Preprocessor;
+use super::blur::Blur;
+use super::canny::Canny;
+use super::feedback::{Feedback, LatentFeedback};
+use super::network::Network;
+use super::passthrough::{External, Passthrough};
+use super::pose::PoseStyle;
+use super::sharpen::Sharpen;
+use super::soft_edge::SoftEdge;
+use super::standard_lineart::StandardLineart;
+use super::upscale::Upscale;
+use crate::params::{ProcessorName, UpscaleSettings};
+
+/// How many times larger `realesrgan_trt` makes a picture.
+const REALESRGAN_SCALE: f64 = 2.0;
+
+/// What a processor runs, by its settings.
+pub(super) enum Runs {
+    /// The library's own code, which loads nothing.
+    Native(fn(&Map<String, Value>) -> Box<dyn Preprocessor>),
+    /// A network, which has to be loaded.
+    Network(fn(&Map<String, Value>) -> Network),
+}
+
+/// The implementation of a processor.
+pub(super) struct Processor {
+    pub(super) runs: Runs,
+    /// How many times larger it makes a picture, by its settings; `None` if the size stays.
+    pub(super) scale: Option<fn(&Map<String, Value>) -> f64>,
+}
+
+impl Processor {
+    const fn native(start: fn(&Map<String, Value>) -> Box<dyn Preprocessor>) -> Self {
+        Self { runs: Runs::Native(start), scale: None }
+    }
+
+    const fn network(network: fn(&Map<String, Value>) -> Network) -> Self {
+        Self { runs: Runs::Network(network), scale: None }
+    }
+
+    const fn scaling(self, scale: fn(&Map<String, Value>) -> f64) -> Self {
+        Self { scale: Some(scale), ..self }
+    }
+}
+
+/// Returns the implementation of a processor.
+pub(super) const fn processor(name: ProcessorName) -> Processor {
+    match name {
+        ProcessorName::Blur => Processor::native(|settings| Box::new(Blur::new(settings))),
+        ProcessorName::Canny => Processor::native(|settings| Box::new(Canny::new(settings))),
+        ProcessorName::Depth => Processor::network(Network::depth),
+        ProcessorName::DepthTensorrt => Processor::network(Network::depth_tensorrt),
+        ProcessorName::External => Processor::native(|settings| Box::new(External::new(settings))),
+        ProcessorName::Feedback => Processor::native(|settings| Box::new(Feedback::new(settings))),
+        ProcessorName::Hed => Processor::network(|_| Network::Edges),
+        ProcessorName::LatentFeedback => Processor::native(|settings| Box::new(LatentFeedback::new(settings))),
+        ProcessorName::Lineart => Processor::network(Network::lineart),
+        ProcessorName::MediapipePose => Processor::network(|_| Network::Pose(PoseStyle::Mediapipe)),
+        ProcessorName::MediapipeSegmentation => Processor::network(Network::segmentation),
+        ProcessorName::Openpose => Processor::network(|_| Network::Pose(PoseStyle::Openpose)),
+        ProcessorName::Passthrough => Processor::native(|_| Box::new(Passthrough)),
+        ProcessorName::PoseTensorrt => Processor::network(|_| Network::Pose(PoseStyle::Service)),
+        ProcessorName::RealesrganTrt => Processor::network(|_| Network::Enlarging).scaling(|_| REALESRGAN_SCALE),
+        ProcessorName::Sharpen => Processor::native(|settings| Box::new(Sharpen::new(settings))),
+        ProcessorName::SoftEdge => Processor::native(|_| Box::new(SoftEdge::default())),
+        ProcessorName::StandardLineart => Processor::native(|settings| Box::new(StandardLineart::new(settings))),
+        ProcessorName::TemporalNetTensorrt => Processor::network(Network::flow),
+        ProcessorName::Upscale => Processor::native(|settings| Box::new(Upscale::new(settings)))
+            .scaling(|settings| UpscaleSettings::read(settings).scale_factor),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_processors_with_weights_are_networks() {
+        for &name in ProcessorName::ALL {
+            assert_eq!(matches!(processor(name).runs, Runs::Network(_)), name.has_weights(), "{name}");
+        }
+    }
+}
