@@ -6,6 +6,7 @@
 //! Files come from strangers: their sizes and counts are checked before memory is taken, and what can run code when it
 //! is read (pickles) is refused.
 
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "public for the feature `internals`"))]
 mod adapter;
 mod alone;
 mod bytes;
@@ -28,6 +29,7 @@ mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod layout;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code, reason = "public for the feature `internals`"))]
 mod lora;
 mod lora_alpha;
 mod lora_keys;
@@ -40,6 +42,7 @@ pub mod packed;
 #[cfg(not(feature = "internals"))]
 #[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
 mod packed;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code, reason = "public for the feature `internals`"))]
 mod random;
 #[cfg(test)]
 mod refusals;
@@ -49,6 +52,10 @@ mod source;
 mod storage;
 mod weights;
 
+#[cfg(not(feature = "internals"))]
+pub(crate) use adapter::{AdapterFiles, AdapterWanted};
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub use adapter::{AdapterFiles, AdapterWanted};
 pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
@@ -58,9 +65,17 @@ pub use convert::{ConvertOptions, ConvertProgress};
 pub(crate) use eight_bit::EightBit;
 pub use header::StoredDtype;
 pub use layout::Checkpoint;
+#[cfg(not(feature = "internals"))]
+pub(crate) use lora::LoraFile;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub use lora::LoraFile;
 pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;
+#[cfg(not(feature = "internals"))]
+pub(crate) use random::RandomWeights;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub use random::RandomWeights;
 pub use source::{Found, ModelId, ModelSource};
 pub(crate) use weights::listed;
