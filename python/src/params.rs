@@ -215,7 +215,7 @@ pub(crate) fn _fields<'py>(py: Python<'py>, part: &str) -> PyResult<Bound<'py, P
             "description": node["description"].as_str().unwrap_or_default(),
             "default": node["default"],
             "required": required.contains(&Value::from(name.as_str())),
-            "allowed": row.map(|row| row.allowed.to_string()).unwrap_or_default(),
+            "allowed": row.map(|row| row.constraint.to_string()).unwrap_or_default(),
             "cost": row.map(|row| row.cost.name()),
         });
         fields.set_item(name, plain::to_python(py, &facts)?)?;

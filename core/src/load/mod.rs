@@ -29,7 +29,10 @@ mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod layout;
-#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code, reason = "public for the feature `internals`"))]
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")
+)]
 mod lora;
 mod lora_alpha;
 mod lora_keys;
@@ -42,7 +45,10 @@ pub mod packed;
 #[cfg(not(feature = "internals"))]
 #[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
 mod packed;
-#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, dead_code, reason = "public for the feature `internals`"))]
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")
+)]
 mod random;
 #[cfg(test)]
 mod refusals;

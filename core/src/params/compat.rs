@@ -1,4 +1,4 @@
-//! Values that are accepted and mean something else here.
+//! Notices of values that are accepted with another meaning.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use super::validate::{did_you_mean, nearest};
 use super::{Acceleration, Interpolation, ProcessorName, StreamDiffusionParams};
 
-/// Tells that a value was accepted, and what became of it.
+/// A notice that a value was accepted with another meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notice {
-    /// Where: a path such as `controlnets[0].preprocessor`.
+    /// The path of the value, such as `controlnets[0].preprocessor`.
     pub path: String,
-    /// What became of the value; reads after the path.
+    /// The meaning of the value; continues the path as a sentence.
     pub message: String,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Lists what is accepted in `params` and means something else here.
+/// Lists the values of `params` that are accepted with another meaning.
 pub fn notices(params: &StreamDiffusionParams) -> Vec<Notice> {
     let mut out = Vec::new();
     if params.acceleration != Acceleration::None {
@@ -84,7 +84,7 @@ fn alias(path: String, name: ProcessorName) -> Option<Notice> {
     name.asks_for_tensorrt().then(|| Notice::new(path, message))
 }
 
-/// Tells of parameters that a processor does not know, and of those that speak of TensorRT engines.
+/// Adds a notice for each parameter that the processor does not have, and for paths of TensorRT engines.
 fn unused(path: &str, processor: ProcessorName, settings: &Map<String, Value>, out: &mut Vec<Notice>) {
     for name in settings.keys() {
         let mut names = processor.parameters().map(|(name, _)| *name);

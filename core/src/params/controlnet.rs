@@ -1,4 +1,4 @@
-//! One ControlNet, as the wire describes it.
+//! The parameters of a ControlNet.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

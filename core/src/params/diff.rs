@@ -1,10 +1,10 @@
-//! What differs between two sets of parameters, and what the change costs.
+//! The differences between two sets of parameters, and their cost.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::StreamDiffusionParams;
-use super::fields::{Cost, Dearer, FIELDS, Field, fields_of};
+use super::fields::{Cost, CostRule, FIELDS, Field, fields_of};
 use super::processing::ProcessingConfig;
 use super::processor::ProcessorName;
 use super::values::{Access, FieldAccess, Item};
@@ -13,26 +13,27 @@ use super::values::{Access, FieldAccess, Item};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Change {
-    /// Where: a path such as `controlnets[1].conditioning_scale`, with places of the new list (of the old one for what
-    /// went away).
+    /// The path, such as `controlnets[1].conditioning_scale`, with indices of the new list; for an item that was removed,
+    /// of the old list.
     pub path: String,
-    /// What this change costs.
+    /// The cost of this change.
     pub cost: Cost,
-    /// The value before; `None` for an item that came in.
+    /// The value before; `None` for an item that was added.
     pub old: Option<Value>,
-    /// The value after; `None` for an item that went away.
+    /// The value after; `None` for an item that was removed.
     pub new: Option<Value>,
 }
 
-/// Lists what differs between `old` and `new`, in the order of the field table; empty exactly where they are equal.
+/// Lists the differences between `old` and `new`, in the order of the field table. The list is empty if and only if they
+/// are equal.
 ///
-/// ControlNets are compared by their `model_id`, processors by their place in the chain.
+/// ControlNets are matched by their `model_id`, processors by their position in the chain.
 pub fn diff(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
     let mut changes = Vec::new();
     for field in FIELDS {
         match field.access {
             Access::Value(access) => {
-                changes.extend(change(field, access, field.path, [old, new], || dearer_cost(field, [old, new])));
+                changes.extend(change(field, access, field.path, [old, new], || rule_cost(field, [old, new])));
             }
             Access::Named(access) => {
                 changes.extend(change(field, access, field.path, [old, new], || None));
@@ -51,31 +52,31 @@ pub fn total_cost(changes: &[Change]) -> Option<Cost> {
     changes.iter().map(|change| change.cost).max()
 }
 
-/// Returns the change of one field of the objects before and after, if there is one; `dearer` is its cost where that is
+/// Returns the change of one field of the objects before and after, if there is one; `rule` returns its cost if that is
 /// higher than the row's.
 fn change<S>(
     field: &Field,
     access: &dyn FieldAccess<S>,
     path: impl Into<String>,
     [old, new]: [&S; 2],
-    dearer: impl FnOnce() -> Option<Cost>,
+    rule: impl FnOnce() -> Option<Cost>,
 ) -> Option<Change> {
     (!access.is_same(old, new)).then(|| Change {
         path: path.into(),
-        cost: dearer().unwrap_or(field.cost),
+        cost: rule().unwrap_or(field.cost),
         old: Some(access.to_json(old)),
         new: Some(access.to_json(new)),
     })
 }
 
 /// Returns the cost of a field of the parameters where it is higher than the row's.
-fn dearer_cost(field: &Field, sides: [&StreamDiffusionParams; 2]) -> Option<Cost> {
-    match field.dearer? {
-        Dearer::CrossingOne => {
+fn rule_cost(field: &Field, sides: [&StreamDiffusionParams; 2]) -> Option<Cost> {
+    match field.cost_rule? {
+        CostRule::CrossingOne => {
             let [old, new] = sides.map(|side| 1.0 < side.guidance_scale);
             (old != new).then_some(Cost::Recompute)
         }
-        Dearer::ProcessorWithWeights => {
+        CostRule::ProcessorWithWeights => {
             let has_weights = |chain: &ProcessingConfig| chain.processors.iter().any(has_weights);
             let chains = sides.iter().flat_map(|side| side.chains());
             let mut own = chains.filter(|(name, _)| field.path.starts_with(name));
@@ -90,8 +91,9 @@ fn has_weights<I: Item>(item: &I) -> bool {
 }
 
 /// Returns the cost of a change of items where it is higher than the row's.
-fn dearer_item_cost<I: Item>(field: &Field, sides: &[&I]) -> Option<Cost> {
-    let is_network = field.dearer == Some(Dearer::ProcessorWithWeights) && sides.iter().any(|item| has_weights(*item));
+fn rule_item_cost<I: Item>(field: &Field, sides: &[&I]) -> Option<Cost> {
+    let is_network =
+        field.cost_rule == Some(CostRule::ProcessorWithWeights) && sides.iter().any(|item| has_weights(*item));
     is_network.then_some(Cost::Load)
 }
 
@@ -101,7 +103,7 @@ fn diff_items<I: Item>(list: &Field, old: &[I], new: &[I], out: &mut Vec<Change>
         return;
     }
     let whole = |i: usize, item: &I| {
-        let cost = dearer_item_cost(list, &[item]).unwrap_or(list.cost);
+        let cost = rule_item_cost(list, &[item]).unwrap_or(list.cost);
         (format!("{}[{i}]", list.path), cost, Some(item.to_json()))
     };
     let (old_names, new_names) = (item_names(old), item_names(new));
@@ -116,8 +118,8 @@ fn diff_items<I: Item>(list: &Field, old: &[I], new: &[I], out: &mut Vec<Change>
             Some((_, before)) => {
                 for (field, name, access) in fields_of::<I>(list) {
                     let path = format!("{}[{i}].{name}", list.path);
-                    let dearer = || dearer_item_cost(field, &[before, item]);
-                    out.extend(change(field, access, path, [before, item], dearer));
+                    let rule = || rule_item_cost(field, &[before, item]);
+                    out.extend(change(field, access, path, [before, item], rule));
                 }
             }
             None => {
@@ -132,7 +134,7 @@ fn diff_items<I: Item>(list: &Field, old: &[I], new: &[I], out: &mut Vec<Change>
     };
     let (before, after) = (stayed(&old_names, &new_names), stayed(&new_names, &old_names));
     if before != after {
-        // Their sum is the same in another order, but for rounding.
+        // The order affects the sum of residuals by rounding alone.
         let (old, new) = (Some(before.into()), Some(after.into()));
         out.push(Change { path: list.path.to_owned(), cost: Cost::Hot, old, new });
     }

@@ -1,15 +1,14 @@
-//! The field table: one row per parameter, with what it may be and what changing it costs.
+//! The field table: one row per parameter, with its constraint, the cost of a change, and typed access to its value.
 //!
-//! Checks, the schema's bounds, the costs of a difference and the table in `docs/` are made from these rows; types,
-//! defaults and descriptions come from the structs.
+//! Validation, the schema's bounds, differences, merges and the table in `docs/` derive from these rows; types, defaults
+//! and descriptions from the structs.
 
 use serde::Serialize;
 
 use super::StreamDiffusionParams;
-use super::acceleration::Acceleration;
-use super::allowed::Allowed;
+use super::choices::{Acceleration, Interpolation};
+use super::constraint::Constraint;
 use super::controlnet::ControlNetConfig;
-use super::interpolation::Interpolation;
 use super::ip_adapter::{IPAdapterType, WeightType};
 use super::names::named_enum;
 use super::processing::SingleProcessorConfig;
@@ -19,73 +18,71 @@ use super::values::{Access, FieldAccess, Item, field_of};
 named_enum! {
     /// Cost of changing a parameter; several changes together cost as much as the most expensive of them.
     pub enum Cost {
-        /// Numbers are swapped between two frames.
+        /// Values are replaced between two frames.
         Hot = "hot",
-        /// Loaded networks work something out first.
+        /// Loaded networks compute something first.
         Recompute = "recompute",
-        /// A further network is brought in, while frames go on.
+        /// Another network is loaded, while frames are processed.
         Load = "load",
-        /// A second pipeline is built beside the first, then they change places.
+        /// A second pipeline is built while the first is in use, and then replaces it.
         Rebuild = "rebuild",
     }
 }
 
-/// When a change costs more than the row's [`Cost`].
+/// A condition under which a change costs more than the row's [`Cost`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub enum Dearer {
-    /// `recompute` where the value crosses 1, because the negative prompt then comes in or goes out.
+pub enum CostRule {
+    /// `recompute` if the value crosses 1, from which the negative prompt is used.
     CrossingOne,
-    /// `load` where the processor, before or after the change, is a network.
+    /// `load` if the processor, before or after the change, is a network.
     ProcessorWithWeights,
 }
 
-impl Dearer {
-    /// Returns when, and what the change costs then.
+impl CostRule {
+    /// Returns the condition and the cost, for documentation.
     pub fn description(self) -> &'static str {
         match self {
-            Self::CrossingOne => {
-                "`recompute` where it crosses 1, because the negative prompt then comes in or goes out"
-            }
-            Self::ProcessorWithWeights => "`load` where the processor, before or after, is a network",
+            Self::CrossingOne => "`recompute` if it crosses 1, from which the negative prompt is used",
+            Self::ProcessorWithWeights => "`load` if the processor, before or after, is a network",
         }
     }
 }
 
-/// One row: a parameter, by its path.
+/// A row: a parameter, by its path.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Field {
-    /// Where it is; `[]` stands for every item of a list: `controlnets[].conditioning_scale`.
+    /// Its path; `[]` stands for every item of a list, as in `controlnets[].conditioning_scale`.
     pub path: &'static str,
-    /// What it may be.
-    pub allowed: Allowed,
+    /// The values that it may have.
+    pub constraint: Constraint,
     /// Whether an item of a list must have it.
     pub required: bool,
-    /// What changing it costs, as a rule.
+    /// The cost of a change.
     pub cost: Cost,
-    /// When changing it costs more.
-    pub dearer: Option<Dearer>,
+    /// When a change costs more.
+    pub cost_rule: Option<CostRule>,
     /// How its value is reached.
     pub(super) access: Access,
 }
 
-const FLAG: Allowed = Allowed::Flag;
-const UNIT: Allowed = Allowed::Number { min: 0.0, max: 1.0 };
-const SIZE: Allowed = Allowed::Integer { min: 64, max: 2048, step: 8 };
-const MODEL: Allowed = Allowed::Text { min: 1, max: 512 };
-const PROMPT: Allowed = Allowed::Text { min: 0, max: 8192 };
+const FLAG: Constraint = Constraint::Flag;
+const UNIT: Constraint = Constraint::Number { min: 0.0, max: 1.0 };
+const SIZE: Constraint = Constraint::Integer { min: 64, max: 2048, step: 8 };
+const MODEL: Constraint = Constraint::Text { min: 1, max: 512 };
+const PROMPT: Constraint = Constraint::Text { min: 0, max: 8192 };
 // The greatest integer that a JavaScript client can write exactly.
-const SEED: Allowed = Allowed::Integer { min: 0, max: (1 << 53) - 1, step: 1 };
-// The last index of the longest grid; what the grid at hand allows is a rule of its own.
-const INDEX: Allowed = Allowed::Integer { min: 0, max: 99, step: 1 };
-const INTERPOLATION: Allowed = Allowed::Choice(Interpolation::NAMES);
-const PROCESSOR: Allowed = Allowed::Choice(ProcessorName::NAMES);
-const OLD_PATH: Allowed = Allowed::Nullable(&Allowed::Text { min: 0, max: 4096 });
-const PROCESSORS: Allowed = Allowed::Items { max: 16, key: None };
+const SEED: Constraint = Constraint::Integer { min: 0, max: (1 << 53) - 1, step: 1 };
+// The last index of the longest schedule; `num_inference_steps` bounds it further.
+const INDEX: Constraint = Constraint::Integer { min: 0, max: 99, step: 1 };
+const INTERPOLATION: Constraint = Constraint::Choice(Interpolation::NAMES);
+const PROCESSOR: Constraint = Constraint::Choice(ProcessorName::NAMES);
+const OLD_PATH: Constraint = Constraint::Nullable(&Constraint::Text { min: 0, max: 4096 });
+const PROCESSORS: Constraint = Constraint::Items { max: 16, key: None };
 
-const fn row((path, access): (&'static str, Access), allowed: Allowed, cost: Cost) -> Field {
-    Field { path, allowed, required: false, cost, dearer: None, access }
+const fn row((path, access): (&'static str, Access), constraint: Constraint, cost: Cost) -> Field {
+    Field { path, constraint, required: false, cost, cost_rule: None, access }
 }
 
 /// Writes the path and the access of a value of the parameters; the second form is for a field that JSON names
@@ -127,95 +124,98 @@ impl Field {
         Self { required: true, ..self }
     }
 
-    const fn dearer(self, when: Dearer) -> Self {
-        Self { dearer: Some(when), ..self }
+    const fn cost_rule(self, rule: CostRule) -> Self {
+        Self { cost_rule: Some(rule), ..self }
     }
 }
 
 /// Lists every parameter, in the order of the structs.
 pub const FIELDS: &[Field] = &[
     row(at!(model_id), MODEL, Cost::Rebuild),
-    row(at!(prompt), Allowed::Weighted(&PROMPT), Cost::Recompute),
+    row(at!(prompt), Constraint::Weighted(&PROMPT), Cost::Recompute),
     row(at!(prompt_interpolation_method), INTERPOLATION, Cost::Recompute),
     row(at!(normalize_prompt_weights), FLAG, Cost::Recompute),
     row(at!(normalize_seed_weights), FLAG, Cost::Recompute),
     row(at!(negative_prompt), PROMPT, Cost::Recompute),
-    row(at!(guidance_scale), Allowed::Number { min: 0.0, max: 100.0 }, Cost::Hot).dearer(Dearer::CrossingOne),
-    row(at!(delta), Allowed::Number { min: 0.0, max: 10.0 }, Cost::Hot),
-    row(at!(num_inference_steps), Allowed::Integer { min: 1, max: 100, step: 1 }, Cost::Recompute),
-    row(at!(t_index_list), Allowed::List { min: 1, max: 4, item: &INDEX }, Cost::Recompute),
+    row(at!(guidance_scale), Constraint::Number { min: 0.0, max: 100.0 }, Cost::Hot).cost_rule(CostRule::CrossingOne),
+    row(at!(delta), Constraint::Number { min: 0.0, max: 10.0 }, Cost::Hot),
+    row(at!(num_inference_steps), Constraint::Integer { min: 1, max: 100, step: 1 }, Cost::Recompute),
+    row(at!(t_index_list), Constraint::List { min: 1, max: 4, item: &INDEX }, Cost::Recompute),
     row(at!(use_safety_checker), FLAG, Cost::Load),
     row(at!(safety_checker_threshold), UNIT, Cost::Hot),
     row(at!(width), SIZE, Cost::Rebuild),
     row(at!(height), SIZE, Cost::Rebuild),
     row(
         list!(Named: lora_dict),
-        Allowed::Named { max: 16, item: &Allowed::Number { min: -10.0, max: 10.0 } },
+        Constraint::Named { max: 16, item: &Constraint::Number { min: -10.0, max: 10.0 } },
         Cost::Load,
     ),
     row(at!(use_lcm_lora), FLAG, Cost::Load),
-    row(at!(lcm_lora_id), Allowed::Text { min: 0, max: 512 }, Cost::Load),
-    row(at!(acceleration), Allowed::Choice(Acceleration::NAMES), Cost::Rebuild),
+    row(at!(lcm_lora_id), Constraint::Text { min: 0, max: 512 }, Cost::Load),
+    row(at!(acceleration), Constraint::Choice(Acceleration::NAMES), Cost::Rebuild),
     row(at!(use_denoising_batch), FLAG, Cost::Rebuild),
     row(at!(do_add_noise), FLAG, Cost::Recompute),
-    row(at!(seed), Allowed::Weighted(&SEED), Cost::Recompute),
+    row(at!(seed), Constraint::Weighted(&SEED), Cost::Recompute),
     row(at!(seed_interpolation_method), INTERPOLATION, Cost::Recompute),
     row(at!(enable_similar_image_filter), FLAG, Cost::Hot),
     row(at!(similar_image_filter_threshold), UNIT, Cost::Hot),
-    row(at!(similar_image_filter_max_skip_frame), Allowed::Integer { min: 0, max: 100_000, step: 1 }, Cost::Hot),
+    row(at!(similar_image_filter_max_skip_frame), Constraint::Integer { min: 0, max: 100_000, step: 1 }, Cost::Hot),
     row(at!(skip_diffusion), FLAG, Cost::Hot),
     row(at!(show_reloading_frame), FLAG, Cost::Hot),
-    row(at!(image_preprocessing.enabled), FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row(list!(Processors: image_preprocessing.processors), PROCESSORS, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+    row(at!(image_preprocessing.enabled), FLAG, Cost::Hot).cost_rule(CostRule::ProcessorWithWeights),
+    row(list!(Processors: image_preprocessing.processors), PROCESSORS, Cost::Hot)
+        .cost_rule(CostRule::ProcessorWithWeights),
     row(processor!(image_preprocessing, kind, "type"), PROCESSOR, Cost::Hot)
         .required()
-        .dearer(Dearer::ProcessorWithWeights),
-    row(processor!(image_preprocessing, enabled, "enabled"), FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row(processor!(image_preprocessing, params, "params"), Allowed::Settings, Cost::Hot)
-        .dearer(Dearer::ProcessorWithWeights),
-    row(at!(image_postprocessing.enabled), FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row(list!(Processors: image_postprocessing.processors), PROCESSORS, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+        .cost_rule(CostRule::ProcessorWithWeights),
+    row(processor!(image_preprocessing, enabled, "enabled"), FLAG, Cost::Hot).cost_rule(CostRule::ProcessorWithWeights),
+    row(processor!(image_preprocessing, params, "params"), Constraint::Settings, Cost::Hot)
+        .cost_rule(CostRule::ProcessorWithWeights),
+    row(at!(image_postprocessing.enabled), FLAG, Cost::Hot).cost_rule(CostRule::ProcessorWithWeights),
+    row(list!(Processors: image_postprocessing.processors), PROCESSORS, Cost::Hot)
+        .cost_rule(CostRule::ProcessorWithWeights),
     row(processor!(image_postprocessing, kind, "type"), PROCESSOR, Cost::Hot)
         .required()
-        .dearer(Dearer::ProcessorWithWeights),
-    row(processor!(image_postprocessing, enabled, "enabled"), FLAG, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
-    row(processor!(image_postprocessing, params, "params"), Allowed::Settings, Cost::Hot)
-        .dearer(Dearer::ProcessorWithWeights),
+        .cost_rule(CostRule::ProcessorWithWeights),
+    row(processor!(image_postprocessing, enabled, "enabled"), FLAG, Cost::Hot)
+        .cost_rule(CostRule::ProcessorWithWeights),
+    row(processor!(image_postprocessing, params, "params"), Constraint::Settings, Cost::Hot)
+        .cost_rule(CostRule::ProcessorWithWeights),
     row(at!(latent_preprocessing.enabled), FLAG, Cost::Hot),
     row(list!(Processors: latent_preprocessing.processors), PROCESSORS, Cost::Hot),
     row(processor!(latent_preprocessing, kind, "type"), PROCESSOR, Cost::Hot).required(),
     row(processor!(latent_preprocessing, enabled, "enabled"), FLAG, Cost::Hot),
-    row(processor!(latent_preprocessing, params, "params"), Allowed::Settings, Cost::Hot),
+    row(processor!(latent_preprocessing, params, "params"), Constraint::Settings, Cost::Hot),
     row(at!(latent_postprocessing.enabled), FLAG, Cost::Hot),
     row(list!(Processors: latent_postprocessing.processors), PROCESSORS, Cost::Hot),
     row(processor!(latent_postprocessing, kind, "type"), PROCESSOR, Cost::Hot).required(),
     row(processor!(latent_postprocessing, enabled, "enabled"), FLAG, Cost::Hot),
-    row(processor!(latent_postprocessing, params, "params"), Allowed::Settings, Cost::Hot),
-    row(list!(ControlNets: controlnets), Allowed::Items { max: 8, key: Some("model_id") }, Cost::Load),
+    row(processor!(latent_postprocessing, params, "params"), Constraint::Settings, Cost::Hot),
+    row(list!(ControlNets: controlnets), Constraint::Items { max: 8, key: Some("model_id") }, Cost::Load),
     row(controlnet!(model_id), MODEL, Cost::Load).required(),
     row(controlnet!(conditioning_scale), UNIT, Cost::Hot),
-    row(controlnet!(preprocessor), Allowed::Nullable(&PROCESSOR), Cost::Load),
+    row(controlnet!(preprocessor), Constraint::Nullable(&PROCESSOR), Cost::Load),
     row(controlnet!(enabled), FLAG, Cost::Load),
-    row(controlnet!(preprocessor_params), Allowed::Settings, Cost::Hot).dearer(Dearer::ProcessorWithWeights),
+    row(controlnet!(preprocessor_params), Constraint::Settings, Cost::Hot).cost_rule(CostRule::ProcessorWithWeights),
     row(controlnet!(control_guidance_start), UNIT, Cost::Hot),
     row(controlnet!(control_guidance_end), UNIT, Cost::Hot),
     row(
         controlnet!(conditioning_channels),
-        Allowed::Nullable(&Allowed::Integer { min: 1, max: 16, step: 1 }),
+        Constraint::Nullable(&Constraint::Integer { min: 1, max: 16, step: 1 }),
         Cost::Load,
     ),
-    row(at!(ip_adapter.kind, "ip_adapter.type"), Allowed::Choice(IPAdapterType::NAMES), Cost::Load),
+    row(at!(ip_adapter.kind, "ip_adapter.type"), Constraint::Choice(IPAdapterType::NAMES), Cost::Load),
     row(at!(ip_adapter.enabled), FLAG, Cost::Load),
-    row(at!(ip_adapter.scale), Allowed::Number { min: 0.0, max: 10.0 }, Cost::Hot),
-    row(at!(ip_adapter.weight_type), Allowed::Choice(WeightType::NAMES), Cost::Hot),
+    row(at!(ip_adapter.scale), Constraint::Number { min: 0.0, max: 10.0 }, Cost::Hot),
+    row(at!(ip_adapter.weight_type), Constraint::Choice(WeightType::NAMES), Cost::Hot),
     row(at!(ip_adapter.ip_adapter_model_path), OLD_PATH, Cost::Hot),
     row(at!(ip_adapter.image_encoder_path), OLD_PATH, Cost::Hot),
     row(at!(ip_adapter.insightface_model_name), OLD_PATH, Cost::Hot),
-    // Eight million characters of base64 hold a picture of six megabytes; five are documented.
-    row(at!(ip_adapter_style_image_url), Allowed::Text { min: 0, max: 8 << 20 }, Cost::Recompute),
+    // Base64 of a picture of 6 MiB; the service documents 5 MB.
+    row(at!(ip_adapter_style_image_url), Constraint::Text { min: 0, max: 8 << 20 }, Cost::Recompute),
     row(at!(cached_attention.enabled), FLAG, Cost::Load),
-    row(at!(cached_attention.max_frames), Allowed::Integer { min: 1, max: 4, step: 1 }, Cost::Recompute),
-    row(at!(cached_attention.interval), Allowed::Integer { min: 1, max: 1440, step: 1 }, Cost::Hot),
+    row(at!(cached_attention.max_frames), Constraint::Integer { min: 1, max: 4, step: 1 }, Cost::Recompute),
+    row(at!(cached_attention.interval), Constraint::Integer { min: 1, max: 1440, step: 1 }, Cost::Hot),
 ];
 
 /// Finds the row of a path such as `controlnets[].enabled`.
@@ -255,7 +255,7 @@ pub(super) fn is_object(path: &str) -> bool {
     FIELDS.iter().any(|field| field.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// Puts a name behind the path of its object.
+/// Appends a name to the path of its object.
 pub(super) fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
 }
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn items_have_the_keys_that_the_table_names() {
         for field in FIELDS {
-            let Allowed::Items { key, .. } = field.allowed else { continue };
+            let Constraint::Items { key, .. } = field.constraint else { continue };
             match field.access {
                 Access::ControlNets(_) => {
                     let net = ControlNetConfig::new("a/b");
@@ -336,29 +336,29 @@ mod tests {
     fn rows_and_types_agree_on_what_kind_of_value_it_is() {
         for field in FIELDS {
             let node = schema::node(schema::of_types(), field.path).unwrap();
-            assert!(is_of_kind(&field.allowed, node), "{}: {node}", field.path);
+            assert!(is_of_kind(&field.constraint, node), "{}: {node}", field.path);
         }
     }
 
-    fn is_of_kind(allowed: &Allowed, node: &Value) -> bool {
+    fn is_of_kind(constraint: &Constraint, node: &Value) -> bool {
         let has = |kind: &str| match node["type"].as_array() {
             Some(kinds) => kinds.contains(&kind.into()),
             None => node["type"] == kind,
         };
-        match allowed {
-            Allowed::Flag => has("boolean"),
-            Allowed::Integer { .. } => has("integer"),
-            Allowed::Number { .. } => has("number"),
-            Allowed::Text { .. } => has("string"),
-            Allowed::Choice(names) => schema::choices(node) == *names,
-            Allowed::Weighted(value) => {
+        match constraint {
+            Constraint::Flag => has("boolean"),
+            Constraint::Integer { .. } => has("integer"),
+            Constraint::Number { .. } => has("number"),
+            Constraint::Text { .. } => has("string"),
+            Constraint::Choice(names) => schema::choices(node) == *names,
+            Constraint::Weighted(value) => {
                 is_of_kind(value, &node["anyOf"][0]) && is_of_kind(value, &node["anyOf"][1]["items"]["prefixItems"][0])
             }
-            Allowed::List { item, .. } => has("array") && is_of_kind(item, &node["items"]),
-            Allowed::Items { .. } => has("array") && node["items"]["type"] == "object",
-            Allowed::Named { item, .. } => has("object") && is_of_kind(item, &node["additionalProperties"]),
-            Allowed::Settings => has("object"),
-            Allowed::Nullable(value) => {
+            Constraint::List { item, .. } => has("array") && is_of_kind(item, &node["items"]),
+            Constraint::Items { .. } => has("array") && node["items"]["type"] == "object",
+            Constraint::Named { item, .. } => has("object") && is_of_kind(item, &node["additionalProperties"]),
+            Constraint::Settings => has("object"),
+            Constraint::Nullable(value) => {
                 (has("null") && is_of_kind(value, node))
                     || (node["anyOf"][1]["type"] == "null" && is_of_kind(value, &node["anyOf"][0]))
             }
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn dearer_costs_compare_as_greater() {
+    fn higher_costs_compare_as_greater() {
         assert!(Cost::Hot < Cost::Recompute && Cost::Recompute < Cost::Load && Cost::Load < Cost::Rebuild);
     }
 

@@ -1,4 +1,4 @@
-//! The image prompt and the cached attention.
+//! The parameters of the IP-Adapter and of the cached attention.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

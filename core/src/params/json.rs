@@ -1,4 +1,4 @@
-//! Reads JSON strictly: limited size and depth, no name twice, and an error that says where.
+//! Strict reading of JSON: limited size and depth, no duplicate names, errors with the path.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write};
@@ -6,33 +6,33 @@ use std::fmt::{self, Write};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::allowed::ROOT;
+use super::constraint::ROOT;
 use crate::{Error, Result, Violation};
 
-/// How long JSON may be, in bytes: room for the largest style image as a data URL, and for everything else.
+/// The maximum length of JSON, in bytes: enough for the largest style image as a data URL, and all else.
 pub const MAX_BYTES: usize = 16 << 20;
 
-/// How deep lists and objects may be nested; the parameters themselves need five levels.
+/// The maximum nesting of lists and objects; the parameters need five levels.
 const MAX_DEPTH: usize = 8;
 
-/// How many values a document may have, those inside others included: each takes some 72 bytes of memory, and the
-/// parameters themselves have a few thousand at most.
+/// The maximum number of values of a document, nested ones included. Each takes about 72 bytes of memory; the parameters
+/// have a few thousand at most.
 const MAX_VALUES: usize = 100_000;
 
-/// Longest name that a path shows, in characters.
+/// The maximum length of a name in a path, in characters.
 const SHOWN_NAME: usize = 64;
 
 /// Reads one JSON object.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for text that is too long, no JSON, no object, nested
-/// too deeply, or that names a field twice; the violation's path is the place where reading stopped.
+/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for text that is too long, not JSON, not an object, nested
+/// too deeply, or has a name twice; the violation has the path at which reading stopped.
 pub(super) fn read_object(text: &str) -> Result<Map<String, Value>> {
     read(text, MAX_BYTES)
 }
 
-/// As parameters are read, for documents of other kinds and at most `max` bytes.
+/// Reads a JSON object of at most `max` bytes by the rules of parameters.
 ///
 /// # Errors
 ///
@@ -58,22 +58,22 @@ fn read(text: &str, max: usize) -> Result<Map<String, Value>> {
     }
 }
 
-/// Takes a JSON value that must be an object.
+/// Returns the object of a JSON value.
 pub(super) fn object(value: Value) -> Result<Map<String, Value>> {
     match value {
         Value::Object(map) => Ok(map),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(refusal(ROOT, format!("are {}, but must be an object", super::allowed::show(&value))))
+            Err(refusal(ROOT, format!("are {}, but must be an object", super::constraint::show(&value))))
         }
     }
 }
 
-/// Makes the error of one violation.
+/// Returns the error of one violation.
 pub(super) fn refusal(path: &str, message: impl Into<String>) -> Error {
     Error::invalid_params(vec![Violation { path: path.into(), message: message.into() }])
 }
 
-/// One step into a document.
+/// A segment of a path.
 enum Step {
     Name(String),
     Index(usize),
@@ -92,17 +92,17 @@ fn path(steps: &[Step]) -> String {
     if path.is_empty() { ROOT.into() } else { path }
 }
 
-/// Reads a value, and leaves in `place` how far it came.
+/// Reads a value; `place` is the path that was reached.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     place: &'a RefCell<Vec<Step>>,
-    /// How many more values there may be.
+    /// The number of values that may follow.
     left: &'a Cell<usize>,
     depth: usize,
 }
 
 impl Reader<'_> {
-    /// The reader of what is inside a list or an object.
+    /// Returns the reader of the items of a list or an object.
     fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
         if MAX_DEPTH <= self.depth {
             return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_where_reading_stopped() {
+    fn an_error_has_the_path_at_which_reading_stopped() {
         assert_eq!(refused(r#"{"a": [1, {"b": 1e999}]}"#).path, "a[1].b");
         assert_eq!(refused(r#"{"a": {"b": 1, "b": 1}}"#).path, "a.b");
         assert_eq!(refused("[1]").message, "are a list of 1, but must be an object");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_so_many_values_and_no_more() {
+    fn the_number_of_values_is_limited() {
         let wide = |count: usize| format!("{{\"a\": [0{}]}}", ",0".repeat(count - 3));
         assert!(read_object(&wide(MAX_VALUES)).is_ok());
         assert!(refused(&wide(MAX_VALUES + 1)).message.contains("more than 100000 values"));

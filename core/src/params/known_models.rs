@@ -5,7 +5,7 @@
 
 use crate::families::{DEMO, FamilyInfo, ModelFamily};
 
-/// Names the model inside the library.
+/// The id of the embedded demo model.
 pub const DEMO_MODEL: &str = "demo";
 
 const SD15: &FamilyInfo = ModelFamily::Sd15.info();
@@ -39,7 +39,7 @@ const CONTROLNETS: &[(&str, &FamilyInfo)] = &[
     ("daydreamlive/TemporalNet2-stable-diffusion-xl-base-1.0", SDXL),
 ];
 
-/// Lists the base models that are known by name, each with the ControlNets that are known to fit it.
+/// Lists the base models that are known by their id, each with the known ControlNets that fit it.
 pub fn known_models() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
     MODELS.iter().map(|&(model, family)| {
         let fitting = CONTROLNETS.iter().filter(|(_, own)| *own == family);
@@ -47,12 +47,12 @@ pub fn known_models() -> impl Iterator<Item = (&'static str, Vec<&'static str>)>
     })
 }
 
-/// Finds the family of a base model.
+/// Returns the family of a known base model.
 pub(super) fn model_family(id: &str) -> Option<&'static FamilyInfo> {
     find(MODELS, id)
 }
 
-/// Finds the family that a ControlNet was trained for.
+/// Returns the family that a known ControlNet was trained for.
 pub(super) fn controlnet_family(id: &str) -> Option<&'static FamilyInfo> {
     find(CONTROLNETS, id)
 }

@@ -4,13 +4,12 @@
 //! unknown fields; [`diff`] returns the cost of a change. Types and defaults are those of the structs; everything else
 //! about a parameter is its row in [`FIELDS`].
 
-mod acceleration;
-mod allowed;
+mod choices;
 mod compat;
+mod constraint;
 mod controlnet;
 mod diff;
 mod fields;
-mod interpolation;
 mod ip_adapter;
 mod json;
 mod known_models;
@@ -29,9 +28,9 @@ mod values;
 mod weighted;
 
 #[cfg(test)]
-mod laws;
+mod invalid_input_tests;
 #[cfg(test)]
-mod refusals;
+mod proptests;
 
 use std::collections::BTreeMap;
 
@@ -39,13 +38,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use acceleration::Acceleration;
-pub use allowed::Allowed;
+pub use choices::{Acceleration, Interpolation};
 pub use compat::{Notice, notices};
+pub use constraint::Constraint;
 pub use controlnet::ControlNetConfig;
 pub use diff::{Change, diff, total_cost};
-pub use fields::{Cost, Dearer, FIELDS, Field, field};
-pub use interpolation::Interpolation;
+pub use fields::{Cost, CostRule, FIELDS, Field, field};
 pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, WeightType};
 pub use json::MAX_BYTES as MAX_JSON_BYTES;
 #[cfg(feature = "internals")]
@@ -197,7 +195,7 @@ impl Default for StreamDiffusionParams {
 }
 
 impl StreamDiffusionParams {
-    /// Reads parameters from JSON; what is missing has its default, as if a patch met the default parameters.
+    /// Reads parameters from JSON; missing ones have their defaults, as if a patch were merged onto the defaults.
     ///
     /// # Errors
     ///
@@ -229,7 +227,7 @@ impl StreamDiffusionParams {
     }
 }
 
-/// Travels as `null` when it is empty, and reads `null` as empty: one wire form for "none".
+/// Writes an empty map as `null`, and reads `null` as an empty map.
 mod null_when_empty {
     use std::collections::BTreeMap;
 

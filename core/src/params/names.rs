@@ -1,6 +1,6 @@
-//! Enums whose variants travel as text: one list gives the variants, their names and their order.
+//! Enums whose variants have names in JSON.
 
-/// Declares an enum of fixed wire names, with `NAMES`, `ALL`, `name` and `Display`.
+/// Declares an enum with the names of its variants in JSON, and `NAMES`, `ALL`, `name` and `Display`.
 macro_rules! named_enum {
     ($(#[$outer:meta])* pub enum $type:ident { $($(#[$inner:meta])* $variant:ident = $name:literal,)+ }) => {
         $(#[$outer])*
@@ -19,7 +19,7 @@ macro_rules! named_enum {
             /// Lists the variants.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Returns the name that JSON has.
+            /// Returns the name in JSON.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+

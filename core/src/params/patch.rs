@@ -1,19 +1,19 @@
-//! A wanted change: some fields of the parameters, merged strictly.
+//! Patches: changes of some of the parameters.
 
 use serde_json::{Map, Value};
 
-use super::allowed::Checker;
 use super::compat::{self, Notice};
+use super::constraint::Checker;
 use super::fields::{self, FIELDS};
 use super::json::{self, refusal};
 use super::{StreamDiffusionParams, validate};
 use crate::{Error, Result, Violation, schedule};
 
-/// Holds a wanted change of some parameters.
+/// A change of some of the parameters.
 ///
-/// Names, types and ranges have been checked, so that what a patch still can break are rules between fields.
-/// Merging is shallow, by top-level name: a value replaces the one before, lists whole. Of the objects with fixed
-/// fields (`ip_adapter`, `cached_attention`, the processing chains) those fields stay that the patch does not name.
+/// Names, types and ranges have been checked; a patch can violate rules between fields only.
+/// Merging is shallow, by top-level name: a value replaces the old one, a list the whole list. Of the objects with fixed
+/// fields (`ip_adapter`, `cached_attention`, the processing chains), fields that the patch does not name are kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParamsPatch {
     // Invariant: every name, type and range has passed `check_object`.
@@ -25,15 +25,15 @@ impl ParamsPatch {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams). For text that is no JSON, too long, too deep, or
-    /// has a name twice: the first fault. Else every unknown name (with the one that was probably meant), every wrong
-    /// type and every value out of its range.
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams). For text that is not JSON, too long, nested too
+    /// deeply, or has a name twice: the first violation. Otherwise every unknown name (with the most similar one), every
+    /// wrong type and every value out of range.
     pub fn from_json(text: &str) -> Result<Self> {
         Self::checked(json::read_object(text)?)
     }
 
-    /// Reads a patch and merges it onto `base`. Where names, types or ranges are wrong, the fields that are right are
-    /// merged all the same, so that the rules between them are reported too.
+    /// Reads a patch and merges it onto `base`. If names, types or ranges are wrong, the other fields are merged
+    /// nevertheless, so that violations of rules between fields are reported too.
     pub(super) fn read_and_merge(
         text: &str,
         base: &StreamDiffusionParams,
@@ -51,20 +51,20 @@ impl ParamsPatch {
         Err(Error::invalid_params(violations))
     }
 
-    /// Takes a patch from a JSON value that is already in memory.
+    /// Creates a patch from a JSON value.
     ///
     /// # Errors
     ///
-    /// As [`from_json`](Self::from_json), but for the faults of text.
+    /// As [`from_json`](Self::from_json), except for errors of the text.
     pub fn from_value(value: Value) -> Result<Self> {
         Self::checked(json::object(value)?)
     }
 
-    /// Takes the smallest patch that makes `new` out of `old`.
+    /// Returns the smallest patch that turns `old` into `new`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) where a changed value of `new` is out of its
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) if a changed value of `new` is out of
     /// range.
     pub fn between(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Result<Self> {
         // Alone, the number of steps would rescale the list.
@@ -87,7 +87,7 @@ impl ParamsPatch {
         if violations.is_empty() { Ok(Self { values }) } else { Err(Error::invalid_params(violations)) }
     }
 
-    /// Returns whether the patch names no field.
+    /// Returns true if the patch names no field.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -104,8 +104,9 @@ impl ParamsPatch {
 
     /// Merges the patch onto `base`, and checks every rule.
     ///
-    /// `num_inference_steps` without a `t_index_list` rescales the list of `base`, with a notice. Further notices tell
-    /// which values mean something else here: those that the patch names, and those that it gave another meaning.
+    /// `num_inference_steps` without a `t_index_list` rescales the list of `base`, with a notice. Further notices are
+    /// about values that are accepted with another meaning: those that the patch names, and those whose meaning it
+    /// changed.
     ///
     /// # Errors
     ///
@@ -161,8 +162,8 @@ fn to_json(params: &StreamDiffusionParams, path: &str) -> Value {
     }
 }
 
-/// Puts the values of `newer` over those of `older`, so that one patch comes to the same as both, one after the other:
-/// of the objects with fixed fields those stay that `newer` does not name.
+/// Joins two patches into `older`, with the same result as merging one after the other: of the objects with fixed
+/// fields, those are kept that `newer` does not name.
 #[cfg(any(feature = "internals", feature = "transport"))]
 #[doc(hidden)]
 pub fn join_values(older: &mut Map<String, Value>, newer: Map<String, Value>) {
@@ -174,7 +175,7 @@ pub fn join_values(older: &mut Map<String, Value>, newer: Map<String, Value>) {
     }
 }
 
-/// Keeps the noise of each row nearly the same when the grid has another length.
+/// Rescales `t_index_list` to a schedule of another length, with nearly the same noise in each row.
 fn rescale(params: &mut StreamDiffusionParams, old_steps: u32) -> Option<Notice> {
     let steps = params.num_inference_steps;
     if steps == old_steps {
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn violations_of_fields_and_of_rules_between_them_come_together() {
+    fn violations_of_fields_and_of_rules_between_them_are_reported_together() {
         let error = Params::from_json(r#"{"promt": "snow", "t_index_list": [60], "delta": -1}"#).unwrap_err();
         let paths: Vec<_> = error.violations().iter().map(|violation| violation.path.as_str()).collect();
         assert_eq!(paths, ["promt", "delta", "t_index_list[0]"]);
@@ -240,7 +241,7 @@ mod tests {
 
     #[cfg(feature = "transport")]
     #[test]
-    fn values_joined_come_to_the_same_as_one_patch_after_the_other() {
+    fn joined_patches_equal_one_patch_after_the_other() {
         let first = r#"{"delta": 0.5, "cached_attention": {"max_frames": 3}, "lora_dict": {"a": 1}}"#;
         let second = r#"{"delta": 0.25, "cached_attention": {"interval": 2}, "lora_dict": {"b": 1}}"#;
         let (base, _) = merged(&Params::default(), first);

@@ -1,4 +1,4 @@
-//! Whole sets of parameters to start from.
+//! Presets.
 
 use serde_json::Map;
 
@@ -8,7 +8,7 @@ use super::processor::ProcessorName;
 use super::{Acceleration, StreamDiffusionParams};
 
 impl StreamDiffusionParams {
-    /// Gives the documented defaults of Daydream's service: 704x384, with five ControlNets for Stable Diffusion 2.1.
+    /// Returns the documented defaults of Daydream's service: 704x384, with five ControlNets for Stable Diffusion 2.1.
     pub fn daydream() -> Self {
         let controlnet = |kind: &str, conditioning_scale, preprocessor| ControlNetConfig {
             conditioning_scale,
@@ -34,7 +34,7 @@ impl StreamDiffusionParams {
         }
     }
 
-    /// Gives the settings that suit the model inside the library: late timesteps, two rows, a style that it knows.
+    /// Returns parameters for the embedded demo model: late timesteps, two rows, a style that it was trained on.
     pub fn demo() -> Self {
         Self {
             model_id: DEMO_MODEL.into(),

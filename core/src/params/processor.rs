@@ -13,7 +13,7 @@ use super::settings::{
 named_enum! {
     /// Names a processor of a chain, or the preprocessor of a ControlNet.
     ///
-    /// Names that end in `_tensorrt` or `_trt` are kept as they were sent and run the plain implementation.
+    /// Names that end in `_tensorrt` or `_trt` are kept as they were sent, and run the implementation without TensorRT.
     pub enum ProcessorName {
         /// Gaussian blur.
         Blur = "blur",
@@ -23,9 +23,9 @@ named_enum! {
         Depth = "depth",
         /// Depth; runs as `depth`.
         DepthTensorrt = "depth_tensorrt",
-        /// The caller brings the finished control image.
+        /// The caller provides the control image.
         External = "external",
-        /// Mixes the last picture into the frame.
+        /// Mixes the previous picture into the frame.
         Feedback = "feedback",
         /// Soft edges by the HED network.
         Hed = "hed",
@@ -35,7 +35,7 @@ named_enum! {
         MediapipePose = "mediapipe_pose",
         /// Person mask by MediaPipe's network.
         MediapipeSegmentation = "mediapipe_segmentation",
-        /// Pose, drawn as OpenPose does.
+        /// Pose, drawn in the style of OpenPose.
         Openpose = "openpose",
         /// The frame itself.
         Passthrough = "passthrough",
@@ -49,11 +49,11 @@ named_enum! {
         SoftEdge = "soft_edge",
         /// Line art without a network.
         StandardLineart = "standard_lineart",
-        /// The last frame and the optical flow from it.
+        /// The previous frame and the optical flow from it.
         TemporalNetTensorrt = "temporal_net_tensorrt",
         /// Interpolated upscaling.
         Upscale = "upscale",
-        /// Mixes the last latent into the latent; the only processor of latent chains.
+        /// Mixes the previous latent into the latent; the only processor of latent chains.
         LatentFeedback = "latent_feedback",
     }
 }

@@ -1,35 +1,35 @@
-//! A three-way merge of parameters: what one change did is put onto parameters that have moved on meanwhile.
+//! Three-way merge of parameters: applies a change to parameters that have changed since.
 //!
-//! The one idea: parameters are a set of *places*, each changed or not. A place is the path of a field; inside a list
-//! of items with a key it names the item and not its position (`controlnets[a/b].conditioning_scale`), so that it means
-//! the same before and after the list was reordered.
+//! Parameters are a set of *places*, each changed or not. A place is the path of a field; in a list of items with a key,
+//! it has the key instead of the index (`controlnets[a/b].conditioning_scale`), so that reordering the list does not
+//! change it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::StreamDiffusionParams;
-use super::allowed::Allowed;
+use super::constraint::Constraint;
 use super::fields::{FIELDS, Field, fields_of};
 use super::values::{Access, Item};
 
-/// What [`rebase`] came to.
+/// The result of [`rebase`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rebased {
-    /// The merged parameters; the rules between fields have not been checked.
+    /// The merged parameters; rules between fields have not been checked.
     pub params: StreamDiffusionParams,
-    /// Whether the whole change is in them; false where it speaks of an item that is not there, or that is now of
-    /// another type.
+    /// Whether they have the whole change; false if it concerns an item that does not exist, or whose type is another
+    /// now.
     pub complete: bool,
 }
 
-/// Puts what changed from `base` to `ours` onto `theirs`, field by field.
+/// Applies the changes from `base` to `ours` to `theirs`, field by field.
 ///
 /// ControlNets are matched by their `model_id` and LoRAs by their name, each with its own fields; processors by their
-/// place in the chain, as long as no processor came or went. Where both changed the same field, `ours` counts.
+/// position in the chain, unless processors were added or removed. If both changed the same field, `ours` wins.
 pub fn rebase(base: &StreamDiffusionParams, ours: &StreamDiffusionParams, theirs: &StreamDiffusionParams) -> Rebased {
     rebase_where(base, ours, theirs, |_| true)
 }
 
-/// As [`rebase`], but leaves out changes of places that do not `count`.
+/// As [`rebase`], for places for which `counts` returns true.
 pub(crate) fn rebase_where(
     base: &StreamDiffusionParams,
     ours: &StreamDiffusionParams,
@@ -49,7 +49,7 @@ pub(crate) fn touched(base: &StreamDiffusionParams, ours: &StreamDiffusionParams
     merge.touched
 }
 
-/// Returns whether `place` is `outer` or lies inside it: a field of an item, an item of a list.
+/// Returns true if `place` is `outer` or inside it: a field of an item, an item of a list.
 pub(crate) fn covers(outer: &str, place: &str) -> bool {
     place.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
@@ -61,7 +61,7 @@ struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    /// Notes a change, and tells whether it counts.
+    /// Records a change, and returns true if it counts.
     fn take(&mut self, place: String) -> bool {
         let counts = (self.counts)(&place);
         self.touched.insert(place);
@@ -98,8 +98,8 @@ impl Merge<'_> {
         if base == ours {
             return;
         }
-        match list.allowed {
-            Allowed::Items { key: Some(_), .. } => self.keyed(list, base, ours, theirs),
+        match list.constraint {
+            Constraint::Items { key: Some(_), .. } => self.keyed(list, base, ours, theirs),
             _ => self.placed(list, base, ours, theirs),
         }
     }
@@ -156,7 +156,7 @@ impl Merge<'_> {
             if access.is_same(base, ours) || !self.take(format!("{place}.{name}")) {
                 continue;
             }
-            // What is set for a processor of one type means nothing, or something else, to another.
+            // Settings of a processor of one type have no meaning, or another one, for another type.
             match theirs.as_deref_mut().filter(|_| !(retyped && name.ends_with("params"))) {
                 Some(theirs) => access.copy(ours, theirs),
                 None => self.complete = false,
@@ -203,12 +203,12 @@ fn common_keys<'a, I: Item>(one: &'a [I], other: &'a [I]) -> impl Iterator<Item 
     one.iter().map(Item::key).filter(|key| find(other, *key).is_some())
 }
 
-/// The place behind the item `before`; the first one without it.
+/// Returns the position after the item `before`, or the first one without it.
 fn after<I: Item>(items: &[I], before: Option<&I>) -> usize {
     before.and_then(|item| find(items, item.key())).map_or(0, |at| at + 1)
 }
 
-/// Brings `theirs` into the order of `ours`; items that `ours` lacks stay behind the one that they followed.
+/// Brings `theirs` into the order of `ours`; items that `ours` lacks stay after the one that they followed.
 fn reorder<I: Item>(ours: &[I], theirs: &mut Vec<I>) {
     let old = std::mem::take(theirs);
     theirs.extend(ours.iter().filter_map(|item| old.get(find(&old, item.key())?).cloned()));
@@ -249,19 +249,19 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_moves_on_the_net_it_was_meant_for_wherever_that_is_now() {
+    fn a_scale_changes_on_its_net_at_another_position() {
         let (base, ours) = ([("a", 1.0), ("b", 1.0)], [("a", 1.0), ("b", 0.5)]);
         assert_eq!(merged(&base, &ours, &[("b", 1.0), ("c", 1.0)]), (list(&[("b", 0.5), ("c", 1.0)]), true));
     }
 
     #[test]
-    fn a_net_that_is_not_there_leaves_the_change_incomplete() {
+    fn a_change_of_a_net_that_does_not_exist_is_incomplete() {
         let (base, ours) = ([("a", 1.0), ("b", 1.0)], [("a", 0.2), ("b", 0.5)]);
         assert_eq!(merged(&base, &ours, &[("a", 1.0)]), (list(&[("a", 0.2)]), false));
     }
 
     #[test]
-    fn nets_come_and_go_beside_other_changes() {
+    fn nets_are_added_and_removed_among_other_changes() {
         let (base, theirs) = ([("a", 1.0), ("b", 1.0)], [("a", 0.3), ("b", 1.0), ("d", 1.0)]);
         let ours = [("a", 1.0), ("c", 1.0)];
         assert_eq!(merged(&base, &ours, &theirs), (list(&[("a", 0.3), ("c", 1.0), ("d", 1.0)]), true));

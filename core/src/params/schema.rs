@@ -1,4 +1,4 @@
-//! JSON Schema: types, defaults and descriptions out of the structs, bounds out of the field table.
+//! JSON Schema: types, defaults and descriptions from the structs, bounds from the field table.
 
 use std::sync::OnceLock;
 
@@ -15,29 +15,29 @@ pub fn schema() -> &'static Value {
         let mut schema = of_types().clone();
         for field in FIELDS {
             if let Some(node) = node_mut(&mut schema, field.path) {
-                field.allowed.write_bounds(node);
+                field.constraint.write_bounds(node);
             }
         }
         schema
     })
 }
 
-/// Returns the JSON Schema of what stands in `params` of a processor, and in `preprocessor_params` of a ControlNet.
+/// Returns the JSON Schema of `params` of a processor, and of `preprocessor_params` of a ControlNet.
 ///
-/// Parameters without a default, which are read and change nothing here, are left out.
+/// Parameters without a default, which are accepted and change nothing, are left out.
 pub fn processor_schema(name: ProcessorName) -> Value {
     let defaults = name.defaults();
     let mut properties = Map::new();
-    for (parameter, allowed) in name.parameters() {
+    for (parameter, constraint) in name.parameters() {
         let Some(default) = defaults.get(*parameter) else { continue };
-        let mut node = allowed.schema();
+        let mut node = constraint.schema();
         node["default"] = default.clone();
         properties.insert((*parameter).to_owned(), node);
     }
     json!({"type": "object", "properties": properties})
 }
 
-/// Returns the schema as the types alone have it.
+/// Returns the schema of the types, without bounds.
 pub(super) fn of_types() -> &'static Value {
     static TYPES: OnceLock<Value> = OnceLock::new();
     TYPES.get_or_init(|| {
@@ -46,7 +46,7 @@ pub(super) fn of_types() -> &'static Value {
     })
 }
 
-/// Finds the node of a path such as `controlnets[].enabled`.
+/// Returns the node of a path such as `controlnets[].enabled`.
 pub(super) fn node<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(schema, |node, part| match part.strip_suffix("[]") {
         Some(list) => node.get("properties")?.get(list)?.get("items"),
@@ -61,7 +61,7 @@ fn node_mut<'a>(schema: &'a mut Value, path: &str) -> Option<&'a mut Value> {
     })
 }
 
-/// Returns what the parameter at `path` does, in the first sentence of its documentation.
+/// Returns the first paragraph of the documentation of the parameter at `path`.
 pub(super) fn description(path: &str) -> &'static str {
     let text = node(of_types(), path).and_then(|node| node.get("description")).and_then(Value::as_str);
     text.unwrap_or_default().split("\n\n").next().unwrap_or_default()
@@ -110,7 +110,7 @@ mod tests {
         for field in FIELDS {
             let mut node = node(schema(), field.path).unwrap().clone();
             let before = node.clone();
-            field.allowed.write_bounds(&mut node);
+            field.constraint.write_bounds(&mut node);
             assert_eq!(node, before, "{}", field.path);
         }
     }

@@ -2,48 +2,48 @@
 
 use serde_json::{Map, Value};
 
-use super::allowed::Allowed;
+use super::constraint::Constraint;
 use super::names::named_enum;
 
 named_enum! {
-    /// How `upscale` works out the pixels in between.
+    /// The interpolation of `upscale`.
     pub enum UpscaleAlgorithm {
-        /// From the two nearest pixels in each direction.
+        /// Bilinear.
         Bilinear = "bilinear",
         /// Runs as `bicubic`.
         Lanczos = "lanczos",
-        /// From the four nearest pixels in each direction.
+        /// Bicubic, over four pixels in each direction.
         Bicubic = "bicubic",
-        /// The nearest pixel.
+        /// Nearest neighbour.
         Nearest = "nearest",
     }
 }
 
 named_enum! {
-    /// What `mediapipe_segmentation` gives.
+    /// The output of `mediapipe_segmentation`.
     pub enum MaskOutput {
         /// The mask, black and white.
         Binary = "binary",
-        /// The person before black.
+        /// The person on black.
         Alpha = "alpha",
-        /// What is not the person, before black.
+        /// The background, with the person in black.
         Background = "background",
     }
 }
 
 named_enum! {
-    /// What `temporal_net_tensorrt` gives.
+    /// The output of `temporal_net_tensorrt`.
     pub enum FlowOutput {
-        /// The last frame and the picture of the flow, in six channels.
+        /// The previous frame and the flow as a picture, in six channels.
         Concat = "concat",
-        /// The last frame, moved along the flow.
+        /// The previous frame, warped by the flow.
         WarpedOnly = "warped_only",
     }
 }
 
-/// Reads one setting out of JSON.
+/// Reads a setting from JSON.
 trait Setting: Sized {
-    /// The value, where it is of this type.
+    /// Returns the value, if it is of this type.
     fn read(value: &Value) -> Option<Self>;
 }
 
@@ -71,7 +71,7 @@ impl Setting for String {
     }
 }
 
-/// Lets enums be settings.
+/// Implements [`Setting`] for enums.
 macro_rules! setting_enum {
     ($($type:ident),+) => {$(
         impl Setting for $type {
@@ -86,7 +86,7 @@ macro_rules! setting_enum {
 setting_enum!(UpscaleAlgorithm, MaskOutput, FlowOutput);
 
 /// A parameter of a processor: its name and bounds.
-pub(super) type Parameter = (&'static str, Allowed);
+pub(super) type Parameter = (&'static str, Constraint);
 
 /// The settings of a processor.
 pub(super) trait Settings {
@@ -112,7 +112,7 @@ impl Settings for NoSettings {
 macro_rules! settings {
     ($(
         $(#[$outer:meta])*
-        $type:ident { $($(#[$inner:meta])* $field:ident: $kind:ty = $default:expr, $allowed:expr;)+ }
+        $type:ident { $($(#[$inner:meta])* $field:ident: $kind:ty = $default:expr, $constraint:expr;)+ }
     )+) => {$(
         $(#[$outer])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -128,14 +128,14 @@ macro_rules! settings {
         }
 
         impl $type {
-            /// Reads the settings out of values that were checked; what is left out has its default.
+            /// Reads the settings from checked values; those that are missing have their defaults.
             pub fn read(values: &Map<String, Value>) -> Self {
                 Self { $($field: values.get(stringify!($field)).and_then(Setting::read).unwrap_or_else(|| $default),)+ }
             }
         }
 
         impl Settings for $type {
-            const PARAMETERS: &'static [Parameter] = &[$((stringify!($field), $allowed),)+];
+            const PARAMETERS: &'static [Parameter] = &[$((stringify!($field), $constraint),)+];
 
             fn defaults() -> Map<String, Value> {
                 match serde_json::to_value(Self::default()) {
@@ -147,29 +147,29 @@ macro_rules! settings {
     )+};
 }
 
-const FLAG: Allowed = Allowed::Flag;
-const UNIT: Allowed = Allowed::Number { min: 0.0, max: 1.0 };
-const STRENGTH: Allowed = Allowed::Number { min: 0.0, max: 10.0 };
+const FLAG: Constraint = Constraint::Flag;
+const UNIT: Constraint = Constraint::Number { min: 0.0, max: 1.0 };
+const STRENGTH: Constraint = Constraint::Number { min: 0.0, max: 10.0 };
 // The L1 norm of the two Sobel gradients of bytes ends at 2 * 4 * 255.
-const GRADIENT: Allowed = Allowed::Number { min: 0.0, max: 2040.0 };
-const PEN: Allowed = Allowed::Integer { min: 1, max: 64, step: 1 };
-pub(super) const PIXELS: Allowed = Allowed::Integer { min: 16, max: 4096, step: 1 };
-pub(super) const PATH: Allowed = Allowed::Text { min: 0, max: 4096 };
+const GRADIENT: Constraint = Constraint::Number { min: 0.0, max: 2040.0 };
+const PEN: Constraint = Constraint::Integer { min: 1, max: 64, step: 1 };
+pub(super) const PIXELS: Constraint = Constraint::Integer { min: 16, max: 4096, step: 1 };
+pub(super) const PATH: Constraint = Constraint::Text { min: 0, max: 4096 };
 
 settings! {
     /// Settings of `blur`.
     BlurSettings {
         /// The standard deviation, in pixels.
-        blur_intensity: f64 = 2.0, Allowed::Number { min: 0.0, max: 100.0 };
+        blur_intensity: f64 = 2.0, Constraint::Number { min: 0.0, max: 100.0 };
         /// The side of the kernel in pixels; an even one counts as the next odd one.
-        kernel_size: u32 = 15, Allowed::Integer { min: 1, max: 255, step: 1 };
+        kernel_size: u32 = 15, Constraint::Integer { min: 1, max: 255, step: 1 };
     }
 
     /// Settings of `canny`; thresholds are for the sum of both gradients of an image of bytes.
     CannySettings {
-        /// What a pixel beside an edge must have to be part of it.
+        /// The gradient from which a pixel next to an edge is part of it.
         low_threshold: f64 = 100.0, GRADIENT;
-        /// What a pixel must have to begin an edge.
+        /// The gradient from which a pixel starts an edge.
         high_threshold: f64 = 200.0, GRADIENT;
     }
 
@@ -177,75 +177,75 @@ settings! {
     DepthSettings {
         /// The network, as a hub id or a folder.
         model: String = "Intel/dpt-large".to_owned(), PATH;
-        /// The side in pixels at which the network looks.
+        /// The side of the network's input, in pixels.
         detect_resolution: u32 = 512, PIXELS;
     }
 
     /// Settings of `depth_tensorrt`.
     DepthTensorrtSettings {
-        /// The side in pixels at which the network looks.
+        /// The side of the network's input, in pixels.
         detect_resolution: u32 = 518, PIXELS;
     }
 
     /// Settings of `external`.
     ExternalSettings {
-        /// Refuses images of another size than the stream's.
+        /// Whether images of another size than the stream's are refused.
         validate_input: bool = true, FLAG;
     }
 
     /// Settings of `feedback`.
     FeedbackSettings {
-        /// How much of the last picture counts.
+        /// The weight of the previous picture.
         feedback_strength: f64 = 0.5, UNIT;
     }
 
     /// Settings of `latent_feedback`.
     LatentFeedbackSettings {
-        /// How much of the last latent counts; more than 0.4 counts as 0.4.
+        /// The weight of the previous latent; limited to 0.4.
         feedback_strength: f64 = 0.15, UNIT;
     }
 
     /// Settings of `hed`.
     HedSettings {
-        /// Changes nothing: the service never passes it on.
+        /// Has no effect, as in the service.
         safe: bool = true, FLAG;
     }
 
     /// Settings of `lineart`.
     LineartSettings {
-        /// The shorter side in pixels at which the network looks.
+        /// The shorter side of the network's input, in pixels.
         detect_resolution: u32 = 512, PIXELS;
-        /// Uses the network of coarse lines.
+        /// Whether the network of coarse lines runs.
         coarse: bool = true, FLAG;
-        /// Uses the network of drawings.
+        /// Whether the network of anime drawings runs.
         anime_style: bool = false, FLAG;
     }
 
     /// Settings of `mediapipe_pose`.
     MediapipePoseSettings {
-        /// The side in pixels at which the network looks.
+        /// The side of the network's input, in pixels.
         detect_resolution: u32 = 256, PIXELS;
-        /// From which confidence on a person is found.
+        /// The confidence from which a person is detected.
         min_detection_confidence: f64 = 0.5, UNIT;
-        /// From which confidence on a person is followed.
+        /// The confidence from which a person is tracked.
         min_tracking_confidence: f64 = 0.5, UNIT;
         /// The size of the network: 0, 1 or 2.
-        model_complexity: u32 = 1, Allowed::Integer { min: 0, max: 2, step: 1 };
-        /// Looks for the person anew in each frame.
+        model_complexity: u32 = 1, Constraint::Integer { min: 0, max: 2, step: 1 };
+        /// Detects the person in each frame, without tracking.
         static_image_mode: bool = false, FLAG;
-        /// Draws hands.
+        /// Whether hands are drawn.
         draw_hands: bool = true, FLAG;
-        /// Draws the face.
+        /// Whether the face is drawn.
         draw_face: bool = false, FLAG;
         /// The thickness of limbs, in pixels.
         line_thickness: u32 = 2, PEN;
         /// The radius of joints, in pixels.
         circle_radius: u32 = 4, PEN;
-        /// From which confidence on a joint is drawn.
+        /// The confidence from which a joint is drawn.
         confidence_threshold: f64 = 0.3, UNIT;
-        /// Mixes joints with those of the last frame.
+        /// Smooths joints over frames.
         enable_smoothing: bool = true, FLAG;
-        /// How much the new frame counts in that.
+        /// The weight of the new frame in smoothing.
         smoothing_factor: f64 = 0.7, UNIT;
     }
 
@@ -254,74 +254,74 @@ settings! {
         /// The shorter side of the mask, in pixels.
         detect_resolution: u32 = 512, PIXELS;
         /// The network: 0 for any picture, 1 for wide ones.
-        model_selection: u32 = 1, Allowed::Integer { min: 0, max: 1, step: 1 };
-        /// From which value on a pixel is part of the person.
+        model_selection: u32 = 1, Constraint::Integer { min: 0, max: 1, step: 1 };
+        /// The value from which a pixel is part of the person.
         mask_threshold: f64 = 0.5, UNIT;
-        /// How far the edges of the mask are blurred, in pixels.
-        blur_radius: u32 = 0, Allowed::Integer { min: 0, max: 255, step: 1 };
-        /// Makes the mask that of the background.
+        /// The radius of the blur of the mask, in pixels.
+        blur_radius: u32 = 0, Constraint::Integer { min: 0, max: 255, step: 1 };
+        /// Inverts the mask.
         invert_mask: bool = false, FLAG;
-        /// What is given.
-        output_mode: MaskOutput = MaskOutput::Binary, Allowed::Choice(MaskOutput::NAMES);
+        /// The output.
+        output_mode: MaskOutput = MaskOutput::Binary, Constraint::Choice(MaskOutput::NAMES);
     }
 
     /// Settings of `openpose`.
     OpenposeSettings {
-        /// The side in pixels at which the network looks.
+        /// The side of the network's input, in pixels.
         detect_resolution: u32 = 512, PIXELS;
     }
 
     /// Settings of `pose_tensorrt`.
     PoseTensorrtSettings {
-        /// The side in pixels at which the network looks.
+        /// The side of the network's input, in pixels.
         detect_resolution: u32 = 640, PIXELS;
-        /// From which confidence on a person is found.
+        /// The confidence from which a person is detected.
         confidence_threshold: f64 = 0.5, UNIT;
     }
 
     /// Settings of `sharpen`.
     SharpenSettings {
-        /// How much of what the blur takes away is added.
+        /// The weight of the unsharp mask.
         sharpen_intensity: f64 = 1.5, STRENGTH;
         /// The standard deviation of the blur, in pixels.
-        unsharp_radius: f64 = 1.0, Allowed::Number { min: 0.1, max: 50.0 };
-        /// How much edges are brightened.
+        unsharp_radius: f64 = 1.0, Constraint::Number { min: 0.1, max: 50.0 };
+        /// The weight of edges, which are brightened.
         edge_enhancement: f64 = 0.5, STRENGTH;
-        /// How much of the Laplacian is added.
+        /// The weight of the Laplacian.
         detail_boost: f64 = 0.3, STRENGTH;
-        /// How far the frame is blurred first: 0 not, 1 wholly.
+        /// The weight of the blurred frame in the input, from 0 to 1.
         noise_reduction: f64 = 0.1, UNIT;
-        /// Sharpens at half, one and two times the radius.
+        /// Whether it sharpens at half, one and two times the radius.
         multi_scale: bool = true, FLAG;
     }
 
     /// Settings of `standard_lineart`.
     StandardLineartSettings {
-        /// The shorter side in pixels at which lines are looked for.
+        /// The shorter side at which lines are detected, in pixels.
         detect_resolution: u32 = 512, PIXELS;
         /// The standard deviation of the blur, in pixels.
-        gaussian_sigma: f64 = 6.0, Allowed::Number { min: 0.1, max: 100.0 };
-        /// From which darkness on (of 255) a pixel counts for the typical darkness of a line.
-        intensity_threshold: f64 = 8.0, Allowed::Number { min: 0.0, max: 255.0 };
+        gaussian_sigma: f64 = 6.0, Constraint::Number { min: 0.1, max: 100.0 };
+        /// The darkness (0 to 255) from which a pixel counts for the typical darkness of lines.
+        intensity_threshold: f64 = 8.0, Constraint::Number { min: 0.0, max: 255.0 };
     }
 
     /// Settings of `temporal_net_tensorrt`.
     TemporalNetSettings {
-        /// What the flow is multiplied by.
-        flow_strength: f64 = 1.0, Allowed::Number { min: 0.0, max: 2.0 };
-        /// The height at which flow is worked out, in pixels.
+        /// The factor of the flow.
+        flow_strength: f64 = 1.0, Constraint::Number { min: 0.0, max: 2.0 };
+        /// The height at which the flow is computed, in pixels.
         height: u32 = 512, PIXELS;
-        /// The width at which flow is worked out, in pixels.
+        /// The width at which the flow is computed, in pixels.
         width: u32 = 512, PIXELS;
-        /// What is given.
-        output_format: FlowOutput = FlowOutput::Concat, Allowed::Choice(FlowOutput::NAMES);
+        /// The output.
+        output_format: FlowOutput = FlowOutput::Concat, Constraint::Choice(FlowOutput::NAMES);
     }
 
     /// Settings of `upscale`.
     UpscaleSettings {
-        /// How many times larger the picture gets.
-        scale_factor: f64 = 2.0, Allowed::Number { min: 1.0, max: 8.0 };
-        /// How pixels in between are worked out.
-        algorithm: UpscaleAlgorithm = UpscaleAlgorithm::Bilinear, Allowed::Choice(UpscaleAlgorithm::NAMES);
+        /// The factor of the width and of the height.
+        scale_factor: f64 = 2.0, Constraint::Number { min: 1.0, max: 8.0 };
+        /// The interpolation.
+        algorithm: UpscaleAlgorithm = UpscaleAlgorithm::Bilinear, Constraint::Choice(UpscaleAlgorithm::NAMES);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::fields::{Cost, FIELDS, Field};
 use super::{ProcessorName, schema};
 
-/// What stands above the table.
+/// The text above the table.
 const HEAD: &str = "\
 # Parameters
 
@@ -17,12 +17,12 @@ The column gives the cost of a change; several changes together cost as much as 
 
 ";
 
-/// What stands above the table of processors.
+/// The text above the table of processors.
 const PROCESSORS_HEAD: &str = "
 ## Processors
 
-What stands in `params` of a processor, and in `preprocessor_params` of a ControlNet. Every processor also takes
-`image_width`, `image_height` and `image_resolution`, which change nothing: results are brought to the stream's size.
+The parameters in `params` of a processor, and in `preprocessor_params` of a ControlNet. Every processor also accepts
+`image_width`, `image_height` and `image_resolution`, which have no effect: results are resized to the stream's size.
 
 | processor | parameter | allowed | default |
 |---|---|---|---|
@@ -42,7 +42,7 @@ pub fn markdown_table() -> String {
             "| `{}` | {} | {} | {} | {} |",
             field.path,
             escape(&schema::description(field.path).replace('\n', " ")),
-            escape(&field.allowed.to_string()),
+            escape(&field.constraint.to_string()),
             default_of(field),
             cost_of(field),
         );
@@ -51,7 +51,7 @@ pub fn markdown_table() -> String {
     out
 }
 
-/// Writes what stands in `params` of a processor and in `preprocessor_params` of a ControlNet.
+/// Writes the table of `params` of a processor and of `preprocessor_params` of a ControlNet.
 fn write_processors(out: &mut String) {
     let _ = write!(out, "{PROCESSORS_HEAD}");
     for &name in ProcessorName::ALL {
@@ -60,19 +60,19 @@ fn write_processors(out: &mut String) {
         if own.peek().is_none() {
             let _ = writeln!(out, "| `{name}` | | | |");
         }
-        for (parameter, allowed) in own {
+        for (parameter, constraint) in own {
             let default = escape(&defaults[*parameter].to_string());
-            let _ = writeln!(out, "| `{name}` | `{parameter}` | {} | `{default}` |", escape(&allowed.to_string()));
+            let _ = writeln!(out, "| `{name}` | `{parameter}` | {} | `{default}` |", escape(&constraint.to_string()));
         }
     }
 }
 
 fn cost_description(cost: Cost) -> &'static str {
     match cost {
-        Cost::Hot => "numbers are swapped between two frames",
-        Cost::Recompute => "loaded networks work something out first",
-        Cost::Load => "a further network is brought in, while frames go on",
-        Cost::Rebuild => "a second pipeline is built beside the first, then they change places",
+        Cost::Hot => "values are replaced between two frames",
+        Cost::Recompute => "loaded networks compute something first",
+        Cost::Load => "another network is loaded, while frames are processed",
+        Cost::Rebuild => "a second pipeline is built while the first is in use, and then replaces it",
     }
 }
 
@@ -87,8 +87,8 @@ fn default_of(field: &Field) -> String {
 }
 
 fn cost_of(field: &Field) -> String {
-    let dearer = field.dearer.map(|when| format!("; {}", when.description())).unwrap_or_default();
-    format!("`{}`{dearer}", field.cost)
+    let rule = field.cost_rule.map(|when| format!("; {}", when.description())).unwrap_or_default();
+    format!("`{}`{rule}", field.cost)
 }
 
 fn escape(text: &str) -> String {

@@ -1,19 +1,19 @@
-//! All rules: what each value may be, out of the field table, and what values must be to one another.
+//! Validation: the constraint of each value, from the field table, and rules between values.
 
 use serde_json::{Map, Value};
 
-use super::allowed::{Allowed, Checker};
+use super::constraint::{Checker, Constraint};
 use super::fields::{self, FIELDS, Field, fields_of, join};
 use super::known_models::{controlnet_family, model_family};
 use super::values::{Access, Item};
 use super::{IPAdapterType, ProcessingConfig, ProcessorName, StreamDiffusionParams, Weighted};
 use crate::{Error, Result, Violation};
 
-/// How alike a misspelt name must be to the one that is suggested: one is the same.
+/// The minimum similarity of a misspelt name and a suggestion; 1 for equal names.
 const LIKENESS: f64 = 0.7;
 
 impl ProcessorName {
-    /// Checks settings that the processor shall have; those that it does not know are left alone.
+    /// Checks settings of the processor; unknown ones are ignored.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl StreamDiffusionParams {
         if violations.is_empty() { Ok(()) } else { Err(Error::invalid_params(violations)) }
     }
 
-    /// Lists every broken rule, with its path, the value and the bound; empty for parameters that can run.
+    /// Lists every violation, with path, value and bound; empty for valid parameters.
     pub fn violations(&self) -> Vec<Violation> {
         let mut checker = Checker::of_params();
         self.check_rows(&mut checker);
@@ -59,9 +59,9 @@ impl StreamDiffusionParams {
     pub(super) fn check_rows(&self, checker: &mut Checker) {
         for field in FIELDS {
             if let Some(access) = field.access.of_params()
-                && !access.is_allowed(self, &field.allowed)
+                && !access.is_within(self, &field.constraint)
             {
-                checker.check(field.path, &field.allowed, &access.to_json(self));
+                checker.check(field.path, &field.constraint, &access.to_json(self));
             }
             match field.access {
                 Access::ControlNets(list) => check_fields(field, (list.get)(self), checker),
@@ -155,8 +155,8 @@ impl StreamDiffusionParams {
 fn check_fields<I: Item>(list: &Field, items: &[I], checker: &mut Checker) {
     for (i, item) in items.iter().enumerate() {
         for (field, name, access) in fields_of::<I>(list) {
-            if !access.is_allowed(item, &field.allowed) {
-                checker.check(&format!("{}[{i}].{name}", list.path), &field.allowed, &access.to_json(item));
+            if !access.is_within(item, &field.constraint) {
+                checker.check(&format!("{}[{i}].{name}", list.path), &field.constraint, &access.to_json(item));
             }
         }
     }
@@ -164,14 +164,14 @@ fn check_fields<I: Item>(list: &Field, items: &[I], checker: &mut Checker) {
 
 /// Checks an object: `rule` is its path in the field table, `path` the one in messages.
 ///
-/// Names that are missing are left to their defaults, but for those that an item must have.
+/// Missing names have their defaults, except for those that an item must have.
 pub(super) fn check_object(rule: &str, path: &str, values: &Map<String, Value>, checker: &mut Checker) {
     for (name, value) in values {
         let (rule, path) = (join(rule, name), join(path, name));
         match fields::field(&rule) {
             Some(field) => {
-                checker.check(&path, &field.allowed, value);
-                if let (Allowed::Items { .. }, Value::Array(items)) = (field.allowed, value) {
+                checker.check(&path, &field.constraint, value);
+                if let (Constraint::Items { .. }, Value::Array(items)) = (field.constraint, value) {
                     check_items(&rule, &path, items, checker);
                 }
             }
@@ -196,16 +196,16 @@ fn check_items(rule: &str, path: &str, items: &[Value], checker: &mut Checker) {
         for field in FIELDS.iter().filter(|field| field.required) {
             let name = field.path.strip_prefix(rule.as_str()).and_then(|rest| rest.strip_prefix('.'));
             if let Some(name) = name.filter(|name| !values.contains_key(*name)) {
-                checker.refuse(join(&path, name), format!("is missing, but must be {}", field.allowed));
+                checker.refuse(join(&path, name), format!("is missing, but must be {}", field.constraint));
             }
         }
     }
 }
 
-/// Refuses a name that no row has; `before` is the rule path in front of it, with its dot.
+/// Refuses an unknown name; `before` is the rule path of its object, with a dot at the end.
 fn refuse_name(before: Option<&str>, name: &str, path: &str, checker: &mut Checker) {
     if checker.is_full() {
-        // No suggestion is looked for that nobody reads.
+        // The message would be discarded.
         return checker.refuse(path, "");
     }
     let object = before.unwrap_or_default().trim_end_matches('.');
@@ -213,9 +213,9 @@ fn refuse_name(before: Option<&str>, name: &str, path: &str, checker: &mut Check
     checker.refuse(path, format!("is not a parameter{}", did_you_mean(suggestion)));
 }
 
-/// Finds the name that was probably meant.
+/// Finds the most similar name.
 pub(super) fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    // A name can be as long as the document; what is far longer than any of ours is none of ours misspelt.
+    // A name can be as long as the document; no parameter has such a long name.
     if 64 < name.len() {
         return None;
     }
@@ -224,7 +224,7 @@ pub(super) fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> 
     best.filter(|(likeness, _)| LIKENESS <= *likeness).map(|(_, known)| known)
 }
 
-/// Words the suggestion, for the end of a message.
+/// Formats the suggestion, for the end of a message.
 pub(super) fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
 }
@@ -250,15 +250,15 @@ fn check_chain(name: &str, chain: &ProcessingConfig, checker: &mut Checker) {
     }
 }
 
-/// Checks the parameters that a processor knows; about others there is a notice.
+/// Checks the parameters of a processor; unknown ones get a notice.
 fn check_settings(path: &str, processor: ProcessorName, settings: &Map<String, Value>, checker: &mut Checker) {
     let mut json = Checker::of_json();
-    for (name, allowed) in processor.parameters() {
+    for (name, constraint) in processor.parameters() {
         if let Some(value) = settings.get(*name) {
-            json.check(&join(path, name), allowed, value);
+            json.check(&join(path, name), constraint, value);
         }
     }
-    // Nested values break the rule of the field itself already.
+    // Nested values violate the constraint of the field itself.
     for violation in json.finish() {
         checker.refuse(violation.path, violation.message);
     }

@@ -10,10 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::StreamDiffusionParams;
-use super::acceleration::Acceleration;
-use super::allowed::{Allowed, MAX_BLEND, MAX_SETTINGS, WEIGHT};
+use super::choices::{Acceleration, Interpolation};
+use super::constraint::{Constraint, MAX_BLEND, MAX_SETTINGS, WEIGHT};
 use super::controlnet::ControlNetConfig;
-use super::interpolation::Interpolation;
 use super::ip_adapter::{IPAdapterType, WeightType};
 use super::processing::SingleProcessorConfig;
 use super::processor::ProcessorName;
@@ -62,7 +61,7 @@ pub(super) trait FieldAccess<S>: Sync {
     fn is_same(&self, one: &S, other: &S) -> bool;
 
     /// Returns true if the value is `allowed`, by the same rules as [`Checker::check`](super::allowed::Checker::check).
-    fn is_allowed(&self, object: &S, allowed: &Allowed) -> bool;
+    fn is_within(&self, object: &S, constraint: &Constraint) -> bool;
 
     /// Copies the value from one object to another.
     fn copy(&self, from: &S, to: &mut S);
@@ -98,8 +97,8 @@ impl<S, T: FieldValue> FieldAccess<S> for FieldOf<S, T> {
         (self.get)(one) == (self.get)(other)
     }
 
-    fn is_allowed(&self, object: &S, allowed: &Allowed) -> bool {
-        (self.get)(object).is_allowed(allowed)
+    fn is_within(&self, object: &S, constraint: &Constraint) -> bool {
+        (self.get)(object).is_within(constraint)
     }
 
     fn copy(&self, from: &S, to: &mut S) {
@@ -164,7 +163,7 @@ impl Item for SingleProcessorConfig {
 /// A value of a parameter.
 pub(super) trait FieldValue: Clone + PartialEq + Serialize + DeserializeOwned {
     /// Returns true if the value is `allowed`, by the same rules as [`Checker::check`](super::allowed::Checker::check).
-    fn is_allowed(&self, allowed: &Allowed) -> bool;
+    fn is_within(&self, constraint: &Constraint) -> bool;
 
     /// Returns its JSON form; `null` for a number that is not finite.
     fn to_json(&self) -> Value {
@@ -187,46 +186,46 @@ fn to_json(value: &impl Serialize) -> Value {
 }
 
 impl FieldValue for bool {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        matches!(allowed, Allowed::Flag)
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        matches!(constraint, Constraint::Flag)
     }
 }
 
 impl FieldValue for u64 {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        matches!(allowed, Allowed::Integer { min, max, step } if (min..=max).contains(&self) && self.is_multiple_of(*step))
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        matches!(constraint, Constraint::Integer { min, max, step } if (min..=max).contains(&self) && self.is_multiple_of(*step))
     }
 }
 
 impl FieldValue for u32 {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        u64::from(*self).is_allowed(allowed)
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        u64::from(*self).is_within(constraint)
     }
 }
 
 impl FieldValue for f64 {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        matches!(allowed, Allowed::Number { min, max } if (min..=max).contains(&self))
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        matches!(constraint, Constraint::Number { min, max } if (min..=max).contains(&self))
     }
 }
 
 impl FieldValue for String {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        matches!(allowed, Allowed::Text { min, max } if (*min..=*max).contains(&self.chars().count()))
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        matches!(constraint, Constraint::Text { min, max } if (*min..=*max).contains(&self.chars().count()))
     }
 }
 
 impl FieldValue for StyleImageUrl {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        matches!(allowed, Allowed::Text { min, max } if (*min..=*max).contains(&self.chars()))
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        matches!(constraint, Constraint::Text { min, max } if (*min..=*max).contains(&self.chars()))
     }
 }
 
 macro_rules! choices {
     ($($type:ty),+) => {$(
         impl FieldValue for $type {
-            fn is_allowed(&self, allowed: &Allowed) -> bool {
-                matches!(allowed, Allowed::Choice(names) if names.contains(&self.name()))
+            fn is_within(&self, constraint: &Constraint) -> bool {
+                matches!(constraint, Constraint::Choice(names) if names.contains(&self.name()))
             }
         }
     )+};
@@ -235,43 +234,43 @@ macro_rules! choices {
 choices!(Acceleration, Interpolation, IPAdapterType, ProcessorName, WeightType);
 
 impl<T: FieldValue> FieldValue for Option<T> {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        matches!(allowed, Allowed::Nullable(inner) if self.as_ref().is_none_or(|value| value.is_allowed(inner)))
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        matches!(constraint, Constraint::Nullable(inner) if self.as_ref().is_none_or(|value| value.is_within(inner)))
     }
 }
 
 impl<T: FieldValue> FieldValue for Weighted<T> {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        let Allowed::Weighted(inner) = allowed else { return false };
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        let Constraint::Weighted(inner) = constraint else { return false };
         match self {
-            Self::One(value) => value.is_allowed(inner),
+            Self::One(value) => value.is_within(inner),
             Self::Blend(pairs) => {
                 (1..=MAX_BLEND).contains(&pairs.len())
-                    && pairs.iter().all(|(value, weight)| value.is_allowed(inner) && weight.is_allowed(&WEIGHT))
+                    && pairs.iter().all(|(value, weight)| value.is_within(inner) && weight.is_within(&WEIGHT))
             }
         }
     }
 }
 
 impl FieldValue for Vec<u32> {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        let Allowed::List { min, max, item } = allowed else { return false };
-        (*min..=*max).contains(&self.len()) && self.iter().all(|value| value.is_allowed(item))
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        let Constraint::List { min, max, item } = constraint else { return false };
+        (*min..=*max).contains(&self.len()) && self.iter().all(|value| value.is_within(item))
     }
 }
 
 /// The list as a whole; its items are checked field by field.
 impl<I: Item> FieldValue for Vec<I> {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        matches!(allowed, Allowed::Items { max, .. } if self.len() <= *max)
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        matches!(constraint, Constraint::Items { max, .. } if self.len() <= *max)
     }
 }
 
 /// `null` in JSON where it is empty.
 impl FieldValue for BTreeMap<String, f64> {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        let Allowed::Named { max, item } = allowed else { return false };
-        self.len() <= *max && self.values().all(|value| value.is_allowed(item))
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        let Constraint::Named { max, item } = constraint else { return false };
+        self.len() <= *max && self.values().all(|value| value.is_within(item))
     }
 
     fn to_json(&self) -> Value {
@@ -284,8 +283,8 @@ impl FieldValue for BTreeMap<String, f64> {
 }
 
 impl FieldValue for Map<String, Value> {
-    fn is_allowed(&self, allowed: &Allowed) -> bool {
-        matches!(allowed, Allowed::Settings)
+    fn is_within(&self, constraint: &Constraint) -> bool {
+        matches!(constraint, Constraint::Settings)
             && self.len() <= MAX_SETTINGS
             && !self.values().any(|value| value.is_array() || value.is_object())
     }

@@ -3,20 +3,20 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Holds one value, or several with weights.
+/// One value, or several with weights.
 ///
-/// On the wire a bare value stays a bare value, and a list is `[[value, weight], …]`; each round-trips as it came.
+/// In JSON, a single value is the bare value, and several are `[[value, weight], …]`; each keeps its form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Weighted<T> {
     /// One value, with a weight of one.
     One(T),
-    /// Several values, each with its weight; weights are not negative.
+    /// Several values, each with its weight, at least 0.
     Blend(Vec<(T, f64)>),
 }
 
 impl<T> Weighted<T> {
-    /// Counts the values.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -24,12 +24,12 @@ impl<T> Weighted<T> {
         }
     }
 
-    /// Returns whether there is no value at all, which validation refuses.
+    /// Returns true if there is no value, which validation refuses.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Walks over the values with their weights; a bare value has weight 1.
+    /// Iterates over the values with their weights; a bare value has weight 1.
     pub fn iter(&self) -> impl Iterator<Item = (&T, f64)> {
         let (one, blend) = match self {
             Self::One(value) => (Some((value, 1.0)), [].as_slice()),
@@ -38,7 +38,7 @@ impl<T> Weighted<T> {
         one.into_iter().chain(blend.iter().map(|(value, weight)| (value, *weight)))
     }
 
-    /// Adds the weights up.
+    /// Returns the sum of the weights.
     pub fn total_weight(&self) -> f64 {
         self.iter().map(|(_, weight)| weight).sum()
     }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bare_value_and_a_list_round_trip_as_they_came() {
+    fn a_bare_value_and_a_list_keep_their_forms() {
         for text in [r#""snow""#, r#"[["snow",1.0]]"#, r#"[["snow",0.5],["fog",2.0]]"#] {
             let weighted: Weighted<String> = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&weighted).unwrap(), text);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::gate::{Gate, Phase};
-use super::reports::Events;
-use super::reports::{End, Forgotten};
+use super::endpoint::{Endpoint, Phase};
+use super::event_log::Events;
+use super::event_log::{End, Forgotten};
 use super::stats::Stats;
 use super::updates::Ticket;
-use super::updates::desk::Desk;
+use super::updates::queue::UpdateQueue;
 use crate::conditioning::transition::Transition;
 use crate::engine::{Picture, Plan, Workbench};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,9 +22,9 @@ use crate::params::{ParamsPatch, StreamDiffusionParams, rebase};
 /// `Closed`.
 #[derive(Debug, Clone)]
 pub struct SessionHandle {
-    pub(super) gate: Arc<Gate>,
-    pub(super) desk: Arc<Desk<Workbench>>,
-    pub(super) bench: Workbench,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) queue: Arc<UpdateQueue<Workbench>>,
+    pub(super) preparer: Workbench,
 }
 
 /// How an update ended.
@@ -49,7 +49,7 @@ impl SessionHandle {
     ///
     /// `Closed` for a session that was stopped, `OutOfMemory` for a frame larger than any before.
     pub fn submit(&self, frame: &FrameView<'_>) -> Result<FrameId> {
-        self.gate.submit(frame)
+        self.endpoint.submit(frame)
     }
 
     /// As [`submit`](Self::submit), without a copy; the frame gets a new id.
@@ -58,22 +58,22 @@ impl SessionHandle {
     ///
     /// `Closed` for a session that was stopped.
     pub fn submit_frame(&self, frame: Frame) -> Result<FrameId> {
-        self.gate.submit_frame(frame)
+        self.endpoint.submit_frame(frame)
     }
 
     /// Takes the newest picture, unless it was taken already.
     pub fn poll(&self) -> Option<Picture> {
-        self.gate.outbox.take()
+        self.endpoint.outbox.take()
     }
 
     /// Waits for the next picture; `None` after `timeout`, and once the session has ended.
     pub fn wait(&self, timeout: Duration) -> Option<Picture> {
         let ready = || match self.poll() {
-            None if self.gate.phase() == Phase::Ended => Some(self.poll()),
+            None if self.endpoint.phase() == Phase::Ended => Some(self.poll()),
             None => None,
             picture => Some(picture),
         };
-        self.gate.reports.news.wait_until(Instant::now().checked_add(timeout), ready).flatten()
+        self.endpoint.event_log.news.wait_until(Instant::now().checked_add(timeout), ready).flatten()
     }
 
     /// Changes parameters. The patch is checked now, prepared on another thread, and applied between two frames, as a
@@ -86,7 +86,7 @@ impl SessionHandle {
     /// `InvalidParams` with every violation, `Unsupported`, `Closed`; nothing has changed then. A later error, such as
     /// a missing model, is reported by [`Event::UpdateRejected`](super::Event::UpdateRejected).
     pub fn update(&self, patch: &ParamsPatch) -> Result<Ticket> {
-        self.desk.update(|desired| {
+        self.queue.update(|desired| {
             let (params, notices) = patch.merge(desired)?;
             self.check(&params)?;
             Ok((params, notices))
@@ -102,8 +102,8 @@ impl SessionHandle {
         let before = self.params();
         let mut after = before.clone();
         change(&mut after);
-        self.desk.update(|desired| {
-            // Somebody else may have changed something meanwhile.
+        self.queue.update(|desired| {
+            // Another thread may have changed something since.
             let params = rebase(&before, &after, desired).params;
             params.validate()?;
             self.check(&params)?;
@@ -120,14 +120,14 @@ impl SessionHandle {
     ///
     /// Those of `update`.
     pub fn transition(&self, transition: &Transition) -> Result<Ticket> {
-        self.desk.transition(transition, |params| {
+        self.queue.transition(transition, |params| {
             params.validate()?;
             self.check(params)
         })
     }
 
     fn check(&self, params: &StreamDiffusionParams) -> Result<()> {
-        self.bench.check(self.desk.planned().snapshot.as_ref(), params)
+        self.preparer.check(self.queue.planned().snapshot.as_ref(), params)
     }
 
     /// Returns what `patch` would change, and the cost; changes nothing.
@@ -137,23 +137,26 @@ impl SessionHandle {
     /// `InvalidParams` with every violation; `InvalidArgument` while a pipeline was released and the next one is not
     /// built yet.
     pub fn plan(&self, patch: &ParamsPatch) -> Result<Plan> {
-        let (_, desired) = self.desk.desired();
+        let (_, desired) = self.queue.desired();
         let (params, notices) = patch.merge(&desired)?;
-        let planned = self.desk.planned();
+        let planned = self.queue.planned();
         let base = planned.snapshot.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidArgument, "the session is between two pipelines: ask again when it has one")
+            Error::new(
+                ErrorKind::InvalidArgument,
+                "the session has no pipeline at present: ask again once the next one is built",
+            )
         })?;
-        self.bench.plan(base, rebase(&desired, &params, &planned.params).params, notices)
+        self.preparer.plan(base, rebase(&desired, &params, &planned.params).params, notices)
     }
 
     /// Returns the desired parameters: with all accepted updates, without those that were rejected since.
     pub fn params(&self) -> StreamDiffusionParams {
-        (*self.desk.desired().1).clone()
+        (*self.queue.desired().1).clone()
     }
 
     /// Returns the version of the newest applied update; 0 before the first.
     pub fn active_version(&self) -> u64 {
-        self.gate.reports.active()
+        self.endpoint.event_log.active()
     }
 
     /// Waits until the update of `ticket` is applied, superseded or rejected.
@@ -172,14 +175,14 @@ impl SessionHandle {
     ///
     /// Those of `wait_for`.
     pub fn wait_for_version(&self, version: u64, timeout: Duration) -> Result<Outcome> {
-        let reports = &self.gate.reports;
-        let ended = || match reports.end(version) {
-            Ok(None) if self.gate.phase() == Phase::Ended => Some(reports.end(version)),
+        let event_log = &self.endpoint.event_log;
+        let ended = || match event_log.end(version) {
+            Ok(None) if self.endpoint.phase() == Phase::Ended => Some(event_log.end(version)),
             Ok(None) => None,
             ended => Some(ended),
         };
         let error = |kind: ErrorKind, text: &str| Err(Error::new(kind, format!("update {version} {text}")));
-        match reports.news.wait_until(Instant::now().checked_add(timeout), ended) {
+        match event_log.news.wait_until(Instant::now().checked_add(timeout), ended) {
             None => error(ErrorKind::Timeout, &format!("has not ended within {} ms", timeout.as_millis())),
             Some(Ok(None)) => error(ErrorKind::Closed, "was not done when the session ended"),
             Some(Err(Forgotten)) => error(ErrorKind::InvalidArgument, "is so long ago that its end was forgotten"),
@@ -187,20 +190,20 @@ impl SessionHandle {
             Some(Ok(Some(End::Superseded))) => Ok(Outcome::Superseded),
             Some(Ok(Some(End::Rejected))) => {
                 let forgotten = || Arc::new(Error::new(ErrorKind::InvalidParams, "the reason was forgotten"));
-                Ok(Outcome::Rejected(self.desk.refusal(version).unwrap_or_else(forgotten)))
+                Ok(Outcome::Rejected(self.queue.refusal(version).unwrap_or_else(forgotten)))
             }
         }
     }
 
     /// Returns a receiver of the session's events.
     pub fn events(&self) -> Events {
-        Events { reports: self.gate.reports.clone() }
+        Events { event_log: self.endpoint.event_log.clone() }
     }
 
     /// Returns statistics of the session.
     pub fn stats(&self) -> Stats {
-        let (counters, now) = (&self.gate.counters, Instant::now());
-        let (waiting_updates, waiting_loads) = self.desk.waiting();
+        let (counters, now) = (&self.endpoint.counters, Instant::now());
+        let (waiting_updates, waiting_loads) = self.queue.waiting();
         Stats {
             submitted: counters.submitted.rate(now),
             dropped: counters.dropped.rate(now),
@@ -211,18 +214,18 @@ impl SessionHandle {
             failed: counters.failed.rate(now),
             unseen: counters.unseen.rate(now),
             stages: counters.stages(),
-            waiting_frames: usize::from(!self.gate.inbox.is_empty()),
+            waiting_frames: usize::from(!self.endpoint.inbox.is_empty()),
             waiting_updates,
             waiting_loads,
-            transition: self.desk.progress(),
-            desired_version: self.desk.desired().0,
+            transition: self.queue.progress(),
+            desired_version: self.queue.desired().0,
             active_version: self.active_version(),
-            lost_events: self.gate.reports.lost_events(),
+            lost_events: self.endpoint.event_log.lost_events(),
         }
     }
 
     /// Returns true while the session accepts frames.
     pub fn is_running(&self) -> bool {
-        self.gate.phase() == Phase::Running
+        self.endpoint.phase() == Phase::Running
     }
 }

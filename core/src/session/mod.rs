@@ -5,14 +5,14 @@
 //! a model. The path of a frame has no lock: frames and pictures pass through a [`latest_slot`] each, updates through
 //! queues, and threads wake each other with a [`notifier`].
 
+mod endpoint;
+mod engine_traits;
+mod event_log;
 mod events;
-mod gate;
 mod handle;
-mod machine;
 #[cfg(test)]
 mod model;
 mod options;
-mod reports;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -23,10 +23,10 @@ mod updates;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::event_log::Events;
 pub use self::events::Event;
 pub use self::handle::{Outcome, SessionHandle};
 pub use self::options::{FailedFrame, PictureCallback, SessionOptions};
-pub use self::reports::Events;
 pub use self::stats::{Stage, Stats};
 use self::thread::Callback;
 use self::threads::Threads;
@@ -79,15 +79,16 @@ impl Engine {
     /// `Device` if the system cannot start a thread; `InvalidArgument` for a [released](Self::release) engine.
     pub fn start(mut self, options: SessionOptions) -> Result<Session> {
         self.take_steps(false);
-        let bench = self.workbench();
+        let preparer = self.workbench();
         let SessionOptions { on_picture, failed_frame } = options;
-        let threads = Threads::start(self, failed_frame, |gate, desk| {
-            let handle = SessionHandle { gate: gate.clone(), desk: desk.clone(), bench: bench.clone() };
+        let threads = Threads::start(self, failed_frame, |endpoint, queue| {
+            let handle = SessionHandle { endpoint: endpoint.clone(), queue: queue.clone(), preparer: preparer.clone() };
             let mut on_picture = on_picture?;
             let callback: Callback = Box::new(move |info: &PictureInfo| on_picture(&handle, info));
             Some(callback)
         })?;
-        let handle = SessionHandle { gate: Arc::clone(&threads.gate), desk: Arc::clone(&threads.desk), bench };
+        let handle =
+            SessionHandle { endpoint: Arc::clone(&threads.endpoint), queue: Arc::clone(&threads.queue), preparer };
         Ok(Session { threads, handle })
     }
 }

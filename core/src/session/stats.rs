@@ -71,7 +71,7 @@ pub(crate) struct Counters {
     pub(crate) repeated: Meter,
     pub(crate) failed: Meter,
     pub(crate) unseen: Meter,
-    /// From the session's thread to whoever reads.
+    /// From the session's thread to readers of statistics.
     timings: ArrayQueue<Timings>,
     /// Between those who read.
     summed: Mutex<Vec<(&'static str, Samples)>>,

@@ -152,7 +152,7 @@ pub(crate) async fn schema(State(app): State<Arc<App>>) -> Response {
 }
 
 fn field(field: &params::Field) -> Value {
-    json!({"path": field.path, "cost": field.cost, "dearer": field.dearer.map(params::Dearer::description)})
+    json!({"path": field.path, "cost": field.cost, "dearer": field.cost_rule.map(params::CostRule::description)})
 }
 
 fn processor(name: ProcessorName) -> Value {

@@ -4,7 +4,7 @@
 //! gives a line for the log.
 
 use dreamframe::Violation;
-use dreamframe::params::{Allowed, FIELDS, Field, ParamsPatch, StreamDiffusionParams};
+use dreamframe::params::{Constraint, FIELDS, Field, ParamsPatch, StreamDiffusionParams};
 use serde_json::{Value, json};
 
 use super::Object;
@@ -60,11 +60,14 @@ impl Incoming {
             let (rule, path) = (join(rule, &name), join(path, &name));
             let row = field(&rule);
             let inside = row.is_none() && FIELDS.iter().any(|field| is_below(field.path, &rule));
-            let nullable = row.is_some_and(|row| matches!(row.allowed, Allowed::Nullable(_) | Allowed::Named { .. }));
+            let nullable =
+                row.is_some_and(|row| matches!(row.constraint, Constraint::Nullable(_) | Constraint::Named { .. }));
             match object.get_mut(&name) {
                 Some(Value::Null) if (row.is_some() || inside) && !nullable => drop(object.shift_remove(&name)),
                 Some(Value::Object(nested)) if inside => self.strip(&rule, &path, nested),
-                Some(Value::Array(items)) if row.is_some_and(|row| matches!(row.allowed, Allowed::Items { .. })) => {
+                Some(Value::Array(items))
+                    if row.is_some_and(|row| matches!(row.constraint, Constraint::Items { .. })) =>
+                {
                     for (index, item) in items.iter_mut().enumerate() {
                         if let Value::Object(item) = item {
                             self.strip(&format!("{rule}[]"), &format!("{path}[{index}]"), item);

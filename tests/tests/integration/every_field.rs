@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use dreamframe::params::{Allowed, Cost, FIELDS, Field, ParamsPatch};
+use dreamframe::params::{Constraint, Cost, FIELDS, Field, ParamsPatch};
 use dreamframe::{ErrorKind, FrameView, Outcome, Picture, PixelFormat, SessionHandle, SessionOptions};
 use dreamframe_tests::frames::moving_disc;
 use dreamframe_tests::kit::{Kit, SIDE};
@@ -40,7 +40,7 @@ fn patch(root: &Value, path: &str) -> Value {
 /// Another value for a field.
 #[allow(clippy::wildcard_enum_match_arm, reason = "kinds of values that a field may have are many, and few need care")]
 fn another(field: &Field, old: &Value) -> Value {
-    match (field.path, &field.allowed) {
+    match (field.path, &field.constraint) {
         ("model_id", _) => "second-demo".into(),
         ("width" | "height", _) => 96.into(),
         ("t_index_list", _) => json!([38, 43, 47]),
@@ -61,24 +61,26 @@ fn another(field: &Field, old: &Value) -> Value {
         ("controlnets[].conditioning_channels", _) => 3.into(),
         ("image_preprocessing.processors[].params", _) => json!({"blur_intensity": 1.5}),
         ("image_postprocessing.processors[].params", _) => json!({"sharpen_intensity": 0.9}),
-        (_, Allowed::Items { .. }) => json!([old[0], old[0]]),
-        (_, Allowed::Settings) => json!({"feedback_strength": 0.3}),
-        (_, Allowed::Flag) => (!old.as_bool().unwrap()).into(),
-        (_, Allowed::Integer { max, .. }) => {
+        (_, Constraint::Items { .. }) => json!([old[0], old[0]]),
+        (_, Constraint::Settings) => json!({"feedback_strength": 0.3}),
+        (_, Constraint::Flag) => (!old.as_bool().unwrap()).into(),
+        (_, Constraint::Integer { max, .. }) => {
             (old.as_u64().map_or(1, |old| if old < *max { old + 1 } else { old - 1 })).into()
         }
-        (_, Allowed::Number { max, .. }) => {
+        (_, Constraint::Number { max, .. }) => {
             // On the same side of 1, where a guidance scale changes what it costs.
             let old = old.as_f64().unwrap();
             (if old + 0.05 <= *max { old + 0.05 } else { old - 0.05 }).into()
         }
-        (_, Allowed::Choice(names)) => (*names.iter().find(|name| **name != old.as_str().unwrap()).unwrap()).into(),
-        (_, Allowed::Weighted(inner)) => match **inner {
-            Allowed::Text { .. } => "a red brick wall".into(),
+        (_, Constraint::Choice(names)) => (*names.iter().find(|name| **name != old.as_str().unwrap()).unwrap()).into(),
+        (_, Constraint::Weighted(inner)) => match **inner {
+            Constraint::Text { .. } => "a red brick wall".into(),
             _ => 12345.into(),
         },
-        (_, Allowed::Text { .. } | Allowed::Nullable(_)) => "another/one".into(),
-        (_, Allowed::List { .. } | Allowed::Named { .. }) => unreachable!("{} has a value of its own", field.path),
+        (_, Constraint::Text { .. } | Constraint::Nullable(_)) => "another/one".into(),
+        (_, Constraint::List { .. } | Constraint::Named { .. }) => {
+            unreachable!("{} has a value of its own", field.path)
+        }
         (_, _) => unreachable!("{} is of a new kind", field.path),
     }
 }
@@ -86,10 +88,10 @@ fn another(field: &Field, old: &Value) -> Value {
 /// A value that no field like this takes.
 #[allow(clippy::wildcard_enum_match_arm, reason = "kinds of values that a field may have are many, and few need care")]
 fn forbidden(field: &Field) -> Value {
-    match field.allowed {
-        Allowed::Integer { max, .. } => (max + 1).into(),
-        Allowed::Number { max, .. } => (max + 1.0).into(),
-        Allowed::Choice(_) => "no such name".into(),
+    match field.constraint {
+        Constraint::Integer { max, .. } => (max + 1).into(),
+        Constraint::Number { max, .. } => (max + 1.0).into(),
+        Constraint::Choice(_) => "no such name".into(),
         _ => json!({"x": {"y": []}}),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dreamframe::params::{Allowed, ProcessorName};
+use dreamframe::params::{Constraint, ProcessorName};
 use dreamframe::preprocess::{Chain, ChainKind, Context, Image, Registry};
 use dreamframe_tests::Bytes;
 use serde::Deserialize;
@@ -33,14 +33,14 @@ fn extremes(name: ProcessorName) -> Vec<Map<String, Value>> {
     let base = if name == ProcessorName::StandardLineart { few } else { Map::new() };
     let mut all = vec![base.clone()];
     for (setting, allowed) in name.parameters() {
-        let ends: Vec<Value> = if let Allowed::Choice(names) = allowed {
+        let ends: Vec<Value> = if let Constraint::Choice(names) = allowed {
             names.iter().map(|&name| name.into()).collect()
-        } else if let Allowed::Integer { min, max, .. } = *allowed {
+        } else if let Constraint::Integer { min, max, .. } = *allowed {
             vec![min.into(), max.min(64).into()]
-        } else if let Allowed::Number { min, max } = *allowed {
+        } else if let Constraint::Number { min, max } = *allowed {
             vec![min.into(), max.into()]
         } else {
-            assert_eq!(*allowed, Allowed::Flag, "{name} {setting}");
+            assert_eq!(*allowed, Constraint::Flag, "{name} {setting}");
             vec![true.into(), false.into()]
         };
         for end in ends {

@@ -7,18 +7,18 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "not every part of these files has a place in the model")]
 #![allow(clippy::duplicate_mod, reason = "the second compilation is what the model is")]
 
+#[path = "../engine_traits.rs"]
+mod engine_traits;
+#[path = "../event_log.rs"]
+mod event_log;
 #[path = "../events.rs"]
 mod events;
 #[path = "../../sync/latest_slot.rs"]
 mod latest_slot;
-#[path = "../machine.rs"]
-mod machine;
 #[path = "../../sync/notifier.rs"]
 mod notifier;
 mod order;
 mod primitives;
-#[path = "../reports.rs"]
-mod reports;
 #[path = "../updates/mod.rs"]
 mod updates;
 mod wakes;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::machine::Bench;
+use super::engine_traits::Preparer;
+use super::event_log::{End, EventLog};
 use super::notifier::Notifier;
-use super::reports::{End, Reports};
 use super::updates::Ticket;
-use super::updates::desk::Desk;
+use super::updates::channel::{Command, Delivery, Failure, UpdateChannel};
 use super::updates::job::Lane;
-use super::updates::line::{Command, Delivery, Failure, Line};
+use super::updates::queue::UpdateQueue;
 use super::updates::worker;
 use crate::conditioning::transition::Transition;
 use crate::error::{Error, ErrorKind, Result};
@@ -39,7 +39,7 @@ fn check(scheduler: impl Scheduler + 'static, play: impl Fn() + Send + Sync + 's
 /// A `delta` that the session's thread cannot apply.
 const UNFIT: f64 = 9.0;
 
-/// Makes nothing; each step lets other threads go on.
+/// Builds nothing; each step yields to other threads.
 #[derive(Debug, Clone)]
 struct Model;
 
@@ -62,7 +62,7 @@ impl Prepared {
     }
 }
 
-impl Bench for Model {
+impl Preparer for Model {
     type Prepared = Prepared;
     type Snapshot = Arc<Pipeline>;
 
@@ -110,13 +110,13 @@ struct Session {
 }
 
 impl Session {
-    fn obey(&mut self, line: &Line<Model>, reports: &Reports, command: Command<Model>) {
+    fn obey(&mut self, channel: &UpdateChannel<Model>, event_log: &EventLog, command: Command<Model>) {
         match command {
             Command::Release => {
                 self.active = None;
-                line.say_released();
+                channel.send_released();
             }
-            Command::Apply(delivery) if delivery.base != self.applied => line.give_back(delivery.prepared),
+            Command::Apply(delivery) if delivery.base != self.applied => channel.give_back(delivery.prepared),
             Command::Apply(Delivery { seq, version, prepared, .. }) => {
                 let same = match (&self.active, &prepared.base) {
                     (Some(active), Some(base)) => Arc::ptr_eq(active, base),
@@ -127,14 +127,14 @@ impl Session {
                 if prepared.pipeline.params.delta == UNFIT {
                     let (snapshot, error) = (self.active.clone(), Error::new(ErrorKind::OutOfMemory, "not applied"));
                     let params = snapshot.as_deref().map_or_else(Params::demo, |active| active.params.clone());
-                    line.say_failed(Failure { seq, error, params, snapshot }, prepared);
+                    channel.send_failed(Failure { seq, error, params, snapshot }, prepared);
                     return;
                 }
                 (self.active, self.applied) = (Some(prepared.pipeline.clone()), seq);
-                line.say_applied(seq, prepared);
+                channel.send_applied(seq, prepared);
                 // A frame follows each update.
-                line.say_framed(seq);
-                version.into_iter().for_each(|version| reports.applied(version, Vec::new()));
+                channel.send_framed(seq);
+                version.into_iter().for_each(|version| event_log.applied(version, Vec::new()));
             }
         }
     }
@@ -144,13 +144,13 @@ impl Session {
 #[derive(Clone, Copy)]
 enum Ask {
     Edit(fn(&mut Params)),
-    /// A transition to this prompt, in so many steps.
+    /// A transition to a prompt, with the number of steps.
     Way(&'static str, u32),
 }
 
-fn ask(desk: &Desk<Model>, ask: Ask) -> Result<Ticket> {
+fn ask(queue: &UpdateQueue<Model>, ask: Ask) -> Result<Ticket> {
     match ask {
-        Ask::Edit(update) => desk.update(|desired| {
+        Ask::Edit(update) => queue.update(|desired| {
             let mut params = desired.clone();
             update(&mut params);
             params.validate()?;
@@ -162,7 +162,7 @@ fn ask(desk: &Desk<Model>, ask: Ask) -> Result<Ticket> {
                 num_steps,
                 temporal_interpolation_method: Interpolation::Linear,
             };
-            desk.transition(&way, Params::validate)
+            queue.transition(&way, Params::validate)
         }
     }
 }
@@ -173,26 +173,26 @@ fn play(updates: Vec<Vec<fn(&mut Params)>>) -> (Vec<End>, Params) {
 }
 
 fn play_all(asks: Vec<Vec<Ask>>) -> (Vec<End>, Params) {
-    let (reports, wake) = (Arc::new(Reports::new()), Arc::new(Notifier::new()));
-    let line = Arc::new(Line::new(wake.clone()));
+    let (event_log, wake) = (Arc::new(EventLog::new()), Arc::new(Notifier::new()));
+    let channel = Arc::new(UpdateChannel::new(wake.clone()));
     let start = Arc::new(Pipeline { params: Params::demo(), left: 0 });
-    let desk: Arc<Desk<Model>> =
-        Arc::new(Desk::new(start.params.clone(), Some(start.clone()), line.clone(), reports.clone()));
+    let queue: Arc<UpdateQueue<Model>> =
+        Arc::new(UpdateQueue::new(start.params.clone(), Some(start.clone()), channel.clone(), event_log.clone()));
     let workers: Vec<_> = [Lane::Quick, Lane::Load]
         .into_iter()
         .map(|lane| {
-            let desk = desk.clone();
-            thread::spawn(move || worker::run(&desk, &Model, lane))
+            let queue = queue.clone();
+            thread::spawn(move || worker::run(&queue, &Model, lane))
         })
         .collect();
     let session = {
-        let (desk, reports) = (desk.clone(), reports.clone());
+        let (queue, event_log) = (queue.clone(), event_log.clone());
         thread::spawn(move || {
             let mut session = Session { active: Some(start), applied: 0 };
             loop {
-                let next = || line.command().map(Some).or_else(|| desk.is_closed().then_some(None));
+                let next = || channel.command().map(Some).or_else(|| queue.is_closed().then_some(None));
                 match wake.wait_until(None, next).flatten() {
-                    Some(command) => session.obey(&line, &reports, command),
+                    Some(command) => session.obey(&channel, &event_log, command),
                     None => return session.active,
                 }
             }
@@ -201,21 +201,21 @@ fn play_all(asks: Vec<Vec<Ask>>) -> (Vec<End>, Params) {
     let hosts: Vec<_> = asks
         .into_iter()
         .map(|asks| {
-            let desk = desk.clone();
+            let queue = queue.clone();
             thread::spawn(move || {
-                let tickets = asks.into_iter().map(|wanted| ask(&desk, wanted));
+                let tickets = asks.into_iter().map(|wanted| ask(&queue, wanted));
                 tickets.filter(|ticket| ticket.as_ref().is_ok_and(|ticket| ticket.cost.is_some())).count()
             })
         })
         .collect();
     let accepted: usize = hosts.into_iter().map(|host| host.join().unwrap()).sum();
-    let end = |version| reports.news.wait_until(None, || reports.end(version).unwrap()).unwrap();
+    let end = |version| event_log.news.wait_until(None, || event_log.end(version).unwrap()).unwrap();
     let ends = (1..=accepted as u64).map(end).collect();
-    let desired = desk.desired().1;
+    let desired = queue.desired().1;
     // All steps are taken.
-    desk.line.work.wait_until(None, || desk.progress().is_none().then_some(()));
-    desk.close();
-    desk.line.wake.notify();
+    queue.channel.work.wait_until(None, || queue.progress().is_none().then_some(()));
+    queue.close();
+    queue.channel.wake.notify();
     let active = session.join().unwrap();
     workers.into_iter().for_each(|worker| worker.join().unwrap());
     let active = active.expect("something is in use");

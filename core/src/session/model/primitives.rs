@@ -1,4 +1,4 @@
-//! The primitives of the model: every step of one is a point where another thread may go on.
+//! The primitives of the model check: other threads may run before each of their steps.
 
 use std::sync::Arc;
 use std::time::Duration;

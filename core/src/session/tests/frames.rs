@@ -23,7 +23,7 @@ fn a_picture_names_its_frame() {
             (FrameId(expected), FrameId(expected), PictureKind::New)
         );
     }
-    assert!(running.threads.gate.outbox.take().is_none(), "a picture is given once");
+    assert!(running.threads.endpoint.outbox.take().is_none(), "a picture is given once");
 }
 
 #[test]
@@ -33,10 +33,10 @@ fn the_newest_frame_wins_and_the_others_are_counted() {
     running.script.wait_for("frame");
     let ids: Vec<_> = (0..3).map(|_| running.submit(0).unwrap()).collect();
     running.script.open("frame");
-    let last =
-        running.until("the last picture", || running.threads.gate.outbox.take().filter(|picture| picture.id == ids[2]));
+    let last = running
+        .until("the last picture", || running.threads.endpoint.outbox.take().filter(|picture| picture.id == ids[2]));
     assert_eq!(last.source_id, FrameId(3));
-    let counters = &running.threads.gate.counters;
+    let counters = &running.threads.endpoint.counters;
     let now = std::time::Instant::now();
     assert_eq!((counters.submitted.rate(now).total, counters.dropped.rate(now).total), (4, 2));
     assert_eq!(counters.computed.rate(now).total, 2);
@@ -63,7 +63,7 @@ fn failed_frames_repeat_the_last_picture_and_the_third_is_told() {
     assert_eq!(running.next_picture().kind, PictureKind::New);
     running.event(|event| matches!(event, Event::Recovered));
     let now = std::time::Instant::now();
-    let counters = &running.threads.gate.counters;
+    let counters = &running.threads.endpoint.counters;
     assert_eq!((counters.failed.rate(now).total, counters.repeated.rate(now).total), (3, 3));
 }
 
@@ -75,7 +75,7 @@ fn a_failed_frame_may_give_no_picture_at_all() {
     let failed = running.submit(FAILS).unwrap();
     running.event(|event| matches!(event, Event::FrameFailed { id, .. } if *id == failed));
     assert_eq!(running.next_picture().id, FrameId(2));
-    assert!(running.threads.gate.outbox.is_empty());
+    assert!(running.threads.endpoint.outbox.is_empty());
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn a_panic_of_the_callback_is_told_once_and_pictures_go_on() {
 fn a_picture_can_be_taken_inside_the_callback() {
     let (send, taken) = std::sync::mpsc::channel();
     let (toy, script) = Toy::new();
-    let threads = Threads::start(toy, FailedFrame::Repeat, |gate, _| {
-        let gate = gate.clone();
+    let threads = Threads::start(toy, FailedFrame::Repeat, |endpoint, _| {
+        let endpoint = endpoint.clone();
         Some(Box::new(move |info| {
-            let picture = gate.outbox.take().filter(|picture| picture.id == info.id);
+            let picture = endpoint.outbox.take().filter(|picture| picture.id == info.id);
             let _ = send.send(picture.is_some());
         }))
     });
@@ -135,10 +135,10 @@ fn stopping_does_the_waiting_frame_and_gives_the_machine_back() {
     running.script.wait_for("frame");
     running.submit(0).unwrap();
     running.script.open("frame");
-    let gate = running.threads.gate.clone();
+    let endpoint = running.threads.endpoint.clone();
     running.stop();
-    assert_eq!(gate.outbox.take().map(|picture| picture.id), Some(FrameId(1)));
-    assert_eq!(gate.counters.computed.rate(std::time::Instant::now()).total, 2);
+    assert_eq!(endpoint.outbox.take().map(|picture| picture.id), Some(FrameId(1)));
+    assert_eq!(endpoint.counters.computed.rate(std::time::Instant::now()).total, 2);
 }
 
 #[test]
@@ -147,17 +147,17 @@ fn stopping_in_the_middle_of_a_long_frame_times_out() {
     running.submit(WAITS).unwrap();
     running.script.wait_for("frame");
     let Running { threads, script } = running;
-    let gate = threads.gate.clone();
+    let endpoint = threads.endpoint.clone();
     assert_eq!(threads.stop(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
     script.open("frame");
     let deadline = Some(std::time::Instant::now() + LIMIT);
-    let ended = || (gate.phase() == super::super::gate::Phase::Ended).then_some(());
-    assert!(gate.reports.news.wait_until(deadline, ended).is_some(), "the thread ends by itself");
+    let ended = || (endpoint.phase() == super::super::endpoint::Phase::Ended).then_some(());
+    assert!(endpoint.event_log.news.wait_until(deadline, ended).is_some(), "the thread ends by itself");
 }
 
 #[test]
 fn a_session_cannot_stop_itself_from_its_callback() {
-    let (send, told) = std::sync::mpsc::channel();
+    let (send, received) = std::sync::mpsc::channel();
     let (hand_over, handed) = std::sync::mpsc::channel::<Threads<Toy>>();
     let (toy, script) = Toy::new();
     let threads = Threads::start(toy, FailedFrame::Repeat, |_, _| {
@@ -169,11 +169,11 @@ fn a_session_cannot_stop_itself_from_its_callback() {
     });
     let running = Running { threads: threads.unwrap(), script };
     running.submit(0).unwrap();
-    let gate = running.threads.gate.clone();
+    let endpoint = running.threads.endpoint.clone();
     hand_over.send(running.threads).unwrap();
-    assert_eq!(told.recv_timeout(LIMIT), Ok(ErrorKind::InvalidArgument));
+    assert_eq!(received.recv_timeout(LIMIT), Ok(ErrorKind::InvalidArgument));
     // It was dropped there, which ends it without waiting for itself.
     let deadline = Some(std::time::Instant::now() + LIMIT);
-    let ended = || (gate.phase() == super::super::gate::Phase::Ended).then_some(());
-    assert!(gate.reports.news.wait_until(deadline, ended).is_some());
+    let ended = || (endpoint.phase() == super::super::endpoint::Phase::Ended).then_some(());
+    assert!(endpoint.event_log.news.wait_until(deadline, ended).is_some());
 }

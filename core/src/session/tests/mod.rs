@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::toy::{Script, Toy};
+use super::event_log::End;
+use super::event_log::Events;
 use super::events::Event;
 use super::options::FailedFrame;
-use super::reports::End;
-use super::reports::Events;
 use super::threads::Threads;
 use super::updates::Ticket;
 use crate::engine::Picture;
@@ -40,36 +40,36 @@ impl Running {
     /// A frame of one pixel.
     fn submit(&self, pixel: u8) -> Result<FrameId> {
         let frame = Frame::from_packed(PixelFormat::Rgba8, 1, 1, vec![pixel; 4]).unwrap();
-        self.threads.gate.submit_frame(frame)
+        self.threads.endpoint.submit_frame(frame)
     }
 
     fn until<T>(&self, what: &str, ready: impl FnMut() -> Option<T>) -> T {
         let deadline = Some(Instant::now() + LIMIT);
-        self.threads.gate.reports.news.wait_until(deadline, ready).unwrap_or_else(|| panic!("waited for {what}"))
+        self.threads.endpoint.event_log.news.wait_until(deadline, ready).unwrap_or_else(|| panic!("waited for {what}"))
     }
 
     fn picture(&self) -> Picture {
-        self.until("a picture", || self.threads.gate.outbox.take())
+        self.until("a picture", || self.threads.endpoint.outbox.take())
     }
 
     /// The picture of a new frame.
     fn next_picture(&self) -> Picture {
         let id = self.submit(0).unwrap();
-        self.until("the picture of a frame", || self.threads.gate.outbox.take().filter(|picture| picture.id == id))
+        self.until("the picture of a frame", || self.threads.endpoint.outbox.take().filter(|picture| picture.id == id))
     }
 
     fn update(&self, patch: &str) -> Result<Ticket> {
         let patch = ParamsPatch::from_json(patch)?;
-        self.threads.desk.update(|desired| patch.merge(desired))
+        self.threads.queue.update(|desired| patch.merge(desired))
     }
 
     fn transition(&self, prompt: &str, num_steps: u32) -> Result<Ticket> {
         let target = serde_json::json!({"target_prompts": prompt, "num_steps": num_steps});
-        self.threads.desk.transition(&serde_json::from_value(target).unwrap(), StreamDiffusionParams::validate)
+        self.threads.queue.transition(&serde_json::from_value(target).unwrap(), StreamDiffusionParams::validate)
     }
 
     fn end(&self, ticket: &Ticket) -> End {
-        self.until("the end of an update", || self.threads.gate.reports.end(ticket.version).unwrap())
+        self.until("the end of an update", || self.threads.endpoint.event_log.end(ticket.version).unwrap())
     }
 
     /// Makes an update, and waits until it is applied.
@@ -78,7 +78,7 @@ impl Running {
     }
 
     fn events(&self) -> Events {
-        Events { reports: self.threads.gate.reports.clone() }
+        Events { event_log: self.threads.endpoint.event_log.clone() }
     }
 
     fn event(&self, mut wanted: impl FnMut(&Event) -> bool) -> Event {
@@ -86,11 +86,11 @@ impl Running {
     }
 
     fn desired(&self) -> StreamDiffusionParams {
-        (*self.threads.desk.desired().1).clone()
+        (*self.threads.queue.desired().1).clone()
     }
 
     fn stop(self) -> StreamDiffusionParams {
-        use super::machine::Machine;
+        use super::engine_traits::FrameProcessor;
         self.threads.stop(LIMIT).unwrap().params().clone()
     }
 }

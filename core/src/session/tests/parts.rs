@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::super::event_log::{ENDS, EVENTS, End, EventLog, Forgotten};
 use super::super::events::Event;
 use super::super::latest_slot::LatestSlot;
 use super::super::notifier::Notifier;
-use super::super::reports::{ENDS, EVENTS, End, Forgotten, Reports};
 
 #[test]
 fn the_newest_value_is_taken_and_the_replaced_one_comes_back() {
@@ -47,22 +47,22 @@ fn every_waiting_thread_is_woken() {
 
 #[test]
 fn ends_are_remembered_until_as_many_have_ended_since() {
-    let reports = Reports::new();
-    assert_eq!(reports.end(0), Ok(Some(End::Applied)));
-    reports.superseded(7);
-    assert_eq!((reports.end(7), reports.end(6)), (Ok(Some(End::Superseded)), Ok(None)));
-    reports.applied(7 + ENDS as u64, Vec::new());
-    assert_eq!((reports.end(7), reports.end(7 + ENDS as u64)), (Err(Forgotten), Ok(Some(End::Applied))));
+    let event_log = EventLog::new();
+    assert_eq!(event_log.end(0), Ok(Some(End::Applied)));
+    event_log.superseded(7);
+    assert_eq!((event_log.end(7), event_log.end(6)), (Ok(Some(End::Superseded)), Ok(None)));
+    event_log.applied(7 + ENDS as u64, Vec::new());
+    assert_eq!((event_log.end(7), event_log.end(7 + ENDS as u64)), (Err(Forgotten), Ok(Some(End::Applied))));
     // One that ends very late does not hide the newer one.
-    reports.superseded(7);
-    assert_eq!(reports.end(7 + ENDS as u64), Ok(Some(End::Applied)));
-    assert_eq!(reports.active(), 7 + ENDS as u64);
+    event_log.superseded(7);
+    assert_eq!(event_log.end(7 + ENDS as u64), Ok(Some(End::Applied)));
+    assert_eq!(event_log.active(), 7 + ENDS as u64);
 }
 
 #[test]
 fn the_oldest_event_makes_room_and_is_counted() {
-    let reports = Reports::new();
-    (0..EVENTS as u64 + 3).for_each(|version| reports.tell(Event::UpdateSuperseded { version }));
-    assert_eq!(reports.lost_events(), 3);
-    assert!(matches!(reports.next_event(), Some(Event::UpdateSuperseded { version: 3 })));
+    let event_log = EventLog::new();
+    (0..EVENTS as u64 + 3).for_each(|version| event_log.record(Event::UpdateSuperseded { version }));
+    assert_eq!(event_log.lost_events(), 3);
+    assert!(matches!(event_log.next_event(), Some(Event::UpdateSuperseded { version: 3 })));
 }

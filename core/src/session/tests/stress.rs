@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::super::reports::End;
+use super::super::event_log::End;
 use super::toy::{FAILS, UNFIT};
 use super::{Running, start};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use super::super::machine::{Bench, Machine};
+use super::super::engine_traits::{FrameProcessor, Preparer};
 use super::LIMIT;
 use crate::conditioning::transition::Transition;
 use crate::engine::{Picture, PictureKind};
@@ -20,10 +20,10 @@ pub(super) const WAITS: u8 = 7;
 pub(super) const UNFIT: f64 = 9.0;
 /// A prompt that only goes with a ControlNet.
 pub(super) const NEEDS_NET: &str = "needs a net";
-/// A prompt whose transition cannot go on.
+/// A prompt whose transition fails.
 pub(super) const HAS_NO_WAY: &str = "has no way";
 
-/// Doors that are closed until somebody opens them, and what was made.
+/// Doors that are closed until a test opens them, and what was built.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     open: Mutex<BTreeSet<String>>,
@@ -40,12 +40,12 @@ impl Script {
         self.opened.notify_all();
     }
 
-    /// Waits until somebody stands before `door`.
+    /// Waits until a thread waits at `door`.
     pub(super) fn wait_for(&self, door: &str) {
         let reached = self.reached.lock().unwrap();
         let (_reached, late) =
             self.arrived.wait_timeout_while(reached, LIMIT, |reached| !reached.contains(door)).unwrap();
-        assert!(!late.timed_out(), "nobody came to {door}");
+        assert!(!late.timed_out(), "no thread came to {door}");
     }
 
     fn pass(&self, door: &str) {
@@ -65,7 +65,7 @@ pub(super) struct Pipeline {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct ToyBench(Arc<Script>);
+pub(super) struct ToyPreparer(Arc<Script>);
 
 #[derive(Debug)]
 pub(super) struct ToyPrepared {
@@ -77,7 +77,7 @@ fn error(kind: ErrorKind, text: &str) -> Error {
     Error::new(kind, text)
 }
 
-impl Bench for ToyBench {
+impl Preparer for ToyPreparer {
     type Prepared = ToyPrepared;
     type Snapshot = Arc<Pipeline>;
 
@@ -191,11 +191,11 @@ impl Toy {
     }
 }
 
-impl Machine for Toy {
-    type Bench = ToyBench;
+impl FrameProcessor for Toy {
+    type Preparer = ToyPreparer;
 
-    fn bench(&self) -> ToyBench {
-        ToyBench(self.script.clone())
+    fn preparer(&self) -> ToyPreparer {
+        ToyPreparer(self.script.clone())
     }
 
     fn params(&self) -> &StreamDiffusionParams {

@@ -1,7 +1,7 @@
 //! Transitions of the prompt in a session: a step for each frame, and nothing that waits for one.
 
+use super::super::event_log::End;
 use super::super::events::Event;
-use super::super::reports::End;
 use super::toy::HAS_NO_WAY;
 use super::{Running, start};
 use crate::conditioning::transition::Transition;
@@ -29,14 +29,14 @@ fn each_picture_takes_a_step_at_most_and_the_last_one_is_the_targets() {
     assert_eq!((ticket.version, ticket.cost, ticket.changes.len()), (1, Some(Cost::Recompute), 1));
     assert_eq!(running.end(&ticket), End::Applied);
     // Also without a frame for a while: steps are for pictures.
-    assert_eq!(running.threads.desk.progress(), Some((1, 4)));
+    assert_eq!(running.threads.queue.progress(), Some((1, 4)));
     let mut shown = vec![running.step()];
     while shown.last() != Some(&0) {
         shown.push(running.step());
     }
     shown.dedup();
     assert_eq!(shown, [1, 2, 3, 0]);
-    assert_eq!(running.threads.desk.progress(), None);
+    assert_eq!(running.threads.queue.progress(), None);
     assert_eq!(running.next_picture().version, 1);
     assert_eq!(running.stop().prompt, "snow".into());
 }
@@ -82,7 +82,7 @@ fn a_model_arrives_while_a_transition_is_under_way() {
     running.script.open("slow/model");
     let end = loop {
         running.step();
-        if let Some(end) = running.threads.gate.reports.end(load.version).unwrap() {
+        if let Some(end) = running.threads.endpoint.event_log.end(load.version).unwrap() {
             break end;
         }
     };
@@ -112,8 +112,8 @@ fn a_step_that_cannot_be_made_is_told_and_the_picture_goes_on() {
     let running = start();
     running.begin(HAS_NO_WAY, 5);
     assert_eq!(running.step(), 1);
-    let told = running.event(|event| matches!(event, Event::TransitionFailed { .. }));
-    assert!(matches!(told, Event::TransitionFailed { error } if error.kind() == ErrorKind::OutOfMemory));
+    let failed = running.event(|event| matches!(event, Event::TransitionFailed { .. }));
+    assert!(matches!(failed, Event::TransitionFailed { error } if error.kind() == ErrorKind::OutOfMemory));
     assert_eq!((running.step(), running.step()), (1, 1));
     running.begin("snow", 2);
     assert_eq!(running.step(), 1);
@@ -128,9 +128,9 @@ fn a_target_that_is_refused_changes_nothing() {
         num_steps: 4,
         temporal_interpolation_method: Interpolation::Slerp,
     };
-    let refused = running.threads.desk.transition(&nothing, StreamDiffusionParams::validate).unwrap_err();
+    let refused = running.threads.queue.transition(&nothing, StreamDiffusionParams::validate).unwrap_err();
     assert_eq!((refused.kind(), refused.violations().len()), (ErrorKind::InvalidParams, 1));
     assert_eq!(running.desired(), before);
-    running.threads.desk.close();
+    running.threads.queue.close();
     assert_eq!(running.transition("snow", 4).unwrap_err().kind(), ErrorKind::Closed);
 }

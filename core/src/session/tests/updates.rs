@@ -1,7 +1,7 @@
 //! Updates of a session: when they count, in which order, and what is left of those that fail.
 
+use super::super::event_log::End;
 use super::super::events::Event;
-use super::super::reports::End;
 use super::toy::{NEEDS_NET, UNFIT};
 use super::{LIMIT, start};
 use crate::engine::PictureKind;
@@ -63,7 +63,7 @@ fn what_needs_an_item_that_is_still_loading_waits_for_it() {
     assert_eq!(inside.cost, Some(Cost::Hot));
     let prompt = running.update(&format!(r#"{{"prompt": "{NEEDS_NET}"}}"#)).unwrap();
     running.apply(r#"{"delta": 0.4}"#);
-    assert_eq!(running.threads.gate.reports.end(inside.version), Ok(None));
+    assert_eq!(running.threads.endpoint.event_log.end(inside.version), Ok(None));
     running.script.open("slow/net");
     for ticket in [load, inside, prompt] {
         assert_eq!(running.end(&ticket), End::Applied);
@@ -84,7 +84,7 @@ fn a_failed_update_is_taken_back_and_what_came_later_stays() {
         (running.end(&first), running.end(&bad), running.end(&late)),
         (End::Applied, End::Rejected, End::Applied)
     );
-    assert_eq!(running.threads.desk.refusal(bad.version).unwrap().kind(), ErrorKind::NotFound);
+    assert_eq!(running.threads.queue.refusal(bad.version).unwrap().kind(), ErrorKind::NotFound);
     let mut expected = before;
     expected.controlnets = running.desired().controlnets;
     expected.guidance_scale = 1.7;
@@ -154,7 +154,7 @@ fn while_the_first_is_gone_frames_repeat_and_a_failure_brings_it_back() {
     running.next_picture();
     let giant = running.update(r#"{"model_id": "giant/model"}"#).unwrap();
     assert_eq!(running.end(&giant), End::Rejected);
-    // It was sent before the refusal was told, and frames come after what was sent.
+    // It was sent before the rejection was reported, and frames follow sent updates.
     assert_eq!(running.next_picture().kind, PictureKind::New);
     let slow = running.update(r#"{"model_id": "short/x", "controlnets": [{"model_id": "slow/net"}]}"#).unwrap();
     running.script.wait_for("slow/net");
@@ -174,7 +174,7 @@ fn a_panic_while_preparing_refuses_that_update_alone() {
     let running = start();
     let bad = running.update(&net("panics/net")).unwrap();
     assert_eq!(running.end(&bad), End::Rejected);
-    let refusal = running.threads.desk.refusal(bad.version).unwrap();
+    let refusal = running.threads.queue.refusal(bad.version).unwrap();
     assert_eq!(refusal.kind(), ErrorKind::Internal);
     assert!(refusal.to_string().contains("without weights"), "{refusal}");
     running.apply(&net("good/net"));
@@ -184,10 +184,10 @@ fn a_panic_while_preparing_refuses_that_update_alone() {
 fn dropping_in_the_middle_of_a_load_does_not_wait_for_it() {
     let running = start();
     let ticket = running.update(r#"{"model_id": "slow/never"}"#).unwrap();
-    let (reports, script) = (running.threads.gate.reports.clone(), running.script.clone());
+    let (event_log, script) = (running.threads.endpoint.event_log.clone(), running.script.clone());
     running.script.wait_for("slow/never");
     drop(running);
-    assert_eq!(reports.end(ticket.version), Ok(None));
+    assert_eq!(event_log.end(ticket.version), Ok(None));
     script.open("slow/never");
 }
 

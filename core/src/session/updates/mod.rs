@@ -7,9 +7,9 @@
 //! onto the planned parameters when it is ready, so that a slider which moves while a model loads neither waits for the
 //! model nor is undone by it.
 
-pub(crate) mod desk;
+pub(crate) mod channel;
 pub(crate) mod job;
-pub(crate) mod line;
+pub(crate) mod queue;
 mod state;
 mod steps;
 pub(crate) mod worker;

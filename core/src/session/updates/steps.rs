@@ -1,22 +1,22 @@
-//! Transitions of the prompt: asked for as updates, then taken on a step for each frame.
+//! Transitions of the prompt: accepted as updates, then advanced by a step for each frame.
 //!
-//! A step is made beside the frame that shows the one before it, and applied before the next frame; where it is not ready in
-//! time, the picture stays where it is for another frame rather than waiting.
+//! A step is prepared while the frame of the previous step is processed, and applied before the next frame. If it is not
+//! ready in time, that frame repeats the previous step.
 
 use std::sync::Arc;
 
+use super::super::engine_traits::Preparer;
 use super::super::events::Event;
-use super::super::machine::Bench;
 use super::Ticket;
-use super::desk::Desk;
 use super::job::{Job, Planned};
+use super::queue::UpdateQueue;
 use super::state::State;
 use crate::conditioning::transition::Transition;
 use crate::error::Result;
 use crate::params::{Cost, StreamDiffusionParams, diff};
 
-impl<B: Bench> Desk<B> {
-    /// Accepts a transition of the prompt that `check` finds nothing against.
+impl<B: Preparer> UpdateQueue<B> {
+    /// Accepts a transition of the prompt, if `check` passes.
     ///
     /// # Errors
     ///
@@ -38,28 +38,28 @@ impl<B: Bench> Desk<B> {
         }
     }
 
-    /// How many pictures of how many the transition under way has behind it.
+    /// Returns how many steps of the current transition were made, and how many it has.
     pub(crate) fn progress(&self) -> Option<(u32, u32)> {
         self.lock().planned.snapshot.as_ref().and_then(B::progress)
     }
 
-    /// What the next step is to be put onto, once a frame has shown the last one; the worker then is at work.
+    /// Returns the base of the next step, once a frame was processed with the last one; the worker is busy then.
     pub(super) fn step_due(&self, state: &mut State<B::Snapshot>) -> Option<Planned<B::Snapshot>> {
         let under_way = state.planned.snapshot.as_ref().and_then(B::progress).is_some();
-        let due = under_way && self.line.framed() >= state.stepped;
+        let due = under_way && self.channel.framed() >= state.stepped;
         state.stepping |= due;
         due.then(|| state.planned.clone())
     }
 
-    /// Sends the step that was made onto the place `base` of the order; where something else was sent since, it is due
-    /// once more. One that cannot be made leaves the picture where it is, until another prompt is asked for.
+    /// Sends the step that is based on the sequence number `base`; if another update was sent since, it is due again. After
+    /// an error the transition stops until another prompt is set.
     pub(crate) fn commit_step(&self, base: u64, step: Result<Option<B::Prepared>>) {
         let mut state = self.lock();
         self.settle(&mut state);
         state.stepping = false;
         match step {
             Ok(Some(prepared)) if !state.closed && state.planned.seq == base => {
-                let plan = ((*state.planned.params).clone(), (*state.planned.stamps).clone());
+                let plan = ((*state.planned.params).clone(), (*state.planned.versions).clone());
                 state.stepped = state.last_seq + 1;
                 self.send(&mut state, None, plan, prepared);
             }
@@ -68,9 +68,9 @@ impl<B: Bench> Desk<B> {
                 state.stepped = u64::MAX;
                 drop(state);
                 tracing::warn!(%error, "a transition of the prompt stays where it is");
-                self.reports.tell(Event::TransitionFailed { error: Arc::new(error) });
+                self.event_log.record(Event::TransitionFailed { error: Arc::new(error) });
             }
         }
-        self.line.work.notify();
+        self.channel.work.notify();
     }
 }

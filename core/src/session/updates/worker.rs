@@ -1,87 +1,87 @@
-//! The two workers: take a job, make what it needs beside what is in use, send it.
+//! The two workers: take a job, prepare it, send it.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::super::machine::Bench;
-use super::desk::{Desk, Task, Turn};
+use super::super::engine_traits::Preparer;
 use super::job::{Job, Lane, Planned};
+use super::queue::{Task, Turn, UpdateQueue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::{Cost, StreamDiffusionParams, diff, total_cost};
 
-/// How often a loaded job is put onto parameters that moved on before the quick lane has to wait for it.
+/// The number of times that a load is prepared for parameters that have changed before the quick lane is paused for it.
 const TRIES: usize = 3;
 
-/// Does the jobs of `lane` until the desk closes.
-pub(crate) fn run<B: Bench>(desk: &Desk<B>, bench: &B, lane: Lane) {
-    while let Some(turn) = desk.next(lane) {
+/// Prepares the jobs of `lane` until the queue is closed.
+pub(crate) fn run<B: Preparer>(queue: &UpdateQueue<B>, preparer: &B, lane: Lane) {
+    while let Some(turn) = queue.next(lane) {
         match (turn, lane) {
-            (Turn::Step(planned), _) => step(desk, bench, &planned),
-            (Turn::Job(task), Lane::Quick) => quick(desk, bench, task),
+            (Turn::Step(planned), _) => step(queue, preparer, &planned),
+            (Turn::Job(task), Lane::Quick) => quick(queue, preparer, task),
             (Turn::Job(task), Lane::Load) => {
-                load(desk, bench, task);
-                desk.unhold();
+                load(queue, preparer, task);
+                queue.unhold();
             }
         }
     }
 }
 
-/// What the text of a panic says.
+/// Returns the error of a panic.
 pub(crate) fn panic_error(doing: &str, panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
     Error::new(ErrorKind::Internal, format!("{doing} panicked: {}", text.unwrap_or("(no message)")))
 }
 
-/// What a panic leaves behind is dropped: pieces are made whole or not at all.
+/// Converts a panic into an error. Its unfinished components are dropped.
 fn guarded<T>(make: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| Err(panic_error("preparing an update", &*panic)))
 }
 
-fn prepare<B: Bench>(
-    bench: &B,
+fn prepare<B: Preparer>(
+    preparer: &B,
     params: &StreamDiffusionParams,
     base: Option<&B::Snapshot>,
     others: &[&B::Snapshot],
 ) -> Result<B::Prepared> {
-    guarded(|| bench.prepare(params, base, others))
+    guarded(|| preparer.prepare(params, base, others))
 }
 
-/// What `job` needs for `params`, which it was put onto.
-fn make<B: Bench>(
-    bench: &B,
+/// Prepares `job` for `params`, its result.
+fn make<B: Preparer>(
+    preparer: &B,
     job: &Job,
     params: &StreamDiffusionParams,
     base: Option<&B::Snapshot>,
     others: &[&B::Snapshot],
 ) -> Result<B::Prepared> {
     match (job.way_to(params), base) {
-        (Some(transition), Some(base)) => guarded(|| bench.transition(base, transition)),
-        _ => prepare(bench, params, base, others),
+        (Some(transition), Some(base)) => guarded(|| preparer.transition(base, transition)),
+        _ => prepare(preparer, params, base, others),
     }
 }
 
-fn step<B: Bench>(desk: &Desk<B>, bench: &B, planned: &Planned<B::Snapshot>) {
-    let made = planned.snapshot.as_ref().map_or(Ok(None), |base| guarded(|| bench.step(base)));
-    desk.commit_step(planned.seq, made);
+fn step<B: Preparer>(queue: &UpdateQueue<B>, preparer: &B, planned: &Planned<B::Snapshot>) {
+    let made = planned.snapshot.as_ref().map_or(Ok(None), |base| guarded(|| preparer.step(base)));
+    queue.commit_step(planned.seq, made);
 }
 
-fn quick<B: Bench>(desk: &Desk<B>, bench: &B, task: Task<B>) {
+fn quick<B: Preparer>(queue: &UpdateQueue<B>, preparer: &B, task: Task<B>) {
     let Task { job, mut planned } = task;
     loop {
         let Some(base) = &planned.snapshot else {
-            desk.defer(&job);
+            queue.defer(&job);
             return;
         };
         let made = job.onto(&planned).and_then(|params| {
-            let prepared = make(bench, &job, &params, Some(base), &[])?;
+            let prepared = make(preparer, &job, &params, Some(base), &[])?;
             Ok((params, prepared))
         });
         let newer = match made {
-            Ok((params, prepared)) => desk.commit(&job, planned.seq, params, prepared),
-            // What does not fit now may fit once an earlier load is there.
-            Err(_) if desk.defer_behind_loads(&job) => return,
-            Err(error) => desk.reject(&job, Some(planned.seq), error),
+            Ok((params, prepared)) => queue.commit(&job, planned.seq, params, prepared),
+            // It may fit once an earlier load is applied.
+            Err(_) if queue.defer_behind_loads(&job) => return,
+            Err(error) => queue.reject(&job, Some(planned.seq), error),
         };
         match newer {
             Some(newer) => planned = newer,
@@ -90,19 +90,19 @@ fn quick<B: Bench>(desk: &Desk<B>, bench: &B, task: Task<B>) {
     }
 }
 
-fn load<B: Bench>(desk: &Desk<B>, bench: &B, task: Task<B>) {
+fn load<B: Preparer>(queue: &UpdateQueue<B>, preparer: &B, task: Task<B>) {
     let Task { job, mut planned } = task;
     let mut built: Option<B::Snapshot> = None;
     let mut tries = 0;
     loop {
         tries += 1;
         if tries > TRIES {
-            desk.hold();
-            planned = desk.planned();
+            queue.hold();
+            planned = queue.planned();
         }
         let params = match job.onto(&planned) {
             Ok(params) => params,
-            Err(error) => match desk.reject(&job, Some(planned.seq), error) {
+            Err(error) => match queue.reject(&job, Some(planned.seq), error) {
                 Some(newer) => {
                     planned = newer;
                     continue;
@@ -111,22 +111,22 @@ fn load<B: Bench>(desk: &Desk<B>, bench: &B, task: Task<B>) {
             },
         };
         let base = planned.snapshot.as_ref();
-        if built.is_none() && base.is_some_and(|base| bench.is_short(base, &params)) {
-            return free_first(desk, bench, &job);
+        if built.is_none() && base.is_some_and(|base| preparer.is_short(base, &params)) {
+            return free_first(queue, preparer, &job);
         }
         let others: Vec<_> = built.iter().collect();
-        let newer = match make(bench, &job, &params, base, &others) {
+        let newer = match make(preparer, &job, &params, base, &others) {
             Ok(prepared) => {
                 built = Some(B::snapshot(&prepared));
-                desk.commit(&job, planned.seq, params, prepared)
+                queue.commit(&job, planned.seq, params, prepared)
             }
             Err(error) if error.kind() == ErrorKind::OutOfMemory && rebuilds(&planned, &params) => {
-                return free_first(desk, bench, &job);
+                return free_first(queue, preparer, &job);
             }
             Err(error) => {
                 // A missing file stays missing; rules between fields depend on the other fields.
                 let depends = matches!(error.kind(), ErrorKind::InvalidParams | ErrorKind::Unsupported);
-                desk.reject(&job, depends.then_some(planned.seq), error)
+                queue.reject(&job, depends.then_some(planned.seq), error)
             }
         };
         match newer {
@@ -140,25 +140,25 @@ fn rebuilds<S>(planned: &Planned<S>, params: &StreamDiffusionParams) -> bool {
     planned.snapshot.is_some() && total_cost(&diff(&planned.params, params)) == Some(Cost::Rebuild)
 }
 
-/// Lets go of what is in use, then makes the new; where that fails, makes the old again.
-fn free_first<B: Bench>(desk: &Desk<B>, bench: &B, job: &Arc<Job>) {
-    desk.hold();
-    let Some(planned) = desk.release() else { return };
-    tracing::warn!(version = job.version, "too little memory for two pipelines: the one in use goes first");
+/// Releases the pipeline in use, then builds the new one; if that fails, builds the old one again.
+fn free_first<B: Preparer>(queue: &UpdateQueue<B>, preparer: &B, job: &Arc<Job>) {
+    queue.hold();
+    let Some(planned) = queue.release() else { return };
+    tracing::warn!(version = job.version, "too little memory for two pipelines: the one in use is released first");
     let made = job.onto(&planned).and_then(|params| {
-        let prepared = prepare(bench, &params, None, &[])?;
+        let prepared = prepare(preparer, &params, None, &[])?;
         Ok((params, prepared))
     });
     let error = match made {
         Ok((params, prepared)) => {
-            desk.commit(job, planned.seq, params, prepared);
+            queue.commit(job, planned.seq, params, prepared);
             return;
         }
         Err(error) => error,
     };
-    match prepare(bench, &planned.params, None, &[]) {
-        Ok(prepared) => desk.restore(&planned, prepared),
-        Err(error) => desk.degraded(error),
+    match prepare(preparer, &planned.params, None, &[]) {
+        Ok(prepared) => queue.restore(&planned, prepared),
+        Err(error) => queue.degraded(error),
     }
-    desk.reject(job, None, error);
+    queue.reject(job, None, error);
 }

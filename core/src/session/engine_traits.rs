@@ -1,4 +1,4 @@
-//! What a session needs of an engine: the half that works on frames, and the half that prepares updates beside it.
+//! The engine as sessions use it: one part processes frames, the other prepares updates at the same time.
 
 use std::fmt;
 
@@ -8,42 +8,42 @@ use crate::error::Result;
 use crate::frame::{Frame, FrameId};
 use crate::params::{Cost, Notice, StreamDiffusionParams};
 
-/// Works on frames, on one thread.
-pub(crate) trait Machine: Send + 'static {
-    /// What prepares its updates.
-    type Bench: Bench;
+/// Processes frames, on one thread.
+pub(crate) trait FrameProcessor: Send + 'static {
+    /// The type that prepares its updates.
+    type Preparer: Preparer;
 
-    /// What prepares its updates.
-    fn bench(&self) -> Self::Bench;
+    /// Returns a preparer of its updates.
+    fn preparer(&self) -> Self::Preparer;
 
-    /// The parameters in use.
+    /// Returns the parameters in use.
     fn params(&self) -> &StreamDiffusionParams;
 
-    /// What is in use.
+    /// Returns the pipeline in use.
     fn snapshot(&self) -> Result<SnapshotOf<Self>>;
 
-    /// Works on one frame, under the frame's own number; once released, gives the last picture again.
+    /// Processes a frame, with the frame's id; once released, returns the last picture again.
     fn process(&mut self, frame: &Frame) -> Result<Picture>;
 
     /// Returns the last picture again for the frame `id`; none before the first.
     fn repeat(&mut self, id: FrameId) -> Result<Option<Picture>>;
 
-    /// Puts `prepared` in the place of what is in use, which it then holds; pictures have `version` from now on.
+    /// Swaps `prepared` and the pipeline in use; pictures have `version` from now on.
     fn swap(&mut self, prepared: &mut PreparedOf<Self>, version: u64) -> Result<Vec<Notice>>;
 
-    /// Lets go of all that is loaded.
+    /// Releases everything that is loaded.
     fn release(&mut self);
 }
 
 /// Prepares updates, on any thread.
-pub(crate) trait Bench: Clone + Send + Sync + 'static {
-    /// An update that waits for being applied.
+pub(crate) trait Preparer: Clone + Send + Sync + 'static {
+    /// A prepared update.
     type Prepared: Send + 'static;
-    /// What is in use, or will be.
+    /// A pipeline, with its parameters.
     type Snapshot: Clone + Send + Sync + fmt::Debug + 'static;
 
-    /// Makes what `params` need, in the place of `base` (or of nothing), out of the pieces that `base` and `others`
-    /// have.
+    /// Builds the pipeline of `params`, to replace `base`, if there is one. Components that `base` or `others` have are
+    /// shared.
     fn prepare(
         &self,
         params: &StreamDiffusionParams,
@@ -51,29 +51,29 @@ pub(crate) trait Bench: Clone + Send + Sync + 'static {
         others: &[&Self::Snapshot],
     ) -> Result<Self::Prepared>;
 
-    /// Makes the first picture of a transition of the prompt, in the place of `base`.
+    /// Builds the first step of a transition of the prompt, to replace `base`.
     fn transition(&self, base: &Self::Snapshot, transition: &Transition) -> Result<Self::Prepared>;
 
-    /// Makes the next picture of the transition of `base`; `None` where its prompt is reached.
+    /// Builds the next step of the transition of `base`; `None` once its prompt is reached.
     fn step(&self, base: &Self::Snapshot) -> Result<Option<Self::Prepared>>;
 
-    /// How many pictures of how many the transition of `snapshot` has behind it; `None` where its prompt is reached.
+    /// Returns how many steps of the transition of `snapshot` were made, and how many it has; `None` without one.
     fn progress(snapshot: &Self::Snapshot) -> Option<(u32, u32)>;
 
-    /// What is in use once `prepared` is applied.
+    /// Returns the pipeline in use once `prepared` is applied.
     fn snapshot(prepared: &Self::Prepared) -> Self::Snapshot;
 
-    /// Whether there is too little memory for `params` beside `base`.
+    /// Returns true if there is too little memory for the pipelines of `params` and of `base` together.
     fn is_short(&self, base: &Self::Snapshot, params: &StreamDiffusionParams) -> bool;
 }
 
-pub(crate) type PreparedOf<M> = <<M as Machine>::Bench as Bench>::Prepared;
-pub(crate) type SnapshotOf<M> = <<M as Machine>::Bench as Bench>::Snapshot;
+pub(crate) type PreparedOf<M> = <<M as FrameProcessor>::Preparer as Preparer>::Prepared;
+pub(crate) type SnapshotOf<M> = <<M as FrameProcessor>::Preparer as Preparer>::Snapshot;
 
-impl Machine for Engine {
-    type Bench = Workbench;
+impl FrameProcessor for Engine {
+    type Preparer = Workbench;
 
-    fn bench(&self) -> Workbench {
+    fn preparer(&self) -> Workbench {
         self.workbench()
     }
 
@@ -104,7 +104,7 @@ impl Machine for Engine {
     }
 }
 
-impl Bench for Workbench {
+impl Preparer for Workbench {
     type Prepared = Prepared;
     type Snapshot = Snapshot;
 

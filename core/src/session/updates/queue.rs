@@ -1,91 +1,93 @@
 //! Update queue: accepts, orders and rolls back parameter updates; holds the desired parameters.
 //!
-//! The one lock here is for hosts that update and for workers, for as long as it takes to change a list. Neither frames nor
-//! `submit` and `poll` come near it.
+//! The lock is taken by hosts that update and by workers, each time to change a list. Frames, `submit` and `poll` do not
+//! take it.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
+use super::super::engine_traits::Preparer;
+use super::super::event_log::EventLog;
 use super::super::events::Event;
-use super::super::machine::Bench;
 use super::super::primitives::{Mutex, MutexGuard};
-use super::super::reports::Reports;
 use super::Ticket;
-use super::job::{Job, Lane, Planned, Stamps};
-use super::line::{Command, Delivery, Line};
+use super::channel::{Command, Delivery, UpdateChannel};
+use super::job::{FieldVersions, Job, Lane, Planned};
 use super::state::State;
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::{Notice, StreamDiffusionParams, diff, total_cost};
 
-/// How many prepared updates may wait for the session's thread; later ones wait unprepared, and may be superseded there.
+/// The number of prepared updates that may wait for the session's thread; later ones wait unprepared, and may be
+/// superseded.
 const MOST_SENT: usize = 4;
-/// How many refusals are kept for who asks for them by number.
+/// The number of errors of rejected updates that are kept.
 const REFUSALS: usize = 64;
 
 /// Orders the updates of one session.
-pub(crate) struct Desk<B: Bench> {
+pub(crate) struct UpdateQueue<B: Preparer> {
     state: Mutex<State<B::Snapshot>>,
-    pub(crate) line: Arc<Line<B>>,
-    pub(crate) reports: Arc<Reports>,
+    pub(crate) channel: Arc<UpdateChannel<B>>,
+    pub(crate) event_log: Arc<EventLog>,
 }
 
-/// A job, and what it is to be put onto.
-pub(crate) struct Task<B: Bench> {
+/// A job, and the parameters that it is applied to.
+pub(crate) struct Task<B: Preparer> {
     pub(crate) job: Arc<Job>,
     pub(crate) planned: Planned<B::Snapshot>,
 }
 
-/// What a worker does next.
-pub(crate) enum Turn<B: Bench> {
+/// The next task of a worker.
+pub(crate) enum Turn<B: Preparer> {
     Job(Task<B>),
-    /// The next step of the transition under way.
+    /// The next step of the current transition.
     Step(Planned<B::Snapshot>),
 }
 
-impl<B: Bench> Desk<B> {
-    /// A desk for an engine that has `snapshot` in use, for `params`.
+impl<B: Preparer> UpdateQueue<B> {
+    /// Returns one for an engine with the pipeline `snapshot`, for `params`.
     pub(crate) fn new(
         params: StreamDiffusionParams,
         snapshot: Option<B::Snapshot>,
-        line: Arc<Line<B>>,
-        reports: Arc<Reports>,
+        channel: Arc<UpdateChannel<B>>,
+        event_log: Arc<EventLog>,
     ) -> Self {
-        let planned = Planned { params: Arc::new(params), snapshot, seq: 0, stamps: Arc::default() };
-        Self { state: Mutex::new(State::new(planned)), line, reports }
+        let planned = Planned { params: Arc::new(params), snapshot, seq: 0, versions: Arc::default() };
+        Self { state: Mutex::new(State::new(planned)), channel, event_log }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State<B::Snapshot>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The parameters last accepted, and the number of the update that they came with.
+    /// Returns the version of the newest accepted update, and the parameters with it.
     pub(crate) fn desired(&self) -> (u64, Arc<StreamDiffusionParams>) {
         let state = self.lock();
         (state.version, state.desired.clone())
     }
 
-    /// What was sent last.
+    /// Returns the state that was sent last.
     pub(crate) fn planned(&self) -> Planned<B::Snapshot> {
         self.lock().planned.clone()
     }
 
-    /// How many updates wait or are being worked on: quick ones, loads.
+    /// Returns the numbers of updates that wait or are prepared: quick ones, loads.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let state = self.lock();
         (state.quick.len(), state.load.len())
     }
 
-    /// Why update `version` was refused, as long as that is remembered.
+    /// Returns why update `version` was rejected, if that is still remembered.
     pub(crate) fn refusal(&self, version: u64) -> Option<Arc<Error>> {
         self.lock().refusals.iter().find(|(of, _)| *of == version).map(|(_, error)| error.clone())
     }
 
-    /// Whether no update is accepted any more.
+    /// Returns true if no update is accepted any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// Accepts what `make` makes of the desired parameters. `make` is called again where they change meanwhile.
+    /// Accepts the update that `make` returns for the desired parameters. `make` is called again if they change in the
+    /// meantime.
     ///
     /// # Errors
     ///
@@ -108,7 +110,7 @@ impl<B: Bench> Desk<B> {
         }
     }
 
-    /// Accepts `job`, and gives its version; nothing where the desired parameters are not what it was made from any more.
+    /// Accepts `job`, and returns its version; `None` if the desired parameters have changed since `before`.
     ///
     /// # Errors
     ///
@@ -127,15 +129,15 @@ impl<B: Bench> Desk<B> {
         state.desired = job.after.clone();
         let skipped = state.enqueue(Arc::new(job));
         drop(state);
-        skipped.into_iter().for_each(|version| self.reports.superseded(version));
-        self.line.work.notify();
+        skipped.into_iter().for_each(|version| self.event_log.superseded(version));
+        self.channel.work.notify();
         Ok(Some(version))
     }
 
-    /// Waits for what the worker of `lane` does next; nothing once the desk is closed.
+    /// Waits for the next task of the worker of `lane`; `None` once the queue is closed.
     pub(crate) fn next(&self, lane: Lane) -> Option<Turn<B>> {
-        self.line.work.wait_until(None, || {
-            self.line.free_replaced();
+        self.channel.work.wait_until(None, || {
+            self.channel.free_replaced();
             let mut state = self.lock();
             if state.closed {
                 return Some(None);
@@ -144,29 +146,29 @@ impl<B: Bench> Desk<B> {
             if state.sent.len() >= MOST_SENT || (lane == Lane::Quick && state.held) {
                 return None;
             }
-            // A step belongs to the next frame; jobs may come without end.
+            // A step belongs to the next frame, and jobs may arrive continuously.
             if lane == Lane::Quick
                 && let Some(planned) = self.step_due(&mut state)
             {
                 return Some(Some(Turn::Step(planned)));
             }
             loop {
-                let job = state.queue(lane).waiting.pop_front()?;
+                let job = state.lane(lane).waiting.pop_front()?;
                 let inside = |load: &Arc<Job>| job.is_behind(load) && job.is_inside(load);
                 if lane == Lane::Quick && state.load.pending().any(inside) {
                     state.load.insert(job);
-                    self.line.work.notify();
+                    self.channel.work.notify();
                     continue;
                 }
                 let planned = state.planned.clone();
-                state.queue(lane).start(&job);
+                state.lane(lane).start(&job);
                 return Some(Some(Turn::Job(Task { job, planned })));
             }
         })?
     }
 
-    /// Sends what was made of `job` onto the place `base` of the order. Where something else was sent since, gives that
-    /// instead, and `job` has to be put onto it.
+    /// Sends the prepared update of `job`, which is based on the sequence number `base`. If another update was sent since,
+    /// returns that instead, and `job` has to be prepared for it.
     pub(crate) fn commit(
         &self,
         job: &Arc<Job>,
@@ -177,30 +179,30 @@ impl<B: Bench> Desk<B> {
         let mut state = self.lock();
         self.settle(&mut state);
         if state.is_over(job) {
-            self.line.work.notify();
+            self.channel.work.notify();
             return None;
         }
         if state.planned.seq != base {
             return Some(state.planned.clone());
         }
         state.finish(job);
-        let mut stamps = (*state.planned.stamps).clone();
-        stamps.extend(job.places.iter().map(|place| (place.clone(), job.version)));
-        // Only a job that is older and still on its way would ask.
+        let mut versions = (*state.planned.versions).clone();
+        versions.extend(job.places.iter().map(|place| (place.clone(), job.version)));
+        // Needed by older jobs that are pending only.
         let oldest = state.quick.pending().chain(state.load.pending()).map(|job| job.version).min();
-        stamps.retain(|_, version| oldest.is_some_and(|oldest| oldest < *version));
+        versions.retain(|_, version| oldest.is_some_and(|oldest| oldest < *version));
         if job.way_to(&params).is_some() {
             state.stepped = state.last_seq + 1;
         }
-        self.send(&mut state, Some(job.clone()), (params, stamps), prepared);
+        self.send(&mut state, Some(job.clone()), (params, versions), prepared);
         None
     }
 
-    /// Brings back what was `planned` before it was released.
+    /// Restores the state `planned` from before the release.
     pub(crate) fn restore(&self, planned: &Planned<B::Snapshot>, prepared: B::Prepared) {
         let mut state = self.lock();
         if !state.closed {
-            let plan = ((*planned.params).clone(), (*planned.stamps).clone());
+            let plan = ((*planned.params).clone(), (*planned.versions).clone());
             self.send(&mut state, None, plan, prepared);
         }
     }
@@ -209,26 +211,26 @@ impl<B: Bench> Desk<B> {
         &self,
         state: &mut State<B::Snapshot>,
         job: Option<Arc<Job>>,
-        (params, stamps): (StreamDiffusionParams, Stamps),
+        (params, versions): (StreamDiffusionParams, FieldVersions),
         prepared: B::Prepared,
     ) {
         let (base, version) = (state.planned.seq, job.as_ref().map(|job| job.version));
         state.last_seq += 1;
         let seq = state.last_seq;
         let snapshot = Some(B::snapshot(&prepared));
-        state.planned = Planned { params: Arc::new(params), snapshot, seq, stamps: Arc::new(stamps) };
+        state.planned = Planned { params: Arc::new(params), snapshot, seq, versions: Arc::new(versions) };
         state.sent.push_back((seq, job));
-        self.line.send(Command::Apply(Delivery { seq, base, version, prepared }));
-        self.line.work.notify();
+        self.channel.send(Command::Apply(Delivery { seq, base, version, prepared }));
+        self.channel.work.notify();
     }
 
-    /// Refuses `job`, and takes its changes back out of the desired parameters. Where something was sent since the place
-    /// `base`, gives that instead, and `job` is to be tried again.
+    /// Rejects `job`, and removes its changes from the desired parameters. If an update was sent since the sequence number
+    /// `base`, returns that instead, and `job` has to be tried again.
     pub(crate) fn reject(&self, job: &Arc<Job>, base: Option<u64>, error: Error) -> Option<Planned<B::Snapshot>> {
         let mut state = self.lock();
         self.settle(&mut state);
         if state.is_over(job) {
-            self.line.work.notify();
+            self.channel.work.notify();
             return None;
         }
         if base.is_some_and(|base| state.planned.seq != base) {
@@ -236,21 +238,21 @@ impl<B: Bench> Desk<B> {
         }
         state.finish(job);
         self.refuse(&mut state, job.version, error);
-        self.line.work.notify();
+        self.channel.work.notify();
         None
     }
 
     fn refuse(&self, state: &mut State<B::Snapshot>, version: u64, error: Error) {
         let mut refused = vec![(version, Arc::new(error))];
-        refused.extend(state.work_out_desired(version));
+        refused.extend(state.recompute_desired(version));
         for (version, error) in refused {
             state.refusals.truncate(REFUSALS - 1);
             state.refusals.push_front((version, error.clone()));
-            self.reports.rejected(version, &error);
+            self.event_log.rejected(version, &error);
         }
     }
 
-    /// Puts a quick job behind the loads that came before it; false where there are none.
+    /// Moves a quick job after the loads that were accepted before it; false if there are none.
     pub(crate) fn defer_behind_loads(&self, job: &Arc<Job>) -> bool {
         let behind = {
             let state = self.lock();
@@ -262,7 +264,7 @@ impl<B: Bench> Desk<B> {
         }
     }
 
-    /// Gives a quick job to the lane of loads.
+    /// Moves a quick job to the lane of loads.
     pub(crate) fn defer(&self, job: &Arc<Job>) {
         let mut state = self.lock();
         if !state.is_over(job) {
@@ -270,28 +272,28 @@ impl<B: Bench> Desk<B> {
             state.load.insert(job.clone());
         }
         drop(state);
-        self.line.work.notify();
+        self.channel.work.notify();
     }
 
-    /// Keeps the quick lane from taking jobs, and waits for the one that it does.
+    /// Pauses the quick lane, and waits for its current job.
     pub(crate) fn hold(&self) {
         self.lock().held = true;
-        self.line.work.wait_until(None, || {
+        self.channel.work.wait_until(None, || {
             let state = self.lock();
             (state.closed || !state.is_busy(Lane::Quick)).then_some(())
         });
     }
 
-    /// Lets the quick lane go on.
+    /// Resumes the quick lane.
     pub(crate) fn unhold(&self) {
         self.lock().held = false;
-        self.line.work.notify();
+        self.channel.work.notify();
     }
 
-    /// Has the session's thread let go of what is in use, once it has applied all that was sent, and waits for that.
-    /// Gives what was planned; nothing where the desk closes meanwhile. The quick lane must be held.
+    /// Makes the session's thread release its pipeline, once it has applied all sent updates, and waits for it. Returns the
+    /// planned state; `None` if the queue is closed in the meantime. The quick lane must be held.
     pub(crate) fn release(&self) -> Option<Planned<B::Snapshot>> {
-        let mut planned = self.line.work.wait_until(None, || {
+        let mut planned = self.channel.work.wait_until(None, || {
             let mut state = self.lock();
             self.settle(&mut state);
             if state.closed {
@@ -299,22 +301,22 @@ impl<B: Bench> Desk<B> {
             }
             state.sent.is_empty().then(|| Some(state.planned.clone()))
         })??;
-        self.line.send(Command::Release);
-        self.line.work.wait_until(None, || (self.line.is_released() || self.is_closed()).then_some(()));
+        self.channel.send(Command::Release);
+        self.channel.work.wait_until(None, || (self.channel.is_released() || self.is_closed()).then_some(()));
         // Freed here, not on the session's thread.
         self.lock().planned.snapshot = None;
         planned.snapshot = None;
-        self.line.free_replaced();
+        self.channel.free_replaced();
         (!self.is_closed()).then_some(planned)
     }
 
-    /// Says that there is nothing left to make pictures with.
+    /// Reports that there is no pipeline left.
     pub(crate) fn degraded(&self, error: Error) {
-        tracing::error!(%error, "the pipeline before could not be made again");
-        self.reports.tell(Event::Degraded { error: Arc::new(error) });
+        tracing::error!(%error, "the previous pipeline could not be restored");
+        self.event_log.record(Event::Degraded { error: Arc::new(error) });
     }
 
-    /// Accepts nothing more and drops what waits. Tells which lanes are at work, and so may take their time to end.
+    /// Accepts no more updates and drops those that wait. Returns for each lane whether its worker is busy.
     pub(crate) fn close(&self) -> [(Lane, bool); 2] {
         let mut state = self.lock();
         state.closed = true;
@@ -322,40 +324,40 @@ impl<B: Bench> Desk<B> {
         state.load.waiting.clear();
         let busy = [Lane::Quick, Lane::Load].map(|lane| (lane, state.is_busy(lane)));
         drop(state);
-        self.line.work.notify();
+        self.channel.work.notify();
         busy
     }
 
-    /// Takes note of what was applied, and of what could not be.
+    /// Handles reports of updates that were applied, and of those that could not be.
     pub(super) fn settle(&self, state: &mut State<B::Snapshot>) {
-        while let Some(failure) = self.line.failure() {
+        while let Some(failure) = self.channel.failure() {
             let failed = state.sent.iter().position(|(seq, _)| *seq == failure.seq);
             let mut undone = state.sent.split_off(failed.unwrap_or(state.sent.len()));
             let failed = undone.pop_front().and_then(|(_, job)| job);
-            let mut stamps = (*state.planned.stamps).clone();
+            let mut versions = (*state.planned.versions).clone();
             let gone =
                 |version: u64| undone.iter().flat_map(|(_, job)| job).chain(&failed).any(|j| j.version == version);
-            stamps.retain(|_, version| !gone(*version));
-            let (params, seq) = (Arc::new(failure.params), self.line.applied());
-            state.planned = Planned { params, snapshot: failure.snapshot, seq, stamps: Arc::new(stamps) };
+            versions.retain(|_, version| !gone(*version));
+            let (params, seq) = (Arc::new(failure.params), self.channel.applied());
+            state.planned = Planned { params, snapshot: failure.snapshot, seq, versions: Arc::new(versions) };
             state.stepped = state.stepped.min(seq);
-            // What came after was made onto it, and is made anew.
+            // Later ones are based on it, and are prepared again.
             for job in undone.into_iter().filter_map(|(_, job)| job) {
-                state.queue(job.lane).insert(job);
+                state.lane(job.lane).insert(job);
             }
             if let Some(job) = failed {
                 self.refuse(state, job.version, failure.error);
             }
         }
-        let applied = self.line.applied();
+        let applied = self.channel.applied();
         while state.sent.front().is_some_and(|(seq, _)| *seq <= applied) {
             state.sent.pop_front();
         }
     }
 }
 
-impl<B: Bench> fmt::Debug for Desk<B> {
+impl<B: Preparer> fmt::Debug for UpdateQueue<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Desk").field("line", &self.line).finish_non_exhaustive()
+        f.debug_struct("UpdateQueue").field("channel", &self.channel).finish_non_exhaustive()
     }
 }

@@ -1,10 +1,10 @@
-//! Laws of patch, merge and difference, over generated parameters.
+//! Properties of patches, merges and differences, over generated parameters.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-use super::allowed::Checker;
+use super::constraint::Checker;
 use super::*;
 
 type Params = StreamDiffusionParams;

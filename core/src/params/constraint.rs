@@ -1,4 +1,4 @@
-//! What a value may be, as data: one description from which checks, messages, the schema and the table are made.
+//! Constraints of values, as data: checks, messages, the schema and the documentation derive from them.
 
 use std::fmt;
 
@@ -6,81 +6,81 @@ use serde_json::{Value, json};
 
 use crate::Violation;
 
-/// How a violation calls the whole document.
+/// The path of the whole document in violations.
 pub(super) const ROOT: &str = "parameters";
 
-/// How many values one prompt or seed list may hold.
+/// The maximum number of values of a prompt or seed.
 pub(super) const MAX_BLEND: usize = 16;
-/// What a weight in such a list may be.
-pub(super) const WEIGHT: Allowed = Allowed::Number { min: 0.0, max: 1000.0 };
-/// How many faults are told one by one.
+/// The constraint of a weight of a prompt or seed.
+pub(super) const WEIGHT: Constraint = Constraint::Number { min: 0.0, max: 1000.0 };
+/// The maximum number of violations that are reported one by one.
 const MAX_VIOLATIONS: usize = 50;
-/// How many parameters a processor may be given.
+/// The maximum number of parameters of a processor.
 pub(super) const MAX_SETTINGS: usize = 32;
 
-/// Describes the values that a parameter may have; its `Display` form reads after "must be".
+/// The values that a parameter may have; its `Display` form continues "must be".
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
-pub enum Allowed {
+pub enum Constraint {
     /// True or false.
     Flag,
-    /// A whole number `min..=max`, a multiple of `step`.
+    /// An integer `min..=max`, a multiple of `step`.
     Integer {
-        /// The least value.
+        /// The minimum.
         min: u64,
-        /// The greatest value.
+        /// The maximum.
         max: u64,
-        /// What the value must be a multiple of.
+        /// The number that the value must be a multiple of.
         step: u64,
     },
     /// A finite number `min..=max`.
     Number {
-        /// The least value.
+        /// The minimum.
         min: f64,
-        /// The greatest value.
+        /// The maximum.
         max: f64,
     },
     /// Text of `min..=max` characters.
     Text {
-        /// The least number of characters.
+        /// The minimum number of characters.
         min: usize,
-        /// The greatest number of characters.
+        /// The maximum number of characters.
         max: usize,
     },
     /// One of these names.
     Choice(&'static [&'static str]),
     /// One value, or 1 to 16 pairs `[value, weight]`.
-    Weighted(&'static Allowed),
+    Weighted(&'static Constraint),
     /// A list of `min..=max` plain values.
     List {
-        /// The least number of items.
+        /// The minimum number of items.
         min: usize,
-        /// The greatest number of items.
+        /// The maximum number of items.
         max: usize,
-        /// What each item may be.
-        item: &'static Allowed,
+        /// The constraint of each item.
+        item: &'static Constraint,
     },
     /// A list of at most `max` objects, whose fields have rows of their own.
     Items {
-        /// The greatest number of items.
+        /// The maximum number of items.
         max: usize,
-        /// The field by which items are told apart; without one it is their place in the list.
+        /// The field that identifies items; `None` if their position does.
         key: Option<&'static str>,
     },
     /// Names, each with a value; `null` is the same as none.
     Named {
-        /// The greatest number of names.
+        /// The maximum number of names.
         max: usize,
-        /// What each value may be.
-        item: &'static Allowed,
+        /// The constraint of each value.
+        item: &'static Constraint,
     },
     /// The parameters of a processor: names, each with a flag, a number or text.
     Settings,
-    /// As the inner description, or `null`.
-    Nullable(&'static Allowed),
+    /// The inner constraint, or `null`.
+    Nullable(&'static Constraint),
 }
 
-impl fmt::Display for Allowed {
+impl fmt::Display for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag => f.write_str("true or false"),
@@ -102,8 +102,8 @@ impl fmt::Display for Allowed {
     }
 }
 
-impl Allowed {
-    /// Returns the JSON Schema of a plain value; what is made of others has none of its own.
+impl Constraint {
+    /// Returns the JSON Schema of a plain value; without a type for composed ones.
     pub(super) fn schema(&self) -> Value {
         let mut node = match self {
             Self::Flag => json!({"type": "boolean"}),
@@ -122,7 +122,7 @@ impl Allowed {
         node
     }
 
-    /// Writes the bounds into the JSON Schema node of a type, beside the types that it has already.
+    /// Adds the bounds to the JSON Schema node of a type.
     pub(super) fn write_bounds(&self, node: &mut Value) {
         let bounds: &[(&str, Value)] = match *self {
             Self::Flag | Self::Choice(_) => &[],
@@ -155,8 +155,8 @@ impl Allowed {
     }
 }
 
-/// Writes the bounds of a [`Weighted`](super::Weighted): its node is a choice between a value and a list of pairs.
-fn write_blend_bounds(value: &Allowed, node: &mut Value) {
+/// Adds the bounds of a [`Weighted`](super::Weighted), whose node is a choice between a value and a list of pairs.
+fn write_blend_bounds(value: &Constraint, node: &mut Value) {
     let Some([one, list]) = node.get_mut("anyOf").and_then(Value::as_array_mut).map(Vec::as_mut_slice) else {
         return;
     };
@@ -173,18 +173,18 @@ fn write_blend_bounds(value: &Allowed, node: &mut Value) {
     }
 }
 
-/// Collects what is wrong with values.
+/// Collects violations.
 #[derive(Debug)]
 pub(super) struct Checker {
-    // What a `null` is called: plain data that was written as JSON has it where a number was not finite.
+    // The name of `null` in messages: the JSON form of typed values has it for numbers that are not finite.
     null: &'static str,
     violations: Vec<Violation>,
-    /// How many there are beside those.
+    /// The number of further violations.
     more: usize,
 }
 
 impl Checker {
-    /// Checks JSON that someone wrote.
+    /// Checks JSON.
     pub(super) fn of_json() -> Self {
         Self { null: "null", violations: Vec::new(), more: 0 }
     }
@@ -194,7 +194,7 @@ impl Checker {
         Self { null: "not a finite number", violations: Vec::new(), more: 0 }
     }
 
-    /// Notes that the value at `path` breaks a rule; `message` reads after the path.
+    /// Adds a violation of the value at `path`; `message` continues the path as a sentence.
     pub(super) fn refuse(&mut self, path: impl Into<String>, message: impl Into<String>) {
         if self.is_full() {
             self.more += 1;
@@ -203,12 +203,12 @@ impl Checker {
         self.violations.push(Violation { path: path.into(), message: message.into() });
     }
 
-    /// Whether what is noted from now on is only counted.
+    /// Returns true if further violations are counted only.
     pub(super) fn is_full(&self) -> bool {
         self.violations.len() >= MAX_VIOLATIONS
     }
 
-    /// Returns what was noted, and at the end how much was only counted.
+    /// Returns the violations; the last one has the number of those that were counted only.
     pub(super) fn finish(mut self) -> Vec<Violation> {
         if self.more > 0 {
             let message = format!("have {} more faults", self.more);
@@ -217,40 +217,44 @@ impl Checker {
         self.violations
     }
 
-    /// Notes that `value` is not what `allowed` says.
-    pub(super) fn refuse_value(&mut self, path: &str, value: &Value, allowed: impl fmt::Display) {
+    /// Adds the violation that `value` is not within `constraint`.
+    pub(super) fn refuse_value(&mut self, path: &str, value: &Value, constraint: impl fmt::Display) {
         let shown = if value.is_null() { self.null.to_owned() } else { show(value) };
-        self.refuse(path, format!("is {shown}, but must be {allowed}"));
+        self.refuse(path, format!("is {shown}, but must be {constraint}"));
     }
 
     /// Checks one value of plain type; lists and named values are checked item by item.
-    pub(super) fn check(&mut self, path: &str, allowed: &Allowed, value: &Value) {
-        let fits = match (allowed, value) {
-            (Allowed::Flag, Value::Bool(_)) => true,
-            (Allowed::Integer { min, max, step }, Value::Number(number)) => {
+    pub(super) fn check(&mut self, path: &str, constraint: &Constraint, value: &Value) {
+        let fits = match (constraint, value) {
+            (Constraint::Flag, Value::Bool(_)) => true,
+            (Constraint::Integer { min, max, step }, Value::Number(number)) => {
                 number.as_u64().is_some_and(|number| (*min..=*max).contains(&number) && number.is_multiple_of(*step))
             }
-            (Allowed::Number { min, max }, Value::Number(number)) => {
+            (Constraint::Number { min, max }, Value::Number(number)) => {
                 number.as_f64().is_some_and(|number| (*min..=*max).contains(&number))
             }
-            (Allowed::Text { min, max }, Value::String(text)) => (*min..=*max).contains(&text.chars().count()),
-            (Allowed::Choice(names), Value::String(text)) => names.contains(&text.as_str()),
-            (Allowed::Weighted(allowed), Value::Array(pairs)) => return self.check_blend(path, allowed, pairs, value),
-            (Allowed::Weighted(inner), Value::String(_) | Value::Number(_)) => return self.check(path, inner, value),
-            (Allowed::List { min, max, item }, Value::Array(items)) => {
+            (Constraint::Text { min, max }, Value::String(text)) => (*min..=*max).contains(&text.chars().count()),
+            (Constraint::Choice(names), Value::String(text)) => names.contains(&text.as_str()),
+            (Constraint::Weighted(constraint), Value::Array(pairs)) => {
+                return self.check_blend(path, constraint, pairs, value);
+            }
+            (Constraint::Weighted(inner), Value::String(_) | Value::Number(_)) => {
+                return self.check(path, inner, value);
+            }
+            (Constraint::List { min, max, item }, Value::Array(items)) => {
                 for (i, value) in items.iter().take(*max).enumerate() {
                     self.check(&format!("{path}[{i}]"), item, value);
                 }
                 (*min..=*max).contains(&items.len())
             }
-            (Allowed::Items { max, .. }, Value::Array(items)) => items.len() <= *max,
-            (Allowed::Named { max, item }, Value::Object(entries)) => {
+            (Constraint::Items { max, .. }, Value::Array(items)) => items.len() <= *max,
+            (Constraint::Named { max, item }, Value::Object(entries)) => {
                 for (name, value) in entries.iter().take(*max) {
                     self.check(&format!("{path}.{name}"), item, value);
                 }
                 entries.len() <= *max
             }
-            (Allowed::Settings, Value::Object(entries)) => {
+            (Constraint::Settings, Value::Object(entries)) => {
                 for (name, value) in entries.iter().take(MAX_SETTINGS) {
                     if value.is_array() || value.is_object() {
                         self.refuse_value(&format!("{path}.{name}"), value, "true, false, a number or text");
@@ -258,23 +262,23 @@ impl Checker {
                 }
                 entries.len() <= MAX_SETTINGS
             }
-            (Allowed::Named { .. } | Allowed::Nullable(_), Value::Null) => true,
-            (Allowed::Nullable(inner), _) => return self.check(path, inner, value),
+            (Constraint::Named { .. } | Constraint::Nullable(_), Value::Null) => true,
+            (Constraint::Nullable(inner), _) => return self.check(path, inner, value),
             _ => false,
         };
         if !fits {
-            self.refuse_value(path, value, allowed);
+            self.refuse_value(path, value, constraint);
         }
     }
 
-    fn check_blend(&mut self, path: &str, allowed: &Allowed, pairs: &[Value], whole: &Value) {
+    fn check_blend(&mut self, path: &str, constraint: &Constraint, pairs: &[Value], whole: &Value) {
         if pairs.is_empty() || MAX_BLEND < pairs.len() {
             return self.refuse_value(path, whole, format_args!("a list of 1 to {MAX_BLEND} pairs"));
         }
         for (i, pair) in pairs.iter().enumerate() {
             match pair.as_array().map(Vec::as_slice) {
                 Some([value, weight]) => {
-                    self.check(&format!("{path}[{i}][0]"), allowed, value);
+                    self.check(&format!("{path}[{i}][0]"), constraint, value);
                     self.check(&format!("{path}[{i}][1]"), &WEIGHT, weight);
                 }
                 _ => self.refuse_value(&format!("{path}[{i}]"), pair, "a pair of a value and its weight"),
@@ -283,7 +287,7 @@ impl Checker {
     }
 }
 
-/// Writes a value for a message: whole if it is short.
+/// Formats a value for a message, shortened if it is long.
 pub(super) fn show(value: &Value) -> String {
     const LONGEST: usize = 48;
     match value {

@@ -1,55 +1,55 @@
-//! Between the host and the session's thread: a frame in, a picture out, and whether there still is a session.
+//! The state that the host and the session's thread share: a frame in, a picture out, and the phase.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::event_log::EventLog;
 use super::latest_slot::LatestSlot;
 use super::notifier::Notifier;
 use super::primitives::{AtomicU8, AtomicU64, Ordering};
-use super::reports::Reports;
 use super::stats::Counters;
 use crate::engine::Picture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::{Frame, FrameId, FramePool, FrameView};
 
-/// Frames that are copied, wait and are worked on at a time.
+/// The frames that are copied, wait and are processed at a time.
 const POOLED: usize = 4;
 
-/// How far a session is.
+/// The phase of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// It takes frames.
+    /// Accepts frames.
     Running = 0,
-    /// It takes none, and does what it has.
+    /// Accepts none, and processes those that wait.
     Draining = 1,
-    /// It does the frame that it is at.
+    /// Finishes the current frame.
     Ending = 2,
-    /// It has ended.
+    /// Has ended.
     Ended = 3,
 }
 
-/// Between the host and the session's thread.
+/// The state that the host and the session's thread share.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Endpoint {
     pub(crate) inbox: LatestSlot<Frame>,
     pub(crate) outbox: LatestSlot<Picture>,
     pub(crate) counters: Counters,
-    pub(crate) reports: Arc<Reports>,
-    /// Rung for the session's thread.
+    pub(crate) event_log: Arc<EventLog>,
+    /// Notifies the session's thread.
     pub(crate) wake: Arc<Notifier>,
     pool: FramePool,
     next_id: AtomicU64,
     phase: AtomicU8,
 }
 
-impl Gate {
-    /// A gate with nothing on either side.
-    pub(crate) fn new(reports: Arc<Reports>, wake: Arc<Notifier>) -> Self {
+impl Endpoint {
+    /// Returns one without frames and pictures.
+    pub(crate) fn new(event_log: Arc<EventLog>, wake: Arc<Notifier>) -> Self {
         Self {
             inbox: LatestSlot::new(),
             outbox: LatestSlot::new(),
             counters: Counters::new(),
-            reports,
+            event_log,
             wake,
             pool: FramePool::new(POOLED),
             next_id: AtomicU64::new(0),
@@ -57,13 +57,13 @@ impl Gate {
         }
     }
 
-    /// Host: copies a frame and hands it over.
+    /// Host: submits a copy of a frame.
     pub(crate) fn submit(&self, view: &FrameView<'_>) -> Result<FrameId> {
         self.check_running()?;
         self.submit_frame(self.pool.copy(view)?)
     }
 
-    /// Host: hands a frame over.
+    /// Host: submits a frame.
     pub(crate) fn submit_frame(&self, mut frame: Frame) -> Result<FrameId> {
         self.check_running()?;
         let id = FrameId(self.next_id.fetch_add(1, Ordering::Relaxed));
@@ -84,15 +84,15 @@ impl Gate {
         Err(Error::new(ErrorKind::Closed, "the session was stopped, and takes no frames"))
     }
 
-    /// Session: puts a picture where the host finds it.
+    /// Session: publishes a picture.
     pub(crate) fn show(&self, picture: Picture) {
         if self.outbox.put(picture).is_some() {
             self.counters.unseen.mark(Instant::now());
         }
-        self.reports.news.notify();
+        self.event_log.news.notify();
     }
 
-    /// How far the session is.
+    /// Returns the phase of the session.
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
@@ -102,10 +102,10 @@ impl Gate {
         }
     }
 
-    /// Goes on to `phase`, if the session is not there already.
+    /// Advances to `phase`, unless the session has reached it.
     pub(crate) fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
         self.wake.notify();
-        self.reports.news.notify();
+        self.event_log.news.notify();
     }
 }

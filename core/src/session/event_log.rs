@@ -8,9 +8,9 @@ use super::notifier::Notifier;
 use super::primitives::{ArrayQueue, AtomicU64, Ordering};
 use crate::error::Error;
 
-/// How many events wait to be taken.
+/// The number of events that wait to be taken at most.
 pub(crate) const EVENTS: usize = 256;
-/// For how many updates their end is remembered.
+/// The number of updates whose end is remembered.
 pub(crate) const ENDS: usize = 1024;
 
 /// How an update ended.
@@ -23,7 +23,7 @@ pub(crate) enum End {
 
 /// Events, and the ends of updates.
 #[derive(Debug)]
-pub(crate) struct Reports {
+pub(crate) struct EventLog {
     events: ArrayQueue<Event>,
     lost: AtomicU64,
     /// The end of update `v` at `v % ENDS`, as `v << 2 | end`.
@@ -34,7 +34,7 @@ pub(crate) struct Reports {
     pub(crate) news: Notifier,
 }
 
-impl Reports {
+impl EventLog {
     /// Returns one without events.
     pub(crate) fn new() -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Reports {
     }
 
     /// Adds an event; discards the oldest if there are too many.
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn record(&self, event: Event) {
         if self.events.force_push(event).is_some() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -59,7 +59,7 @@ impl Reports {
         self.events.pop()
     }
 
-    /// Returns how many events were discarded.
+    /// Returns the number of events that were discarded.
     pub(crate) fn lost_events(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -74,21 +74,21 @@ impl Reports {
         tracing::info!(version, "update applied");
         self.active.fetch_max(version, Ordering::AcqRel);
         self.ended(version, End::Applied);
-        self.tell(Event::UpdateApplied { version, notices });
+        self.record(Event::UpdateApplied { version, notices });
     }
 
     /// Records that later updates change everything that `version` changed.
     pub(crate) fn superseded(&self, version: u64) {
         tracing::debug!(version, "update superseded");
         self.ended(version, End::Superseded);
-        self.tell(Event::UpdateSuperseded { version });
+        self.record(Event::UpdateSuperseded { version });
     }
 
     /// Records that `version` failed.
     pub(crate) fn rejected(&self, version: u64, error: &Arc<Error>) {
         tracing::warn!(version, %error, "update rejected");
         self.ended(version, End::Rejected);
-        self.tell(Event::UpdateRejected { version, error: error.clone() });
+        self.record(Event::UpdateRejected { version, error: error.clone() });
     }
 
     fn ended(&self, version: u64, end: End) {
@@ -123,21 +123,21 @@ pub(crate) struct Forgotten;
 /// is discarded, and counted by [`lost`](Self::lost).
 #[derive(Debug, Clone)]
 pub struct Events {
-    pub(crate) reports: Arc<Reports>,
+    pub(crate) event_log: Arc<EventLog>,
 }
 
 impl Events {
-    /// How many events wait to be taken.
+    /// The number of events that wait to be taken at most.
     pub const KEPT: usize = EVENTS;
 
     /// Takes the next event, if there is one.
     pub fn try_next(&self) -> Option<Event> {
-        self.reports.next_event()
+        self.event_log.next_event()
     }
 
     /// Waits for the next event; `None` after `timeout`.
     pub fn next_within(&self, timeout: Duration) -> Option<Event> {
-        self.reports.news.wait_until(Instant::now().checked_add(timeout), || self.reports.next_event())
+        self.event_log.news.wait_until(Instant::now().checked_add(timeout), || self.event_log.next_event())
     }
 
     /// Takes all waiting events.
@@ -145,8 +145,8 @@ impl Events {
         std::iter::from_fn(|| self.try_next())
     }
 
-    /// Returns how many events were discarded because they were not taken in time.
+    /// Returns the number of events that were discarded because they were not taken in time.
     pub fn lost(&self) -> u64 {
-        self.reports.lost_events()
+        self.event_log.lost_events()
     }
 }

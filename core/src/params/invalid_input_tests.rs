@@ -1,4 +1,4 @@
-//! Every file of `tests/bad/params` is refused, and the message says where.
+//! Every file of `tests/bad/params` is refused with the path of the violation.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::StreamDiffusionParams;
 use crate::ErrorKind;
 
-/// The file that says what the message of each other file holds.
+/// The file with a part of the message of each other file.
 const EXPECTED: &str = "expected.json";
 
 #[test]
