@@ -158,7 +158,7 @@ pub mod transport;
 mod web;
 
 pub use conditioning::style::style_data_uri;
-pub use conditioning::transition::{Keyframe, Transition, travel};
+pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
 pub use engine::{
     ControlImages, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, Picture, PictureInfo,
     PictureKind, Plan, Prepared, Progress, SafetyChecker, Snapshot, StyleImages, Update, Workbench,

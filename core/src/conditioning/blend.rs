@@ -1,12 +1,12 @@
-//! Mixing embeddings: linear, slerp, weight normalisation.
+//! Interpolation of embeddings: linear, slerp, weight normalization.
 
 use crate::params::Interpolation;
 use crate::{Error, ErrorKind, Result};
 
 /// Mixes `items`, all of one length, by `weights`, one for each.
 ///
-/// Two items are mixed along the arc between them with [`Interpolation::Slerp`], whose place on it is the second weight;
-/// any other number of items gives the weighted sum. With `normalise` the weights are divided by their sum first.
+/// With [`Interpolation::Slerp`], two items are mixed by spherical interpolation, at the second weight; any other number of
+/// items by the weighted sum. With `normalise` the weights are divided by their sum first.
 ///
 /// # Errors
 ///
@@ -24,7 +24,7 @@ pub fn blend(items: &[&[f32]], weights: &[f32], method: Interpolation, normalise
     })
 }
 
-/// Returns what the user should know of mixing `count` items by `method`, if anything.
+/// Returns a notice if mixing `count` items by `method` means something else.
 pub fn notice(method: Interpolation, count: usize) -> Option<String> {
     (method == Interpolation::Slerp && count > 2)
         .then(|| format!("slerp mixes two entries; these {count} are mixed linearly"))
@@ -49,7 +49,7 @@ pub(super) fn shares(count: usize, weights: &[f32], normalise: bool) -> Result<V
     Ok(weights.iter().map(|&weight| f64::from(weight) / sum).collect())
 }
 
-/// The sum of `items`, each times its weight, in their order.
+/// Returns the sum of `items`, each times its weight, in their order.
 pub(super) fn weighted_sum(items: &[&[f32]], weights: &[f64]) -> Vec<f32> {
     let mut sum = vec![0.0_f64; items.first().map_or(0, |item| item.len())];
     for (item, weight) in items.iter().zip(weights) {
@@ -84,7 +84,7 @@ pub(super) fn slerp(a: &[f32], b: &[f32], t: f64) -> Vec<f32> {
     weighted_sum(&[a, b], &weights)
 }
 
-/// The Euclidean length of `a`.
+/// Returns the Euclidean length of `a`.
 pub(super) fn norm(a: &[f32]) -> f64 {
     dot(a, a).sqrt()
 }

@@ -1,4 +1,4 @@
-//! Pictures as CLIP takes them.
+//! The input of CLIP's image encoders: resized, cropped and normalized pictures.
 
 use dreamframe_kernels::resize::{Crop, Filter, Resizer};
 
@@ -22,7 +22,7 @@ pub enum ClipFilter {
     Lanczos,
 }
 
-/// Makes what CLIP's image encoder takes out of pictures, one after the other; keeps its memory.
+/// Converts pictures to the input of CLIP's image encoder; keeps its memory.
 #[derive(Debug)]
 pub struct ClipPictures {
     filter: ClipFilter,
@@ -35,7 +35,7 @@ pub struct ClipPictures {
 }
 
 impl ClipPictures {
-    /// With no memory yet.
+    /// Returns one without memory.
     pub fn new(filter: ClipFilter) -> Self {
         Self { filter, resizer: Resizer::default(), wide: Vec::new(), narrow: Vec::new(), square: Vec::new() }
     }
@@ -98,8 +98,8 @@ struct Span {
 }
 
 impl Span {
-    /// What of a side of `length` is left where the `short` side becomes `side`, and as much is cut from the middle of this
-    /// one: rounded down to whole pixels of the scaled image, as the reference does it.
+    /// Returns what of a side of `length` is left where the `short` side becomes `side`, and as much is cut from the
+    /// middle of this one: rounded down to whole pixels of the scaled image, as the reference does it.
     fn middle(length: u32, short: u32, side: u32) -> Self {
         let scaled = u64::from(length) * u64::from(side) / u64::from(short);
         let before = (scaled - u64::from(side)) / 2;

@@ -1,5 +1,4 @@
-//! What steers the UNet besides the frame: prompts and seeds, tokenised, encoded, blended;
-//! images to be styled after.
+//! Conditioning of the UNet: prompts and seeds, tokenized, encoded, blended; style images.
 
 pub mod blend;
 pub mod clip_picture;

@@ -1,4 +1,4 @@
-//! Seeds to the fixed noise of every row.
+//! The noise of every row, from seeds.
 
 use super::blend::{norm, shares, slerp, weighted_sum};
 use crate::Result;
@@ -8,7 +8,7 @@ use crate::stream::noise::Generator;
 
 /// Draws the noise of `shape`, channels last, from one seed or from several mixed by their weights.
 ///
-/// Two seeds are mixed along the arc between their noises with [`Interpolation::Slerp`]; any other number gives the
+/// With [`Interpolation::Slerp`], two seeds are mixed by spherical interpolation of their noises; any other number by the
 /// weighted sum, whose length, with `normalise` and more than one seed, is then set to the mean length of the parts (a
 /// sum of independent noises is shorter than each of them).
 ///

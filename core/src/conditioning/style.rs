@@ -1,4 +1,4 @@
-//! Style images: from what a parameter or a host gives to the pixels that an image encoder takes.
+//! Style images: reading of the parameter, decoding, and the input of the image encoder.
 
 use std::io::Cursor;
 
@@ -10,11 +10,11 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use super::clip_picture::{ClipFilter, ClipPictures};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Most bytes of a style image.
+/// The maximum size of a style image, in bytes.
 pub const MAX_STYLE_BYTES: usize = 16 << 20;
-/// Most pixels of it.
+/// The maximum number of its pixels.
 const MAX_PIXELS: u64 = 16 << 20;
-/// Most memory that reading it takes: as many pixels with four bytes each.
+/// The maximum memory for decoding it, in bytes: four for each pixel.
 const MAX_MEMORY: u64 = MAX_PIXELS * 4;
 
 /// The usual alphabet, with or without padding.
@@ -25,10 +25,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What the text of a style image is.
+/// The content of the text of a style image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StyleText<'a> {
-    /// An address; whoever runs the engine fetches what is there.
+    /// A URL; the host of the engine fetches the image.
     Url(&'a str),
     /// The bytes of an image file.
     Bytes(Vec<u8>),
@@ -87,7 +87,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(digits).ok()
 }
 
-/// The format of an image file, if it is one that is read here and not too long.
+/// Returns the format of an image file, if it is one that is read here and not too long.
 fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
     let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
     if bytes.len() > MAX_STYLE_BYTES {
@@ -112,8 +112,7 @@ impl StyleImage {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what is no such image, is broken, or has too many bytes or pixels; nothing of that size has
-    /// been allocated then.
+    /// `InvalidArgument` for other formats, a broken file, and too many bytes or pixels, for which no memory is allocated.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
         let broken = |error: image::ImageError| refuse("is an image that cannot be read".into()).with_source(error);
@@ -130,7 +129,7 @@ impl StyleImage {
         Ok(Self { width, height, pixels })
     }
 
-    /// The middle of the image as CLIP takes it, scaled with a Lanczos filter: see [`ClipPictures::make`].
+    /// Returns the middle of the image as CLIP takes it, scaled with a Lanczos filter: see [`ClipPictures::make`].
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! Text to the token ids of a CLIP text encoder.
+//! The tokenizer of CLIP's text encoders.
 //!
 //! The pipeline is CLIP's and the same for every checkpoint (NFC, blanks joined, lower case, words split by one
 //! expression, byte pairs); the folder gives vocabulary, merges and special tokens. A `tokenizer.json` is read for its
-//! tables alone: what expressions it brings is not run.
+//! tables only; its expressions are not run.
 
 mod limits;
 mod tables;
@@ -100,7 +100,7 @@ impl Tokenizer {
         Ok(Tokens { ids, eos_index, cut: words.len() - kept })
     }
 
-    /// The largest id it can give: a text encoder must have more entries than this.
+    /// Returns the largest id it can give: a text encoder must have more entries than this.
     pub fn max_id(&self) -> u32 {
         self.max_id
     }

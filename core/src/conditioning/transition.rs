@@ -1,4 +1,4 @@
-//! Prompts that change little by little, over so many pictures.
+//! Gradual changes of the prompt, over several pictures.
 
 use std::sync::Arc;
 
@@ -8,17 +8,16 @@ use super::blend::blend;
 use crate::Result;
 use crate::params::{Interpolation, Weighted};
 
-/// Asks for another prompt, reached over several pictures. It starts where the picture is: a transition that comes while
-/// another is under way goes on from between.
+/// A change of the prompt over several pictures. It starts from the current blend, also during another transition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transition {
-    /// Says what the pictures shall look like in the end; becomes the parameter `prompt` at once.
+    /// The prompt at the end; becomes the parameter `prompt` at once.
     pub target_prompts: Weighted<String>,
-    /// Counts the pictures on the way, the last of which is all the target's; 0 and 1 change the prompt at once.
+    /// The number of pictures, the last of which has the target prompt only; 0 and 1 change the prompt at once.
     #[serde(default = "usual_steps")]
     pub num_steps: u32,
-    /// Chooses how the embeddings on the way are mixed.
+    /// The interpolation of the embeddings.
     #[serde(default = "usual_method")]
     pub temporal_interpolation_method: Interpolation,
 }
@@ -31,23 +30,23 @@ fn usual_method() -> Interpolation {
     Interpolation::Linear
 }
 
-/// Holds a prompt that is reached at a frame of a film.
+/// A prompt that is reached at a frame of a video.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Keyframe {
-    /// The frame whose picture is all this prompt's.
+    /// The first frame with this prompt only.
     pub frame: u64,
     /// The prompt.
     pub prompt: Weighted<String>,
-    /// How it is mixed with the one before on the way.
+    /// The interpolation between the previous prompt and this one.
     pub method: Interpolation,
 }
 
-/// Turns `keyframes`, in the order of their frames, into transitions, each with the frame before which it is asked for:
-/// the prompt before the first one is what leads to it, from frame 0 on.
-pub fn travel(keyframes: &[Keyframe]) -> Vec<(u64, Transition)> {
+/// Converts `keyframes`, in the order of their frames, to transitions, each with the frame before which it starts. The
+/// first one starts at frame 0, from the current prompt.
+pub fn keyframe_schedule(keyframes: &[Keyframe]) -> Vec<(u64, Transition)> {
     let mut last = None;
     let leg = |keyframe: &Keyframe| {
-        // The picture of the keyframe before is all that one's; the way begins after it.
+        // The frame of the previous keyframe has its prompt only; the transition starts after it.
         let first = last.map_or(0, |frame: u64| frame.saturating_add(1)).min(keyframe.frame);
         last = Some(keyframe.frame);
         let transition = Transition {
@@ -60,38 +59,38 @@ pub fn travel(keyframes: &[Keyframe]) -> Vec<(u64, Transition)> {
     keyframes.iter().map(leg).collect()
 }
 
-/// A transition under way from `T`, which stands for embeddings.
+/// The state of a transition from the embeddings `T`.
 #[derive(Debug)]
-pub struct Way<T> {
+pub struct TransitionState<T> {
     from: Arc<T>,
     method: Interpolation,
     step: u32,
     steps: u32,
 }
 
-impl<T> Way<T> {
-    /// Starts at `from`, before the first picture; `None` where the first picture is the target's.
+impl<T> TransitionState<T> {
+    /// Returns the start at `from`, before the first picture; `None` if the first picture has the target prompt.
     pub fn new(from: Arc<T>, transition: &Transition) -> Option<Self> {
         let Transition { num_steps: steps, temporal_interpolation_method: method, .. } = *transition;
         (steps > 1).then_some(Self { from, method, step: 0, steps })
     }
 
-    /// Returns what counts for the next picture; `None` at the target.
+    /// Returns the state for the next picture; `None` at the target.
     pub fn next(&self) -> Option<Self> {
         (self.step + 1 < self.steps).then(|| Self { step: self.step + 1, ..self.clone() })
     }
 
-    /// What it started at.
+    /// Returns the embeddings that it started from.
     pub fn from(&self) -> &T {
         &self.from
     }
 
-    /// How many pictures of how many are done.
+    /// Returns how many pictures were made, and how many there are.
     pub fn progress(&self) -> (u32, u32) {
         (self.step, self.steps)
     }
 
-    /// Mixes numbers of where it comes from with those of where it goes.
+    /// Interpolates between the embeddings `from` and `to` at the current step.
     ///
     /// # Errors
     ///
@@ -102,16 +101,16 @@ impl<T> Way<T> {
     }
 }
 
-impl<T> Clone for Way<T> {
+impl<T> Clone for TransitionState<T> {
     fn clone(&self) -> Self {
         Self { from: self.from.clone(), ..*self }
     }
 }
 
-/// Two are equal at the same step between the very same embeddings.
-impl<T> PartialEq for Way<T> {
+/// Two are equal at the same step from the same (`ptr_eq`) embeddings.
+impl<T> PartialEq for TransitionState<T> {
     fn eq(&self, other: &Self) -> bool {
-        let facts = |way: &Self| (way.method, way.step, way.steps);
+        let facts = |state: &Self| (state.method, state.step, state.steps);
         Arc::ptr_eq(&self.from, &other.from) && facts(self) == facts(other)
     }
 }
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_has_its_default() {
+    fn missing_fields_have_their_defaults() {
         let read: Transition = serde_json::from_str(r#"{"target_prompts": "snow"}"#).unwrap();
         assert_eq!(read, transition(4, Interpolation::Linear));
         let read: Transition =
@@ -141,7 +140,7 @@ mod tests {
         let keyframe = |frame, prompt: &str| Keyframe { frame, prompt: prompt.into(), method: Interpolation::Slerp };
         let legs = |frames: &[u64]| {
             let keyframes: Vec<_> = frames.iter().map(|&frame| keyframe(frame, "snow")).collect();
-            travel(&keyframes).iter().map(|(frame, leg)| (*frame, leg.num_steps)).collect::<Vec<_>>()
+            keyframe_schedule(&keyframes).iter().map(|(frame, leg)| (*frame, leg.num_steps)).collect::<Vec<_>>()
         };
         assert_eq!(legs(&[0, 24, 25]), [(0, 1), (1, 24), (25, 1)]);
         // From what was there before.
@@ -166,13 +165,13 @@ mod tests {
             // An arc between lengths that differ much, or half around, may lead away at first.
             prop_assume!(!slerp || (lengths(&from) / lengths(&to)).ln().abs() < 0.1);
             let method = if slerp { Interpolation::Slerp } else { Interpolation::Linear };
-            let mut way = Way::new(Arc::new(()), &transition(steps, method));
+            let mut way = TransitionState::new(Arc::new(()), &transition(steps, method));
             let mut pictures = 0;
             let mut before = apart(&from);
             if let Some(start) = &way {
                 prop_assert_eq!(&start.mix(&from, &to).unwrap(), &from);
             }
-            while let Some(next) = way.as_ref().and_then(Way::next) {
+            while let Some(next) = way.as_ref().and_then(TransitionState::next) {
                 let now = apart(&next.mix(&from, &to).unwrap());
                 prop_assert!(now < before, "{now} after {before}");
                 (before, way, pictures) = (now, Some(next), pictures + 1);

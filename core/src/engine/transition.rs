@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::pipeline::Pipeline;
 use super::pipeline::conditioning::Conditioning;
 use super::{Active, Engine, Prepared, Snapshot, Update, Workbench};
-use crate::conditioning::transition::{Transition, Way};
+use crate::conditioning::transition::{Transition, TransitionState};
 use crate::error::Result;
 use crate::params::{Change, StreamDiffusionParams, diff, total_cost};
 
 impl Snapshot {
     /// Returns how many pictures of the current transition were made, and how many it has; `None` without a transition.
     pub fn transition(&self) -> Option<(u32, u32)> {
-        self.0.way.as_ref().map(Way::progress)
+        self.0.way.as_ref().map(TransitionState::progress)
     }
 }
 
@@ -38,12 +38,12 @@ impl Workbench {
         &self,
         base: &Snapshot,
         transition: &Transition,
-        first: impl FnOnce(Way<Conditioning>) -> Option<Way<Conditioning>>,
+        first: impl FnOnce(TransitionState<Conditioning>) -> Option<TransitionState<Conditioning>>,
     ) -> Result<Prepared> {
         let params = StreamDiffusionParams { prompt: transition.target_prompts.clone(), ..base.params().clone() };
         params.validate()?;
         let changes = diff(base.params(), &params);
-        let way = Way::new(base.0.components.conditioning().clone(), transition);
+        let way = TransitionState::new(base.0.components.conditioning().clone(), transition);
         self.on(base, params, way.and_then(first), changes)
     }
 
@@ -66,7 +66,7 @@ impl Workbench {
         &self,
         base: &Snapshot,
         params: StreamDiffusionParams,
-        way: Option<Way<Conditioning>>,
+        way: Option<TransitionState<Conditioning>>,
         changes: Vec<Change>,
     ) -> Result<Prepared> {
         let mut notices = Vec::new();
@@ -111,7 +111,7 @@ impl Engine {
 }
 
 /// Returns the transition of `base`, unless `params` have another prompt or model.
-pub(super) fn way_on(base: &Pipeline, params: &StreamDiffusionParams) -> Option<Way<Conditioning>> {
+pub(super) fn transition_on(base: &Pipeline, params: &StreamDiffusionParams) -> Option<TransitionState<Conditioning>> {
     let wanted = |params: &StreamDiffusionParams| (params.prompt.clone(), params.model_id.clone());
     base.way.clone().filter(|_| wanted(&base.params) == wanted(params))
 }

@@ -9,7 +9,7 @@ use super::pipeline::Pipeline;
 use super::pipeline::context::BuildContext;
 use super::pipeline::limits::{check_model_size, check_service_size};
 use super::state::StateUpdate;
-use super::transition::way_on;
+use super::transition::transition_on;
 use crate::error::Result;
 use crate::params::{Change, Cost, Notice, StreamDiffusionParams, diff, total_cost};
 
@@ -107,7 +107,7 @@ impl Workbench {
         let pipeline = match &base {
             Some(base) if changes.is_empty() => base.clone(),
             _ => {
-                let way = base.as_ref().and_then(|base| way_on(base, &params));
+                let way = base.as_ref().and_then(|base| transition_on(base, &params));
                 Arc::new(Pipeline::build(&self.0, params, way, base.as_deref(), &others, &mut notices)?)
             }
         };

@@ -1,4 +1,4 @@
-//! Where an IP-Adapter and its image encoder lie: in the published repositories, or alone in a folder.
+//! Files of an IP-Adapter and its image encoder: in the published repositories, or in a folder of their own.
 //!
 //! | repository | base model | adapter | image encoder |
 //! |---|---|---|---|
@@ -6,7 +6,7 @@
 //! | `h94/IP-Adapter` | SDXL | `sdxl_models/ip-adapter_sdxl.safetensors` | `sdxl_models/image_encoder` |
 //! | `h94/IP-Adapter-FaceID` | either | `ip-adapter-faceid_sd15.safetensors`, `ip-adapter-faceid_sdxl.safetensors` | none |
 //!
-//! A folder of one's own has one `.safetensors` file, of whatever name and kind, beside the folder `image_encoder`.
+//! Any other folder has one `.safetensors` file, of any name and kind, and the folder `image_encoder`.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub struct AdapterWanted {
 }
 
 impl AdapterWanted {
-    /// The published repository that has it.
+    /// Returns the published repository that has it.
     fn repository(self) -> &'static str {
         if self.face { "h94/IP-Adapter-FaceID" } else { "h94/IP-Adapter" }
     }
@@ -91,7 +91,7 @@ impl AdapterFiles {
     }
 }
 
-/// The published `file`, if `folder` is laid out so. One that is pickled is refused here, by its name.
+/// Returns the published `file`, if `folder` is laid out so. One that is pickled is refused here, by its name.
 fn in_folder(folder: &Path, file: &str) -> Result<Option<PathBuf>> {
     let path = folder.join(file);
     if path.is_file() {
@@ -102,7 +102,7 @@ fn in_folder(folder: &Path, file: &str) -> Result<Option<PathBuf>> {
     pickled.map_or(Ok(None), |path| Err(pickle(&path)))
 }
 
-/// The only adapter that lies in `folder` itself; `file` is what else was looked for.
+/// Returns the only adapter that lies in `folder` itself; `file` is what else was looked for.
 fn lone(folder: &Path, file: &str) -> Result<PathBuf> {
     let entries = std::fs::read_dir(folder).map_err(|error| Error::io(folder, "list", error))?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();

@@ -1,6 +1,6 @@
-//! Bytes to read weights from: a file, memory, or the binary itself.
+//! Sources of bytes: a file, memory, or the binary.
 //!
-//! Files are read in place, not mapped. Every number is converted to `f32` on its way in, so a map would save no copy,
+//! Files are read in place, not mapped. Every value is converted to `f32` as it is read, so a mapping would save no copy,
 //! and a file that shrinks while it is mapped kills the process; here it is an error like any other.
 
 use std::fs::File;
@@ -31,7 +31,7 @@ impl Bytes {
         Ok(Self::File(file, meta.len()))
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Owned(bytes) => bytes.len() as u64,
@@ -39,7 +39,8 @@ impl Bytes {
         }
     }
 
-    /// The length and the time of the last change that a file has now; `None` where that is not known, or no file.
+    /// Returns the length and the time of the last change that a file has now; `None` where that is not known, or no
+    /// file.
     pub(crate) fn stamp(&self) -> Option<(u64, SystemTime)> {
         match self {
             Self::Owned(_) => None,

@@ -19,12 +19,12 @@ pub struct HubCache {
 }
 
 impl HubCache {
-    /// The cache at `root`.
+    /// Returns the cache at `root`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The cache that the environment names: `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, or the user's own
+    /// Returns the cache that the environment names: `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, or the user's own
     /// `~/.cache/huggingface/hub`; `None` where there is no home either.
     pub fn from_env() -> Option<Self> {
         Self::from_variables(|name| std::env::var_os(name))
@@ -39,17 +39,17 @@ impl HubCache {
         Some(Self { root })
     }
 
-    /// Where it lies.
+    /// Returns where it lies.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The folder that all revisions of a model share.
+    /// Returns the folder that all revisions of a model share.
     pub(super) fn repository(&self, id: &ModelId) -> PathBuf {
         self.root.join(format!("models--{}", id.as_str().replace('/', "--")))
     }
 
-    /// The folder with the files of a model's main revision, if it was ever fetched.
+    /// Returns the folder with the files of a model's main revision, if it was ever fetched.
     pub fn snapshot(&self, id: &ModelId) -> Option<PathBuf> {
         let repository = self.repository(id);
         let snapshots = repository.join("snapshots");
@@ -64,18 +64,18 @@ impl HubCache {
     }
 }
 
-/// Where programs keep what can be made again: `XDG_CACHE_HOME`, or `.cache` in the user's home.
+/// Returns where programs keep what can be made again: `XDG_CACHE_HOME`, or `.cache` in the user's home.
 pub(super) fn user_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let folder = |name: &str| folder(&variable, name);
     folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME").or_else(|| folder("USERPROFILE"))?.join(".cache")))
 }
 
-/// The folder that a variable names, if it names one.
+/// Returns the folder that a variable names, if it names one.
 fn folder(variable: impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
     variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Whether `text` is a commit: forty hexadecimal digits. It becomes part of a path, so nothing else may.
+/// Returns true if `text` is a commit: forty hexadecimal digits. It becomes part of a path, so nothing else may.
 pub(super) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

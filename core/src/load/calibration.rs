@@ -1,4 +1,4 @@
-//! The file beside a model that says how its layers are done in eight bits.
+//! Calibration files: how the layers of a model are quantized to int8.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::bytes::{ByteScale, ByteScales};
 use crate::net::{Program, WeightSpec};
 
-/// How a model's UNet is done in eight bits, found out with frames of the user's; `dreamframe models quantize` makes it.
+/// The int8 quantization of a model's UNet, calibrated with frames of the user's; `dreamframe models quantize` writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
@@ -21,9 +21,9 @@ pub struct Calibration {
     model: String,
     /// Of the names and shapes of the UNet's weights.
     fingerprint: String,
-    /// With how many frames it was found out.
+    /// The number of frames of the calibration.
     frames: usize,
-    /// The layers that are done in eight bits, by the names of their weights.
+    /// The layers that are quantized to int8, by the names of their weights.
     layers: BTreeMap<String, Layer>,
     /// The layers that could be and are not, each with the reason.
     kept: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ pub struct Calibration {
     quality: Option<Quality>,
 }
 
-/// A layer in eight bits.
+/// A layer in int8.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Layer {
@@ -43,7 +43,7 @@ struct Layer {
     error: f64,
 }
 
-/// How pictures in eight bits compare with those in `f32`, over a clip.
+/// How pictures in int8 compare with those in `f32`, over a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quality {
@@ -135,7 +135,7 @@ impl Calibration {
         Ok(calibration)
     }
 
-    /// The text of the file.
+    /// Returns the text of the file.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl Calibration {
             .map_err(|error| Error::new(ErrorKind::Internal, "a calibration cannot be written").with_source(error))
     }
 
-    /// The same, saying how good the pictures are.
+    /// Returns the same, saying how good the pictures are.
     #[must_use]
     pub fn with_quality(self, quality: Quality) -> Self {
         Self { quality: Some(quality), ..self }
@@ -157,17 +157,17 @@ impl Calibration {
         self.quality
     }
 
-    /// How many layers are done in eight bits, and how many of those that could be are not.
+    /// Returns how many layers are quantized to int8, and how many of those that could be are not.
     pub fn layers(&self) -> (usize, usize) {
         (self.layers.len(), self.kept.len())
     }
 
-    /// The layers that are kept as they are, and why.
+    /// Returns the layers that are kept as they are, and why.
     pub fn kept(&self) -> impl Iterator<Item = (&str, &str)> {
         self.kept.iter().map(|(name, reason)| (name.as_str(), reason.as_str()))
     }
 
-    /// The layers of `unet` in eight bits. `could` are those that can be.
+    /// Returns the layers of `unet` in int8. `could` are those that can be.
     ///
     /// # Errors
     ///
@@ -178,11 +178,11 @@ impl Calibration {
             let model = &self.model;
             return bad(format!("was made for another model ({model}): the UNet's weights have other names or shapes"));
         }
-        let told: BTreeSet<&String> = self.layers.keys().chain(self.kept.keys()).collect();
-        if let Some(name) = told.iter().find(|&&name| !could.contains(name)) {
+        let named: BTreeSet<&String> = self.layers.keys().chain(self.kept.keys()).collect();
+        if let Some(name) = named.iter().find(|&&name| !could.contains(name)) {
             return bad(format!("names the layer {name:?}, which cannot be done in eight bits"));
         }
-        if let Some(name) = could.iter().find(|&name| !told.contains(name)) {
+        if let Some(name) = could.iter().find(|&name| !named.contains(name)) {
             return bad(format!("does not name the layer {name:?}"));
         }
         if let Some(name) = self.kept.keys().find(|&name| self.layers.contains_key(name)) {
@@ -193,7 +193,7 @@ impl Calibration {
     }
 }
 
-/// Tells models apart by the names and shapes of their weights.
+/// Returns the fingerprint of a model: a hash of the names and shapes of its weights.
 fn fingerprint(weights: &[WeightSpec]) -> String {
     let mut lines: Vec<String> = weights.iter().map(|spec| format!("{} {:?}\n", spec.name, spec.shape)).collect();
     lines.sort_unstable();

@@ -137,7 +137,7 @@ fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<We
     })
 }
 
-/// The error of a file whose reading can run code.
+/// Returns the error of a file whose reading can run code.
 pub(super) fn pickled(path: &str) -> Error {
     let what = format!(
         "{path} is a pickled file, which can run code when it is read; convert it to safetensors (diffusers' \
@@ -146,7 +146,7 @@ pub(super) fn pickled(path: &str) -> Error {
     Error::new(ErrorKind::Unsupported, what)
 }
 
-/// The error for a file that is not there, but is as a pickle of the same name.
+/// Returns the error for a file that is not there, but is as a pickle of the same name.
 pub(super) fn pickled_twin(path: &Path) -> Option<Error> {
     let twin = PICKLED.iter().map(|end| path.with_extension(&end[1..])).find(|twin| twin.is_file())?;
     Some(pickled(&twin.display().to_string()))

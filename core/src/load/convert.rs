@@ -1,4 +1,5 @@
-//! A checkpoint in one file, written as a diffusers folder: tensor by tensor, aside, and renamed when all is there.
+//! Conversion of a checkpoint in one file to a diffusers folder: written tensor by tensor under a temporary name, then
+//! renamed.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -101,7 +102,7 @@ fn write_rest(checkpoint: &Checkpoint, single: &SingleFile, aside: &Aside) -> Re
     write_text(&aside.path.join(INDEX), &single.index())
 }
 
-/// Only a diffusers folder is replaced, and only on request: anything else may be what somebody needs.
+/// Only a diffusers folder is replaced, and only on request: anything else may be needed.
 fn check_target(folder: &Path, replace: bool) -> Result<()> {
     if folder.symlink_metadata().is_err() {
         return Ok(());
@@ -118,7 +119,7 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).map_err(|error| Error::io(path, "write", error))
 }
 
-/// A folder under a temporary name beside its final one; removed when it is dropped before [`commit`](Self::commit).
+/// A folder under a temporary name next to its final one; removed when it is dropped before [`commit`](Self::commit).
 #[derive(Debug)]
 struct Aside {
     path: PathBuf,
@@ -135,7 +136,7 @@ impl Aside {
         Ok(Self { path, whole: false })
     }
 
-    /// The folder of a component, made where it is not there.
+    /// Returns the folder of a component, made where it is not there.
     fn folder(&self, component: &str) -> Result<PathBuf> {
         let path = self.path.join(component);
         fs::create_dir_all(&path).map_err(|error| Error::io(&path, "create", error))?;
@@ -152,7 +153,7 @@ impl Aside {
         }
         if let Err(error) = fs::rename(&self.path, folder) {
             if replaces {
-                // The one that was there is better than none; the first error is the one to tell.
+                // The one that was there is better than none; the first error is the one to report.
                 let _ = fs::rename(&old, folder);
             }
             return Err(failed(error));
@@ -168,13 +169,13 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         if !self.whole {
-            // There is nobody left to tell; what stays is hidden and named as a part.
+            // The error cannot be reported; the rest is hidden and named as a part.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// A hidden name beside `folder` that no other process takes.
+/// Returns a hidden name next to `folder` that no other process uses.
 fn beside(folder: &Path, what: &str) -> Result<PathBuf> {
     let Some(name) = folder.file_name() else {
         let text = format!("{} is no name for a new folder", folder.display());
@@ -199,7 +200,8 @@ struct Entry<'a> {
 }
 
 impl Writer<'_> {
-    /// The tensors that are written of `weights`, by name, and their bytes in all: those that a diffusers folder has.
+    /// Returns the tensors that are written of `weights`, by name, and their bytes in all: those that a diffusers
+    /// folder has.
     fn layout<'w>(&self, weights: &'w WeightFiles) -> Result<(Vec<Entry<'w>>, u64)> {
         let mut names: Vec<&str> = weights.names().filter(|name| !is_unknown(name)).collect();
         names.sort_unstable();
@@ -242,7 +244,7 @@ impl Writer<'_> {
     }
 }
 
-/// The header of a file with these tensors, and its length before it.
+/// Returns the header of a file with these tensors, and its length before it.
 fn header(entries: &[Entry<'_>]) -> Vec<u8> {
     // The metadata is what the Python libraries look for.
     let mut fields = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
@@ -258,7 +260,7 @@ fn header(entries: &[Entry<'_>]) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes()[..], &text].concat()
 }
 
-/// The bytes of `numbers`; `None` where one is too large for the type.
+/// Returns the bytes of `numbers`; `None` where one is too large for the type.
 fn store(numbers: &[f32], dtype: StoredDtype) -> Option<Vec<u8>> {
     match dtype {
         StoredDtype::F32 => Some(write_f32(numbers)),

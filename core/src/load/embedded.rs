@@ -1,5 +1,5 @@
-//! Files that are part of the binary: the demo model, and the small networks and tables that features bring. They are those
-//! of the folder `models`, packed by `build.rs`.
+//! Files that are part of the binary: the demo model, and the small networks and tables of features. They are those of the
+//! folder `models`, packed by `build.rs`.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -30,12 +30,13 @@ enum Form {
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// Whether there is a file at `path`, below `models`.
+/// Returns true if there is a file at `path`, below `models`.
 pub(crate) fn has(path: &str) -> bool {
     find(path).is_some()
 }
 
-/// The file at `path`, below `models`; `None` where it is not built in. It is in memory once, as long as anybody has it.
+/// Returns the file at `path`, below `models`; `None` where it is not built in. It is in memory once, as long as
+/// it is in use.
 pub(crate) fn read(path: &str) -> Option<Arc<Vec<u8>>> {
     static IN_USE: Mutex<BTreeMap<&str, Weak<Vec<u8>>>> = Mutex::new(BTreeMap::new());
 

@@ -1,7 +1,7 @@
-//! The header of a safetensors file: which tensors it has, and where.
+//! The header of a safetensors file: names, types, shapes and offsets of its tensors.
 //!
-//! A header is believed only as far as its bounds go: everything is checked before memory is taken for it, and what it
-//! says about places and sizes must fit the file byte for byte, without overlap or hole.
+//! Headers are not trusted: everything is checked before memory is allocated for it, and offsets and sizes must cover the
+//! file without overlap or gap.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -111,7 +111,7 @@ pub(crate) struct Tensor {
     pub(crate) start: u64,
     /// How many bytes it has.
     pub(crate) len: u64,
-    /// Whether the file has its columns for rows; only where names and shapes were told anew.
+    /// Whether the file has its columns for rows; only where names and shapes were derived again.
     pub(crate) transposed: bool,
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn read_header(bytes: &Bytes) -> Result<HashMap<String, Tensor>, Head
     place(entries.0, LENGTH_BYTES + text.len() as u64, data)
 }
 
-/// The texts that the header of `bytes` carries beside the tensors.
+/// Returns the texts that the header of `bytes` has besides the tensors.
 pub(crate) fn read_metadata(bytes: &Bytes) -> Result<HashMap<String, String>, HeaderError> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -177,7 +177,7 @@ pub(crate) fn read_metadata(bytes: &Bytes) -> Result<HashMap<String, String>, He
     serde_json::from_slice::<Metadata>(&text).map(|metadata| metadata.texts).map_err(HeaderError::Json)
 }
 
-/// The text of the header of `bytes`, and how many bytes follow it.
+/// Returns the text of the header of `bytes`, and how many bytes follow it.
 pub(crate) fn read_text(bytes: &Bytes) -> Result<(Vec<u8>, u64), HeaderError> {
     let file = bytes.len();
     let mut prefix = [0; LENGTH_BYTES as usize];

@@ -43,7 +43,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none, `BadModel` where it is broken, `Unsupported` naming what it is instead (a LoRA, an
+    /// `NotFound` if there is none, `BadModel` if it is broken, `Unsupported` naming what it is instead (a LoRA, an
     /// inpainting model, a pickled file …), `InvalidArgument` where the folder holds several.
     pub fn folder(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
@@ -75,7 +75,7 @@ impl Checkpoint {
         Ok(Self { layout: Layout::Folder(storage), classes })
     }
 
-    /// Where it lies, for messages.
+    /// Returns where it lies, for messages.
     pub fn location(&self) -> String {
         match &self.layout {
             Layout::Folder(Storage::Folder(folder)) => folder.display().to_string(),
@@ -85,12 +85,12 @@ impl Checkpoint {
         }
     }
 
-    /// What its user should know: what had to be taken for granted, because nothing tells it.
+    /// Returns a notice of what is assumed, because the files do not determine it.
     pub fn notice(&self) -> Option<String> {
         self.single().and_then(SingleFile::notice)
     }
 
-    /// The checkpoint in one file, where it is one.
+    /// Returns the checkpoint in one file, where it is one.
     pub(super) fn single(&self) -> Option<&SingleFile> {
         match &self.layout {
             Layout::Single(file) => Some(file),
@@ -98,12 +98,12 @@ impl Checkpoint {
         }
     }
 
-    /// The components and their classes, by name.
+    /// Returns the components and their classes, by name.
     pub fn classes(&self) -> &BTreeMap<String, String> {
         &self.classes
     }
 
-    /// The class of a component; `None` where the pipeline goes without it.
+    /// Returns the class of a component; `None` where the pipeline goes without it.
     pub fn class(&self, component: &str) -> Option<&str> {
         self.classes.get(component).map(String::as_str)
     }
@@ -125,7 +125,7 @@ impl Checkpoint {
         }
     }
 
-    /// The text of the scheduler's config.
+    /// Returns the text of the scheduler's config.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Checkpoint {
         }
     }
 
-    /// Reads how the UNet is done in eight bits; `None` where that was never found out.
+    /// Reads how the UNet is quantized to int8; `None` if it was not calibrated.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Checkpoint {
         }
     }
 
-    /// Where [`calibration`](Self::calibration) looks; `None` for the model in the binary.
+    /// Returns where [`calibration`](Self::calibration) looks; `None` for the model in the binary.
     pub fn calibration_path(&self) -> Option<PathBuf> {
         match &self.layout {
             Layout::Folder(storage) => Some(storage.folder()?.join(Calibration::FILE)),

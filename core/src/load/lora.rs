@@ -1,4 +1,4 @@
-//! LoRA files: what they add to the weights of a model, whichever trainer wrote them.
+//! LoRA files of all trainers: the layers that they change, and their factors.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use super::weights::{WeightFiles, listed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{LoraLayer, LowRank, WeightSource};
 
-/// What the file is called in a folder, the most telling first.
+/// Names of the file in a folder, the most specific first.
 pub(super) const NAMES: [&str; 4] = [
     "pytorch_lora_weights.safetensors",
     "adapter_model.safetensors",
     "diffusion_pytorch_model.safetensors",
     "lora.safetensors",
 ];
-/// PEFT's file of weights, and its config beside it.
+/// PEFT's file of weights, and its config.
 const PEFT: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
 /// Most taps of a kernel that is made of three.
 const MAX_TAPS: usize = 25;
@@ -51,7 +51,7 @@ impl LoraFile {
     ///
     /// # Errors
     ///
-    /// `NotFound` where there is none, `BadModel` naming the tensor and what is wrong with it, `Unsupported` for pickled
+    /// `NotFound` if there is none, `BadModel` naming the tensor and what is wrong with it, `Unsupported` for pickled
     /// files and other methods than LoRA.
     pub fn read(path: &Path) -> Result<Self> {
         let file = if path.is_dir() { file_in(path)? } else { path.to_owned() };
@@ -170,15 +170,16 @@ impl Reader<'_> {
     }
 }
 
-/// The shape of the weight that factors of these shapes change, and their rank: `down` is `[rank, in, …]`, `up` is `[out, rank]` or the same
-/// as a 1x1 convolution.
+/// Returns the shape of the weight that factors of these shapes change, and their rank: `down` is `[rank, in, …]`,
+/// `up` is `[out, rank]` or the same as a 1x1 convolution.
 fn weight_shape(down: &[usize], up: &[usize]) -> Option<(Vec<usize>, usize)> {
     let (&[rank, ref rest @ ..], &[out, up_rank, ref ones @ ..]) = (down, up) else { return None };
     let fits = rank > 0 && rank == up_rank && !rest.is_empty() && ones.iter().all(|&one| one == 1);
     fits.then(|| ([&[out], rest].concat(), rank))
 }
 
-/// A convolution `middle`, `[rank, rank, side, side]`, after a 1x1 one `down`, `[rank, in]`, as one: `[rank, in, side, side]`.
+/// Returns a convolution `middle`, `[rank, rank, side, side]`, after a 1x1 one `down`, `[rank, in]`, as one: `[rank,
+/// in, side, side]`.
 fn through(
     middle: &[f32],
     middle_shape: &[usize],
@@ -203,7 +204,7 @@ fn through(
     Some((whole, vec![rank, channels, height, width]))
 }
 
-/// The LoRA's file in a folder: one with a known name, or the only one there is.
+/// Returns the LoRA's file in a folder: one with a known name, or the only one there is.
 fn file_in(folder: &Path) -> Result<PathBuf> {
     if let Some(known) = NAMES.iter().map(|name| folder.join(name)).find(|file| file.is_file()) {
         return Ok(known);

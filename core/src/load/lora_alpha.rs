@@ -1,5 +1,4 @@
-//! How strong a LoRA's layers are, where that stands beside the tensors: in PEFT's config, or in what diffusers writes into
-//! the header.
+//! The alpha of a LoRA's layers where it is not a tensor: in PEFT's config, or in the metadata that diffusers writes.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -63,7 +62,7 @@ impl Alphas {
         Ok(Self { configs: vec![(String::new(), checked(config)?)] })
     }
 
-    /// The strength of a layer of `rank` that has no alpha of its own.
+    /// Returns the strength of a layer of `rank` that has no alpha of its own.
     pub(super) fn strength(&self, layer: &str, rank: usize) -> f64 {
         let config = self.configs.iter().find(|(network, _)| layer.starts_with(network));
         let Some((_, config)) = config else { return 1.0 };
@@ -75,7 +74,7 @@ impl Alphas {
     }
 }
 
-/// Whether `layer` is `end`, or ends with it after a dot.
+/// Returns true if `layer` is `end`, or ends with it after a dot.
 fn names_end(layer: &str, end: &str) -> bool {
     layer.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }

@@ -1,4 +1,4 @@
-//! What the tensors of a LoRA file are, by the ends of their names.
+//! Roles of the tensors of a LoRA file, by the ends of their names.
 
 use super::weights::listed;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,13 +44,13 @@ const OTHER_METHODS: [(&str, &str); 8] = [
     ("vera_lambda", "VeRA"),
 ];
 
-/// The layer that a tensor belongs to, and what it is there; `None` for what is no part of a LoRA.
+/// Returns the layer that a tensor belongs to, and what it is there; `None` for what is no part of a LoRA.
 pub(super) fn layer_of(key: &str) -> Option<(&str, Role)> {
     let plain = ENDS.iter().find_map(|&(end, role)| Some((key.strip_suffix(end)?, role)));
     plain.or_else(|| PEFT.iter().find_map(|&(mark, role)| Some((before_peft(key, mark)?, role))))
 }
 
-/// What stands before `mark`, where an adapter's name and `.weight` at most come after.
+/// Returns what stands before `mark`, where an adapter's name and `.weight` at most come after.
 fn before_peft<'a>(key: &'a str, mark: &str) -> Option<&'a str> {
     let (layer, after) = key.rsplit_once(mark)?;
     let adapter = after.strip_suffix(".weight").map(|adapter| adapter.strip_prefix('.').unwrap_or(adapter));

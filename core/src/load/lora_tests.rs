@@ -1,4 +1,4 @@
-//! LoRA files as trainers write them, and as they must not be.
+//! LoRA files as trainers write them, and invalid ones.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use super::lora::LoraFile;
 use crate::error::{Error, ErrorKind};
 
-/// A safetensors file of `f32`s that count up from 1.
+/// Returns a safetensors file of `f32`s that count up from 1.
 fn file(tensors: &[(&str, &[usize])], metadata: &str) -> Vec<u8> {
     file_of(tensors, metadata, &|i| i as f32 + 1.0)
 }
 
-/// A safetensors file of tensors with `number` at each place.
+/// Returns a safetensors file of tensors with `number` at each place.
 pub(crate) fn file_of(tensors: &[(&str, &[usize])], metadata: &str, number: &dyn Fn(usize) -> f32) -> Vec<u8> {
     let mut data = Vec::new();
     let mut entries = vec![format!("\"__metadata__\":{{{metadata}}}")];
@@ -29,7 +29,7 @@ fn read(tensors: &[(&str, &[usize])]) -> Result<LoraFile, Error> {
     LoraFile::from_bytes("file", file(tensors, ""))
 }
 
-/// What the layers add to zeros.
+/// Returns what the layers add to zeros.
 fn sums(file: &LoraFile) -> HashMap<&str, Vec<f32>> {
     let sum = |change: &crate::net::LowRank| {
         let mut weight = vec![0.0; change.shape().iter().product()];

@@ -1,21 +1,18 @@
-//! From disk to weights: folders, single files, the hub cache, the embedded demo model. The only file I/O of the crate.
+//! Loading of weights: folders, single files, the hub cache, the embedded demo model. The only file I/O of the crate.
 //!
-//! A [`ModelSource`] finds the [`Checkpoint`] that a [`ModelId`] means; a checkpoint gives each [`Component`]'s config
-//! as text and its weights by name. What the configs mean is known to `models` alone.
+//! A [`ModelSource`] finds the [`Checkpoint`] of a [`ModelId`]; a checkpoint has the config of each [`Component`] as text,
+//! and its weights by name. Configs are interpreted by `models` only.
 //!
-//! Files come from strangers: their sizes and counts are checked before memory is taken, and what can run code when it
-//! is read (pickles) is refused.
+//! Files are not trusted: sizes and counts are checked before memory is allocated, and formats that can run code when they
+//! are read (pickles) are refused.
 
 #[cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "public for the feature `internals`"))]
 mod adapter;
-mod alone;
 mod bytes;
 mod cache;
 mod calibration;
 mod component;
 mod convert;
-#[cfg(any(feature = "safety", test))]
-mod eight_bit;
 #[cfg(any(
     feature = "clip-tokenizer",
     feature = "demo-model",
@@ -28,6 +25,9 @@ mod embedded;
 mod header;
 #[cfg(feature = "hub")]
 pub mod hub;
+#[cfg(test)]
+mod invalid_input_tests;
+mod key_aliases;
 mod layout;
 #[cfg_attr(
     not(feature = "internals"),
@@ -38,24 +38,24 @@ mod lora_alpha;
 mod lora_keys;
 #[cfg(test)]
 pub(crate) mod lora_tests;
-mod names;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod packed;
 #[cfg(not(feature = "internals"))]
 #[allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")]
 mod packed;
+#[cfg(any(feature = "safety", test))]
+mod quantization;
 #[cfg_attr(
     not(feature = "internals"),
     allow(unreachable_pub, dead_code, reason = "public for the feature `internals`")
 )]
 mod random;
-#[cfg(test)]
-mod refusals;
-pub(crate) mod shared;
 mod single;
+mod single_component;
 mod source;
 mod storage;
+pub(crate) mod weight_registry;
 mod weights;
 
 #[cfg(not(feature = "internals"))]
@@ -67,8 +67,6 @@ pub use cache::HubCache;
 pub use calibration::{Calibration, Quality};
 pub use component::{Component, TokenizerFiles};
 pub use convert::{ConvertOptions, ConvertProgress};
-#[cfg(feature = "safety")]
-pub(crate) use eight_bit::EightBit;
 pub use header::StoredDtype;
 pub use layout::Checkpoint;
 #[cfg(not(feature = "internals"))]
@@ -78,6 +76,8 @@ pub(crate) use lora::LoraFile;
 pub use lora::LoraFile;
 pub use packed::PackedCache;
 pub(crate) use packed::PackedFiles;
+#[cfg(feature = "safety")]
+pub(crate) use quantization::QuantizedFile;
 #[cfg(not(feature = "internals"))]
 pub(crate) use random::RandomWeights;
 #[cfg(feature = "internals")]

@@ -1,4 +1,4 @@
-//! Weights that no file holds: random numbers in the shapes of a program, for benches of networks nobody has to fetch.
+//! Random weights in the shapes of a program, for benchmarks of networks that are not downloaded.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ impl RandomWeights {
         Self { seed, shapes }
     }
 
-    /// Tells these weights from others.
+    /// Identifies these weights.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut shapes: Vec<_> = self.shapes.iter().collect();
         shapes.sort_unstable();

@@ -1,4 +1,4 @@
-//! Which checkpoint a model id means: the demo model, a folder or file, one of those in a directory, or the hub cache.
+//! Resolution of model ids: the demo model, a folder or file, one of those in a directory, or the hub cache.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ impl ModelId {
         &self.0
     }
 
-    /// Whether it means the embedded model.
+    /// Returns true if it means the embedded model.
     pub fn is_demo(&self) -> bool {
         self.0 == DEMO
     }
@@ -138,7 +138,7 @@ impl ModelSource {
 
     /// Finds the folder of a further network that `id` names: an autoencoder, a ControlNet, a LoRA. Where the source is
     /// one diffusers folder, they lie inside it; for one checkpoint in a single file, and besides, in the Hugging Face
-    /// cache. What lies beside either is not looked at: nobody named it.
+    /// cache. Nothing else next to either is read.
     ///
     /// # Errors
     ///
@@ -213,7 +213,7 @@ impl ModelSource {
         Err(Error::new(ErrorKind::NotFound, what))
     }
 
-    /// Where the folder of `id` may lie, most likely first.
+    /// Returns where the folder of `id` may lie, most likely first.
     fn places(&self, id: &ModelId) -> Vec<PathBuf> {
         let cached = |cache: HubCache| cache.snapshot(id).unwrap_or_else(|| cache.repository(id));
         match self {
@@ -246,7 +246,7 @@ impl From<&str> for ModelSource {
     }
 }
 
-/// The checkpoint at `path`, whatever `id` is.
+/// Returns the checkpoint at `path`, whatever `id` is.
 fn itself(path: &Path, id: &ModelId) -> Result<Found> {
     let named = if path.is_file() { path.file_stem() } else { path.file_name() };
     let same = named.is_some_and(|name| name == id.name());
@@ -270,7 +270,7 @@ fn is_checkpoint(path: &Path) -> bool {
     path.join("model_index.json").is_file()
 }
 
-/// Whether a folder means to be a model, so that what is wrong with it is told instead of looking on.
+/// Returns true if a folder looks like a model, so that its errors are reported instead of searching further.
 fn is_model(path: &Path) -> bool {
     is_checkpoint(path) || path.join("unet").is_dir() || single::holds_any(path)
 }

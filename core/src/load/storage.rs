@@ -1,4 +1,4 @@
-//! Where a checkpoint's files lie: in a folder, or in the binary.
+//! The storage of a checkpoint's files: a folder, or the binary.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(super) enum Storage {
 }
 
 impl Storage {
-    /// The path of a file as messages have it.
+    /// Returns the path of a file as messages have it.
     pub(super) fn describe(&self, path: &str) -> String {
         match self {
             Self::Folder(folder) => folder.join(path).display().to_string(),
@@ -28,7 +28,7 @@ impl Storage {
         }
     }
 
-    /// The folder on disk, where it is one.
+    /// Returns the folder on disk, where it is one.
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Self::Folder(folder) => Some(folder),
@@ -37,7 +37,7 @@ impl Storage {
         }
     }
 
-    /// Whether there is a file at `path`.
+    /// Returns true if there is a file at `path`.
     pub(super) fn has_file(&self, path: &str) -> bool {
         match self {
             Self::Folder(folder) => folder.join(path).is_file(),
@@ -67,7 +67,7 @@ impl Storage {
             .map_err(|error| Error::new(ErrorKind::BadModel, format!("{name} is not UTF-8 text")).with_source(error))
     }
 
-    /// The names of the files in a folder, sorted; none where there is no such folder.
+    /// Returns the names of the files in a folder, sorted; none where there is no such folder.
     pub(super) fn list(&self, path: &str) -> Vec<String> {
         let mut names: Vec<String> = match self {
             Self::Folder(folder) => {
@@ -88,7 +88,7 @@ fn demo_file(path: &str) -> Result<Arc<Vec<u8>>> {
     embedded::read(&demo(path)).ok_or_else(missing)
 }
 
-/// Where a file of the demo model is among the embedded ones.
+/// Returns where a file of the demo model is among the embedded ones.
 #[cfg(feature = "demo-model")]
 fn demo(path: &str) -> String {
     format!("dreamframe-tiny/{path}")

@@ -1,4 +1,4 @@
-//! Weights out of safetensors files: one, or several shards with an index.
+//! Weights in safetensors files: one file, or several shards with an index.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::bytes::Bytes;
 use super::header::{self, Dtype, Fingerprint, StoredDtype, Tensor, read_header};
-use super::names::{aliases, is_harmless};
+use super::key_aliases::{aliases, is_harmless};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{WeightSource, WeightSpec, same_layout};
 
@@ -133,7 +133,7 @@ impl WeightFiles {
         Ok(())
     }
 
-    /// Tells these files from others, and from themselves once they are changed: their names, sizes, times of the last
+    /// Identifies these files, and changes of them: their names, sizes, times of the last
     /// change and headers. `None` where they do not lie on disk.
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
         let mut digest = Sha256::new();
@@ -151,7 +151,7 @@ impl WeightFiles {
         Some(digest.finalize().into())
     }
 
-    /// The texts that the header of the first file carries beside its tensors.
+    /// Returns the texts that the header of the first file has besides its tensors.
     pub(crate) fn metadata(&self) -> Result<HashMap<String, String>> {
         let Some(shard) = self.shards.first() else { return Ok(HashMap::new()) };
         header::read_metadata(&shard.bytes).map_err(|error| Error::from(error).within(&shard.path))
@@ -163,7 +163,7 @@ impl WeightFiles {
         tensors.map(|tensor| tensor.len / tensor.dtype.bytes().max(1)).fold(0, u64::saturating_add)
     }
 
-    /// The names of all tensors, in no order.
+    /// Returns the names of all tensors, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.shard_of.keys().map(String::as_str)
     }
@@ -211,7 +211,7 @@ impl WeightFiles {
     ///
     /// # Errors
     ///
-    /// `BadModel` where there is none, or it has another shape or type.
+    /// `BadModel` if there is none, or it has another shape or type.
     #[cfg(any(feature = "safety", test))]
     pub(super) fn read_bytes(&self, name: &str, shape: &[usize]) -> Result<Vec<u8>> {
         let (_, shard, tensor) = self.find(name).ok_or_else(|| self.missing(name))?;
@@ -228,7 +228,7 @@ impl WeightFiles {
         Ok(bytes)
     }
 
-    /// The tensor that `name` or one of its older names stands for, with its name in the file.
+    /// Returns the tensor that `name` or one of its older names stands for, with its name in the file.
     fn find(&self, name: &str) -> Option<(&str, &Shard, &Tensor)> {
         let lookup = |name: &str| {
             let (name, &shard) = self.shard_of.get_key_value(name)?;
@@ -284,7 +284,7 @@ impl WeightCheck {
     }
 }
 
-/// The first few of `items`, and how many more there are.
+/// Returns the first few of `items`, and how many more there are.
 pub(crate) fn listed<T: AsRef<str>>(items: &[T]) -> String {
     let mut text = items.iter().take(NAMES_LISTED).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if items.len() > NAMES_LISTED {
@@ -297,7 +297,7 @@ fn misshapen(name: &str, found: &[usize], needed: &[usize]) -> String {
     format!("tensor {name:?} has shape {found:?}, but must have {needed:?}")
 }
 
-/// A shard lies beside its index: its name has no folder in it, and no way out of one.
+/// Checks the name of a shard, which is in the folder of its index: it has no path.
 fn check_shard_name(file: &str) -> Result<()> {
     let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if plain && !file.starts_with('.') && file.ends_with(".safetensors") && file.len() <= 255 {
@@ -337,7 +337,7 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(if tensor.transposed { transposed(&numbers, &tensor.shape) } else { numbers })
 }
 
-/// A matrix of `shape` whose columns stand one after the other in `numbers`.
+/// Returns a matrix of `shape` whose columns stand one after the other in `numbers`.
 fn transposed(numbers: &[f32], shape: &[usize]) -> Vec<f32> {
     let mut transposed = vec![0.0; numbers.len()];
     transpose(numbers, shape.first().copied().unwrap_or(1).max(1), &mut transposed);

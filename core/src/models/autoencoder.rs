@@ -1,4 +1,4 @@
-//! The way between pictures and latents, whichever autoencoder a checkpoint has.
+//! Autoencoders: pictures to latents and back, for all kinds that checkpoints have.
 
 use super::config::{AutoencoderKlConfig, TinyAutoencoderConfig};
 use super::{taesd, vae};
@@ -19,7 +19,7 @@ const MAX_ROWS: usize = 256;
 const MAX_SIDE: usize = 8192;
 
 impl Autoencoder {
-    /// Reads an autoencoder's `config.json`; its `_class_name` says which it is, the full one where there is none.
+    /// Reads an autoencoder's `config.json`; its `_class_name` says which it is, the full one if there is none.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ impl Autoencoder {
         }
     }
 
-    /// How many pixels to a side become one latent pixel: 8 for the usual four stages.
+    /// Returns how many pixels to a side become one latent pixel: 8 for the usual four stages.
     pub fn scale(&self) -> usize {
         let stages = match self {
             Self::Kl(config) => config.channels.len(),

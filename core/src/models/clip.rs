@@ -1,4 +1,4 @@
-//! CLIP's text encoder: token ids to the states that a UNet attends to, and to the pooled text.
+//! CLIP's text encoder: from token ids to the states that a UNet attends to, and to the pooled embedding.
 
 use super::config::ClipTextConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,7 +45,7 @@ pub fn clip_program(config: &ClipTextConfig, rows: usize, tokens: usize, states:
     builder.finish()
 }
 
-/// The wanted states, and the last layer's normed states where they are needed besides.
+/// Returns the wanted states, and the last layer's normed states where they are needed besides.
 fn encoder(
     b: &mut ProgramBuilder,
     config: &ClipTextConfig,

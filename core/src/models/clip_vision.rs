@@ -1,4 +1,4 @@
-//! CLIP's image encoder: a picture to the vector that stands for it, or to the states of its tokens.
+//! CLIP's image encoder: from a picture to its embedding, or to the states of its tokens.
 //!
 //! A picture comes as patches (see [`clip_patches`]), before them a token for the whole of it. The convolution that turns
 //! patches into tokens is then a linear layer, and the embeddings of that token and of the positions are one table: the
@@ -58,7 +58,7 @@ pub fn clip_vision_program(config: &ClipVisionConfig, rows: usize, states: Visio
     builder.finish()
 }
 
-/// The states after the first `layers` layers.
+/// Returns the states after the first `layers` layers.
 fn encoder(b: &mut ProgramBuilder, config: &ClipVisionConfig, patches: ValueId, layers: usize) -> ValueId {
     let x = b.linear("embeddings.patch_embedding", patches, config.hidden_size, false);
     let x = b.add_weight(POSITIONS, x, config.tokens());
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_patch_has_its_reds_then_its_greens_then_its_blues() {
-        // Each number tells its place: 100 y + 10 x + channel.
+        // Each value is 100 y + 10 x + channel.
         let picture: Vec<f32> = (0..4 * 4 * 3).map(|i| (100 * (i / 12) + 10 * (i / 3 % 4) + i % 3) as f32).collect();
         let mut patches = Vec::new();
         clip_patches(&config(), &picture, &mut patches).unwrap();

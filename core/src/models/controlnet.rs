@@ -1,5 +1,5 @@
-//! ControlNets: what a control image adds to a UNet. The image becomes an embedding once; then the network, a copy of
-//! the UNet's first half with the embedding added to its first layer, gives what it adds for each row of the batch.
+//! ControlNets: residuals of a UNet, from a control image. The image is embedded once; then the network, a copy of the
+//! UNet's first half with the embedding added to its first layer, computes the residuals for each row of the batch.
 
 use super::config::ControlNetModelConfig;
 use super::layers::Text;
@@ -35,7 +35,7 @@ impl ControlNetShape {
         Self { rows, height, width, text_rows: 1, text_tokens: TEXT_TOKENS, text_of_row, image_per_row: false }
     }
 
-    /// The UNet's shape beside it.
+    /// Returns the shape of the UNet that it is for.
     fn of_unet(&self) -> UnetShape {
         UnetShape {
             text_rows: self.text_rows,

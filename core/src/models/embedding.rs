@@ -1,4 +1,4 @@
-//! Numbers as vectors of sines and cosines: how a UNet is told timesteps, sizes and guidance.
+//! Sinusoidal embeddings: timesteps, sizes and guidance as inputs of a UNet.
 
 use super::config::{AddedConfig, UnetConfig};
 

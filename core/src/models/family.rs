@@ -5,7 +5,8 @@ use super::config::UnetConfig;
 use crate::families::ModelFamily;
 
 impl ModelFamily {
-    /// The family of a UNet: SDXL by its added conditions, Stable Diffusion 2.x by the width of its text, 1.x otherwise.
+    /// Returns the family of a UNet: SDXL by its added conditions, Stable Diffusion 2.x by the width of its text, 1.x
+    /// otherwise.
     pub fn of(config: &UnetConfig) -> Self {
         const SD21_TEXT: usize = 1024;
         match (&config.added, config.text_dim) {

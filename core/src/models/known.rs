@@ -1,6 +1,6 @@
-//! Configs of well-known checkpoints, for networks of their size with random weights: how fast would they run here?
+//! Configs of well-known checkpoints, for benchmarks of networks of their size with random weights.
 //!
-//! Only what differs from the classes' defaults is written out, the sizes.
+//! They have only the fields that differ from the defaults, mostly sizes.
 
 /// The configs of one checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct KnownModel {
     pub autoencoder: &'static str,
 }
 
-/// The checkpoint called `name`, if it is known.
+/// Returns the checkpoint called `name`, if it is known.
 pub fn known_model(name: &str) -> Option<&'static KnownModel> {
     KNOWN_MODELS.iter().find(|model| model.name == name)
 }

@@ -1,4 +1,4 @@
-//! Building blocks that more than one network uses. Each is written inside a scope that names it.
+//! Layers that several networks use. Each is written inside a scope that names it.
 
 use crate::net::{Padding, ProgramBuilder, Rate, Shape, ValueId};
 
@@ -33,7 +33,7 @@ pub(super) fn norm_silu_conv(
     b.conv3x3(conv_name, x, c_out)
 }
 
-/// Two convolutions beside a shortcut; `time` (an activated embedding, one vector a row) is projected and added between
+/// Two convolutions with a shortcut; `time` (an activated embedding, one vector a row) is projected and added between
 /// them.
 pub(super) fn resnet(b: &mut ProgramBuilder, x: ValueId, c_out: usize, norm: Norm, time: Option<ValueId>) -> ValueId {
     let mut h = norm_silu_conv(b, ["norm1", "conv1"], x, c_out, norm);
@@ -46,14 +46,15 @@ pub(super) fn resnet(b: &mut ProgramBuilder, x: ValueId, c_out: usize, norm: Nor
     b.add(h, shortcut)
 }
 
-/// A convolution that halves the resolution; without padding all around, zeros stand below and right.
+/// Returns a convolution that halves the resolution; without padding all around, zeros stand below and right.
 pub(super) fn downsample(b: &mut ProgramBuilder, x: ValueId, padding: usize) -> ValueId {
     let c = b.shape(x).c;
     let padding = if padding == 0 { Padding { top: 0, left: 0, bottom: 1, right: 1 } } else { Padding::all(padding) };
     b.scope("downsamplers.0", |b| b.conv2d("conv", x, c, 3, 2, padding, false, true))
 }
 
-/// The mean of each channel over the pixels of its row, `[n, 1, 1, c]`: attention that asks for nothing sees all alike.
+/// Returns the mean of each channel over the pixels of its row, `[n, 1, 1, c]`: attention that asks for nothing sees
+/// all alike.
 pub(super) fn mean(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
     let shape = b.shape(x);
     let first = b.refold(x, 1, 1);
@@ -62,7 +63,7 @@ pub(super) fn mean(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
     b.attention([nothing, x, x], heads, false, (0..shape.n).collect())
 }
 
-/// A convolution over the twofold enlarged image.
+/// Returns a convolution over the twofold enlarged image.
 pub(super) fn upsample(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
     let c = b.shape(x).c;
     b.scope("upsamplers.0", |b| b.conv2d("conv", x, c, 3, 1, Padding::all(1), true, true))
@@ -77,7 +78,7 @@ pub(super) struct Text<'a> {
     pub(super) of_row: &'a [usize],
     /// Whether they also attend to themselves as they were in earlier frames.
     pub(super) past: bool,
-    /// Tokens of an image that each row looks at beside its text; none without an IP-Adapter.
+    /// The image tokens that each row attends to besides its text; none without an IP-Adapter.
     pub(super) image_tokens: usize,
 }
 
@@ -135,7 +136,7 @@ pub(super) struct Transformer {
 }
 
 impl Transformer {
-    /// Writes it: a group norm, a projection, the layers, a projection back, beside a shortcut.
+    /// Writes it: a group norm, a projection, the layers, a projection back, with a shortcut.
     pub(super) fn write(self, b: &mut ProgramBuilder, x: ValueId, text: Text<'_>) -> ValueId {
         let mut h = b.group_norm("norm", x, self.groups, TRANSFORMER_NORM_EPS);
         h = self.project(b, "proj_in", h);
@@ -153,12 +154,12 @@ impl Transformer {
     }
 }
 
-/// What an encoder made, as the UNet wants it.
+/// Returns what an encoder made, as the UNet wants it.
 pub(super) fn scale_latent(b: &mut ProgramBuilder, latent: ValueId, scaling: f32, shift: f32) -> ValueId {
     if (scaling, shift) == (1.0, 0.0) { latent } else { b.affine(latent, scaling, -shift * scaling) }
 }
 
-/// What the UNet made, as a decoder wants it.
+/// Returns what the UNet made, as a decoder wants it.
 pub(super) fn unscale_latent(b: &mut ProgramBuilder, latent: ValueId, scaling: f32, shift: f32) -> ValueId {
     if (scaling, shift) == (1.0, 0.0) { latent } else { b.affine(latent, 1.0 / scaling, shift) }
 }

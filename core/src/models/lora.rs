@@ -1,8 +1,8 @@
-//! Which weight the layers of a LoRA mean.
+//! Mapping of the layers of a LoRA to weights.
 //!
-//! Trainers name layers in their own ways: with dots or with underscores, as diffusers calls them or as the original
-//! code did. No name is taken apart here. Instead all names that a weight of this model goes by are put together from its
-//! own, and a layer's name is looked up among them.
+//! Trainers name layers with dots or with underscores, by the names of diffusers or of the original code. Names are not
+//! parsed. Instead all names of each weight of the model are derived from its own, and a layer's name is looked up among
+//! them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub struct LoraNames {
 }
 
 impl LoraNames {
-    /// The names of `networks`, each with the weights of its program.
+    /// Returns the names of `networks`, each with the weights of its program.
     pub fn new<'a>(networks: impl IntoIterator<Item = (LoraTarget, &'a [WeightSpec])>) -> Self {
         let mut tables: BTreeMap<LoraTarget, HashMap<String, WeightSpec>> = BTreeMap::new();
         for (target, specs) in networks {
@@ -71,7 +71,7 @@ impl LoraNames {
         Self { tables }
     }
 
-    /// The weight that a LoRA's layer `name` changes.
+    /// Returns the weight that a LoRA's layer `name` changes.
     pub fn find(&self, name: &str) -> Option<(LoraTarget, &WeightSpec)> {
         let flat = flat(name);
         let flat = flat.strip_prefix(WRAPPER).unwrap_or(&flat);
@@ -88,7 +88,7 @@ impl LoraNames {
     ///
     /// # Errors
     ///
-    /// `BadModel` where a layer has another shape here, naming its tensor and both shapes, and where there is none of them.
+    /// `BadModel` where a layer has another shape here, naming its tensor and both shapes, and if there is none of them.
     pub fn changes(&self, layers: impl IntoIterator<Item = LoraLayer>) -> Result<LoraChanges> {
         let mut found = LoraChanges::default();
         for LoraLayer { name, key, change } in layers {
@@ -127,7 +127,7 @@ pub struct LoraChanges {
 }
 
 impl LoraChanges {
-    /// What changes of `target`, by the names of its weights.
+    /// Returns what changes of `target`, by the names of its weights.
     pub fn of(&self, target: LoraTarget) -> impl Iterator<Item = (&str, &Arc<LowRank>)> {
         self.changes.get(&target).into_iter().flatten().map(|(name, change)| (name.as_str(), change))
     }

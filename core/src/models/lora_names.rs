@@ -1,4 +1,4 @@
-//! What else the layers of a model are called, worked out from what its checkpoint calls them.
+//! Other names of the layers of a model, derived from those in its checkpoint.
 
 use crate::net::WeightSpec;
 use crate::net::original_names::{OUTSIDE, RESNET};
@@ -17,7 +17,7 @@ const PROJECTIONS: [(&str, &str, &str); 8] = [
 /// What the names in a text encoder begin with, and newer libraries leave out.
 const TEXT: &str = "text_model.";
 
-/// The other names of the layer `name` of the network with the weights `specs`.
+/// Returns the other names of the layer `name` of the network with the weights `specs`.
 pub(super) fn other_names(name: &str, specs: &[WeightSpec]) -> impl Iterator<Item = String> {
     let original = original_name(name, specs);
     let of_processor = PROJECTIONS.iter().find_map(|(attention, part, lora)| {
@@ -31,8 +31,8 @@ pub(super) fn other_names(name: &str, specs: &[WeightSpec]) -> impl Iterator<Ite
     named.into_iter().chain(short)
 }
 
-/// What the original code calls a layer of the UNet: blocks are counted there over all resolutions, and each has its
-/// resnet, its transformer and what changes the resolution as parts.
+/// Returns what the original code calls a layer of the UNet: blocks are counted there over all resolutions, and each
+/// has its resnet, its transformer and what changes the resolution as parts.
 fn original_name(name: &str, specs: &[WeightSpec]) -> Option<String> {
     if let Some((original, _)) = OUTSIDE.iter().find(|(_, own)| *own == name) {
         return Some((*original).to_owned());
@@ -86,7 +86,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// The rest of a name within a part; resnets have their own.
+/// Returns the rest of a name within a part; resnets have their own.
 fn rest_of<'a>(kind: &str, rest: &'a str) -> Option<&'a str> {
     if kind != "resnets" {
         return Some(rest);
@@ -94,14 +94,14 @@ fn rest_of<'a>(kind: &str, rest: &'a str) -> Option<&'a str> {
     RESNET.iter().find(|(_, own)| *own == rest).map(|&(original, _)| original)
 }
 
-/// How many blocks the original code counts on one way through the UNet before block `block`.
+/// Returns how many blocks the original code counts on one way through the UNet before block `block`.
 fn blocks_before(way: &str, block: usize, specs: &[WeightSpec]) -> usize {
     // On the way down, what halves the resolution counts too.
     let extra = usize::from(way == "down");
     (0..block).map(|before| resnets(way, before, specs) + extra).sum()
 }
 
-/// How many resnets a block has.
+/// Returns how many resnets a block has.
 fn resnets(way: &str, block: usize, specs: &[WeightSpec]) -> usize {
     let first = |index: usize| format!("{way}_blocks.{block}.resnets.{index}.conv1.weight");
     (0..)

@@ -1,4 +1,4 @@
-//! MobileNetV2, which networks of other names start with.
+//! MobileNetV2, the backbone of several networks.
 
 use crate::net::{Activation, Padding, ProgramBuilder, ValueId};
 
@@ -34,7 +34,7 @@ fn relu6(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
     b.activate(x, Activation::ReluUpTo { limit: 6.0 })
 }
 
-/// Widens, looks around channel by channel, narrows; beside a shortcut where the shape stays.
+/// An inverted residual block: expansion, depthwise convolution, projection; with a shortcut if the shape stays.
 fn bottleneck(b: &mut ProgramBuilder, x: ValueId, times: usize, channels: usize, stride: usize) -> ValueId {
     let shape = b.shape(x);
     let mut h = x;

@@ -1,8 +1,8 @@
-//! Networks: a checkpoint config in, a program out; one file per network.
+//! Networks: from a checkpoint's config to a program; one file per network.
 //!
-//! A program's weights have the names that the checkpoint has. What depends on the prompt or the schedule alone (keys
-//! and values of the text, embeddings of the timesteps) hangs on constant inputs alone, so that executors work it out
-//! outside the frame loop. Nothing here knows of a device, a file or a tokenizer.
+//! The weights of a program have the names in the checkpoint. What depends on the prompt or the schedule only (keys and
+//! values of the text, embeddings of the timesteps) depends on constant inputs only, so that executors compute it outside
+//! the frame loop. Devices, files and tokenizers are not known here.
 
 pub mod annotators;
 mod autoencoder;

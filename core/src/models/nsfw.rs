@@ -1,4 +1,4 @@
-//! nsfwjs' classifier: MobileNetV2, and three layers that tell five kinds of pictures apart.
+//! The classifier of nsfwjs: MobileNetV2, and three layers with five classes of pictures.
 
 use super::layers::mean;
 use super::mobilenet::mobilenet;

@@ -1,4 +1,4 @@
-//! The safety checker of diffusers' pipelines: CLIP's image encoder, and how near a picture comes to a list of concepts.
+//! The safety checker of diffusers' pipelines: CLIP's image encoder, and the similarity of a picture to a list of concepts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -129,12 +129,12 @@ impl SafetyConcepts {
     }
 }
 
-/// Whether something is left once it is rounded.
+/// Returns true if something is left once it is rounded.
 fn is_beyond(amount: f32) -> bool {
     (amount * STEPS).round() > 0.0
 }
 
-/// The length of a vector, never 0.
+/// Returns the length of a vector, never 0.
 fn length(vector: &[f32]) -> f32 {
     const LEAST: f32 = 1e-12;
     vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(LEAST)

@@ -1,4 +1,4 @@
-//! The UNet: what noise is in a latent, given timesteps and texts. One program for Stable Diffusion 1.5, 2.1, SDXL and
+//! The UNet: predicts the noise in a latent from timesteps and text states. One program for Stable Diffusion 1.5, 2.1, SDXL and
 //! their distilled and pruned forms; the config says which.
 
 use super::config::{AddedConfig, UnetConfig};
@@ -22,13 +22,13 @@ pub struct UnetShape {
     pub text_tokens: usize,
     /// Of each row of the batch the row of its text.
     pub text_of_row: Vec<usize>,
-    /// Whether a consistency model is told the guidance; where not, the model's projection of it is left out.
+    /// Whether a consistency model has the guidance as an input; otherwise its projection is left out.
     pub guidance_embedding: bool,
     /// Whether each row attends to itself in earlier frames as well, wherever it attends to itself.
     pub cached_attention: bool,
     /// Whether ControlNets add to what the way up and the middle are given.
     pub residuals: bool,
-    /// Tokens of an image that rows look at beside their text; 0 without an IP-Adapter.
+    /// The number of image tokens that rows attend to besides their text; 0 without an IP-Adapter.
     pub image_tokens: usize,
 }
 
@@ -50,8 +50,8 @@ impl UnetShape {
     }
 }
 
-/// The shapes of what ControlNets add, for each row: first what the way up wants, in the order in which the way down
-/// makes it, then what comes out of the middle.
+/// Returns the shapes of what ControlNets add, for each row: first what the way up wants, in the order in which the
+/// way down makes it, then what comes out of the middle.
 pub fn residual_shapes(config: &UnetConfig, height: usize, width: usize) -> Vec<Shape> {
     let (mut h, mut w) = (height, width);
     let first = config.down.first().map(|block| Shape::new(1, h, w, block.channels));
@@ -157,7 +157,7 @@ fn residual_inputs(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShap
     shapes.into_iter().enumerate().map(input).collect()
 }
 
-/// The name of residual `i`, where `down` of them belong to the way down.
+/// Returns the name of residual `i`, where `down` of them belong to the way down.
 pub(super) fn residual_name(i: usize, down: usize) -> String {
     if i < down { format!("down_residual.{i}") } else { "mid_residual".to_owned() }
 }
@@ -166,7 +166,7 @@ pub(super) fn conv(b: &mut ProgramBuilder, name: &str, x: ValueId, c_out: usize,
     b.conv2d(name, x, c_out, kernel, 1, Padding::all(kernel / 2), false, true)
 }
 
-/// The embedding of timesteps, guidance and added conditions, activated as every resnet wants it.
+/// Returns the embedding of timesteps, guidance and added conditions, activated as every resnet wants it.
 pub(super) fn time_embedding(b: &mut ProgramBuilder, config: &UnetConfig, shape: &UnetShape) -> ValueId {
     let time = &config.time;
     let vector = |width: usize| Shape::vector(shape.rows, width);

@@ -1,4 +1,4 @@
-//! The UNet's blocks: resnets and transformers at one resolution, and the way to the next.
+//! Blocks of the UNet: resnets and transformers at one resolution, and resampling to the next.
 
 use super::config::{AttentionConfig, BlockConfig, UnetConfig};
 use super::layers::{Norm, Text, Transformer, downsample, resnet, upsample};
@@ -66,7 +66,7 @@ pub(super) fn down_block(
     x
 }
 
-/// The middle: a resnet, and if it has a transformer, that and a second resnet.
+/// Returns the middle: a resnet, and if it has a transformer, that and a second resnet.
 pub(super) fn mid_block(
     b: &mut ProgramBuilder,
     config: &UnetConfig,
@@ -85,7 +85,7 @@ pub(super) fn mid_block(
     x
 }
 
-/// Up block `i`; each resnet sees the newest of `skips` beside what comes from below.
+/// Up block `i`; each resnet takes the newest of `skips` and the output of the block below.
 pub(super) fn up_block(
     b: &mut ProgramBuilder,
     config: &UnetConfig,

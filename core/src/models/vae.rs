@@ -1,4 +1,4 @@
-//! The full autoencoder. The encoder gives the mean of its posterior, never a sample of it.
+//! The full autoencoder. The encoder returns the mean of its posterior, not a sample.
 
 use super::config::AutoencoderKlConfig;
 use super::layers::{Norm, downsample, norm_silu_conv, resnet, scale_latent, unscale_latent, upsample};
@@ -86,7 +86,7 @@ fn mid_block(b: &mut ProgramBuilder, config: &AutoencoderKlConfig, x: ValueId) -
     b.scope("resnets.1", |b| resnet(b, x, c, norm(config), None))
 }
 
-/// One head over all pixels, beside a shortcut.
+/// Attention with one head over all pixels, with a shortcut.
 fn attention(b: &mut ProgramBuilder, config: &AutoencoderKlConfig, x: ValueId) -> ValueId {
     let shape = b.shape(x);
     let h = b.group_norm("group_norm", x, config.norm_groups, NORM_EPS);

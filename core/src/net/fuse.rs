@@ -2,7 +2,7 @@
 
 use super::bytes::ByteScale;
 use super::steps::{
-    Depthwise, Fused, MAX_POSTS, PlanValue, Post, Product, Repeat, Slot, Step, StepKind, StorageLayout,
+    Depthwise, Fused, MAX_POSTS, PlanValue, Post, Product, Repeat, Slot, Step, StepClass, StepKind, StorageLayout,
 };
 use super::{OpKind, Padding, Program, Shape, ValueId};
 
@@ -140,24 +140,10 @@ impl Fuser<'_> {
     fn extendable(&self, x: Slot, out: Slot) -> Option<usize> {
         self.sole_producer(x, out).filter(|&index| {
             self.steps[index].as_ref().is_some_and(|step| {
-                let stores = match step.kind {
-                    StepKind::Product(product) => !product.geglu,
-                    StepKind::GroupNorm { .. }
-                    | StepKind::LayerNorm { .. }
-                    | StepKind::Pointwise
-                    | StepKind::Mul
-                    | StepKind::Depthwise(_)
-                    | StepKind::Image(_) => true,
-                    StepKind::PackKeys { .. }
-                    | StepKind::Attention { .. }
-                    | StepKind::Geglu
-                    | StepKind::Concat
-                    | StepKind::Upsample
-                    | StepKind::Embed { .. }
-                    | StepKind::AddWeight { .. }
-                    | StepKind::TakeToken
-                    | StepKind::Import
-                    | StepKind::ToBytes { .. } => false,
+                let stores = match step.kind.class() {
+                    StepClass::Product => !matches!(step.kind, StepKind::Product(product) if product.geglu),
+                    StepClass::Window | StepClass::Norm | StepClass::Elementwise | StepClass::Binary => true,
+                    StepClass::Other => false,
                 };
                 stores && step.posts.len() < MAX_POSTS
             })

@@ -2,7 +2,7 @@
 
 use super::fuse::fuse;
 use super::memory::{Need, pack, rounded_up};
-use super::steps::{Fused, PlanValue, Post, Repeat, Slot, Step, StepKind, StorageLayout};
+use super::steps::{Fused, PlanValue, Post, Repeat, Slot, Step, StepClass, StepKind, StorageLayout};
 use super::{Program, Rate};
 
 /// Where a value lies.
@@ -296,25 +296,10 @@ impl Placer {
 
 /// What a step may write its output over: it reads each number of it only to write the same one.
 fn overwritable(step: &Step) -> impl Iterator<Item = Slot> {
-    let input = match step.kind {
-        StepKind::GroupNorm { .. } | StepKind::LayerNorm { .. } | StepKind::Pointwise => Some(step.inputs[0]),
-        StepKind::Product(_)
-        | StepKind::Depthwise(_)
-        | StepKind::Image(_)
-        | StepKind::PackKeys { .. }
-        | StepKind::Attention { .. }
-        | StepKind::Mul
-        | StepKind::Geglu
-        | StepKind::Concat
-        | StepKind::Upsample
-        | StepKind::Embed { .. }
-        | StepKind::AddWeight { .. }
-        | StepKind::TakeToken
-        | StepKind::Import
-        | StepKind::ToBytes { .. } => None,
-    };
+    let class = step.kind.class();
+    let input = matches!(class, StepClass::Norm | StepClass::Elementwise).then_some(step.inputs[0]);
     // The first post reads its operand just before the result is stored; a norm stores before its posts.
-    let stores_once = matches!(step.kind, StepKind::Product(_) | StepKind::Pointwise);
+    let stores_once = matches!(class, StepClass::Product | StepClass::Elementwise);
     let operand = |post: &Post| match *post {
         Post::Add { value, repeat: Repeat::None } if stores_once => Some(value),
         Post::Add { .. } | Post::Activate(_) | Post::Affine { .. } => None,

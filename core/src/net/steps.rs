@@ -44,6 +44,23 @@ impl Step {
     }
 }
 
+/// The classes of [`StepKind`] that plans distinguish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepClass {
+    /// A matrix product; posts are applied as results are stored.
+    Product,
+    /// Elements of the output read several of the input; takes posts.
+    Window,
+    /// Normalizes its input, which it may overwrite; takes posts.
+    Norm,
+    /// Element by element of one input, which it may overwrite; takes posts.
+    Elementwise,
+    /// Element by element of two inputs; takes posts.
+    Binary,
+    /// All others, which take no posts.
+    Other,
+}
+
 /// What a step does before its posts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepKind {
@@ -120,6 +137,29 @@ pub enum StepKind {
         /// How.
         scale: ByteScale,
     },
+}
+
+impl StepKind {
+    /// Returns its class.
+    pub fn class(&self) -> StepClass {
+        match self {
+            Self::Product(_) => StepClass::Product,
+            Self::Depthwise(_) | Self::Image(_) => StepClass::Window,
+            Self::GroupNorm { .. } | Self::LayerNorm { .. } => StepClass::Norm,
+            Self::Pointwise => StepClass::Elementwise,
+            Self::Mul => StepClass::Binary,
+            Self::PackKeys { .. }
+            | Self::Attention { .. }
+            | Self::Geglu
+            | Self::Concat
+            | Self::Upsample
+            | Self::Embed { .. }
+            | Self::AddWeight { .. }
+            | Self::TakeToken
+            | Self::Import
+            | Self::ToBytes { .. } => StepClass::Other,
+        }
+    }
 }
 
 /// A convolution or a linear layer.

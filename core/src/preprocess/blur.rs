@@ -1,4 +1,4 @@
-//! `blur`: a Gaussian, dark at the border because nothing lies outside.
+//! `blur`: a Gaussian blur, with zeros outside of the image.
 
 use serde_json::{Map, Value};
 

@@ -86,7 +86,7 @@ impl Canny {
         self.luma.copy_within(last..last + stride, last + stride);
     }
 
-    /// Works out Sobel's gradients and their sum for one row.
+    /// Computes Sobel's gradients and their sum for one row.
     fn gradients(&mut self, y: usize) {
         let (width, stride) = (self.width, self.stride());
         let row = |y: usize| &self.luma[y * stride..(y + 1) * stride];

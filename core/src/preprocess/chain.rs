@@ -1,4 +1,4 @@
-//! Processors one after the other.
+//! Chains of processors.
 
 use super::resize::{Interpolation, Resizer};
 use super::{Context, Image, Preprocessor, Recipe};
@@ -23,7 +23,7 @@ impl ChainKind {
         recipes.iter().fold(size, |size, recipe| self.size_after(recipe, size))
     }
 
-    /// The size of what `recipe` gives, for an input of `size`.
+    /// Returns the size of what `recipe` gives, for an input of `size`.
     fn size_after(self, recipe: &Recipe, size: (usize, usize)) -> (usize, usize) {
         match self {
             Self::Picture => recipe.enlarged(size),
@@ -43,7 +43,7 @@ pub struct Chain {
     images: [Image; 2],
     resized: Image,
     resizer: Resizer,
-    /// Runs of networks that nobody has taken note of yet.
+    /// Runs of networks that were not counted yet.
     evaluations: u64,
 }
 
@@ -61,7 +61,7 @@ enum Source {
     GoesOn(usize),
 }
 
-/// A chain's next processors: those that it does not have are started, the others go on.
+/// The next processors of a chain: new ones are started, the others continue.
 ///
 /// After [`Chain::update`] it holds what is not needed any more, to be dropped where there is time.
 #[derive(Debug, Default)]
@@ -70,8 +70,8 @@ pub struct ChainUpdate {
 }
 
 impl ChainUpdate {
-    /// Starts what `new` needs and a chain of `old` does not have. The first processor of a kind in `new` goes on from
-    /// the first one of that kind in `old`, the second from the second, and so on.
+    /// Starts the processors of `new` that a chain of `old` does not have. The first processor of a kind in `new` continues
+    /// the first one of that kind in `old`, the second the second, and so on.
     pub fn prepare(old: &[Recipe], new: &[Recipe]) -> Self {
         let mut taken = vec![false; old.len()];
         let entry = |recipe: &Recipe| {
@@ -108,8 +108,8 @@ impl Chain {
         self.entries.is_empty()
     }
 
-    /// Takes the processors of `update`, and leaves in it those that are gone. Processors that go on keep what they
-    /// remember, and take their new settings.
+    /// Swaps in the processors of `update`, and leaves in it those that were removed. Processors that continue keep their
+    /// state, and take their new settings.
     pub fn update(&mut self, update: &mut ChainUpdate) {
         for (next, entry) in update.entries.iter_mut().enumerate() {
             let Source::GoesOn(place) = entry.processor else { continue };

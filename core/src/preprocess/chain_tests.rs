@@ -11,7 +11,7 @@ use crate::preprocess::{Factory, Registry};
 
 const SIZE: (usize, usize) = (6, 4);
 
-/// Adds how many frames it has seen, times a setting, and tells how many of its kind were started.
+/// Adds how many frames it has seen, times a setting, and reports how many of its kind were started.
 #[derive(Debug, Default)]
 struct Counter {
     started: AtomicUsize,
@@ -114,7 +114,7 @@ fn what_stays_keeps_its_memory_and_takes_new_settings() {
     assert_eq!(first(&mut chain, 0.0), 1.5 + 1.0);
     assert_eq!(counter.started.load(Ordering::Relaxed), 2);
 
-    // Behind something new the first one goes on; the second, which is gone, is handed back.
+    // After a new one, the first one continues; the second, which was removed, is returned.
     let newest = [passing, counting(1.0)];
     let mut update = ChainUpdate::prepare(&new, &newest);
     chain.update(&mut update);

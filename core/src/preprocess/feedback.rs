@@ -1,4 +1,4 @@
-//! `feedback` and `latent_feedback`: what came out last is mixed into what comes in.
+//! `feedback` and `latent_feedback`: the last output is mixed into the input.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Convolutions of images with kernels that are columns times rows.
+//! Convolutions of images with separable kernels.
 
 use dreamframe_kernels::filter::{correlate, sum_rows};
 
@@ -12,7 +12,7 @@ pub(super) enum Border {
 }
 
 impl Border {
-    /// The place inside of `0..len` that `place` stands for, if any.
+    /// Returns the place inside of `0..len` that `place` stands for, if any.
     fn inside(self, place: isize, len: usize) -> Option<usize> {
         let last = len as isize - 1;
         if (0..=last).contains(&place) {
@@ -122,7 +122,7 @@ pub(super) fn luma(rgb: &[f32], luma: &mut Vec<f32>) {
 mod tests {
     use super::*;
 
-    /// The correlation as it is defined, one number at a time.
+    /// Returns the correlation as it is defined, one number at a time.
     fn plain(from: &[f32], size: Size, (row, column): (&[f32], &[f32]), border: Border) -> Vec<f32> {
         let Size { width, height, channels } = size;
         let at = |y: isize, x: isize, channel: usize| match (border.inside(y, height), border.inside(x, width)) {

@@ -1,4 +1,4 @@
-//! Images as processors see them.
+//! Images of processors.
 
 use super::filter::Size;
 use crate::error::{Error, ErrorKind, Result};

@@ -1,4 +1,4 @@
-//! A program with its weights, and the memory that a processor runs it in.
+//! Compiled networks of processors, and the memory that they run in.
 
 use std::array;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Running {
         Self { loaded, scratch: Scratch::new(), outputs: Vec::new(), evaluations: 0 }
     }
 
-    /// How often it ran.
+    /// Returns how often it ran.
     pub(in crate::preprocess) fn evaluations(&self) -> u64 {
         self.evaluations
     }
@@ -115,7 +115,7 @@ pub(in crate::preprocess) mod tests {
     use crate::exec::reference::ReferenceExecutor;
     use crate::load::RandomWeights;
 
-    /// A program with random weights.
+    /// Returns a program with random weights.
     pub(in crate::preprocess) fn random(program: Program) -> Arc<Loaded> {
         let weights = Arc::new(RandomWeights::new(1, program.weights()));
         Arc::new(Loaded::new(&ReferenceExecutor, program, weights).unwrap())

@@ -1,4 +1,4 @@
-//! The frame itself: `passthrough` as it is, `external` as the caller made it.
+//! `passthrough` returns the frame, `external` an image that the caller provides.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Names of processors, and what starts each of them.
+//! The registry of processors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Registry {
         self
     }
 
-    /// Takes `networks` where nobody else brings any.
+    /// Uses `networks` unless others were set.
     pub(crate) fn or_networks(mut self, networks: Arc<dyn Networks>) -> Self {
         self.networks.get_or_insert(networks);
         self
@@ -57,8 +57,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// `InvalidParams` for settings that the name does not allow, `Unsupported` for a processor whose networks nobody
-    /// brings, and what [`Networks::load`] reports; each names the processor.
+    /// `InvalidParams` for invalid settings, `Unsupported` for a processor with weights if the registry has no networks, and
+    /// errors of [`Networks::load`]; each names the processor.
     pub fn recipe(&self, name: ProcessorName, settings: &Map<String, Value>) -> Result<Recipe> {
         name.check(settings)?;
         let start = match (self.own.get(&name), processor(name).runs) {
@@ -119,7 +119,7 @@ impl Recipe {
         processor(self.name).scale.map_or((width, height), |scale| enlarged((width, height), scale(&self.settings)))
     }
 
-    /// Returns whether a processor that `other` started can go on as this one: all it needs is to be configured.
+    /// Returns whether a processor that `other` started can continue as this one, with [`configure`](Preprocessor::configure).
     pub fn continues(&self, other: &Self) -> bool {
         self.name.plain() == other.name.plain()
             && match (&self.start, &other.start) {

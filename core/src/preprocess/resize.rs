@@ -1,8 +1,8 @@
-//! Images brought to another size, by the definitions of torch's `interpolate` without aligned corners.
+//! Resizing of images, as torch's `interpolate` does it without aligned corners.
 
 use super::Image;
 
-/// How pixels in between are worked out.
+/// The interpolation of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interpolation {
     /// The pixel whose place, scaled, is the next lower one.
@@ -65,7 +65,7 @@ impl Resizer {
     }
 }
 
-/// The size with its shorter side as long as `side`, and the longer one at most eight times as long.
+/// Returns the size with its shorter side as long as `side`, and the longer one at most eight times as long.
 pub(super) fn with_shorter_side((width, height): (usize, usize), side: usize) -> (usize, usize) {
     let scale = side as f64 / width.min(height).max(1) as f64;
     let scaled = |x: usize| ((x as f64 * scale).round() as usize).clamp(1, 8 * side.max(1));
@@ -122,7 +122,7 @@ impl Taps {
         self.taps.extend((begin..end).map(|index| (index, share)));
     }
 
-    /// The taps of each place, in order.
+    /// Returns the taps of each place, in order.
     fn each(&self) -> impl Iterator<Item = &[(usize, f32)]> {
         let mut begin = 0;
         self.ends.iter().map(move |&end| {
@@ -154,7 +154,7 @@ impl Taps {
     }
 }
 
-/// The weights of the four pixels around a place, `t` behind the second one.
+/// Returns the weights of the four pixels around a place, `t` behind the second one.
 fn cubic(t: f32) -> [f32; 4] {
     const A: f32 = -0.75;
     let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;

@@ -1,4 +1,4 @@
-//! `mediapipe_segmentation`: MediaPipe's selfie segmentation tells people from what is behind them.
+//! `mediapipe_segmentation`: MediaPipe's selfie segmentation, a mask of people.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl fmt::Debug for SegmentationFactory {
     }
 }
 
-/// The network that the settings ask for.
+/// Returns the network that the settings ask for.
 pub(super) fn view(settings: &Map<String, Value>) -> View {
     match MediapipeSegmentationSettings::read(settings).model_selection {
         0 => View::General,
@@ -186,7 +186,7 @@ mod tests {
     use crate::models::annotators::segmentation_program;
     use crate::preprocess::network_runner::tests::random;
 
-    /// What random weights make of a random frame, with the settings.
+    /// Returns what random weights make of a random frame, with the settings.
     fn run(settings: Value) -> (Image, Image) {
         let mut pixels = vec![0.0; 40 * 20 * 3];
         (0..pixels.len()).for_each(|i| pixels[i] = (i * 7919 % 1009) as f32 / 1008.0);

@@ -1,4 +1,4 @@
-//! `sharpen`: what a blur takes away is added, edges and details are brightened.
+//! `sharpen`: unsharp masking, with brighter edges and details.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! `standard_lineart`: what is darker than its surroundings.
+//! `standard_lineart`: pixels that are darker than their surroundings.
 
 use serde_json::{Map, Value};
 
@@ -78,7 +78,7 @@ impl StandardLineart {
         padded
     }
 
-    /// The middle darkness of the dark pixels.
+    /// Returns the middle darkness of the dark pixels.
     fn typical(&mut self) -> f32 {
         let threshold = self.settings.intensity_threshold as f32;
         self.dark.clear();

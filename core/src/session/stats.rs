@@ -78,7 +78,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// All at 0.
+    /// Returns all at 0.
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         let meter = || Meter::new(now);

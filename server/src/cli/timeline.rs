@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use dreamframe::params::{Interpolation, ParamsPatch, StreamDiffusionParams, Weighted};
-use dreamframe::{Error, ErrorKind, Keyframe, Result, Transition, Violation, travel};
+use dreamframe::{Error, ErrorKind, Keyframe, Result, Transition, Violation, keyframe_schedule};
 use serde::Deserialize;
 
 /// Longer files are refused: no film has so many changes.
@@ -103,7 +103,8 @@ impl Timeline {
         if !violations.is_empty() {
             return Err(Error::invalid_params(violations));
         }
-        let legs = travel(&keyframes).into_iter().map(|(frame, leg)| Change { frame, what: Due::Transition(leg) });
+        let legs =
+            keyframe_schedule(&keyframes).into_iter().map(|(frame, leg)| Change { frame, what: Due::Transition(leg) });
         timeline.changes.extend(legs);
         // Stable: lines of one frame keep their order, before a way that begins there.
         timeline.changes.make_contiguous().sort_by_key(|change| change.frame);

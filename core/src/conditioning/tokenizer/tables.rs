@@ -155,7 +155,7 @@ struct Config {
 }
 
 impl Config {
-    /// The declared tokens, by id.
+    /// Returns the declared tokens, by id.
     fn declared(&self) -> Result<Declared> {
         let mut declared = Vec::new();
         for (id, token) in &self.added_tokens_decoder.0 {
@@ -207,8 +207,8 @@ impl From<Described> for AddedToken {
 }
 
 impl Named {
-    /// The special tokens that a folder names, or CLIP's own. The map counts for more than the config, unless the
-    /// tokens are `declared`: files of that age no longer need the map.
+    /// Returns the special tokens that a folder names, or CLIP's own. The map counts for more than the config, unless
+    /// the tokens are `declared`: files of that age no longer need the map.
     fn new(config: &SpecialTokens, map: &SpecialTokens, declared: bool) -> Self {
         let (first, second) = if declared { (config, map) } else { (map, config) };
         let pick = |part: fn(&SpecialTokens) -> &Option<Token>, default: &str| match part(first)
@@ -228,7 +228,8 @@ impl Named {
         }
     }
 
-    /// All special tokens: the declared ones as they are; else the named ones, the last of the same text counting.
+    /// Returns all special tokens: the declared ones as they are; else the named ones, the last of the same text
+    /// counting.
     fn beside(&self, declared: Vec<AddedToken>) -> Vec<AddedToken> {
         let fixed = declared.len();
         let mut special = declared;

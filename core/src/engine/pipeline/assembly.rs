@@ -21,7 +21,7 @@ use super::safety::{self, CachedSafety};
 use super::style::{Style, invalid};
 use super::unet::{CallRows, Extras, UnetNetworks, call_rows, wants_negative};
 use crate::conditioning::seed::seed_noise;
-use crate::conditioning::transition::Way;
+use crate::conditioning::transition::TransitionState;
 use crate::error::Result;
 use crate::exec::{Buffer, Constants};
 use crate::net::Shape;
@@ -33,7 +33,7 @@ use crate::schedule::StepTable;
 pub(super) struct Assembly<'a> {
     pub(super) context: &'a BuildContext,
     pub(super) params: &'a StreamDiffusionParams,
-    pub(super) way: Option<&'a Way<Conditioning>>,
+    pub(super) way: Option<&'a TransitionState<Conditioning>>,
     /// Earlier pipelines' components, most similar first.
     pub(super) previous: &'a [&'a Components],
     /// Bytes of scratch memory that the engine has already.
@@ -256,7 +256,11 @@ impl<'a> Assembly<'a> {
     }
 }
 
-fn prompt_key(params: &StreamDiffusionParams, way: Option<&Way<Conditioning>>, call_rows: &CallRows) -> PromptKey {
+fn prompt_key(
+    params: &StreamDiffusionParams,
+    way: Option<&TransitionState<Conditioning>>,
+    call_rows: &CallRows,
+) -> PromptKey {
     PromptKey {
         prompt: params.prompt.clone(),
         method: params.prompt_interpolation_method,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::text::{Encoding, Text};
 use crate::conditioning::blend::{blend, notice};
-use crate::conditioning::transition::Way;
+use crate::conditioning::transition::TransitionState;
 use crate::error::Result;
 use crate::params::{Interpolation, Notice, Weighted};
 
@@ -17,7 +17,7 @@ pub(crate) struct PromptKey {
     /// Where no row attends to it, the negative prompt is not encoded.
     pub(crate) negative: Option<String>,
     /// Where a transition to it is.
-    pub(crate) way: Option<Way<Conditioning>>,
+    pub(crate) way: Option<TransitionState<Conditioning>>,
 }
 
 /// Encoded prompts; immutable.
@@ -74,7 +74,7 @@ impl Conditioning {
     /// # Errors
     ///
     /// What blending reports.
-    fn on_the_way(self, way: &Way<Self>) -> Result<Self> {
+    fn on_the_way(self, way: &TransitionState<Self>) -> Result<Self> {
         let (from, to) = (&way.from().prompt, &self.prompt);
         let states = way.mix(&from.states, &to.states)?;
         let pooled = if to.pooled.is_empty() { Vec::new() } else { way.mix(&from.pooled, &to.pooled)? };

@@ -9,7 +9,7 @@ use crate::engine::progress::ProgressWatch;
 use crate::error::Result;
 use crate::exec::observe::{Observer, Observing};
 use crate::exec::{Dtype, Executor, Network, Queue};
-use crate::load::{Component, ModelSource, shared};
+use crate::load::{Component, ModelSource, weight_registry};
 use crate::net::{Program, WeightSource, Weights};
 use crate::params::Notice;
 use crate::preprocess::Registry;
@@ -53,7 +53,7 @@ impl BuildContext {
     /// As [`weights`](Self::weights), read through `source`, which changes their names or shapes.
     pub(crate) fn weights_through(&self, component: &Component, source: Arc<dyn WeightSource>) -> Weights {
         let watch = self.progress.as_ref().map(|progress| progress.of(component));
-        Weights::over(shared::forms(component, source, &self.options.packed_cache)).with_watch(watch)
+        Weights::over(weight_registry::forms(component, source, &self.options.packed_cache)).with_watch(watch)
     }
 
     /// Returns how many bytes the executor needs for this number of weights.
@@ -71,7 +71,7 @@ impl BuildContext {
     ///
     /// `OutOfMemory` with the bytes that it needs.
     pub(crate) fn require_room(&self, component: &Component, what: &str) -> Result<()> {
-        if shared::in_use(component, &self.options.packed_cache) {
+        if weight_registry::in_use(component, &self.options.packed_cache) {
             return Ok(());
         }
         let bytes = self.stored_bytes(component.weights.numbers());

@@ -41,7 +41,7 @@ use self::models::Models;
 use self::recipes::Recipes;
 use self::safety::CachedSafety;
 use self::unet::UnetNetworks;
-use crate::conditioning::transition::Way;
+use crate::conditioning::transition::TransitionState;
 use crate::engine::host::SafetyChecker;
 use crate::error::Result;
 use crate::exec::{Buffer, Constants};
@@ -54,7 +54,7 @@ use crate::stream::StreamConfig;
 pub(crate) struct Pipeline {
     pub(crate) params: StreamDiffusionParams,
     /// The current blend of two prompts, during a transition.
-    pub(crate) way: Option<Way<Conditioning>>,
+    pub(crate) way: Option<TransitionState<Conditioning>>,
     pub(crate) components: Components,
     pub(crate) stream: StreamConfig,
     pub(crate) memory: FrameMemory,
@@ -89,7 +89,7 @@ impl Pipeline {
     pub(crate) fn build(
         context: &BuildContext,
         params: StreamDiffusionParams,
-        way: Option<Way<Conditioning>>,
+        way: Option<TransitionState<Conditioning>>,
         base: Option<&Self>,
         others: &[&Self],
         notices: &mut Vec<Notice>,

@@ -102,7 +102,7 @@ fn a_file_that_is_cut_or_altered_is_told_and_made_again() {
         spoil(&mut bad);
         fs::write(&path, bad).unwrap();
         let (told, again) = picture(&model, kept());
-        assert!(told.len() == 1 && told[0].ends_with("the weights are packed anew"), "{told:?}");
+        assert!(told.len() == 1 && told[0].ends_with("the weights are packed again"), "{told:?}");
         assert!(again == first && fs::read(&path).unwrap() == good);
     }
     assert_eq!(picture(&model, kept()).0, [""; 0]);

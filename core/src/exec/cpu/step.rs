@@ -81,27 +81,14 @@ impl StorageLayout for Rooms<'_> {
     fn scratch_len(&self, step: &Step, input: Shape, output: Shape) -> usize {
         // In `f32`, whatever values are stored as.
         let stored = |len: usize| len * size_of::<f32>() / self.kernels.size;
-        match step.kind {
-            StepKind::GroupNorm { .. } => stored(norm::group_norm_scratch(input)),
-            StepKind::Product(ref geometry) => self
-                .winograd
-                .form(geometry, input.c, output, self.kernels)
-                .map_or(0, |form| stored(winograd::scratch(form, input.c, output, self.kernels))),
-            StepKind::Depthwise(_)
-            | StepKind::Image(_)
-            | StepKind::LayerNorm { .. }
-            | StepKind::PackKeys { .. }
-            | StepKind::Attention { .. }
-            | StepKind::Pointwise
-            | StepKind::Mul
-            | StepKind::Geglu
-            | StepKind::Concat
-            | StepKind::Upsample
-            | StepKind::Embed { .. }
-            | StepKind::AddWeight { .. }
-            | StepKind::TakeToken
-            | StepKind::Import
-            | StepKind::ToBytes { .. } => 0,
+        // All other kinds work without scratch memory.
+        if let StepKind::GroupNorm { .. } = step.kind {
+            stored(norm::group_norm_scratch(input))
+        } else if let StepKind::Product(ref geometry) = step.kind {
+            let form = self.winograd.form(geometry, input.c, output, self.kernels);
+            form.map_or(0, |form| stored(winograd::scratch(form, input.c, output, self.kernels)))
+        } else {
+            0
         }
     }
 }

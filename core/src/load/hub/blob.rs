@@ -1,4 +1,4 @@
-//! One file: what the hub announces of it, and its way onto the disk.
+//! A file of the hub: its announced length and digest, and its download.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -49,7 +49,7 @@ impl Blob {
 }
 
 impl Blob {
-    /// Whether the file at `path` has the blob's content. Reads all of it where it has the blob's length.
+    /// Returns true if the file at `path` has the blob's content. Reads all of it where it has the blob's length.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         let is_regular = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == self.size);
         is_regular
@@ -59,7 +59,7 @@ impl Blob {
     }
 }
 
-/// What the content of a file must come to. The hub sends it as the ETag, and it is the file's name in the cache.
+/// The digest that a file's content must have. The hub sends it as the ETag, and it is the file's name in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ContentDigest {
     /// Of a large file, the SHA-256 of its content: 64 hexadecimal digits.
@@ -79,14 +79,14 @@ impl ContentDigest {
         }
     }
 
-    /// The file's name in the cache.
+    /// Returns the file's name in the cache.
     fn name(&self) -> &str {
         match self {
             Self::Sha256(hex) | Self::GitObject(hex) => hex,
         }
     }
 
-    /// The error text where `file`, which has `len` bytes, has another content.
+    /// Returns the error text where `file`, which has `len` bytes, has another content.
     fn mismatch(&self, file: &mut File, len: u64) -> std::io::Result<Option<String>> {
         let (kind, found) = match self {
             Self::Sha256(_) => ("SHA-256", hex_digest(Sha256::default(), file)?),
@@ -104,7 +104,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Brings the blob into `folder`, unless it is there; `report` is told how many of its bytes are. A file that is there
+/// Downloads the blob into `folder`, unless it is there; `report` is called with the number of bytes that are. A file that is there
 /// under its name counts only where its content matches the digest: the cache belongs to other programs too.
 pub(super) fn store(client: &Client, blob: &Blob, folder: &Path, report: &mut dyn FnMut(u64)) -> Result<PathBuf> {
     let path = folder.join(blob.digest.name());
@@ -213,7 +213,7 @@ fn verify(blob: &Blob, file: &mut File, half: &Path) -> Result<(), Failure> {
     Err(Failure::Passing(Error::new(ErrorKind::BadModel, format!("{} {problem}", blob.url))))
 }
 
-/// The digest of what `hash` has seen and then the whole of `file`, in hexadecimal digits.
+/// Returns the digest of what `hash` has seen and then the whole of `file`, in hexadecimal digits.
 fn hex_digest(mut hash: impl Hash, file: &mut File) -> std::io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
     let mut buffer = vec![0; CHUNK];

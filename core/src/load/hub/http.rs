@@ -1,4 +1,4 @@
-//! Requests to the hub: which redirects are followed, who is told the token, what is tried again.
+//! Requests to the hub: redirects, tokens, retries.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::web::{Origin, is_this_machine, resolve};
 
 /// Most redirects of one request.
 const MAX_REDIRECTS: usize = 8;
-/// How often a request is made before its failure is told.
+/// The number of attempts of a request.
 pub(super) const ATTEMPTS: u32 = 5;
 const CONNECT: Duration = Duration::from_secs(15);
 /// Longest silence of a server.
@@ -73,7 +73,7 @@ impl Client {
         Ok(Self { agent: config.build().into(), endpoint: endpoint.to_owned(), origin, token, pause })
     }
 
-    /// An address at the hub; what may not stand in an address is encoded.
+    /// Returns an address at the hub; what may not stand in an address is encoded.
     pub(super) fn url(&self, parts: &[&str]) -> String {
         let mut url = self.endpoint.clone();
         for part in parts {
@@ -89,7 +89,7 @@ impl Client {
         url
     }
 
-    /// A short text.
+    /// Returns a short text.
     pub(super) fn text(&self, url: &str, limit: u64) -> Result<String> {
         self.again(|| {
             let mut response = self.get(url, 0)?;
@@ -120,7 +120,7 @@ impl Client {
         check_status(url, response)
     }
 
-    /// Asks for the headers alone. The headers that tell of the file come from the hub itself, not from where it
+    /// Asks for the headers alone. The headers about the file come from the hub itself, not from where it
     /// redirects to, so redirects to another host are not followed.
     pub(super) fn head(&self, url: &str) -> Result<Response<Body>, Failure> {
         let response = self.follow(url, true, None, &|response| response.headers().contains_key("x-linked-etag"))?;

@@ -1,8 +1,8 @@
 //! Downloads from the Hugging Face hub into its cache layout, so that other programs find the files too.
 //!
-//! A file lies under its final name only when it is whole and its content matches the digest that the hub names: SHA-256
-//! for a large file, git's object id for a small one. What lies there already is checked too. Until then it is
-//! `blobs/ETAG.incomplete`, from which a later attempt goes on. `refs/main` is written last: a snapshot that is
+//! A file has its final name only when it is complete and its content matches the digest that the hub announces: SHA-256
+//! for a large file, git's object id for a small one. Existing files are checked too. Until then it is
+//! `blobs/ETAG.incomplete`, which a later attempt continues. `refs/main` is written last: a snapshot that is
 //! named there has all its files.
 
 mod blob;
@@ -43,7 +43,7 @@ pub struct HubOptions {
 }
 
 impl HubOptions {
-    /// What the environment says: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`, and the variables of
+    /// Returns what the environment says: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`, and the variables of
     /// [`HubCache::from_env`].
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl fmt::Debug for HubOptions {
     }
 }
 
-/// Whether a switch in the environment is on, by the words that huggingface_hub takes.
+/// Returns true if a switch in the environment is on, by the words that huggingface_hub takes.
 fn is_yes(value: &str) -> bool {
     matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
 }
@@ -128,7 +128,7 @@ impl Hub {
     }
 
     /// Fetches the files of `id` that this crate reads, and returns the folder they are in. Files that are there
-    /// already are kept where their content matches the digest that the hub names; a download that was cut short goes on where it ended.
+    /// already are kept where their content matches the digest that the hub names; an interrupted download continues where it ended.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Hub {
     }
 }
 
-/// The hub's ids become part of addresses: plain letters only.
+/// Checks an id of the hub, which becomes part of URLs: plain characters only.
 fn check_hub_id(id: &ModelId) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
     if id.as_str().chars().all(plain) && id.as_str().split('/').count() <= 2 {

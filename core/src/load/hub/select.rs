@@ -1,4 +1,4 @@
-//! Which files of a repository are worth fetching: those that this crate reads, and no second copy of the weights.
+//! Selection of the files of a repository to download: those that this crate reads, without second copies of weights.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::component::WEIGHT_NAMES;
@@ -9,7 +9,7 @@ const PARTS: [&str; 7] = ["unet", "vae", "text_encoder", "text_encoder_2", "toke
 /// The half-precision copy first: it is the one that the model was published to be run in, and half the wait.
 const VARIANTS: [&str; 3] = [".fp16", ".bf16", ""];
 
-/// The files to fetch, out of all that a repository has.
+/// Returns the files to fetch, out of all that a repository has.
 pub(super) fn needed(files: &[String]) -> Result<Vec<&str>> {
     if let Some(file) = files.iter().find(|file| !is_safe(file)) {
         let what = format!("the repository lists {file:?}, which would lie outside its folder");
@@ -60,7 +60,7 @@ fn choose<'a>(files: &'a [String], folder: &str, chosen: &mut Vec<&'a str>) -> R
     }
 }
 
-/// The weights called `name` in one variant: a file, or an index with its shards.
+/// Returns the weights called `name` in one variant: a file, or an index with its shards.
 fn weight_files<'a>(inside: &[(&'a str, &'a str)], name: &str, variant: &str) -> Vec<&'a str> {
     let called = |wanted: String| inside.iter().find(|(_, name)| *name == wanted).map(|(file, _)| *file);
     if let Some(file) = called(format!("{name}{variant}.safetensors")) {
@@ -78,7 +78,7 @@ fn weight_files<'a>(inside: &[(&'a str, &'a str)], name: &str, variant: &str) ->
     std::iter::once(index).chain(shards).collect()
 }
 
-/// Whether a path stays inside the folder that it is joined to, on every system.
+/// Returns true if a path stays inside the folder that it is joined to, on every system.
 fn is_safe(path: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()

@@ -23,7 +23,7 @@ const CONFIG_ID: &str = "b30aa81ccc82b47814129cad030f305c1a88880c";
 const WEIGHTS_PATH: &str =
     "/org/tiny/resolve/0123456789abcdef0123456789abcdef01234567/diffusion_pytorch_model.safetensors";
 
-/// A hub with one repository of two files, well behaved.
+/// Returns a hub with one repository of two files, well behaved.
 fn good(request: &Request) -> Reply {
     let file = request.path.rsplit('/').next().unwrap_or("");
     match file {

@@ -1,4 +1,4 @@
-//! A whole file of packed weights: read on several threads, written aside and then put in its place.
+//! Files of packed weights: read on several threads, written under a temporary name and then renamed.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use crate::net::{AlignedBytes, Parallel, Sections};
 
 /// Bytes read at a time, and summed while they are in the cache.
 const CHUNK: usize = 1 << 18;
-/// A file aside that nobody has written to for so long belongs to a process that ended.
+/// A temporary file that was not written to for this long belongs to a process that ended.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Reads all sections of a file made for `purpose` with `secret`, each memory into its final place.
@@ -48,7 +48,7 @@ pub(super) fn sections(
             offset += memory.len;
         }
     }
-    // The largest first, so that no thread comes to one when the others are done.
+    // The largest first, so that no thread starts it when the others are done.
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(places[i].1.len));
     let memories: Vec<OnceLock<AlignedBytes>> = places.iter().map(|_| OnceLock::new()).collect();

@@ -1,4 +1,4 @@
-//! The head of a file of packed weights: what it was made for, of what, and where each memory lies.
+//! The header of a file of packed weights: the build and the weights that it was made for, and its sections.
 //!
 //! ```text
 //! mark 8 | format u32 | byte order u32 | bytes of the table u64 | bytes of the file u64 | table | HMAC-SHA256 of all before
@@ -9,8 +9,8 @@
 //!
 //! Numbers are little-endian. After the head come the memories, one after the other in the order of the table, as the
 //! machine has them. Every byte is under a digest, and every length is checked against the file's before memory is taken for
-//! it. The code over the head is keyed with a secret of the user, so that a file which came with somebody's model, with
-//! numbers of their own, is told from one that this user's programs wrote.
+//! it. The code over the head is keyed with a secret of the user, so that a file that came with a
+//! downloaded model is distinguished from one that this user's programs wrote.
 
 use std::io;
 
@@ -105,7 +105,7 @@ pub(super) struct Purpose {
 }
 
 impl Purpose {
-    /// What this build has to do with weights of this fingerprint.
+    /// Returns what this build has to do with weights of this fingerprint.
     pub(super) fn new(layout: &PackedLayout, fingerprint: Fingerprint) -> Self {
         Self { version: CRATE.to_owned(), layout: layout.clone(), fingerprint }
     }

@@ -1,9 +1,10 @@
-//! Packed weights in files: what a start would otherwise read, convert and pack again.
+//! Cache of packed weights, which a start would otherwise read, convert and pack again.
 //!
 //! A file is made for one build, one layout of packed forms and one set of weight files, and is used only where all
-//! three are the same, every digest is right and the whole is keyed with this user's secret (`secret.rs`); otherwise it is
-//! told and made again. A file with another secret stays where it is as long as there is another place. Nothing is locked: whoever writes
-//! does so aside and then renames, so that two processes at once each leave a whole file, and the last one's stays.
+//! three are the same, every digest is right and the whole is keyed with this user's secret (`secret.rs`); otherwise a
+//! notice reports it and it is written again. A file with another secret stays where it is as long as there is another place. Nothing is locked: a file is
+//! written under a temporary name and then renamed, so that of two processes at once each writes a complete file, and the
+//! last one is kept.
 //!
 //! Files are read, not mapped, for the reason given at `load::bytes`.
 
@@ -46,14 +47,14 @@ pub(crate) struct PackedFiles {
 }
 
 impl PackedFiles {
-    /// The files of a component; none where it does not lie on disk, or `cache` is off.
+    /// Returns the files of a component; none where it does not lie on disk, or `cache` is off.
     pub(crate) fn of_component(component: &Component, cache: &PackedCache) -> Option<Self> {
         let (model, name) = component.place.as_ref()?;
         let least = if matches!(cache, PackedCache::Folder(_)) { 0 } else { WORTH_A_FILE };
         Self::new(cache.folders(model), name, component.weights.fingerprint()?, cache.secret_folder(), least)
     }
 
-    /// The files of random weights for the network `name` of `model`: only in a folder that is named.
+    /// Returns the files of random weights for the network `name` of `model`: only in a folder that is named.
     pub(crate) fn of_random(weights: &RandomWeights, model: &str, name: &str, cache: &PackedCache) -> Option<Self> {
         let PackedCache::Folder(folder) = cache else { return None };
         Self::new(vec![folder.join(model)], name, weights.fingerprint(), cache.secret_folder(), 0)
@@ -76,7 +77,7 @@ impl PackedFiles {
         file::read(&bytes, &secret.ok_or(PackedError::Untrusted)?, purpose, parallel)
     }
 
-    /// Whether the file at `path` is one that another user wrote, as far as that can be told.
+    /// Returns true if the file at `path` is one that another user wrote, as far as that can be determined.
     fn is_foreign(path: &Path, secret: &Secret) -> bool {
         let head = |bytes| Head::read(&bytes, secret);
         Bytes::open(path).is_ok_and(|bytes| matches!(head(bytes), Err(PackedError::Untrusted)))
@@ -102,7 +103,7 @@ impl PackedStore for PackedFiles {
                     tracing::debug!(path = %path.display(), "read packed weights");
                     return (sections, Vec::new());
                 }
-                Err(why) => notices.push(format!("{} {why}; the weights are packed anew", path.display())),
+                Err(why) => notices.push(format!("{} {why}; the weights are packed again", path.display())),
             }
         }
         (Sections::new(), notices)
@@ -156,8 +157,8 @@ pub fn check_bytes(bytes: Vec<u8>) -> Result<usize, PackedError> {
     Ok(read.values().flatten().map(|memory| memory.len()).sum())
 }
 
-/// A file with `table` in its head and `data` after it, sealed with the right lengths and a key of zeros, so that a fuzzer comes
-/// to what lies behind them.
+/// Returns a file with `table` in its head and `data` after it, sealed with the right lengths and a key of zeros, so
+/// that a fuzzer comes to what lies behind them.
 #[doc(hidden)]
 pub fn sealed(table: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     let mut file = format::seal(table, data.len() as u64, &Secret::KNOWN)?;

@@ -1,4 +1,4 @@
-//! Where files of packed weights lie.
+//! Paths of the files of packed weights.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ pub enum PackedCache {
     Beside,
     /// Nowhere: every start packs.
     Off,
-    /// In this folder, with a folder for each model. Small networks and those of random weights are kept too. Whoever can
+    /// In this folder, with a folder for each model. Small networks and those of random weights are kept too. Who can
     /// read `packed.key` there and write to the folder decides which numbers networks have.
     Folder(PathBuf),
 }
@@ -43,12 +43,12 @@ impl From<&str> for PackedCache {
 const OWN: &str = ".dreamframe";
 
 impl PackedCache {
-    /// The folders that may have the file of a model that lies in `model`, the best first.
+    /// Returns the folders that may have the file of a model that lies in `model`, the best first.
     pub(super) fn folders(&self, model: &Path) -> Vec<PathBuf> {
         self.folders_by(model, |name| std::env::var_os(name))
     }
 
-    /// The folder of the secret that files are keyed with.
+    /// Returns the folder of the secret that files are keyed with.
     pub(super) fn secret_folder(&self) -> Option<PathBuf> {
         match self {
             Self::Off => None,
@@ -71,14 +71,14 @@ impl PackedCache {
     }
 }
 
-/// Whether a folder is a snapshot in the layout of the Hugging Face cache.
+/// Returns true if a folder is a snapshot in the layout of the Hugging Face cache.
 fn is_in_hub_cache(model: &Path) -> bool {
     let is_snapshots = |folder: &&Path| folder.file_name().is_some_and(|name| name == "snapshots");
     let repository = model.parent().filter(is_snapshots).and_then(Path::parent).and_then(Path::file_name);
     repository.is_some_and(|name| name.to_string_lossy().starts_with("models--"))
 }
 
-/// A folder's name for a model: its own, and what tells it from others of that name.
+/// Returns a folder's name for a model: its own, and a hash of its path.
 fn name_of(model: &Path) -> String {
     let whole = std::path::absolute(model).and_then(|path| path.canonicalize()).unwrap_or_else(|_| model.to_owned());
     let digest = Sha256::digest(whole.as_os_str().as_encoded_bytes());

@@ -1,4 +1,4 @@
-//! The random number that tells files of packed weights which this user wrote from those that came with a model.
+//! The user's secret, which distinguishes files of packed weights that this user wrote from those that came with a model.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,7 +14,7 @@ pub(super) const MAC_LEN: usize = 32;
 /// The file that has it.
 pub(super) const FILE: &str = "packed.key";
 
-/// A secret key. Whoever knows it can write files of packed weights that are believed.
+/// A secret key. Who knows it can write files of packed weights that are accepted.
 #[derive(Clone)]
 pub(super) struct Secret([u8; LEN]);
 
@@ -22,7 +22,7 @@ impl Secret {
     /// One that everybody knows, for fuzzing and tests.
     pub(super) const KNOWN: Self = Self([0; LEN]);
 
-    /// Reads the secret in `folder`; `None` where there is none yet.
+    /// Reads the secret in `folder`; `None` if there is none yet.
     ///
     /// # Errors
     ///
@@ -71,12 +71,12 @@ impl Secret {
         Self::read(folder)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// A message authentication code (HMAC-SHA256) of `bytes`.
+    /// Returns a message authentication code (HMAC-SHA256) of `bytes`.
     pub(super) fn mac(&self, bytes: &[u8]) -> [u8; MAC_LEN] {
         self.hmac(bytes).finalize().into_bytes().into()
     }
 
-    /// Whether `mac` is that of `bytes`.
+    /// Returns true if `mac` is that of `bytes`.
     pub(super) fn has_made(&self, mac: &[u8], bytes: &[u8]) -> bool {
         self.hmac(bytes).verify_slice(mac).is_ok()
     }
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Writes a file beside the secret's place that only this user may read.
+/// Writes a file next to the secret that only this user may read.
 fn aside(folder: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
     let mut name = format!("{FILE}.{}.", std::process::id());
     let mut random = [0; 8];

@@ -78,7 +78,7 @@ fn changed_weights_make_a_file_stale_and_saving_makes_it_good_again() {
     setting.write_weights("F32", 2.5);
     let (sections, notices) = setting.files().load(&layout(), &serial);
     assert!(sections.is_empty());
-    assert!(notices.len() == 1 && notices[0].ends_with("was made of other weights; the weights are packed anew"));
+    assert!(notices.len() == 1 && notices[0].ends_with("was made of other weights; the weights are packed again"));
     save(&setting.files());
     assert_eq!(setting.files().load(&layout(), &serial).0.len(), 1);
 }

@@ -181,7 +181,7 @@ fn other_file(tensors: &HashMap<String, Tensor>) -> &'static str {
     known.map_or("a safetensors file of something else", |(_, what)| what)
 }
 
-/// Whether `name` begins with `part`, be it inside the usual wrapping of a UNet.
+/// Returns true if `name` begins with `part`, be it inside the usual wrapping of a UNet.
 fn begins(name: &str, part: &str) -> bool {
     name.strip_prefix(UNET).unwrap_or(name).starts_with(part)
 }

@@ -1,4 +1,4 @@
-//! Looking at the tensors of one network in a file of several, and giving them other names.
+//! Access to the tensors of one network in a file of several, and renaming them.
 
 use std::collections::HashMap;
 
@@ -13,23 +13,23 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// The tensors under `prefix`, which ends in a dot.
+    /// Returns the tensors under `prefix`, which ends in a dot.
     pub(super) fn under(prefix: &'static str, all: &'a HashMap<String, Tensor>) -> Self {
         let tensors = all.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)));
         Self { prefix, tensors: tensors.collect() }
     }
 
-    /// Whether there is a tensor `name`.
+    /// Returns true if there is a tensor `name`.
     pub(super) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
 
-    /// How many of `name(0)`, `name(1)` … there are without a gap.
+    /// Returns how many of `name(0)`, `name(1)` … there are without a gap.
     pub(super) fn count(&self, name: impl Fn(usize) -> String) -> usize {
         (0..).take_while(|&i| self.has(&name(i))).count()
     }
 
-    /// The shape of `name`.
+    /// Returns the shape of `name`.
     pub(super) fn shape(&self, name: &str) -> Result<&'a [usize]> {
         let missing = || Error::new(ErrorKind::BadModel, format!("there is no tensor {:?}", self.full(name)));
         Ok(&self.tensors.get(name).ok_or_else(missing)?.shape)
@@ -45,12 +45,12 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// The name that the file has for `name`.
+    /// Returns the name that the file has for `name`.
     pub(super) fn full(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
-    /// All names and tensors.
+    /// Returns all names and tensors.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a Tensor)> {
         self.tensors.iter().map(|(&name, &tensor)| (name, tensor))
     }
@@ -73,7 +73,7 @@ impl Modules {
         }
     }
 
-    /// The new name of a tensor; `None` where no module of its name is known.
+    /// Returns the new name of a tensor; `None` where no module of its name is known.
     pub(super) fn rename(&self, name: &str) -> Option<String> {
         let mut ends = name.char_indices().rev().filter(|&(_, c)| c == '.').map(|(end, _)| end);
         ends.find_map(|end| {
@@ -82,7 +82,7 @@ impl Modules {
         })
     }
 
-    /// All tensors of `keys` by their new names; what has none keeps that of the file.
+    /// Returns all tensors of `keys` by their new names; what has none keeps that of the file.
     pub(super) fn rename_all(&self, keys: &Keys<'_>) -> HashMap<String, Tensor> {
         let renamed =
             |(name, tensor): (&str, &Tensor)| (self.rename(name).unwrap_or_else(|| keys.full(name)), tensor.clone());
@@ -90,7 +90,7 @@ impl Modules {
     }
 }
 
-/// The error of a network whose config cannot be told from its tensors.
+/// Returns the error of a network whose config does not follow from its tensors.
 pub(super) fn untold(text: String) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{text}; bring the model as a diffusers folder"))
 }
@@ -98,7 +98,7 @@ pub(super) fn untold(text: String) -> Error {
 /// Groups of every group norm in these models.
 pub(super) const NORM_GROUPS: usize = 32;
 
-/// Refuses channels that do not go into the usual groups: those of the file are then others, and nothing tells which.
+/// Refuses channels that are not a multiple of the usual groups: the file then has others, which it does not state.
 pub(super) fn check_groups(network: &str, channels: &[usize]) -> Result<()> {
     match channels.iter().find(|&&channels| channels == 0 || channels % NORM_GROUPS != 0) {
         None => Ok(()),

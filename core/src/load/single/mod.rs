@@ -1,7 +1,7 @@
-//! Checkpoints in one file, with the names that Stable Diffusion was first published with.
+//! Checkpoints in one file, with the tensor names of the original Stable Diffusion code.
 //!
-//! The header alone says what it is: family, configs and the diffusers name of every tensor are worked out from names and
-//! shapes. Each network is then a view of the same open file, read where a tensor lies.
+//! Family, configs and the diffusers name of every tensor are determined from the names and shapes in the header. Each
+//! network is then a view of the same open file.
 
 mod family;
 mod keys;
@@ -35,7 +35,7 @@ const OPEN_CLIP_XL: &str = "conditioner.embedders.1.model.";
 /// The ending of files that are read.
 const ENDING: &str = "safetensors";
 
-/// A checkpoint in one file, told apart.
+/// A checkpoint in one file.
 #[derive(Debug, Clone)]
 pub(super) struct SingleFile {
     path: PathBuf,
@@ -53,7 +53,7 @@ struct Part {
 }
 
 impl SingleFile {
-    /// Reads the header of `path` and tells what it is.
+    /// Reads the header of `path`, and determines the networks in it.
     ///
     /// # Errors
     ///
@@ -70,12 +70,12 @@ impl SingleFile {
         Ok(Self { path: path.to_owned(), bytes: Arc::new(bytes), layout: layout(family), parts })
     }
 
-    /// The file.
+    /// Returns the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The classes of a pipeline of this family, by component.
+    /// Returns the classes of a pipeline of this family, by component.
     pub(super) fn classes(&self) -> BTreeMap<String, String> {
         let networks = self.parts.iter().map(|(&name, part)| (name, part.class));
         let tokenizers = self.layout.text_encoders.iter().map(|text| (text.tokenizer, "CLIPTokenizer"));
@@ -83,7 +83,7 @@ impl SingleFile {
         networks.chain(tokenizers).chain(scheduler).map(|(name, class)| (name.to_owned(), class.to_owned())).collect()
     }
 
-    /// The network `name`, if the file has it.
+    /// Returns the network `name`, if the file has it.
     pub(super) fn component(&self, name: &str) -> Option<Component> {
         let part = self.parts.get(name)?;
         let weights = WeightFiles::view(self.path.display().to_string(), self.bytes.clone(), part.tensors.clone());
@@ -93,7 +93,7 @@ impl SingleFile {
         Some(Component { class: part.class.to_owned(), config, weights: Arc::new(weights), place })
     }
 
-    /// The text of a scheduler's config: the noise that the family was trained with.
+    /// Returns the text of a scheduler's config: the noise that the family was trained with.
     pub(super) fn scheduler_config(&self) -> String {
         let config = json!({
             "_class_name": self.layout.scheduler,
@@ -110,7 +110,7 @@ impl SingleFile {
         format!("{config:#}\n")
     }
 
-    /// The text of a `model_index.json` for it.
+    /// Returns the text of a `model_index.json` for it.
     pub(super) fn index(&self) -> String {
         let mut index = json!({"_class_name": self.layout.pipeline});
         for (name, class) in self.classes() {
@@ -129,19 +129,19 @@ impl SingleFile {
         format!("{index:#}\n")
     }
 
-    /// The files of `tokenizer` or `tokenizer_2`.
+    /// Returns the files of `tokenizer` or `tokenizer_2`.
     pub(super) fn tokenizer(&self, name: &str) -> Result<TokenizerFiles> {
         let text = self.layout.text_encoders.iter().find(|text| text.tokenizer == name);
         let is_clip = text.is_some_and(|text| text.format == TextFormat::Clip);
         tokenizer::clip(if is_clip { tokenizer::CLIP_PAD } else { tokenizer::OPEN_CLIP_PAD })
     }
 
-    /// Where the file for eight bits lies: beside it, with its name.
+    /// Returns the path of the calibration file: next to it, with its name.
     pub(super) fn calibration_path(&self) -> PathBuf {
         self.path.with_file_name(format!("{}.{}", self.stem(), Calibration::FILE))
     }
 
-    /// What its user should know, because no tensor tells it.
+    /// Returns a notice of what is assumed, because no tensor determines it.
     pub(super) fn notice(&self) -> Option<String> {
         (!self.layout.has_prediction).then(|| {
             format!(
@@ -157,7 +157,7 @@ impl SingleFile {
     }
 }
 
-/// The networks of a file. The autoencoder may be missing: a stream can be given another.
+/// Returns the networks of a file. The autoencoder may be missing: a stream can be given another.
 fn parts(family: ModelFamily, tensors: &HashMap<String, Tensor>) -> Result<BTreeMap<&'static str, Arc<Part>>> {
     let layout = layout(family);
     let mut parts = BTreeMap::new();
@@ -177,11 +177,12 @@ fn parts(family: ModelFamily, tensors: &HashMap<String, Tensor>) -> Result<BTree
     Ok(parts)
 }
 
-/// The checkpoint in `path` that is one large file; `None` where it has the parts of a diffusers folder, or none.
+/// Returns the checkpoint in `path` that is one large file; `None` where it has the parts of a diffusers folder, or
+/// none.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` where there are several, `Unsupported` where there are pickled ones alone.
+/// `InvalidArgument` if there are several, `Unsupported` where there are pickled ones alone.
 pub(super) fn lone_file(path: &Path) -> Result<Option<PathBuf>> {
     if path.is_file() {
         return Ok(Some(path.to_owned()));
@@ -205,28 +206,28 @@ pub(super) fn lone_file(path: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Whether `name` is one that the file has and diffusers does not know: nothing reads such a tensor.
+/// Returns true if `name` is one that the file has and diffusers does not know: nothing reads such a tensor.
 pub(super) fn is_unknown(name: &str) -> bool {
     [UNET, VAE, CLIP, OPEN_CLIP, CLIP_XL, OPEN_CLIP_XL].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether the folder `path` has one file of weights and no other folder.
+/// Returns true if the folder `path` has one file of weights and no other folder.
 pub(super) fn is_alone(path: &Path) -> bool {
     let folders = || std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     files(path, ENDING).len() == 1 && !folders().any(|path| path.is_dir() && !is_hidden(&path))
 }
 
-/// Whether `path` is a file, or a folder that holds checkpoints in files, be they pickled.
+/// Returns true if `path` is a file, or a folder that holds checkpoints in files, be they pickled.
 pub(super) fn holds_any(path: &Path) -> bool {
     path.is_file() || [ENDING, "ckpt"].iter().any(|ending| !files(path, ending).is_empty())
 }
 
-/// Whether a folder's name begins with a dot, as that of what this crate keeps beside a model.
+/// Returns true if a folder's name begins with a dot, as that of the packed weights next to a model.
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// The files in the folder `path` whose names end in `ending`, sorted.
+/// Returns the files in the folder `path` whose names end in `ending`, sorted.
 fn files(path: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut files: Vec<PathBuf> =

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::super::header::Tensor;
-use super::super::names::is_harmless;
+use super::super::key_aliases::is_harmless;
 use super::Part;
 use super::keys::{Keys, Modules, untold};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,7 +32,7 @@ const LAYER: [(&str, &str); 5] = [
     ("mlp.c_proj", "mlp.fc2"),
 ];
 
-/// What is told of an encoder by its tensors and its family.
+/// The properties of an encoder, by its tensors and its family.
 struct Facts {
     words: usize,
     positions: usize,
@@ -72,7 +72,7 @@ impl Facts {
     }
 }
 
-/// Tells config and names of an encoder that is written as transformers does, under `prefix`.
+/// Determines the config and the names of an encoder in the format of transformers, under `prefix`.
 pub(super) fn clip(prefix: &'static str, all: &HashMap<String, Tensor>) -> Result<Part> {
     const MODEL: &str = "text_model.";
     let keys = Keys::under(prefix, all);
@@ -97,7 +97,7 @@ pub(super) fn clip(prefix: &'static str, all: &HashMap<String, Tensor>) -> Resul
     facts.part(keys.iter().filter(|(name, _)| !is_harmless(name)).map(named).collect())
 }
 
-/// Tells config and names of an encoder that is written as OpenCLIP does, under `prefix`.
+/// Determines the config and the names of an encoder in the format of OpenCLIP, under `prefix`.
 pub(super) fn open_clip(prefix: &'static str, projected: bool, all: &HashMap<String, Tensor>) -> Result<Part> {
     let keys = Keys::under(prefix, all);
     let there = keys.count(|i| format!("transformer.resblocks.{i}.mlp.c_fc.weight"));
@@ -141,7 +141,7 @@ pub(super) fn open_clip(prefix: &'static str, projected: bool, all: &HashMap<Str
     facts.part(tensors)
 }
 
-/// Whether a tensor serves training alone, or what the UNet does not look at.
+/// Returns true if a tensor serves training alone, or what the UNet does not look at.
 fn is_left_out(name: &str, layers: usize, projected: bool) -> bool {
     let layer = || name.strip_prefix("transformer.resblocks.")?.split('.').next()?.parse::<usize>().ok();
     name == "logit_scale"
@@ -150,7 +150,7 @@ fn is_left_out(name: &str, layers: usize, projected: bool) -> bool {
         || layer().is_some_and(|layer| layer >= layers)
 }
 
-/// The three projections that OpenCLIP keeps in one tensor, one after the other.
+/// Returns the three projections that OpenCLIP keeps in one tensor, one after the other.
 fn split(name: &str, tensor: &Tensor, width: usize) -> Result<Option<[(String, Tensor); 3]>> {
     let fused = |end: &str| name.strip_prefix("transformer.resblocks.")?.strip_suffix(end);
     let (layer, kind) = match (fused(".attn.in_proj_weight"), fused(".attn.in_proj_bias")) {

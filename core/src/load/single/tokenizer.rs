@@ -1,4 +1,4 @@
-//! CLIP's tokenizer, which files of weights do not bring: built in with the feature `clip-tokenizer`.
+//! CLIP's tokenizer, which files of weights do not have: built in with the feature `clip-tokenizer`.
 
 use super::super::component::TokenizerFiles;
 use crate::error::Result;
@@ -30,7 +30,7 @@ mod built_in {
     /// What begins a text.
     const START: &str = "<|startoftext|>";
 
-    /// The tokenizer that every encoder of these families was trained with; `pad` is its padding.
+    /// Returns the tokenizer that every encoder of these families was trained with; `pad` is its padding.
     pub(in super::super) fn clip(pad: &str) -> Result<TokenizerFiles> {
         let bytes = embedded::read("clip-tokenizer/merges.txt");
         let merges = bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
@@ -66,8 +66,8 @@ mod built_in {
         format!("{value:#}\n")
     }
 
-    /// The vocabulary that `merges` make: a letter for every byte, the same at the end of a word, what each merge makes, and
-    /// the marks of start and end.
+    /// Returns the vocabulary that `merges` make: a letter for every byte, the same at the end of a word, what each
+    /// merge makes, and the marks of start and end.
     fn vocabulary(merges: &str) -> String {
         // The bytes that are printable stand for themselves; the others for letters that no text has.
         let printable = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);

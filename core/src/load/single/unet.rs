@@ -1,5 +1,4 @@
-//! The UNet of a checkpoint in one file: one list of blocks on the way down and one on the way up, which diffusers sorts
-//! by resolution.
+//! The UNet of a checkpoint in one file: a list of down blocks and one of up blocks, which diffusers groups by resolution.
 
 use std::collections::HashMap;
 
@@ -17,7 +16,7 @@ use crate::net::original_names::{OUTSIDE, RESNET};
 const HEADS: usize = 8;
 /// Width of a head in the later families.
 const HEAD_WIDTH: usize = 64;
-/// Numbers about the picture that SDXL is told.
+/// The number of sizes and offsets that condition SDXL.
 const TIME_IDS: usize = 6;
 
 /// One resolution: its channels, and of each resnet how many layers the transformer after it has (0 for none).
@@ -27,7 +26,7 @@ struct Level {
     depths: Vec<usize>,
 }
 
-/// What the tensors say of the UNet.
+/// The structure of the UNet, by its tensors.
 struct Layout<'a> {
     keys: Keys<'a>,
     modules: Modules,
@@ -39,7 +38,7 @@ struct Layout<'a> {
     transformer: Option<String>,
 }
 
-/// Tells config and names of the UNet; `pooled` is the width of the pooled text.
+/// Determines the config and the names of the UNet; `pooled` is the width of the pooled text.
 pub(super) fn part(family: ModelFamily, pooled: Option<usize>, all: &HashMap<String, Tensor>) -> Result<Part> {
     let mut layout = Layout {
         keys: Keys::under(UNET, all),
@@ -113,13 +112,13 @@ impl Layout<'_> {
         Ok(())
     }
 
-    /// A resnet, and the transformer after it.
+    /// Returns a resnet, and the transformer after it.
     fn read_stage(&mut self, block: &str, new: &str, level: &mut Level) -> Result<()> {
         let i = level.depths.len();
         let channels = self.keys.dim(&format!("{block}.0.out_layers.3.weight"), 0)?;
         if i > 0 && channels != level.channels {
             return Err(untold(format!(
-                "the UNet's {block} has {channels} channels beside {} of the same resolution",
+                "the UNet's {block} has {channels} channels, but {} at the same resolution",
                 level.channels
             )));
         }
@@ -130,7 +129,7 @@ impl Layout<'_> {
         Ok(())
     }
 
-    /// The layers of the transformer `old`, which becomes `new`; 0 where there is none.
+    /// Returns the layers of the transformer `old`, which becomes `new`; 0 if there is none.
     fn read_transformer(&mut self, old: &str, new: &str) -> usize {
         let depth = self.keys.count(|layer| format!("{old}.transformer_blocks.{layer}.attn2.to_k.weight"));
         if depth > 0 {
@@ -144,7 +143,8 @@ impl Layout<'_> {
         self.keys.has(&format!("{module}.in_layers.2.weight"))
     }
 
-    /// Whether the way up mirrors the way down, and each resolution has transformers after all resnets or none.
+    /// Returns whether the way up mirrors the way down, and each resolution has transformers after all resnets or
+    /// none.
     fn check(&self) -> Result<()> {
         let channels: Vec<usize> = self.down.iter().map(|level| level.channels).collect();
         check_groups("UNet", &channels)?;
@@ -215,7 +215,7 @@ impl Layout<'_> {
         Ok(config)
     }
 
-    /// The heads of each resolution.
+    /// Returns the heads of each resolution.
     fn heads(&self, fixed: bool) -> Result<Value> {
         let unit = if fixed { HEADS } else { HEAD_WIDTH };
         if let Some(odd) = self.down.iter().find(|level| level.channels % unit != 0) {
@@ -228,7 +228,7 @@ impl Layout<'_> {
         Ok(if fixed { HEADS.into() } else { self.down.iter().map(width).collect() })
     }
 
-    /// The layers of the transformers on the way down, and those on the way up where they do not mirror it.
+    /// Returns the layers of the transformers on the way down, and those on the way up where they do not mirror it.
     fn transformer_layers(&self) -> Result<(Value, Value)> {
         let last = self.down.len() - 1;
         // Where there are none, the number counts for nothing, but for the middle, which takes the last.
@@ -242,7 +242,7 @@ impl Layout<'_> {
         let coarsest = down.last().and_then(|depths| depths.first()).copied().unwrap_or(1);
         if let Some(mid) = self.mid.filter(|&mid| mid > 0 && mid != coarsest) {
             return Err(untold(format!(
-                "the middle of the UNet has {mid} transformer layers beside {coarsest} at the coarsest resolution"
+                "the middle of the UNet has {mid} transformer layers, but {coarsest} at the coarsest resolution"
             )));
         }
         let mirrored = down.iter().zip(up.iter().rev()).zip(self.up.iter().rev()).all(|((down, up), level)| {

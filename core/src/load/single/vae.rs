@@ -16,7 +16,7 @@ const RESNET: [(&str, &str); 1] = [("nin_shortcut", "conv_shortcut")];
 const ATTENTION: [(&str, &str); 5] =
     [("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("proj_out", "to_out.0")];
 
-/// Tells config and names of the autoencoder.
+/// Determines the config and the names of the autoencoder.
 pub(super) fn part(layout: &FileLayout, all: &HashMap<String, Tensor>) -> Result<Part> {
     let keys = Keys::under(VAE, all);
     let block = |level: usize, i: usize| format!("encoder.down.{level}.block.{i}.conv1.weight");

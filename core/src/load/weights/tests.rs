@@ -4,7 +4,7 @@ use safetensors::tensor::{Dtype as FileDtype, TensorView};
 
 use super::*;
 
-/// A safetensors file as the `safetensors` crate writes it.
+/// Returns a safetensors file as the `safetensors` crate writes it.
 fn file(tensors: &[(&str, FileDtype, &[usize], &[u8])]) -> Vec<u8> {
     let views = tensors
         .iter()

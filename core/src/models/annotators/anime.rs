@@ -1,4 +1,4 @@
-//! The network of drawn lines of ControlNet's authors: ever coarser, and back beside what was seen on the way.
+//! The anime line art network of ControlNet's authors: a U-Net.
 
 use std::sync::Arc;
 
@@ -96,9 +96,9 @@ pub fn anime_program(config: &AnimeConfig, h: usize, w: usize) -> Result<Program
         }
         passed.push(x);
     }
-    for (level, &beside) in passed.iter().enumerate().rev() {
+    for (level, &skip) in passed.iter().enumerate().rev() {
         // What was seen on the way down stands before what comes up.
-        x = if level + 1 < levels { b.concat(beside, x) } else { x };
+        x = if level + 1 < levels { b.concat(skip, x) } else { x };
         x = b.activate(x, Activation::Relu);
         let channels = if level == 0 { 1 } else { config.channels[level - 1] };
         x = enlarged(b, &up(level, levels), x, channels);
@@ -111,7 +111,7 @@ pub fn anime_program(config: &AnimeConfig, h: usize, w: usize) -> Result<Program
     builder.finish()
 }
 
-/// The block of a size; the finest one's has no end of its own.
+/// Returns the block of a size; the finest one's has no end of its own.
 fn block(level: usize) -> String {
     match level {
         0 => "model.model".into(),
@@ -119,12 +119,12 @@ fn block(level: usize) -> String {
     }
 }
 
-/// The convolution that halves the size.
+/// Returns the convolution that halves the size.
 fn down(level: usize) -> String {
     format!("{}.{}", block(level), if level == 0 { 0 } else { 1 })
 }
 
-/// The convolution that doubles it.
+/// Returns the convolution that doubles it.
 fn up(level: usize, levels: usize) -> String {
     // Between the two there is a block, but for the innermost.
     format!("{}.{}", block(level), if level == 0 || level + 1 == levels { 3 } else { 5 })
@@ -136,8 +136,8 @@ fn norm(b: &mut ProgramBuilder, name: &str, x: ValueId) -> ValueId {
     b.group_norm(&Derived::unlearned(name), x, channels, NORM_EPS)
 }
 
-/// A transposed convolution of side 4, step 2 and padding 1: four convolutions of side 2, one for each of the four pixels
-/// that one becomes.
+/// Returns a transposed convolution of side 4, step 2 and padding 1: four convolutions of side 2, one for each of the
+/// four pixels that one becomes.
 fn enlarged(b: &mut ProgramBuilder, name: &str, x: ValueId, channels: usize) -> ValueId {
     let mut part = |part: usize| {
         let (lower, right) = (part / 2, part % 2);
@@ -149,7 +149,8 @@ fn enlarged(b: &mut ProgramBuilder, name: &str, x: ValueId, channels: usize) -> 
     b.depth_to_space(all, 2)
 }
 
-/// The part of a transposed convolution that makes one of four pixels: of `[c_in, c_out, 4, 4]`, `[c_out, c_in, 2, 2]`.
+/// Returns the part of a transposed convolution that makes one of four pixels: of `[c_in, c_out, 4, 4]`, `[c_out,
+/// c_in, 2, 2]`.
 fn quarter(numbers: &[f32], c_in: usize, c_out: usize, part: usize) -> Vec<f32> {
     // Which tap a pixel sees the two pixels next to it through, in one direction; by which of two it is.
     const SEEN: [[usize; 2]; 2] = [[3, 1], [2, 0]];

@@ -1,4 +1,4 @@
-//! Depth Anything V2: a DINOv2 transformer over patches, and a head that puts four of its layers together.
+//! Depth Anything V2: a DINOv2 transformer over patches, and a head that combines four of its layers.
 //!
 //! Published in two layouts, the authors' and transformers'; [`depth_weights`] brings both to the names used here.
 
@@ -69,7 +69,7 @@ impl DepthConfig {
         Ok(Self { width, layers, channels, features, last, side, hugging_face })
     }
 
-    /// The four layers that the head sees.
+    /// Returns the four layers that the head sees.
     fn seen(&self) -> [usize; 4] {
         match self.layers {
             24 => [4, 11, 17, 23],
@@ -133,7 +133,7 @@ fn transformer_layer(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
     b.add(h, x)
 }
 
-/// A layer brought to the size and the channels that the head wants: four, two, one times and half as large.
+/// Returns a layer brought to the size and the channels that the head wants: four, two, one times and half as large.
 fn path(b: &mut ProgramBuilder, config: &DepthConfig, i: usize, stage: ValueId) -> ValueId {
     let channels = config.channels[i];
     let x = b.conv1x1(&format!("project.{i}"), stage, channels);
@@ -334,7 +334,7 @@ fn attention_rules(weights: &mut Derived, names: Names, layer: usize) {
     }
 }
 
-/// What is added to the tokens: positions of the patches, then that of the whole with its token.
+/// Returns what is added to the tokens: positions of the patches, then that of the whole with its token.
 fn position_rule(
     weights: &mut Derived,
     names: Names,

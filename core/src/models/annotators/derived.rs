@@ -1,4 +1,4 @@
-//! Weights that are worked out of those in a file.
+//! Weights that are derived from those in a file.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +13,7 @@ const UNLEARNED: &str = "unlearned";
 /// Makes the numbers of a weight of the given shape out of what a file has.
 type Rule = Box<dyn Fn(&dyn WeightSource, &[usize]) -> Result<Vec<f32>> + Send + Sync>;
 
-/// Weights of a file, some of them in another form. A form is worked out when it is asked for.
+/// Weights of a file, some of them in another form. A weight is derived when it is read.
 pub struct Derived {
     base: Arc<dyn WeightSource>,
     rules: HashMap<String, Rule>,
@@ -40,7 +40,8 @@ impl Derived {
         self.rule(name, move |file, shape| file.read(&other, shape));
     }
 
-    /// What the norm after the convolution `name` is called in a program where its scale and shift are not learned.
+    /// Returns what the norm after the convolution `name` is called in a program where its scale and shift are not
+    /// learned.
     pub fn unlearned(name: &str) -> String {
         format!("{name}.{UNLEARNED}")
     }
@@ -93,7 +94,7 @@ pub(super) fn unfolded(numbers: &[f32], [c_in, c_out, side]: [usize; 3]) -> Vec<
     out
 }
 
-/// The shape of the weight `name`, which must have `N` dimensions, none of them 0.
+/// Returns the shape of the weight `name`, which must have `N` dimensions, none of them 0.
 ///
 /// # Errors
 ///

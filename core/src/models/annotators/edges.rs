@@ -40,7 +40,7 @@ fn tin_stage(b: &mut ProgramBuilder, mut x: ValueId, stage: usize, channels: usi
     (score, x)
 }
 
-/// A convolution, and four that look ever further around it.
+/// Returns a convolution, and four that look ever further around it.
 fn enrichment(b: &mut ProgramBuilder, x: ValueId) -> ValueId {
     const CHANNELS: usize = 32;
     const RATE: usize = 4;

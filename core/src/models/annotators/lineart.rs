@@ -1,4 +1,4 @@
-//! The network of lines of ControlNet's authors: a generator with residual blocks.
+//! The line art network of ControlNet's authors: a generator with residual blocks.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ pub fn lineart_program(channels: usize, h: usize, w: usize) -> Result<Program> {
     builder.finish()
 }
 
-/// A convolution that sees mirrored pixels around the image.
+/// Returns a convolution that sees mirrored pixels around the image.
 fn mirrored(b: &mut ProgramBuilder, name: &str, x: ValueId, channels: usize, kernel: usize) -> ValueId {
     let x = b.reflect(x, kernel / 2);
     b.conv2d(name, x, channels, kernel, 1, Padding::all(0), false, true)
@@ -69,7 +69,7 @@ fn unlearned(channels: usize) -> String {
     format!("norm{channels}")
 }
 
-/// Wraps a file for [`lineart_program`], and tells its channels.
+/// Wraps a file for [`lineart_program`], and returns its channels.
 ///
 /// # Errors
 ///
@@ -97,7 +97,7 @@ pub fn lineart_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, usize)> 
     Ok((weights, channels))
 }
 
-/// A transposed convolution of side 3, step 2 and padding 1 as one of side 2 that makes four pixels of each:
+/// Returns a transposed convolution of side 3, step 2 and padding 1 as one of side 2 that makes four pixels of each:
 /// `[c_in, c_out, 3, 3]` becomes `[4 * c_out, c_in, 2, 2]`.
 fn enlarging(numbers: &[f32], c_in: usize, c_out: usize) -> Vec<f32> {
     // Which tap a pixel sees itself through, and which one its neighbour, in one direction; by which of two it becomes.

@@ -1,7 +1,7 @@
-//! Networks that processors use: what sees edges, lines, depth, poses, people and motion, and what enlarges pictures.
+//! Networks of processors: edges, lines, depth, poses, segmentation, optical flow and upscaling.
 //!
 //! Each has a function that writes its program for images of one size, over weights by the names that published files
-//! have; where a program needs weights in another form, a function beside it wraps the file ([`Derived`]).
+//! have; where a program needs weights in another form, a second function wraps the file ([`Derived`]).
 
 mod anime;
 mod depth;

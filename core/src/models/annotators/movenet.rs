@@ -31,9 +31,9 @@ pub fn movenet_program() -> Result<Program> {
     let mut x = b.conv1x1("lateral.0", top, 64);
     for (level, (stage, lateral, channels)) in PYRAMID.into_iter().enumerate() {
         let shape = b.shape(seen[stage]);
-        let beside = b.conv1x1(&format!("lateral.{}", level + 1), seen[stage], lateral);
+        let side = b.conv1x1(&format!("lateral.{}", level + 1), seen[stage], lateral);
         let wide = b.resize(x, shape.h, shape.w, false);
-        let sum = b.add(wide, beside);
+        let sum = b.add(wide, side);
         x = b.scope(format!("smooth.{level}"), |b| separable(b, sum, channels));
     }
     for (name, channels) in [("center", 1), ("heatmap", JOINTS), ("regress", 2 * JOINTS), ("offset", 2 * JOINTS)] {

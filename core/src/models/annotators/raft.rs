@@ -1,7 +1,7 @@
-//! RAFT-small, which sees how one picture has moved to the next, by torchvision's names.
+//! RAFT-small, an optical flow network, by torchvision's names.
 //!
-//! Both pictures become places of features; round by round, a flow is moved on by how much the places are alike that it
-//! leads to. Those are looked up between the programs, and so are the gates of the recurrent unit.
+//! Features of both pictures are computed; in each iteration, the flow is refined by the correlation of the positions that
+//! it connects. The correlation and the gates of the recurrent unit are computed between the programs.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::net::{Activation, Padding, Program, ProgramBuilder, Rate, Shape, Valu
 
 /// Pixels of a side that become one place.
 pub const STEP: usize = 8;
-/// Sizes at which likeness is looked up, each half the one before.
+/// The number of levels of the correlation pyramid, each half the one before.
 pub const LEVELS: usize = 4;
 /// Places that are looked at on each side of where the flow leads.
 pub const RADIUS: usize = 3;
 /// Places of a line that are looked at.
 pub const WINDOW: usize = 2 * RADIUS + 1;
-/// Numbers of likeness of a place.
+/// The number of correlation values of a position.
 pub const LIKENESS: usize = LEVELS * WINDOW * WINDOW;
 /// Added to the variance in every norm.
 const NORM_EPS: f32 = 1e-5;
@@ -35,11 +35,11 @@ pub struct RaftConfig {
     pub context: [usize; 5],
     /// Channels of what is remembered from round to round.
     pub hidden: usize,
-    /// Channels that likeness becomes.
+    /// Channels that the correlation is projected to.
     alike: usize,
     /// Channels that a flow becomes.
     moved: [usize; 2],
-    /// Channels of both together, and of the flow beside them.
+    /// Channels of both together, and of the flow.
     motion: usize,
     /// Channels of the last layer but one.
     head: usize,
@@ -80,7 +80,7 @@ impl RaftConfig {
         Ok(Self { features, context, hidden, alike, moved, motion, head })
     }
 
-    /// Channels that the recurrent unit is given beside what it remembers.
+    /// Channels of the recurrent unit's input, without its state.
     fn seen(&self) -> usize {
         self.context[4] - self.hidden + self.motion
     }
@@ -245,7 +245,7 @@ fn convolution(
     if normed { b.group_norm(&Derived::unlearned(name), x, channels, NORM_EPS) } else { x }
 }
 
-/// A convolution that keeps the size, and what is above zero of it.
+/// Returns a convolution that keeps the size, and what is above zero of it.
 fn seen(b: &mut ProgramBuilder, name: &str, x: ValueId, channels: usize, kernel: usize) -> ValueId {
     let x = b.conv2d(name, x, channels, kernel, 1, Padding::all(kernel / 2), false, true);
     b.activate(x, Activation::Relu)

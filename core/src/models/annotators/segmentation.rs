@@ -1,5 +1,5 @@
-//! MediaPipe's selfie segmentation: a small MobileNetV3, and three steps back to the size of the picture. One layout, with
-//! weights of two kinds.
+//! MediaPipe's selfie segmentation: a small MobileNetV3, and three upsampling steps. Both
+//! published models have this layout.
 
 use super::super::layers::mean;
 use crate::error::Result;
@@ -77,8 +77,8 @@ pub fn segmentation_program(view: View) -> Result<Program> {
     let share = b.conv1x1("top_gate", all, TOP);
     let share = sigmoid(b, share);
     x = b.mul(wide, share);
-    for (level, &beside) in seen.iter().rev().enumerate() {
-        x = b.scope(format!("decoder.{level}"), |b| back(b, x, beside));
+    for (level, &skip) in seen.iter().rev().enumerate() {
+        x = b.scope(format!("decoder.{level}"), |b| back(b, x, skip));
     }
     // Each pixel becomes two by two.
     let four = b.conv1x1("out", x, 4);
@@ -87,7 +87,7 @@ pub fn segmentation_program(view: View) -> Result<Program> {
     builder.finish()
 }
 
-/// Widens, looks around channel by channel, weighs channels, narrows; beside a shortcut where the shape stays.
+/// Widens, looks around channel by channel, weighs channels, narrows; with a shortcut if the shape stays.
 fn block(b: &mut ProgramBuilder, x: ValueId, block: Block, smooth: bool) -> ValueId {
     let Block { channels: [inside, channels], kernel: [side, stride], gate: narrow } = block;
     let activate = if smooth { hard_swish } else { relu };
@@ -104,14 +104,14 @@ fn block(b: &mut ProgramBuilder, x: ValueId, block: Block, smooth: bool) -> Valu
     if b.shape(h) == b.shape(x) { b.add(h, x) } else { h }
 }
 
-/// A step back: twice the size, with what the encoder saw there, weighed by both.
-fn back(b: &mut ProgramBuilder, x: ValueId, beside: ValueId) -> ValueId {
-    let shape = b.shape(beside);
+/// Returns a step back: twice the size, with what the encoder saw there, weighed by both.
+fn back(b: &mut ProgramBuilder, x: ValueId, skip: ValueId) -> ValueId {
+    let shape = b.shape(skip);
     let wide = b.resize(x, shape.h, shape.w, false);
     let up = b.conv1x1("up", wide, shape.c);
-    let both = b.add(beside, up);
+    let both = b.add(skip, up);
     let share = gate(b, both, shape.c);
-    let weighed = b.mul(beside, share);
+    let weighed = b.mul(skip, share);
     let sum = b.add(weighed, up);
     let h = b.conv1x1("mix", sum, shape.c);
     let h = relu(b, h);
@@ -120,7 +120,7 @@ fn back(b: &mut ProgramBuilder, x: ValueId, beside: ValueId) -> ValueId {
     b.add(h, around)
 }
 
-/// How much each channel counts, out of the mean of all.
+/// Returns how much each channel counts, out of the mean of all.
 fn gate(b: &mut ProgramBuilder, x: ValueId, narrow: usize) -> ValueId {
     let c = b.shape(x).c;
     b.scope("gate", |b| {

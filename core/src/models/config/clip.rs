@@ -73,8 +73,8 @@ impl ClipTextConfig {
         })
     }
 
-    /// The position in `ids` whose state stands for the whole text: the first end token, or, where the config has the
-    /// old `eos_token_id` 2, the first of the largest id.
+    /// Returns the position in `ids` whose state stands for the whole text: the first end token, or, where the config
+    /// has the old `eos_token_id` 2, the first of the largest id.
     pub fn eos_index(&self, ids: &[u32]) -> usize {
         const OLD: u32 = 2;
         let end = if self.eos_token_id == OLD { ids.iter().copied().max() } else { Some(self.eos_token_id) };

@@ -46,7 +46,7 @@ impl ControlNetModelConfig {
         })
     }
 
-    /// Tells what a ControlNet without a config is, from the shapes of its tensors: the half of `unet` that it must be a
+    /// Determines the config of a ControlNet that has none, from the shapes of its tensors: the half of `unet` that it must be a
     /// copy of to be of any use, and what is its own.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl ControlNetModelConfig {
         })
     }
 
-    /// What a ControlNet of `unet` is like, as far as nothing else is known of it.
+    /// Returns what a ControlNet of `unet` is like, as far as nothing else is known of it.
     pub fn like(unet: &UnetConfig) -> Self {
         Self {
             half: UnetConfig { up: Vec::new(), ..unet.clone() },
@@ -122,18 +122,18 @@ impl ControlNetModelConfig {
         }
         let added = |config: &UnetConfig| config.added.as_ref().map(|added| (added.pooled_dim, added.time_dim));
         if added(half) != added(unet) {
-            let told = |config: &UnetConfig| match added(config) {
+            let described = |config: &UnetConfig| match added(config) {
                 Some((pooled, time)) => format!("a pooled text of {pooled} and sizes of {time} numbers"),
                 None => "none".to_owned(),
             };
-            return differs("added condition (addition_embed_type)", told(half), told(unet));
+            return differs("added condition (addition_embed_type)", described(half), described(unet));
         }
         let blocks = |config: &UnetConfig| -> Vec<(usize, usize)> {
             config.down.iter().map(|&BlockConfig { channels, resnets, .. }| (channels, resnets)).collect()
         };
         if blocks(half) != blocks(unet) {
-            let told = |config: &UnetConfig| format!("{:?}", blocks(config));
-            return differs("way down, as channels and layers of each block,", told(half), told(unet));
+            let described = |config: &UnetConfig| format!("{:?}", blocks(config));
+            return differs("way down, as channels and layers of each block,", described(half), described(unet));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The checkpoints' `config.json`, put into the form that programs are written from.
+//! Configs of checkpoints (`config.json`), in the form that programs are written from.
 //!
 //! Everything a program's builder relies on is checked here, against limits far above any published model: a config
 //! that asks for more is refused before anything is allocated.

@@ -1,4 +1,4 @@
-//! Reading one `config.json`: a value or its default, inside its bounds, or an error that names field, value and bound.
+//! Reading of a `config.json`: values or defaults within bounds, errors that name field, value and bound.
 
 use std::ops::RangeInclusive;
 
@@ -25,17 +25,17 @@ impl Reader {
         }
     }
 
-    /// The value of `field`, unless absent or `null`.
+    /// Returns the value of `field`, unless absent or `null`.
     pub(super) fn value(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
     }
 
-    /// Whether `field` is there, be it `null`.
+    /// Returns true if `field` is there, be it `null`.
     pub(super) fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
     }
 
-    /// The error of a `field` whose value breaks a rule: `rule` reads on from "is 7, but".
+    /// Returns the error of a `field` whose value breaks a rule: `rule` reads on from "is 7, but".
     pub(super) fn bad(&self, field: &str, rule: impl std::fmt::Display) -> Error {
         self.bad_value(field, self.fields.get(field).unwrap_or(&Value::Null), rule)
     }
@@ -45,7 +45,7 @@ impl Reader {
         Error::new(ErrorKind::BadModel, text)
     }
 
-    /// The error of a `field` whose value is fine elsewhere but not built here.
+    /// Returns the error of a `field` whose value is fine elsewhere but not built here.
     pub(super) fn unsupported(&self, field: &str) -> Error {
         let value = shown(self.fields.get(field).unwrap_or(&Value::Null));
         Error::new(ErrorKind::Unsupported, format!("the {} config's {field} is {value}, not supported", self.component))
@@ -71,17 +71,17 @@ impl Reader {
         })
     }
 
-    /// A whole number in `range`, if there is one.
+    /// Returns a whole number in `range`, if there is one.
     pub(super) fn optional_size(&self, field: &str, range: RangeInclusive<usize>) -> Result<Option<usize>> {
         self.value(field).map(|value| self.to_size(field, value, &range)).transpose()
     }
 
-    /// A whole number in `range`.
+    /// Returns a whole number in `range`.
     pub(super) fn size(&self, field: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize> {
         Ok(self.optional_size(field, range)?.unwrap_or(default))
     }
 
-    /// A list of `lengths` whole numbers, each in `range`.
+    /// Returns a list of `lengths` whole numbers, each in `range`.
     pub(super) fn list(
         &self,
         field: &str,
@@ -137,7 +137,7 @@ impl Reader {
         spread(value, layers.len())?.into_iter().zip(layers).map(block).collect::<Result<_>>().map(Some)
     }
 
-    /// A number in `range`.
+    /// Returns a number in `range`.
     pub(super) fn float(&self, field: &str, default: f64, range: RangeInclusive<f64>) -> Result<f32> {
         let Some(value) = self.value(field) else { return Ok(default as f32) };
         let number = value.as_f64().filter(|number| range.contains(number));
@@ -167,13 +167,13 @@ impl Reader {
         names.ok_or_else(|| self.bad(field, "must be a list of names"))
     }
 
-    /// The error of lists that must be equally long.
+    /// Returns the error of lists that must be equally long.
     pub(super) fn uneven(&self, field: &str, count: usize, other: &str) -> Error {
         self.bad(field, format!("must have {count} entries, as {other} has"))
     }
 }
 
-/// A value as an error shows it: short, whatever the file holds.
+/// Returns a value as an error shows it: short, whatever the file holds.
 fn shown(value: &Value) -> String {
     const LIMIT: usize = 80;
     let text = value.to_string();

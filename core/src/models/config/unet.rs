@@ -219,7 +219,7 @@ fn added(reader: &Reader) -> Result<AddedConfig> {
 
 type Blocks = (Vec<BlockConfig>, Option<BlockConfig>, Vec<BlockConfig>);
 
-/// The blocks on the way down, in the middle and, if there is one, on the way up.
+/// Returns the blocks on the way down, in the middle and, if there is one, on the way up.
 fn blocks(reader: &Reader, channels: &[usize], way_up: bool) -> Result<Blocks> {
     let count = channels.len();
     let resnets = reader.sizes("layers_per_block", 2, count, 1..=MAX_RESNETS)?;

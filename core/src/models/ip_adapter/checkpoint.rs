@@ -1,4 +1,4 @@
-//! What an adapter's checkpoint is, told by its tensors: such a file has no config.
+//! The kind and the sizes of an adapter, determined from its tensors: its checkpoint has no config.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub enum AdapterKind {
 pub(super) enum Projection {
     /// One linear layer.
     Linear,
-    /// Two, with so many numbers between.
+    /// Two, with the size of the layer between.
     Mlp(usize),
     /// Learnt tokens look at the features.
     Resampler(Resampler),
@@ -120,8 +120,8 @@ impl AdapterConfig {
         Ok(Self { kind: AdapterKind::Plus, tokens, text_dim, feature_dim, projection, layers })
     }
 
-    /// The numbers in the checkpoint of the keys and values for each cross attention of `unet`, in the order of
-    /// [`cross_attentions`].
+    /// Returns the numbers in the checkpoint of the keys and values for each cross attention of `unet`, in the order
+    /// of [`cross_attentions`].
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl AdapterConfig {
         Ok(numbers)
     }
 
-    /// The name and the shape of what the tokens begin as, where they are learnt.
+    /// Returns the name and the shape of what the tokens begin as, where they are learnt.
     pub fn latents_shape(&self) -> Option<(&'static str, [usize; 3])> {
         match self.projection {
             Projection::Resampler(sizes) => Some((LATENTS, [1, self.tokens, sizes.width])),
@@ -158,13 +158,13 @@ impl AdapterConfig {
         }
     }
 
-    /// The channels of the keys and values with `number`.
+    /// Returns the channels of the keys and values with `number`.
     pub(super) fn channels(&self, number: usize) -> Option<usize> {
         self.layers.iter().find(|layer| layer.0 == number).map(|layer| layer.1)
     }
 }
 
-/// The keys and values that there are, and their channels.
+/// Returns the keys and values that there are, and their channels.
 fn layers(names: &BTreeSet<&str>, shapes: &Shapes<'_>) -> Result<Vec<(usize, usize)>> {
     let number = |name: &&str| name.strip_prefix("ip_adapter.")?.strip_suffix(".to_k_ip.weight")?.parse::<usize>().ok();
     let mut numbers: Vec<usize> = names.iter().filter_map(number).collect();
@@ -182,7 +182,7 @@ struct Shapes<'a> {
 }
 
 impl Shapes<'_> {
-    /// The shape of a tensor that must be there, with `N` dimensions, none of them 0.
+    /// Returns the shape of a tensor that must be there, with `N` dimensions, none of them 0.
     fn of<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
         let bad = |text: String| Error::new(ErrorKind::BadModel, text);
         let shape = self.source.shape(name).ok_or_else(|| bad(format!("there is no tensor {name}")))?;
@@ -198,7 +198,7 @@ mod tests {
     use crate::models::known::known_model;
     use crate::net::WeightSpec;
 
-    /// The tensors of an adapter for `unet`, as far as their shapes count here.
+    /// Returns the tensors of an adapter for `unet`, as far as their shapes count here.
     fn tensors(unet: &UnetConfig, image_proj: &[(&str, &[usize])]) -> Vec<WeightSpec> {
         let sites = cross_attentions(unet);
         let keys = checkpoint_order(&sites).into_iter().enumerate().map(|(k, i)| {

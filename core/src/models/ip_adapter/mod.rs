@@ -1,8 +1,8 @@
-//! IP-Adapters: an image as a prompt. Features of the image become a few tokens, and every cross attention of the UNet has
-//! keys and values of its own for them.
+//! IP-Adapters: images as prompts. Features of the image are projected to a few tokens, and every cross attention of the
+//! UNet has keys and values of its own for them.
 //!
-//! The UNet's program takes those keys and values as inputs; what makes them are programs over the adapter's weights alone,
-//! which run when the image changes. How much the image counts is in the values: attention is linear in them.
+//! Those keys and values are inputs of the UNet's program. They are computed by programs over the adapter's weights, which
+//! run when the image changes. The scale of the image is applied to the values: attention is linear in them.
 
 mod checkpoint;
 mod programs;

@@ -42,7 +42,7 @@ pub fn tokens_program(config: &AdapterConfig, count: usize) -> Result<Program> {
     builder.finish()
 }
 
-/// All tokens out of one vector, each normed.
+/// Returns all tokens out of one vector, each normed.
 fn project(b: &mut ProgramBuilder, config: &AdapterConfig, features: ValueId) -> ValueId {
     let numbers = config.tokens * config.text_dim;
     let all = if let Projection::Mlp(inner) = config.projection {

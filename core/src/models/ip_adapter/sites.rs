@@ -1,4 +1,4 @@
-//! Where a UNet looks at texts, and so at images.
+//! The cross attentions of a UNet, which attend to texts and images.
 
 use crate::models::UnetConfig;
 use crate::models::config::BlockConfig;
@@ -47,7 +47,7 @@ fn of_block(place: Place, block: &BlockConfig) -> impl Iterator<Item = CrossAtte
     })
 }
 
-/// The indices of `sites` in the order that adapters' checkpoints have them: down, up, middle.
+/// Returns the indices of `sites` in the order that adapters' checkpoints have them: down, up, middle.
 pub(super) fn checkpoint_order(sites: &[CrossAttention]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..sites.len()).collect();
     order.sort_by_key(|&i| sites.get(i).is_some_and(|site| site.place == Place::Mid));

@@ -1,7 +1,7 @@
-//! How much an image counts in each cross attention, by weight type.
+//! The weight of an image in each cross attention, by weight type.
 //!
-//! Which layers carry style and which composition is told by their blocks. For Stable Diffusion 1.5 that gives the layers
-//! that the usual tables name by number; SDXL's tables number whole transformers, which is of no use for single layers.
+//! The layers of style and of composition are determined by their blocks. For Stable Diffusion 1.5 they are those of the
+//! usual tables of layer numbers; SDXL's tables number whole transformers, not layers.
 
 use super::sites::{CrossAttention, Place, checkpoint_order};
 use crate::models::ModelFamily;
@@ -20,7 +20,7 @@ enum Part {
     Neither,
 }
 
-/// How much an image counts at each of `sites` (a UNet's, in the order of its program) for a scale of 1.
+/// Returns how much an image counts at each of `sites` (a UNet's, in the order of its program) for a scale of 1.
 pub fn layer_weights(family: ModelFamily, sites: &[CrossAttention], kind: WeightType) -> Vec<f32> {
     let mut weights = vec![0.0; sites.len()];
     let last = sites.len().saturating_sub(1).max(1) as f32;
@@ -145,14 +145,14 @@ mod tests {
         (ModelFamily::of(&config), cross_attentions(&config))
     }
 
-    /// The weights of Stable Diffusion 1.5 in the order of the tables, which is that of the checkpoints.
+    /// Returns the weights of Stable Diffusion 1.5 in the order of the tables, which is that of the checkpoints.
     fn sd15(kind: WeightType) -> Vec<f32> {
         let (family, sites) = sites("sd15");
         let weights = layer_weights(family, &sites, kind);
         checkpoint_order(&sites).into_iter().map(|i| weights[i]).collect()
     }
 
-    /// The table: layers with a weight, and 0 for the others.
+    /// Returns the table: layers with a weight, and 0 for the others.
     fn table(rows: &[(std::ops::RangeInclusive<usize>, f32)]) -> Vec<f32> {
         (0..16).map(|i| rows.iter().find(|(range, _)| range.contains(&i)).map_or(0.0, |row| row.1)).collect()
     }

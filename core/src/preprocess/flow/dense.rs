@@ -1,8 +1,8 @@
 //! Optical flow without a network: Lucas and Kanade's, for every pixel, from coarse to fine.
 //!
-//! Around each pixel, the flow is sought that explains best how brightness changed where brightness has a slope; a few
-//! rounds at each of several sizes, each starting from what the coarser one found. Good for motion of up to some dozens
-//! of pixels; where there is nothing to see, the flow is that of the surroundings.
+//! For each pixel, the least-squares solution of the changes of brightness around it; a few iterations at each level of a
+//! pyramid, each starting from the coarser level. For motion of up to some dozens of pixels; without gradients, the flow
+//! is that of the surroundings.
 
 use super::FlowSource;
 use crate::error::Result;
@@ -19,7 +19,7 @@ const COARSEST: usize = 12;
 const ROUNDS: usize = 4;
 /// Pixels that are looked at on each side of a pixel.
 const RADIUS: usize = 4;
-/// How much the flow of the surroundings counts beside slopes: the square of a change of brightness, in 0..1, from pixel
+/// The weight of the flow of the surroundings, relative to gradients: the square of a change of brightness, in 0..1, from pixel
 /// to pixel.
 const SMOOTHNESS: f32 = 1e-4;
 /// The most that a round changes the flow by, in pixels.
@@ -104,7 +104,7 @@ pub(super) fn scaled(resizer: &mut Resizer, from: &Image, size: (usize, usize), 
     }
 }
 
-/// The channels of `image` between pixels; outside of it, those of the nearest one.
+/// Returns the channels of `image` between pixels; outside of it, those of the nearest one.
 pub(super) fn sample<const N: usize>(image: &Image, x: f32, y: f32) -> [f32; N] {
     let (width, height) = (image.width(), image.height());
     // What is not a number becomes 0.

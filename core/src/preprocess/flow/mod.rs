@@ -1,4 +1,4 @@
-//! `temporal_net_tensorrt`: the last frame, and how what it shows has moved since.
+//! `temporal_net_tensorrt`: the previous frame, and the optical flow from it.
 
 mod dense;
 mod raft;
@@ -26,7 +26,7 @@ pub(super) trait FlowSource: Send + fmt::Debug {
     /// What kept it from working.
     fn flow(&mut self, previous: &Image, current: &Image, flow: &mut Image) -> Result<()>;
 
-    /// How often networks ran for it.
+    /// Returns how often networks ran for it.
     fn evaluations(&self) -> u64 {
         0
     }
@@ -82,7 +82,7 @@ impl TemporalNet {
         }
     }
 
-    /// The last frame beside the picture of the flow, or moved along it.
+    /// The previous frame and the flow as a picture, or the frame warped by the flow.
     fn show(&mut self, last: &Image, output: &mut Image) {
         let size = (last.width(), last.height());
         match self.settings.output_format {
@@ -109,7 +109,7 @@ impl TemporalNet {
     }
 }
 
-/// The pixels of an image of `N` channels.
+/// Returns the pixels of an image of `N` channels.
 fn pixels<const N: usize>(image: &mut Image) -> impl Iterator<Item = &mut [f32; N]> {
     image.pixels_mut().as_chunks_mut::<N>().0.iter_mut()
 }

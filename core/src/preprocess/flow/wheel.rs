@@ -1,8 +1,8 @@
-//! The picture of a flow: its direction as a hue, its length as how far it is from white.
+//! Flow as a picture: the direction as the hue, the length as the saturation.
 
 use crate::preprocess::Image;
 
-/// Steps from red to yellow, on to green, cyan, blue, magenta, and back: as many as the eye tells apart
+/// Steps from red to yellow, on to green, cyan, blue, magenta, and back: as many as the eye distinguishes
 /// (Baker et al., "A Database and Evaluation Methodology for Optical Flow").
 const STEPS: [usize; 6] = [15, 6, 4, 11, 13, 6];
 /// Colours of the wheel.
@@ -44,7 +44,7 @@ pub(super) fn show(flow: &Image, shown: &mut Image) {
     }
 }
 
-/// The colour of a flow of length 1 at most, rounded down to bytes.
+/// Returns the colour of a flow of length 1 at most, rounded down to bytes.
 fn colour(u: f32, v: f32) -> [f32; 3] {
     let place = ((-v).atan2(-u) / std::f32::consts::PI + 1.0) / 2.0 * (COLOURS - 1) as f32;
     let first = (place as usize).min(COLOURS - 1);

@@ -1,4 +1,4 @@
-//! Networks that give one number for each pixel: edges, lines, depth.
+//! Networks with one value for each pixel: edges, lines, depth.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::preprocess::{Context, Factory, Image, Preprocessor, rgb};
 
 /// The shorter side at which HED looks at most.
 const HED_SIDE: usize = 512;
-/// The shorter side at which TIN looks at most: it was trained at 256, and each pixel is dear.
+/// The shorter side at which TIN looks at most: it was trained at 256, and its cost grows with the pixels.
 #[cfg(feature = "edges")]
 const TIN_SIDE: usize = 384;
 /// What ImageNet's pictures have on average, and by how much they differ.
@@ -205,7 +205,7 @@ impl Preprocessor for MapProcessor {
 }
 
 impl Shown {
-    /// What [`Range`](Self::Range) multiplies numbers by and then adds.
+    /// Returns what [`Range`](Self::Range) multiplies numbers by and then adds.
     fn range(self, map: &[f32]) -> (f32, f32) {
         /// What counts as no difference.
         const LEAST: f32 = 1e-6;

@@ -1,6 +1,6 @@
-//! Networks of processors: where their weights are looked for, and what runs them.
+//! Loading of the networks of processors.
 //!
-//! Weights come out of the engine's [`ModelSource`], as safetensors, in the layouts that are published:
+//! Weights are read from the engine's [`ModelSource`], as safetensors, in the published layouts:
 //!
 //! | processor | looked for as |
 //! |---|---|
@@ -43,14 +43,14 @@ use crate::exec::Executor;
 use crate::load::ModelSource;
 use crate::params::ProcessorName;
 
-/// The size that is meant where none is told.
+/// The size of images if none is given.
 const USUAL: (usize, usize) = (512, 512);
 
 /// What torchvision's RAFT-small is called, and where it is looked for.
 const RAFT_FILE: &str = "raft_small_C_T_V2-01064c6d.safetensors";
 const RAFT: [Place<'_>; 2] = [("torchvision/raft_small", RAFT_FILE), (ANNOTATORS, RAFT_FILE)];
 
-/// Loads the networks of processors, and keeps them as long as anybody uses them.
+/// Loads the networks of processors, and shares them as long as they are in use.
 pub struct ModelNetworks {
     places: Places,
     executor: Arc<dyn Executor>,
@@ -92,7 +92,7 @@ impl ModelNetworks {
         if let Some(found) = find() {
             return Ok(found);
         }
-        // Made without the lock, so that two loads run side by side; whoever is second takes what the first one made.
+        // Loaded without the lock, so that two loads run at the same time; the second one uses the result of the first.
         let made = self.make(key)?;
         if let Some(found) = find() {
             return Ok(found);

@@ -1,10 +1,10 @@
-//! nsfwjs' classifier: how harmless a picture is.
+//! The classifier of nsfwjs, which scores pictures for safety.
 
 use std::sync::Arc;
 
 use crate::error::Result;
 use crate::exec::Executor;
-use crate::load::{EightBit, WeightFiles};
+use crate::load::{QuantizedFile, WeightFiles};
 use crate::models::{NSFW_CLASSES, NSFW_SIDE, nsfw_program};
 use crate::net::bilinear;
 use crate::preprocess::network_runner::{Loaded, Running};
@@ -16,7 +16,7 @@ const HARMLESS: [usize; 2] = [0, 2];
 /// Where a pixel of a scaled line comes from.
 type Place = (usize, f32);
 
-/// Tells harmless pictures from others.
+/// Scores pictures for safety.
 #[derive(Debug)]
 pub struct NsfwClassifier {
     running: Running,
@@ -30,7 +30,7 @@ impl NsfwClassifier {
     ///
     /// Those of the executor.
     pub fn load(executor: &dyn Executor) -> Result<Self> {
-        let weights = EightBit(WeightFiles::embedded("nsfw/model.safetensors")?);
+        let weights = QuantizedFile(WeightFiles::embedded("nsfw/model.safetensors")?);
         let loaded = Loaded::new(executor, nsfw_program()?, Arc::new(weights))?;
         Ok(Self { running: Running::ready(Arc::new(loaded))?, square: vec![0.0; NSFW_SIDE * NSFW_SIDE * 3] })
     }

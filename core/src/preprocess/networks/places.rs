@@ -1,4 +1,4 @@
-//! Where the weights of processors lie.
+//! Locations of the weights of processors.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! From MoveNet's four maps to the joints of the person in the middle.
+//! Decodes MoveNet's four maps into the joints of the person in the middle.
 
 use crate::models::annotators::{JOINTS, POSE_GRID};
 
@@ -24,7 +24,7 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// The place of the largest of `value(line, column)`; the first one where there are several.
+/// Returns the place of the largest of `value(line, column)`; the first one if there are several.
 fn largest(value: impl Fn(usize, usize) -> f32) -> (usize, usize) {
     let mut best = (f32::NEG_INFINITY, (0, 0));
     for place in 0..POSE_GRID * POSE_GRID {
@@ -73,7 +73,7 @@ mod tests {
         maps.push(vec![0.0; PLACES * 2 * JOINTS]);
         let place = |y: usize, x: usize| y * POSE_GRID + x;
         maps[0][place(20, 30)] = 5.0;
-        // The nose is expected 10 above; it is one beside, and brighter elsewhere, but far.
+        // The nose is expected 10 above; it is one pixel off, and brighter elsewhere, but far.
         maps[2][place(20, 30) * 2 * JOINTS] = -10.0;
         maps[1][place(10, 31) * JOINTS] = 1.0;
         maps[1][place(47, 0) * JOINTS] = 3.0;

@@ -21,7 +21,7 @@ impl Canvas {
         self.pixels.resize(width * height, [0.0; 3]);
     }
 
-    /// The width and the height.
+    /// Returns the width and the height.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.width, self.height)
     }

@@ -1,4 +1,4 @@
-//! Poses: MoveNet finds the joints of one person, and they are drawn as control images have them.
+//! Poses: MoveNet detects the joints of one person, which are drawn as a control image.
 
 mod decode;
 mod draw;
@@ -88,7 +88,7 @@ impl PoseFactory {
     }
 }
 
-/// What the settings of the three names come to.
+/// The settings of the three processors.
 #[derive(Debug, Clone, PartialEq)]
 struct Settings {
     /// The shorter side of the canvas, in pixels.
@@ -200,7 +200,7 @@ impl Preprocessor for Pose {
 }
 
 impl Pose {
-    /// The joints in `input`, in shares of its height and width.
+    /// Returns the joints in `input`, in shares of its height and width.
     fn joints(&mut self, input: &Image) -> Result<Joints> {
         let (width, height) = within((input.width(), input.height()), POSE_SIDE);
         let how = if width < input.width() { Interpolation::Area } else { Interpolation::Bilinear };
@@ -223,7 +223,7 @@ impl Pose {
     }
 }
 
-/// The new joints, mixed with the last ones.
+/// Returns the new joints, mixed with the last ones.
 fn smoothed(last: Joints, new: Joints, amount: f32) -> Joints {
     let mut joints = new;
     for (joint, last) in joints.iter_mut().zip(last) {
@@ -233,7 +233,7 @@ fn smoothed(last: Joints, new: Joints, amount: f32) -> Joints {
     joints
 }
 
-/// The size with its longer side as long as `side`.
+/// Returns the size with its longer side as long as `side`.
 fn within((width, height): (usize, usize), side: usize) -> (usize, usize) {
     let scale = side as f64 / width.max(height).max(1) as f64;
     let scaled = |x: usize| ((x as f64 * scale).round() as usize).clamp(1, side);
@@ -271,7 +271,7 @@ mod tests {
         }
     }
 
-    /// The numbers of a golden: half or single precision.
+    /// Returns the numbers of a golden: half or single precision.
     #[cfg(feature = "pose")]
     fn golden(name: &str) -> Vec<f32> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/annotators/golden.safetensors");
@@ -309,7 +309,7 @@ mod tests {
                 assert!(!close || apart < 2e-3, "joint {i}: {joint:?} for {expected:?}");
                 assert!((joint.score - expected[2]).abs() < 2e-3, "joint {i}: {joint:?} for {expected:?}");
             }
-            // Beside the picture, what is in the middle of a wide one.
+            // The picture, and the middle of a wide one.
             let mut wide = vec![0.0; 384 * 192 * 3];
             for (to, from) in wide.chunks_exact_mut(384 * 3).zip(frame.pixels().chunks_exact(192 * 3)) {
                 to[96 * 3..][..192 * 3].copy_from_slice(from);

@@ -1,4 +1,4 @@
-//! Which joints are drawn, joined how, in which colours.
+//! Skeletons: the joints and limbs that are drawn, and their colours.
 
 use super::decode::{Joint, Joints};
 use super::draw::{Canvas, Point};
@@ -77,7 +77,7 @@ const OPENPOSE_COLOURS: [[u8; 3]; 18] = [
     [255, 0, 85],
 ];
 
-/// How bright OpenPose's limbs are beside its joints.
+/// The brightness of OpenPose's limbs, relative to its joints.
 const LIMB_BRIGHTNESS: f32 = 0.6;
 
 /// The service's limbs with their colours; joint 17 is the middle of the shoulders. The service names colours blue first.
@@ -104,14 +104,14 @@ const SERVICE_JOINT: [u8; 3] = [0, 255, 0];
 /// How much of the drawing of a person the service keeps.
 const SERVICE_OPACITY: f32 = 0.75;
 
-/// The middle of the shoulders.
+/// Returns the middle of the shoulders.
 fn neck(joints: &Joints) -> Joint {
     let (left, right) = (joints[5], joints[6]);
     let middle = |part: fn(&Joint) -> f32| (part(&left) + part(&right)) / 2.0;
     Joint { y: middle(|joint| joint.y), x: middle(|joint| joint.x), score: middle(|joint| joint.score) }
 }
 
-/// Where a joint is on the canvas, if its score is above `threshold`.
+/// Returns where a joint is on the canvas, if its score is above `threshold`.
 fn seen(canvas: &Canvas, joint: Joint, threshold: f32) -> Option<Point> {
     let (width, height) = canvas.size();
     (joint.score > threshold).then_some([joint.x * width as f32, joint.y * height as f32])
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::preprocess::Image;
 
-    /// All joints in a corner and unseen, but those that `shown` names.
+    /// Returns all joints in a corner and unseen, but those that `shown` names.
     fn joints(shown: &[(usize, f32, f32)]) -> Joints {
         let mut joints = [Joint::default(); 17];
         for &(at, x, y) in shown {

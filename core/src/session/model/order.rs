@@ -145,7 +145,7 @@ impl Session {
 enum Ask {
     Edit(fn(&mut Params)),
     /// A transition to a prompt, with the number of steps.
-    Way(&'static str, u32),
+    TransitionState(&'static str, u32),
 }
 
 fn ask(queue: &UpdateQueue<Model>, ask: Ask) -> Result<Ticket> {
@@ -156,7 +156,7 @@ fn ask(queue: &UpdateQueue<Model>, ask: Ask) -> Result<Ticket> {
             params.validate()?;
             Ok((params, Vec::new()))
         }),
-        Ask::Way(prompt, num_steps) => {
+        Ask::TransitionState(prompt, num_steps) => {
             let way = Transition {
                 target_prompts: prompt.into(),
                 num_steps,
@@ -296,7 +296,7 @@ fn a_model_without_room_comes_while_two_hosts_move_sliders() {
 fn a_transition_reaches_its_target_while_sliders_move_and_a_model_comes() {
     check_random(
         || {
-            let one = vec![Ask::Way("snow", 4), Ask::Edit(|params| params.delta = 0.9)];
+            let one = vec![Ask::TransitionState("snow", 4), Ask::Edit(|params| params.delta = 0.9)];
             let two = vec![
                 Ask::Edit(|params| params.model_id = "other".into()),
                 Ask::Edit(|params| params.guidance_scale = 1.5),
@@ -315,11 +315,11 @@ fn the_last_of_several_prompts_counts_however_it_is_reached() {
     check_random(
         || {
             let asks = vec![
-                Ask::Way("snow", 3),
+                Ask::TransitionState("snow", 3),
                 Ask::Edit(|params| params.model_id = "huge".into()),
-                Ask::Way("fog", 2),
+                Ask::TransitionState("fog", 2),
                 Ask::Edit(|params| params.prompt = "rain".into()),
-                Ask::Way("night", 3),
+                Ask::TransitionState("night", 3),
             ];
             let (ends, params) = play_all(vec![asks]);
             assert!(!ends.contains(&End::Rejected), "{ends:?}");

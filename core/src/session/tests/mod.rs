@@ -37,7 +37,7 @@ fn start() -> Running {
 }
 
 impl Running {
-    /// A frame of one pixel.
+    /// Returns a frame of one pixel.
     fn submit(&self, pixel: u8) -> Result<FrameId> {
         let frame = Frame::from_packed(PixelFormat::Rgba8, 1, 1, vec![pixel; 4]).unwrap();
         self.threads.endpoint.submit_frame(frame)
@@ -52,7 +52,7 @@ impl Running {
         self.until("a picture", || self.threads.endpoint.outbox.take())
     }
 
-    /// The picture of a new frame.
+    /// Returns the picture of a new frame.
     fn next_picture(&self) -> Picture {
         let id = self.submit(0).unwrap();
         self.until("the picture of a frame", || self.threads.endpoint.outbox.take().filter(|picture| picture.id == id))

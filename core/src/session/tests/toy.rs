@@ -97,7 +97,7 @@ impl Preparer for ToyPreparer {
                 "slow" => self.0.pass(piece),
                 "missing" => return Err(error(ErrorKind::NotFound, "no such model")),
                 "panics" => panic!("a network without weights"),
-                "huge" if base.is_some() => return Err(error(ErrorKind::OutOfMemory, "not beside another")),
+                "huge" if base.is_some() => return Err(error(ErrorKind::OutOfMemory, "not with another")),
                 "giant" => return Err(error(ErrorKind::OutOfMemory, "not even alone")),
                 _ => {}
             }

@@ -9,7 +9,7 @@ use crate::error::ErrorKind;
 use crate::params::{Cost, Interpolation, StreamDiffusionParams, Weighted};
 
 impl Running {
-    /// The step of the transition that the picture of a new frame shows; 0 for none.
+    /// Returns the step of the transition that the picture of a new frame shows; 0 for none.
     fn step(&self) -> u8 {
         self.next_picture().frame.pixels()[2]
     }

@@ -8,7 +8,7 @@ use crate::engine::PictureKind;
 use crate::error::ErrorKind;
 use crate::params::Cost;
 
-/// A patch that brings the ControlNet `name`.
+/// Returns a patch that brings the ControlNet `name`.
 fn net(name: &str) -> String {
     format!(r#"{{"controlnets": [{{"model_id": "{name}"}}]}}"#)
 }

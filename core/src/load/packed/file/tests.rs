@@ -31,7 +31,7 @@ fn read_back(bytes: Vec<u8>, parallel: Parallel<'_>) -> Result<Sections, PackedE
     read(&Bytes::Owned(bytes.into()), &Secret::KNOWN, &purpose(), parallel)
 }
 
-/// A file with every part that the format has.
+/// Returns a file with every part that the format has.
 fn sample() -> Vec<u8> {
     written(&[("a.weight", vec![&[1, 2, 3, 4], &[5]]), ("b", vec![]), ("c", vec![&[], &[6; 70]])])
 }

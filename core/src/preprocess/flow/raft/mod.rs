@@ -1,10 +1,10 @@
-//! Flow by RAFT-small, where its weights are.
+//! Optical flow by RAFT-small.
 
-mod likeness;
+mod correlation;
 
 use std::sync::Arc;
 
-use self::likeness::Likeness;
+use self::correlation::CorrelationVolume;
 use super::{FlowSource, dense};
 use crate::error::Result;
 use crate::exec::{Executor, memory};
@@ -36,7 +36,7 @@ pub(in crate::preprocess) struct Raft {
 }
 
 impl Raft {
-    /// The width and height at which flow is worked out where `size` is asked for.
+    /// Returns the width and height at which the flow is computed for `size`.
     pub(in crate::preprocess) fn size(size: (usize, usize)) -> (usize, usize) {
         let side = |side: usize| (side.max(SHORTEST) + RAFT_STEP / 2) / RAFT_STEP * RAFT_STEP;
         (side(size.0), side(size.1))
@@ -55,7 +55,7 @@ impl Raft {
         let config = RaftConfig::of(&*weights)?;
         let (width, height) = size;
         let (w, h) = (width / RAFT_STEP, height / RAFT_STEP);
-        memory::require(Likeness::bytes((w, h), config.features[4]), "optical flow")?;
+        memory::require(CorrelationVolume::bytes((w, h), config.features[4]), "optical flow")?;
         let weights: Arc<dyn WeightSource> = Arc::new(raft_weights(weights, &config)?);
         let load = |program| Ok::<_, crate::Error>(Arc::new(Loaded::new(executor, program, weights.clone())?));
         Ok(Self {
@@ -87,7 +87,7 @@ pub(super) struct RaftFlow {
     /// What the newer picture was when it was last looked at, and its features.
     last: Image,
     last_features: Vec<f32>,
-    likeness: Likeness,
+    correlation: CorrelationVolume,
     numbers: Vec<f32>,
     hidden: Vec<f32>,
     /// What of `hidden` passes its gate.
@@ -114,7 +114,7 @@ impl RaftFlow {
             pictures: [Image::new(), Image::new()],
             last: Image::new(),
             last_features: Vec::new(),
-            likeness: Likeness::new(places, raft.config.features[4]),
+            correlation: CorrelationVolume::new(places, raft.config.features[4]),
             numbers: vec![0.0; places.0 * places.1 * RAFT_LIKENESS],
             hidden: Vec::new(),
             passed: Vec::new(),
@@ -133,7 +133,7 @@ impl RaftFlow {
         // Where this fails, no features are those of a picture.
         self.last.resize(0, 0, 0);
         let new = first(self.features.run(current.pixels())?);
-        self.likeness.compare(&self.last_features, new);
+        self.correlation.compare(&self.last_features, new);
         set(&mut self.last_features, new);
         self.last.copy_from(current);
         if let [hidden, surroundings, ..] = self.context.run(previous.pixels())? {
@@ -145,7 +145,7 @@ impl RaftFlow {
 
     /// Moves the flow on.
     fn round(&mut self) -> Result<()> {
-        self.likeness.look_up(&self.coarse, &mut self.numbers);
+        self.correlation.look_up(&self.coarse, &mut self.numbers);
         let inputs = [&*self.hidden, &self.surroundings, &self.numbers, &self.coarse];
         let [gates, given, ..] = self.motion.run_on(&inputs)? else { return Ok(()) };
         let channels = self.channels;
@@ -220,7 +220,7 @@ impl FlowSource for RaftFlow {
     }
 }
 
-/// The first output of a program.
+/// Returns the first output of a program.
 fn first(outputs: &[Vec<f32>]) -> &[f32] {
     outputs.first().map_or(&[], Vec::as_slice)
 }
@@ -243,7 +243,7 @@ mod tests {
 
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/flow");
 
-    /// The golden network at the size of the golden.
+    /// Returns the golden network at the size of the golden.
     fn raft() -> RaftFlow {
         let source = ModelSource::folder(format!("{FOLDER}/models"));
         let id = "torchvision/raft_small".parse().unwrap();

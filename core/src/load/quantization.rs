@@ -1,15 +1,15 @@
-//! Weights that are stored in eight bits.
+//! Weights that are stored as bytes.
 
 use super::weights::WeightFiles;
 use crate::error::Result;
 use crate::net::WeightSource;
 
-/// A file whose weights are bytes: beside `NAME.weight` there are `NAME.range`, the step from one byte to the next and the
-/// number of byte 0, and `NAME.factor`, which each output channel is then multiplied by. Other tensors are as they are.
+/// A file whose weights are bytes: for `NAME.weight` there are `NAME.range`, the step from one byte to the next and the
+/// value of byte 0, and `NAME.factor`, which each output channel is then multiplied by. Other tensors are as they are.
 #[derive(Debug)]
-pub(crate) struct EightBit(pub(crate) WeightFiles);
+pub(crate) struct QuantizedFile(pub(crate) WeightFiles);
 
-impl WeightSource for EightBit {
+impl WeightSource for QuantizedFile {
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
         self.0.shape(name)
     }
@@ -45,7 +45,7 @@ mod tests {
         ]
         .map(|(name, dtype, shape, bytes)| (name, TensorView::new(dtype, shape, bytes).unwrap()));
         let file = safetensors::serialize(views, None).unwrap();
-        let weights = EightBit(WeightFiles::from_bytes("test", file).unwrap());
+        let weights = QuantizedFile(WeightFiles::from_bytes("test", file).unwrap());
         assert_eq!(weights.read("a.weight", &[2, 2]).unwrap(), [-1.0, 0.0, 10.0, 1265.0]);
         assert_eq!(weights.read("a.range", &[2]).unwrap(), [0.5, -1.0]);
         for (name, shape, words) in

@@ -1,4 +1,4 @@
-//! Every file under `tests/bad/weights`, `tests/bad/lora` and `tests/bad/config` is refused, with the words beside it.
+//! Every file under `tests/bad/weights`, `tests/bad/lora` and `tests/bad/config` is refused with the expected words.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

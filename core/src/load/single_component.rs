@@ -11,11 +11,11 @@ use crate::error::Result;
 
 impl Component {
     /// Opens the one safetensors file in a folder that has no `config.json`, as a network of `class`; its config is empty,
-    /// for its tensors to tell. `None` where there is a config, or no such file.
+    /// and follows from its tensors. `None` if there is a config, or no such file.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` where there are several, naming them, `Unsupported` for a pickled one, and what opening reports.
+    /// `InvalidArgument` if there are several, naming them, `Unsupported` for a pickled one, and what opening reports.
     pub fn without_config(folder: &Path, class: &str) -> Result<Option<Self>> {
         let Some(file) = single::lone_file(folder)? else { return Ok(None) };
         let path = file.display().to_string();

@@ -1,4 +1,5 @@
-//! Weights that several engines of this process use: read and packed once, and gone with the last who uses them.
+//! Registry of the weights in use: several engines of a process share them, so that they are read and packed once. They are
+//! freed with their last user.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,13 +9,13 @@ use super::header::Fingerprint;
 use super::packed::{PackedCache, PackedFiles};
 use crate::net::{Forms, WeightSource};
 
-/// What two components have in common whose weights are the same.
+/// The identity of a component's weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     /// How the weights are read follows from these two.
     class: String,
     config: String,
-    /// Where the files lie and what tells them from others; `None` for the demo model, which alone lies nowhere.
+    /// The path and the fingerprint of the files; `None` for the embedded demo model.
     files: Option<(PathBuf, String, Fingerprint)>,
     cache: PackedCache,
 }
@@ -22,7 +23,7 @@ struct Key {
 type Known = Vec<(Key, Weak<Forms>)>;
 
 impl Key {
-    /// `None` where the files cannot be told from others.
+    /// `None` if the files have no fingerprint.
     fn new(component: &Component, cache: &PackedCache) -> Option<Self> {
         let files = match &component.place {
             None => None,
@@ -42,7 +43,8 @@ fn known() -> MutexGuard<'static, Known> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The packed forms of a component's weights, read through `source`: those that are in use, where there are any.
+/// Returns the packed forms of a component's weights, read through `source`: those that are in use, where there are
+/// any.
 pub(crate) fn forms(component: &Component, source: Arc<dyn WeightSource>, cache: &PackedCache) -> Arc<Forms> {
     let make = || {
         let files = PackedFiles::of_component(component, cache);
@@ -59,7 +61,7 @@ pub(crate) fn forms(component: &Component, source: Arc<dyn WeightSource>, cache:
     forms
 }
 
-/// Whether somebody uses the component's weights already, so that they need no more memory.
+/// Returns true if the component's weights are in use already, so that they need no more memory.
 pub(crate) fn in_use(component: &Component, cache: &PackedCache) -> bool {
     let key = Key::new(component, cache);
     known().iter().any(|(other, forms)| Some(other) == key.as_ref() && forms.strong_count() > 0)

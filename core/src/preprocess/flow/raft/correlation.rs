@@ -1,7 +1,7 @@
-//! How much the places of one picture are alike those of another, around where a flow leads.
+//! The correlation of the features of two pictures, around the positions that a flow leads to.
 //!
-//! The likeness of two places is the product of their features; a table of all pairs would take as many numbers as there
-//! are places, squared, so products are made where they are asked for, and kept until the flow leads elsewhere.
+//! The correlation of two places is the product of their features; a table of all pairs would have the
+//! square of their number, so products are computed when they are read, and kept until the flow leads elsewhere.
 
 use crate::models::annotators::{RAFT_LEVELS, RAFT_LIKENESS, RAFT_RADIUS, RAFT_WINDOW};
 
@@ -14,7 +14,7 @@ const LANES: usize = 16;
 
 /// Compares places, and keeps its memory.
 #[derive(Debug)]
-pub(super) struct Likeness {
+pub(super) struct CorrelationVolume {
     /// Features of a place.
     channels: usize,
     /// Places in a line of the older picture.
@@ -33,7 +33,7 @@ struct Level {
     features: Vec<f32>,
 }
 
-/// The likeness of whole places around a corner, line by line.
+/// The correlation of whole places around a corner, line by line.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     /// The place left and above of the middle, if anything was looked at.
@@ -43,8 +43,8 @@ struct Window {
 
 const NOTHING: Window = Window { corner: None, products: [[0.0; WHOLE]; WHOLE] };
 
-impl Likeness {
-    /// Makes room for pictures of this width and height in places, with so many features each.
+impl CorrelationVolume {
+    /// Returns one for pictures of this width and height in positions, with this number of features each.
     pub(super) fn new((width, height): (usize, usize), channels: usize) -> Self {
         let level = |level: usize| {
             let (width, height) = (width >> level, height >> level);
@@ -122,7 +122,7 @@ impl Window {
         }
     }
 
-    /// Fills `numbers` with the likeness of the places that lie so far right of and below the whole ones.
+    /// Fills `numbers` with the correlation of the places that lie so far right of and below the whole ones.
     fn between(&self, [right, below]: [f32; 2], numbers: &mut [f32; AREA]) {
         for (i, numbers) in numbers.as_chunks_mut::<RAFT_WINDOW>().0.iter_mut().enumerate() {
             let mut at = self.products.iter().map(|line| line[i] + (line[i + 1] - line[i]) * right);
@@ -155,7 +155,7 @@ fn halve(finer: &Level, coarser: &mut Level, channels: usize) {
     }
 }
 
-/// The sum of products.
+/// Returns the sum of products.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a, b) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
@@ -223,13 +223,13 @@ mod tests {
     fn likeness_is_that_of_a_table_of_all_pairs_however_the_flow_moves_on() {
         let (size, channels) = ((19, 16), 20);
         let (older, newer) = (features(19, 16, channels, 0.0), features(19, 16, channels, 1e5));
-        let mut likeness = Likeness::new(size, channels);
-        likeness.compare(&older, &newer);
+        let mut correlation = CorrelationVolume::new(size, channels);
+        correlation.compare(&older, &newer);
         let mut numbers = vec![f32::NAN; 19 * 16 * RAFT_LIKENESS];
         // Less than a place apart, so that some windows are looked at again and some are not; the last is far outside.
         for [u, v] in [[0.0, 0.0], [0.3, -0.2], [0.9, -0.4], [-5.25, 7.5], [-1000.0, 2.0]] {
             let flow: Vec<f32> = (0..19 * 16).flat_map(|i| [u + 0.01 * i as f32, v]).collect();
-            likeness.look_up(&flow, &mut numbers);
+            correlation.look_up(&flow, &mut numbers);
             for at in [0, 7, 100, 19 * 16 - 1] {
                 let expected = by_table(&older, &newer, size, channels, at, [flow[2 * at], flow[2 * at + 1]]);
                 for (found, expected) in numbers[at * RAFT_LIKENESS..].iter().zip(&expected) {
@@ -241,13 +241,13 @@ mod tests {
 
     #[test]
     fn a_flow_that_is_no_number_leads_somewhere() {
-        let mut likeness = Likeness::new((16, 16), 4);
-        likeness.compare(&features(16, 16, 4, 0.0), &features(16, 16, 4, 1.0));
+        let mut correlation = CorrelationVolume::new((16, 16), 4);
+        correlation.compare(&features(16, 16, 4, 0.0), &features(16, 16, 4, 1.0));
         let mut numbers = vec![0.0; 256 * RAFT_LIKENESS];
         for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
-            likeness.look_up(&[strange; 512], &mut numbers);
+            correlation.look_up(&[strange; 512], &mut numbers);
         }
-        likeness.look_up(&[0.0; 512], &mut numbers);
+        correlation.look_up(&[0.0; 512], &mut numbers);
         assert!(numbers.iter().all(|x| x.is_finite()));
     }
 }

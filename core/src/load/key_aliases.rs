@@ -1,4 +1,4 @@
-//! Names of weights: what older checkpoints call them, and what they carry without need.
+//! Other names of weights in older checkpoints, and tensors that are ignored.
 
 /// A module's name now, and before diffusers 0.12 renamed the attention of the autoencoder.
 const RENAMED: [(&str, &str); 4] =
@@ -14,7 +14,7 @@ pub(super) fn aliases(name: &str) -> impl Iterator<Item = String> {
     renamed.chain(bare)
 }
 
-/// Whether a weight that no program reads is known and harmless: constants that old versions saved along.
+/// Returns true if a weight that no program reads is known and harmless: constants that old versions saved along.
 pub(super) fn is_harmless(name: &str) -> bool {
     name.ends_with("embeddings.position_ids")
 }
