@@ -141,12 +141,12 @@ fn set_json(params: &mut StreamDiffusionParams, path: &str, value: &Value) -> Re
         Some(access) => access
             .set_json(params, value)
             .map_err(|error| refusal("parameters", format!("do not fit together: {error}")).with_source(error)),
-        None => match value {
-            Value::Object(values) if fields::is_object(path) => {
+        // `checked` has refused names that the parameters lack.
+        None => match value.as_object().filter(|_| fields::is_object(path)) {
+            Some(values) => {
                 values.iter().try_for_each(|(name, value)| set_json(params, &fields::join(path, name), value))
             }
-            // `checked` has refused names that the parameters lack.
-            _ => Err(refusal(path, "is not a parameter")),
+            None => Err(refusal(path, "is not a parameter")),
         },
     }
 }

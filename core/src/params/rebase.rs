@@ -98,9 +98,10 @@ impl Merge<'_> {
         if base == ours {
             return;
         }
-        match list.constraint {
-            Constraint::Items { key: Some(_), .. } => self.keyed(list, base, ours, theirs),
-            _ => self.placed(list, base, ours, theirs),
+        if let Constraint::Items { key: Some(_), .. } = list.constraint {
+            self.keyed(list, base, ours, theirs);
+        } else {
+            self.placed(list, base, ours, theirs);
         }
     }
 

@@ -20,31 +20,34 @@ use crate::params::{ProcessorName, UpscaleSettings};
 /// How many times larger `realesrgan_trt` makes a picture.
 const REALESRGAN_SCALE: f64 = 2.0;
 
+/// The settings of a processor, by name.
+type Settings = Map<String, Value>;
+
 /// What a processor runs, by its settings.
 pub(super) enum Runs {
     /// The library's own code, which loads nothing.
-    Native(fn(&Map<String, Value>) -> Box<dyn Preprocessor>),
+    Native(fn(&Settings) -> Box<dyn Preprocessor>),
     /// A network, which has to be loaded.
-    Network(fn(&Map<String, Value>) -> Network),
+    Network(fn(&Settings) -> Network),
 }
 
 /// The implementation of a processor.
 pub(super) struct Processor {
     pub(super) runs: Runs,
     /// How many times larger it makes a picture, by its settings; `None` if the size stays.
-    pub(super) scale: Option<fn(&Map<String, Value>) -> f64>,
+    pub(super) scale: Option<fn(&Settings) -> f64>,
 }
 
 impl Processor {
-    const fn native(start: fn(&Map<String, Value>) -> Box<dyn Preprocessor>) -> Self {
+    const fn native(start: fn(&Settings) -> Box<dyn Preprocessor>) -> Self {
         Self { runs: Runs::Native(start), scale: None }
     }
 
-    const fn network(network: fn(&Map<String, Value>) -> Network) -> Self {
+    const fn network(network: fn(&Settings) -> Network) -> Self {
         Self { runs: Runs::Network(network), scale: None }
     }
 
-    const fn scaling(self, scale: fn(&Map<String, Value>) -> f64) -> Self {
+    const fn scaling(self, scale: fn(&Settings) -> f64) -> Self {
         Self { scale: Some(scale), ..self }
     }
 }
