@@ -55,6 +55,7 @@ enum class Dtype : std::uint32_t {
   F32 = DREAMFRAME_DTYPE_F32,
   Bf16 = DREAMFRAME_DTYPE_BF16,
   Int8 = DREAMFRAME_DTYPE_INT8,
+  F16 = DREAMFRAME_DTYPE_F16,
 };
 
 enum class CfgType : std::uint32_t {
@@ -316,7 +317,6 @@ struct EngineOptions {
   std::optional<Flagged> flagged;
   std::optional<ControlImages> control_images;
   std::optional<LogLevel> log_level;
-  bool allow_any_size = false;
   std::string vae;
   std::string ip_adapter;
   std::string packed_cache;
@@ -927,7 +927,6 @@ private:
     raw.flagged = detail::number(options.flagged);
     raw.control_images = detail::number(options.control_images);
     raw.log_level = detail::number(options.log_level);
-    raw.allow_any_size = options.allow_any_size;
     raw.vae = detail::or_null(options.vae);
     raw.ip_adapter = detail::or_null(options.ip_adapter);
     raw.packed_cache = detail::or_null(options.packed_cache);

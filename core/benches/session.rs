@@ -78,7 +78,7 @@ fn engine(side: u32, null: bool, change: impl FnOnce(&mut StreamDiffusionParams)
     let mut params = StreamDiffusionParams { width: side, height: side, ..StreamDiffusionParams::demo() };
     change(&mut params);
     let mut options = EngineOptions::default();
-    options.allow_any_size = true;
+    options.dtype = dreamframe::Dtype::F32;
     // One core is the host's.
     options.threads = Some(thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)));
     let builder = Engine::builder().params(params).options(options);

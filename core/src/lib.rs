@@ -160,7 +160,7 @@ mod web;
 pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
 pub use engine::{
-    ControlImages, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, Picture, PictureInfo,
+    ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, Picture, PictureInfo,
     PictureKind, Plan, Prepared, Progress, SafetyChecker, Snapshot, StyleImages, Update, Workbench,
 };
 pub use error::{Error, ErrorKind, Result, Violation};

@@ -64,7 +64,6 @@ int main(int argc, char **argv) {
   check(dreamframe_params_merge(NULL, "{\"width\": 256, \"height\": 256}", &params));
   dreamframe_options_t options = DREAMFRAME_OPTIONS_INIT;
   options.params_json = params;
-  options.allow_any_size = true;
   dreamframe_engine_t *engine = NULL;
   check(dreamframe_engine_create(&options, &engine));
   dreamframe_string_free(params);

@@ -48,7 +48,6 @@ void place(Image &sheet, const Image &image, std::size_t column, std::size_t row
 void write_sheet(const std::string &path, unsigned frames) {
   dreamframe::EngineOptions options;
   options.params_json = dreamframe::merge_params("", R"({"width": 256, "height": 256})");
-  options.allow_any_size = true;
   dreamframe::Engine engine(options);
   dreamframe::Session session = engine.start();
 

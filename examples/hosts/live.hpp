@@ -271,7 +271,6 @@ class Live {
     options.models = folder.empty() ? "demo" : folder;
     options.params_json = object(wishes.values, {});
     if (!model.empty()) options.params_json.replace(0, 1, "{\"model_id\":" + json_text(model) + ",");
-    options.allow_any_size = true;
     options.fit = fit_;
     options.output = wishes.depth;
     options.progress = [this](std::string_view, uint64_t, uint64_t) { return !give_up_; };

@@ -24,7 +24,7 @@ def main(target: str, frames_per_prompt: int = 30) -> None:
     """Writes `target`, a sheet with a column for each prompt."""
     params = StreamDiffusionParams.demo().model_copy(update={"width": SIDE, "height": SIDE})
     sheet = Image.new("RGB", (SIDE * len(PROMPTS), SIDE * 2))
-    with StreamDiffusion(params, allow_any_size=True) as stream, stream.start() as session:
+    with StreamDiffusion(params) as stream, stream.start() as session:
         for column, prompt in enumerate(PROMPTS):
             # Checked now, prepared beside the frames, applied between two of them.
             ticket = session.update(prompt=prompt)

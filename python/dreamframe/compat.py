@@ -171,10 +171,9 @@ class StreamDiffusionWrapper:
         self._engine = StreamDiffusion(
             changes,
             models=source,
-            dtype="bf16" if "bf" in str(dtype) else "f32",
+            dtype="bf16" if "bf" in str(dtype) else "f32" if "32" in str(dtype) else "auto",
             cfg_type=cfg_type,
             noise="torch-cpu",
-            allow_any_size=True,
             fit="stretch",
             output="rgb",
         )

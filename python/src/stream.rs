@@ -59,11 +59,10 @@ impl StreamDiffusion {
         models: "str | PathLike[str]" = Models::default(),
         device: "typing.Literal['auto', 'cpu']" = "auto",
         executor: "typing.Literal['cpu', 'reference'] | None" = None,
-        dtype: "typing.Literal['f32', 'bf16', 'int8'] | None" = None,
+        dtype: "typing.Literal['auto', 'f32', 'f16', 'bf16', 'int8'] | None" = None,
         threads: "int | None" = None,
         cfg_type: "typing.Literal['none', 'full', 'self', 'initialize'] | None" = None,
         noise: "typing.Literal['philox', 'torch-cpu'] | None" = None,
-        allow_any_size: "bool" = false,
         fit: "typing.Literal['cover', 'fit', 'stretch'] | None" = None,
         output: "typing.Literal['rgba', 'bgra', 'rgb'] | None" = None,
         progress: "Callable[[int, int, str], object] | None" = None,
@@ -79,7 +78,6 @@ impl StreamDiffusion {
         threads: Option<&Bound<'_, PyAny>>,
         cfg_type: Option<&Bound<'_, PyAny>>,
         noise: Option<&Bound<'_, PyAny>>,
-        allow_any_size: bool,
         fit: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
@@ -88,7 +86,6 @@ impl StreamDiffusion {
         check_device(device).or_raise(py)?;
         check_callable("progress", progress.as_ref().map(|progress| progress.bind(py)))?;
         let mut options = EngineOptions::default();
-        options.allow_any_size = allow_any_size;
         options.threads = threads.map(count).transpose()?;
         choose("executor", executor, &mut options.executor)?;
         choose("dtype", dtype, &mut options.dtype)?;

@@ -49,8 +49,8 @@ def two_against_one() -> float:
     frame = np.zeros((128, 128, 4), np.uint8)
     params = StreamDiffusionParams.demo().model_copy(update={"width": 128, "height": 128})
     with (
-        StreamDiffusion(params, allow_any_size=True, threads=1) as one,
-        StreamDiffusion(params, allow_any_size=True, threads=1) as two,
+        StreamDiffusion(params, threads=1) as one,
+        StreamDiffusion(params, threads=1) as two,
     ):
         seconds([one, two])
         rounds = [(seconds([one, two]), seconds([one])) for _ in range(20)]

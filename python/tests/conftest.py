@@ -19,7 +19,7 @@ SIDE = 64
 def small_stream(side: int = SIDE, *, threads: int = 2, output: Any = "rgba", **changes: Any) -> StreamDiffusion:
     """A stream of the demo model for small pictures."""
     params = StreamDiffusionParams.demo().model_copy(update={"width": side, "height": side, **changes})
-    return StreamDiffusion(params, allow_any_size=True, threads=threads, output=output)
+    return StreamDiffusion(params, threads=threads, output=output)
 
 
 def gradient(side: int = SIDE, channels: int = 4) -> NDArray[np.uint8]:

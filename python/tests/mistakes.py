@@ -228,9 +228,9 @@ MISTAKES = [
         "lora_dict: model no/such-lora is not there: no folder of models was named; `dreamframe models fetch no/such-lora` fetches it",
     ),
     Mistake(
-        "StreamDiffusion({**demo, 'width': 320})",
+        "StreamDiffusion({**demo, 'width': 60})",
         "InvalidParamsError",
-        "width is 320, but must be 384 to 1024 in steps of 64 (the option allow_any_size lifts this)",
+        "width is 60, but must be from 64 to 2048",
     ),
     Mistake(
         "StreamDiffusion({**demo, 'ip_adapter': {'enabled': True}})",
@@ -254,8 +254,8 @@ MISTAKES = [
     ),
     Mistake(
         "StreamDiffusion(dtype='f16')",
-        "InvalidArgumentError",
-        'dtype is "f16", but must be one of: f32, bf16, int8',
+        "UnsupportedError",
+        "dtype: got f16 for the executor cpu, expected auto, f32, bf16 or int8",
     ),
     Mistake(
         "StreamDiffusion(threads=0)",

@@ -63,7 +63,7 @@ def test_its_pictures_are_the_engines() -> None:
     pictures = [np.rint(stream(gradient()) * 255).astype(np.uint8) for _ in range(3)]
     params = stream.engine.params
     assert (params.seed, params.t_index_list, params.prompt) == (7, [41, 46], "blueprint")
-    with StreamDiffusion(params, allow_any_size=True, noise="torch-cpu", output="rgb") as other:
+    with StreamDiffusion(params, noise="torch-cpu", output="rgb") as other:
         assert all(np.array_equal(picture, other(gradient())) for picture in pictures)
 
 

@@ -39,7 +39,7 @@ def test_without_parameters_it_is_the_demo_models_own() -> None:
 
 @pytest.mark.parametrize("params", [SMALL, StreamDiffusionParams(**SMALL)], ids=["dict", "model"])
 def test_parameters_are_a_model_or_a_mapping(params: Any) -> None:
-    with StreamDiffusion(params, allow_any_size=True) as stream:
+    with StreamDiffusion(params) as stream:
         assert stream.params == StreamDiffusionParams(**SMALL)
 
 
@@ -216,7 +216,7 @@ def test_streams_that_are_let_go_give_their_memory_back() -> None:
 
 def test_progress_is_told_while_models_load() -> None:
     told: list[tuple[int, int, str]] = []
-    with StreamDiffusion(SMALL, allow_any_size=True, progress=lambda *step: told.append(step)):
+    with StreamDiffusion(SMALL, progress=lambda *step: told.append(step)):
         pass
     assert told, "there is progress"
     assert all(0 <= done <= total and what for done, total, what in told)
@@ -235,7 +235,7 @@ def test_an_exception_in_progress_ends_the_load_and_comes_out() -> None:
         raise EnoughError(what)
 
     with pytest.raises(EnoughError):
-        StreamDiffusion(SMALL, allow_any_size=True, progress=progress)
+        StreamDiffusion(SMALL, progress=progress)
 
 
 def test_options_are_checked_by_name_and_value() -> None:
@@ -249,14 +249,13 @@ def test_options_are_checked_by_name_and_value() -> None:
         {"device": "tpu"},
         {"threads": 0},
         {"threads": "two"},
-        {"allow_any_size": "yes"},
         {"progress": 3},
         {"models": 3},
         {"no_such_option": 1},
     ):
         (name,) = wrong
         with pytest.raises((TypeError, ValueError, DreamframeError)) as error:
-            StreamDiffusion(SMALL, **{"allow_any_size": True, **wrong})
+            StreamDiffusion(SMALL, **wrong)
         told = " ".join([str(error.value), *getattr(error.value, "__notes__", [])])
         words = {"cfg_type": "guidance type", "noise": "generator", "progress": "callable"}
         assert name in told or words.get(name, name) in told, (name, told)
@@ -280,7 +279,7 @@ def test_logs_go_to_logging(caplog: pytest.LogCaptureFixture) -> None:
 def test_nothing_is_printed() -> None:
     program = (
         "from test_streams import SMALL, gradient, StreamDiffusion\n"
-        "with StreamDiffusion(SMALL, allow_any_size=True) as stream: stream(gradient())"
+        "with StreamDiffusion(SMALL) as stream: stream(gradient())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=True

@@ -305,7 +305,7 @@ def test_a_stream_that_is_used_from_within_its_own_progress_says_so() -> None:
                 raised.append(error)
 
     params = StreamDiffusionParams.demo().model_copy(update={"width": 64, "height": 64})
-    with StreamDiffusion(params, allow_any_size=True, progress=progress) as stream:
+    with StreamDiffusion(params, progress=progress) as stream:
         streams.append(stream)
         done = threading.Thread(target=lambda: stream.update(width=128, height=128), daemon=True)
         done.start()

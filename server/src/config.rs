@@ -242,7 +242,7 @@ impl Config {
     /// # Errors
     ///
     /// `InvalidArgument` naming the setting; those of the files.
-    pub(crate) fn new(settings: Settings, keys: Option<&str>, mut engine: EngineOptions) -> Result<Self> {
+    pub(crate) fn new(settings: Settings, keys: Option<&str>, engine: EngineOptions) -> Result<Self> {
         let bind = settings.bind.unwrap_or(LOOPBACK);
         let mut all = Keys::parse(keys.unwrap_or_default()).map_err(|error| error.within(KEYS_VARIABLE))?;
         if let Some(path) = &settings.keys {
@@ -274,7 +274,6 @@ impl Config {
         let source = ModelSource::from(settings.models.as_deref().unwrap_or("demo"));
         let proxy = settings.style_proxy.as_deref().map(|url| named("style_proxy", url.parse())).transpose()?;
         let strict = settings.strict;
-        engine.allow_any_size = !strict;
         Ok(Self {
             bind,
             origins: origins(&all, public_url.as_ref(), worker_url.as_deref(), &settings.allow_origin)?,

@@ -32,7 +32,7 @@ static inline dreamframe_engine_t *engine_new(dreamframe_options_t options, uint
   snprintf(patch, sizeof patch, "{\"width\": %u, \"height\": %u}", side, side);
   OK(dreamframe_params_merge(NULL, patch, &params));
   options.params_json = params;
-  options.allow_any_size = true;
+  options.dtype = DREAMFRAME_DTYPE_F32;
   dreamframe_engine_t *engine = NULL;
   OK(dreamframe_engine_create(&options, &engine));
   dreamframe_string_free(params);

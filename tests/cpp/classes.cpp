@@ -15,7 +15,7 @@ constexpr std::uint32_t SIDE = 64;
 constexpr std::chrono::milliseconds LIMIT = 120s;
 
 Engine small(dreamframe::EngineOptions options = {}) {
-  options.allow_any_size = true;
+  options.dtype = dreamframe::Dtype::F32;
   options.threads = 1;
   options.params_json = dreamframe::merge_params("", R"({"width": 64, "height": 64})");
   return Engine(std::move(options));

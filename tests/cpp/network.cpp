@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds LIMIT = 120s, PACE = 40ms;
 /// An engine whose pictures are its frames.
 Engine mirror() {
   dreamframe::EngineOptions options;
-  options.allow_any_size = true;
+  options.dtype = dreamframe::Dtype::F32;
   options.threads = 1;
   options.params_json = dreamframe::merge_params("", R"({"width": 64, "height": 64, "skip_diffusion": true})");
   return Engine(std::move(options));

@@ -35,7 +35,7 @@ void with_session(dreamframe::Session &session, int index, const dreamframe::Fra
 
 void work(bool threaded, std::uint32_t side, const char *frames_path, const char *pictures_path) {
   dreamframe::EngineOptions options;
-  options.allow_any_size = true;
+  options.dtype = dreamframe::Dtype::F32;
   options.threads = 2;
   const std::string text = std::to_string(side);
   options.params_json = dreamframe::merge_params("", "{\"width\": " + text + ", \"height\": " + text + "}");

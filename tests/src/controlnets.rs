@@ -104,7 +104,7 @@ impl Folder {
     pub fn engine(&self, side: u32, change: impl FnOnce(&mut StreamDiffusionParams, &mut EngineOptions)) -> Engine {
         let mut params = StreamDiffusionParams { width: side, height: side, ..StreamDiffusionParams::demo() };
         let mut options = EngineOptions::default();
-        options.allow_any_size = true;
+        options.dtype = dreamframe::Dtype::F32;
         options.threads = Some(2);
         change(&mut params, &mut options);
         let builder = Engine::builder().models(ModelSource::folder(&self.0));

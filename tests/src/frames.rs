@@ -28,7 +28,7 @@ pub fn moving_disc(index: usize, width: u32, height: u32) -> Vec<u8> {
 pub fn demo_engine(side: u32, change: impl FnOnce(&mut StreamDiffusionParams, &mut EngineOptions)) -> Engine {
     let mut params = StreamDiffusionParams { width: side, height: side, ..StreamDiffusionParams::demo() };
     let mut options = EngineOptions::default();
-    options.allow_any_size = true;
+    options.dtype = dreamframe::Dtype::F32;
     options.threads = Some(2);
     change(&mut params, &mut options);
     Engine::builder().params(params).options(options).build().expect("the demo model loads")

@@ -98,7 +98,7 @@ impl Kit {
     /// Those of `EngineBuilder::build`.
     pub fn engine(&self, params: StreamDiffusionParams, change: impl FnOnce(&mut EngineOptions)) -> Result<Engine> {
         let mut options = EngineOptions::default();
-        (options.allow_any_size, options.threads, options.packed_cache) = (true, Some(2), PackedCache::Off);
+        (options.dtype, options.threads, options.packed_cache) = (dreamframe::Dtype::F32, Some(2), PackedCache::Off);
         change(&mut options);
         let builder = Engine::builder().models(ModelSource::folder(self.0.path())).params(params).options(options);
         builder.style_images(Arc::new(Host)).safety_checker(Arc::new(Harmless)).build()

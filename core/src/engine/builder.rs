@@ -1,15 +1,13 @@
 //! Construction of engines.
 
-use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::pipeline::context::BuildContext;
 use super::progress::{Progress, ProgressWatch};
-use super::{Engine, EngineOptions, ExecutorKind, SafetyChecker, StyleImages, check_dtype};
-use crate::error::{Error, ErrorKind, Result};
+use super::{Device, Engine, EngineOptions, SafetyChecker, StyleImages};
+use crate::error::Result;
 use crate::exec::Executor;
-use crate::exec::cpu::{CpuExecutor, CpuOptions};
 use crate::load::ModelSource;
 use crate::params::{StreamDiffusionParams, notices};
 use crate::preprocess::Registry;
@@ -27,8 +25,8 @@ pub struct EngineBuilder {
     style_images: Option<Arc<dyn StyleImages>>,
     safety_checker: Option<Arc<dyn SafetyChecker>>,
     progress: Option<ProgressWatch>,
-    /// Replaces the executor that the options name.
-    executor: Option<Arc<dyn Executor>>,
+    /// Replaces the device that the options name.
+    device: Option<Device>,
 }
 
 impl EngineBuilder {
@@ -42,7 +40,7 @@ impl EngineBuilder {
             style_images: None,
             safety_checker: None,
             progress: None,
-            executor: None,
+            device: None,
         }
     }
 
@@ -98,12 +96,18 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets the device, in place of the one that `executor`, `dtype` and `threads` of the options name. Default: the
+    /// processor of this machine.
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
     /// Runs networks with `executor`, regardless of the options.
     #[cfg(any(test, feature = "internals"))]
     #[doc(hidden)]
-    pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
-        self.executor = Some(executor);
-        self
+    pub fn executor(self, executor: Arc<dyn Executor>) -> Self {
+        self.device(Device::of(executor))
     }
 
     /// Loads the model and prepares everything for the first frame. Slow.
@@ -112,14 +116,13 @@ impl EngineBuilder {
     ///
     /// `InvalidParams` with every violation, `Unsupported`, `NotFound`, `BadModel`, `OutOfMemory`, `Cancelled`.
     pub fn build(self) -> Result<Engine> {
-        let Self { source, params, mut options, registry, observing, executor, style_images, safety_checker, progress } =
+        let Self { source, params, mut options, registry, observing, device, style_images, safety_checker, progress } =
             self;
         params.validate()?;
-        check_dtype(&options)?;
-        let executor = executor.map_or_else(|| new_executor(&options), Ok)?;
+        let (kind, dtype, threads) = (options.executor, options.dtype, options.threads);
+        let executor = device.map_or_else(|| Device::named(kind, dtype, threads), Ok)?.executor();
         #[cfg(any(test, feature = "internals"))]
         let executor = simulated(executor);
-        // The environment may have named instructions for another one.
         options.dtype = executor.dtype();
         let notices = notices(&params);
         let observer = observing.then(Arc::default);
@@ -152,35 +155,4 @@ fn simulated(executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
         Ok("simulated") if executor.name() != "simulated" => Arc::new(SimulatedExecutor::new(executor)),
         Ok(_) | Err(_) => executor,
     }
-}
-
-fn new_executor(options: &EngineOptions) -> Result<Arc<dyn Executor>> {
-    Ok(match options.executor {
-        ExecutorKind::Cpu => {
-            let (threads, dtype) = (threads(options)?, options.dtype);
-            Arc::new(CpuExecutor::new(CpuOptions { threads, dtype, ..Default::default() })?)
-        }
-        ExecutorKind::Reference => reference()?,
-    })
-}
-
-#[cfg(any(test, feature = "reference"))]
-#[allow(clippy::unnecessary_wraps, reason = "it fails where the feature is off")]
-fn reference() -> Result<Arc<dyn Executor>> {
-    Ok(Arc::new(crate::exec::reference::ReferenceExecutor))
-}
-
-#[cfg(not(any(test, feature = "reference")))]
-fn reference() -> Result<Arc<dyn Executor>> {
-    let text =
-        "executor is \"reference\", which this build leaves out (feature `reference`); \"cpu\" makes the pictures";
-    Err(Error::new(ErrorKind::Unsupported, text))
-}
-
-fn threads(options: &EngineOptions) -> Result<Option<NonZeroUsize>> {
-    let at_least_one = |threads| {
-        NonZeroUsize::new(threads)
-            .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "threads is 0, but must be at least 1"))
-    };
-    options.threads.map(at_least_one).transpose()
 }

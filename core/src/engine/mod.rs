@@ -4,6 +4,7 @@
 //! An update builds a second pipeline, which shares all unchanged components with the first, and swaps the two.
 
 mod builder;
+mod device;
 mod host;
 mod in_flight;
 mod info;
@@ -22,6 +23,7 @@ mod update;
 use std::sync::Arc;
 
 pub use self::builder::EngineBuilder;
+pub use self::device::Device;
 pub use self::host::{SafetyChecker, StyleImages};
 use self::in_flight::InFlight;
 pub use self::options::{ControlImages, EngineOptions, ExecutorKind, Flagged};
@@ -249,13 +251,4 @@ impl Engine {
         let (models, frames) = (components.models(), self.next_id as usize);
         quantization::calibrate(&models.unet, &models.location, &components.weights().unet, observer, frames)
     }
-}
-
-/// Refuses a dtype that the executor does not have. What the processor lacks, the executor itself reports.
-fn check_dtype(options: &EngineOptions) -> Result<()> {
-    if options.executor == ExecutorKind::Reference && options.dtype != Dtype::F32 {
-        let text = format!("dtype: got {} for the executor {}, expected f32", options.dtype, options.executor);
-        return Err(Error::new(ErrorKind::Unsupported, text));
-    }
-    Ok(())
 }

@@ -17,14 +17,12 @@ use crate::stream::noise::Generator;
 pub struct EngineOptions {
     /// What runs the networks.
     pub executor: ExecutorKind,
-    /// The number format of weights and activations.
+    /// The number format of weights and activations. [`Engine::options`](super::Engine::options) returns the chosen one.
     pub dtype: Dtype,
     /// How guidance is computed if `guidance_scale` is above 1.
     pub cfg_type: CfgType,
     /// Which random generator turns seeds into noise.
     pub noise: Generator,
-    /// Whether any size that the model supports is accepted, instead of the service's 384 to 1024 in steps of 64.
-    pub allow_any_size: bool,
     /// Threads of the CPU executor; `None` for as many as the machine has.
     pub threads: Option<usize>,
     /// How a frame of another aspect ratio is fitted to the stream's size.
@@ -50,10 +48,9 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             executor: ExecutorKind::Cpu,
-            dtype: Dtype::F32,
+            dtype: Dtype::Auto,
             cfg_type: CfgType::SelfNegative,
             noise: Generator::Philox,
-            allow_any_size: false,
             threads: None,
             fit: Fit::Cover,
             output: PixelFormat::Rgba8,
@@ -133,7 +130,7 @@ macro_rules! named {
 named!(ExecutorKind, "executor", Cpu = "cpu", Reference = "reference");
 named!(ControlImages, "control_images", Newest = "newest", PerRow = "per-row");
 named!(Flagged, "flagged", Previous = "previous", Black = "black");
-named!(Dtype, "dtype", F32 = "f32", Bf16 = "bf16", Int8 = "int8");
+named!(Dtype, "dtype", Auto = "auto", F32 = "f32", F16 = "f16", Bf16 = "bf16", Int8 = "int8");
 
 #[cfg(test)]
 mod tests {
@@ -143,6 +140,6 @@ mod tests {
     fn names_are_read_back_and_others_are_refused_with_the_list() {
         assert_eq!("reference".parse::<ExecutorKind>().unwrap(), ExecutorKind::Reference);
         let refused = "f64".parse::<Dtype>().unwrap_err();
-        assert_eq!(refused.to_string(), "dtype is \"f64\", but must be one of: f32, bf16, int8");
+        assert_eq!(refused.to_string(), "dtype is \"f64\", but must be one of: auto, f32, f16, bf16, int8");
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::memory_fit;
 use super::pipeline::Pipeline;
 use super::pipeline::context::BuildContext;
-use super::pipeline::limits::{check_model_size, check_service_size};
+use super::pipeline::limits::check_model_size;
 use super::state::StateUpdate;
 use super::transition::transition_on;
 use crate::error::Result;
@@ -67,7 +67,6 @@ impl Workbench {
     ///
     /// `InvalidParams` with every violation, `Unsupported`.
     pub(crate) fn check(&self, base: Option<&Snapshot>, params: &StreamDiffusionParams) -> Result<()> {
-        check_service_size(&self.0.options, params)?;
         match base.filter(|base| base.params().model_id == params.model_id) {
             Some(base) => check_model_size(params, base.0.components.models()),
             None => Ok(()),

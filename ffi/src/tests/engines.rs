@@ -12,7 +12,7 @@ use crate::status::*;
 
 fn library_engine() -> dreamframe::Engine {
     let mut options = EngineOptions::default();
-    (options.allow_any_size, options.threads) = (true, Some(1));
+    (options.dtype, options.threads) = (dreamframe::Dtype::F32, Some(1));
     let (params, _) = StreamDiffusionParams::from_json(PARAMS.to_str().unwrap()).unwrap();
     dreamframe::Engine::builder().options(options).params(params).build().unwrap()
 }
@@ -124,7 +124,7 @@ fn options_that_cannot_be_are_refused_with_their_name() {
     type Change = fn(&mut dreamframe_options_t);
     let cases: [(&str, Change); 9] = [
         ("executor is 3, but must be 0 to 2", |options| options.executor = 3),
-        ("dtype is 4, but must be 0 to 3", |options| options.dtype = 4),
+        ("dtype is 5, but must be 0 to 4", |options| options.dtype = 5),
         ("cfg_type is 5, but must be 0 to 4", |options| options.cfg_type = 5),
         ("noise is 3, but must be 0 to 2", |options| options.noise = 3),
         ("fit is 4, but must be 0 to 3", |options| options.fit = 4),

@@ -27,7 +27,7 @@ pub(super) const PARAMS: &CStr = c"{\"width\": 64, \"height\": 64, \"model_id\":
 
 /// Options of a small engine.
 pub(super) fn options() -> dreamframe_options_t {
-    dreamframe_options_t { params_json: PARAMS.as_ptr(), allow_any_size: 1, threads: 1, ..dreamframe_options_t::none() }
+    dreamframe_options_t { params_json: PARAMS.as_ptr(), dtype: 1, threads: 1, ..dreamframe_options_t::none() }
 }
 
 /// An engine, freed in the end.

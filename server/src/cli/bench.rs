@@ -44,8 +44,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result {
     let interrupt = Interrupt::listen()?;
-    let mut options = args.engine.options()?;
-    options.allow_any_size = true;
+    let options = args.engine.options()?;
     let started = Instant::now();
     let mut engine = Engine::builder().models(source(&args.model)).params(params(args)?).options(options).build()?;
     for notice in engine.notices() {

@@ -36,8 +36,8 @@ pub(super) struct Args {
     /// The size of the pictures: one side, or WIDTHxHEIGHT
     #[arg(long, value_name = "SIZE", default_value = "640x384")]
     size: Size,
-    /// Take any size that the model can make, not only the service's
-    #[arg(long)]
+    /// Accepted for earlier scripts, without effect: any size that the model can make is taken.
+    #[arg(long, hide = true)]
     allow_any_size: bool,
     /// Print JSON lines instead of a bar and a table
     #[arg(long)]
@@ -57,8 +57,7 @@ pub(super) fn run(args: &Args) -> Result {
     let frames = reader.len().map_or(u64::MAX, |frames| frames as u64).min(args.frames.unwrap_or(u64::MAX));
     let (params, timeline) = script(args, frames)?;
     let Size { width, height } = args.size;
-    let mut options = args.engine.options()?;
-    options.allow_any_size = args.allow_any_size;
+    let options = args.engine.options()?;
     let mut engine = Engine::builder().models(ModelSource::Demo).params(params).options(options).build()?;
     let film = args.out.join(FILM);
     let rate = reader.rate().unwrap_or_default();

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use dreamframe::exec::cpu;
 use dreamframe::frame::Fit;
 use dreamframe::load::Calibration;
 use dreamframe::params::{MAX_JSON_BYTES, Notice, StreamDiffusionParams};
@@ -62,10 +61,10 @@ pub(super) struct EngineArgs {
     /// What runs the networks: cpu, or the slow reference
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().executor)]
     executor: ExecutorKind,
-    /// The number format: f32, bf16, or int8 (which `dreamframe models quantize` prepares a model for) [default: bf16
-    /// where the processor multiplies it, else f32]
-    #[arg(long, value_name = "NAME")]
-    dtype: Option<Dtype>,
+    /// The number format: auto (bf16 if the processor multiplies it, else f32), f32, bf16, or int8 (which `dreamframe
+    /// models quantize` prepares a model for)
+    #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().dtype)]
+    dtype: Dtype,
     /// For int8, a file of `dreamframe models quantize` in place of the one beside the model
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
@@ -92,10 +91,7 @@ impl EngineArgs {
     pub(super) fn options(&self) -> Result<EngineOptions> {
         let mut options = EngineOptions::default();
         options.executor = self.executor;
-        options.dtype = self.dtype.unwrap_or_else(|| match self.executor {
-            ExecutorKind::Cpu => cpu::fastest_dtype(),
-            ExecutorKind::Reference | _ => Dtype::F32,
-        });
+        options.dtype = self.dtype;
         if let Some(path) = &self.calibration {
             options.calibration = Some(Calibration::read(path)?.into());
         }

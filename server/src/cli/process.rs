@@ -41,8 +41,8 @@ pub(super) struct Args {
     /// reached there
     #[arg(long, value_name = "FILE")]
     timeline: Option<PathBuf>,
-    /// Take any size that the model can make, not only the service's 384 to 1024 in steps of 64
-    #[arg(long)]
+    /// Accepted for earlier scripts, without effect: any size that the model can make is taken.
+    #[arg(long, hide = true)]
     allow_any_size: bool,
     /// How a frame of another shape is brought to the size of the pictures
     #[arg(long, value_enum, default_value_t)]
@@ -70,7 +70,6 @@ pub(super) fn run(args: &Args) -> Result {
     };
     let mut reader = media::open(&args.input, args.video.max_video_side).map_err(usage)?;
     let mut options = args.engine.options()?;
-    options.allow_any_size = args.allow_any_size;
     options.fit = args.fit.into();
     let source = ModelSource::from(args.models.as_str());
     let mut engine = Engine::builder().models(source).params(params).options(options).build()?;

@@ -49,8 +49,8 @@ pub(super) struct Args {
     /// Write the file even where the pictures are below the bounds; it then says so
     #[arg(long)]
     force: bool,
-    /// Take any size that the model can make, not only the service's 384 to 1024 in steps of 64
-    #[arg(long)]
+    /// Accepted for earlier scripts, without effect: any size that the model can make is taken.
+    #[arg(long, hide = true)]
     allow_any_size: bool,
     /// How a frame of another shape is brought to the size of the pictures
     #[arg(long, value_enum, default_value_t)]
@@ -104,7 +104,6 @@ fn source(args: &Args) -> ModelSource {
 fn options(args: &Args) -> EngineOptions {
     let mut options = EngineOptions::default();
     options.dtype = Dtype::F32;
-    options.allow_any_size = args.allow_any_size;
     options.fit = args.fit.into();
     options.output = PixelFormat::Rgb8;
     options.threads = args.threads.map(usize::from);

@@ -25,7 +25,7 @@ fn passing() -> Engine {
 
 fn engine_with(registry: Registry) -> Engine {
     let mut options = EngineOptions::default();
-    options.allow_any_size = true;
+    options.dtype = dreamframe::Dtype::F32;
     options.threads = Some(2);
     let params = StreamDiffusionParams { width: SIDE, height: SIDE, ..StreamDiffusionParams::demo() };
     Engine::builder().params(params).options(options).processors(registry).build().unwrap()

@@ -4,6 +4,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use dreamframe::exec::Dtype;
 use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
 use dreamframe::exec::simulated::{DeviceCounts, SimulatedExecutor};
 use dreamframe::preprocess::Image;
@@ -18,7 +19,7 @@ use serde_json::json;
 const SIDE: u32 = 64;
 
 fn executor(bytes: u64) -> SimulatedExecutor {
-    let options = CpuOptions { threads: NonZeroUsize::new(2), pin: false, ..CpuOptions::default() };
+    let options = CpuOptions { threads: NonZeroUsize::new(2), dtype: Dtype::F32, pin: false, ..CpuOptions::default() };
     SimulatedExecutor::with_memory(Arc::new(CpuExecutor::new(options).unwrap()), bytes)
 }
 
@@ -38,9 +39,7 @@ fn params(changes: &serde_json::Value) -> StreamDiffusionParams {
 }
 
 fn engine(executor: &SimulatedExecutor, models: ModelSource, changes: &serde_json::Value) -> Engine {
-    let mut options = EngineOptions::default();
-    options.allow_any_size = true;
-    let builder = Engine::builder().models(models).params(params(changes)).options(options);
+    let builder = Engine::builder().models(models).params(params(changes));
     builder.safety_checker(Arc::new(Harmless)).executor(Arc::new(executor.clone())).build().unwrap()
 }
 
@@ -73,7 +72,7 @@ fn a_frame_with_three_rows_and_two_controlnets_is_one_upload_and_one_download() 
             "controlnets": [{"model_id": "edges"}, {"model_id": "depth", "conditioning_scale": 0.4}],
         });
         let mut options = EngineOptions::default();
-        (options.allow_any_size, options.cfg_type) = (true, guidance.parse().unwrap());
+        options.cfg_type = guidance.parse().unwrap();
         let builder = Engine::builder().models(ModelSource::folder(folder.path())).params(params(&changes));
         let mut engine = builder.options(options).executor(Arc::new(executor.clone())).build().unwrap();
         let counts = counts(&executor, &mut engine);

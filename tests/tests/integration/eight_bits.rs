@@ -16,7 +16,7 @@ fn observed(prompt: &str) -> (Calibration, Vec<Vec<u8>>) {
     let params = StreamDiffusionParams { width: SIDE, height: SIDE, ..StreamDiffusionParams::demo() };
     let params = StreamDiffusionParams { prompt: prompt.into(), ..params };
     let mut options = EngineOptions::default();
-    options.allow_any_size = true;
+    options.dtype = Dtype::F32;
     let mut engine = Engine::builder().params(params).options(options).observing().build().unwrap();
     assert_eq!(engine.calibration().unwrap_err().kind(), ErrorKind::InvalidArgument, "nothing was seen");
     let pictures = pictures(&mut engine, FRAMES);

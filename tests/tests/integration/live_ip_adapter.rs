@@ -53,7 +53,7 @@ fn uri(colour: [u8; 3]) -> String {
 
 fn engine_with(folder: &Path, change: impl FnOnce(&mut StreamDiffusionParams, &mut EngineOptions)) -> Result<Engine> {
     let mut options = EngineOptions::default();
-    (options.allow_any_size, options.threads, options.packed_cache) = (true, Some(2), PackedCache::Off);
+    (options.dtype, options.threads, options.packed_cache) = (dreamframe::Dtype::F32, Some(2), PackedCache::Off);
     let mut params = StreamDiffusionParams::demo();
     params.model_id = "tiny".into();
     (params.width, params.height) = (SIDE, SIDE);

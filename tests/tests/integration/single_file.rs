@@ -115,7 +115,7 @@ fn networks_of_a_single_file_are_those_of_the_folder_to_the_bit() {
 fn pictures(models: ModelSource) -> Vec<u8> {
     let mut options = EngineOptions::default();
     options.executor = ExecutorKind::Cpu;
-    options.allow_any_size = true;
+    options.dtype = dreamframe::Dtype::F32;
     options.threads = Some(2);
     options.output = PixelFormat::Rgb8;
     options.packed_cache = PackedCache::Off;

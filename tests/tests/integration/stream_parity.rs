@@ -48,7 +48,7 @@ fn run(mode: &Mode, executor: ExecutorKind, frames: &[u8]) -> Vec<u8> {
     options.executor = executor;
     options.cfg_type = mode.cfg_type.parse::<CfgType>().unwrap();
     options.noise = Generator::TorchCpu;
-    options.allow_any_size = true;
+    options.dtype = dreamframe::Dtype::F32;
     options.threads = Some(2);
     options.output = PixelFormat::Rgb8;
     let params = StreamDiffusionParams { use_lcm_lora: false, ..params };

@@ -228,7 +228,7 @@ fn a_picture_is_judged_once_where_the_checker_is_on() {
     let mut params = StreamDiffusionParams { width: SIDE, height: SIDE, ..StreamDiffusionParams::demo() };
     params.use_safety_checker = true;
     let mut options = EngineOptions::default();
-    options.allow_any_size = true;
+    options.dtype = dreamframe::Dtype::F32;
     let builder = Engine::builder().params(params).options(options).safety_checker(Arc::new(Harmless));
     let mut engine = builder.build().unwrap();
     picture(&mut engine, 0);

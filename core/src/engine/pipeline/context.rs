@@ -59,8 +59,8 @@ impl BuildContext {
     /// Returns how many bytes the executor needs for this number of weights.
     pub(crate) fn stored_bytes(&self, numbers: u64) -> u64 {
         let each = match self.options.dtype {
-            Dtype::F32 => 4,
-            Dtype::Bf16 | Dtype::Int8 => 2,
+            Dtype::Auto | Dtype::F32 => 4,
+            Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => 2,
         };
         numbers.saturating_mul(each)
     }

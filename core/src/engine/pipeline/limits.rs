@@ -1,7 +1,6 @@
-//! Limits of parameters that depend on the engine's options and on the model.
+//! Limits of parameters that depend on the model.
 
 use super::models::Models;
-use crate::engine::EngineOptions;
 use crate::error::{Error, Result, Violation};
 use crate::params::StreamDiffusionParams;
 use crate::schedule::{StepTable, lcm_grid};
@@ -18,34 +17,6 @@ pub(super) fn step_table(params: &StreamDiffusionParams, models: &Models) -> Res
         .map_err(|error| invalid("num_inference_steps", error.to_string()))?;
     let indices: Vec<usize> = params.t_index_list.iter().map(|&index| index as usize).collect();
     StepTable::new(&grid, &models.alphas_cumprod, &indices).map_err(|error| invalid("t_index_list", error.to_string()))
-}
-
-/// Checks the size against that of the service, unless the option `allow_any_size` is set.
-///
-/// # Errors
-///
-/// `InvalidParams` with every violation.
-pub(in crate::engine) fn check_service_size(options: &EngineOptions, params: &StreamDiffusionParams) -> Result<()> {
-    const RANGE: std::ops::RangeInclusive<u32> = 384..=1024;
-    const STEP: u32 = 64;
-
-    if options.allow_any_size {
-        return Ok(());
-    }
-    let fits = |side: u32| RANGE.contains(&side) && side.is_multiple_of(STEP);
-    let violations: Vec<Violation> = [("width", params.width), ("height", params.height)]
-        .into_iter()
-        .filter(|&(_, side)| !fits(side))
-        .map(|(path, side)| Violation {
-            path: path.into(),
-            message: format!(
-                "is {side}, but must be {} to {} in steps of {STEP} (the option allow_any_size lifts this)",
-                RANGE.start(),
-                RANGE.end()
-            ),
-        })
-        .collect();
-    if violations.is_empty() { Ok(()) } else { Err(Error::invalid_params(violations)) }
 }
 
 /// Checks the size against those that the model supports.

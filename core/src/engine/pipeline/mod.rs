@@ -35,7 +35,6 @@ use self::ip_adapter::{Adapter, ImageKeys};
 use self::keys::{
     AdapterKey, ConstantsKey, ImageKey, LorasKey, ModelKey, NoiseKey, SizeKey, TextKey, UnetKey, WeightsKey,
 };
-use self::limits::check_service_size;
 use self::lora::{Lora, Merged};
 use self::models::Models;
 use self::recipes::Recipes;
@@ -94,7 +93,6 @@ impl Pipeline {
         others: &[&Self],
         notices: &mut Vec<Notice>,
     ) -> Result<Self> {
-        check_service_size(&context.options, &params)?;
         let previous: Vec<&Components> =
             base.into_iter().chain(others.iter().copied()).map(|one| &one.components).collect();
         let held = base.map_or(0, |pipeline| pipeline.memory.scratch);

@@ -56,7 +56,7 @@ impl Models {
 
     fn build(&self, change: impl FnOnce(&mut StreamDiffusionParams, &mut EngineOptions)) -> Result<Engine> {
         let mut options = EngineOptions {
-            allow_any_size: true,
+            dtype: crate::Dtype::F32,
             threads: Some(2),
             packed_cache: PackedCache::Off,
             ..EngineOptions::default()

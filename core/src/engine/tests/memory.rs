@@ -64,7 +64,7 @@ impl Network for GreedyNetwork {
 }
 
 fn engine(side: u32) -> Result<Engine> {
-    let options = EngineOptions { allow_any_size: true, ..EngineOptions::default() };
+    let options = EngineOptions { dtype: crate::Dtype::F32, ..EngineOptions::default() };
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height) = (side, side);
     let context = BuildContext {

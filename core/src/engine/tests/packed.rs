@@ -33,7 +33,7 @@ fn model(folder: &Path) -> PathBuf {
 /// Builds an engine; gives what it tells about packed weights, and the pixels of a picture.
 fn picture(model: &Path, cache: PackedCache) -> (Vec<String>, Vec<u8>) {
     let options =
-        EngineOptions { allow_any_size: true, threads: Some(2), packed_cache: cache, ..EngineOptions::default() };
+        EngineOptions { dtype: crate::Dtype::F32, threads: Some(2), packed_cache: cache, ..EngineOptions::default() };
     let mut params = StreamDiffusionParams::demo();
     params.model_id = "demo".into();
     (params.width, params.height) = (SIDE, SIDE);

@@ -27,7 +27,7 @@ impl SafetyChecker for Bright {
 
 fn engine(source: ModelSource, flagged: Flagged, change: impl FnOnce(&mut StreamDiffusionParams)) -> Result<Engine> {
     let options = EngineOptions {
-        allow_any_size: true,
+        dtype: crate::Dtype::F32,
         threads: Some(2),
         packed_cache: PackedCache::Off,
         flagged,
@@ -107,8 +107,12 @@ fn a_picture_that_could_not_be_judged_is_not_shown_later() {
 fn bare(folder: &std::path::Path) -> Engine {
     let root = env!("CARGO_MANIFEST_DIR");
     std::os::unix::fs::symlink(format!("{root}/../models/dreamframe-tiny"), folder.join("tiny")).unwrap();
-    let options =
-        EngineOptions { allow_any_size: true, threads: Some(2), packed_cache: PackedCache::Off, ..Default::default() };
+    let options = EngineOptions {
+        dtype: crate::Dtype::F32,
+        threads: Some(2),
+        packed_cache: PackedCache::Off,
+        ..Default::default()
+    };
     let mut params = StreamDiffusionParams::demo();
     (params.width, params.height, params.model_id) = (SIDE, SIDE, "tiny".into());
     let builder = Engine::builder().models(ModelSource::folder(folder)).params(params).options(options);

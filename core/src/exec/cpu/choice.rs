@@ -72,7 +72,7 @@ fn measured(c_in: usize, out: Shape, kernels: &Kernels) -> Option<Form> {
     let (fewest, large) = match Dtype::of(kernels.isa) {
         Dtype::F32 => (FEWEST_CHANNELS_F32, tiles(4) >= FEWEST_LARGE_TILES),
         // Of side 4, ten times as much would be lost by rounding as is without.
-        Dtype::Bf16 | Dtype::Int8 => (FEWEST_CHANNELS_BF16, false),
+        Dtype::Auto | Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => (FEWEST_CHANNELS_BF16, false),
     };
     if c_in.min(out.c) < fewest || tiles(2) < FEWEST_TILES {
         return None;

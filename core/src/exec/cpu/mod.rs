@@ -45,7 +45,7 @@ use crate::net::{Program, Weights};
 /// How a [`CpuExecutor`] uses the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuOptions {
-    /// How many threads work on a frame, with the one that calls; `None` takes as many as this process may use at once.
+    /// How many threads work on a frame, with the one that calls; `None` for as many as this process may use at once.
     /// The result does not depend on it.
     pub threads: Option<NonZeroUsize>,
     /// What values and weights are kept in.
@@ -64,15 +64,15 @@ pub struct CpuOptions {
 
 impl Default for CpuOptions {
     fn default() -> Self {
-        Self { threads: None, dtype: Dtype::F32, isa: None, pin: true, winograd: true }
+        Self { threads: None, dtype: Dtype::Auto, isa: None, pin: true, winograd: true }
     }
 }
 
 /// The most threads that an executor starts.
 const MOST_THREADS: usize = 1024;
 
-/// Runs networks on this machine's processor. Has threads of its own, which sleep while there is nothing to do
-/// and end when the last network made by it is dropped.
+/// Runs networks on this machine's processor. Its threads sleep while there is nothing to do; executors of as many
+/// threads share them, and they end when the last network of these is dropped.
 #[derive(Debug)]
 pub struct CpuExecutor {
     kernels: &'static Kernels,
@@ -97,7 +97,7 @@ impl CpuExecutor {
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         let winograd = if options.winograd { Choice::Measured } else { Choice::Never };
-        Ok(Self { kernels, pool: Arc::new(Pool::new(threads, options.pin)?), winograd })
+        Ok(Self { kernels, pool: Pool::shared(threads, options.pin)?, winograd })
     }
 
     /// Does every convolution of side 3 that can be in Winograd's form as `form` says, whether that is faster or not. bf16
@@ -159,13 +159,19 @@ fn named_isa() -> Result<Option<Isa>> {
 
 /// The kernels that `options` ask for.
 fn choose(options: CpuOptions) -> Result<&'static Kernels> {
-    let dtype = options.dtype;
+    let dtype = match options.dtype {
+        Dtype::Auto => options.isa.map_or_else(fastest_dtype, Dtype::of),
+        dtype => dtype,
+    };
     let asked = match options.isa {
         Some(isa) => Some((isa, dtype)),
-        // The variable stands for what is not said otherwise, and nobody says f32.
-        None => named_isa()?.map(|isa| (isa, if dtype == Dtype::F32 { Dtype::of(isa) } else { dtype })),
+        None => named_isa()?.map(|isa| (isa, dtype)),
     };
     let Some((isa, dtype)) = asked else {
+        if dtype == Dtype::F16 {
+            let text = format!("dtype: got {dtype} for the executor cpu, expected auto, f32, bf16 or int8");
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
         let none = || {
             let lacks = Isa::ALL.into_iter().filter(|&isa| Dtype::of(isa) == dtype).flat_map(Isa::missing);
             let lacks = lacks.collect::<Vec<_>>().join(", ");

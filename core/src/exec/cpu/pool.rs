@@ -7,8 +7,8 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle, Thread};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -79,7 +79,26 @@ impl fmt::Debug for Pool {
     }
 }
 
+/// The pools in use, with the options that they were made with.
+static SHARED: Mutex<Vec<((usize, bool), Weak<Pool>)>> = Mutex::new(Vec::new());
+
 impl Pool {
+    /// Returns the pool of this process with as many threads, or makes one as [`new`](Self::new) does.
+    ///
+    /// Engines that run at once take turns: one has the threads, and the others work alone meanwhile. That is faster
+    /// than as many threads for each as the machine has cores.
+    pub(super) fn shared(threads: usize, pin: bool) -> Result<Arc<Self>> {
+        let mut pools = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|(_, pool)| pool.strong_count() > 0);
+        let options = (threads.max(1), pin);
+        if let Some(pool) = pools.iter().find_map(|(made, pool)| pool.upgrade().filter(|_| *made == options)) {
+            return Ok(pool);
+        }
+        let pool = Arc::new(Self::new(threads, pin)?);
+        pools.push((options, Arc::downgrade(&pool)));
+        Ok(pool)
+    }
+
     /// Starts `threads - 1` threads; the caller of [`run`](Self::run) is the last one. With `pin`, each stays on a core
     /// of its own, if there are as many cores and no other pool.
     pub(super) fn new(threads: usize, pin: bool) -> Result<Self> {

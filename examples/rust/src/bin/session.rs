@@ -22,9 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let output = arguments.next().ok_or("usage: session OUT.png [FRAMES_PER_PROMPT]")?;
     let frames: u32 = arguments.next().map_or(Ok(30), |count| count.parse())?;
     let params = StreamDiffusionParams { width: SIDE, height: SIDE, ..StreamDiffusionParams::demo() };
-    let mut builder_options = dreamframe::EngineOptions::default();
-    builder_options.allow_any_size = true;
-    let engine = Engine::builder().params(params).options(builder_options).build()?;
+    let engine = Engine::builder().params(params).build()?;
     let session = engine.start(SessionOptions::default())?;
     let handle = session.handle();
 

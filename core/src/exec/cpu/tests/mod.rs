@@ -102,7 +102,9 @@ fn check(builder: ProgramBuilder) {
         for (i, output) in program.outputs().iter().enumerate() {
             let bound = match Dtype::of(isa) {
                 Dtype::F32 => 1e-5 + 4.0 * error(&expected[i], disturbed[i].iter().copied()),
-                Dtype::Bf16 | Dtype::Int8 => 1e-5 + 4.0 * error(&expected[i], disturbed_bf16[i].iter().copied()),
+                Dtype::Auto | Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => {
+                    1e-5 + 4.0 * error(&expected[i], disturbed_bf16[i].iter().copied())
+                }
             };
             let error = error(&expected[i], found[i].iter().map(|&x| f64::from(x)));
             assert!(error < bound, "{isa:?} {}: {error:e} of {bound:e}\n{:#?}", output.name, program.ops());

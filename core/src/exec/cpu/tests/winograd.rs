@@ -36,7 +36,9 @@ fn check(builder: ProgramBuilder) {
         for (i, output) in program.outputs().iter().enumerate() {
             let bound = match Dtype::of(isa) {
                 Dtype::F32 => 2e-5,
-                Dtype::Bf16 | Dtype::Int8 => 4.0 * error(&expected[i], disturbed[i].iter().copied()),
+                Dtype::Auto | Dtype::F16 | Dtype::Bf16 | Dtype::Int8 => {
+                    4.0 * error(&expected[i], disturbed[i].iter().copied())
+                }
             };
             let error = error(&expected[i], found[i].iter().map(|&x| f64::from(x)));
             assert!(error < bound, "{isa:?} {form:?} {}: {error:e} of {bound:e}", output.name);

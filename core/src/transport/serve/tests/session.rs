@@ -44,7 +44,7 @@ fn next(heard: &Receiver<String>, kind: &str) -> Value {
 
 #[test]
 fn frames_of_a_publisher_become_pictures_of_the_session() {
-    let any_size = EngineOptions { allow_any_size: true, ..EngineOptions::default() };
+    let any_size = EngineOptions { dtype: crate::Dtype::F32, ..EngineOptions::default() };
     let params =
         StreamDiffusionParams { width: SIDE, height: SIDE, skip_diffusion: true, ..StreamDiffusionParams::demo() };
     let engine = Engine::builder().params(params).options(any_size).executor(Arc::new(NullExecutor)).build().unwrap();
