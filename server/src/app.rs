@@ -1,4 +1,4 @@
-//! What all handlers share, and **the** route table.
+//! What all handlers share, and the service made of the [route table](crate::routes).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{any, get, post};
 use tokio::sync::Semaphore;
 
 use crate::cluster::{self, Presence};
@@ -16,7 +15,7 @@ use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::{self, Front};
 use crate::large_bodies::LargeBodies;
-use crate::routes::{health, hls, legacy, metrics, openapi, page, record, scope, status, streams, whep, whip};
+use crate::routes;
 use crate::scope::Scope;
 use crate::streams::Store;
 
@@ -77,43 +76,10 @@ impl App {
     }
 }
 
-/// Every route. Each file of `routes` has the handlers that are named here.
+/// The service of every route, with what each request and answer passes through.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let front = Front { counters: app.counters.clone(), origins: Arc::new(app.config.origins.clone()) };
-    let media = Router::new()
-        .route("/live/video-to-video/{key}/whip", any(whip::endpoint))
-        .route("/live/video-to-video/{key}/whip/{session}", any(whip::session))
-        .route("/live/video-to-video/{key}/whep", any(whep::endpoint))
-        .route("/live/video-to-video/{key}/whep/{session}", any(whep::session))
-        .route("/webrtc/{playback_id}", any(whep::alias))
-        .route("/webrtc/{playback_id}/{session}", any(whep::alias_session))
-        .route("/hls/{playback_id}/{file}", get(hls::file));
-    let api = Router::new()
-        .route("/v1/streams", post(streams::create).get(streams::list).delete(streams::delete_by_query))
-        .route(
-            "/v1/streams/{id}",
-            get(streams::read).patch(streams::update).put(streams::update).delete(streams::delete_by_path),
-        )
-        .route("/v1/streams/{id}/status", get(status::status))
-        .route("/v1/streams/{id}/recording", get(record::recording))
-        .route("/v1/schema", get(page::schema))
-        .route("/api/streams/{id}/status", get(status::status))
-        .route("/api/streams/{id}/sse", get(status::events))
-        .route("/beta/streams/{id}/prompts", post(legacy::prompts))
-        .route("/v1/api-key", post(legacy::api_key));
-    let service = Router::new()
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
-        .route("/openapi.json", get(openapi::document))
-        .route("/", get(page::page))
-        .route("/page/{name}", get(page::file))
-        .route("/{name}", get(page::player));
-    Router::new()
-        .merge(api)
-        .merge(media)
-        .merge(service)
-        .merge(scope::routes(&app))
+    routes::router(&app)
         .fallback(no_route)
         .layer(middleware::from_fn_with_state(app.clone(), cluster::believe_gateways))
         // Each handler reads its body with a limit of its own.

@@ -1,4 +1,4 @@
-//! The handlers: parse, call, answer. Which path leads to which is in [`app`](crate::app).
+//! The route table, and below it the handlers: parse, call, answer.
 
 pub(crate) mod health;
 pub(crate) mod hls;
@@ -13,5 +13,231 @@ mod scope_headless;
 mod scope_recordings;
 pub(crate) mod status;
 pub(crate) mod streams;
+mod table;
 pub(crate) mod whep;
 pub(crate) mod whip;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::IntoResponse as _;
+use serde_json::json;
+
+use crate::app::App;
+use crate::error::ApiError;
+use table::{Access, Operation, Route, Tag, Verb, all_methods, route};
+
+/// The router of every route.
+pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
+    table::router(app, table(), ApiError::into_response).merge(scope::router(app))
+}
+
+/// Every route but those of Scope's API, which are in [`scope`].
+fn table() -> Vec<Route> {
+    [stream_routes(), state_routes(), media_routes(), service_routes(), page_routes()].into_iter().flatten().collect()
+}
+
+/// Streams: creation, changes and end.
+fn stream_routes() -> Vec<Route> {
+    use Access::Key;
+    use Tag::Streams;
+    use Verb::{Delete, Get, Patch, Post, Put};
+    const ALL: &str = "/v1/streams";
+    const ONE: &str = "/v1/streams/{id}";
+    const CHANGED: &[u16] = &[400, 401, 403, 404, 413, 503];
+    let id = json!({"type": "string"});
+    let create = Operation::new(Streams, "Make a stream").json_body("CreateStream").json(201, "Stream");
+    let list = Operation::new(Streams, "List one's own streams").json(200, "StreamList");
+    let read = Operation::new(Streams, "Read a stream").json(200, "Stream");
+    let update = Operation::new(Streams, "Change a stream: what is missing stays").json_body("UpdateStream");
+    let prompts = Operation::new(Streams, "Change parameters, as older clients do").json_body("UpdateStream");
+    let end = || Operation::new(Streams, "End a stream").json(200, "Deleted");
+    let end_by_query = end().query("id", true, &id).errors(&[400, 401, 403, 404]);
+    vec![
+        route(Post, ALL, Key, streams::create, create.errors(&[400, 401, 413, 429, 503])),
+        route(Get, ALL, Key, streams::list, list.errors(&[401])),
+        route(Delete, ALL, Key, streams::delete_by_query, end_by_query),
+        route(Get, ONE, Key, streams::read, read.errors(&[401, 403, 404])),
+        route(Patch, ONE, Key, streams::update, update.json(200, "Stream").errors(CHANGED)),
+        route(Put, ONE, Key, streams::update, Operation::unlisted("PATCH, for older clients")),
+        route(Delete, ONE, Key, streams::delete_by_path, end().errors(&[401, 403, 404])),
+        route(Post, "/beta/streams/{id}/prompts", Key, legacy::prompts, prompts.json(200, "Taken").errors(CHANGED)),
+    ]
+}
+
+/// What a stream is and was, and what clients ask before they make one.
+fn state_routes() -> Vec<Route> {
+    use Access::{Key, Open};
+    use Verb::{Get, Post};
+    let seconds = json!({"type": "integer", "minimum": 3, "maximum": 10, "default": 5});
+    let file = json!({"type": "string", "format": "binary"});
+    let status = Operation::new(Tag::Status, "How a stream is: without its owner's key, its state alone");
+    let status_alias = Operation::unlisted("/v1/streams/{id}/status, for older clients");
+    let events = Operation::unlisted("The status as server-sent events, without end");
+    let recording = Operation::new(Tag::Streams, "Get the last seconds as an MP4")
+        .query("seconds", false, &seconds)
+        .content(200, "The file", "video/mp4", &file)
+        .errors(&[400, 401, 403, 404]);
+    let schema = Operation::unlisted("The parameters, for the page's controls");
+    let api_key = Operation::new(Tag::Service, "Return the caller's API key").json(200, "ApiKey").errors(&[401]);
+    vec![
+        route(Get, "/v1/streams/{id}/status", Open, status::status, status.json(200, "Status").errors(&[404])),
+        route(Get, "/api/streams/{id}/status", Open, status::status, status_alias),
+        route(Get, "/api/streams/{id}/sse", Open, status::events, events),
+        route(Get, "/v1/streams/{id}/recording", Key, record::recording, recording),
+        route(Get, "/v1/schema", Open, page::schema, schema),
+        route(Post, "/v1/api-key", Key, legacy::api_key, api_key),
+    ]
+}
+
+/// Video: WHIP, WHEP and HLS.
+fn media_routes() -> Vec<Route> {
+    use Verb::{Delete, Get, Options, Patch, Post};
+    // Refusals of offers are for a person to read.
+    let offer = |summary| {
+        let offer = Operation::new(Tag::Media, summary).sdp_body().sdp_answer();
+        let statuses = [400, 404, 406, 413, 415, 422, 429, 503];
+        statuses.iter().fold(offer, |offer, status| offer.empty(*status, "Why the offer is not answered"))
+    };
+    let endpoint = |summary| {
+        let methods = Operation::new(Tag::Media, "List the allowed methods").empty(204, "A preflight's answer");
+        vec![(Options, methods), (Post, offer(summary))]
+    };
+    let session = || {
+        vec![
+            (Patch, Operation::unlisted("Add candidates, or restart ICE: the address is that of Location")),
+            (Delete, Operation::unlisted("End the session: the address is that of Location")),
+        ]
+    };
+    let (whip, whip_session) =
+        ("/live/video-to-video/{stream_key}/whip", "/live/video-to-video/{stream_key}/whip/{session}");
+    let (whep, whep_session) = ("/live/video-to-video/{output}/whep", "/live/video-to-video/{output}/whep/{session}");
+    let (playback, playback_session) = ("/webrtc/{playback_id}", "/webrtc/{playback_id}/{session}");
+    vec![
+        all_methods(whip, Access::Path, whip::endpoint, endpoint("Offer a connection (A stream's key)")),
+        all_methods(whip_session, Access::Path, whip::session, session()),
+        all_methods(whep, Access::Path, whep::endpoint, endpoint("Offer a connection (A stream's key and -out)")),
+        all_methods(whep_session, Access::Path, whep::session, session()),
+        all_methods(
+            playback,
+            Access::Path,
+            whep::alias,
+            endpoint("Offer a connection (A stream's output_playback_id)"),
+        ),
+        all_methods(playback_session, Access::Path, whep::alias_session, session()),
+        route(
+            Get,
+            "/hls/{playback_id}/{file}",
+            Access::Path,
+            hls::file,
+            Operation::unlisted("A playlist, or a file that it names"),
+        ),
+    ]
+}
+
+/// The state of the server.
+fn service_routes() -> Vec<Route> {
+    use Access::{Key, Open};
+    use Verb::Get;
+    let about = |summary| Operation::new(Tag::Service, summary);
+    let (json, text) = ("application/json", json!({"type": "string"}));
+    let object = json!({"type": "object"});
+    let ready = about("Whether the server takes streams").content(200, "It does", json, &object);
+    let metrics = about("Figures for Prometheus").content(200, "The figures", "text/plain", &text);
+    let document = about("This document").content(200, "The document", json, &object);
+    vec![
+        route(Get, "/health", Open, health::health, about("Whether the server is there").json(200, "Health")),
+        route(Get, "/ready", Open, health::ready, ready.content(503, "The server is draining", json, &object)),
+        route(Get, "/metrics", Key, metrics::metrics, metrics.errors(&[401])),
+        route(Get, "/openapi.json", Open, openapi::document, document),
+    ]
+}
+
+/// The page and the player.
+fn page_routes() -> Vec<Route> {
+    use Access::Open;
+    use Verb::Get;
+    vec![
+        route(Get, "/", Open, page::page, Operation::unlisted("The page")),
+        route(Get, "/page/{name}", Open, page::file, Operation::unlisted("A file of the page")),
+        route(Get, "/{name}", Open, page::player, Operation::unlisted("The player of a stream, by its key and -out")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::net::SocketAddr;
+    use std::path::{Path, PathBuf};
+
+    use axum::body::Body;
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+    use axum::response::Response;
+    use tower_service::Service as _;
+
+    use super::*;
+    use crate::auth::Keys;
+    use crate::config::Config;
+
+    fn routes() -> Vec<Route> {
+        table().into_iter().chain(scope::table()).collect()
+    }
+
+    async fn send(router: &mut Router, verb: Verb, path: &str) -> Response {
+        let request = Request::builder().method(verb.name().to_uppercase().as_str()).uri(path);
+        let answer: Result<Response, Infallible> = router.call(request.body(Body::empty()).unwrap()).await;
+        answer.unwrap()
+    }
+
+    #[test]
+    fn every_route_has_a_description_of_each_method() {
+        for route in routes() {
+            assert!(!route.operations().is_empty(), "{}", route.path());
+            for (verb, operation) in route.operations() {
+                assert!(!operation.summary().is_empty(), "{} {}", verb.name(), route.path());
+            }
+        }
+    }
+
+    /// A route that is added to a router elsewhere would have no description.
+    #[test]
+    fn routes_come_from_the_table_alone() {
+        // A gateway has a few of its own, and sends all other requests to workers.
+        let own = ["routes.rs", "routes/table.rs", "routes/scope.rs", "gateway/routes.rs"];
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut folders = vec![sources.clone()];
+        let mut found: Vec<PathBuf> = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if std::fs::read_to_string(&path).is_ok_and(|text| text.contains(".route(")) {
+                    found.push(path.strip_prefix(&sources).unwrap().to_owned());
+                }
+            }
+        }
+        found.retain(|path| !own.iter().any(|own| path == Path::new(own)));
+        assert_eq!(found, Vec::<PathBuf>::new());
+    }
+
+    #[tokio::test]
+    async fn every_route_is_served_and_wants_a_key_where_its_row_says_so() {
+        let mut config = Config::for_tests();
+        config.keys = Keys::parse("a-secret-key-of-a-test").unwrap();
+        let app = App::new(config, SocketAddr::from(([127, 0, 0, 1], 1)), None);
+        let mut router = router(&app).fallback(|| async { StatusCode::IM_A_TEAPOT }).with_state(app);
+        for route in routes() {
+            let path = route
+                .parameters()
+                .fold(route.path().to_owned(), |path, name| path.replace(&format!("{{{name}}}"), "none"));
+            for (verb, _) in route.operations() {
+                let status = send(&mut router, *verb, &path).await.status();
+                let place = format!("{} {path}: {status}", verb.name());
+                assert!(![StatusCode::METHOD_NOT_ALLOWED, StatusCode::IM_A_TEAPOT].contains(&status), "{place}");
+                assert_eq!(status == StatusCode::UNAUTHORIZED, route.access() == Access::Key, "{place}");
+            }
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! The description of the API, for programs: OpenAPI 3.1, made of the parameters' own schema and this file.
+//! The description of the API, for programs: OpenAPI 3.1, made of the route table, the parameters' own schema, and the
+//! schemas of bodies in this file.
 
 use std::sync::Arc;
 
@@ -6,8 +7,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use dreamframe::params::schema;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::table::{Route, Tag, reference};
 use crate::app::App;
 use crate::http::json;
 use crate::urls::Urls;
@@ -29,7 +31,7 @@ fn describe(urls: &Urls, keys: bool) -> Value {
         },
         "servers": [{"url": urls.base()}],
         "security": if keys { json!([{"bearer": []}]) } else { json!([]) },
-        "tags": [{"name": "streams"}, {"name": "status"}, {"name": "media"}, {"name": "service"}],
+        "tags": Tag::ALL.map(|tag| json!({"name": tag.name()})),
         "paths": paths(),
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
@@ -38,155 +40,39 @@ fn describe(urls: &Urls, keys: bool) -> Value {
     })
 }
 
+/// What a parameter of a path is, by its name.
+const PATH_PARAMETERS: [(&str, &str); 4] = [
+    ("id", "The stream's id"),
+    ("stream_key", "A stream's key"),
+    ("output", "A stream's key and -out"),
+    ("playback_id", "A stream's output_playback_id"),
+];
+
+/// The operations of the route table, by path.
 fn paths() -> Value {
-    let stream_id = json!([path_parameter("id", "The stream's id")]);
-    let query_id = json!([{"name": "id", "in": "query", "required": true, "schema": {"type": "string"}}]);
-    let media = |key: &str, what: &str, tag: &str| {
-        json!({
-            "parameters": [path_parameter(key, what)],
-            "options": open(operation(tag, "List the allowed methods", json!({"204": {"description": "A preflight's answer"}}))),
-            "post": open(offer(what)),
-        })
-    };
-    json!({
-        "/v1/streams": {
-            "post": with_body(operation("streams", "Make a stream", answers("201", "Stream", &[400, 401, 413, 429, 503])), "CreateStream", false),
-            "get": operation("streams", "List one's own streams", answers("200", "StreamList", &[401])),
-            "delete": with_parameters(operation("streams", "End a stream", answers("200", "Deleted", &[400, 401, 403, 404])), query_id),
-        },
-        "/v1/streams/{id}": {
-            "parameters": stream_id,
-            "get": operation("streams", "Read a stream", answers("200", "Stream", &[401, 403, 404])),
-            "patch": with_body(
-                operation("streams", "Change a stream: what is missing stays", answers("200", "Stream", &[400, 401, 403, 404, 413, 503])),
-                "UpdateStream", false,
-            ),
-            "delete": operation("streams", "End a stream", answers("200", "Deleted", &[401, 403, 404])),
-        },
-        "/v1/streams/{id}/status": {
-            "parameters": stream_id,
-            "get": open(operation("status", "How a stream is: without its owner's key, its state alone", answers("200", "Status", &[404]))),
-        },
-        "/beta/streams/{id}/prompts": {
-            "parameters": stream_id,
-            "post": with_body(
-                operation("streams", "Change parameters, as older clients do", answers("200", "Taken", &[400, 401, 403, 404, 413, 503])),
-                "UpdateStream", false,
-            ),
-        },
-        "/v1/streams/{id}/recording": {
-            "parameters": stream_id,
-            "get": with_parameters(
-                operation("streams", "Get the last seconds as an MP4", file("video/mp4", &[400, 401, 403, 404])),
-                json!([{"name": "seconds", "in": "query", "schema": {"type": "integer", "minimum": 3, "maximum": 10, "default": 5}}]),
-            ),
-        },
-        "/v1/api-key": {
-            "post": operation("service", "Return the caller's API key", answers("200", "ApiKey", &[401])),
-        },
-        "/live/video-to-video/{stream_key}/whip": media("stream_key", "A stream's key", "media"),
-        "/live/video-to-video/{output}/whep": media("output", "A stream's key and -out", "media"),
-        "/webrtc/{playback_id}": media("playback_id", "A stream's output_playback_id", "media"),
-        "/health": {"get": open(operation("service", "Whether the server is there", answers("200", "Health", &[])))},
-        "/ready": {"get": open(operation("service", "Whether the server takes streams", json!({
-            "200": {"description": "It does", "content": {"application/json": {"schema": {"type": "object"}}}},
-            "503": {"description": "The server is draining", "content": {"application/json": {"schema": {"type": "object"}}}},
-        })))},
-        "/metrics": {"get": operation("service", "Figures for Prometheus", figures())},
-        "/openapi.json": {"get": open(operation("service", "This document", json!({
-            "200": {"description": "The document", "content": {"application/json": {"schema": {"type": "object"}}}},
-        })))},
-    })
-}
-
-fn path_parameter(name: &str, what: &str) -> Value {
-    json!({"name": name, "in": "path", "required": true, "description": what, "schema": {"type": "string"}})
-}
-
-fn operation(tag: &str, summary: &str, responses: Value) -> Value {
-    json!({"tags": [tag], "summary": summary, "responses": responses})
-}
-
-/// An operation that needs no key.
-fn open(mut operation: Value) -> Value {
-    if let Some(operation) = operation.as_object_mut() {
-        operation.insert("security".into(), json!([]));
-    }
-    operation
-}
-
-fn with_parameters(mut operation: Value, parameters: Value) -> Value {
-    if let Some(operation) = operation.as_object_mut() {
-        operation.insert("parameters".into(), parameters);
-    }
-    operation
-}
-
-fn with_body(mut operation: Value, schema: &str, required: bool) -> Value {
-    if let Some(operation) = operation.as_object_mut() {
-        let content = json!({"application/json": {"schema": reference(schema)}});
-        operation.insert("requestBody".into(), json!({"required": required, "content": content}));
-    }
-    operation
-}
-
-fn offer(what: &str) -> Value {
-    let sdp = json!({"application/sdp": {"schema": {"type": "string"}}});
-    let mut responses = json!({
-        "201": {
-            "description": "The answer to the offer",
-            "headers": {
-                "Location": {"required": true, "schema": {"type": "string"}},
-                "ETag": {"required": true, "schema": {"type": "string"}},
-                "Livepeer-Playback-Url": {"schema": {"type": "string"}},
-            },
-            "content": sdp,
-        },
-    });
-    if let Some(responses) = responses.as_object_mut() {
-        // Refusals of offers are for a person to read.
-        for status in [400, 404, 406, 413, 415, 422, 429, 503] {
-            responses.insert(status.to_string(), json!({"description": "Why the offer is not answered"}));
+    let mut paths = Map::new();
+    for route in super::table() {
+        let listed = route.operations().iter().filter(|(_, operation)| operation.is_listed());
+        let operations: Vec<_> =
+            listed.map(|(verb, operation)| (verb.name().to_owned(), operation.to_openapi(route.access()))).collect();
+        if operations.is_empty() {
+            continue;
         }
+        let path = paths.entry(route.path()).or_insert_with(|| Value::Object(path_parameters(&route)));
+        path.as_object_mut().into_iter().for_each(|path| path.extend(operations.clone()));
     }
-    let mut operation = operation("media", &format!("Offer a connection ({what})"), responses);
-    if let Some(operation) = operation.as_object_mut() {
-        operation.insert("requestBody".into(), json!({"required": true, "content": sdp}));
-    }
-    operation
+    Value::Object(paths)
 }
 
-fn answers(status: &str, schema: &str, errors: &[u16]) -> Value {
-    let json_of = |name: &str| json!({"application/json": {"schema": reference(name)}});
-    let mut out = serde_json::Map::new();
-    out.insert(status.into(), json!({"description": "Done", "content": json_of(schema)}));
-    for error in errors {
-        out.insert(error.to_string(), json!({"description": "Refused", "content": json_of("Error")}));
-    }
-    Value::Object(out)
-}
-
-/// An answer that is a file, or one of the usual errors.
-fn file(kind: &str, errors: &[u16]) -> Value {
-    let mut all = answers("200", "Error", errors);
-    let content = json!({(kind): {"schema": {"type": "string", "format": "binary"}}});
-    if let Some(all) = all.as_object_mut() {
-        all.insert("200".into(), json!({"description": "The file", "content": content}));
-    }
-    all
-}
-
-fn figures() -> Value {
-    let mut all = answers("200", "Error", &[401]);
-    if let Some(all) = all.as_object_mut() {
-        let content = json!({"text/plain": {"schema": {"type": "string"}}});
-        all.insert("200".into(), json!({"description": "The figures", "content": content}));
-    }
-    all
-}
-
-fn reference(name: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{name}")})
+/// An item of `paths` that has the parameters of the path alone.
+fn path_parameters(route: &Route) -> Map<String, Value> {
+    let parameter = |name: &str| {
+        let what = PATH_PARAMETERS.iter().find(|(known, _)| *known == name).map_or(name, |(_, what)| what);
+        json!({"name": name, "in": "path", "required": true, "description": what, "schema": {"type": "string"}})
+    };
+    let parameters: Vec<_> = route.parameters().map(parameter).collect();
+    let is_named = !parameters.is_empty();
+    is_named.then(|| ("parameters".to_owned(), Value::from(parameters))).into_iter().collect()
 }
 
 /// An object that has all of `properties`, and nothing else where `closed`.
@@ -272,6 +158,16 @@ mod tests {
             assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
         }
         assert_eq!(document["servers"][0]["url"], "https://sd.example");
+    }
+
+    #[test]
+    fn every_parameter_of_a_path_is_described() {
+        for route in super::super::table() {
+            if route.operations().iter().any(|(_, operation)| operation.is_listed()) {
+                let is_known = |name| PATH_PARAMETERS.iter().any(|(known, _)| *known == name);
+                assert!(route.parameters().all(is_known), "{}", route.path());
+            }
+        }
     }
 
     #[test]

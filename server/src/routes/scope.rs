@@ -3,16 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, patch, post};
+use axum::extract::{Path, State};
+use axum::handler::Handler;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
+use axum::routing::any;
 use axum::{Json, Router};
 use dreamframe::transport::peer::{IceServer, Peer, Refusal};
 use dreamframe::transport::sdp::Fragment;
 use serde_json::{Map, Value, json};
 
+use super::table::{self, Access, Operation, Route, Verb, route};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -23,36 +24,51 @@ use crate::scope::sessions::{self, Session};
 /// Candidates in one request; a browser sends one at a time.
 const MOST_CANDIDATES: usize = 64;
 
-/// Scope's routes.
-pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
-    let mut router = Router::new()
-        .route("/api/v1/webrtc/ice-servers", get(ice_servers))
-        .route("/api/v1/webrtc/offer", post(offer))
-        .route("/api/v1/webrtc/offer/{session}", patch(candidates).delete(end))
-        .route("/api/v1/pipeline/load", post(load))
-        .route("/api/v1/pipeline/status", get(status))
-        .route("/api/v1/pipelines/schemas", get(schemas))
-        .route("/api/v1/models/status", get(models))
-        .route("/api/v1/hardware/info", get(|| async { Json(catalogue::hardware()) }))
-        .merge(super::scope_headless::routes())
-        .merge(super::scope_recordings::routes());
-    for (path, body) in catalogue::constants() {
-        router = router.route(&format!("/api/v1/{path}"), get(|| async { Json(body) }));
-    }
-    router
-        .route("/api/v1/{*rest}", any(|| async { Detail::not_found("Not Found") }))
-        .method_not_allowed_fallback(|| async {
-            Detail::Text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".to_owned())
-        })
-        .route_layer(from_fn_with_state(app.clone(), authorised))
+/// The router of Scope's routes. Scope itself asks for no key; here a server with keys asks for one below all of `/api/v1`.
+pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
+    table::router(app, table(), |error| Detail::from(error).into_response())
+        .route("/api/v1/{*rest}", any(no_route))
+        .method_not_allowed_fallback(no_method)
 }
 
-/// Scope itself asks for no key; a server that has keys is not open to whoever speaks its dialect.
-async fn authorised(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.config.keys.caller(request.headers()) {
-        Ok(_) => next.run(request).await,
-        Err(error) => Detail::from(error).into_response(),
-    }
+async fn no_route(State(app): State<Arc<App>>, headers: HeaderMap) -> Detail {
+    let not_found = || Detail::not_found("Not Found");
+    app.config.keys.caller(&headers).map_or_else(Detail::from, |_| not_found())
+}
+
+async fn no_method(State(app): State<Arc<App>>, headers: HeaderMap) -> Detail {
+    let not_allowed = || Detail::Text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".to_owned());
+    app.config.keys.caller(&headers).map_or_else(Detail::from, |_| not_allowed())
+}
+
+/// Every route of Scope's API. The OpenAPI document leaves them out: Scope has its own.
+pub(super) fn table() -> Vec<Route> {
+    use Verb::{Delete, Get, Patch, Post};
+    let mut routes = vec![
+        key(Get, "/api/v1/webrtc/ice-servers", ice_servers, "List the ICE servers"),
+        key(Post, "/api/v1/webrtc/offer", offer, "Offer a connection, which begins a session"),
+        key(Patch, "/api/v1/webrtc/offer/{session}", candidates, "Add candidates"),
+        key(Delete, "/api/v1/webrtc/offer/{session}", end, "End a session"),
+        key(Post, "/api/v1/pipeline/load", load, "Load a pipeline"),
+        key(Get, "/api/v1/pipeline/status", status, "The state of the loaded pipeline"),
+        key(Get, "/api/v1/pipelines/schemas", schemas, "The pipelines and their parameters"),
+        key(Get, "/api/v1/models/status", models, "Whether the models are downloaded"),
+        key(Get, "/api/v1/hardware/info", || async { Json(catalogue::hardware()) }, "The hardware"),
+    ];
+    routes.extend(super::scope_headless::table());
+    routes.extend(super::scope_recordings::table());
+    let constant = |(path, body)| key(Get, path, || async { Json(body) }, "A list that is always empty here");
+    routes.extend(catalogue::constants().map(constant));
+    routes
+}
+
+/// Makes a route of Scope's API.
+pub(super) fn key<H, T>(verb: Verb, path: &'static str, handler: H, summary: &'static str) -> Route
+where
+    H: Handler<T, Arc<App>>,
+    T: 'static,
+{
+    route(verb, path, Access::Key, handler, Operation::unlisted(summary))
 }
 
 async fn ice_servers(State(app): State<Arc<App>>) -> Json<Value> {

@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use dreamframe::frame::FrameCopier;
 use dreamframe::{Error, ErrorKind, Frame, PixelFormat, Result};
 use image::codecs::jpeg::JpegEncoder;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::scope::key;
+use super::table::{Route, Verb};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -22,13 +23,16 @@ use crate::scope::detail::{self, Body, Detail};
 use crate::scope::sessions::{self, Session};
 
 /// The routes of sessions.
-pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/api/v1/session/start", post(start))
-        .route("/api/v1/session/stop", post(stop))
-        .route("/api/v1/session/parameters", post(change).get(parameters))
-        .route("/api/v1/session/frame", get(frame))
-        .route("/api/v1/session/metrics", get(metrics))
+pub(super) fn table() -> [Route; 6] {
+    use Verb::{Get, Post};
+    [
+        key(Post, "/api/v1/session/start", start, "Start a session without a browser"),
+        key(Post, "/api/v1/session/stop", stop, "End the session"),
+        key(Post, "/api/v1/session/parameters", change, "Change parameters"),
+        key(Get, "/api/v1/session/parameters", parameters, "The parameters that were sent"),
+        key(Get, "/api/v1/session/frame", frame, "The newest picture, as JPEG"),
+        key(Get, "/api/v1/session/metrics", metrics, "The figures of each session"),
+    ]
 }
 
 async fn start(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Result<Json<Value>, Detail> {

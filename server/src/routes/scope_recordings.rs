@@ -4,14 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use dreamframe::ErrorKind;
 use serde_json::{Value, json};
 
+use super::scope::key;
+use super::table::{Route, Verb};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -20,11 +21,13 @@ use crate::scope::detail::Detail;
 use crate::scope::sessions::Session;
 
 /// The routes of recordings.
-pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/api/v1/recordings/{session}", get(movie))
-        .route("/api/v1/recordings/{session}/start", post(start))
-        .route("/api/v1/recordings/{session}/stop", post(stop))
+pub(super) fn table() -> [Route; 3] {
+    use Verb::{Get, Post};
+    [
+        key(Get, "/api/v1/recordings/{session}", movie, "End the recording, and get it as MP4"),
+        key(Post, "/api/v1/recordings/{session}/start", start, "Start a recording"),
+        key(Post, "/api/v1/recordings/{session}/stop", stop, "End the recording"),
+    ]
 }
 
 fn session(app: &App, caller: &Caller, id: &str) -> Result<Arc<Session>, Detail> {

@@ -130,15 +130,15 @@ pub(crate) fn hardware() -> Value {
     json!({ "vram_gb": null, "spout": absent("Spout"), "ndi": absent("NDI"), "syphon": absent("Syphon") })
 }
 
-/// What is always the same, by path below `/api/v1`.
+/// What is always the same, by path.
 pub(crate) fn constants() -> [(&'static str, Value); 6] {
     [
-        ("loras", json!({ "lora_files": [] })),
-        ("assets", json!({ "assets": [] })),
-        ("plugins", json!({ "plugins": [], "total": 0, "failed_plugins": [] })),
-        ("keys", json!({ "keys": [] })),
-        ("onboarding/status", json!({ "completed": true })),
-        ("input-sources", json!({ "input_sources": [] })),
+        ("/api/v1/loras", json!({ "lora_files": [] })),
+        ("/api/v1/assets", json!({ "assets": [] })),
+        ("/api/v1/plugins", json!({ "plugins": [], "total": 0, "failed_plugins": [] })),
+        ("/api/v1/keys", json!({ "keys": [] })),
+        ("/api/v1/onboarding/status", json!({ "completed": true })),
+        ("/api/v1/input-sources", json!({ "input_sources": [] })),
     ]
 }
 
