@@ -5,6 +5,7 @@
 
 mod layers;
 mod parse;
+mod shared;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::layers::{Layered, layered};
 pub(crate) use self::parse::worker_url;
+pub(crate) use self::shared::{SharedSettings, Tls, url_of};
 use crate::auth::Keys;
 use crate::cli::options::{read_params, read_text};
 use crate::cluster::Membership;
@@ -34,20 +36,14 @@ use crate::wire::models;
 const KEYS_VARIABLE: &str = "DREAMFRAME_API_KEYS";
 /// Longest file of keys or settings.
 const MAX_FILE: u64 = 1 << 20;
-/// How many connections there may be unless told otherwise: fewer than the files that systems usually let a process open.
-pub(crate) const MAX_CONNECTIONS: usize = 512;
-/// Where it listens unless told otherwise.
-pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8889);
-
 /// What can be set by flag, environment variable (`DREAMFRAME_` and the name) and file (the name with underscores).
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Server")]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Address and port to listen at [default: 127.0.0.1:8889]; beyond this machine only with keys
-    #[arg(long, value_name = "ADDRESS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) bind: Option<SocketAddr>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) shared: SharedSettings,
     /// The base of every address that is handed out, such as https://sd.example [default: what the client asked]
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,10 +52,6 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<PathBuf>,
-    /// An origin whose pages may use a server without keys, may be given again: https://app.example [default: this machine's]
-    #[arg(long, value_name = "ORIGIN")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) allow_origin: Vec<String>,
     /// demo, a diffusers folder, a checkpoint in a .safetensors file, or a directory of them [default: demo]
     #[arg(long, value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,14 +60,6 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) params: Option<PathBuf>,
-    /// The certificate chain, in PEM form; with --tls-key, the server speaks HTTPS
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// The certificate's private key, in PEM form
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tls_key: Option<PathBuf>,
     /// UDP ports for WebRTC, such as 50000-50100 [default: any]
     #[arg(long, value_name = "FROM-TO")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,10 +108,6 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_sessions: Option<usize>,
-    /// How many connections there may be to the HTTP port, half of them from one address [default: 512]
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_connections: Option<usize>,
     /// How many may watch one stream [default: 32]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,14 +120,6 @@ pub(crate) struct Settings {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) strict: bool,
-    /// The Redis in which gateways look for this server, such as redis://host:6379/0
-    #[arg(long, value_name = "URL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) registry: Option<String>,
-    /// A file of 32 bytes or more that all servers and gateways of the registry share; needed where others reach the registry
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) registry_secret_file: Option<PathBuf>,
     /// Where gateways reach this server, such as http://10.0.0.5:8889 [default: the address of --bind]
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,28 +134,8 @@ pub(crate) struct Settings {
     pub(crate) open: bool,
 }
 
-impl Layered for Settings {}
-
-/// A certificate and its key.
-#[derive(Debug, Clone)]
-pub(crate) struct Tls {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
-}
-
-impl Tls {
-    /// Takes both or none.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidArgument` for one of them.
-    pub(crate) fn new(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>> {
-        match (cert, key) {
-            (Some(cert), Some(key)) => Ok(Some(Self { cert, key })),
-            (None, None) => Ok(None),
-            _ => Err(wrong("tls_cert and tls_key", "are not both there, but belong together")),
-        }
-    }
+impl Layered for Settings {
+    type Flattened = SharedSettings;
 }
 
 /// Whether RTMP is taken in, and where.
@@ -243,7 +195,8 @@ impl Config {
     ///
     /// `InvalidArgument` naming the setting; those of the files.
     pub(crate) fn new(settings: Settings, keys: Option<&str>, engine: EngineOptions) -> Result<Self> {
-        let bind = settings.bind.unwrap_or(LOOPBACK);
+        let shared = &settings.shared;
+        let bind = shared.bind();
         let mut all = Keys::parse(keys.unwrap_or_default()).map_err(|error| error.within(KEYS_VARIABLE))?;
         if let Some(path) = &settings.keys {
             all.extend(Keys::parse(&read_text(path, MAX_FILE)?).map_err(|error| error.within(path.display()))?);
@@ -258,9 +211,9 @@ impl Config {
         let public_url: Option<Urls> =
             settings.public_url.as_deref().map(|url| named("public_url", url.parse())).transpose()?;
         let push_to = named("push_to", PushTo::new(&settings.push_to, all.is_open()))?;
-        let tls = Tls::new(settings.tls_cert, settings.tls_key)?;
+        let tls = shared.tls()?;
         let worker_url = settings.worker_url.as_deref().map(|url| named("worker_url", worker_url(url))).transpose()?;
-        if settings.registry.is_some() && worker_url.is_none() && bind.ip().is_unspecified() {
+        if shared.registry.is_some() && worker_url.is_none() && bind.ip().is_unspecified() {
             let text = "is not there, but gateways need it: http:// or https:// with the host and port at which they reach \
                         this server";
             return Err(wrong("worker_url", text));
@@ -276,7 +229,7 @@ impl Config {
         let strict = settings.strict;
         Ok(Self {
             bind,
-            origins: origins(&all, public_url.as_ref(), worker_url.as_deref(), &settings.allow_origin)?,
+            origins: origins(&all, public_url.as_ref(), worker_url.as_deref(), &shared.allow_origin)?,
             public_url,
             keys: all,
             defaults: defaults(&source, settings.params.as_deref())?,
@@ -288,7 +241,7 @@ impl Config {
             push_to: push_to.into(),
             max_streams: at_least_one("max_streams", settings.max_streams, 64)?,
             max_sessions: at_least_one("max_sessions", settings.max_sessions, 4)?,
-            max_connections: at_least_one("max_connections", settings.max_connections, MAX_CONNECTIONS)?,
+            max_connections: shared.max_connections()?,
             limits: Limits {
                 viewers: at_least_one("max_viewers", settings.max_viewers, Limits::default().viewers)?,
                 ..Limits::default()
@@ -296,7 +249,7 @@ impl Config {
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
             style_images: Fetch::new(proxy),
             strict,
-            registry: Membership::new(settings.registry.as_deref(), settings.registry_secret_file.as_deref())?,
+            registry: shared.membership()?,
             worker_url,
             drain: Duration::from_secs(settings.drain_seconds.unwrap_or(0)),
             open: settings.open,
@@ -316,11 +269,8 @@ impl Config {
     /// A server on any port of this machine with the demo model, for tests.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        let settings = Settings {
-            bind: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-            rtmp: Some("off".into()),
-            ..Settings::default()
-        };
+        let shared = SharedSettings { bind: Some(SocketAddr::from(([127, 0, 0, 1], 0))), ..SharedSettings::default() };
+        let settings = Settings { shared, rtmp: Some("off".into()), ..Settings::default() };
         Self::new(settings, None, EngineOptions::default()).unwrap()
     }
 }
@@ -395,18 +345,6 @@ fn ingest(max_video_side: Option<u32>) -> Result<IngestOptions> {
     Ok(options)
 }
 
-/// The scheme and address that a client on this machine can use, `at` being what is bound.
-pub(crate) fn url_of(at: SocketAddr, tls: bool) -> String {
-    let scheme = if tls { "https" } else { "http" };
-    let host = match at.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-        IpAddr::V4(ip) => ip.to_string(),
-    };
-    format!("{scheme}://{host}:{}", at.port())
-}
-
 /// What new streams begin with: what suits the model, and of that what the host's file says otherwise. A stream names one
 /// of the models that clients know, whatever serves it.
 fn defaults(source: &ModelSource, file: Option<&Path>) -> Result<StreamDiffusionParams> {
@@ -470,13 +408,16 @@ mod tests {
 
     #[test]
     fn beyond_this_machine_there_is_nothing_without_keys() {
-        let open = Settings { bind: Some("0.0.0.0:80".parse().unwrap()), ..Settings::default() };
+        let at = |bind: &str| {
+            let shared = SharedSettings { bind: Some(bind.parse().unwrap()), ..SharedSettings::default() };
+            Settings { shared, ..Settings::default() }
+        };
+        let open = at("0.0.0.0:80");
         let error = config(open.clone(), None).unwrap_err();
         assert!(error.to_string().contains("--keys"), "{error}");
         assert!(config(open.clone(), Some("  , ")).is_err());
         assert!(!config(open, Some("long-enough-for-a-key")).unwrap().keys.is_open());
-        let v6 = Settings { bind: Some("[::1]:80".parse().unwrap()), ..Settings::default() };
-        assert!(config(v6, None).is_ok());
+        assert!(config(at("[::1]:80"), None).is_ok());
     }
 
     #[test]
@@ -497,24 +438,27 @@ mod tests {
             change(&mut settings);
             config(settings, None).unwrap_err().to_string()
         };
-        assert!(of(|s| s.tls_cert = Some("a".into())).starts_with("tls_cert and tls_key"));
+        assert!(of(|s| s.shared.tls_cert = Some("a".into())).starts_with("tls_cert and tls_key"));
         assert!(of(|s| s.public_url = Some("sd.example".into())).starts_with("public_url is"));
         assert!(of(|s| s.udp_ports = Some("9-8".into())).starts_with("udp_ports is"));
         assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams is 0"));
-        assert!(of(|s| s.max_connections = Some(0)).starts_with("max_connections is 0"));
-        assert!(of(|s| s.allow_origin = vec!["*".into()]).contains("allow_origin"));
+        assert!(of(|s| s.shared.max_connections = Some(0)).starts_with("max_connections is 0"));
+        assert!(of(|s| s.shared.allow_origin = vec!["*".into()]).contains("allow_origin"));
         assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server is"));
         assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
         assert!(of(|s| s.push_to = vec!["http://a".into()]).starts_with("push_to is"));
         assert!(of(|s| s.max_video_side = Some(8192)).starts_with("max_video_side is 8192"));
         assert!(of(|s| s.style_proxy = Some("ftp://a:b@c".into())).starts_with("style_proxy is"));
         assert!(of(|s| s.ice_server = vec!["turn:a:3478".into()]).contains("turn_secret"));
-        assert!(of(|s| s.registry = Some("http://a".into())).starts_with("registry is"));
+        assert!(of(|s| s.shared.registry = Some("http://a".into())).starts_with("registry is"));
         assert!(of(|s| s.worker_url = Some("ftp://a".into())).starts_with("worker_url is"));
         assert!(of(|s| s.worker_url = Some("https://a/b".into())).starts_with("worker_url is"));
-        assert!(of(|s| s.registry = Some("redis://10.0.0.5".into())).starts_with("registry_secret_file is not there"));
+        assert!(
+            of(|s| s.shared.registry = Some("redis://10.0.0.5".into()))
+                .starts_with("registry_secret_file is not there")
+        );
         let plain = of(|s| {
-            (s.tls_cert, s.tls_key) = (Some("a".into()), Some("b".into()));
+            (s.shared.tls_cert, s.shared.tls_key) = (Some("a".into()), Some("b".into()));
             s.worker_url = Some("http://a".into());
         });
         assert!(plain.starts_with("worker_url begins with http://"), "{plain}");

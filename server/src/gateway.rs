@@ -146,6 +146,7 @@ fn no_worker() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SharedSettings;
 
     fn worker(url: &str, open: bool) -> Worker {
         Worker {
@@ -161,12 +162,12 @@ mod tests {
     }
 
     fn gateway(bind: &str, workers: Option<&str>) -> Arc<Gateway> {
-        let settings = Settings {
+        let shared = SharedSettings {
             bind: Some(bind.parse().unwrap()),
             registry: Some("redis://127.0.0.1:1".into()),
-            workers: workers.map(str::to_owned),
-            ..Settings::default()
+            ..SharedSettings::default()
         };
+        let settings = Settings { shared, workers: workers.map(str::to_owned), ..Settings::default() };
         Gateway::new(&Config::new(settings).unwrap()).unwrap()
     }
 

@@ -3,7 +3,6 @@
 pub(crate) mod health;
 pub(crate) mod hls;
 pub(crate) mod legacy;
-mod media;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod page;
@@ -14,8 +13,7 @@ mod scope_recordings;
 pub(crate) mod status;
 pub(crate) mod streams;
 mod table;
-pub(crate) mod whep;
-pub(crate) mod whip;
+mod whip_whep;
 
 use std::sync::Arc;
 
@@ -26,6 +24,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::error::ApiError;
 use table::{Access, Operation, Route, Tag, Verb, all_methods, route};
+use whip_whep::{Playback, Whep, Whip, endpoint, session};
 
 /// The router of every route.
 pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
@@ -99,11 +98,11 @@ fn media_routes() -> Vec<Route> {
         let statuses = [400, 404, 406, 413, 415, 422, 429, 503];
         statuses.iter().fold(offer, |offer, status| offer.empty(*status, "Why the offer is not answered"))
     };
-    let endpoint = |summary| {
+    let endpoint_methods = |summary| {
         let methods = Operation::new(Tag::Media, "List the allowed methods").empty(204, "A preflight's answer");
         vec![(Options, methods), (Post, offer(summary))]
     };
-    let session = || {
+    let session_methods = || {
         vec![
             (Patch, Operation::unlisted("Add candidates, or restart ICE: the address is that of Location")),
             (Delete, Operation::unlisted("End the session: the address is that of Location")),
@@ -114,17 +113,22 @@ fn media_routes() -> Vec<Route> {
     let (whep, whep_session) = ("/live/video-to-video/{output}/whep", "/live/video-to-video/{output}/whep/{session}");
     let (playback, playback_session) = ("/webrtc/{playback_id}", "/webrtc/{playback_id}/{session}");
     vec![
-        all_methods(whip, Access::Path, whip::endpoint, endpoint("Offer a connection (A stream's key)")),
-        all_methods(whip_session, Access::Path, whip::session, session()),
-        all_methods(whep, Access::Path, whep::endpoint, endpoint("Offer a connection (A stream's key and -out)")),
-        all_methods(whep_session, Access::Path, whep::session, session()),
+        all_methods(whip, Access::Path, endpoint::<Whip>, endpoint_methods("Offer a connection (A stream's key)")),
+        all_methods(whip_session, Access::Path, session::<Whip>, session_methods()),
+        all_methods(
+            whep,
+            Access::Path,
+            endpoint::<Whep>,
+            endpoint_methods("Offer a connection (A stream's key and -out)"),
+        ),
+        all_methods(whep_session, Access::Path, session::<Whep>, session_methods()),
         all_methods(
             playback,
             Access::Path,
-            whep::alias,
-            endpoint("Offer a connection (A stream's output_playback_id)"),
+            endpoint::<Playback>,
+            endpoint_methods("Offer a connection (A stream's output_playback_id)"),
         ),
-        all_methods(playback_session, Access::Path, whep::alias_session, session()),
+        all_methods(playback_session, Access::Path, session::<Playback>, session_methods()),
         route(
             Get,
             "/hls/{playback_id}/{file}",

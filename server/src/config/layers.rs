@@ -14,7 +14,10 @@ use crate::cli::options::read_text;
 const PREFIX: &str = "DREAMFRAME_";
 
 /// What can be set in each of the three ways, by the same names.
-pub(crate) trait Layered: clap::Args + Serialize + DeserializeOwned {}
+pub(crate) trait Layered: clap::Args + Serialize + DeserializeOwned {
+    /// The settings that are flattened into these.
+    type Flattened: DeserializeOwned;
+}
 
 /// Names the file, where no flag does.
 const FILE_VARIABLE: &str = "DREAMFRAME_CONFIG";
@@ -49,10 +52,10 @@ fn map(settings: &impl Layered) -> Result<Map<String, Value>> {
 
 fn of_file<S: Layered>(path: &Path) -> Result<S> {
     let text = read_text(path, MAX_FILE)?;
-    toml::from_str(&text).map_err(|error| {
-        let text = format!("{}: {}", path.display(), error.to_string().trim_end());
-        Error::new(ErrorKind::InvalidArgument, text)
-    })
+    let wrong = |error: toml::de::Error| wrong(format!("{}: {}", path.display(), error.to_string().trim_end()));
+    // Read first on their own: of an error in flattened settings serde does not keep the place.
+    toml::from_str::<S::Flattened>(&text).map_err(wrong)?;
+    toml::from_str(&text).map_err(wrong)
 }
 
 /// Variables say what flags of the same name would: they are read by the same rules.

@@ -3,13 +3,12 @@
 //! Single NAL units, STAP-A and FU-A are taken, which is what packetization modes 0 and 1 have. A picture of which
 //! anything is missing, or makes no sense, is dropped as a whole: half of one would only hide the loss from who decodes.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
+use super::assembler::Depacketizer;
 use super::bits::Bits;
 use super::parameter_sets::{ParameterSets, START_CODE, nals};
-use super::{Assemble, Assembled, MAX_UNIT, RtpPacket, is_spoilt};
+use super::{Assembled, MAX_UNIT};
 use crate::frame::Timestamp;
 use crate::transport::media::AccessUnit;
 
@@ -19,23 +18,19 @@ const FILLER: u8 = 12;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 
-/// Makes access units of packets.
+/// The payload format of H.264.
 #[derive(Debug, Default)]
-pub struct Assembler {
+pub struct H264 {
     sets: ParameterSets,
-    /// Whether a set changed that no unit has brought yet.
+    /// Whether a parameter set changed that no access unit has had yet.
     owed: bool,
-    picture: Option<Picture>,
-    /// The timestamp of a picture that is beyond saving; what else comes of it is left out.
-    spoilt: Option<u32>,
-    /// How many bytes the last picture had.
+    /// The length of the last picture, in bytes.
     usual: usize,
 }
 
-/// An access unit that is being put together.
+/// An access unit that is being assembled.
 #[derive(Debug)]
-struct Picture {
-    timestamp: u32,
+pub struct Picture {
     at: Timestamp,
     data: Vec<u8>,
     /// Where the NAL unit begins that comes in fragments.
@@ -47,49 +42,32 @@ struct Picture {
     damaged: bool,
 }
 
-impl Assemble for Assembler {
-    fn push(&mut self, packet: &RtpPacket, at: Timestamp, out: &mut VecDeque<Assembled>) {
-        let timestamp = packet.timestamp;
-        if is_spoilt(&mut self.spoilt, packet) {
-            return;
-        }
-        if self.picture.as_ref().is_some_and(|picture| picture.timestamp != timestamp) {
-            self.finish(out);
-        }
-        let usual = self.usual;
-        let picture = self.picture.get_or_insert_with(|| Picture::new(timestamp, at, usual));
-        picture.take(&packet.payload);
-        if packet.marker {
-            self.finish(out);
-        }
+impl Depacketizer for H264 {
+    type Picture = Picture;
+
+    fn begin(&mut self, at: Timestamp) -> Picture {
+        Picture::new(at, self.usual)
     }
 
-    fn lost(&mut self, out: &mut VecDeque<Assembled>) {
-        if let Some(picture) = self.picture.take() {
-            self.spoilt = Some(picture.timestamp);
-        }
-        out.push_back(Assembled::Damaged);
+    fn add(&mut self, picture: &mut Picture, payload: &[u8]) -> Option<()> {
+        picture.take(payload);
+        Some(())
     }
-}
 
-impl Assembler {
-    fn finish(&mut self, out: &mut VecDeque<Assembled>) {
-        let Some(mut picture) = self.picture.take() else { return };
+    fn finish(&mut self, mut picture: Picture) -> Option<Assembled> {
         if picture.fragment.is_some() || picture.damaged {
-            out.push_back(Assembled::Damaged);
-            return;
+            return Some(Assembled::Damaged);
         }
         if picture.has_sets != [false; 2] {
             let changed = nals(&picture.data).filter(|nal| self.sets.keep(nal)).count();
             self.owed |= changed > 0 && !picture.has_slice;
         }
         if !picture.has_slice {
-            return;
+            return None;
         }
         self.usual = picture.data.len();
         if picture.is_key && !self.sets.complete() {
-            out.push_back(Assembled::Damaged);
-            return;
+            return Some(Assembled::Damaged);
         }
         if self.owed || picture.is_key && picture.has_sets != [true; 2] {
             let mut data = Vec::with_capacity(picture.data.len() + 256);
@@ -99,14 +77,13 @@ impl Assembler {
             self.owed = false;
         }
         let unit = AccessUnit { data: Bytes::from(picture.data), key: picture.is_key, at: picture.at };
-        out.push_back(Assembled::Unit(unit));
+        Some(Assembled::Unit(unit))
     }
 }
 
 impl Picture {
-    fn new(timestamp: u32, at: Timestamp, usual: usize) -> Self {
+    fn new(at: Timestamp, usual: usize) -> Self {
         Self {
-            timestamp,
             at,
             data: Vec::with_capacity(usual + usual / 4),
             fragment: None,

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::h264::Assembler;
+use super::assembler::Assembler;
+use super::h264::H264;
 use super::parameter_sets::nals;
 use super::reorder::{HOLD, Next, Reorder};
 use super::{Assemble, Assembled, RtpPacket};
@@ -23,7 +24,7 @@ fn annex_b(nals: &[&[u8]]) -> Vec<u8> {
 
 /// What comes of packets of a timestamp, a marker and a payload.
 fn units(packets: &[(u32, bool, &[u8])]) -> Vec<Option<(Vec<u8>, bool)>> {
-    assembled(&mut Assembler::default(), packets)
+    assembled(&mut Assembler::<H264>::default(), packets)
 }
 
 fn together(nals: &[&[u8]]) -> Vec<u8> {
@@ -140,7 +141,7 @@ fn pictures() -> impl Strategy<Value = Vec<AccessUnit>> {
 fn over(pictures: &[AccessUnit], first: u16, link: impl Fn(Vec<RtpPacket>) -> Vec<RtpPacket>) -> Vec<AccessUnit> {
     let mut packetiser = Packetiser { sequence: first, timestamp: u32::MAX - 5000 };
     let packets = pictures.iter().flat_map(|unit| packetiser.packets(unit)).collect();
-    let (mut reorder, mut assembler, mut out) = (Reorder::new(HOLD), Assembler::default(), VecDeque::new());
+    let (mut reorder, mut assembler, mut out) = (Reorder::new(HOLD), Assembler::<H264>::default(), VecDeque::new());
     let mut now = 0;
     let mut drain = |reorder: &mut Reorder, now| {
         while let Some(next) = reorder.pop(Timestamp(now)) {
@@ -212,7 +213,7 @@ proptest! {
         ),
         lost in any::<u64>(),
     ) {
-        let (mut assembler, mut out) = (Assembler::default(), VecDeque::new());
+        let (mut assembler, mut out) = (Assembler::<H264>::default(), VecDeque::new());
         for (place, (sequence, timestamp, marker, kind, mut payload)) in packets.into_iter().enumerate() {
             if let Some(first) = payload.first_mut() {
                 *first = *first & 0xe0 | kind;

@@ -4,6 +4,7 @@
 //! makes pictures of what is left. Nothing here knows of a decoder: after a loss pictures go on to come, and whoever decodes
 //! waits for a key frame.
 
+pub mod assembler;
 pub mod bits;
 pub mod h264;
 #[cfg(test)]
@@ -19,6 +20,9 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use self::assembler::Assembler;
+use self::h264::H264;
+use self::vp8::Vp8;
 use super::media::{AccessUnit, VideoCodec};
 use crate::frame::Timestamp;
 
@@ -56,23 +60,10 @@ pub trait Assemble: Send + fmt::Debug {
 /// The most bytes one picture may have; more is a mistake or an attack.
 pub(crate) const MAX_UNIT: usize = 4 << 20;
 
-/// Whether a packet is of no use: of a picture that is beyond saving, which ends with its marker or with another timestamp,
-/// or empty, as those are that keep a path alive, whatever their timestamp.
-fn is_spoilt(spoilt: &mut Option<u32>, packet: &RtpPacket) -> bool {
-    if packet.payload.is_empty() {
-        return true;
-    }
-    let belongs = *spoilt == Some(packet.timestamp);
-    if !belongs || packet.marker {
-        *spoilt = None;
-    }
-    belongs
-}
-
-/// Makes what assembles pictures of a codec.
+/// Makes an assembler of the codec's packets.
 pub fn assembler(codec: VideoCodec) -> Box<dyn Assemble> {
     match codec {
-        VideoCodec::H264 => Box::new(h264::Assembler::default()),
-        VideoCodec::Vp8 => Box::new(vp8::Assembler::default()),
+        VideoCodec::H264 => Box::new(Assembler::<H264>::default()),
+        VideoCodec::Vp8 => Box::new(Assembler::<Vp8>::default()),
     }
 }

@@ -1,25 +1,22 @@
 //! VP8 packets (RFC 7741) to frames.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
-use super::{Assemble, Assembled, MAX_UNIT, RtpPacket, is_spoilt};
+use super::assembler::Depacketizer;
+use super::{Assembled, MAX_UNIT};
 use crate::frame::Timestamp;
 use crate::transport::media::AccessUnit;
 
-/// Makes frames of packets.
+/// The payload format of VP8.
 #[derive(Debug, Default)]
-pub struct Assembler {
-    picture: Option<Picture>,
-    /// The timestamp of a frame that is beyond saving; what else comes of it is left out.
-    spoilt: Option<u32>,
-}
+pub struct Vp8;
 
+/// A frame that is being assembled.
 #[derive(Debug)]
-struct Picture {
-    timestamp: u32,
+pub struct Picture {
     at: Timestamp,
+    /// Whether the packet with which the frame starts has come.
+    is_started: bool,
     data: Vec<u8>,
 }
 
@@ -51,69 +48,44 @@ impl Descriptor {
     }
 }
 
-impl Assemble for Assembler {
-    fn push(&mut self, packet: &RtpPacket, at: Timestamp, out: &mut VecDeque<Assembled>) {
-        let timestamp = packet.timestamp;
-        if is_spoilt(&mut self.spoilt, packet) {
-            return;
-        }
-        if self.picture.as_ref().is_some_and(|picture| picture.timestamp != timestamp) {
-            self.finish(out);
-        }
-        if self.take(packet, at).is_none() {
-            self.picture = None;
-            self.spoilt = (!packet.marker).then_some(timestamp);
-            out.push_back(Assembled::Damaged);
-        } else if packet.marker {
-            self.finish(out);
-        }
+impl Depacketizer for Vp8 {
+    type Picture = Picture;
+
+    fn begin(&mut self, at: Timestamp) -> Picture {
+        Picture { at, is_started: false, data: Vec::new() }
     }
 
-    fn lost(&mut self, out: &mut VecDeque<Assembled>) {
-        if let Some(picture) = self.picture.take() {
-            self.spoilt = Some(picture.timestamp);
-        }
-        out.push_back(Assembled::Damaged);
-    }
-}
-
-impl Assembler {
-    /// Adds a packet to its frame; `None` where it does not fit there.
-    fn take(&mut self, packet: &RtpPacket, at: Timestamp) -> Option<()> {
-        let descriptor = Descriptor::read(&packet.payload)?;
-        let bytes = packet.payload.get(descriptor.length..)?;
-        if descriptor.starts_frame && self.picture.is_none() {
-            self.picture = Some(Picture { timestamp: packet.timestamp, at, data: Vec::new() });
-        } else if descriptor.starts_frame {
+    fn add(&mut self, picture: &mut Picture, payload: &[u8]) -> Option<()> {
+        let descriptor = Descriptor::read(payload)?;
+        let bytes = payload.get(descriptor.length..)?;
+        // A frame starts with its first packet, and with no other.
+        if descriptor.starts_frame == picture.is_started || picture.data.len() + bytes.len() > MAX_UNIT {
             return None;
         }
-        let picture = self.picture.as_mut()?;
-        if picture.data.len() + bytes.len() > MAX_UNIT {
-            return None;
-        }
+        picture.is_started = true;
         picture.data.extend_from_slice(bytes);
         Some(())
     }
 
-    fn finish(&mut self, out: &mut VecDeque<Assembled>) {
-        let Some(picture) = self.picture.take() else { return };
-        out.push_back(match picture.data.first() {
+    fn finish(&mut self, picture: Picture) -> Option<Assembled> {
+        Some(match picture.data.first() {
             Some(first) => {
                 let key = first & 1 == 0;
                 Assembled::Unit(AccessUnit { data: Bytes::from(picture.data), key, at: picture.at })
             }
             None => Assembled::Damaged,
-        });
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::rtp::assembler::Assembler;
     use crate::transport::testing::assembled;
 
     fn units(packets: &[(u32, bool, &[u8])]) -> Vec<Option<(Vec<u8>, bool)>> {
-        assembled(&mut Assembler::default(), packets)
+        assembled(&mut Assembler::<Vp8>::default(), packets)
     }
 
     #[test]
