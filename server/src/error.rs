@@ -147,6 +147,12 @@ fn clipped(mut text: String) -> String {
 /// The texts of the library may name files; a client gets their names without folders.
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&Error> for ApiError {
+    fn from(error: &Error) -> Self {
         if !error.violations().is_empty() {
             return Self::fields(error.violations().to_vec());
         }

@@ -168,11 +168,11 @@ fn a_thousand_patches_while_pictures_flow_freeze_nothing() {
     // What comes faster than it may is joined, and answered together.
     let (mut version, mut seed) = (0, Value::Null);
     while seed != PATCHES {
-        let accepted = talk.next_of(&["accepted", "refused"], LONG);
-        assert_eq!(accepted["type"], "accepted", "{accepted}");
-        assert!(accepted["version"].as_u64() > Some(version), "{accepted}");
-        version = accepted["version"].as_u64().unwrap();
-        seed = accepted["params"]["seed"].clone();
+        let applied = talk.next_of(&["parameters_applied", "error"], LONG);
+        assert_eq!(applied["type"], "parameters_applied", "{applied}");
+        assert!(applied["version"].as_u64() > Some(version), "{applied}");
+        version = applied["version"].as_u64().unwrap();
+        seed = applied["parameters"]["seed"].clone();
     }
     let seen = screen.take();
     let gap = longest_gap(&seen, start, Instant::now());

@@ -18,6 +18,7 @@ pub mod http;
 mod ingest;
 mod media;
 mod newest;
+pub mod parameters;
 pub mod peer;
 #[cfg(feature = "internals")]
 #[doc(hidden)]

@@ -1,15 +1,14 @@
-//! The data channel `parameters`: the same for Scope's sessions and for WHIP and WHEP.
+//! The data channel `parameters` of a stream: the library's protocol, with the keys of Scope's messages besides.
 //!
-//! A message is a JSON object of Scope's keys, of Daydream's, or of both; see [`params`](super::params). It counts as a
-//! whole or not at all. Each is answered: `{"type":"parameters_applied",…}` with what is in force now, or
-//! `{"type":"error",…}` with every fault. Unasked, a client is told `parameters_updated` after a change made elsewhere, and
-//! `stream_stopped` when there will be no further picture. What comes faster than it may is joined, and answered together.
+//! It is the same for Scope's sessions and for WHIP and WHEP; [`params`](super::params) reads the keys.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dreamframe::transport::{ChannelHandler, Pacing};
+use dreamframe::transport::parameters::{
+    AppliedParameters, InvalidField, ParameterError, ParameterMessage, ParameterTarget,
+};
 use dreamframe::{ParamsPatch, StreamDiffusionParams, Transition};
 use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
@@ -20,7 +19,7 @@ use super::steps::Steps;
 use crate::error::{ApiError, ApiResult};
 
 /// What messages change: a stream.
-pub(crate) trait Target: Send + Sync + fmt::Debug {
+pub(crate) trait ControlledStream: Send + Sync + fmt::Debug {
     /// The parameters last accepted.
     fn params(&self) -> StreamDiffusionParams;
 
@@ -47,14 +46,14 @@ pub(crate) trait Target: Send + Sync + fmt::Debug {
     /// Chooses where frames come from; nothing, where they come from a publisher in any case.
     fn set_input(&self, _mode: InputMode) {}
 
-    /// What is to be told unasked, as [`parameters_updated`] and [`stream_stopped`] write it.
+    /// The notices for a client that connects now: [`ParameterMessage`]s as JSON.
     fn notices(&self) -> broadcast::Receiver<String>;
 }
 
 /// Takes the messages of one data channel.
 #[derive(Debug)]
 pub(crate) struct Parameters {
-    target: Arc<dyn Target>,
+    target: Arc<dyn ControlledStream>,
     said: Mutex<Said>,
 }
 
@@ -79,7 +78,7 @@ pub(crate) struct Applied {
 
 impl Parameters {
     /// Makes the handler of a channel that changes `target`.
-    pub(crate) fn new(target: Arc<dyn Target>) -> Self {
+    pub(crate) fn new(target: Arc<dyn ControlledStream>) -> Self {
         Self { target, said: Mutex::default() }
     }
 
@@ -88,7 +87,7 @@ impl Parameters {
     /// # Errors
     ///
     /// 400 with every value at fault; then nothing of it is done.
-    pub(crate) fn apply(&self, message: &Map<String, Value>) -> ApiResult<Applied> {
+    pub(crate) fn change(&self, message: &Map<String, Value>) -> ApiResult<Applied> {
         // Held throughout, so that of two messages the later one is built on the earlier.
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let change = params::read(message, &self.target.params(), &said.steps).map_err(ApiError::fields)?;
@@ -143,34 +142,12 @@ fn applied(message: &Map<String, Value>, change: Change, params: &StreamDiffusio
     Applied { values, sent, ignored: change.ignored }
 }
 
-impl ChannelHandler for Parameters {
-    fn message(&self, text: &str) -> Vec<String> {
-        let result = serde_json::from_str::<Map<String, Value>>(text)
-            .map_err(|error| ApiError::field("message", format!("cannot be read as a JSON object: {error}")))
-            .and_then(|message| self.apply(&message));
-        let answer = match result {
-            Ok(applied) => {
-                json!({ "type": "parameters_applied", "parameters": applied.values, "ignored": applied.ignored })
-            }
-            Err(error) => {
-                tracing::debug!(error = error.message(), "a message of a data channel was refused");
-                let fields = error.details().get("fields").cloned().unwrap_or_else(|| json!([]));
-                json!({ "type": "error", "error": error.message(), "fields": fields })
-            }
-        };
-        vec![answer.to_string()]
+impl ParameterTarget for Parameters {
+    fn apply(&self, message: &Map<String, Value>) -> Result<AppliedParameters, ParameterError> {
+        let Applied { values, ignored, .. } = self.change(message).map_err(ParameterError::from)?;
+        Ok(AppliedParameters { parameters: values, ignored, ..AppliedParameters::default() })
     }
 
-    fn notices(&self) -> Option<broadcast::Receiver<String>> {
-        Some(self.target.notices())
-    }
-
-    fn pacing(&self) -> Option<&dyn Pacing> {
-        Some(self)
-    }
-}
-
-impl Pacing for Parameters {
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration {
         let steps = self.said.lock().unwrap_or_else(PoisonError::into_inner).steps.clone();
         match params::read(message, &self.target.params(), &steps) {
@@ -183,31 +160,31 @@ impl Pacing for Parameters {
     fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>) {
         join(waiting, newer);
     }
-}
 
-/// Writes the notice of a change made elsewhere.
-pub(crate) fn parameters_updated(values: &Map<String, Value>) -> String {
-    json!({ "type": "parameters_updated", "parameters": values }).to_string()
-}
-
-/// Writes the notice that there will be no further picture, with the reason where nobody asked for it.
-pub(crate) fn stream_stopped(error: Option<&str>) -> String {
-    match error {
-        Some(error) => json!({ "type": "stream_stopped", "error_message": error }),
-        None => json!({ "type": "stream_stopped" }),
+    fn notices(&self) -> broadcast::Receiver<String> {
+        self.target.notices()
     }
-    .to_string()
 }
 
-/// Writes the notice that the publisher's video is not decoded; the last picture stays.
-pub(crate) fn video_refused(error: &str) -> String {
-    json!({ "type": "error", "error": error, "fields": [] }).to_string()
+impl From<ApiError> for ParameterError {
+    fn from(error: ApiError) -> Self {
+        let fields = error.details().get("fields").and_then(Value::as_array).into_iter().flatten();
+        let text = |field: &Value, key: &str| field.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let fields = fields.map(|field| InvalidField { path: text(field, "path"), reason: text(field, "reason") });
+        Self { error: error.message().to_owned(), fields: fields.collect() }
+    }
+}
+
+/// The notice of a change made elsewhere.
+pub(crate) fn parameters_updated(parameters: Map<String, Value>) -> ParameterMessage {
+    ParameterMessage::ParametersUpdated { parameters, version: None }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use dreamframe::transport::ChannelHandler as _;
     use proptest::prelude::*;
 
     use super::*;
@@ -221,7 +198,7 @@ mod tests {
         notices: broadcast::Sender<String>,
     }
 
-    impl Target for Fake {
+    impl ControlledStream for Fake {
         fn params(&self) -> StreamDiffusionParams {
             self.params.lock().unwrap().clone()
         }
@@ -322,16 +299,6 @@ mod tests {
         for text in ["", "[]", "{", "null", "{\"delta\": 1e999}"] {
             assert_eq!(say(&channel, text)["type"], "error");
         }
-    }
-
-    #[test]
-    fn notices_are_what_clients_of_scope_read() {
-        let (fake, channel) = channel();
-        let mut notices = channel.notices().unwrap();
-        fake.notices.send(stream_stopped(Some("gone"))).unwrap();
-        let notice: Value = serde_json::from_str(&notices.try_recv().unwrap()).unwrap();
-        assert_eq!(notice, json!({ "type": "stream_stopped", "error_message": "gone" }));
-        assert_eq!(stream_stopped(None), r#"{"type":"stream_stopped"}"#);
     }
 
     proptest! {

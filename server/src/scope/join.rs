@@ -1,9 +1,8 @@
 //! Two messages of a data channel as one, where they come faster than they are taken.
 
 use dreamframe::params::join_values;
+use dreamframe::transport::parameters::flatten;
 use serde_json::{Map, Value};
-
-use super::params::DAYDREAM;
 
 /// Keys that say the same as others: what the newer message says with one of the first counts for all of the second.
 const SAME: [(&[&str], &[&str]); 4] = [
@@ -18,26 +17,12 @@ pub(super) fn join(waiting: &mut Map<String, Value>, newer: Map<String, Value>) 
     flatten(waiting);
     let mut newer = newer;
     flatten(&mut newer);
-    // As in one message, `null` says nothing.
-    newer.retain(|name, value| !value.is_null() || name == "lora_dict");
     for (said, meant) in SAME {
         if said.iter().any(|key| newer.contains_key(*key)) {
             waiting.retain(|key, _| !meant.contains(&key.as_str()));
         }
     }
     join_values(waiting, newer);
-}
-
-/// Puts Daydream's parameters in the body of its PATCH where the others are; a bare one counts before it.
-fn flatten(message: &mut Map<String, Value>) {
-    if let Some(Value::Object(body)) = message.shift_remove("params") {
-        for (name, value) in body {
-            let has_value = message.get(&name).is_some_and(|bare| !bare.is_null());
-            if DAYDREAM.contains(&name.as_str()) && !has_value {
-                message.insert(name, value);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@
 //!
 //! Keys that are Daydream's own count as they do over HTTP. What is neither is ignored, as Scope's clients expect.
 
-use std::sync::LazyLock;
-
-use dreamframe::params::{FIELDS, Interpolation, Weighted};
+use dreamframe::params::{Interpolation, Weighted};
+use dreamframe::transport::parameters::named_parameters;
 use dreamframe::{StreamDiffusionParams, Transition, Violation};
 use serde_json::{Map, Value};
 
@@ -65,15 +64,15 @@ pub(crate) fn read(
 ) -> Result<Change, Vec<Violation>> {
     let mut reader = Reader { message, faults: Vec::new() };
     let mut change = Change { steps: steps.clone(), ..Change::default() };
-    reader.daydream(&mut change);
+    (change.values, change.ignored) = named_parameters(message);
+    change.ignored.retain(|key| !SCOPE.contains(&key.as_str()));
     reader.scope(&mut change);
     reader.steps(&mut change, params);
-    change.ignored = message.keys().filter(|key| !is_known(key)).cloned().collect();
     if reader.faults.is_empty() { Ok(change) } else { Err(reader.faults) }
 }
 
 /// Scope's keys that do something here.
-const SCOPE: [&str; 10] = [
+const SCOPE: [&str; 8] = [
     "prompts",
     "transition",
     "noise_scale",
@@ -82,20 +81,7 @@ const SCOPE: [&str; 10] = [
     "paused",
     "input_mode",
     "base_seed",
-    "params",
-    "pipeline",
 ];
-
-/// The names of Daydream's parameters.
-pub(super) static DAYDREAM: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let mut names: Vec<_> = FIELDS.iter().filter_map(|field| field.path.split(['.', '[']).next()).collect();
-    names.dedup();
-    names
-});
-
-fn is_known(key: &str) -> bool {
-    SCOPE.contains(&key) || DAYDREAM.contains(&key)
-}
 
 struct Reader<'a> {
     message: &'a Map<String, Value>,
@@ -120,18 +106,6 @@ impl<'a> Reader<'a> {
             self.refuse(key, format!("is {}, but must be {what}", shown(value)));
         }
         parsed
-    }
-
-    /// Daydream's own names, bare or in the body of its PATCH.
-    fn daydream(&mut self, change: &mut Change) {
-        let body = self.get("params").and_then(Value::as_object);
-        let bare = self.message.iter().filter(|(name, _)| DAYDREAM.contains(&name.as_str()));
-        for (name, value) in body.into_iter().flatten().chain(bare) {
-            // Scope's clients send every key that they have, and `null` for what they have not.
-            if !value.is_null() || name == "lora_dict" {
-                change.values.insert(name.clone(), value.clone());
-            }
-        }
     }
 
     fn scope(&mut self, change: &mut Change) {

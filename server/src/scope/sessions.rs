@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
+use dreamframe::transport::parameters::hide_style_image;
 use dreamframe::transport::peer::{Media, Peer};
 use serde_json::{Map, Value, json};
 
 use super::catalogue::{self, PIPELINES, Pipeline};
-use super::channel::{Applied, Parameters, Target as _, parameters_updated};
+use super::channel::{Applied, ControlledStream as _, Parameters, parameters_updated};
 use super::detail::Detail;
 use super::params;
 use super::source::Source;
@@ -20,7 +21,6 @@ use crate::ids;
 use crate::recording::Recorder;
 use crate::streams::{Publication, Stream};
 use crate::wire::request::Request;
-use crate::wire::shown::without_image;
 
 /// What the server keeps for Scope's clients: for each API key what was made with it, which no other key reaches.
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ impl Scope {
         path: &str,
     ) -> Result<Arc<Session>, Detail> {
         let session = self.with(caller, |state| state.open(app, caller))?;
-        match session.channel.apply(initial) {
+        match session.channel.change(initial) {
             Ok(_) => Ok(session),
             Err(error) => {
                 self.close(app, caller, &session.id).await;
@@ -272,12 +272,13 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Those of [`Parameters::apply`].
+    /// Those of [`Parameters::change`].
     pub(crate) fn change(&self, message: &Map<String, Value>) -> ApiResult<Applied> {
-        let applied = self.channel.apply(message)?;
+        let applied = self.channel.change(message)?;
         let mut told = applied.sent.clone();
         told.extend(applied.values.clone());
-        self.stream.tell(&parameters_updated(&without_image(told)));
+        hide_style_image(&mut told);
+        self.stream.notify(&parameters_updated(told));
         Ok(applied)
     }
 

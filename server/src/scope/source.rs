@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::channel::Target;
+use super::channel::ControlledStream;
 use super::params::InputMode;
 use crate::error::ApiResult;
 use crate::streams::Stream;
@@ -66,7 +66,7 @@ impl FrameSink for Source {
     }
 }
 
-impl Target for Source {
+impl ControlledStream for Source {
     fn params(&self) -> StreamDiffusionParams {
         self.stream.params()
     }

@@ -1,52 +1,46 @@
-//! The data channel of who may watch and not steer: notices, and no messages.
+//! The data channel of viewers by playback id, who may watch and change nothing: notices alone.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dreamframe::transport::{ChannelHandler, Pacing};
-use serde_json::{Map, Value, json};
+use dreamframe::transport::parameters::{AppliedParameters, ParameterError, ParameterTarget};
+use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use super::channel::Target;
+use super::channel::ControlledStream;
 
-/// Answers each message with what the address lacks.
+/// The answer to each message.
 const REFUSAL: &str =
     "this address, by playback id, shows pictures and changes nothing: use the one with the stream key";
 
-/// Tells the notices of a stream, and takes no messages.
+/// Refuses all messages.
 #[derive(Debug)]
 pub(crate) struct Watcher {
-    target: Arc<dyn Target>,
+    target: Arc<dyn ControlledStream>,
 }
 
 impl Watcher {
-    /// Makes the handler of channels that hear of `target`.
-    pub(crate) fn new(target: Arc<dyn Target>) -> Self {
+    /// Makes the target of channels that get the notices of `target`.
+    pub(crate) fn new(target: Arc<dyn ControlledStream>) -> Self {
         Self { target }
     }
 }
 
-impl ChannelHandler for Watcher {
-    fn message(&self, _: &str) -> Vec<String> {
-        vec![json!({ "type": "error", "error": REFUSAL, "fields": [] }).to_string()]
+impl ParameterTarget for Watcher {
+    fn apply(&self, _: &Map<String, Value>) -> Result<AppliedParameters, ParameterError> {
+        Err(ParameterError::new(REFUSAL))
     }
 
-    fn notices(&self) -> Option<broadcast::Receiver<String>> {
-        Some(self.target.notices())
-    }
-
-    fn pacing(&self) -> Option<&dyn Pacing> {
-        Some(self)
-    }
-}
-
-/// Who sends more than may be sent is not answered each time.
-impl Pacing for Watcher {
     fn wait(&self, _: &Map<String, Value>, _: Instant) -> Duration {
         Duration::ZERO
     }
 
+    /// Keeps nothing, as nothing will be applied: messages that come too fast get one answer.
     fn join(&self, waiting: &mut Map<String, Value>, _: Map<String, Value>) {
         waiting.clear();
+    }
+
+    fn notices(&self) -> broadcast::Receiver<String> {
+        self.target.notices()
     }
 }

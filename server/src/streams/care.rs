@@ -3,12 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use dreamframe::Event;
+use dreamframe::transport::parameters::{ParameterError, ParameterMessage};
+use dreamframe::{Error, Event};
 
 use super::runner::Phase;
 use super::stream::Stream;
+use crate::error::ApiError;
 use crate::ids;
-use crate::scope::channel::{stream_stopped, video_refused};
+use crate::scope::channel::parameters_updated;
 
 impl Stream {
     /// Notes what went wrong with its pictures.
@@ -23,13 +25,16 @@ impl Stream {
         self.trouble().push_error = error.map(|error| (error, ids::now_ms()));
     }
 
-    /// Takes back what the session has refused.
-    pub(super) fn refused(&self, error: &str) {
-        tracing::warn!(stream = self.id, error, "update refused");
-        self.failed(error);
+    /// Takes back what the session has refused, and sends notices of that.
+    pub(super) fn refused(&self, error: &Error) {
+        let error = ApiError::from(error);
+        tracing::warn!(stream = self.id, error = error.message(), "update refused");
+        self.failed(error.message());
+        self.notify(&ParameterMessage::Error(error.into()));
         let mut desired = self.desired();
         if let Some(session) = self.session() {
             desired.take_back(session.params());
+            self.notify(&parameters_updated(desired.shown().params.clone()));
         }
     }
 
@@ -41,7 +46,7 @@ impl Stream {
         if let Some(error) = self.feed.take_refusal() {
             tracing::warn!(stream = self.id, error, "the publisher's video is refused");
             self.failed(&error);
-            self.tell(&video_refused(&error));
+            self.notify(&ParameterMessage::Error(ParameterError::new(error)));
         }
         let live = self.live();
         if self.was_live.swap(live, Ordering::Relaxed) && !live {
@@ -98,7 +103,7 @@ impl Stream {
 
     fn note(self: &Arc<Self>, event: Event) {
         match event {
-            Event::UpdateRejected { error, .. } => self.refused(&error.to_string()),
+            Event::UpdateRejected { error, .. } => self.refused(&error),
             Event::FrameFailed { error, .. }
             | Event::TransitionFailed { error }
             | Event::Degraded { error }
@@ -131,7 +136,7 @@ impl Stream {
 
     /// Ends it for good: connections, session, and everything that hangs on it.
     pub(super) async fn close(&self, reason: Option<&str>) {
-        self.tell(&stream_stopped(reason));
+        self.notify(&ParameterMessage::StreamStopped { error_message: reason.map(str::to_owned) });
         self.feed.lead(None);
         let session = self.runner.stop(true);
         self.whip.close().await;

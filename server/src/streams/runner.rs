@@ -202,7 +202,7 @@ impl Runner {
         drop(desired);
         stream.feed().lead(Some(handle));
         if let Err(error) = caught_up {
-            stream.refused(&error.to_string());
+            stream.refused(&error);
         }
         tracing::info!(stream = stream.id, "ready");
     }

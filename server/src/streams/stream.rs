@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dreamframe::params::{ParamsPatch, StreamDiffusionParams};
+use dreamframe::transport::parameters::ParameterMessage;
 use dreamframe::transport::peer::{Media, Peer};
 use dreamframe::transport::{
     AudioHub, Egress, EgressOptions, FrameSink, IngestStats, TokenBucket, WhepEndpoint, WhipEndpoint,
@@ -274,7 +275,7 @@ impl Stream {
         let changed = change.changed;
         desired.take(change);
         if changed {
-            self.tell(&parameters_updated(&desired.shown().params));
+            self.notify(&parameters_updated(desired.shown().params.clone()));
         }
         Ok(())
     }
@@ -293,14 +294,14 @@ impl Stream {
             _ => {}
         }
         desired.take(change);
-        self.tell(&parameters_updated(&desired.shown().params));
+        self.notify(&parameters_updated(desired.shown().params.clone()));
         Ok(())
     }
 
-    /// Tells whoever has a data channel of this stream.
-    pub(crate) fn tell(&self, notice: &str) {
-        // Nobody may listen.
-        let _ = self.notices.send(notice.to_owned());
+    /// Sends a notice to all clients that have a data channel of this stream.
+    pub(crate) fn notify(&self, notice: &ParameterMessage) {
+        // An error means that there are none.
+        let _ = self.notices.send(notice.to_json());
     }
 
     /// Begins the turn of a publisher that comes by another way than WHIP, and ends that of the one before.

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 
 use super::stream::Stream;
 use crate::error::{ApiError, ApiResult};
-use crate::scope::channel::Target;
+use crate::scope::channel::ControlledStream;
 use crate::wire::Object;
 use crate::wire::request::Request;
 
@@ -23,7 +23,7 @@ impl Remote {
     }
 }
 
-impl Target for Remote {
+impl ControlledStream for Remote {
     fn params(&self) -> StreamDiffusionParams {
         self.stream().map(|stream| stream.params()).unwrap_or_default()
     }

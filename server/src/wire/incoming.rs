@@ -5,10 +5,10 @@
 
 use dreamframe::Violation;
 use dreamframe::params::{Constraint, FIELDS, Field, ParamsPatch, StreamDiffusionParams};
+use dreamframe::transport::parameters::drop_known_digest;
 use serde_json::{Value, json};
 
 use super::Object;
-use super::shown::without_known_digest;
 use crate::error::ApiError;
 
 /// The greatest seed; a negative one counts down from here.
@@ -45,7 +45,7 @@ impl Incoming {
                 *value = defaults.get(name.as_str()).cloned().unwrap_or_default();
             }
         }
-        without_known_digest(&mut sent, &base.ip_adapter_style_image_url);
+        drop_known_digest(&mut sent, &base.ip_adapter_style_image_url);
         incoming.strip("", "", &mut sent);
         incoming.seed(&mut sent);
         incoming.clamp(&mut sent, base);

@@ -205,8 +205,8 @@ fn changes() -> Result<()> {
         drop(screen.take());
         let said = Instant::now();
         talk.say(&json!({"skip_diffusion": is_frame}));
-        let answer = talk.next_of(&["accepted", "refused"], LIMIT);
-        if answer["type"] != "accepted" {
+        let answer = talk.next_of(&["parameters_applied", "error"], LIMIT);
+        if answer["type"] != "parameters_applied" {
             return Err(Error::new(ErrorKind::Internal, answer.to_string()));
         }
         let newest = stage.drawn.count();

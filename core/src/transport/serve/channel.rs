@@ -3,45 +3,38 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use crate::params::{Cost, Notice, ParamsPatch, diff, join_values, total_cost};
+use crate::params::{Cost, ParamsPatch, diff, total_cost};
 use crate::session::{Event, SessionHandle};
-use crate::transport::{ChannelHandler, Pacing, TokenBucket};
+use crate::transport::TokenBucket;
+use crate::transport::parameters::{
+    AppliedParameters, ParameterError, ParameterMessage, ParameterTarget, drop_known_digest, hide_style_image,
+    is_parameter, named_parameters,
+};
 use crate::{Error, ErrorKind, Result};
 
-/// How many notices wait for a peer that is slow.
+/// The most notices that wait for a slow peer; it loses the oldest of more.
 const NOTICES: usize = 64;
-/// How often the thread that tells events looks whether anybody is left.
-const LOOK: Duration = Duration::from_millis(200);
-/// How many changes that load or rebuild networks a session takes a second, and at once.
+/// How often the thread that forwards events checks whether the channel still exists.
+const CHECK: Duration = Duration::from_millis(200);
+/// The rate and the burst of changes that load or rebuild networks, for all channels of a session together.
 const REBUILDS_PER_SECOND: u32 = 2;
 const REBUILDS_AT_ONCE: u32 = 4;
 
-/// Changes the parameters of a session by messages: each is a JSON object with some of the parameters, as
-/// [`ParamsPatch::from_json`] takes it.
+/// Changes the parameters of a session by the messages of data channels, with the protocol of
+/// [`parameters`](crate::transport::parameters).
 ///
-/// The answer is `{"type":"accepted","version":…,"cost":…,"params":{…},"notices":[…]}` with the values that are asked for now,
-/// or `{"type":"refused","error":{…}}` where nothing has changed.
-///
-/// Whoever has this channel may change everything; [`serve`](super::serve) gives it to publishers and viewers alike. A
-/// connection may send 60 messages a second, and all channels of a session together may load or rebuild networks twice a second, four
-/// times at once. What comes faster is joined: the newest values count, and are answered once.
+/// Every client of the channel may change all parameters; [`serve`](super::serve) gives it to publishers and viewers alike.
+/// A connection may send 60 messages per second. All channels of a session together may load or rebuild networks twice per
+/// second, and four times at once. Messages beyond that are merged with those that wait: the newest values count, and one
+/// answer is sent for all.
 #[derive(Debug)]
 pub struct SessionChannel {
     session: SessionHandle,
     notices: broadcast::Sender<String>,
     rebuilds: Mutex<TokenBucket>,
-}
-
-/// What is answered to a message.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Reply<'a> {
-    Accepted { version: u64, cost: Option<Cost>, params: Map<String, Value>, notices: &'a [Notice] },
-    Refused { error: &'a Error },
 }
 
 impl SessionChannel {
@@ -51,68 +44,91 @@ impl SessionChannel {
         Self { session, notices: broadcast::Sender::new(NOTICES), rebuilds }
     }
 
-    /// Tells something to all who are connected.
-    pub fn tell(&self, text: String) {
-        // Nobody need be.
-        let _ = self.notices.send(text);
+    /// Sends a message to all clients that are connected.
+    pub fn notify(&self, message: &ParameterMessage) {
+        // An error means that no client is connected.
+        let _ = self.notices.send(message.to_json());
     }
 
-    /// Tells the events of the session, as JSON, to all who are connected, on a thread that ends with the channel or the
-    /// session. An event goes to one receiver, so a host does not get those any more.
-    pub(super) fn tell_events(self: &Arc<Self>) -> Result<()> {
+    /// Sends notices of the session's events to all clients that are connected, from a thread that ends with the channel or
+    /// the session. An event has one receiver, so the host does not receive events any more.
+    pub(super) fn forward_events(self: &Arc<Self>) -> Result<()> {
         let (channel, events) = (Arc::downgrade(self), self.session.events());
-        let tell = move || {
+        let forward = move || {
             while let Some(channel) = channel.upgrade() {
-                let Some(event) = events.next_within(LOOK) else { continue };
-                if let Ok(text) = serde_json::to_string(&event) {
-                    channel.tell(text);
-                }
+                let Some(event) = events.next_within(CHECK) else { continue };
+                channel.notify_of(&event);
                 if matches!(event, Event::Stopped { .. }) {
                     return;
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("dreamframe-events".into()).spawn(tell);
-        let no_thread = |error| Error::new(ErrorKind::Device, "the system gives no more threads").with_source(error);
+        let thread = std::thread::Builder::new().name("dreamframe-events".into()).spawn(forward);
+        let no_thread = |error| Error::new(ErrorKind::Device, "failed to start a thread").with_source(error);
         thread.map(drop).map_err(no_thread)
     }
 
-    fn update(&self, text: &str) -> Result<String> {
-        let patch = ParamsPatch::from_json(text)?;
-        let ticket = self.session.update(&patch)?;
-        let mut params = Map::new();
-        if let Value::Object(desired) = self.session.params().to_value() {
-            params = desired;
-            params.retain(|name, _| patch.names().any(|named| named == name));
+    fn notify_of(&self, event: &Event) {
+        match event {
+            Event::UpdateApplied { version, .. } => self.notify(&self.updated(*version)),
+            Event::UpdateRejected { version, error } => {
+                self.notify(&ParameterMessage::Error(ParameterError::from(&**error)));
+                self.notify(&self.updated(*version));
+            }
+            Event::FrameFailed { error, .. }
+            | Event::TransitionFailed { error }
+            | Event::Degraded { error }
+            | Event::CallbackFailed { error } => {
+                self.notify(&ParameterMessage::Error(ParameterError::from(&**error)));
+            }
+            Event::Stopped { error } => {
+                let error_message = error.as_ref().map(ToString::to_string);
+                self.notify(&ParameterMessage::StreamStopped { error_message });
+            }
+            Event::UpdateSuperseded { .. } | Event::Recovered => {}
         }
-        let reply = Reply::Accepted { version: ticket.version, cost: ticket.cost, params, notices: &ticket.notices };
-        Ok(json(&reply))
+    }
+
+    /// The notice of the parameters after the update `version`.
+    fn updated(&self, version: u64) -> ParameterMessage {
+        let mut parameters = self.params();
+        hide_style_image(&mut parameters);
+        ParameterMessage::ParametersUpdated { parameters, version: Some(version) }
+    }
+
+    /// The parameters last accepted, by name.
+    fn params(&self) -> Map<String, Value> {
+        let Value::Object(params) = self.session.params().to_value() else { return Map::new() };
+        params
+    }
+
+    /// The patch that a message asks for, and its keys without a meaning.
+    fn patch(&self, message: &Map<String, Value>) -> Result<(ParamsPatch, Vec<String>)> {
+        let (mut values, mut ignored) = named_parameters(message);
+        ignored.extend(values.keys().filter(|name| !is_parameter(name)).map(|name| format!("params.{name}")));
+        values.retain(|name, _| is_parameter(name));
+        drop_known_digest(&mut values, &self.session.params().ip_adapter_style_image_url);
+        Ok((ParamsPatch::from_value(Value::Object(values))?, ignored))
+    }
+
+    fn update(&self, message: &Map<String, Value>) -> Result<AppliedParameters> {
+        let (patch, ignored) = self.patch(message)?;
+        let ticket = self.session.update(&patch)?;
+        let mut parameters = self.params();
+        parameters.retain(|name, _| patch.names().any(|named| named == name));
+        let (version, cost, notices) = (Some(ticket.version), ticket.cost, ticket.notices);
+        Ok(AppliedParameters { parameters, ignored, version, cost, notices })
     }
 }
 
-fn json(reply: &Reply<'_>) -> String {
-    // Text and numbers under names: nothing that JSON cannot hold.
-    serde_json::to_string(reply).unwrap_or_default()
-}
-
-impl ChannelHandler for SessionChannel {
-    fn message(&self, text: &str) -> Vec<String> {
-        vec![self.update(text).unwrap_or_else(|error| json(&Reply::Refused { error: &error }))]
+impl ParameterTarget for SessionChannel {
+    fn apply(&self, message: &Map<String, Value>) -> std::result::Result<AppliedParameters, ParameterError> {
+        self.update(message).map_err(|error| ParameterError::from(&error))
     }
 
-    fn notices(&self) -> Option<broadcast::Receiver<String>> {
-        Some(self.notices.subscribe())
-    }
-
-    fn pacing(&self) -> Option<&dyn Pacing> {
-        Some(self)
-    }
-}
-
-impl Pacing for SessionChannel {
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration {
-        // What is refused changes nothing.
-        let Ok(patch) = ParamsPatch::from_value(Value::Object(message.clone())) else { return Duration::ZERO };
+        // A message that is refused changes nothing.
+        let Ok((patch, _)) = self.patch(message) else { return Duration::ZERO };
         let old = self.session.params();
         let Ok((new, _)) = patch.merge(&old) else { return Duration::ZERO };
         if total_cost(&diff(&old, &new)) < Some(Cost::Load) {
@@ -122,7 +138,7 @@ impl Pacing for SessionChannel {
         rebuilds.take(now).err().unwrap_or_default()
     }
 
-    fn join(&self, waiting: &mut Map<String, Value>, newer: Map<String, Value>) {
-        join_values(waiting, newer);
+    fn notices(&self) -> broadcast::Receiver<String> {
+        self.notices.subscribe()
     }
 }

@@ -152,7 +152,7 @@ fn serve_shown<S>(session: SessionHandle, egress: Egress, options: &ServeOptions
     let viewer =
         Media { video_out: Some(egress), audio_out: Some(audio), channel: Some(channel.clone()), ..Media::default() };
     let server = Server::start(publisher, viewer, options, served)?;
-    channel.tell_events()?;
+    channel.forward_events()?;
     Ok(server)
 }
 

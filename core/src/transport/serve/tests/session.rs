@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::super::{SessionChannel, serve};
@@ -59,14 +59,26 @@ fn frames_of_a_publisher_become_pictures_of_the_session() {
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
 
     talk.says.send(r#"{"delta": 0.75}"#.into()).unwrap();
-    let accepted = next(&heard, "accepted");
-    assert_eq!(accepted["params"], serde_json::json!({"delta": 0.75}));
-    let applied = next(&heard, "update_applied");
-    assert_eq!((&applied["version"], server.session().params().delta), (&accepted["version"], 0.75));
-    for wrong in [r#"{"delta": 1e9}"#, r#"{"delte": 1}"#, "nonsense", "[]"] {
+    let applied = next(&heard, "parameters_applied");
+    assert_eq!((&applied["parameters"], &applied["cost"]), (&json!({"delta": 0.75}), &json!("hot")));
+    let updated = next(&heard, "parameters_updated");
+    assert_eq!((&updated["parameters"]["delta"], &updated["version"]), (&json!(0.75), &applied["version"]));
+    assert_eq!(server.session().params().delta, 0.75);
+    for (wrong, path) in [
+        (r#"{"delta": 1e9}"#, "delta"),
+        (r#"{"delta": 0.5, "controlnets": [{"model_id": 1}]}"#, "controlnets[0].model_id"),
+        ("nonsense", "message"),
+        ("[]", "message"),
+    ] {
         talk.says.send(wrong.into()).unwrap();
-        assert_eq!(next(&heard, "refused")["error"]["kind"], "invalid_params", "{wrong}");
+        assert_eq!(next(&heard, "error")["fields"][0]["path"], path, "{wrong}");
     }
+    talk.says.send(r#"{"delte": 1, "params": {"delta": 0.75, "odd": 1}, "width": null}"#.into()).unwrap();
+    let applied = next(&heard, "parameters_applied");
+    assert_eq!(
+        (&applied["parameters"], &applied["ignored"]),
+        (&json!({"delta": 0.75}), &json!(["delte", "params.odd"]))
+    );
     assert_eq!(server.session().params().delta, 0.75);
     drop(player);
     publisher.stop();
@@ -95,7 +107,7 @@ fn messages_that_come_faster_than_they_may_are_joined_and_the_newest_counts() {
     }
     talk.says.send(r#"{"delta": 0.75}"#.into()).unwrap();
     let mut answers = 0_u32;
-    while next(&heard, "accepted")["params"]["delta"] != 0.75 {
+    while next(&heard, "parameters_applied")["parameters"]["delta"] != 0.75 {
         answers += 1;
     }
     // 60 at once and 60 a second, however long the messages took to come.
