@@ -89,6 +89,7 @@
 //! | `vp8` | no | the video codec VP8, by the system's libvpx 1.8 or newer |
 //! | `reference` | no | the slow reference executor on candle, for comparisons |
 
+pub mod cpu;
 mod error;
 mod families;
 mod features;
@@ -98,7 +99,8 @@ pub mod params;
 pub mod preprocess;
 pub mod telemetry;
 
-// The inside. `internals` opens it to this repository's tests, benches and fuzzers, with no promise.
+// The inside. `internals` opens it to this repository's tests, benches and fuzzers, with no promise; what the program and
+// the bindings use is public without it.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod conditioning;
@@ -159,6 +161,7 @@ mod web;
 
 pub use conditioning::style::style_data_uri;
 pub use conditioning::transition::{Keyframe, Transition, keyframe_schedule};
+pub use engine::verify::{ComponentReport, family_name, verify_checkpoint};
 pub use engine::{
     ControlImages, Device, Dtype, Engine, EngineBuilder, EngineOptions, ExecutorKind, Flagged, Picture, PictureInfo,
     PictureKind, Plan, Prepared, Progress, SafetyChecker, Snapshot, StyleImages, Update, Workbench,

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use axum::body::Bytes;
 use dreamframe::params::StreamDiffusionParams;
-use dreamframe::transport::rtp::limits::MAX_SIDE;
+use dreamframe::transport::IngestOptions;
 
 use crate::media::{FrameReader as _, Mp4Reader};
 use crate::wire::{echo, incoming::Incoming, read_object, request::Request};
@@ -24,7 +24,7 @@ pub fn request_body(bytes: &[u8]) {
 
 /// Opens a film, and decodes its first frames.
 pub fn mp4(bytes: &[u8]) {
-    let Ok(mut reader) = Mp4Reader::new(Cursor::new(bytes), MAX_SIDE) else { return };
+    let Ok(mut reader) = Mp4Reader::new(Cursor::new(bytes), IngestOptions::default().max_side) else { return };
     for _ in 0..FRAMES {
         let Ok(Some(_)) = reader.next() else { return };
     }

@@ -24,7 +24,6 @@ mod large_bodies;
 pub mod media;
 mod outputs;
 mod paths;
-mod public_address;
 mod recording;
 mod redact;
 mod routes;

@@ -5,13 +5,12 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use dreamframe::transport::is_public;
 use dreamframe::{Error, ErrorKind, Result, StyleImages};
 use ureq::http::{Response, Uri, header};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body};
-
-use crate::public_address::is_public;
 
 /// How long an image may take to come.
 const TIME: Duration = Duration::from_secs(5);

@@ -15,6 +15,10 @@ const MAX_LINES: usize = 600;
 /// does not break its own rule.
 const MACHINE_FOLDERS: [(&str, &str); 3] = [("/work", "/"), ("/root", "/"), ("/tmp", "/")];
 
+/// Crates that are shipped, which use the core as every other host does: without its feature for tests, benches and fuzzers.
+const SHIPPED: [&str; 4] = ["examples", "ffi", "python", "server"];
+const TEST_FEATURE: &str = "internals";
+
 /// Checks every file; a failure lists all that is wrong.
 pub(crate) fn check() -> Outcome {
     let files = match tools::files() {
@@ -47,8 +51,13 @@ fn of_text(path: &Path, text: &str) -> Vec<String> {
     if is_rust && lines > MAX_LINES {
         broken.push(format!("{}: {lines} lines, but at most {MAX_LINES}; split it", path.display()));
     }
+    let is_shipped = path.file_name().is_some_and(|name| name == "Cargo.toml")
+        && SHIPPED.iter().any(|folder| path.starts_with(folder));
     for (number, line) in text.lines().enumerate() {
         let place = || format!("{}:{}", path.display(), number + 1);
+        if is_shipped && line.split(['"', '/']).any(|part| part == TEST_FEATURE) {
+            broken.push(format!("{}: names the feature {TEST_FEATURE}, which is for tests alone", place()));
+        }
         for (start, end) in MACHINE_FOLDERS {
             if names_folder(line, &format!("{start}{end}")) {
                 broken.push(format!("{}: names {start}{end}, a folder of one machine", place()));
@@ -85,6 +94,15 @@ mod tests {
         let long = "x\n".repeat(MAX_LINES + 1);
         assert_eq!(of_text(Path::new("a.rs"), &long).len(), 1);
         assert!(of_text(Path::new("a.md"), &long).is_empty());
+    }
+
+    #[test]
+    fn a_shipped_crate_that_turns_on_the_feature_for_tests_is_found() {
+        for line in ["dreamframe = { features = [\"hub\", \"internals\"] }", "x = [\"dreamframe/internals\"]"] {
+            assert_eq!(of_text(Path::new("server/Cargo.toml"), line).len(), 1, "{line}");
+            assert_eq!(of_text(Path::new("tests/Cargo.toml"), line).len(), 0, "{line}");
+        }
+        assert!(of_text(Path::new("ffi/Cargo.toml"), "# Nothing of `internals`.").is_empty());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod state;
 mod tests;
 mod transition;
 mod update;
+pub(crate) mod verify;
 
 use std::sync::Arc;
 

@@ -16,6 +16,15 @@ impl ModelFamily {
         }
     }
 
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sd15 => "sd15",
+            Self::Sd21 => "sd21",
+            Self::Sdxl => "sdxl",
+        }
+    }
+
     /// Which states of the text encoders the UNet was trained on.
     pub fn text_states(self) -> TextStates {
         match self {

@@ -32,13 +32,13 @@ pub(super) fn read_object(text: &str) -> Result<Map<String, Value>> {
     read(text, MAX_BYTES)
 }
 
-/// Reads a JSON object of at most `max` bytes by the rules of parameters.
+/// Reads a JSON object of at most `max` bytes by the rules of parameters: at most 100,000 values, bounded depth, and no name
+/// twice in an object.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams), as for parameters.
-#[cfg(feature = "internals")]
-#[doc(hidden)]
+/// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) for a document that breaks a rule; the violation's path is the
+/// place where reading stopped.
 pub fn read_json_object(text: &str, max: usize) -> Result<Map<String, Value>> {
     read(text, max)
 }

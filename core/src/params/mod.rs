@@ -38,6 +38,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::schedule;
+
 pub use choices::{Acceleration, Interpolation};
 pub use compat::{Notice, notices};
 pub use constraint::Constraint;
@@ -46,13 +48,9 @@ pub use diff::{Change, diff, total_cost};
 pub use fields::{Cost, CostRule, FIELDS, Field, field};
 pub use ip_adapter::{CachedAttentionConfig, IPAdapterConfig, IPAdapterType, WeightType};
 pub use json::MAX_BYTES as MAX_JSON_BYTES;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
 pub use json::read_json_object;
 pub use known_models::{DEMO_MODEL, known_models};
 pub use patch::ParamsPatch;
-#[cfg(any(feature = "internals", feature = "transport"))]
-#[doc(hidden)]
 pub use patch::join_values;
 pub use processing::{ProcessingConfig, SingleProcessorConfig};
 pub use processor::ProcessorName;
@@ -213,6 +211,24 @@ impl StreamDiffusionParams {
     /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) with every violation.
     pub fn patched(&self, text: &str) -> crate::Result<(Self, Vec<Notice>)> {
         ParamsPatch::read_and_merge(text, self)
+    }
+
+    /// Returns the timesteps that `num_inference_steps` selects of a training of 1000, noisiest first; `t_index_list` has
+    /// indices into them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams) unless `num_inference_steps` is 1 to 100.
+    ///
+    /// ```
+    /// use dreamframe::StreamDiffusionParams;
+    ///
+    /// assert_eq!(StreamDiffusionParams::timesteps(4)?, [999, 749, 499, 249]);
+    /// # Ok::<(), dreamframe::Error>(())
+    /// ```
+    pub fn timesteps(num_inference_steps: u32) -> crate::Result<Vec<u32>> {
+        const TRAIN_TIMESTEPS: u32 = 1000;
+        Ok(schedule::lcm_grid(num_inference_steps as usize, TRAIN_TIMESTEPS)?)
     }
 
     /// Writes the parameters as indented JSON, every field in Daydream's order.

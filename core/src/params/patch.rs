@@ -162,10 +162,8 @@ fn to_json(params: &StreamDiffusionParams, path: &str) -> Value {
     }
 }
 
-/// Joins two patches into `older`, with the same result as merging one after the other: of the objects with fixed
-/// fields, those are kept that `newer` does not name.
-#[cfg(any(feature = "internals", feature = "transport"))]
-#[doc(hidden)]
+/// Merges the values of two patches: `older` then has the effect of both in order. In objects with fixed fields, such as
+/// `ip_adapter`, the fields that `newer` does not name stay.
 pub fn join_values(older: &mut Map<String, Value>, newer: Map<String, Value>) {
     for (name, value) in newer {
         match (older.get_mut(&name), value) {

@@ -14,17 +14,13 @@ mod fanout;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod fuzzed;
+pub mod h264;
 pub mod http;
 mod ingest;
 mod media;
 mod newest;
 pub mod parameters;
 pub mod peer;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
-pub mod public_address;
-#[cfg(not(feature = "internals"))]
-#[allow(unreachable_pub, reason = "public for the feature `internals`")]
 mod public_address;
 mod rate;
 #[cfg(feature = "internals")]
@@ -47,6 +43,7 @@ pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
 pub use ingest::{Ingest, IngestOptions, IngestStats};
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
 pub use newest::Newest;
+pub use public_address::is_public;
 pub use rate::TokenBucket;
 pub use rtp::RtpPacket;
 pub use serve::{ServeOptions, Server, SessionChannel, serve, serve_media, serve_session};

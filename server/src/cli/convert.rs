@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use dreamframe::load::{Checkpoint, ConvertOptions, ConvertProgress, StoredDtype};
+use dreamframe::{family_name, verify_checkpoint};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -12,7 +13,6 @@ use super::exit::{Failure, Result};
 use super::interrupt::Interrupt;
 use super::models;
 use super::output::Output;
-use super::verify;
 
 /// Writes a checkpoint in one .safetensors file (Stable Diffusion 1.x, 2.x, XL) as a diffusers folder, and checks the
 /// result as `models verify` does
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> Result {
     let interrupt = Interrupt::listen()?;
     let checkpoint = Checkpoint::folder(&args.file)?;
     // What does not fit its family is told before anything is written.
-    for report in verify::components(&checkpoint) {
+    for report in verify_checkpoint(&checkpoint) {
         if let Some(problem) = report.problem {
             return Err(Failure::from(problem.within(report.name).within(checkpoint.location())));
         }
@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args) -> Result {
 /// Returns what the result is, and whether it is whole.
 fn finish(args: &Args, output: &mut Output) -> Result {
     let checkpoint = Checkpoint::folder(&args.folder)?;
-    let family = format!("{:?}", verify::family(&checkpoint)?).to_lowercase();
+    let family = family_name(&checkpoint)?;
     let path = checkpoint.location();
     if args.json {
         output.line(&json!({"event": "done", "family": family, "path": path}))?;

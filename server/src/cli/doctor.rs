@@ -1,8 +1,7 @@
 //! `dreamframe doctor`: what this machine and this build have, what is made of it, and what would make it faster.
 
-use dreamframe::EngineOptions;
-use dreamframe::exec::cpu::Isa;
 use dreamframe::load::HubCache;
+use dreamframe::{EngineOptions, cpu};
 use serde_json::{Value, json};
 
 use super::exit::Result;
@@ -40,7 +39,7 @@ struct Facts {
     architecture: &'static str,
     processor_features: Vec<(&'static str, bool)>,
     executor: &'static str,
-    kernels: Isa,
+    kernels: &'static str,
     cores: usize,
     memory_mb: Option<(u64, u64)>,
     hub_cache: Option<(String, bool)>,
@@ -57,7 +56,7 @@ impl Facts {
             architecture: std::env::consts::ARCH,
             processor_features: machine::processor_features().to_vec(),
             executor: EngineOptions::default().executor.name(),
-            kernels: Isa::ALL.into_iter().rev().find(|isa| isa.available()).unwrap_or(Isa::Portable),
+            kernels: cpu::instruction_set(),
             cores: machine::cores(),
             memory_mb: machine::memory_mb(),
             hub_cache,
@@ -71,9 +70,9 @@ impl Facts {
             advice.push("this is a debug build: build with `cargo build --release`".to_owned());
         }
         match self.kernels {
-            Isa::Portable => advice.push("a processor with AVX2: here, only the portable kernels run".to_owned()),
-            Isa::Avx2 => advice.push("a processor with AVX-512: its registers are twice as wide".to_owned()),
-            Isa::Avx512 | Isa::Bf16 | Isa::Int8 => {}
+            "portable" => advice.push("a processor with AVX2: here, only the portable kernels run".to_owned()),
+            "avx2" => advice.push("a processor with AVX-512: its registers are twice as wide".to_owned()),
+            _ => {}
         }
         if self.cores < 8 {
             advice.push(format!(
@@ -96,7 +95,7 @@ impl Facts {
         row("architecture", self.architecture.to_owned());
         let signed = |&(name, here): &(&str, bool)| format!("{}{name}", if here { "+" } else { "-" });
         row("processor features", self.processor_features.iter().map(signed).collect::<Vec<_>>().join(" "));
-        row("executor", format!("{} with {} kernels", self.executor, self.kernels.name()));
+        row("executor", format!("{} with {} kernels", self.executor, self.kernels));
         row("threads", self.cores.to_string());
         let memory = self.memory_mb.map(|(all, free)| format!("{all} MiB, {free} MiB free"));
         row("memory", memory.unwrap_or_else(|| "not known".to_owned()));
@@ -112,7 +111,7 @@ impl Facts {
         json!({
             "version": self.version, "debug": self.debug, "features": self.features, "processor": self.processor,
             "architecture": self.architecture, "processor_features": features, "executor": self.executor,
-            "kernels": self.kernels.name(), "threads": self.cores,
+            "kernels": self.kernels, "threads": self.cores,
             "memory_mb": self.memory_mb.map(|(all, _)| all), "memory_free_mb": self.memory_mb.map(|(_, free)| free),
             "hub_cache": self.hub_cache.as_ref().map(|(path, _)| path), "faster": advice,
         })
@@ -123,20 +122,20 @@ impl Facts {
 mod tests {
     use super::*;
 
-    fn machine(kernels: Isa, cores: usize) -> Facts {
+    fn machine(kernels: &'static str, cores: usize) -> Facts {
         Facts { debug: false, kernels, cores, memory_mb: Some((65536, 65536)), ..Facts::gather() }
     }
 
     #[test]
     fn a_machine_that_lacks_nothing_gets_no_advice() {
-        assert!(machine(Isa::Avx512, 16).advice().is_empty());
+        assert!(machine("avx512", 16).advice().is_empty());
     }
 
     #[test]
     fn what_is_missing_is_named() {
-        let advice = machine(Isa::Avx2, 2).advice();
+        let advice = machine("avx2", 2).advice();
         assert!(advice.iter().any(|line| line.contains("AVX-512")), "{advice:?}");
         assert!(advice.iter().any(|line| line.contains("there are 2")), "{advice:?}");
-        assert!(machine(Isa::Portable, 16).advice().iter().any(|line| line.contains("portable")));
+        assert!(machine("portable", 16).advice().iter().any(|line| line.contains("portable")));
     }
 }

@@ -25,7 +25,6 @@ mod serve;
 mod sheet;
 mod table;
 mod timeline;
-mod verify;
 
 use std::process::ExitCode;
 

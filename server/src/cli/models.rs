@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use dreamframe::ErrorKind;
 use dreamframe::load::{Checkpoint, HubCache, ModelId};
+use dreamframe::{ComponentReport, ErrorKind, family_name, verify_checkpoint};
 use serde_json::json;
 
 use super::convert;
@@ -14,7 +14,6 @@ use super::fetch;
 use super::output::Output;
 use super::quantise;
 use super::table::Table;
-use super::verify::{self, ComponentReport};
 
 /// Lists, checks, fetches and converts models, and prepares them for eight bits
 #[derive(Debug, clap::Args)]
@@ -180,8 +179,8 @@ fn kind(path: Option<&Path>) -> String {
         Some(path) => Checkpoint::folder(path),
         None => Checkpoint::demo(),
     };
-    match checkpoint.and_then(|checkpoint| verify::family(&checkpoint)) {
-        Ok(family) => format!("{family:?}").to_lowercase(),
+    match checkpoint.and_then(|checkpoint| family_name(&checkpoint)) {
+        Ok(family) => family.to_owned(),
         Err(error) => format!("{}: {error}", error.kind()),
     }
 }
@@ -202,11 +201,11 @@ fn check(model: &str, json: bool) -> Result {
 
 /// Checks `checkpoint`, and prints what was found; fails where it cannot be used.
 pub(super) fn report(checkpoint: &Checkpoint, json: bool) -> Result {
-    let reports = verify::components(checkpoint);
+    let reports = verify_checkpoint(checkpoint);
     let mut out = Output::new();
     let mut table = Table::new(&["component", "class", "parameters", "missing", "misshapen", "unused", "verdict"]);
     let mut details = String::new();
-    for ComponentReport { name, class, parameters, check, problem } in &reports {
+    for ComponentReport { name, class, parameters, check, problem, .. } in &reports {
         let problem = problem.as_ref().map(|problem| format!("{problem:#}"));
         if json {
             out.line(&json!({

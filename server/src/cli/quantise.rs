@@ -2,11 +2,10 @@
 //! good enough.
 
 use std::io::Write as _;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use dreamframe::exec::cpu::{CpuExecutor, CpuOptions};
+use dreamframe::cpu;
 use dreamframe::frame::{Frame, PixelFormat};
 use dreamframe::load::{Calibration, Checkpoint, ModelSource, Quality};
 use dreamframe::params::StreamDiffusionParams;
@@ -68,8 +67,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result {
     let interrupt = Interrupt::listen()?;
     let output = output(args)?;
-    // What this machine cannot do is found out before the work is done.
-    CpuExecutor::new(CpuOptions { dtype: Dtype::Int8, threads: NonZeroUsize::new(1), ..Default::default() })?;
+    // Before the work, rather than after it.
+    cpu::check_dtype(Dtype::Int8)?;
     let frames = frames(args)?;
     let mut progress = Progress::new(args.json, Some(2 * frames.len() as u64));
     let (calibration, exact) = observe(args, &frames, &mut progress, &interrupt)?;

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::mp4_read::Mp4Reader;
 pub(crate) use self::pending::PendingFile;
 use dreamframe::frame::{ColorSpace, Frame, YuvMatrix, YuvRange};
-use dreamframe::transport::rtp::limits::MAX_SIDE;
+use dreamframe::transport::IngestOptions;
 use dreamframe::{Error, ErrorKind, Result};
 
 /// Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0; see examples/media.
@@ -235,7 +235,7 @@ impl<R: FrameReader> FrameReader for Named<R> {
 ///
 /// As [`open`].
 pub fn open_mp4(bytes: &'static [u8]) -> Result<Box<dyn FrameReader>> {
-    Ok(Box::new(mp4_read::Mp4Reader::new(Cursor::new(bytes), MAX_SIDE)?))
+    Ok(Box::new(mp4_read::Mp4Reader::new(Cursor::new(bytes), IngestOptions::default().max_side)?))
 }
 
 /// Creates a picture, a folder of pictures, an H.264 `.mp4`, a `.y4m`, or writes YUV4MPEG2 to standard output for `-`.

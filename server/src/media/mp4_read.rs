@@ -7,8 +7,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Seek, SeekFrom};
 
 use dreamframe::frame::{ColorSpace, Frame, FrameId, FramePool, PixelFormat, Timestamp, YuvMatrix, YuvRange};
-use dreamframe::transport::rtp::limits::{check_h264, check_set};
-use dreamframe::transport::rtp::sps::SequenceSet;
+use dreamframe::transport::h264::{SequenceSet, check_h264, check_set};
 use dreamframe::{Error, ErrorKind, Result};
 use openh264::OpenH264API;
 use openh264::decoder::{DecodeOptions, DecodedYUV, Decoder, DecoderConfig, Flush};

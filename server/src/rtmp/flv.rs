@@ -4,7 +4,7 @@
 //! Enhanced RTMP.
 
 use bytes::Bytes;
-use dreamframe::transport::rtp::parameter_sets::ParameterSets;
+use dreamframe::transport::h264::ParameterSets;
 
 use super::amf::{self, Value};
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use dreamframe::transport::is_public;
+
 use super::target::Target;
-use crate::public_address::is_public;
 
 /// What stands for the addresses of private networks.
 const PRIVATE: &str = "private";

@@ -1,9 +1,9 @@
 //! `denoising_step_list` and `noise_scale` as places in the grid of timesteps.
 
-use dreamframe::schedule::lcm_grid;
+use dreamframe::StreamDiffusionParams;
 
-/// How many timesteps the training of every model here had.
-const TRAIN_TIMESTEPS: u32 = 1000;
+/// The timesteps of the training of every model.
+const TRAIN_TIMESTEPS: f64 = 1000.0;
 
 /// What a client has told of steps so far. Scope's two parameters count together, and may come one by one.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,7 +29,7 @@ impl Steps {
         }
         self.list = list.or(self.list.take());
         self.noise = noise.or(self.noise);
-        let grid = lcm_grid(grid as usize, TRAIN_TIMESTEPS).ok()?;
+        let grid = StreamDiffusionParams::timesteps(grid).ok()?;
         let last = grid.len() - 1;
         let nearest = |timestep: f64| {
             let apart = |place: &usize| (f64::from(grid.get(*place).copied().unwrap_or(0)) - timestep).abs();
@@ -44,7 +44,7 @@ impl Steps {
             }
         };
         let first = places.first().copied().unwrap_or(0.0);
-        let begin = self.noise.map_or(first, |noise| nearest(noise * f64::from(TRAIN_TIMESTEPS)) as f64);
+        let begin = self.noise.map_or(first, |noise| nearest(noise * TRAIN_TIMESTEPS) as f64);
         let (left, whole) = (last as f64 - begin, last as f64 - first);
         let share = if whole > 0.0 { left / whole } else { 0.0 };
         let moved = |place: &f64| ((begin + (place - first) * share).round() as usize).min(last) as u32;

@@ -1,41 +1,60 @@
-//! Whether a checkpoint is whole: every component's config becomes a program, and the program's weights are looked for.
+//! Checks that a checkpoint is complete: every component's config becomes a program, whose weights are looked up.
 
-use dreamframe::Result;
-use dreamframe::conditioning::tokenizer::Tokenizer;
-use dreamframe::load::{Checkpoint, Component, WeightCheck};
-use dreamframe::models::{Autoencoder, ClipTextConfig, ModelFamily, UnetConfig, UnetShape, clip_program, unet_program};
-use dreamframe::net::{Program, WeightSource as _};
-use dreamframe::{Error, ErrorKind};
+use crate::conditioning::tokenizer::Tokenizer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::{Checkpoint, Component, WeightCheck};
+use crate::models::{Autoencoder, ClipTextConfig, ModelFamily, UnetConfig, UnetShape, clip_program, unet_program};
+use crate::net::{Program, WeightSource as _};
 
-/// Latent pixels to a side of the programs that are laid out: enough to be halved by any number of blocks.
+/// The side of the latents of the programs, in pixels: enough to be halved by any number of blocks.
 const LATENT: usize = 64;
 
-/// What was found of one component.
+/// The components that an engine needs.
+const REQUIRED: [&str; 5] = ["scheduler", "text_encoder", "tokenizer", "unet", "vae"];
+
+/// The state of one component of a checkpoint.
 #[derive(Debug)]
-pub(super) struct ComponentReport {
-    /// Its name in the checkpoint.
-    pub(super) name: String,
-    /// Its class.
-    pub(super) class: String,
-    /// How many numbers its weights have, where it has weights.
-    pub(super) parameters: Option<usize>,
+#[non_exhaustive]
+pub struct ComponentReport {
+    /// The name in the checkpoint, such as `unet`.
+    pub name: String,
+    /// The class that the checkpoint names; empty for a required component that is absent.
+    pub class: String,
+    /// The number of elements of its weights; `None` for a component without weights.
+    pub parameters: Option<usize>,
     /// How its weights fit.
-    pub(super) check: WeightCheck,
-    /// Why it cannot be used.
-    pub(super) problem: Option<Error>,
+    pub check: WeightCheck,
+    /// The reason why it cannot be used.
+    pub problem: Option<Error>,
 }
 
-/// Which line of models the UNet of `checkpoint` belongs to.
+/// Returns the name of the model family that the UNet of `checkpoint` belongs to: `sd15`, `sd21` or `sdxl`.
 ///
 /// # Errors
 ///
-/// Those of reading its config.
-pub(super) fn family(checkpoint: &Checkpoint) -> Result<ModelFamily> {
+/// `NotFound` without a UNet; `BadModel` for a config that cannot be read.
+pub fn family_name(checkpoint: &Checkpoint) -> Result<&'static str> {
+    family(checkpoint).map(ModelFamily::name)
+}
+
+fn family(checkpoint: &Checkpoint) -> Result<ModelFamily> {
     Ok(ModelFamily::of(&UnetConfig::from_json(&checkpoint.component("unet")?.config)?))
 }
 
-/// Checks every component that a stream uses, and names the others.
-pub(super) fn components(checkpoint: &Checkpoint) -> Vec<ComponentReport> {
+/// Checks every component of `checkpoint` that an engine uses: configs, names and shapes of weights, tokenizers. Reads no
+/// weights but their headers.
+///
+/// ```
+/// use dreamframe::load::Checkpoint;
+/// use dreamframe::verify_checkpoint;
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let reports = verify_checkpoint(&Checkpoint::demo()?);
+/// assert!(reports.iter().all(|report| report.problem.is_none()));
+/// # Ok(())
+/// # }
+/// ```
+pub fn verify_checkpoint(checkpoint: &Checkpoint) -> Vec<ComponentReport> {
     let family = family(checkpoint).ok();
     let report = |(name, class): (&String, &String)| {
         let mut report = ComponentReport {
@@ -49,14 +68,14 @@ pub(super) fn components(checkpoint: &Checkpoint) -> Vec<ComponentReport> {
         report
     };
     let mut reports: Vec<_> = checkpoint.classes().iter().map(report).collect();
-    for needed in ["scheduler", "text_encoder", "tokenizer", "unet", "vae"] {
+    for needed in REQUIRED {
         if checkpoint.class(needed).is_none() {
             reports.push(ComponentReport {
                 name: needed.into(),
                 class: String::new(),
                 parameters: None,
                 check: WeightCheck::default(),
-                problem: Some(Error::new(ErrorKind::NotFound, "the checkpoint does not have it")),
+                problem: Some(Error::new(ErrorKind::NotFound, "the checkpoint does not have this component")),
             });
         }
     }
@@ -76,12 +95,12 @@ fn component(checkpoint: &Checkpoint, family: Option<ModelFamily>, report: &mut 
         }
         "tokenizer" | "tokenizer_2" => Tokenizer::new(&checkpoint.tokenizer(name)?).map(drop),
         "scheduler" => checkpoint.scheduler_config().map(drop),
-        // A stream does without the rest: safety checker, feature extractor.
+        // An engine works without the rest: safety checker, feature extractor.
         _ => Ok(()),
     }
 }
 
-/// The programs that a stream makes of a component.
+/// The programs that an engine makes of a component.
 fn programs(name: &str, component: &Component, family: Option<ModelFamily>) -> Result<Vec<Program>> {
     Ok(match name {
         "unet" => vec![unet(&UnetConfig::from_json(&component.config)?)?],
@@ -108,9 +127,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_model_is_whole_and_has_no_weight_too_many() {
+    fn the_embedded_model_is_complete_and_has_no_unused_weights() {
         let checkpoint = Checkpoint::demo().unwrap();
-        let reports = components(&checkpoint);
+        let reports = verify_checkpoint(&checkpoint);
         for report in &reports {
             assert!(report.problem.is_none(), "{report:?}");
             assert_eq!(report.check.unused, Vec::<String>::new(), "{}", report.name);

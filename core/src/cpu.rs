@@ -1,0 +1,34 @@
+//! What the CPU executor can use on this machine.
+
+use crate::error::Result;
+use crate::exec::Dtype;
+use crate::exec::cpu::{self, CpuExecutor, CpuOptions, Isa};
+
+/// Returns the dtype with which the CPU executor is fastest on this machine without a visible loss of quality: bf16 on
+/// processors with AVX512-BF16, f32 on others. The environment variable `DREAMFRAME_CPU` takes precedence.
+pub fn fastest_dtype() -> Dtype {
+    cpu::fastest_dtype()
+}
+
+/// Checks that the CPU executor has kernels for `dtype` on this machine.
+///
+/// # Errors
+///
+/// `Unsupported` with the instructions that the processor lacks; `InvalidArgument` for a value of `DREAMFRAME_CPU` that is
+/// not a name.
+///
+/// ```
+/// use dreamframe::{Dtype, cpu};
+///
+/// assert!(cpu::check_dtype(cpu::fastest_dtype()).is_ok());
+/// assert!(cpu::check_dtype(Dtype::F32).is_ok());
+/// ```
+pub fn check_dtype(dtype: Dtype) -> Result<()> {
+    CpuExecutor::new(CpuOptions { dtype, threads: std::num::NonZeroUsize::new(1), ..CpuOptions::default() }).map(drop)
+}
+
+/// Returns the name of the largest set of vector instructions that this machine has kernels for: `portable`, `avx2`, `avx512`,
+/// `bf16` or `int8`. Each set includes those before it.
+pub fn instruction_set() -> &'static str {
+    Isa::ALL.into_iter().rev().find(|isa| isa.available()).unwrap_or(Isa::Portable).name()
+}
