@@ -27,8 +27,8 @@ pub fn check_dtype(dtype: Dtype) -> Result<()> {
     CpuExecutor::new(CpuOptions { dtype, threads: std::num::NonZeroUsize::new(1), ..CpuOptions::default() }).map(drop)
 }
 
-/// Returns the name of the largest set of vector instructions that this machine has kernels for: `portable`, `avx2`, `avx512`,
-/// `bf16` or `int8`. Each set includes those before it.
+/// Returns the name of the largest set of vector instructions that this machine has kernels for: `portable`, `avx2`,
+/// `avx512`, `bf16` or `int8`. Each set includes those before it.
 pub fn instruction_set() -> &'static str {
     Isa::ALL.into_iter().rev().find(|isa| isa.available()).unwrap_or(Isa::Portable).name()
 }

@@ -5,5 +5,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    dreamframe::transport::fuzzed::h264_decode(bytes);
+    dreamframe::transport::fuzz_api::h264_decode(bytes);
 });

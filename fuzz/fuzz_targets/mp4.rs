@@ -4,4 +4,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| dreamframe_server::fuzzed::mp4(bytes));
+fuzz_target!(|bytes: &[u8]| dreamframe_server::fuzz_api::mp4(bytes));

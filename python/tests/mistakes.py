@@ -346,7 +346,7 @@ MISTAKES = [
     Mistake(
         "publish('http://127.0.0.1/whip', token='key\\n')",
         "InvalidArgumentError",
-        "the token has characters that cannot stand in a header",
+        "the token has characters that are not valid in a header",
     ),
     Mistake(
         "publish('http://127.0.0.1/whip', bitrate=0)",

@@ -1,4 +1,4 @@
-//! What all handlers share, and the service made of the [route table](crate::routes).
+//! State that all handlers share, and the service made of the [route table](crate::routes).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::routes;
 use crate::scope::Scope;
 use crate::streams::Store;
 
-/// How many may listen to the status of streams, of all together.
+/// The most listeners to the status of streams, over all streams.
 pub(crate) const MOST_LISTENERS: usize = 256;
 
 /// What all handlers share.
@@ -30,11 +30,11 @@ pub(crate) struct App {
     pub(crate) counters: Arc<Counters>,
     pub(crate) scope: Scope,
     pub(crate) large_bodies: LargeBodies,
-    /// The room for those who listen to the status of streams.
+    /// Permits for listeners to the status of streams.
     pub(crate) listeners: Arc<Semaphore>,
     /// Where gateways find this server, if it is one of many.
     pub(crate) presence: Option<Presence>,
-    /// The base of addresses for who does not say what host was asked.
+    /// The base URL for requests that do not name a host.
     pub(crate) local_url: String,
 }
 
@@ -53,14 +53,14 @@ impl Counters {
         }
     }
 
-    /// How many answers there were of each class: `2xx` and so on.
+    /// The number of responses of each class: `2xx` and so on.
     pub(crate) fn answers(&self) -> impl Iterator<Item = (String, u64)> {
         self.by_class.iter().enumerate().map(|(at, count)| (format!("{}xx", at + 1), count.load(Ordering::Relaxed)))
     }
 }
 
 impl App {
-    /// Makes what a server at `address` shares.
+    /// Makes the state of a server at `address`.
     pub(crate) fn new(config: Config, address: SocketAddr, presence: Option<Presence>) -> Arc<Self> {
         let config = Arc::new(config);
         Arc::new(Self {
@@ -89,5 +89,5 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 pub(crate) async fn no_route() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "HTTP/NOT_FOUND", "There is nothing at this path")
+    ApiError::new(StatusCode::NOT_FOUND, "HTTP/NOT_FOUND", "No route has this path")
 }

@@ -1,4 +1,4 @@
-//! Who may use the API: bearer keys, compared in a time that says nothing about them.
+//! Authentication: bearer keys, compared in constant time.
 
 use axum::http::{HeaderMap, StatusCode, header};
 use dreamframe::{Error, ErrorKind, Result};
@@ -7,12 +7,12 @@ use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use crate::error::ApiError;
 
-/// Who owns streams that nobody had to show a key for.
+/// The owner of streams that were made without a key.
 pub(crate) const LOCAL: &str = "local";
-/// Shorter keys are guessed too easily: nothing slows down who tries many.
+/// The shortest key, in characters: shorter ones can be guessed, as attempts are not limited.
 const SHORTEST: usize = 16;
 
-/// The keys that open the API; none opens it to everybody.
+/// The keys of the API; without any, all clients may use it.
 #[derive(Clone, Default)]
 pub(crate) struct Keys {
     /// Digests, so that keys of any length are compared alike, and a memory dump has no key.
@@ -25,17 +25,17 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller(String);
 
 impl Caller {
-    /// Whoever asks where no keys are configured.
+    /// The sender of requests to a server without keys.
     pub(crate) fn local() -> Self {
         Self(LOCAL.into())
     }
 
-    /// The name that streams carry as `author`: says which key it was, and nothing of the key.
+    /// The name that streams have as `author`: identifies the key without revealing it.
     pub(crate) fn name(&self) -> &str {
         &self.0
     }
@@ -70,12 +70,12 @@ impl Keys {
         self.digests.extend(other.digests);
     }
 
-    /// Whether everybody may use the API.
+    /// Returns true if the API needs no key.
     pub(crate) fn is_open(&self) -> bool {
         self.digests.is_empty()
     }
 
-    /// Says who sent `headers`.
+    /// Returns the sender of a request with `headers`.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Keys {
             .ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "AUTH/INVALID", "This API key is not known"))
     }
 
-    /// Compares with every key, all of it, whatever is found on the way.
+    /// Compares with every key in full, so that the time does not depend on the keys.
     fn find(&self, key: &str) -> Option<Caller> {
         let (sent, mut found, mut index) = (digest(key), Choice::from(0), 0_u64);
         for (place, known) in (0_u64..).zip(&self.digests) {
@@ -112,7 +112,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim()).filter(|key| !key.is_empty())
 }
 
-/// The key that a request carries, for who hands it back to its owner.
+/// The key of a request, which `/v1/api-key` returns to its sender.
 pub(crate) fn sent_key(headers: &HeaderMap) -> Option<&str> {
     bearer(headers)
 }

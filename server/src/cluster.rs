@@ -1,10 +1,11 @@
-//! Beyond one machine: workers that make pictures, and gateways that clients meet.
+//! Clusters: workers that make pictures, and gateways that clients connect to.
 //!
-//! The idea: a worker is a server as it is alone, and it also tells a [`Registry`] of itself and of its streams, again and
-//! again; what it told is forgotten soon after it tells no more. A [gateway](crate::gateway) keeps nothing: it asks the
-//! registry where a stream is, or which worker has most room. Only requests pass it. Media goes between client and worker.
+//! A worker is an ordinary server that also publishes its state and its streams to a [`Registry`] at intervals; entries
+//! expire soon after the last update. A [gateway](crate::gateway) has no state of its own: it looks up in the registry
+//! where a stream is, or which worker has most capacity. Only HTTP requests pass through a gateway; media flows between
+//! client and worker.
 //!
-//! Members of a cluster share a [`Secret`]: by it a gateway knows what workers wrote, and a worker what gateways ask.
+//! Members of a cluster share a [`Secret`], which authenticates entries of workers and requests of gateways.
 
 mod membership;
 mod presence;

@@ -6,7 +6,7 @@
 use dreamframe::frame::Frame;
 use dreamframe::{Error, ErrorKind, PixelFormat, Result};
 
-/// The most decibels that are told: what equal pictures have.
+/// The most decibels that are reported: those of equal pictures.
 pub(crate) const MOST_DECIBELS: f64 = 100.0;
 
 /// Taps on either side of the middle of SSIM's window.

@@ -1,7 +1,7 @@
-//! How the server is set up: flags, then the environment, then a TOML file, then what suits most.
+//! Configuration of the server: flags, then the environment, then a TOML file, then defaults.
 //!
-//! The idea: one struct, [`Settings`], is read three times. Each layer is a map of what it says; a later layer's word
-//! replaces an earlier one's; the result is checked once, in [`Config::new`].
+//! One struct, [`Settings`], is read three times. Each layer is a map of the settings that it has; a later layer overrides
+//! an earlier one. The result is checked once, in [`Config::new`].
 
 mod layers;
 mod parse;
@@ -44,7 +44,7 @@ pub(crate) struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) shared: SharedSettings,
-    /// The base of every address that is handed out, such as https://sd.example [default: what the client asked]
+    /// The base of all URLs in responses, such as https://sd.example [default: the host that the client asked]
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) public_url: Option<String>,
@@ -72,27 +72,27 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "IP")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) public_ip: Option<IpAddr>,
-    /// A STUN or TURN server, may be given again: stun:host:port, or turn:host:port,user,password, told to publishers alone
+    /// A STUN or TURN server, may be repeated: stun:host:port, or turn:host:port,user,password, sent to publishers alone
     #[arg(long, value_name = "SERVER")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ice_server: Vec<String>,
-    /// A file with the secret that --ice-server turn:host:port shares (coturn's static-auth-secret): publishers and viewers get
-    /// credentials made with it that hold for an hour
+    /// A file with the secret that --ice-server turn:host:port shares (coturn's static-auth-secret): publishers and
+    /// viewers get credentials made with it that hold for an hour
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turn_secret: Option<PathBuf>,
-    /// A proxy that style images are fetched by, such as http://proxy.example:3128 [default: none, whatever the environment
-    /// says]; it resolves names itself, so that it must refuse inner addresses
+    /// A proxy for style images, such as http://proxy.example:3128 [default: none, regardless of the environment]; it
+    /// resolves names itself, so it must refuse addresses of the local network
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) style_proxy: Option<String>,
-    /// Where RTMP is taken in: an address and port, beyond this machine only with keys, or off [default: port 1935 beside
-    /// --bind]
+    /// Where to listen for RTMP: an address and port, beyond this machine only with keys, or off [default: port 1935 at
+    /// the address of --bind]
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rtmp: Option<String>,
-    /// Where streams may be pushed to (output_rtmp_url) besides public addresses, may be given again: a host, host:port,
-    /// or private, for private networks and this machine [default: this machine, where there are no keys]
+    /// Where streams may be pushed to (output_rtmp_url) besides public addresses, may be repeated: a host, host:port,
+    /// or private, for private networks and this machine [default: this machine, if there are no keys]
     #[arg(long, value_name = "HOST[:PORT]|private")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) push_to: Vec<String>,
@@ -100,19 +100,19 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "PIXELS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_video_side: Option<u32>,
-    /// How many streams there may be [default: 64]
+    /// The largest number of streams [default: 64]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_streams: Option<usize>,
-    /// How many streams may make pictures at a time [default: 4]
+    /// The largest number of streams that make pictures at a time [default: 4]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_sessions: Option<usize>,
-    /// How many may watch one stream [default: 32]
+    /// The largest number of viewers of one stream [default: 32]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_viewers: Option<usize>,
-    /// After how many seconds without publisher and viewer a stream lets its engine go [default: 60]
+    /// Seconds without a publisher or viewer after which a stream releases its engine [default: 60]
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle_seconds: Option<u64>,
@@ -124,7 +124,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) worker_url: Option<String>,
-    /// How long streams that are in use may go on once the server is asked to end; it takes no others [default: 0]
+    /// Seconds that streams in use may continue after the server was asked to end; it accepts no others [default: 0]
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) drain_seconds: Option<u64>,
@@ -178,10 +178,10 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     pub(crate) limits: Limits,
     pub(crate) idle: Duration,
-    /// What brings style images.
+    /// Fetches style images.
     pub(crate) style_images: Fetch,
     pub(crate) strict: bool,
-    /// Where gateways look for this server.
+    /// The registry in which gateways find this server.
     pub(crate) registry: Option<Membership>,
     pub(crate) worker_url: Option<String>,
     pub(crate) drain: Duration,
@@ -256,12 +256,12 @@ impl Config {
         })
     }
 
-    /// What a stream begins with whose creator says nothing.
+    /// The parameters of a stream whose creator sends none.
     pub(crate) fn default_params(&self) -> StreamDiffusionParams {
         self.defaults.clone()
     }
 
-    /// The scheme and address that a client on this machine can use, `at` being what is bound.
+    /// The URL at which a client on this machine reaches the socket address `at`.
     pub(crate) fn local_url(&self, at: SocketAddr) -> String {
         url_of(at, self.tls.is_some())
     }
@@ -293,8 +293,8 @@ fn peers(settings: &Settings) -> Result<PeerOptions> {
     Ok(peers)
 }
 
-/// Whose pages may use a server: with keys everybody's, as no browser sends one by itself; else those of this machine, of the
-/// addresses that the server has besides, and of `listed` origins.
+/// The pages that may use a server: with keys those of any origin, as browsers do not send keys by themselves; else
+/// those of this machine, of the server's other addresses, and of `listed` origins.
 fn origins(
     keys: &Keys,
     public_url: Option<&Urls>,
@@ -318,7 +318,7 @@ pub(crate) fn with_listed(origins: AllowedOrigins, listed: &[String]) -> Result<
     with_all.map_err(|error| error.within("allow_origin"))
 }
 
-/// Refuses an address that others can reach, where there are no keys.
+/// Refuses an address that other machines reach, without keys.
 fn only_this_machine(name: &str, address: Option<SocketAddr>) -> Result<()> {
     match address {
         Some(address) if !address.ip().is_loopback() => {
@@ -345,8 +345,8 @@ fn ingest(max_video_side: Option<u32>) -> Result<IngestOptions> {
     Ok(options)
 }
 
-/// What new streams begin with: what suits the model, and of that what the host's file says otherwise. A stream names one
-/// of the models that clients know, whatever serves it.
+/// The parameters of new streams: the defaults of the model, with those of the operator's file. A stream names one of the
+/// models that clients know, whichever model is served.
 fn defaults(source: &ModelSource, file: Option<&Path>) -> Result<StreamDiffusionParams> {
     let base = if *source == ModelSource::Demo {
         StreamDiffusionParams { model_id: models::USUAL.into(), ..StreamDiffusionParams::demo() }

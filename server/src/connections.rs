@@ -1,5 +1,5 @@
-//! Connections that come in: how many there may be, in all and from one address, and for how long one may leave unread what
-//! is sent to it. How long it may take to send is for the HTTP server and the handlers to say.
+//! Limits of incoming connections: their number, in all and from one address, and the time for which a peer may leave a
+//! response unread. Timeouts of requests are those of the HTTP server and the handlers.
 
 use std::collections::HashMap;
 use std::future::{Ready, ready};
@@ -15,16 +15,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// For how long a connection may take nothing.
+/// The longest time in which a connection may accept no bytes.
 const LONGEST_BLOCK: Duration = Duration::from_secs(20);
-/// How many bytes in a second a connection must take at least, where more are waiting for it.
+/// The least bytes per second that a connection must accept while more are waiting.
 const SLOWEST: u32 = 8 * 1024;
 
 /// The places for connections.
 #[derive(Debug)]
 pub(crate) struct Places {
     most: usize,
-    /// How many there are from each address.
+    /// The number of connections of each address.
     taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -41,7 +41,7 @@ impl Places {
         Arc::new(Self { most, taken: Mutex::default() })
     }
 
-    /// Takes a place, if there is one.
+    /// Takes a permit, if one is available.
     fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
         let from = network(from);
         let mut taken = self.taken();
@@ -77,7 +77,7 @@ fn network(from: IpAddr) -> IpAddr {
     }
 }
 
-/// Lets connections in as long as there are places.
+/// Accepts connections while permits are available.
 #[derive(Debug, Clone)]
 pub(crate) struct Limited(pub(crate) Arc<Places>);
 
@@ -89,7 +89,7 @@ impl<S> Accept<TcpStream, S> for Limited {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let connection = stream.peer_addr().and_then(|from| {
             let place = self.0.take(from.ip()).ok_or_else(|| {
-                tracing::debug!(%from, limit = self.0.most, "a connection is refused: there are too many");
+                tracing::debug!(%from, limit = self.0.most, "a connection is refused: too many");
                 io::Error::new(io::ErrorKind::QuotaExceeded, "too many connections")
             })?;
             Ok(Connection { stream, patience: Patience::new(), _place: place })
@@ -106,7 +106,7 @@ pub(crate) struct Connection {
     _place: Place,
 }
 
-/// For how long a peer may still take nothing: waiting for it spends that, and what it takes earns it back.
+/// The time for which a peer may still accept nothing: waiting spends it, accepted bytes earn it.
 #[derive(Debug)]
 struct Patience {
     left: Duration,
@@ -120,7 +120,7 @@ impl Patience {
         Self { left: LONGEST_BLOCK, since: None, end: Box::pin(sleep(LONGEST_BLOCK)) }
     }
 
-    /// Looks at what came of a write.
+    /// Accounts for the result of a write.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a request is refused with: the seven-key body that Daydream's clients read.
+//! Error responses: the body with seven keys that Daydream's clients read.
 //!
 //! Both official SDKs have typed errors for 400, 401, 403, 404, 409, 429 and 500 alone, so that bad parameters are 400 and
 //! never 422. The request's id joins the body on its way out, in [`http`](crate::http).
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use crate::paths;
 
-/// How many values at fault are told one by one.
+/// The most values at fault that are listed.
 const MOST_FIELDS: usize = 50;
 /// Longest path, and longest reason, in characters.
 const LONGEST: usize = 500;
 
-/// What a handler returns.
+/// The result of a handler.
 pub(crate) type ApiResult<T = Response> = Result<T, ApiError>;
 
 /// Why a request is refused.
@@ -70,7 +70,7 @@ impl ApiError {
         Self::fields(vec![Violation { path: path.into(), message: message.into() }])
     }
 
-    /// Values at fault, by their paths in the body: the first 50, and how many `more` there are.
+    /// Values at fault, by their paths in the body: the first 50, and the number of `more`.
     pub(crate) fn fields(violations: Vec<Violation>) -> Self {
         let more = violations.len().saturating_sub(MOST_FIELDS);
         let (mut lines, mut fields) = (Vec::new(), Vec::new());
@@ -97,7 +97,7 @@ impl ApiError {
 
     /// A limit is reached; it may be free again in `seconds`.
     pub(crate) fn limit(status: StatusCode, what: &str, limit: usize, seconds: u32) -> Self {
-        let text = format!("This server takes at most {limit} {what}");
+        let text = format!("This server allows at most {limit} {what}");
         let mut error = Self::later(status, "SERVER/LIMIT", text, seconds);
         error.inner.details = json!({"limit": limit, "of": what});
         error
@@ -159,7 +159,7 @@ impl From<&Error> for ApiError {
         let (status, code) = match error.kind() {
             ErrorKind::InvalidParams => (StatusCode::BAD_REQUEST, "STREAMS/INVALID_PARAMS"),
             ErrorKind::InvalidFrame | ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, "REQUEST/INVALID"),
-            // What is asked for and not here is the asker's to change; the SDKs have no typed error for 501.
+            // Unsupported requests are the client's to change; the SDKs have no typed error for 501.
             ErrorKind::Unsupported => (StatusCode::BAD_REQUEST, "STREAMS/UNSUPPORTED"),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "MODELS/NOT_FOUND"),
             ErrorKind::BadModel => (StatusCode::UNPROCESSABLE_ENTITY, "MODELS/BAD"),
@@ -174,7 +174,7 @@ impl From<&Error> for ApiError {
         let text = format!("{error:#}");
         let shown = paths::without_folders(&text);
         if let Cow::Owned(_) = shown {
-            // The client does not learn where; who runs the server may want to.
+            // The client does not get the folders; the operator may need them.
             tracing::info!(error = text, "refused");
         }
         Self::new(status, code, shown)

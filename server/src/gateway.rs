@@ -1,9 +1,10 @@
-//! A gateway: what clients meet where many servers work together. It keeps nothing of a stream, so that there may be any
-//! number of gateways, and any of them may vanish.
+//! A gateway: one address for several servers. It has no state of any stream, so that there may be any number of
+//! gateways, and each may be stopped at any time.
 //!
-//! A request that names a stream, in its path or its query, goes to the worker that has it; a stream that is to be made goes
-//! to the worker with most room; all else goes to any. What is asked for and refused is for the worker to say, so a name that
-//! nobody has goes to any of them, too. Offers and answers pass; media goes between client and worker.
+//! A request that names a stream, in its path or its query, is forwarded to the worker that has the stream; a request
+//! that creates one to the worker with most capacity; others to any worker. Errors are for the worker to answer, so a
+//! request with an unknown name is forwarded to any worker, too. Offers and answers pass through; media flows between
+//! client and worker.
 
 mod connect;
 mod forward;
@@ -29,9 +30,9 @@ use crate::cluster::{Registry, Worker, roomiest};
 use crate::error::ApiError;
 use crate::http::Front;
 
-/// For how long a worker that could not be reached gets no new streams: longer than the registry remembers it.
+/// The time for which a worker that cannot be reached gets no new streams: longer than its entry in the registry lasts.
 const AVOIDED: Duration = Duration::from_secs(10);
-/// After how many seconds a client may try again that found no worker, or no registry.
+/// Seconds after which a client may retry, without a worker or a registry.
 const RETRY_SECONDS: u32 = 3;
 
 /// What all handlers of a gateway share.
@@ -41,7 +42,7 @@ pub(crate) struct Gateway {
     forwarder: Forwarder,
     allowed: Arc<WorkerAddresses>,
     pub(crate) front: Front,
-    /// Whether others than this machine reach it: workers that ask for no key are then left alone.
+    /// Whether other machines reach the gateway: workers without keys are then not used.
     is_public: bool,
     /// Workers that could not be reached lately, by their id.
     avoided: Mutex<HashMap<String, Instant>>,
@@ -72,8 +73,8 @@ impl Gateway {
         Ok(workers)
     }
 
-    /// Whether a worker may be asked: it is where the operator allows it, and as safe as this gateway. One without keys trusts
-    /// all who reach it.
+    /// Returns true if requests may be sent to a worker: its address is allowed, and it needs keys, unless only this
+    /// machine reaches the gateway.
     fn may_ask(&self, worker: &Worker) -> bool {
         let checked = if worker.open && self.is_public {
             Err("the worker has no API keys, but others reach this gateway")
@@ -83,7 +84,7 @@ impl Gateway {
         checked.inspect_err(|why| self.registry.refusals().note(&worker.id, why)).is_ok()
     }
 
-    /// Returns the worker of the stream with `name`, if there is such a stream.
+    /// Returns the worker of the stream with `name`, if such a stream exists.
     async fn worker_of(&self, name: &str) -> Result<Option<Worker>, ApiError> {
         let found = self.registry.worker_of(name).await.map_err(|error| no_registry(&error))?;
         Ok(found.filter(|worker| self.may_ask(worker)))
@@ -107,7 +108,7 @@ impl Gateway {
         Err(ApiError::limit(StatusCode::TOO_MANY_REQUESTS, "streams", most, RETRY_SECONDS))
     }
 
-    /// Returns any worker, for what is the same everywhere.
+    /// Returns any worker, for requests that all workers answer alike.
     async fn any(&self) -> Result<Worker, ApiError> {
         let workers = self.reachable().await?;
         roomiest(&workers).or(workers.first()).cloned().ok_or_else(no_worker)
@@ -139,7 +140,7 @@ fn no_registry(error: &dreamframe::Error) -> ApiError {
 }
 
 fn no_worker() -> ApiError {
-    let text = "No worker is there to take this";
+    let text = "No worker is available";
     ApiError::later(StatusCode::SERVICE_UNAVAILABLE, "GATEWAY/NO_WORKER", text, RETRY_SECONDS)
 }
 

@@ -1,4 +1,4 @@
-//! What every request passes through: which pages may ask, preflights, headers for pages, ids, the log, bodies of errors.
+//! Middleware of all requests: allowed origins, preflights, CORS headers, request ids, the log, error bodies.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,11 +23,11 @@ use crate::{ids, redact};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
-/// How long a client may take to send a body, and how long where it is short.
+/// The longest time for a client to send a body, and a short body.
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(60);
 pub(crate) const SHORT_BODY_TIME: Duration = Duration::from_secs(10);
 
-/// What is asked of every request, and counted.
+/// The checks and counters that all requests pass through.
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
     pub(crate) counters: Arc<Counters>,
@@ -35,12 +35,12 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// Says whether a request may be answered. Where no secret is asked for, whatever a browser sends for a page without asking
-    /// first is refused.
+    /// Checks whether a request may be answered. Without keys, requests that browsers send for pages without a
+    /// preflight are refused.
     ///
     /// # Errors
     ///
-    /// 403 for a page that is not allowed; 415 for a body that says to be something else than JSON.
+    /// 403 for a page that is not allowed; 415 for a body whose type is not JSON.
     fn admit(&self, request: &Request) -> Result<(), ApiError> {
         let headers = request.headers();
         self.origins.check(headers).map_err(|refused| {
@@ -74,7 +74,7 @@ fn says_json(headers: &HeaderMap) -> bool {
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// Answers preflights, and gives every answer what it needs.
+/// Answers preflights, and adds CORS headers, the request id and error bodies to all responses.
 pub(crate) async fn around(State(front): State<Front>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = ids::new("req_");
@@ -119,12 +119,12 @@ fn with_body(response: Response, id: &str, is_api: bool) -> Response {
     let (mut parts, body) = response.into_parts();
     let is_text =
         parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    // axum refuses a path that is no text by itself, in words alone.
+    // axum refuses a path that is not UTF-8 with plain text.
     if is_api && is_text && parts.status.is_client_error() {
         let error = ApiError::new(parts.status, "REQUEST/INVALID", "The path cannot be read");
         parts.extensions.insert(error);
     }
-    // axum answers a method that a path does not have by itself, without a body.
+    // axum refuses a method that a path does not have without a body.
     if parts.status == StatusCode::METHOD_NOT_ALLOWED && !parts.headers.contains_key(header::CONTENT_TYPE) {
         let error = ApiError::new(parts.status, "HTTP/METHOD_NOT_ALLOWED", "This path does not have this method");
         parts.extensions.insert(error);
@@ -136,8 +136,8 @@ fn with_body(response: Response, id: &str, is_api: bool) -> Response {
     Response::from_parts(parts, Body::from(error.body(id)))
 }
 
-/// A body that is a JSON object, whatever its content type says, and the same as `{}` where it is empty; with the room that it
-/// takes as long as it is worked on.
+/// A body that is a JSON object, regardless of its content type; an empty body is the same as `{}`. With the permit
+/// that it holds while it is processed.
 #[derive(Debug)]
 pub(crate) struct JsonBody(pub(crate) Object, pub(crate) Room);
 
@@ -168,7 +168,7 @@ pub(crate) async fn read_body_within(body: Body, most: usize, time: Duration) ->
     match tokio::time::timeout(time, axum::body::to_bytes(body, most)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if error.to_string().contains("limit") => Err(body_too_large(most)),
-        Ok(Err(_)) => Err(ApiError::bad_request("The body did not come whole")),
+        Ok(Err(_)) => Err(ApiError::bad_request("The body is incomplete")),
         Err(_) => Err(late_body()),
     }
 }
@@ -181,16 +181,16 @@ pub(crate) fn body_too_large(most: usize) -> ApiError {
 
 /// A body has not come by the time that there was.
 pub(crate) fn late_body() -> ApiError {
-    ApiError::new(StatusCode::REQUEST_TIMEOUT, "REQUEST/TIMEOUT", "The body did not come in time")
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "REQUEST/TIMEOUT", "The body did not arrive in time")
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = ApiError;
 
-    /// Takes the caller whom the router has let in, since the route's [`Access`](crate::routes) is `Key`.
+    /// Takes the caller that the router has identified, since the route's [`Access`](crate::routes) is `Key`.
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, ApiError> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            let text = "This route does not check who asks";
+            let text = "This route does not check the API key";
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "SERVER/INTERNAL", text)
         })
     }

@@ -1,10 +1,10 @@
-//! Names that nobody can guess: of streams, of what publishes to them and of what is watched.
+//! Random identifiers, which cannot be guessed: of streams, stream keys and playback ids.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-/// Letters and digits that nobody mistakes for each other; 16 of them are 93 bits.
+/// Letters and digits that are not mistaken for each other; 16 of them are 93 bits.
 const LETTERS: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 /// Random characters of an id.
 const LENGTH: usize = 16;
@@ -15,10 +15,10 @@ pub(crate) fn new(prefix: &str) -> String {
     id.push_str(prefix);
     let mut bytes = [0; 32];
     while id.len() < prefix.len() + LENGTH {
-        // The system's generator does not fail on any platform that this program runs on; without it there is no secret.
+        // The system's generator does not fail on any supported platform; without it there are no secrets.
         getrandom::fill(&mut bytes).expect("the system has random numbers");
         let room = prefix.len() + LENGTH - id.len();
-        // Bytes past the last whole round would make some letters likelier.
+        // Bytes past the last full round would make some letters more likely.
         let fair = bytes.iter().filter(|byte| **byte < 232);
         id.extend(
             fair.take(room).filter_map(|byte| LETTERS.get(usize::from(*byte) % LETTERS.len())).map(|b| *b as char),

@@ -1,4 +1,4 @@
-//! Reads bodies that may be large: a few at a time, so that what they take in memory is bounded.
+//! Limits how many large request bodies are read at a time, so that their memory is bounded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use crate::error::ApiError;
 use crate::http::{BODY_TIME, body_too_large, late_body};
 use crate::wire::MAX_BODY;
 
-/// Bodies of up to so many bytes are read at any time.
+/// Bodies of up to this many bytes are read without a permit.
 const LARGE: usize = 1 << 20;
 /// Room that is taken for a body before any of it has come.
 const FIRST: usize = 64 << 10;
-/// How many larger ones are read and worked on at a time.
+/// The number of larger bodies that are read and processed at a time.
 const AT_A_TIME: usize = 4;
-/// After how many seconds a client may come again that found no room.
+/// Seconds after which a client without a permit may retry.
 const RETRY_SECONDS: u32 = 5;
 
 /// The room for large bodies.
 #[derive(Debug)]
 pub(crate) struct LargeBodies {
     room: Arc<Semaphore>,
-    /// How long waiting for room and reading may take together.
+    /// The longest time for waiting for a permit and reading together.
     time: Duration,
 }
 
@@ -44,25 +44,25 @@ impl Default for LargeBodies {
 }
 
 impl LargeBodies {
-    /// Reads a body of at most [`MAX_BODY`] bytes. What is made of it may be kept as long as the room.
+    /// Reads a body of at most [`MAX_BODY`] bytes. The permit should be kept while the body is processed.
     ///
     /// # Errors
     ///
-    /// 413 for a longer one, 503 where there is no room for a large one in time, 408 for one that does not come, 400 where
-    /// the connection breaks.
+    /// 413 for a longer body, 503 without a permit for a large one in time, 408 for one that does not arrive in time,
+    /// 400 if the connection breaks.
     pub(crate) async fn read(&self, body: Body) -> Result<(Bytes, Room), ApiError> {
         let deadline = Instant::now() + self.time;
-        let said = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if said > MAX_BODY {
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > MAX_BODY {
             return Err(body_too_large(MAX_BODY));
         }
         let mut room = Room { permit: None };
-        if said > LARGE {
+        if announced > LARGE {
             room = self.room(deadline).await?;
         }
-        let (mut parts, mut bytes) = (body.into_data_stream(), BytesMut::with_capacity(said.min(FIRST)));
+        let (mut parts, mut bytes) = (body.into_data_stream(), BytesMut::with_capacity(announced.min(FIRST)));
         while let Some(part) = timeout_at(deadline, parts.next()).await.map_err(|_| late_body())? {
-            let part = part.map_err(|_| ApiError::bad_request("The body did not come whole"))?;
+            let part = part.map_err(|_| ApiError::bad_request("The body is incomplete"))?;
             let length = bytes.len() + part.len();
             if length > MAX_BODY {
                 return Err(body_too_large(MAX_BODY));

@@ -1,7 +1,7 @@
-//! The command line of dreamframe, and its server: pictures, folders, films and streams through the engine.
+//! The command line of dreamframe and its server: pictures, folders, video and streams.
 //!
-//! Everything a command does is a call into the `dreamframe` library; this crate reads and writes files, answers requests,
-//! and talks to a person on standard error and to programs on standard output.
+//! Every command calls the `dreamframe` library; this crate reads and writes files, answers requests, writes messages
+//! for people to standard error and output for programs to standard output.
 
 #![forbid(unsafe_code)]
 
@@ -12,15 +12,15 @@ mod cluster;
 mod compare;
 mod config;
 mod connections;
-mod door;
 mod error;
 #[doc(hidden)]
-pub mod fuzzed;
+pub mod fuzz_api;
 mod gateway;
 mod hls;
 mod http;
 mod ids;
 mod large_bodies;
+mod listener;
 pub mod media;
 mod outputs;
 mod paths;

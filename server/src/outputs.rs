@@ -1,4 +1,4 @@
-//! What becomes of a stream's pictures besides WHEP: HLS, the push to a service, the seconds that are remembered.
+//! The outputs of a stream besides WHEP: HLS, RTMP push, and the recording of the last seconds.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::hls::Hls;
 use crate::recording::Recorder;
 use crate::rtmp::{Push, PushTo, Report, Target};
 
-/// How long the last seconds stay available after the publisher disconnected.
+/// The time for which the last seconds stay available after the publisher disconnected.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The outputs of one stream. All end when it is dropped.
@@ -31,8 +31,7 @@ struct State {
 }
 
 impl Outputs {
-    /// Makes the outputs of the stream that shows its pictures here, and may be pushed where `push_to` says; nothing runs
-    /// yet.
+    /// Makes the outputs of a stream with `egress`, which may be pushed to the addresses of `push_to`; none is started.
     pub(crate) fn new(egress: Egress, push_to: Arc<PushTo>) -> Self {
         Self { hls: Hls::new(egress.clone()), egress, push_to, state: Mutex::default() }
     }
@@ -42,8 +41,8 @@ impl Outputs {
         &self.hls
     }
 
-    /// Starts and stops what goes with a publisher: to be called often. An empty `push_url` is none; `report` is told what
-    /// pushing fails with.
+    /// Starts and stops outputs with the publisher; to be called often. An empty `push_url` means no push; `report`
+    /// gets the errors of pushing.
     pub(crate) fn follow(&self, live: bool, push_url: &str, report: impl FnOnce() -> Report) {
         let mut state = self.state();
         self.follow_push(&mut state, if live { push_url } else { "" }, report);
@@ -70,7 +69,7 @@ impl Outputs {
         if state.push.as_ref().map_or("", |(url, _)| url) == url {
             return;
         }
-        // The old one says goodbye in the background.
+        // The old one closes its connection in the background.
         state.push = None;
         if url.is_empty() {
             return;
@@ -90,10 +89,10 @@ impl Outputs {
     ///
     /// # Errors
     ///
-    /// `NotFound` where nobody published lately.
+    /// `NotFound` without a recent publisher.
     pub(crate) async fn recording(&self, time: Duration) -> Result<Vec<u8>> {
         let recorder = self.state().recorder.clone();
-        let nothing = || Error::new(ErrorKind::NotFound, "nobody published to this stream lately");
+        let nothing = || Error::new(ErrorKind::NotFound, "the stream had no publisher recently");
         recorder.ok_or_else(nothing)?.movie(time).await
     }
 
@@ -113,11 +112,11 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("rtmp://{}/live/key", listener.local_addr().unwrap());
         let outputs = Outputs::new(Egress::new(EgressOptions::default()), Arc::default());
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-        outputs.follow(true, &url, || Arc::new(move |error| tell.send(error).unwrap()));
+        let (report, mut reports) = tokio::sync::mpsc::unbounded_channel();
+        outputs.follow(true, &url, || Arc::new(move |error| report.send(error).unwrap()));
         let refused = tokio::select! {
-            told = told.recv() => told.flatten().unwrap(),
-            came = listener.accept() => panic!("somebody connects: {came:?}"),
+            reports = reports.recv() => reports.flatten().unwrap(),
+            came = listener.accept() => panic!("a connection: {came:?}"),
         };
         assert!(refused.contains("--push-to"), "{refused}");
     }

@@ -1,14 +1,14 @@
-//! Error texts as clients may have them: without where files lie on the server.
+//! Removes the server's folders from error texts that clients get.
 
 use std::borrow::Cow;
 
-/// What stands for the folders of a path.
+/// Replaces the folders of a path.
 const FOLDERS: &str = "…/";
 
-/// `text` with the last part alone of every absolute path in it. Addresses on the web and ids of models stay as they are.
+/// Replaces every absolute path in `text` by its last component. URLs and ids of models stay.
 ///
-/// A path ends where punctuation does that hardly any path has; a blank belongs to it where a separator comes after, so
-/// that no part of a folder's name stays behind.
+/// A path ends at punctuation that paths rarely have; a space belongs to it if a separator follows, so that no part of a
+/// folder's name stays.
 pub(crate) fn without_folders(text: &str) -> Cow<'_, str> {
     let mut rest = text;
     let mut out = String::new();
@@ -63,7 +63,7 @@ fn path_end(text: &str) -> usize {
     let run = text.char_indices().find(|&place| ends(place)).map_or(text.len(), |(at, _)| at);
     let run = text.get(..run).unwrap_or(text);
     let last = run.rfind(is_separator).unwrap_or(0);
-    // The name after the last separator goes to the next blank.
+    // The name after the last separator ends at the next space.
     let name = run.get(last..).unwrap_or_default();
     last + name.find(char::is_whitespace).unwrap_or(name.len())
 }

@@ -1,16 +1,16 @@
-//! What the log must not say: names in paths that let whoever knows them publish to a stream, or watch it.
+//! Removes secrets from logged paths: names that allow publishing to a stream, or watching it.
 
 /// What stream keys and playback ids begin with.
 const SECRETS: [&str; 2] = ["stk_", "lp_"];
 /// Longest path in the log, in characters.
 const LONGEST: usize = 200;
 
-/// A path as the log may have it: of a stream key or a playback id, only that there is one; no more than 200 characters.
+/// Returns a path for the log: stream keys and playback ids are masked, and at most 200 characters are kept.
 pub(crate) fn path(path: &str) -> String {
     // As handlers read it: a name may be written in another way.
     let path = decoded(path);
     let whole = path.split('/').map(shown).collect::<Vec<_>>().join("/");
-    // A path comes from anybody: nothing in it may break a line of the log.
+    // Paths are sent by clients: nothing in them may break a line of the log.
     whole.chars().take(LONGEST).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
@@ -25,7 +25,7 @@ fn shown(segment: &str) -> String {
     }
 }
 
-/// Decodes `%` and two digits, once, as routes do; what is no such escape stays.
+/// Decodes percent escapes once, as routes do; other text stays.
 fn decoded(path: &str) -> String {
     let digit = |byte: Option<&u8>| {
         byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok())

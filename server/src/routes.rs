@@ -45,12 +45,12 @@ fn stream_routes() -> Vec<Route> {
     const ONE: &str = "/v1/streams/{id}";
     const CHANGED: &[u16] = &[400, 401, 403, 404, 413, 503];
     let id = json!({"type": "string"});
-    let create = Operation::new(Streams, "Make a stream").json_body("CreateStream").json(201, "Stream");
-    let list = Operation::new(Streams, "List one's own streams").json(200, "StreamList");
+    let create = Operation::new(Streams, "Create a stream").json_body("CreateStream").json(201, "Stream");
+    let list = Operation::new(Streams, "List the caller's streams").json(200, "StreamList");
     let read = Operation::new(Streams, "Read a stream").json(200, "Stream");
-    let update = Operation::new(Streams, "Change a stream: what is missing stays").json_body("UpdateStream");
-    let prompts = Operation::new(Streams, "Change parameters, as older clients do").json_body("UpdateStream");
-    let end = || Operation::new(Streams, "End a stream").json(200, "Deleted");
+    let update = Operation::new(Streams, "Update a stream: absent keys keep their values").json_body("UpdateStream");
+    let prompts = Operation::new(Streams, "Update parameters, for older clients").json_body("UpdateStream");
+    let end = || Operation::new(Streams, "Delete a stream").json(200, "Deleted");
     let end_by_query = end().query("id", true, &id).errors(&[400, 401, 403, 404]);
     vec![
         route(Post, ALL, Key, streams::create, create.errors(&[400, 401, 413, 429, 503])),
@@ -64,13 +64,13 @@ fn stream_routes() -> Vec<Route> {
     ]
 }
 
-/// What a stream is and was, and what clients ask before they make one.
+/// The state and recordings of streams, and what clients request before they create one.
 fn state_routes() -> Vec<Route> {
     use Access::{Key, Open};
     use Verb::{Get, Post};
     let seconds = json!({"type": "integer", "minimum": 3, "maximum": 10, "default": 5});
     let file = json!({"type": "string", "format": "binary"});
-    let status = Operation::new(Tag::Status, "How a stream is: without its owner's key, its state alone");
+    let status = Operation::new(Tag::Status, "Read the status of a stream: without its owner's key, the state only");
     let status_alias = Operation::unlisted("/v1/streams/{id}/status, for older clients");
     let events = Operation::unlisted("The status as server-sent events, without end");
     let recording = Operation::new(Tag::Streams, "Get the last seconds as an MP4")
@@ -96,7 +96,7 @@ fn media_routes() -> Vec<Route> {
     let offer = |summary| {
         let offer = Operation::new(Tag::Media, summary).sdp_body().sdp_answer();
         let statuses = [400, 404, 406, 413, 415, 422, 429, 503];
-        statuses.iter().fold(offer, |offer, status| offer.empty(*status, "Why the offer is not answered"))
+        statuses.iter().fold(offer, |offer, status| offer.empty(*status, "The reason why the offer is refused"))
     };
     let endpoint_methods = |summary| {
         let methods = Operation::new(Tag::Media, "List the allowed methods").empty(204, "A preflight's answer");
@@ -113,20 +113,25 @@ fn media_routes() -> Vec<Route> {
     let (whep, whep_session) = ("/live/video-to-video/{output}/whep", "/live/video-to-video/{output}/whep/{session}");
     let (playback, playback_session) = ("/webrtc/{playback_id}", "/webrtc/{playback_id}/{session}");
     vec![
-        all_methods(whip, Access::Path, endpoint::<Whip>, endpoint_methods("Offer a connection (A stream's key)")),
+        all_methods(
+            whip,
+            Access::Path,
+            endpoint::<Whip>,
+            endpoint_methods("Offer a connection, to publish to a stream"),
+        ),
         all_methods(whip_session, Access::Path, session::<Whip>, session_methods()),
         all_methods(
             whep,
             Access::Path,
             endpoint::<Whep>,
-            endpoint_methods("Offer a connection (A stream's key and -out)"),
+            endpoint_methods("Offer a connection, to watch a stream by its key"),
         ),
         all_methods(whep_session, Access::Path, session::<Whep>, session_methods()),
         all_methods(
             playback,
             Access::Path,
             endpoint::<Playback>,
-            endpoint_methods("Offer a connection (A stream's output_playback_id)"),
+            endpoint_methods("Offer a connection, to watch a stream by its playback id"),
         ),
         all_methods(playback_session, Access::Path, session::<Playback>, session_methods()),
         route(
@@ -146,11 +151,12 @@ fn service_routes() -> Vec<Route> {
     let about = |summary| Operation::new(Tag::Service, summary);
     let (json, text) = ("application/json", json!({"type": "string"}));
     let object = json!({"type": "object"});
-    let ready = about("Whether the server takes streams").content(200, "It does", json, &object);
-    let metrics = about("Figures for Prometheus").content(200, "The figures", "text/plain", &text);
+    let ready =
+        about("Check whether the server accepts streams").content(200, "The server accepts streams", json, &object);
+    let metrics = about("Read metrics, for Prometheus").content(200, "The metrics", "text/plain", &text);
     let document = about("This document").content(200, "The document", json, &object);
     vec![
-        route(Get, "/health", Open, health::health, about("Whether the server is there").json(200, "Health")),
+        route(Get, "/health", Open, health::health, about("Check whether the server runs").json(200, "Health")),
         route(Get, "/ready", Open, health::ready, ready.content(503, "The server is draining", json, &object)),
         route(Get, "/metrics", Key, metrics::metrics, metrics.errors(&[401])),
         route(Get, "/openapi.json", Open, openapi::document, document),

@@ -9,16 +9,16 @@ use dreamframe::{Error, ErrorKind, Result};
 use crate::app::{App, router};
 use crate::cluster::{Presence, Registry};
 use crate::config::{Config, Rtmp};
-use crate::door::Door;
+use crate::listener::HttpListener;
 
 /// How often streams are looked after; also the pace of the loading picture.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A server that has its address and serves nobody yet.
+/// A server with a bound address that serves nothing yet.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) app: Arc<App>,
-    pub(crate) door: Door,
+    pub(crate) listener: HttpListener,
 }
 
 impl Bound {
@@ -28,24 +28,24 @@ impl Bound {
     ///
     /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
     pub(crate) async fn new(config: Config) -> Result<Self> {
-        let door = Door::new(config.bind, config.tls.as_ref(), config.max_connections).await?;
+        let listener = HttpListener::new(config.bind, config.tls.as_ref(), config.max_connections).await?;
         let presence = match &config.registry {
             Some(registry) => {
-                let url = config.worker_url.clone().unwrap_or_else(|| config.local_url(door.address));
+                let url = config.worker_url.clone().unwrap_or_else(|| config.local_url(listener.address));
                 Some(Presence::new(Registry::new(registry)?, url, config.keys.is_open()))
             }
             None => None,
         };
-        Ok(Self { app: App::new(config, door.address, presence), door })
+        Ok(Self { app: App::new(config, listener.address, presence), listener })
     }
 
-    /// Serves until `ended` is over; then takes no more requests, ends what runs, and returns.
+    /// Serves until `ended` completes; then accepts no more requests, ends all streams, and returns.
     ///
     /// # Errors
     ///
     /// `Io` where the listener fails.
     pub(crate) async fn serve(self, ended: impl Future<Output = ()>) -> Result<()> {
-        let Self { app, door } = self;
+        let Self { app, listener } = self;
         let rtmp = listen_rtmp(&app).await?;
         let (closing, closes) = tokio::sync::oneshot::channel();
         let ending = async {
@@ -67,13 +67,13 @@ impl Bound {
         };
         tokio::select! {
             // Comes to its end after the listener's.
-            (served, ()) = async { tokio::join!(door.serve(router(app.clone()), closes), ending) } => served,
+            (served, ()) = async { tokio::join!(listener.serve(router(app.clone()), closes), ending) } => served,
             never = tend(app.clone()) => never,
         }
     }
 }
 
-/// Takes no more streams, and waits for those that somebody uses, as long as the server is told to.
+/// Accepts no more streams, and waits for those in use, for the configured time.
 async fn drain(app: &App) {
     app.streams.drain();
     let start = Instant::now();
@@ -86,7 +86,7 @@ async fn drain(app: &App) {
     }
 }
 
-/// Takes in RTMP beside HTTP.
+/// Starts the RTMP listener.
 async fn listen_rtmp(app: &Arc<App>) -> Result<Option<tokio::task::JoinHandle<()>>> {
     let (address, must) = match app.config.rtmp {
         Rtmp::Off => return Ok(None),
@@ -108,7 +108,7 @@ async fn listen_rtmp(app: &Arc<App>) -> Result<Option<tokio::task::JoinHandle<()
     Ok(Some(tokio::spawn(crate::rtmp::listen(app.clone(), listener, limits))))
 }
 
-/// Looks after streams, and tells gateways of them, for ever.
+/// Supervises streams, and publishes them to gateways, without end.
 async fn tend(app: Arc<App>) -> Result<()> {
     let telling = async {
         match &app.presence {

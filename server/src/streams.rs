@@ -1,13 +1,13 @@
-//! The streams of this server: what each is asked for, the session that makes its pictures, who publishes and who watches.
+//! The streams of this server: parameters, session, publisher and viewers of each.
 
-mod card;
-mod care;
 mod desired;
-mod feed;
 mod fit;
-mod pace;
+mod frame_router;
+mod lifecycle;
+mod placeholder;
 mod publishing;
-mod runner;
+mod rate_meter;
+mod session_manager;
 mod state;
 mod status;
 mod store;

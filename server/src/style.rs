@@ -1,4 +1,4 @@
-//! Style images from the network, for the engine, which has none.
+//! Fetches style images from the network, for the engine, which does not use the network itself.
 
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -12,19 +12,19 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body};
 
-/// How long an image may take to come.
+/// The longest time of a download.
 const TIME: Duration = Duration::from_secs(5);
-/// How large an image may be, in bytes.
+/// The largest image, in bytes.
 const MOST: u64 = 6 << 20;
-/// How often an address may point to another one.
+/// The most redirects.
 const REDIRECTS: usize = 3;
-/// The ends of names that mean something inside a network alone.
+/// The ends of host names of local networks.
 const INNER: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
 
-/// Fetches style images from public addresses: what runs inside the host's network is none of a client's business.
+/// Fetches style images from public addresses only, so that clients do not reach the host's network.
 ///
-/// The host of each address, redirections included, is checked before anything is asked. Without a proxy the addresses that
-/// its name has are checked too; a proxy resolves names itself, so that it must do that.
+/// The host of each URL, redirects included, is checked before a request. Without a proxy its resolved addresses are
+/// checked too; a proxy resolves names itself, so it must do that.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fetch {
     proxy: Option<Proxy>,
@@ -53,7 +53,7 @@ impl FromStr for Proxy {
 }
 
 impl Fetch {
-    /// Fetches by `proxy`, or without one whatever the environment says.
+    /// Uses `proxy`; without one no proxy, regardless of the environment.
     pub(crate) fn new(proxy: Option<Proxy>) -> Self {
         Self { proxy }
     }
@@ -75,7 +75,7 @@ impl StyleImages for Fetch {
     fn fetch(&self, url: &str) -> Result<Vec<u8>> {
         let (agent, deadline) = (self.agent(), Instant::now() + TIME);
         let mut uri: Uri =
-            url.parse().map_err(|error| refused("the style image's address is none").with_source(error))?;
+            url.parse().map_err(|error| refused("the style image's URL is invalid").with_source(error))?;
         for _ in 0..=REDIRECTS {
             check(&uri)?;
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
@@ -114,7 +114,7 @@ fn target(from: &Uri, response: &Response<Body>) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Refuses a host that is inside a network by its name alone, before anybody is asked for it.
+/// Refuses a host of a local network by its name, before the name is resolved.
 fn check(uri: &Uri) -> Result<()> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
@@ -170,8 +170,8 @@ mod tests {
         assert!(listener.accept().is_err());
     }
 
-    /// Has this test run in a process of its own, in whose environment there is a proxy. A proxy on this machine would not be
-    /// reached by the resolver for public addresses, so that the agent is looked at and nothing is fetched.
+    /// Has this test run in a process of its own, in whose environment there is a proxy. A proxy on this machine would
+    /// not be reached by the resolver for public addresses, so that the agent is looked at and nothing is fetched.
     #[test]
     fn a_proxy_of_the_environment_is_not_taken() {
         const CHILD: &str = "DREAMFRAME_TEST_STYLE_PROXY";
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// A proxy that answers what it is asked with `answers`, one after the other, and tells what it was asked.
+    /// A proxy that answers requests with `answers`, in order, and returns the requests.
     fn proxy(answers: &'static [&'static str]) -> (Proxy, std::thread::JoinHandle<Vec<String>>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! The addresses that are handed out: all from one public base, so that what works behind a proxy works for every client.
+//! URLs in responses: all from one public base, so that they work for every client behind a proxy.
 
 use std::str::FromStr;
 
@@ -27,7 +27,8 @@ impl FromStr for Urls {
 }
 
 impl Urls {
-    /// The base for who sent `headers`: `configured`, or what a proxy says, or the host that was asked, or `fallback`.
+    /// The base for a request with `headers`: `configured`, the one that a proxy reports, the host that was asked, or
+    /// `fallback`.
     pub(crate) fn of(configured: Option<&Self>, headers: &HeaderMap, fallback: &str) -> Self {
         configured.cloned().unwrap_or_else(|| Self { base: base_url(headers, fallback) })
     }
@@ -59,7 +60,7 @@ impl Urls {
         self.absolute(&whip_path(key))
     }
 
-    /// Where WHEP shows pictures of the stream with the playback id `id`: the address to hand out, since it lets nobody publish.
+    /// The WHEP URL of the stream with the playback id `id`: the one for viewers, since it does not allow publishing.
     pub(crate) fn playback(&self, id: &str) -> String {
         self.absolute(&playback_path(id))
     }
@@ -75,8 +76,8 @@ pub(crate) fn playback_path(id: &str) -> String {
     format!("/webrtc/{id}")
 }
 
-/// The path of the WHEP endpoint of `key`. It is taken from clients that make it themselves, and handed out to nobody: it
-/// has the key, which lets them publish.
+/// The path of the WHEP endpoint of `key`. It is accepted, but not part of responses: it contains the key, which allows
+/// publishing.
 pub(crate) fn whep_path(key: &str) -> String {
     format!("/live/video-to-video/{key}-out/whep")
 }

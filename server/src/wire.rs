@@ -1,13 +1,13 @@
-//! What goes over the wire, as Daydream's clients have it: bodies that come in, and the stream object that goes out.
+//! The formats of Daydream's API: request bodies, and the stream object in responses.
 //!
-//! Here alone is what those clients need and this engine does not: their old dialects, keys that mean nothing here, and
-//! which keys each model's schema has. Nothing here touches a stream.
+//! This module has what those clients need and the engine does not: older forms of requests, keys without a meaning
+//! here, and the keys that each model's schema has. It does not depend on streams.
 
 pub(crate) mod echo;
 pub(crate) mod incoming;
-#[cfg(test)]
-mod laws;
 pub(crate) mod models;
+#[cfg(test)]
+mod proptests;
 pub(crate) mod request;
 pub(crate) mod shown;
 pub(crate) mod unknown;
@@ -22,14 +22,14 @@ use crate::error::ApiError;
 /// How long a body may be, in bytes: room for the longest style image, which has 8 MiB of base64, and for all else.
 pub(crate) const MAX_BODY: usize = 12 << 20;
 
-/// A JSON object, in the order that it came in.
+/// A JSON object, which keeps the order of its keys.
 pub(crate) type Object = Map<String, Value>;
 
 /// Reads a body that is a JSON object, or empty, which means the same as `{}`.
 ///
 /// # Errors
 ///
-/// 400 for what is no UTF-8, no JSON, no object, nested too deeply, or names a key twice.
+/// 400 for text that is not UTF-8, not JSON, not an object, nested too deeply, or has a key twice.
 pub(crate) fn read_object(body: &Bytes) -> Result<Object, ApiError> {
     let text = std::str::from_utf8(body).map_err(|_| ApiError::bad_request("The body is not UTF-8"))?;
     if text.trim().is_empty() {

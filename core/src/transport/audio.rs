@@ -1,4 +1,4 @@
-//! The publisher's sound, passed on as it is.
+//! The publisher's audio, which is forwarded unchanged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use bytes::Bytes;
 use super::fanout::{Cursor, Fanout};
 use crate::frame::Timestamp;
 
-/// How many packets a listener may be late: half a second of the usual 20 ms.
+/// The packets that a slow listener may be behind: half a second of the usual 20 ms.
 const ROOM: usize = 25;
 
 /// One packet of Opus.
 #[derive(Debug, Clone)]
 pub struct AudioPacket {
-    /// What was coded, as the publisher sent it.
+    /// The encoded data, as the publisher sent it.
     pub data: Bytes,
     /// When it begins, in units of 1/48000 s, which wrap.
     pub timestamp: u32,
-    /// When it came in, on the clock of [`now`](super::now).
+    /// The time of arrival, on the clock of [`now`](super::now).
     pub at: Timestamp,
 }
 
-/// Passes a publisher's sound on to whoever listens.
+/// Forwards a publisher's audio to its listeners.
 ///
 /// Clones are the same; subscriptions end when the last is dropped.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +54,7 @@ pub struct AudioSubscription {
 }
 
 impl AudioHub {
-    /// Hands a packet to all who listen, without waiting; who is late loses the oldest.
+    /// Sends a packet to all listeners, without waiting; a slow one loses the oldest.
     pub fn send(&self, packet: AudioPacket) {
         self.hold.fanout.put(packet);
     }
@@ -65,13 +65,13 @@ impl AudioHub {
     }
 }
 
-/// A listener that has lost some goes on with the newest.
+/// A listener that has lost packets continues with the newest.
 fn is_start(_: &AudioPacket) -> bool {
     true
 }
 
 impl AudioSubscription {
-    /// Waits for the next packet; `None` once the hub is gone.
+    /// Waits for the next packet; `None` when the hub is dropped.
     pub async fn next(&mut self) -> Option<AudioPacket> {
         self.cursor.next(is_start, || {}).await
     }

@@ -1,4 +1,4 @@
-//! One sends, many receive: the last few items in a ring. Nobody who is late holds anybody up.
+//! A broadcast ring of the last few items: one sender, many receivers; a slow receiver does not delay the others.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// The sending end. Locks are held for as long as it takes to copy an item, which shares its bytes.
+/// The sending end. Locks are held while an item is copied, which shares its bytes.
 #[derive(Debug)]
 pub(super) struct Fanout<T> {
     ring: Mutex<Ring<T>>,
-    /// How many items are kept.
+    /// The number of items that are kept.
     room: usize,
     /// For threads that wait.
     threads: Condvar,
@@ -36,7 +36,7 @@ pub(super) struct Cursor<T> {
     needs_start: bool,
 }
 
-/// What is there for a receiver.
+/// The next item of a receiver.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received<T> {
     Item(T),
@@ -60,12 +60,12 @@ impl<T: Clone> Fanout<T> {
         Self { ring: Mutex::new(ring), room, threads: Condvar::new(), tasks: Notify::new() }
     }
 
-    /// A panic while it was held left it whole.
+    /// A panic while it was locked leaves it consistent.
     fn lock(&self) -> MutexGuard<'_, Ring<T>> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends to all who receive now.
+    /// Sends to all current receivers.
     pub(super) fn put(&self, item: T) {
         let mut ring = self.lock();
         ring.items.push_back(item);
@@ -77,7 +77,7 @@ impl<T: Clone> Fanout<T> {
         self.wake();
     }
 
-    /// Ends it; what is there already is still received.
+    /// Closes it; items in the ring are still received.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.wake();
@@ -93,7 +93,7 @@ impl<T: Clone> Fanout<T> {
         Cursor { fanout: self.clone(), next: self.lock().end(), needs_start: false }
     }
 
-    /// Receives from the last item on that `is_start` says one can begin with, or from the next such.
+    /// Receives from the last item on for which `is_start` is true, or from the next such.
     pub(super) fn subscribe(self: &Arc<Self>, is_start: impl Fn(&T) -> bool) -> Cursor<T> {
         let ring = self.lock();
         let start = ring.items.iter().rposition(is_start).map(|place| ring.first + place as u64);
@@ -102,13 +102,13 @@ impl<T: Clone> Fanout<T> {
 }
 
 impl<T: Clone> Cursor<T> {
-    /// Whether what comes next is of no use without one to begin with.
+    /// Whether items are skipped until one for which `is_start` is true.
     pub(super) fn needs_start(&self) -> bool {
         self.needs_start
     }
 
-    /// Takes the next item, without waiting. Who has lost some goes on with the last that `is_start` says one can begin
-    /// with.
+    /// Takes the next item, without waiting. A receiver that has lost items continues with the last one for which
+    /// `is_start` is true.
     pub(super) fn take(&mut self, is_start: impl Fn(&T) -> bool) -> Received<T> {
         let ring = self.fanout.lock();
         if self.next < ring.first {
@@ -131,12 +131,12 @@ impl<T: Clone> Cursor<T> {
         }
     }
 
-    /// Waits for the next item, as [`take`](Self::take) gives it; `None` once it is closed. Calls `lost` before it waits for
-    /// one to begin with.
+    /// Waits for the next item, as [`take`](Self::take) gives it; `None` once it is closed. Calls `lost` before it
+    /// waits for one to begin with.
     pub(super) async fn next(&mut self, is_start: impl Fn(&T) -> bool, lost: impl Fn()) -> Option<T> {
         let fanout = self.fanout.clone();
         loop {
-            // Enabled before it looks, so that what comes in between wakes it.
+            // Registered before the check, so that an item in between wakes it.
             let mut news = pin!(fanout.tasks.notified());
             news.as_mut().enable();
             match self.take(&is_start) {

@@ -1,4 +1,4 @@
-//! What the parts of the transport hand each other.
+//! The types that the parts of the transport exchange.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -29,7 +29,7 @@ pub struct AccessUnit {
     pub data: Bytes,
     /// Whether it can be decoded without any before it.
     pub key: bool,
-    /// When its frame was taken, or came in where nobody says, on the clock of [`now`].
+    /// The time at which its frame was taken, or arrived if that is unknown, on the clock of [`now`].
     pub at: Timestamp,
 }
 
@@ -40,21 +40,21 @@ pub fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Where decoded video goes.
+/// The receiver of decoded video.
 pub trait FrameSink: Send + Sync + fmt::Debug {
     /// Takes a frame, on the thread that decodes: must not wait. The frame's timestamp is on the clock of [`now`].
     fn frame(&self, frame: &FrameView<'_>);
 
-    /// Is told why video is not decoded, as for a size above [`IngestOptions::max_side`](super::IngestOptions::max_side);
-    /// the last frame stays. Comes at most once a second, on the thread that decodes: must not wait. Default: a warning in
-    /// the log.
+    /// Called with the reason why video is not decoded, such as a size above
+    /// [`IngestOptions::max_side`](super::IngestOptions::max_side); the last frame stays. Called at most once per
+    /// second, on the thread that decodes: must not wait. Default: a warning in the log.
     fn refused(&self, error: &Error) {
         tracing::warn!(%error, "a publisher's video is refused");
     }
 }
 
 impl FrameSink for SessionHandle {
-    /// A session that has ended takes no more frames, which is no error of the publisher's.
+    /// A session that has ended accepts no more frames, which is no error of the publisher's.
     fn frame(&self, frame: &FrameView<'_>) {
         let _ = self.submit(frame);
     }

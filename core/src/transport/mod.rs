@@ -1,9 +1,9 @@
-//! Frames over the network: WHIP in, WHEP out, in process, as a server and as a client. The only tokio of this crate.
+//! Frames over the network: WHIP in and WHEP out, as server and as client. The only part of this crate that uses tokio.
 //!
-//! Video of a publisher comes as packets to an [`Ingest`], which puts them in order, decodes them on a thread of its own and
-//! hands frames to a [`FrameSink`], such as a session. Pictures go to an [`Egress`], which encodes them once, on a thread of
-//! its own, for all who watch. In between nothing queues: newest wins. A `peer::Peer` is one WebRTC connection between such
-//! ends; nothing else names the crate that does WebRTC.
+//! Video of a publisher arrives as packets at an [`Ingest`], which puts them in order, decodes them on a thread of its
+//! own and passes frames to a [`FrameSink`], such as a session. Pictures go to an [`Egress`], which encodes them once,
+//! on a thread of its own, for all viewers. Nothing queues in between: a newer frame replaces an older. A `peer::Peer`
+//! is one WebRTC connection between such ends; nothing else names the WebRTC crate.
 
 mod audio;
 mod channel;
@@ -13,12 +13,12 @@ mod egress;
 mod fanout;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
-pub mod fuzzed;
+pub mod fuzz_api;
 pub mod h264;
 pub mod http;
 mod ingest;
+mod latest_frame;
 mod media;
-mod newest;
 pub mod parameters;
 pub mod peer;
 mod public_address;
@@ -41,8 +41,8 @@ pub use channel::{CHANNEL_LABEL, ChannelHandler, Pacing};
 pub use client::{Client, ClientEvent, ClientEvents, ClientOptions, play, publish};
 pub use egress::{Egress, EgressOptions, EgressStats, Subscription};
 pub use ingest::{Ingest, IngestOptions, IngestStats};
+pub use latest_frame::LatestFrame;
 pub use media::{AccessUnit, FrameSink, VideoCodec, now};
-pub use newest::Newest;
 pub use public_address::is_public;
 pub use rate::TokenBucket;
 pub use rtp::RtpPacket;

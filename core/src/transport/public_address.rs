@@ -1,4 +1,4 @@
-//! Which addresses belong to the public internet: the only ones that a stranger may have a server connect to.
+//! Tells addresses of the public internet from others. Clients may have a server connect to public ones only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Allows so much a second on average, and so much at once after a pause.
+/// A token bucket: allows a number of events per second on average, and a burst after a pause.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
     per_second: f64,
@@ -23,7 +23,7 @@ impl TokenBucket {
     ///
     /// # Errors
     ///
-    /// How long it takes until one more is allowed, where none is now; it is not counted then.
+    /// The time until one more is allowed; it is not counted then.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         self.tokens = (self.tokens + since.as_secs_f64() * self.per_second).min(self.burst);
@@ -32,7 +32,7 @@ impl TokenBucket {
             self.tokens -= 1.0;
             return Ok(());
         }
-        // Rounded up, so that who waits for so long does not come too early.
+        // Rounded up, so that a caller that waits for this time is not early.
         Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second) + Duration::from_millis(1))
     }
 }

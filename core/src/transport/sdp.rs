@@ -1,7 +1,7 @@
 //! Session descriptions (RFC 8866), as far as this library checks them, and trickled fragments of them (RFC 8840).
 //!
-//! Whatever a peer sends is read here, into values with bounds, before anything else sees it: nothing panics, nothing
-//! grows beyond the text, and what is refused says why in words.
+//! All descriptions of peers are parsed here, into bounded values, before any other use. Parsing does not panic,
+//! allocates no more than the text, and its errors have the reason.
 
 mod candidate;
 mod fragment;
@@ -27,13 +27,13 @@ const MAX_LINE: usize = 4096;
 /// The most media sections.
 const MAX_SECTIONS: usize = 16;
 
-/// What is wrong with a description or fragment.
+/// The error of a description or fragment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Malformed(String);
 
 impl Malformed {
-    /// Says what is wrong.
+    /// Returns the reason.
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
@@ -42,7 +42,7 @@ impl Malformed {
 /// An offer or an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Description {
-    /// The media sections, in order. What was said for the whole session is in each of them.
+    /// The media sections, in order. Attributes of the whole session are in each of them.
     pub sections: Vec<Section>,
     /// The `mid`s that share a transport, in order; empty where none do.
     pub bundle: Vec<String>,
@@ -90,7 +90,7 @@ impl Description {
         Ok(description)
     }
 
-    /// Reads an attribute of the whole session.
+    /// Parses an attribute of the whole session.
     fn attribute(&mut self, session: &mut Section, text: &str) -> Result<(), Malformed> {
         let (name, value) = lines::attribute(text);
         match name {
@@ -103,7 +103,7 @@ impl Description {
             }
             "ice-lite" => self.ice_lite = true,
             "extmap-allow-mixed" => self.mixed_extensions = true,
-            // What a section may say, too, holds for all that say nothing else.
+            // Attributes of sections apply to all sections without their own.
             "ice-ufrag" | "ice-pwd" | "fingerprint" | "setup" | "sendrecv" | "sendonly" | "recvonly" | "inactive" => {
                 session.attribute(text)?;
             }

@@ -96,7 +96,8 @@ pub(super) fn assembled(assembler: &mut dyn Assemble, packets: &[(u32, bool, &[u
     out.into_iter().map(unit).collect()
 }
 
-/// Writes an H.264 sequence parameter set of so many macroblocks and reference frames, as a NAL unit with this header.
+/// Writes an H.264 sequence parameter set of this number of macroblocks and reference frames, as a NAL unit with this
+/// header.
 pub(super) fn sequence_set(header: u8, macroblocks: (u32, u32), reference_frames: u32) -> Vec<u8> {
     let mut bits = format!("{:08b}{:08b}{:08b}", 66, 0xc0, 51);
     let code = |value: u32| {

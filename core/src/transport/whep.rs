@@ -1,4 +1,4 @@
-//! WHEP: where viewers' offers are answered.
+//! WHEP endpoint: answers viewers' offers.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::ChannelHandler;
 use super::http::{Endpoint, Limits, Links, Role, SessionEvent};
 use super::peer::{Media, Peer, PeerOptions};
 
-/// Answers WHEP requests for one stream, whatever serves them. Clones are the same endpoint.
+/// Answers WHEP requests for one stream, behind any HTTP server. Clones are the same endpoint.
 ///
-/// Viewers may come before there is anything to see, stay while publishers come and go, and are shown what the egress of
-/// their media shows. Dropping the last clone ends what is left.
+/// Viewers may connect before there are pictures, and stay connected while publishers change; they get the pictures of
+/// their media's egress. Dropping the last clone ends all sessions.
 #[derive(Debug, Clone)]
 pub struct WhepEndpoint {
     endpoint: Arc<Endpoint>,
@@ -31,8 +31,8 @@ impl WhepEndpoint {
         self.endpoint.handle(request, session, links, None).await
     }
 
-    /// As [`handle`](Self::handle), with `channel` in place of the media's for the data channel of the session that begins:
-    /// for viewers who may do less than others.
+    /// Like [`handle`](Self::handle), with `channel` in place of the media's for the data channel of a new session:
+    /// for viewers with fewer permissions than others.
     pub async fn handle_with_channel(
         &self,
         request: Request<Bytes>,
@@ -43,7 +43,7 @@ impl WhepEndpoint {
         self.endpoint.handle(request, session, links, Some(channel)).await
     }
 
-    /// Returns how many viewers there are, those that are about to connect included.
+    /// Returns the number of viewers, including those that are connecting.
     pub fn viewers(&self) -> usize {
         self.endpoint.len()
     }
@@ -53,7 +53,7 @@ impl WhepEndpoint {
         self.endpoint.connections()
     }
 
-    /// Returns what becomes of sessions from now on; who is slow loses the oldest.
+    /// Subscribes to events of sessions; a slow receiver loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
         self.endpoint.events()
     }

@@ -1,4 +1,4 @@
-//! WHIP: where a publisher's offer is answered.
+//! WHIP endpoint: answers publishers' offers.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use tokio::sync::broadcast;
 use super::http::{Endpoint, Limits, Links, Role, SessionEvent};
 use super::peer::{Media, Peer, PeerOptions};
 
-/// Answers WHIP requests (RFC 9725) for one stream, whatever serves them. Clones are the same endpoint.
+/// Answers WHIP requests (RFC 9725) for one stream, behind any HTTP server. Clones are the same endpoint.
 ///
-/// There is one publisher at a time: another takes its place at once, as publishers that lost their connection come back
-/// before that is noticed. The session of a publisher that goes without a word ends with its connection, and so does one
-/// that sends nothing. Dropping the last clone ends what is left.
+/// There is one publisher at a time: a new one replaces it at once, as publishers that lost their connection reconnect
+/// before the loss is noticed. The session of a publisher that disappears ends with its connection; that of one that
+/// sends nothing ends after a timeout ([`Limits`]). Dropping the last clone ends all sessions.
 #[derive(Debug, Clone)]
 pub struct WhipEndpoint {
     endpoint: Arc<Endpoint>,
@@ -27,8 +27,8 @@ impl WhipEndpoint {
 
     /// Answers a request to the endpoint or, where `session` has the path's segment behind it, to a session.
     ///
-    /// Must be called in a tokio runtime, in which the connection then lives. An answer takes at most as long as gathering
-    /// candidates does. No request panics, and none of a body larger than [`BODY_LIMIT`](super::http::BODY_LIMIT) is read.
+    /// Must be called in a tokio runtime, which then runs the connection. A response takes at most as long as gathering
+    /// candidates. No request causes a panic; bodies larger than [`BODY_LIMIT`](super::http::BODY_LIMIT) are refused.
     pub async fn handle(&self, request: Request<Bytes>, session: Option<&str>, links: &Links) -> Response<Bytes> {
         self.endpoint.handle(request, session, links, None).await
     }
@@ -38,12 +38,12 @@ impl WhipEndpoint {
         self.endpoint.connections().pop()
     }
 
-    /// Returns what becomes of sessions from now on; who is slow loses the oldest.
+    /// Subscribes to events of sessions; a slow receiver loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<SessionEvent> {
         self.endpoint.events()
     }
 
-    /// Ends the publisher's session, if there is one; the next publisher may come.
+    /// Ends the publisher's session, if there is one; another publisher may connect.
     pub async fn disconnect(&self) {
         self.endpoint.end_all(false).await;
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use dreamframe::frame::{Frame, FrameCopier};
-use dreamframe::transport::{FrameSink, Newest};
+use dreamframe::transport::{FrameSink, LatestFrame};
 use dreamframe::{Error, ErrorKind, PixelFormat};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -36,7 +36,7 @@ pub(crate) struct Player {
 /// Where frames go.
 enum Goal {
     /// To whoever asks.
-    Newest(Arc<Newest>),
+    Newest(Arc<LatestFrame>),
     /// To a session, which goes on as long as the player is there.
     Session(#[expect(dead_code, reason = "a session that nobody holds ends")] Py<Session>),
 }
@@ -79,7 +79,7 @@ pub(crate) fn play(
             (Goal::Session(session.clone().unbind()), Arc::new(handle))
         }
         None => {
-            let newest = Arc::new(Newest::new());
+            let newest = Arc::new(LatestFrame::new());
             (Goal::Newest(newest.clone()), newest)
         }
     };
@@ -96,7 +96,7 @@ fn session_of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py,
 }
 
 impl Player {
-    fn newest(&self, py: Python<'_>) -> PyResult<&Newest> {
+    fn newest(&self, py: Python<'_>) -> PyResult<&LatestFrame> {
         match &self.goal {
             Goal::Newest(newest) => Ok(newest),
             Goal::Session(_) => {

@@ -1,4 +1,4 @@
-//! `dreamframe bench`: how long each stage of a frame takes here.
+//! `dreamframe bench`: measures the stages of a frame on this machine.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,8 @@ const WARM_UP: u32 = 2;
 /// Times each stage of a frame, with a real model or with random weights of full size
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// demo, a diffusers folder, a checkpoint in a .safetensors file, or random weights: sd-turbo-random, sdxl-turbo-random, bk-sdm-tiny-random
+    /// demo, a diffusers folder, a checkpoint in a .safetensors file, or random weights: sd-turbo-random,
+    /// sdxl-turbo-random, bk-sdm-tiny-random
     #[arg(long, value_name = "MODEL", default_value = "demo")]
     model: String,
     /// The size of the pictures: one side, or WIDTHxHEIGHT; any that the model can make
@@ -71,13 +72,13 @@ fn source(model: &str) -> ModelSource {
     if model.ends_with("-random") { ModelSource::Random(model.to_owned()) } else { ModelSource::from(model) }
 }
 
-/// Timesteps spread over the grid: what a step costs does not depend on where it lies.
+/// Timesteps spread over the grid: the cost of a step does not depend on its timestep.
 fn params(args: &Args) -> Result<StreamDiffusionParams> {
     let mut params = StreamDiffusionParams::demo();
     let grid = params.num_inference_steps;
     params.t_index_list = (1..=args.rows).map(|row| grid * row / (args.rows + 1)).collect();
     (params.width, params.height) = (args.size.width, args.size.height);
-    // Through the rules, so that a size past the bounds is told as such.
+    // By the rules of parameters, so that a size out of bounds is reported as such.
     Ok(ParamsPatch::default().merge(&params)?.0)
 }
 

@@ -1,4 +1,4 @@
-//! `dreamframe models convert`: writes a checkpoint in one file as a diffusers folder.
+//! `dreamframe models convert`: writes a single-file checkpoint as a diffusers folder.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// How numbers are stored [default: as they are in the file]
     #[arg(long, value_enum, value_name = "NAME")]
     dtype: Option<DtypeName>,
-    /// Replace a diffusers folder that is there
+    /// Replace an existing diffusers folder
     #[arg(long)]
     force: bool,
     /// Print JSON lines instead of a bar and a table: events notice, progress (component, bytes, total), done (family,
@@ -62,7 +62,7 @@ impl From<DtypeName> for StoredDtype {
 pub(super) fn run(args: &Args) -> Result {
     let interrupt = Interrupt::listen()?;
     let checkpoint = Checkpoint::folder(&args.file)?;
-    // What does not fit its family is told before anything is written.
+    // Errors of the family are reported before anything is written.
     for report in verify_checkpoint(&checkpoint) {
         if let Some(problem) = report.problem {
             return Err(Failure::from(problem.within(report.name).within(checkpoint.location())));
@@ -81,15 +81,15 @@ pub(super) fn run(args: &Args) -> Result {
     let mut failure = None;
     let mut last = 0;
     let flow = checkpoint.convert(&args.folder, options, &mut |progress| {
-        let told = interrupt.check().and_then(|()| {
+        let reported = interrupt.check().and_then(|()| {
             bar.set_length(progress.total);
             bar.set_position(progress.bytes);
             if bar.message() != progress.component {
                 bar.set_message(progress.component.to_owned());
             }
-            if args.json { tell(&mut output, &mut last, progress) } else { Ok(()) }
+            if args.json { report_progress(&mut output, &mut last, progress) } else { Ok(()) }
         });
-        match told {
+        match reported {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failure = Some(error);
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args) -> Result {
     finish(args, &mut output)
 }
 
-/// Returns what the result is, and whether it is whole.
+/// Reports the result, and whether it is complete.
 fn finish(args: &Args, output: &mut Output) -> Result {
     let checkpoint = Checkpoint::folder(&args.folder)?;
     let family = family_name(&checkpoint)?;
@@ -118,7 +118,7 @@ fn finish(args: &Args, output: &mut Output) -> Result {
 }
 
 /// One event for each hundredth of the way.
-fn tell(output: &mut Output, last: &mut u64, progress: ConvertProgress<'_>) -> Result {
+fn report_progress(output: &mut Output, last: &mut u64, progress: ConvertProgress<'_>) -> Result {
     let ConvertProgress { component, bytes, total } = progress;
     let part = bytes.saturating_mul(100) / total.max(1);
     if part == *last {

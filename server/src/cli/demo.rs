@@ -1,4 +1,4 @@
-//! `dreamframe demo`: the clip and the model inside this program, restyled by two prompts.
+//! `dreamframe demo`: restyles the embedded clip with the embedded model, by two prompts.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -10,27 +10,27 @@ use dreamframe::telemetry::Timings;
 use dreamframe::{Engine, Error};
 use serde_json::json;
 
+use super::contact_sheet::ContactSheet;
 use super::exit::Result;
-use super::film::Film;
 use super::interrupt::Interrupt;
 use super::options::{EngineArgs, Runs, Size};
 use super::output::Output;
 use super::progress::Progress;
-use super::sheet::Sheet;
 use super::table::Table;
 use super::timeline::Timeline;
+use super::video::VideoLoop;
 use crate::media;
 
-/// Restyles a clip with a model, both inside this program, and shows where the time goes
+/// Restyles the embedded clip with the embedded model, and reports where the time goes
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The folder for demo.mp4 and demo.png
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
-    /// What the pictures shall look like; given several times, the clip is divided among them
+    /// The prompt; with several, the clip is divided among them
     #[arg(long, value_name = "TEXT", default_values = ["van gogh painting", "cyberpunk city, neon lights"])]
     prompt: Vec<String>,
-    /// How many frames of the clip, at most
+    /// The largest number of frames of the clip
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
     /// The size of the pictures: one side, or WIDTHxHEIGHT
@@ -71,10 +71,10 @@ pub(super) fn run(args: &Args) -> Result {
         "frames": frames, "width": width, "height": height,
     });
     progress.start(&title, facts)?;
-    let sheet = RefCell::new(Sheet::new(frames, args.size)?);
+    let sheet = RefCell::new(ContactSheet::new(frames, args.size)?);
     let mut read = 0;
     let started = Instant::now();
-    let spent = Film::new(&mut engine, timeline, &mut progress, &interrupt).run(
+    let spent = VideoLoop::new(&mut engine, timeline, &mut progress, &interrupt).run(
         || {
             let frame = if read < frames { reader.next()? } else { None };
             if let Some(frame) = &frame {
@@ -106,7 +106,7 @@ fn script(args: &Args, frames: u64) -> Result<(StreamDiffusionParams, Timeline)>
     for (index, prompt) in (0..).zip(&args.prompt) {
         patches.push((frames / args.prompt.len() as u64 * index, patch(prompt)?));
     }
-    // The first is there from the start; merging it checks the size too.
+    // The first applies from the start; merging it checks the size too.
     let (params, _) = patches.remove(0).1.merge(&params)?;
     Ok((params, Timeline::of(patches)))
 }

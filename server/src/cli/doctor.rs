@@ -1,4 +1,4 @@
-//! `dreamframe doctor`: what this machine and this build have, what is made of it, and what would make it faster.
+//! `dreamframe doctor`: reports what this machine and this build have, and what would make pictures faster.
 
 use dreamframe::load::HubCache;
 use dreamframe::{EngineOptions, cpu};
@@ -9,7 +9,7 @@ use super::machine;
 use super::output::Output;
 use super::table::Table;
 
-/// Shows what this machine and this build have, and what would make pictures come faster
+/// Shows what this machine and this build have, and what would make pictures faster
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Print one JSON object
@@ -25,11 +25,11 @@ pub(super) fn run(args: &Args) -> Result {
         return out.line(&facts.json(&advice));
     }
     out.text(&facts.table().to_string())?;
-    let advice = if advice.is_empty() { vec!["nothing that we know of".to_owned()] } else { advice };
+    let advice = if advice.is_empty() { vec!["nothing known".to_owned()] } else { advice };
     out.text(&format!("\nWhat would make it faster:\n- {}", advice.join("\n- ")))
 }
 
-/// What was found.
+/// The facts of a report.
 #[derive(Debug, Clone)]
 struct Facts {
     version: &'static str,
@@ -63,7 +63,7 @@ impl Facts {
         }
     }
 
-    /// What a person could change, best first.
+    /// Advice for a person, most effective first.
     fn advice(&self) -> Vec<String> {
         let mut advice = Vec::new();
         if self.debug {
@@ -75,13 +75,10 @@ impl Facts {
             _ => {}
         }
         if self.cores < 8 {
-            advice.push(format!(
-                "more cores: there are {}, and the work divides well between eight and more",
-                self.cores
-            ));
+            advice.push(format!("more cores: there are {}, and the executor scales to eight and more", self.cores));
         }
         if self.memory_mb.is_some_and(|(_, free)| free < 8 << 10) {
-            advice.push("more free memory: a full-size model wants 8 GiB, SDXL twice as much".to_owned());
+            advice.push("more free memory: a full-size model needs 8 GiB, SDXL twice as much".to_owned());
         }
         advice
     }
@@ -101,7 +98,7 @@ impl Facts {
         row("memory", memory.unwrap_or_else(|| "not known".to_owned()));
         let cache = self.hub_cache.as_ref();
         let cache = cache.map(|(path, there)| if *there { path.clone() } else { format!("{path} (not there yet)") });
-        row("hub cache", cache.unwrap_or_else(|| "none: there is no home folder".to_owned()));
+        row("hub cache", cache.unwrap_or_else(|| "none: no home folder".to_owned()));
         table
     }
 

@@ -1,4 +1,4 @@
-//! How a command fails: the words for a person, the line for a program, and the exit code for both.
+//! Failure of a command: the message for people, the line for programs, and the exit code.
 
 use std::process::ExitCode;
 
@@ -6,19 +6,19 @@ use dreamframe::{Error, ErrorKind};
 
 use super::output::Output;
 
-/// What a command returns.
+/// The result of a command.
 pub(super) type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
-/// Why a command did not do what it was asked to.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The command line is wrong in a way that only its values show.
     Usage(String),
-    /// The library says why.
+    /// An error of the library.
     Library(Error),
     /// The person pressed Ctrl-C, or the process was asked to end.
     Interrupted,
-    /// Whoever read our standard output has enough of it.
+    /// The reader of standard output closed it.
     Unread,
 }
 
@@ -29,7 +29,8 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// Says it, on standard error in words and with `json` on standard output as an event; the exit code.
+    /// Reports the failure, on standard error as text and with `json` on standard output as an event. Returns the exit
+    /// code.
     pub(super) fn report(&self, json: bool) -> ExitCode {
         if json && let Some(event) = self.event() {
             // Standard output may be what failed.

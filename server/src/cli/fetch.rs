@@ -1,4 +1,4 @@
-//! `dreamframe models fetch`: brings a model from the Hugging Face hub into its cache.
+//! `dreamframe models fetch`: downloads a model from the Hugging Face hub into its cache.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::output::Output;
 /// Between two events of a download: often enough to follow it, seldom enough to read.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Fetches what is missing of `id`, and prints the folder it is in.
+/// Downloads the missing files of `id`, and prints the folder.
 pub(super) fn run(id: &str, json: bool) -> Result {
     let id: ModelId = id.parse()?;
     let hub = Hub::new(HubOptions::from_env()?)?;

@@ -1,4 +1,4 @@
-//! `dreamframe gateway`: one address for many servers.
+//! `dreamframe gateway`: one address for several servers.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::exit::Result;
 use super::serve::{in_runtime, ready, signals};
 use crate::config::{layered, url_of};
-use crate::door::Door;
 use crate::gateway::{Config, Gateway, Settings, router};
+use crate::listener::HttpListener;
 
 /// Sends clients' requests to the server that has their stream, of many that share a registry
 #[derive(Debug, clap::Args)]
@@ -27,7 +27,7 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
-/// How the gateway is set up, with what the environment says in a `variable`.
+/// The configuration of the gateway; `variable` reads the environment.
 pub(super) fn config(args: &Args, variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
     Ok(Config::new(layered(&args.settings, variable, args.config.as_deref())?)?)
 }
@@ -37,14 +37,14 @@ pub(super) fn run(args: &Args) -> Result {
     in_runtime(async {
         let ended = signals(Duration::ZERO)?;
         let gateway = Gateway::new(&config)?;
-        let door = Door::new(config.bind, config.tls.as_ref(), config.max_connections).await?;
-        let url = url_of(door.address, config.tls.is_some());
+        let listener = HttpListener::new(config.bind, config.tls.as_ref(), config.max_connections).await?;
+        let url = url_of(listener.address, config.tls.is_some());
         eprintln!("dreamframe sends requests to the servers of its registry");
         eprintln!("  API      {url}/v1/streams");
         eprintln!("  health   {url}/health, /ready, /metrics");
         eprintln!("Ctrl-C ends it.");
         ready(&url, args.json)?;
-        door.serve(router(gateway), ended).await?;
+        listener.serve(router(gateway), ended).await?;
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C and requests to end: the frame loop looks between two frames, so that what is half-written is taken away.
+//! Ctrl-C and termination requests: checked between two frames, so that incomplete files are removed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,8 @@ const ENDED: i32 = 1;
 pub(super) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on. The first request is only noted; a second one ends the process where it stands, for the
-    /// case that a frame takes minutes.
+    /// Listens from now on. The first request is recorded; a second one ends the process at once, in case a frame takes
+    /// minutes.
     pub(super) fn listen() -> Result<Self> {
         let asked = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {

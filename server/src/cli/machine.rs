@@ -1,4 +1,4 @@
-//! What this machine has, and what this process took of it. Linux tells most; elsewhere some of it is not known.
+//! Facts of this machine, and the resources that this process used. On systems other than Linux some are unknown.
 
 use std::fs;
 
@@ -28,14 +28,14 @@ pub(super) fn processor_features() -> [(&'static str, bool); 6] {
     ]
 }
 
-/// The processor's name, where the system tells.
+/// The name of the processor, where the system reports it.
 pub(super) fn processor_name() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;
     line.split_once(':').map(|(_, name)| name.trim().to_owned())
 }
 
-/// How many threads can run at once.
+/// The number of threads that can run at once.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }

@@ -1,15 +1,15 @@
-//! The subcommands. Each is one file: its arguments, and a thin layer over the library.
+//! The subcommands. Each is one file with its arguments and a thin layer over the library.
 //!
-//! Machine output goes to standard output, words to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage,
-//! 3 invalid parameters.
+//! Output for programs is written to standard output, messages for people to standard error. Exit codes: 0 success, 1
+//! failure, 2 wrong usage, 3 invalid parameters.
 
 mod bench;
+mod contact_sheet;
 mod convert;
 mod demo;
 mod doctor;
 mod exit;
 mod fetch;
-mod film;
 mod gateway;
 mod interrupt;
 mod machine;
@@ -20,11 +20,11 @@ mod pairing;
 mod params;
 mod process;
 mod progress;
-mod quantise;
+mod quantize;
 mod serve;
-mod sheet;
 mod table;
 mod timeline;
+mod video;
 
 use std::process::ExitCode;
 
@@ -57,7 +57,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // clap answers `--help` and wrong usage itself, with the exit codes 0 and 2.
     let cli = Cli::parse();
-    // A server tells what it does; a command that a person waits for only what went wrong.
+    // A server logs what it does; other commands only what went wrong.
     let is_server = matches!(cli.command, Command::Serve(_) | Command::Gateway(_));
     let usual = if is_server { "warn,dreamframe=info,dreamframe_server=info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
@@ -132,14 +132,14 @@ mod tests {
         }
     }
 
-    /// The manifest is safe as it is handed out: what it lets in, and what it runs, is for its user to say.
+    /// The manifest is safe by default: its user sets the addresses that have access, and the images.
     #[test]
     fn the_cluster_admits_nobody_and_starts_nothing_until_it_is_filled_in() {
         let lines = || MANIFEST.lines().map(str::trim).filter(|line| !line.starts_with('#'));
         let images: Vec<_> = lines().filter_map(|line| line.strip_prefix("image: ")).collect();
         assert!(images.len() == 3 && images.iter().all(|image| image.ends_with("@sha256:FILL_IN")), "{images:?}");
         let networks: Vec<_> = lines().filter(|line| line.contains("cidr:") || line.contains("--workers=")).collect();
-        // A range for documentation (RFC 5737), which nobody has.
+        // A range for documentation (RFC 5737).
         assert!(networks.len() == 2 && networks.iter().all(|line| line.contains("192.0.2.0/24")), "{networks:?}");
         assert!(lines().any(|line| line == "requirepass $REGISTRY_PASSWORD"));
         assert_eq!(lines().filter(|line| line.contains("--registry-secret-file=")).count(), 2);

@@ -1,4 +1,4 @@
-//! `dreamframe models`: which models there are, whether one is whole, fetching, converting, and making one quicker.
+//! `dreamframe models`: lists, checks, downloads, converts and quantizes models.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::convert;
 use super::exit::{Failure, Result};
 use super::fetch;
 use super::output::Output;
-use super::quantise;
+use super::quantize;
 use super::table::Table;
 
 /// Lists, checks, fetches and converts models, and prepares them for eight bits
@@ -34,7 +34,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Fetches a model from the Hugging Face hub into its cache, and prints its folder; goes on where it was cut short
+    /// Downloads a model from the Hugging Face hub into its cache, and prints its folder; resumes interrupted downloads
     #[command(
         after_help = "HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN, HF_HOME and HF_HUB_CACHE count as they do elsewhere."
     )]
@@ -46,7 +46,7 @@ enum Action {
         json: bool,
     },
     Convert(convert::Args),
-    Quantize(quantise::Args),
+    Quantize(quantize::Args),
     /// Checks a model without running it: layout, configs, missing, misshapen and unused weights, sizes
     Verify {
         /// A diffusers folder, a checkpoint in a .safetensors file, or demo
@@ -58,7 +58,7 @@ enum Action {
 }
 
 impl Args {
-    /// Whether a failure is told in JSON too.
+    /// Whether a failure is reported in JSON too.
     pub(super) fn json(&self) -> bool {
         match self.action {
             Action::List { json, .. } | Action::Fetch { json, .. } | Action::Verify { json, .. } => json,
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args) -> Result {
         Action::List { models, json } => list(models.as_deref(), *json),
         Action::Fetch { id, json } => fetch::run(id, *json),
         Action::Convert(args) => convert::run(args),
-        Action::Quantize(args) => quantise::run(args),
+        Action::Quantize(args) => quantize::run(args),
         Action::Verify { model, json } => check(model, *json),
     }
 }
@@ -160,7 +160,7 @@ fn folders(path: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// What is in the folder `path`; nothing where it cannot be read.
+/// The contents of the folder `path`; empty if it cannot be read.
 fn entries(path: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path())
 }
@@ -173,7 +173,7 @@ fn is_checkpoint(path: &Path) -> bool {
     path.join("model_index.json").is_file()
 }
 
-/// What its UNet says that it is, or why that cannot be told.
+/// The model family by its UNet, or the reason why it is unknown.
 fn kind(path: Option<&Path>) -> String {
     let checkpoint = match path {
         Some(path) => Checkpoint::folder(path),
@@ -199,7 +199,7 @@ fn check(model: &str, json: bool) -> Result {
     report(&checkpoint, json)
 }
 
-/// Checks `checkpoint`, and prints what was found; fails where it cannot be used.
+/// Checks `checkpoint`, and prints the result; fails if it cannot be used.
 pub(super) fn report(checkpoint: &Checkpoint, json: bool) -> Result {
     let reports = verify_checkpoint(checkpoint);
     let mut out = Output::new();

@@ -1,4 +1,4 @@
-//! Arguments that several commands share, and files that they read.
+//! Arguments that several commands share, and the files that they name.
 
 use std::fmt;
 use std::fs::File;
@@ -25,7 +25,7 @@ use super::machine;
 pub(crate) fn read_text(path: &Path, max: u64) -> Result<String> {
     let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
     let mut bytes = Vec::new();
-    // One byte more than allowed shows that there is more, whatever a pipe or device says of its length.
+    // One byte more than allowed shows that there is more, whatever length a pipe or device reports.
     file.take(max + 1).read_to_end(&mut bytes).map_err(|error| Error::io(path, "read", error))?;
     if bytes.len() as u64 > max {
         let text = format!("{} has more than {max} bytes", path.display());
@@ -36,7 +36,7 @@ pub(crate) fn read_text(path: &Path, max: u64) -> Result<String> {
     })
 }
 
-/// Reads the parameters at `path` onto `base`, with what is to be told about them.
+/// Reads the parameters at `path` onto `base`, with their notices.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub(super) struct EngineArgs {
     /// models quantize` prepares a model for)
     #[arg(long, value_name = "NAME", default_value_t = EngineOptions::default().dtype)]
     dtype: Dtype,
-    /// For int8, a file of `dreamframe models quantize` in place of the one beside the model
+    /// For int8, a file of `dreamframe models quantize` instead of the one next to the model
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// Guidance where guidance_scale is above 1: none, self, full or initialize
@@ -77,13 +77,13 @@ pub(super) struct EngineArgs {
     /// Threads of the cpu executor [default: all of the machine's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Where packed weights are kept, so that the next start is quick: beside (the model), off, or a folder
+    /// Where packed weights are kept, for a quick next start: beside (next to the model), off, or a folder
     #[arg(long, value_name = "WHERE", default_value = "beside")]
     packed_cache: String,
 }
 
 impl EngineArgs {
-    /// As the library takes them.
+    /// The options of the library.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl Runs {
 /// How a frame of another shape is brought to the size of the pictures.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(super) enum FitName {
-    /// Fill the picture, and cut off what is too much
+    /// Fill the picture, and crop the rest
     #[default]
     Cover,
     /// Show the whole frame, with borders

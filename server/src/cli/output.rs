@@ -1,4 +1,4 @@
-//! Standard output: what programs read. Nothing else of this crate writes there, but for films in raw form.
+//! Standard output, for programs. Nothing else of this crate writes to it, except for raw video.
 
 use std::io::{self, Write};
 

@@ -1,13 +1,13 @@
-//! Which picture belongs to which frame: exactly one each, in order, though the stream gives them late.
+//! Pairs pictures with frames: exactly one each, in order, although pictures leave the engine later.
 //!
-//! A picture leaves the stream some calls after its frame went in. The first calls give pictures of copies of the first
-//! frame, which fill the stream; at the end, and before a change of the delay, the last frame goes in again until all
-//! that is under way has come out. Pictures of copies are dropped. A frame that the similar-image filter skips never
-//! goes in, and gets the picture before it once more.
+//! A picture leaves the engine some calls after its frame entered. The first calls return pictures of copies of the
+//! first frame, which fill the stream batch; at the end, and before a change of the delay, the last frame enters again
+//! until all frames in flight have left. Pictures of copies are dropped. A frame that the similar-image filter skips
+//! does not enter, and gets the previous picture again.
 
 use std::collections::VecDeque;
 
-/// Frames that went in and whose pictures are still to come.
+/// Frames that entered, and whose pictures have not left yet.
 #[derive(Debug, Default)]
 pub(super) struct Pairing {
     /// Calls of the engine so far; the engine names a picture's source by them.
@@ -27,13 +27,13 @@ struct Waiting {
 /// What to write after a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Writes {
-    /// Whether the picture that came belongs to the next frame.
+    /// Whether the picture belongs to the next frame.
     pub(super) new: bool,
-    /// How many frames after that get the picture written last once more.
+    /// The number of frames after that which get the last written picture again.
     pub(super) repeats: usize,
 }
 
-/// What the engine gave for a call.
+/// The result of a call of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Came {
     /// A picture of the frame of that call.
@@ -50,19 +50,19 @@ impl Pairing {
         !self.waiting.is_empty()
     }
 
-    /// Notes that all pictures have come, and that what the stream holds is copies: it kept them, or will be filled
-    /// anew by the next frame.
+    /// Records that all pictures have left, and that the stream batch holds copies: it kept them, or the next frame
+    /// will fill it.
     pub(super) fn emptied(&mut self) {
         self.copies = None;
     }
 
-    /// Notes what came of a call with the next frame, in a stream of `delay`.
+    /// Records a call with the next frame, in a stream of `delay`.
     pub(super) fn frame(&mut self, came: Came, delay: usize) -> Writes {
         self.waiting.push_back(Waiting { call: self.calls, skipped: came == Came::Again });
         self.copy(came, delay)
     }
 
-    /// Notes what came of a call with the last frame once more, in a stream of `delay`.
+    /// Records a call with the last frame again, in a stream of `delay`.
     pub(super) fn copy(&mut self, came: Came, delay: usize) -> Writes {
         let this = self.calls;
         self.calls += 1;

@@ -1,4 +1,4 @@
-//! `dreamframe params`: checks parameter files, and says what a change of them costs.
+//! `dreamframe params`: checks parameter files, and reports the cost of changes.
 
 use std::path::PathBuf;
 
@@ -24,13 +24,13 @@ enum Action {
     Schema,
     /// Checks a file of parameters: every violation is a line, and the exit code is 3
     Check {
-        /// A JSON file; what it does not name has its default
+        /// A JSON file; absent parameters have their defaults
         file: PathBuf,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Shows what differs between two files of parameters, and what the change costs a running stream
+    /// Shows the differences between two files of parameters, and the cost of the change for a running stream
     Diff {
         /// The parameters before
         old: PathBuf,
@@ -40,12 +40,12 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Prints every parameter with what it may be, its default, and what changing it costs, as Markdown
+    /// Prints every parameter with its range, its default and the cost of a change, as Markdown
     Table,
 }
 
 impl Args {
-    /// Whether a failure is told in JSON too.
+    /// Whether a failure is reported in JSON too.
     pub(super) fn json(&self) -> bool {
         matches!(self.action, Action::Check { json: true, .. } | Action::Diff { json: true, .. })
     }

@@ -1,4 +1,4 @@
-//! `dreamframe process`: pictures, folders and films through the engine.
+//! `dreamframe process`: restyles pictures, folders and video.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use dreamframe::{Engine, Error, ErrorKind};
 use serde_json::json;
 
 use super::exit::{Failure, Result};
-use super::film::Film;
 use super::interrupt::Interrupt;
 use super::options::{EngineArgs, FitName, Runs, VideoArgs, read_params};
 use super::progress::Progress;
 use super::timeline::Timeline;
+use super::video::VideoLoop;
 use crate::media;
 
 /// Restyles a picture, a folder of pictures, an H.264 .mp4, or a YUV4MPEG2 stream: one picture for each frame
@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// demo, a diffusers folder, a checkpoint in a .safetensors file, or a directory of them
     #[arg(long, value_name = "FOLDER", default_value = "demo")]
     models: String,
-    /// A JSON file of parameters; what it does not name has its default (with the demo model, what suits that)
+    /// A JSON file of parameters; others have their defaults (with the demo model, those of that model)
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
     /// JSON lines {"frame": k, "params": {…}}, each applied before frame k; or, instead of "params", "transition":
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> Result {
         return Err(Failure::Usage("--json and an OUTPUT of - both want standard output".into()));
     }
     let interrupt = Interrupt::listen()?;
-    // Everything that can be wrong with what was asked for is found before the first weight is read.
+    // All arguments are checked before the first weight is read.
     let (params, mut notices) = params(args)?;
     let timeline = match &args.timeline {
         Some(path) => Timeline::read(path, &params)?,
@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args) -> Result {
     }
     // Pictures come some frames late, and have the names of the frames that they were made from.
     let names = std::cell::RefCell::new(VecDeque::new());
-    Film::new(&mut engine, timeline, &mut progress, &interrupt).run(
+    VideoLoop::new(&mut engine, timeline, &mut progress, &interrupt).run(
         || {
             let frame = reader.next()?;
             names.borrow_mut().extend(frame.is_some().then(|| reader.name().map(str::to_owned)));
@@ -117,7 +117,7 @@ fn params(args: &Args) -> Result<(StreamDiffusionParams, Vec<dreamframe::params:
     }
 }
 
-/// A path of a kind that there is not is wrong usage.
+/// A path of an unknown kind is wrong usage.
 pub(super) fn usage(error: Error) -> Failure {
     if error.kind() == ErrorKind::InvalidArgument { Failure::Usage(error.to_string()) } else { error.into() }
 }

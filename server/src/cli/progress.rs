@@ -1,7 +1,7 @@
-//! How far a command is: a bar for a person, events for a program.
+//! Progress of a command: a bar for people, events for programs.
 //!
-//! The events, one JSON object a line on standard output: `start` (what runs, and how), `notice`, `update` (a patch of
-//! the timeline was applied), `picture` (one is written), `done`; `error` comes from the way a command fails.
+//! The events are JSON objects, one per line on standard output: `start` (what runs), `notice`, `update` (a patch of
+//! the timeline was applied), `picture` (one was written), `done`; `error` is written where a command fails.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::exit::Result;
 use super::output::Output;
 
-/// Where news of a run goes.
+/// The receiver of progress.
 #[derive(Debug)]
 pub(super) struct Progress {
     to: To,
@@ -21,7 +21,7 @@ pub(super) struct Progress {
 
 #[derive(Debug)]
 enum To {
-    /// Hidden by itself where standard error is no terminal.
+    /// Hidden if standard error is not a terminal.
     Person(ProgressBar),
     Program(Output),
 }
@@ -33,7 +33,7 @@ impl Progress {
         Self { to, started: Instant::now(), pictures: 0 }
     }
 
-    /// Tells a program what runs; a person sees it in the bar's title.
+    /// Reports what runs; people see it in the bar's title.
     pub(super) fn start(&mut self, title: &str, mut facts: Value) -> Result {
         match &mut self.to {
             To::Person(bar) => bar.println(format!("dreamframe: {title}")),
@@ -47,7 +47,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Tells of something that was accepted and means something else, or nothing, here.
+    /// Reports a value that was accepted with another meaning, or with none.
     pub(super) fn notice(&mut self, text: &str) -> Result {
         match &mut self.to {
             To::Person(bar) => say(bar, &format!("dreamframe: note: {text}")),
@@ -56,7 +56,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Tells a person `text`, or a program `event`.
+    /// Reports `text` to people, or `event` to programs.
     pub(super) fn say(&mut self, text: impl FnOnce() -> String, event: impl FnOnce() -> Value) -> Result {
         match &mut self.to {
             To::Person(bar) => say(bar, text().trim_end()),
@@ -65,7 +65,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Tells that a patch was applied before `frame`.
+    /// Reports that a patch was applied before `frame`.
     pub(super) fn update(&mut self, frame: u64, cost: &str) -> Result {
         match &mut self.to {
             To::Person(bar) => say(bar, &format!("dreamframe: frame {frame}: parameters changed ({cost})")),
@@ -74,7 +74,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Tells that the picture of `frame` is written, and how long it took.
+    /// Reports that the picture of `frame` was written, and the time that it took.
     pub(super) fn picture(&mut self, frame: u64, kind: &str, took: Duration) -> Result {
         self.pictures += 1;
         match &mut self.to {
@@ -89,7 +89,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Tells that all is done and where the result lies.
+    /// Reports the end, and the path of the result.
     pub(super) fn done(self, output: &str) -> Result {
         let seconds = self.started.elapsed().as_secs_f64();
         let fps = self.pictures as f64 / seconds;
@@ -107,7 +107,7 @@ impl Progress {
     }
 }
 
-/// Above the bar; `ProgressBar::println` says nothing where the bar is hidden.
+/// Above the bar; `ProgressBar::println` writes nothing if the bar is hidden.
 fn say(bar: &ProgressBar, text: &str) {
     bar.suspend(|| eprintln!("{text}"));
 }

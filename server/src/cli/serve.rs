@@ -1,4 +1,4 @@
-//! `dreamframe serve`: streams over the network, for Daydream's clients, WHIP and WHEP, and the page.
+//! `dreamframe serve`: serves streams by Daydream's API, WHIP and WHEP, and the page.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use super::output::Output;
 use crate::config::{Config, Settings, layered};
 use crate::serve::Bound;
 
-/// How long ending may take, whatever hangs.
+/// The longest time for ending, if something hangs.
 const LONGEST_END: Duration = Duration::from_millis(4800);
 
 /// Serves streams over the network: Daydream's API, WHIP and WHEP, and a page to try it with
@@ -40,7 +40,7 @@ pub(super) struct Args {
     engine: EngineArgs,
 }
 
-/// How the server is set up, with what the environment says in a `variable`.
+/// The configuration of the server; `variable` reads the environment.
 pub(super) fn config(args: &Args, variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
     let settings = layered(&args.settings, &variable, args.config.as_deref())?;
     let keys = variable("DREAMFRAME_API_KEYS");
@@ -62,18 +62,18 @@ pub(super) fn run(args: &Args) -> Result {
     })
 }
 
-/// Runs what serves, on threads that its work goes to as well.
+/// Runs a server on a runtime of its own.
 pub(super) fn in_runtime(served: impl Future<Output = Result>) -> Result {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("dreamframe-net").build();
     let runtime = runtime.map_err(|error| Error::new(ErrorKind::Device, "cannot start threads").with_source(error))?;
     let result = runtime.block_on(served);
-    // Work that does not end in time is left behind.
+    // Work that does not end in time is abandoned.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-/// Comes to its end at the first Ctrl-C or request to end; the second one ends the process, as does whatever hangs for longer
-/// than ending may take beyond `drain`.
+/// Completes at the first Ctrl-C or termination request; a second one ends the process, as does a shutdown that takes
+/// longer than allowed after `drain`.
 pub(super) fn signals(drain: Duration) -> Result<impl Future<Output = ()>> {
     let failed = |error| Error::new(ErrorKind::Internal, "cannot listen for signals").with_source(error);
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
@@ -83,11 +83,11 @@ pub(super) fn signals(drain: Duration) -> Result<impl Future<Output = ()>> {
         for _ in signals.forever() {
             match asked.take() {
                 Some(asked) => {
-                    // Nobody listens any more where the server has failed.
+                    // An error means that the server has failed already.
                     let _ = asked.send(());
                     std::thread::spawn(move || {
                         std::thread::sleep(drain.saturating_add(LONGEST_END));
-                        tracing::warn!("what did not end in time is left");
+                        tracing::warn!("shutdown timed out");
                         std::process::exit(0);
                     });
                 }
@@ -100,10 +100,10 @@ pub(super) fn signals(drain: Duration) -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// Tells a person, on standard error, what to do now; and a program, on standard output, where the server is.
+/// Reports the URLs to people on standard error, and to programs on standard output.
 fn announce(bound: &Bound, json: bool) -> Result<String> {
     let config = &bound.app.config;
-    let local = config.local_url(bound.door.address);
+    let local = config.local_url(bound.listener.address);
     let url = config.public_url.as_ref().map_or_else(|| local.clone(), |urls| urls.base().to_owned());
     let model = match &config.source {
         ModelSource::Demo => "the demo model (give --models for others)".to_owned(),
@@ -116,8 +116,10 @@ fn announce(bound: &Bound, json: bool) -> Result<String> {
     eprintln!("  WHIP     {url}/live/video-to-video/<stream_key>/whip, as the API hands it out");
     eprintln!("  health   {url}/health, /metrics, /openapi.json");
     if config.keys.is_open() {
-        eprintln!("  keys     none: programs and pages of this machine may use it, and pages of --allow-origin");
-    } else if config.tls.is_none() && config.public_url.is_none() && !bound.door.address.ip().is_loopback() {
+        eprintln!(
+            "  keys     none: programs and pages of this machine may use the server, and pages of --allow-origin"
+        );
+    } else if config.tls.is_none() && config.public_url.is_none() && !bound.listener.address.ip().is_loopback() {
         eprintln!("  warning  keys travel unencrypted: give --tls-cert and --tls-key, or a proxy with --public-url");
     }
     eprintln!(
@@ -129,7 +131,7 @@ fn announce(bound: &Bound, json: bool) -> Result<String> {
     Ok(local)
 }
 
-/// Tells a program where the server is.
+/// Reports the URL to programs.
 pub(super) fn ready(url: &str, json: bool) -> Result {
     if json || !std::io::stdout().is_terminal() {
         Output::new().line(&json!({"event": "listening", "url": url}))?;

@@ -1,9 +1,9 @@
-//! A timeline: JSON lines, each for a frame k. `{"frame": k, "params": {…}}` is a patch that is applied before it,
-//! `{"frame": k, "transition": {…}}` a transition of the prompt that begins there, and `{"frame": k, "keyframe": prompt}`
-//! a prompt that is reached there, little by little from the keyframe before.
+//! A timeline of changes, as JSON lines with a frame number k. `{"frame": k, "params": {…}}` is a patch that is applied
+//! before the frame, `{"frame": k, "transition": {…}}` a transition of the prompt that begins there, and `{"frame": k,
+//! "keyframe": prompt}` a prompt that is reached there by a blend from the keyframe before.
 //!
-//! All of it is checked before the first frame, in the order in which it will be applied, so that a mistake in the last
-//! line does not show after an hour.
+//! All lines are checked before the first frame, in the order in which they will be applied, so that an error in the
+//! last line is reported at once.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -12,7 +12,7 @@ use dreamframe::params::{Interpolation, ParamsPatch, StreamDiffusionParams, Weig
 use dreamframe::{Error, ErrorKind, Keyframe, Result, Transition, Violation, keyframe_schedule};
 use serde::Deserialize;
 
-/// Longer files are refused: no film has so many changes.
+/// The longest file, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Changes that are still to come, by frame.
@@ -28,7 +28,7 @@ struct Change {
     what: Due,
 }
 
-/// What a line asks for.
+/// The change that a line asks for.
 #[derive(Debug)]
 pub(super) enum Due {
     Patch(ParamsPatch),
@@ -49,7 +49,7 @@ impl Due {
     }
 }
 
-/// How a line is written; one of the three asks for something.
+/// A line as JSON; it has exactly one of the three changes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -61,8 +61,8 @@ struct Line {
     temporal_interpolation_method: Option<Interpolation>,
 }
 
-/// What a line says.
-enum Said {
+/// A parsed line.
+enum Entry {
     Due(Due),
     Keyframe(Keyframe),
 }
@@ -89,12 +89,12 @@ impl Timeline {
             if text.is_empty() {
                 continue;
             }
-            match say(text, last).and_then(|(frame, said)| Ok((frame, checked(&said, &params)?, said))) {
-                Ok((frame, next, said)) => {
+            match parse_line(text, last).and_then(|(frame, entry)| Ok((frame, checked(&entry, &params)?, entry))) {
+                Ok((frame, next, entry)) => {
                     (last, params) = (frame, next);
-                    match said {
-                        Said::Due(what) => timeline.changes.push_back(Change { frame, what }),
-                        Said::Keyframe(keyframe) => keyframes.push(keyframe),
+                    match entry {
+                        Entry::Due(what) => timeline.changes.push_back(Change { frame, what }),
+                        Entry::Keyframe(keyframe) => keyframes.push(keyframe),
                     }
                 }
                 Err(error) => violations.extend(named(&format!("line {line}"), &error).violations().to_vec()),
@@ -116,19 +116,19 @@ impl Timeline {
         Self { changes: patches.into_iter().map(|(frame, patch)| Change { frame, what: Due::Patch(patch) }).collect() }
     }
 
-    /// Takes the next change that is due before `frame`; call it until there is none.
+    /// Removes and returns the next change that is due before `frame`; `None` if there is none.
     pub(super) fn due(&mut self, frame: u64) -> Option<Due> {
         Some(self.changes.pop_front_if(|change| change.frame <= frame)?.what)
     }
 
-    /// How many changes were never due, because the film was shorter.
+    /// The number of changes that were never due, because the video was shorter.
     pub(super) fn left(&self) -> usize {
         self.changes.len()
     }
 }
 
-/// The frame of a line, and what it says of it.
-fn say(text: &str, last: u64) -> Result<(u64, Said)> {
+/// The frame of a line, and its change.
+fn parse_line(text: &str, last: u64) -> Result<(u64, Entry)> {
     let refuse = |text: String| Err(Error::new(ErrorKind::InvalidParams, text));
     let parsed: Line = match serde_json::from_str(text) {
         Ok(line) => line,
@@ -138,24 +138,24 @@ fn say(text: &str, last: u64) -> Result<(u64, Said)> {
     if frame < last {
         return refuse(format!("frame is {frame}, but must be at least {last}, as in the line before"));
     }
-    let said = match (params, transition, keyframe) {
+    let entry = match (params, transition, keyframe) {
         (Some(params), None, None) if method.is_none() => {
-            Said::Due(Due::Patch(ParamsPatch::from_value(serde_json::Value::Object(params))?))
+            Entry::Due(Due::Patch(ParamsPatch::from_value(serde_json::Value::Object(params))?))
         }
-        (None, Some(transition), None) if method.is_none() => Said::Due(Due::Transition(transition)),
+        (None, Some(transition), None) if method.is_none() => Entry::Due(Due::Transition(transition)),
         (None, None, Some(prompt)) => {
-            Said::Keyframe(Keyframe { frame, prompt, method: method.unwrap_or(Interpolation::Linear) })
+            Entry::Keyframe(Keyframe { frame, prompt, method: method.unwrap_or(Interpolation::Linear) })
         }
         _ => return refuse("must have exactly one of params, transition and keyframe".into()),
     };
-    Ok((frame, said))
+    Ok((frame, entry))
 }
 
-/// The parameters after a line, where all is well with it.
-fn checked(said: &Said, params: &StreamDiffusionParams) -> Result<StreamDiffusionParams> {
-    let next = match said {
-        Said::Due(due) => due.applied(params)?,
-        Said::Keyframe(keyframe) => {
+/// Returns the parameters after an entry, if it is valid.
+fn checked(entry: &Entry, params: &StreamDiffusionParams) -> Result<StreamDiffusionParams> {
+    let next = match entry {
+        Entry::Due(due) => due.applied(params)?,
+        Entry::Keyframe(keyframe) => {
             let next = StreamDiffusionParams { prompt: keyframe.prompt.clone(), ..params.clone() };
             next.validate()?;
             next
@@ -191,7 +191,7 @@ mod tests {
         Timeline::parse(text, &StreamDiffusionParams::default())
     }
 
-    /// The parameters that a patch names; of a transition, how long it takes.
+    /// The parameters that a patch names; of a transition, its length.
     fn names(due: Option<Due>) -> Vec<String> {
         match due.unwrap() {
             Due::Patch(patch) => patch.names().map(str::to_owned).collect(),

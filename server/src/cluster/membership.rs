@@ -1,4 +1,4 @@
-//! What makes a server or a gateway a member of a cluster: where the registry is, and the secret that its members share.
+//! Membership of a server or a gateway in a cluster: the address of the registry, and the secret that members share.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ impl Address {
         self.0.clone()
     }
 
-    /// Whether nobody but users of this machine reaches it.
+    /// Returns true if only users of this machine reach it.
     fn is_local(&self) -> bool {
         match self.0.get_connection_info().addr() {
             ConnectionAddr::Unix(_) => true,
@@ -53,7 +53,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || literal.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// What a member of a cluster needs to know of it.
+/// The registry of a cluster, and the secret of its members.
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
     pub(crate) address: Address,
@@ -66,13 +66,13 @@ impl Membership {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for an address that is none, for a registry beyond this machine without a secret, and for a secret
-    /// without a registry; those of [`Secret::read`].
+    /// `InvalidArgument` for an address that is none, for a registry beyond this machine without a secret, and for a
+    /// secret without a registry; those of [`Secret::read`].
     pub(crate) fn new(registry: Option<&str>, secret: Option<&Path>) -> Result<Option<Self>> {
         let wrong = |text: &str| Error::new(ErrorKind::InvalidArgument, text);
         let Some(url) = registry else {
             return match secret {
-                Some(_) => Err(wrong("registry_secret_file is there, but registry is not, which it is for")),
+                Some(_) => Err(wrong("registry_secret_file is there, but registry is not: expected both or neither")),
                 None => Ok(None),
             };
         };
@@ -81,8 +81,8 @@ impl Membership {
         let secret = secret.transpose()?.map(Arc::new);
         if secret.is_none() && !address.is_local() {
             return Err(wrong(
-                "registry_secret_file is not there, but a registry that others than this machine reach needs it: whoever \
-                 writes to the registry would get the API keys. Give all gateways and workers one file of at least 32 random \
+                "registry_secret_file is not there, but a registry that other machines reach needs it: otherwise a writer to \
+                 the registry would get the API keys. Give all gateways and workers one file of at least 32 random \
                  bytes, such as openssl rand -hex 32 writes",
             ));
         }

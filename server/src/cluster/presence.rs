@@ -1,4 +1,4 @@
-//! A worker's word to the registry.
+//! Publishes the state of a worker to the registry.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::worker::{ID_PREFIX, Worker};
 use crate::ids;
 use crate::streams::{Store, Stream};
 
-/// How often a worker tells of itself: several times before it is forgotten.
+/// The interval at which a worker publishes itself: several times before its entry expires.
 const PACE: Duration = Duration::from_secs(2);
 
-/// A worker's word to the registry.
+/// Publishes a worker to the registry.
 #[derive(Debug)]
 pub(crate) struct Presence {
     registry: Registry,
@@ -26,38 +26,38 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// Makes one for a worker that gateways reach at `url`, and that is `open` to who has no key.
+    /// Makes it for a worker that gateways reach at `url`; `open` if it needs no key.
     pub(crate) fn new(registry: Registry, url: String, open: bool) -> Self {
         Self { registry, id: ids::new(ID_PREFIX), url, open, is_lost: AtomicBool::new(false) }
     }
 
-    /// The worker's id and the secret, by which it knows requests of gateways, where there is a secret.
+    /// The worker's id and the secret, which authenticate requests of gateways, if there is a secret.
     pub(super) fn identity(&self) -> Option<(&str, &Secret)> {
         Some((&self.id, self.registry.secret()?))
     }
 
-    /// Tells of the worker and its streams, for ever.
+    /// Publishes the worker and its streams, without end.
     pub(crate) async fn keep(&self, streams: &Store) {
         let mut every = tokio::time::interval(PACE);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            self.tell(streams, &streams.all()).await;
+            self.publish(streams, &streams.all()).await;
         }
     }
 
-    /// Tells of a stream that was made just now, before who made it looks for it.
-    pub(crate) async fn tell_of(&self, streams: &Store, stream: &std::sync::Arc<Stream>) {
-        self.tell(streams, std::slice::from_ref(stream)).await;
+    /// Publishes a new stream, before its creator looks it up.
+    pub(crate) async fn publish_stream(&self, streams: &Store, stream: &std::sync::Arc<Stream>) {
+        self.publish(streams, std::slice::from_ref(stream)).await;
     }
 
-    async fn tell(&self, streams: &Store, some: &[std::sync::Arc<Stream>]) {
+    async fn publish(&self, streams: &Store, some: &[std::sync::Arc<Stream>]) {
         let names = some.iter().flat_map(|stream| [&stream.id, &stream.key, &stream.playback_id]);
         let told = self.registry.announce(&self.worker(streams), names.map(String::as_str)).await;
         self.note(told);
     }
 
-    /// Tells that the worker is gone.
+    /// Removes the worker.
     pub(crate) async fn leave(&self) {
         self.note(self.registry.withdraw(&self.id).await);
     }
@@ -75,7 +75,7 @@ impl Presence {
         }
     }
 
-    /// Says once when the registry is lost, and once when it is back. Streams go on without it.
+    /// Logs once when the registry is lost, and once when it is back. Streams continue without it.
     fn note(&self, told: Result<()>) {
         let was_lost = self.is_lost.swap(told.is_err(), Ordering::Relaxed);
         match told {

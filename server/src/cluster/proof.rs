@@ -1,8 +1,8 @@
-//! How a worker knows that a request comes from a gateway of its cluster: `dreamframe-gateway: 1 <time> <signature>`.
+//! Proof that a request to a worker is from a gateway of its cluster: `dreamframe-gateway: 1 <time> <signature>`.
 //!
-//! The signature covers the worker's id, the time (seconds since 1970), the method, path and query, and the headers that only a
-//! gateway's word makes true, so that a proof is good for one request to one worker. The body is not covered, as it is passed
-//! on while it comes.
+//! The signature covers the worker's id, the time (seconds since 1970), the method, path and query, and the headers
+//! that are trusted from gateways only, so that a proof is valid for one request to one worker. The body is not
+//! covered, because it is streamed.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) const PROOF: HeaderName = HeaderName::from_static("dreamframe-gateway
 const PURPOSE: &str = "dreamframe request 1";
 const VERSION: &str = "1";
 
-/// What says for whom a request was passed on.
+/// The header that names the worker which a request was forwarded to.
 static FORWARDED: [HeaderName; 4] = [
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
@@ -31,7 +31,7 @@ static FORWARDED: [HeaderName; 4] = [
     HeaderName::from_static("x-forwarded-proto"),
 ];
 
-/// What says who asks.
+/// The header of the API key.
 static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
 
 /// Seconds since 1970.
@@ -39,12 +39,12 @@ pub(crate) fn now() -> u64 {
     ids::now_ms() / 1000
 }
 
-/// What a proof covers: of a request to the worker with this id, at a time.
+/// The fields that a proof covers: a request to the worker with this id, at a time.
 fn covered<'a>(worker: &'a str, time: &'a str, parts: &'a Parts) -> Vec<&'a [u8]> {
-    // Each by itself: a request for `http://host?x` is sent on as one for `/?x`.
+    // Separately: a request for `http://host?x` is forwarded as one for `/?x`.
     let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
     let mut fields: Vec<_> = [worker, time, parts.method.as_str(), path, query].map(str::as_bytes).into();
-    // A name stands before each value, so that none is taken for another's.
+    // Each value is preceded by its name, so that none is taken for another.
     for name in FORWARDED.iter().chain([&AUTHORIZATION]) {
         for value in parts.headers.get_all(name) {
             fields.extend([name.as_str().as_bytes(), value.as_bytes()]);
@@ -53,7 +53,7 @@ fn covered<'a>(worker: &'a str, time: &'a str, parts: &'a Parts) -> Vec<&'a [u8]
     fields
 }
 
-/// Gives a request to a worker its proof, in place of what the client said.
+/// Signs a request to a worker, in place of what the client sent under those names.
 pub(crate) fn prove(secret: &Secret, worker: &str, now: u64, parts: &mut Parts) {
     let time = now.to_string();
     let signature = secret.sign(PURPOSE, &covered(worker, &time, parts));
@@ -77,8 +77,8 @@ fn is_proven(secret: &Secret, worker: &str, now: u64, parts: &Parts) -> bool {
     is_now && secret.is_signed(PURPOSE, &covered(worker, time, parts), signature)
 }
 
-/// Lets a worker that has a secret believe what gateways say of clients, and nobody else: without a proof, headers that say for
-/// whom a request was passed on are left out; with a false one it is refused.
+/// Trusts forwarding headers from gateways only, on a worker with a secret: without a proof these headers are removed;
+/// with an invalid one the request is refused.
 pub(crate) async fn believe_gateways(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some((worker, secret)) = app.presence.as_ref().and_then(|presence| presence.identity()) else {
         return next.run(request).await;
@@ -155,7 +155,7 @@ mod tests {
             change(&mut parts);
             assert!(!is_good(&parts), "{at}");
         }
-        // What it does not cover may change on its way.
+        // Other headers may change on the way.
         let mut parts = proven();
         parts.headers.insert("accept", HeaderValue::from_static("c"));
         assert!(is_good(&parts));

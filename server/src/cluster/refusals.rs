@@ -1,22 +1,22 @@
-//! What of the registry is not used, counted, and told at a bounded rate.
+//! Counts entries of the registry that are not used, and logs them at a bounded rate.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often at most a line of the log is written: who writes to the registry must not fill the log.
+/// The shortest interval between two lines of the log: a writer to the registry must not fill it.
 const PACE: Duration = Duration::from_secs(10);
 
 /// Entries of the registry that are as if they were not there.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     count: AtomicU64,
-    /// When a line was last written, and how many were counted then.
+    /// The time of the last line, and the count then.
     told: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Refusals {
-    /// Counts an entry that is not used, and says so if nothing was said lately.
+    /// Counts an entry that is not used, and logs it unless a line was written recently.
     pub(crate) fn note(&self, key: &str, why: &str) {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(others) = self.is_due(Instant::now(), count) {
@@ -24,7 +24,7 @@ impl Refusals {
         }
     }
 
-    /// Returns how many were not told of since the last line, if it is time for another.
+    /// Returns the count since the last line, if another is due.
     fn is_due(&self, now: Instant, count: u64) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match *told {
@@ -36,7 +36,7 @@ impl Refusals {
         Some(count.saturating_sub(since + 1))
     }
 
-    /// How many there were.
+    /// The number of refused entries.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }

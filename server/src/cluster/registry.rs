@@ -1,10 +1,10 @@
-//! Where workers and their streams are written down: in Redis, or in what speaks its protocol.
+//! The registry of workers and their streams: Redis, or a server with its protocol.
 //!
-//! `dreamframe:worker:<id>` has a [`Worker`] as JSON, `dreamframe:workers` the ids of all, and `dreamframe:stream:<digest>`
-//! the id of the worker that has a stream. A digest stands for each of a stream's names, as a stream key lets anybody
-//! publish. All but the list of ids is forgotten within [`KEPT`], and is written and read in the form of [`seal`]: what others
-//! than members of the cluster write is as if it were not there. Answers are bounded by what is asked for, so that nobody who
-//! writes there makes a gateway read without end.
+//! `dreamframe:worker:<id>` has a [`Worker`] as JSON, `dreamframe:workers` the ids of all, and
+//! `dreamframe:stream:<digest>` the id of the worker that has a stream. Names of streams are stored as digests, since a
+//! stream key allows publishing. All but the list of ids expires within [`KEPT`], and has the form of [`seal`]: entries
+//! of others than members of the cluster are ignored. Answers are bounded by the requests, so that a writer cannot make
+//! a gateway read without end.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -22,14 +22,14 @@ use super::refusals::Refusals;
 use super::seal::{self, KEPT, Refusal};
 use super::secret::Secret;
 use super::worker::{self, Worker};
-use crate::door::choose_tls;
+use crate::listener::choose_tls;
 
-/// How long connecting and an answer may take. Shorter than what a client waits for a stream.
+/// The longest time for connecting and for an answer. Shorter than clients wait for a stream.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 const ANSWER_TIME: Duration = Duration::from_secs(1);
-/// How many bytes of an entry are read at most; a worker's has about 500.
+/// The most bytes of an entry that are read; a worker's has about 500.
 const LONGEST: isize = 4096;
-/// How many ids are asked for at a time, and how often: more workers than any cluster has.
+/// The number of ids that are requested at a time, and the number of requests: more workers than any cluster has.
 const IDS: usize = 512;
 const ROUNDS: usize = 16;
 
@@ -45,7 +45,7 @@ fn stream_key(name: &str) -> String {
     format!("dreamframe:stream:{digits}")
 }
 
-/// The way to the registry; it is found anew where it is lost.
+/// The connection to the registry; it is renewed when it is lost.
 #[derive(Clone)]
 pub(crate) struct Registry {
     connection: ConnectionManager,
@@ -70,7 +70,7 @@ impl Registry {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIME))
             .set_response_timeout(Some(ANSWER_TIME))
-            // Who asks again is told again; the next request tries anew.
+            // Concurrent requests get the same error; the next one connects again.
             .set_number_of_retries(1);
         let connection = ConnectionManager::new_lazy_with_config(membership.address.client(), config);
         let failed = |error| Error::new(ErrorKind::Internal, "no client for the registry").with_source(error);
@@ -94,7 +94,7 @@ impl Registry {
         answer.map_err(|error| Error::new(ErrorKind::Io, "the registry does not answer").with_source(error))
     }
 
-    /// Tells that `worker` is there and has streams of these names.
+    /// Publishes `worker` and the names of its streams.
     ///
     /// # Errors
     ///
@@ -104,26 +104,26 @@ impl Registry {
         let json = json.map_err(|error| Error::new(ErrorKind::Internal, "no JSON form").with_source(error))?;
         let mut pipeline = redis::pipe();
         let now = now();
-        let mut tell = |key: String, payload: &str| {
+        let mut put = |key: String, payload: &str| {
             let entry = seal::seal(self.secret(), &key, now, payload);
             pipeline.set_ex(key, entry, KEPT).ignore();
         };
-        tell(worker_key(&worker.id), &json);
+        put(worker_key(&worker.id), &json);
         for name in names {
-            tell(stream_key(name), &worker.id);
+            put(stream_key(name), &worker.id);
         }
         pipeline.atomic().sadd(WORKERS, &worker.id).ignore();
         self.ask(&pipeline).await
     }
 
-    /// Tells that a worker is gone, and its streams with it.
+    /// Removes a worker and its streams.
     pub(crate) async fn withdraw(&self, id: &str) -> Result<()> {
         let mut pipeline = redis::pipe();
         pipeline.atomic().del(worker_key(id)).ignore().srem(WORKERS, id).ignore();
         self.ask(&pipeline).await
     }
 
-    /// Returns the workers that are there.
+    /// Returns the workers.
     pub(crate) async fn workers(&self) -> Result<Vec<Worker>> {
         let ids = self.ids().await?;
         if ids.is_empty() {
@@ -141,7 +141,7 @@ impl Registry {
             }
         }
         if !gone.is_empty() {
-            // Who vanished left its id behind; the next who looks finds it, too.
+            // A worker that vanished left its id behind; the next lookup finds it, too.
             let _: Result<()> = self.ask(&gone).await;
         }
         Ok(workers)
@@ -177,10 +177,10 @@ impl Registry {
         Ok(self.entries(std::slice::from_ref(key)).await?.pop().flatten())
     }
 
-    /// Returns the text under each key, none where there is none.
+    /// Returns the text under each key, `None` for an absent one.
     async fn entries(&self, keys: &[String]) -> Result<Vec<Option<String>>> {
         let mut pipeline = redis::pipe();
-        // What has another type is no reason not to read the others.
+        // An entry of another type does not prevent reading the others.
         pipeline.ignore_errors();
         for key in keys {
             pipeline.getrange(key, 0, LONGEST);

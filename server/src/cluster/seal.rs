@@ -1,13 +1,13 @@
-//! The form of what stands in the registry: `1 <expiry> <signature> <payload>`.
+//! The form of entries of the registry: `1 <expiry> <signature> <payload>`.
 //!
-//! The expiry is in seconds since 1970. The signature covers the key that the entry stands under, the expiry and the payload,
-//! so that an entry is good in one place and for one time. Where there is no secret, `-` stands in its place.
+//! The expiry is in seconds since 1970. The signature covers the key of the entry, the expiry and the payload, so that
+//! an entry is valid under one key and for one time. Without a secret, the signature is `-`.
 
 use super::secret::Secret;
 
-/// For how long what a worker tells is kept, in seconds.
+/// The time for which an entry of a worker is valid, in seconds.
 pub(super) const KEPT: u64 = 8;
-/// By how many seconds the clocks of gateways and workers may differ.
+/// The largest difference between the clocks of gateways and workers, in seconds.
 pub(super) const CLOCKS: u64 = 30;
 
 const VERSION: &str = "1";
@@ -19,14 +19,14 @@ const PURPOSE: &str = "dreamframe registry 1";
 pub(super) enum Refusal {
     /// It has another form: another version wrote it, or something else.
     Form,
-    /// Nobody signed it who has the secret; or somebody did, and there is none here.
+    /// The signature is wrong, or present without a secret here.
     Signature,
     /// Its time is over, or begins too late.
     Time,
 }
 
 impl Refusal {
-    /// The words for the log.
+    /// The text for the log.
     pub(super) const fn why(self) -> &'static str {
         match self {
             Self::Form => "it has no known form",
@@ -46,7 +46,7 @@ pub(super) fn seal(secret: Option<&Secret>, key: &str, now: u64, payload: &str) 
     format!("{VERSION} {expiry} {signature} {payload}")
 }
 
-/// Returns the payload of an entry that stands under `key`.
+/// Returns the payload of an entry under `key`.
 pub(super) fn open<'a>(secret: Option<&Secret>, key: &str, now: u64, entry: &'a str) -> Result<&'a str, Refusal> {
     let mut parts = entry.splitn(4, ' ');
     let mut part = || parts.next().ok_or(Refusal::Form);
@@ -124,7 +124,7 @@ mod tests {
             prop_assert_eq!(open(Some(&here), &key, now, &entry), Ok(payload.as_str()));
             let other_key = key.clone() + "x";
             prop_assert!(open(Some(&here), &other_key, now, &entry).is_err());
-            // One character is another, is gone, or is one more.
+            // One character is replaced, removed or added.
             let at = at.index(entry.len());
             let ((before, rest), after) = (entry.split_at(at), &entry[at + 1..]);
             let changes = [format!("{before}{with}{after}"), format!("{before}{after}"), format!("{before}{with}{rest}")];

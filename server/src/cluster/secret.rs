@@ -16,7 +16,7 @@ const SHORTEST: usize = 32;
 /// A longer file is no secret, but the wrong file.
 const LONGEST: usize = 4096;
 
-/// What the members of a cluster know, and nobody else.
+/// The shared secret of the members of a cluster.
 #[derive(Clone)]
 pub(crate) struct Secret {
     key: hmac::Key,
@@ -33,7 +33,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// How long it is, and should be.
+    /// The length, and the least length, in bytes.
     pub(crate) fn new(bytes: &[u8]) -> std::result::Result<Self, String> {
         match bytes.len() {
             SHORTEST..=LONGEST => Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, bytes) }),
@@ -46,8 +46,8 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// `Io` where it cannot be read; `InvalidArgument` where it is too short or too long, or where (on Unix) every user of the
-    /// machine may read or write it.
+    /// `Io` where it cannot be read; `InvalidArgument` where it is too short or too long, or where (on Unix) every user
+    /// of the machine may read or write it.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
         let wrong = |text: String| Error::new(ErrorKind::InvalidArgument, format!("{}: {text}", path.display()));
@@ -67,14 +67,14 @@ impl Secret {
         hex(hmac::sign(&self.key, &message(purpose, fields)).as_ref())
     }
 
-    /// Returns whether `signature` is that of `fields` for `purpose`, in a time that does not depend on how much of it is.
+    /// Returns true if `signature` is that of `fields` for `purpose`, in constant time.
     pub(crate) fn is_signed(&self, purpose: &str, fields: &[&[u8]], signature: &str) -> bool {
         self.sign(purpose, fields).as_bytes().ct_eq(signature.as_bytes()).into()
     }
 }
 
-/// Puts fields behind each other, each with its length before it (4 bytes, most significant first), so that no two lists of
-/// fields have one form.
+/// Puts fields behind each other, each with its length before it (4 bytes, most significant first), so that no two
+/// lists of fields have one form.
 fn message(purpose: &str, fields: &[&[u8]]) -> Vec<u8> {
     let mut message = Vec::new();
     for field in std::iter::once(purpose.as_bytes()).chain(fields.iter().copied()) {
@@ -85,7 +85,7 @@ fn message(purpose: &str, fields: &[&[u8]]) -> Vec<u8> {
     message
 }
 
-/// A group may read it, since that is how some systems hand secrets to the one user who is to have them.
+/// A group may read it, since some systems pass secrets to a user in that way.
 #[cfg(unix)]
 fn check_mode(metadata: &std::fs::Metadata) -> std::result::Result<(), String> {
     use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! What a worker tells of itself, and which of many suits best.
+//! The entry of a worker in the registry, and the choice of the worker with most capacity.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub(crate) struct Worker {
     pub(crate) id: String,
     /// Where gateways reach it: scheme, host and port.
     pub(crate) url: String,
-    /// Whether it asks nobody for a key.
+    /// Whether it needs no key.
     pub(crate) open: bool,
     /// Whether it is draining: it accepts no new streams.
     pub(crate) draining: bool,
@@ -20,7 +20,7 @@ pub(crate) struct Worker {
     pub(crate) max_sessions: usize,
 }
 
-/// What the id of a worker begins with, and the form of all of it as Redis matches it.
+/// The prefix of worker ids, and their form as a Redis pattern.
 pub(crate) const ID_PREFIX: &str = "wkr_";
 pub(super) const ID_PATTERN: &str = "wkr_????????????????";
 
@@ -37,7 +37,7 @@ impl Worker {
 }
 
 /// The worker that a new stream does best with: first by the share of its sessions that run, then by that of its streams.
-/// Where none has room there is none.
+/// `None` if no worker has capacity.
 pub(crate) fn roomiest(workers: &[Worker]) -> Option<&Worker> {
     let share = |some: usize, all: usize| some as f64 / all.max(1) as f64;
     let load =

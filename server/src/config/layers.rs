@@ -1,4 +1,4 @@
-//! What flags, environment and file say, put over each other.
+//! Layers of settings: flags override the environment, which overrides the file.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::MAX_FILE;
 use crate::cli::options::read_text;
 
-/// What the name of an environment variable begins with.
+/// The prefix of environment variables.
 const PREFIX: &str = "DREAMFRAME_";
 
 /// What can be set in each of the three ways, by the same names.
@@ -26,7 +26,7 @@ const FILE_VARIABLE: &str = "DREAMFRAME_CONFIG";
 ///
 /// # Errors
 ///
-/// `InvalidArgument` naming what is not a setting, or not a value of it; those of reading the file.
+/// `InvalidArgument` naming what is not a setting, or not a value of it; errors of reading the file.
 pub(crate) fn layered<S: Layered>(
     flags: &S,
     environment: impl Fn(&str) -> Option<String>,
@@ -42,7 +42,7 @@ pub(crate) fn layered<S: Layered>(
     serde_json::from_value(Value::Object(all)).map_err(|error| internal(&error))
 }
 
-/// What `settings` say: nothing of what they leave open.
+/// The settings that are set.
 fn map(settings: &impl Layered) -> Result<Map<String, Value>> {
     match serde_json::to_value(settings).map_err(|error| internal(&error))? {
         Value::Object(map) => Ok(map),
@@ -58,7 +58,7 @@ fn of_file<S: Layered>(path: &Path) -> Result<S> {
     toml::from_str(&text).map_err(wrong)
 }
 
-/// Variables say what flags of the same name would: they are read by the same rules.
+/// Reads variables by the same rules as flags of the same name.
 fn of_environment<S: Layered>(environment: impl Fn(&str) -> Option<String>) -> Result<S> {
     let command = S::augment_args(clap::Command::new("environment").no_binary_name(true));
     let mut arguments = Vec::new();
@@ -82,7 +82,7 @@ fn of_environment<S: Layered>(environment: impl Fn(&str) -> Option<String>) -> R
     }
     let read = command.try_get_matches_from(arguments).and_then(|matches| S::from_arg_matches(&matches));
     read.map_err(|error| {
-        // The first paragraph says what is wrong; the rest is about a command line.
+        // The first paragraph is the error; the rest is about a command line.
         let text = error.to_string();
         wrong(format!("the environment's {PREFIX}…: {}", text.lines().next().unwrap_or_default()))
     })

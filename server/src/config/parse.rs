@@ -1,4 +1,4 @@
-//! Settings that are text with parts.
+//! Parses settings that are structured text.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,7 +25,7 @@ pub(super) fn ice_server(text: &str, secret: Option<&str>) -> Result<IceServer, 
     let is_stun = ["stun:", "stuns:"].iter().any(|scheme| url.starts_with(scheme));
     let is_turn = ["turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme));
     let rest = url.split_once(':').map_or("", |(_, rest)| rest);
-    // A TURN server lets nobody in without a name, and the error must not repeat the password.
+    // A TURN server needs a name, and the error must not repeat the password.
     let secret = secret.filter(|_| is_turn && username.is_none()).map(str::to_owned);
     if rest.is_empty() || !(is_stun || is_turn) || is_turn != (credential.is_some() || secret.is_some()) {
         return Err(format!(
@@ -43,7 +43,7 @@ pub(crate) fn worker_url(text: &str) -> Result<String, String> {
     if urls.base() == urls.origin() { Ok(urls.base().to_owned()) } else { Err(wrong()) }
 }
 
-/// Reads `off` or an address; beside `host` where nothing is said.
+/// Reads `off` or an address; without one, the default port at `host`.
 pub(super) fn rtmp(text: Option<&str>, host: IpAddr) -> Result<Rtmp, String> {
     match text {
         None => Ok(Rtmp::Try(SocketAddr::new(host, RTMP_PORT))),

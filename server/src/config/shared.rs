@@ -43,8 +43,8 @@ pub(crate) struct SharedSettings {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry: Option<String>,
-    /// A file of at least 32 bytes that all servers and gateways of the registry share; required where other machines reach
-    /// the registry
+    /// A file of at least 32 bytes that all servers and gateways of the registry share; required where other machines
+    /// reach the registry
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry_secret_file: Option<PathBuf>,

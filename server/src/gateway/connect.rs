@@ -1,4 +1,4 @@
-//! Connections to workers: to addresses that are allowed alone, by TLS where there is an authority for it.
+//! Connections from a gateway to workers: to allowed addresses only, and by TLS if an authority is configured.
 
 use std::future::Future;
 use std::io;
@@ -23,9 +23,9 @@ use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
 use super::worker_addresses::{WorkerAddresses, literal_ip};
-use crate::door::choose_tls;
+use crate::listener::choose_tls;
 
-/// How long connecting to a worker may take: looking up its name, and agreeing upon keys.
+/// The longest time for connecting to a worker: name resolution, TCP and TLS.
 const CONNECT_TIME: Duration = Duration::from_secs(4);
 
 /// Reads the authorities whose certificates workers have.
@@ -80,7 +80,7 @@ impl Connector {
             Some(ip) => vec![SocketAddr::new(ip, port)],
             None => tokio::net::lookup_host((host, port)).await?.collect(),
         };
-        // After names are looked up, as whoever answers for a name decides where it leads.
+        // Checked after name resolution, since the name server decides about the address.
         let allowed: Vec<SocketAddr> = addresses.into_iter().filter(|at| self.allowed.allows(at.ip())).collect();
         if allowed.is_empty() {
             let text = "its host has no address that --workers allows";
@@ -109,7 +109,7 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             match tokio::time::timeout(CONNECT_TIME, connector.connect(&uri)).await {
                 Ok(connected) => connected.map(TokioIo::new),
-                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it takes no connection in time")),
+                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "connecting timed out")),
             }
         })
     }

@@ -1,4 +1,4 @@
-//! Requests on their way to a worker, and answers on theirs back.
+//! Forwards requests to workers, and their responses to clients.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use super::connect::Connector;
 use crate::cluster::{PROOF, Secret, Worker, now, prove};
 use crate::error::ApiError;
 
-/// How long a connection stays that nothing goes over: shorter than a worker waits for a request on it.
+/// The time for which an idle connection is kept: shorter than workers wait for a request on it.
 const IDLE_TIME: Duration = Duration::from_secs(10);
-/// How long a worker may take until its answer begins; the largest body takes a while.
+/// The longest time until a worker's response begins; the largest body takes a while.
 const ANSWER_TIME: Duration = Duration::from_secs(90);
-/// How long an answer may pause on its way: longer than who listens to a stream's status waits for the next line.
+/// The longest pause within a response: longer than the interval of a stream's status events.
 const PAUSE_TIME: Duration = Duration::from_secs(60);
 
-/// What is about one connection, and not about the request (RFC 9110, 7.6.1); and `Expect`, which is answered here.
+/// Headers of one connection rather than of the request (RFC 9110, 7.6.1); and `Expect`, which is answered here.
 const PER_CONNECTION: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -61,7 +61,8 @@ impl Forwarder {
         Self { client, scheme: if tls { "https" } else { "http" } }
     }
 
-    /// Asks `worker`, as its own address is asked, and gives its answer; with a proof, where there is a `secret`.
+    /// Sends a request to `worker`, as if to its own address, and returns the response; with a proof, if there is a
+    /// `secret`.
     ///
     /// # Errors
     ///
@@ -73,7 +74,7 @@ impl Forwarder {
         request: Request,
     ) -> Result<Response, Unanswered> {
         let (mut parts, body) = request.into_parts();
-        parts.uri = address(worker, &parts.uri).ok_or_else(|| unanswered(worker, true, "its address is none"))?;
+        parts.uri = address(worker, &parts.uri).ok_or_else(|| unanswered(worker, true, "its address is invalid"))?;
         parts.version = Version::HTTP_11;
         self.prepare(&mut parts.headers);
         parts.headers.remove(PROOF);
@@ -105,7 +106,7 @@ impl Forwarder {
         }
     }
 
-    /// Says what host the client asked, unless a proxy before this one has: the worker hands out addresses of it.
+    /// Adds the host that the client asked, unless a proxy before this one has: the worker returns URLs with it.
     fn say_who_was_asked(&self, headers: &mut HeaderMap, host: HeaderValue) {
         if headers.contains_key(header::FORWARDED) {
             return;
@@ -135,12 +136,12 @@ fn watched(body: Body, pause: Duration) -> Body {
             Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(data))),
             Ok(Some(Err(error))) => Some((Err(error), None)),
             Ok(None) => None,
-            Err(_) => Some((Err(axum::Error::new("the worker's answer does not go on")), None)),
+            Err(_) => Some((Err(axum::Error::new("the worker's response stopped")), None)),
         }
     }))
 }
 
-/// Leaves out what is about the connection that a message came on.
+/// Removes the headers of the connection that a message came on.
 fn leave_out(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(behind, before);
     }
 
-    /// A client says which headers are about its connection, and may name any.
+    /// A client names the headers of its connection, and may name any.
     #[test]
     fn no_client_hides_what_host_was_asked() {
         let gateway = forwarder();

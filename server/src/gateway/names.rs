@@ -1,10 +1,10 @@
-//! Which stream a request is about.
+//! Finds the name of a stream in the path or the query of a request.
 
 use axum::http::Uri;
 
 /// What names of streams begin with; what such a part of a path has besides is the worker's to read.
 const PREFIXES: [&str; 3] = ["str_", "stk_", "lp_"];
-/// What the key of a stream has behind it in the address of its pictures.
+/// The suffix of a stream key in the URL of its pictures.
 const OUT: &str = "-out";
 
 /// Finds the name of the stream that a request is about: its id, its stream key or its playback id.

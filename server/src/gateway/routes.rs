@@ -1,4 +1,4 @@
-//! The routes of a gateway: a few of its own, and all others, which are a worker's.
+//! The routes of a gateway: a few of its own; all others are forwarded to a worker.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::scope::detail::Detail;
 /// The longest list of streams that a worker may have, in bytes; and all of them together.
 const MOST_LISTED: usize = 32 << 20;
 const MOST_LISTED_TOGETHER: usize = 64 << 20;
-/// How many workers are asked for their streams at a time, and how long each may take: one that hangs keeps no list back.
+/// The number of workers that are asked for their streams at a time, and the longest time for each.
 const ASKED_AT_ONCE: usize = 8;
 const LIST_TIME: Duration = Duration::from_secs(15);
 
@@ -72,14 +72,14 @@ async fn ask(gateway: &Gateway, worker: &Worker, request: Request) -> ApiResult 
     })
 }
 
-/// `GET /v1/streams`: those of all workers, oldest first. A worker that cannot be reached has none that anybody can use, and one
-/// that refuses a key that others know has none that the key's owner made.
+/// `GET /v1/streams`: those of all workers, oldest first. Workers that cannot be reached, or that refuse a key that others
+/// accept, are left out.
 async fn list(State(gateway): State<Arc<Gateway>>, request: Request) -> ApiResult {
     let (parts, _) = request.into_parts();
     let asked = gateway.workers().await?.into_iter().map(|worker| {
         let mut request = Request::default();
         request.headers_mut().clone_from(&parts.headers);
-        // A body that came with it goes nowhere.
+        // The body of the request is not forwarded.
         request.headers_mut().remove(header::CONTENT_LENGTH);
         request.uri_mut().clone_from(&parts.uri);
         listed(gateway.clone(), worker, request)
@@ -115,7 +115,7 @@ async fn list(State(gateway): State<Arc<Gateway>>, request: Request) -> ApiResul
     Ok(http::json(StatusCode::OK, &json!({"success": true, "data": streams})))
 }
 
-/// What a worker answers to who asks for its streams.
+/// A worker's response to a request for its streams.
 enum Listed {
     /// With the length of the answer, in bytes.
     Streams(Vec<Value>, usize),
@@ -148,7 +148,7 @@ fn not_routed() -> Response {
     Detail::Text(StatusCode::NOT_IMPLEMENTED, text.to_owned()).into_response()
 }
 
-/// `GET /health`: whether the gateway itself is there.
+/// `GET /health`: the health of the gateway itself.
 async fn health() -> Response {
     http::json(StatusCode::OK, &json!({"status": "healthy", "version": env!("CARGO_PKG_VERSION")}))
 }
@@ -159,26 +159,26 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> ApiResult {
     Ok(http::json(StatusCode::OK, &json!({"status": "ready"})))
 }
 
-/// `GET /metrics`, in Prometheus' text form: its own answers, and what the workers have together.
+/// `GET /metrics`, in the Prometheus text format: the gateway's own responses, and sums over the workers.
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     let mut out = String::new();
     answers(&mut out, &gateway.front.counters);
-    // Without a registry there are no workers to speak of.
+    // Without a registry there are no workers.
     let workers = gateway.workers().await.unwrap_or_default();
     let sum = |figure: fn(&Worker) -> usize| workers.iter().map(figure).fold(0, usize::saturating_add);
     for (name, help, value) in [
-        ("workers", "Workers that tell of themselves", workers.len()),
+        ("workers", "Workers in the registry", workers.len()),
         ("workers_draining", "Workers that are draining", sum(|worker| usize::from(worker.draining))),
-        ("streams", "Streams that there are", sum(|worker| worker.streams)),
-        ("streams_limit", "Streams that there may be", sum(|worker| worker.max_streams)),
-        ("sessions", "Streams that make pictures", sum(|worker| worker.sessions)),
-        ("sessions_limit", "Streams that may make pictures at a time", sum(|worker| worker.max_sessions)),
+        ("streams", "Streams", sum(|worker| worker.streams)),
+        ("streams_limit", "Largest number of streams", sum(|worker| worker.max_streams)),
+        ("sessions", "Streams with a session", sum(|worker| worker.sessions)),
+        ("sessions_limit", "Largest number of sessions", sum(|worker| worker.max_sessions)),
     ] {
         figure(&mut out, name, "gauge", help);
         // Writing to a `String` cannot fail.
         let _ = writeln!(out, "dreamframe_{name} {value}");
     }
-    let (name, help) = ("registry_entries_refused_total", "Entries of the registry that were not used");
+    let (name, help) = ("registry_entries_refused_total", "Entries of the registry that were refused");
     figure(&mut out, name, "counter", help);
     let _ = writeln!(out, "dreamframe_{name} {}", gateway.registry.refusals().count());
     (HEADERS, out).into_response()

@@ -1,4 +1,4 @@
-//! How a gateway is set up.
+//! Configuration of a gateway.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NETWORKS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) workers: Option<String>,
-    /// Certificates, in PEM form, of who signs those of workers; with it, workers are reached by HTTPS alone
+    /// Certificates, in PEM form, of the authorities that sign those of workers; with it, workers are reached by HTTPS
+    /// alone
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) workers_ca: Option<PathBuf>,
@@ -45,7 +46,7 @@ pub(crate) struct Config {
     /// How workers are known, where they are reached by TLS.
     pub(crate) workers_tls: Option<Arc<ClientConfig>>,
     pub(crate) tls: Option<Tls>,
-    /// Whose pages may use it: those of this machine alone where workers without keys are asked.
+    /// The pages that may use the gateway: those of this machine alone if workers without keys are used.
     pub(crate) origins: AllowedOrigins,
     pub(crate) max_connections: usize,
 }

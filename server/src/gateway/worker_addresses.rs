@@ -1,4 +1,4 @@
-//! Which addresses a gateway sends requests to, and so the API keys of its clients.
+//! The addresses that a gateway may send requests to, and with them the API keys of its clients.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -48,9 +48,9 @@ pub(crate) struct WorkerAddresses {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Addresses {
-    /// Whatever members of the cluster say.
+    /// Any address that members of the cluster publish.
     Any,
-    /// Where there is no secret, nobody knows who says it.
+    /// Without a secret, entries are not authenticated.
     Loopback,
     Listed(Vec<Network>),
 }
@@ -83,7 +83,7 @@ impl WorkerAddresses {
         }
     }
 
-    /// Checks what can be told of a worker's address without looking up its name.
+    /// Checks a worker's address as far as possible without name resolution.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Fragmented MP4 of one video track: the part that says what the video is, and the segments with pictures.
+//! Fragmented MP4 of one video track: the initialization section, and media segments.
 
 use std::num::NonZeroU32;
 
@@ -26,7 +26,7 @@ pub(super) struct Piece {
     pub(super) key: bool,
 }
 
-/// Makes the part that goes before all segments.
+/// Makes the initialization section.
 pub(super) fn init(sets: &ParameterSets) -> Result<Bytes> {
     let timescale = NonZeroU32::new(TIMESCALE).unwrap_or(NonZeroU32::MIN);
     let sample = Sample {
@@ -39,7 +39,7 @@ pub(super) fn init(sets: &ParameterSets) -> Result<Bytes> {
         data_offset: 0,
         data_size: 1,
     };
-    // It learns what the track is from a sample; the segment that it makes of that is not wanted.
+    // The muxer learns the track from a sample; the segment of that sample is dropped.
     let mut muxer = Fmp4SegmentMuxer::new().map_err(failed)?;
     muxer.create_media_segment_metadata(&[sample]).map_err(failed)?;
     Ok(muxer.init_segment_bytes().map_err(failed)?.into())

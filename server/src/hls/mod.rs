@@ -1,6 +1,7 @@
-//! HLS: a stream as files that any player reads, made while somebody reads them, and kept in memory.
+//! HLS: segments of a stream, made while they are requested, and kept in memory.
 //!
-//! It watches the stream as any other viewer does, and asks for a key frame each second, since a segment starts with one.
+//! It subscribes to the stream as a viewer does, and requests a key frame every second, since a segment starts with
+//! one.
 
 mod fmp4;
 mod playlist;
@@ -18,16 +19,16 @@ use tokio::time::MissedTickBehavior;
 use self::playlist::Window;
 use self::segmenter::Segmenter;
 
-/// How long a segment is meant to be.
+/// The target duration of a segment.
 const SEGMENT: Duration = Duration::from_secs(1);
 
-/// Without a request for so long nobody watches any more.
+/// The time without a request after which there are no viewers.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the first request waits for the first segment: players do not ask again after a 404.
+/// The time for which the first request waits for the first segment: players do not retry after a 404.
 const FIRST: Duration = Duration::from_secs(5);
 
 /// The HLS form of one stream. Ends when it is dropped.
@@ -40,7 +41,7 @@ pub(crate) struct Hls {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    // Counts segments, and is closed by nobody.
+    // Counts segments; never closed.
     segments: watch::Sender<u64>,
 }
 
@@ -60,12 +61,12 @@ impl Shared {
 }
 
 impl Hls {
-    /// Makes one that nobody watches yet.
+    /// Makes it without viewers.
     pub(crate) fn new(egress: Egress) -> Self {
         Self { egress, shared: Arc::new(Shared { state: Mutex::default(), segments: watch::Sender::new(0) }) }
     }
 
-    /// Returns the playlist, and starts to make what is in it; `None` if no segment comes in time.
+    /// Returns the playlist, and starts to make segments; `None` if none is ready in time.
     ///
     /// # Errors
     ///
@@ -115,7 +116,7 @@ impl Drop for Hls {
     }
 }
 
-/// Makes segments until nobody asks for them.
+/// Makes segments while they are requested.
 async fn run(shared: Arc<Shared>, egress: Egress, mut subscription: Subscription, mut segmenter: Segmenter) {
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,7 +137,7 @@ async fn run(shared: Arc<Shared>, egress: Egress, mut subscription: Subscription
                         shared.segments.send_modify(|count| *count += 1);
                     }
                     Ok(None) => {}
-                    Err(error) => tracing::warn!(%error, "a segment is lost"),
+                    Err(error) => tracing::warn!(%error, "a segment was lost"),
                 }
             }
             _ = clock.tick() => {

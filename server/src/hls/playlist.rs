@@ -1,4 +1,4 @@
-//! The segments that are there, and the text that lists them.
+//! The available segments, and the playlist that lists them.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -12,14 +12,14 @@ use crate::ids::iso;
 /// Segments that are listed.
 const LISTED: usize = 6;
 
-/// Segments that can still be had after that by who reads slowly.
+/// Segments that stay available after that for slow readers.
 const KEPT: usize = LISTED + 3;
 
 /// The newest segments of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     segments: VecDeque<Segment>,
-    // How many discontinuities are no longer listed.
+    // The number of discontinuities that are no longer listed.
     discontinuities: u64,
     // Of the longest segment so far, since it may not become less.
     target: Duration,

@@ -11,19 +11,19 @@ use dreamframe::transport::AccessUnit;
 use super::fmp4::{self, Piece};
 use crate::media::coded::{CodedPicture, ParameterSets, ticks};
 
-/// A key frame from here on ends the segment; what comes a little early need not wait for another second.
+/// A key frame from this age on ends the segment, so that one that is slightly early does not wait for another second.
 const SHORTEST: Duration = Duration::from_millis(900);
 
 /// Pictures farther apart than this do not belong together.
 const LONGEST_GAP: Duration = Duration::from_secs(5);
 
-/// How long a picture is shown after which none came.
+/// The duration of a picture without a successor.
 const LAST: Duration = Duration::from_millis(100);
 
 /// Bytes of a segment: far more than a second at any rate that browsers get.
 pub(super) const MAX_BYTES: usize = 4 << 20;
 
-/// What the video of some segments is.
+/// The description of the video of some segments.
 #[derive(Debug)]
 pub(super) struct Init {
     pub(super) number: u64,
@@ -46,7 +46,7 @@ pub(super) struct Segment {
 /// Makes segments, numbered one after another.
 #[derive(Debug)]
 pub(super) struct Segmenter {
-    // Of the clock of the pictures, and what it was then on the wall.
+    // A time on the clock of the pictures, and the same in wall-clock time.
     origin: (Timestamp, SystemTime),
     next: u64,
     known: Option<(ParameterSets, Arc<Init>)>,
@@ -56,7 +56,7 @@ pub(super) struct Segmenter {
 }
 
 impl Segmenter {
-    /// Starts with segment `number`; `origin` says what the time of the pictures' clock is on the wall.
+    /// Starts with segment `number`; `origin` is the wall-clock time of the zero of the pictures' clock.
     pub(super) fn new(number: u64, origin: (Timestamp, SystemTime)) -> Self {
         Self { origin, next: number, known: None, open: Vec::new(), bytes: 0, broken: false }
     }
@@ -70,7 +70,7 @@ impl Segmenter {
     pub(super) fn push(&mut self, mut unit: AccessUnit) -> Result<Option<Segment>> {
         let mut ended = None;
         if let (Some(first), Some(last)) = (self.open.first(), self.open.last()) {
-            // Time does not stand still, let alone go back: that would be a picture of no duration.
+            // Times increase strictly: a picture of no duration is invalid.
             unit.at = unit.at.max(Timestamp(last.at.0 + STEP));
             let (whole, gap) = (between(first.at, unit.at), between(last.at, unit.at));
             if gap > LONGEST_GAP || self.bytes + unit.data.len() > MAX_BYTES {

@@ -1,4 +1,4 @@
-//! A coded picture as files and RTMP want it: lengths in front of its units instead of start codes, parameter sets apart.
+//! Coded pictures in the form of files and RTMP: units with lengths instead of start codes, parameter sets apart.
 
 use dreamframe::{Error, ErrorKind, Result};
 use shiguredo_mp4::Encode;
@@ -24,7 +24,7 @@ const BOX_HEADER: usize = 8;
 pub(crate) struct CodedPicture {
     /// Its units, each with its length in four bytes.
     pub(crate) units: Vec<u8>,
-    /// What came with it; with every key frame of the encoder.
+    /// Parameter sets of the picture; present with every key frame of the encoder.
     pub(crate) sets: Option<ParameterSets>,
 }
 
@@ -33,7 +33,7 @@ impl CodedPicture {
     ///
     /// # Errors
     ///
-    /// `InvalidFrame` where there are no units.
+    /// `InvalidFrame` without units.
     pub(crate) fn new(annex_b: &[u8]) -> Result<Self> {
         let failed = |error| Error::new(ErrorKind::InvalidFrame, "a coded picture has no units").with_source(error);
         let (mut units, mut sps, mut pps) = (Vec::with_capacity(annex_b.len() + 16), Vec::new(), Vec::new());
@@ -53,7 +53,7 @@ impl CodedPicture {
     }
 }
 
-/// What a decoder must know before the first picture.
+/// The parameter sets of a decoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ParameterSets {
     sps: Vec<Vec<u8>>,
@@ -66,7 +66,7 @@ impl ParameterSets {
         self.avc1().map(SampleEntry::Avc1)
     }
 
-    /// Returns the sets as RTMP wants them (`AVCDecoderConfigurationRecord`).
+    /// Returns the sets in the form of RTMP (`AVCDecoderConfigurationRecord`).
     pub(crate) fn record(&self) -> Result<Vec<u8>> {
         let avcc = self.avc1()?.avcc_box.encode_to_vec().map_err(unusable)?;
         Ok(avcc.get(BOX_HEADER..).unwrap_or_default().to_vec())
@@ -151,7 +151,7 @@ pub(crate) mod testing {
         (0..count).map(|at| (at * step, at % keys == 0)).collect()
     }
 
-    /// Asks `ffprobe` about a file; `None`, with a line that says so, where it is not installed.
+    /// Runs `ffprobe` on a file; `None`, with a note, if it is not installed.
     pub(crate) fn ffprobe(path: &std::path::Path, wanted: &str) -> Option<String> {
         let arguments =
             ["-v", "error", "-count_frames", "-select_streams", "v", "-show_entries", wanted, "-of", "csv=p=0"];
@@ -159,8 +159,8 @@ pub(crate) mod testing {
             eprintln!("skipped: there is no ffprobe here");
             return None;
         };
-        let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (output_text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success() && error.is_empty(), "{error}");
-        Some(said.trim().to_owned())
+        Some(output_text.trim().to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! Any frame in the pixel format that a writer wants.
+//! Converts frames to the pixel format that a writer needs.
 
 use dreamframe::frame::{ColorSpace, Fit, Frame, FrameConverter, FramePool, Origin, PixelFormat};
 use dreamframe::{Error, Result};
@@ -30,7 +30,7 @@ impl Wanted {
         }
     }
 
-    /// Returns `picture` itself where it is as wanted already, else a converted copy.
+    /// Returns `picture` itself if it has the format already, else a converted copy.
     pub(super) fn of<'a>(&'a mut self, picture: &'a Frame) -> Result<&'a Frame> {
         let (width, height) = self.size;
         if (picture.width(), picture.height()) != self.size {

@@ -1,4 +1,4 @@
-//! A picture or a folder of pictures, in and out.
+//! Reads and writes a picture, or a folder of pictures.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! Pictures and video, in and out: files, folders, standard input and output.
+//! Reads and writes pictures and video: files, folders, standard input and output.
 //!
-//! [`open`] and [`create`] choose by what a path looks like; the rest of the command line sees a [`FrameReader`] and a
-//! [`PictureWriter`]. What comes in is checked before memory is taken for it. What goes out has its final name only
-//! once it is whole.
+//! [`open`] and [`create`] choose the format by the path; the rest of the command line uses [`FrameReader`] and
+//! [`PictureWriter`]. Input is checked before memory is allocated for it. Output files get their final name only when
+//! they are complete.
 
 pub(crate) mod coded;
 mod fit;
@@ -29,28 +29,28 @@ pub(crate) static CLIP: &[u8] = include_bytes!("../../../examples/media/big-buck
 
 /// Reads frames one after another.
 pub trait FrameReader: Send + fmt::Debug {
-    /// Reads the next frame, or says `None` at the end. Its number is its place, from 0; its buffer is pooled.
+    /// Reads the next frame; `None` at the end. Its number is its index, from 0; its buffer is pooled.
     ///
     /// # Errors
     ///
-    /// `InvalidFrame` for what is broken or too large, `Unsupported` for what is not read, `Io`.
+    /// `InvalidFrame` for broken or too large input, `Unsupported`, `Io`.
     fn next(&mut self) -> Result<Option<Frame>>;
 
     /// Returns width and height of the first frame.
     fn size(&self) -> (u32, u32);
 
-    /// Returns how many frames there are, where that is known beforehand.
+    /// Returns the number of frames, if it is known beforehand.
     fn len(&self) -> Option<usize>;
 
-    /// Returns whether it is known that there is no frame.
+    /// Returns true if it is known that there are no frames.
     fn is_empty(&self) -> bool {
         self.len() == Some(0)
     }
 
-    /// Returns how many frames make a second; `None` for pictures, and where the file does not tell.
+    /// Returns the frames per second; `None` for pictures, and for files without a rate.
     fn rate(&self) -> Option<Rate>;
 
-    /// Returns the file name of the frame read last, where it came from a file of its own.
+    /// Returns the file name of the frame read last, if it came from a file of its own.
     fn name(&self) -> Option<&str> {
         None
     }
@@ -58,15 +58,15 @@ pub trait FrameReader: Send + fmt::Debug {
 
 /// Writes pictures of one size one after another.
 ///
-/// What is dropped before [`finish`](Self::finish) leaves nothing under the final name, except for a folder, in which
-/// the pictures written so far stay, each of them whole.
+/// A writer that is dropped before [`finish`](Self::finish) leaves nothing under the final name, except for a folder, in
+/// which the complete pictures stay.
 pub trait PictureWriter: Send + fmt::Debug {
     /// Writes a picture of any pixel format; `name` is its file name in a folder, and ignored elsewhere.
     ///
     /// # Errors
     ///
-    /// `InvalidFrame` for another size than promised, `InvalidArgument` for a second picture where there is room for
-    /// one or a name that is none, `Io` where the disk is full or gone.
+    /// `InvalidFrame` for another size than announced, `InvalidArgument` for a second picture in a single file or an
+    /// invalid name, `Io`.
     fn write(&mut self, picture: &Frame, name: Option<&str>) -> Result<()>;
 
     /// Completes the output and gives it its name.
@@ -77,12 +77,12 @@ pub trait PictureWriter: Send + fmt::Debug {
     fn finish(&mut self) -> Result<()>;
 }
 
-/// Frames a second, as a fraction.
+/// Frames per second, as a fraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Frames …
+    /// The frames …
     pub frames: NonZeroU32,
-    /// … in so many seconds.
+    /// … in this number of seconds.
     pub seconds: NonZeroU32,
 }
 
@@ -110,7 +110,7 @@ impl Default for Rate {
     }
 }
 
-/// What is known of an output before its first picture.
+/// The facts of an output before its first picture.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     /// Pixels of a row of every picture.
@@ -119,11 +119,11 @@ pub struct Output {
     pub height: u32,
     /// Pictures a second.
     pub rate: Rate,
-    /// How many pictures there will be, where that is known; lets a video start before it is loaded.
+    /// The number of pictures, if it is known; lets players start a video before it is loaded.
     pub pictures: Option<usize>,
 }
 
-/// What a path stands for.
+/// The kind of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     /// Standard input or output, as YUV4MPEG2.
@@ -135,7 +135,7 @@ enum Place {
 }
 
 impl Place {
-    /// Goes by what is there, then by the ending.
+    /// By what exists, then by the extension.
     fn of(path: &Path) -> Result<Self> {
         let owned = path.to_path_buf();
         if path == Path::new("-") {
@@ -240,7 +240,7 @@ pub fn open_mp4(bytes: &'static [u8]) -> Result<Box<dyn FrameReader>> {
 
 /// Creates a picture, a folder of pictures, an H.264 `.mp4`, a `.y4m`, or writes YUV4MPEG2 to standard output for `-`.
 ///
-/// A file that is there already is replaced when the new one is whole. A path without ending is a folder.
+/// An existing file is replaced when the new one is complete. A path without an extension is a folder.
 ///
 /// # Errors
 ///
@@ -258,7 +258,7 @@ pub fn create(path: &Path, output: Output) -> Result<Box<dyn PictureWriter>> {
     })
 }
 
-/// What the numbers of a video mean that does not say: BT.601 below 720 rows and BT.709 from there on, limited range.
+/// The colour space of a video that does not name it: BT.601 below 720 rows and BT.709 from there on, limited range.
 ///
 /// It is what browsers and players assume.
 fn assumed_color(height: u32) -> ColorSpace {

@@ -1,7 +1,7 @@
-//! H.264 out of an `.mp4`, in the order in which the frames are shown.
+//! Reads H.264 from an `.mp4`, in presentation order.
 //!
-//! The tables of the whole file are checked when it is opened: a file that was cut off is refused before the first
-//! frame, and no sample is read that does not lie inside the file.
+//! The tables of the whole file are checked when it is opened: a truncated file is refused before the first frame, and
+//! no sample outside of the file is read.
 
 use std::collections::VecDeque;
 use std::io::{Read, Seek, SeekFrom};
@@ -37,7 +37,7 @@ pub(crate) struct Mp4Reader<R> {
     max_side: u32,
     rate: Option<Rate>,
     decoder: Decoder,
-    // A coded frame as the file has it, and as the decoder wants it.
+    // A coded frame in the form of the file, and in that of the decoder.
     coded: Vec<u8>,
     annex_b: Vec<u8>,
     // Frames that the decoder gave at once, at the end.
@@ -62,7 +62,7 @@ struct Sample {
     size: usize,
 }
 
-/// What the table of contents says.
+/// The parsed table of contents.
 struct Contents {
     samples: Vec<Sample>,
     rate: Option<Rate>,
@@ -222,7 +222,7 @@ fn contents(file: &mut (impl Read + Seek), max_side: u32) -> Result<Contents> {
     Ok(Contents { samples, rate, length_bytes, sps, parameters })
 }
 
-/// Feeds the demuxer with what it asks for.
+/// Feeds the demuxer with the data that it requests.
 fn read_contents(file: &mut (impl Read + Seek), file_len: u64) -> Result<Mp4FileDemuxer> {
     let mut demuxer = Mp4FileDemuxer::new();
     let mut bytes = Vec::new();
@@ -305,12 +305,12 @@ fn to_annex_b(mut coded: &[u8], length_bytes: usize, out: &mut Vec<u8>) -> Optio
     Some(())
 }
 
-/// What the numbers of a video mean, by what it says and what players assume of the rest.
+/// The colour space of a video, by its parameter sets and the assumptions of players.
 fn color(sps: &SequenceSet) -> ColorSpace {
     let mut color = assumed_color(sps.height);
     if let Some(signal) = sps.signal {
         color.range = if signal.full_range { YuvRange::Full } else { YuvRange::Limited };
-        // 1 is BT.709; 4, 5 and 6 are BT.601 or so near that nobody sees it.
+        // 1 is BT.709; 4, 5 and 6 are BT.601 or equal to it within the precision of 8 bits.
         match signal.matrix {
             Some(1) => color.matrix = YuvMatrix::Bt709,
             Some(4..=6) => color.matrix = YuvMatrix::Bt601,
@@ -355,10 +355,10 @@ mod tests {
     fn a_larger_size_in_the_middle_of_a_film_is_refused() {
         // 4096x2304, by a set that takes the place of what the encoder says of itself in the first frame.
         let set = [0x67, 0x42, 0xc0, 0x33, 0xda, 0x00, 0x40, 0x00, 0x48, 0x64];
-        let mut film = crate::media::CLIP.to_vec();
-        let at = film.windows(3).position(|bytes| bytes == [0x06, 0x05, 0xff]).unwrap();
-        film[at..at + set.len()].copy_from_slice(&set);
-        let mut reader = Mp4Reader::new(std::io::Cursor::new(film), 1920).unwrap();
+        let mut video = crate::media::CLIP.to_vec();
+        let at = video.windows(3).position(|bytes| bytes == [0x06, 0x05, 0xff]).unwrap();
+        video[at..at + set.len()].copy_from_slice(&set);
+        let mut reader = Mp4Reader::new(std::io::Cursor::new(video), 1920).unwrap();
         let refused = reader.next().unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
         assert!(refused.to_string().contains("4096x2304, expected at most 1920x1920"), "{refused}");

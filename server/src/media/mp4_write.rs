@@ -1,5 +1,5 @@
-//! Pictures as H.264 in an `.mp4` that browsers play: constrained baseline, BT.709, the index in front where its size
-//! is known.
+//! Writes pictures as H.264 in an `.mp4` that browsers play: constrained baseline, BT.709, with the index in front if
+//! its size is known.
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
@@ -33,7 +33,7 @@ const MAX_RESERVED: usize = 1 << 18;
 
 /// Writes a video.
 pub(super) struct Mp4Writer {
-    // Both are gone once it is finished.
+    // Both are `None` once it is finished.
     open: Option<(PendingFile, Mp4FileMuxer)>,
     encoder: Encoder,
     wanted: Wanted,
@@ -58,7 +58,7 @@ impl Mp4Writer {
         let (long, short) = (width.max(height), width.min(height));
         if width % 2 != 0 || height % 2 != 0 || short < MIN_SIDE || long > MAX_SIDES.0 || short > MAX_SIDES.1 {
             return Err(misused(format!(
-                "pictures are {width}x{height}, but H.264 wants even sides between {MIN_SIDE} and {}x{}",
+                "pictures are {width}x{height}, but H.264 needs even sides between {MIN_SIDE} and {}x{}",
                 MAX_SIDES.0, MAX_SIDES.1
             )));
         }
@@ -74,7 +74,7 @@ impl Mp4Writer {
         let head = muxer.initial_boxes_bytes();
         file.write_all(head).map_err(|error| write_error(path, error))?;
         let position = head.len() as u64;
-        // The default colour space is the one that the encoder is told to name.
+        // The default colour space is the one that the encoder writes.
         let wanted = Wanted::new(PixelFormat::I420, ColorSpace::default(), output);
         let path = path.to_path_buf();
         Ok(Self { open: Some((file, muxer)), encoder, wanted, path, rate, position, written: 0, coded: Vec::new() })
@@ -86,7 +86,7 @@ fn config(output: Output) -> EncoderConfig {
     EncoderConfig::new()
         .profile(Profile::Baseline)
         .vui(VuiConfig::bt709())
-        // The same quality for every picture (QP 26, about 40 dB), as large as that comes out.
+        // Constant quality (QP 26, about 40 dB), with any size.
         .rate_control_mode(RateControlMode::Off)
         .max_frame_rate(FrameRate::from_hz(hertz as f32))
         .intra_frame_period(IntraFramePeriod::from_num_frames((hertz * KEY_SECONDS).ceil().clamp(1.0, 600.0) as u32))

@@ -1,4 +1,4 @@
-//! A file that has its name only when it is whole.
+//! A file that gets its name only when it is complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -8,7 +8,7 @@ use dreamframe::{Error, Result};
 
 use super::misused;
 
-/// A file under a temporary name beside its final one; removed when it is dropped before [`commit`](Self::commit).
+/// A file under a temporary name in the folder of its final one; removed if it is dropped before [`commit`](Self::commit).
 #[derive(Debug)]
 pub(crate) struct PendingFile {
     file: File,
@@ -32,7 +32,7 @@ impl PendingFile {
         Ok(Self { file, temporary, path: path.to_path_buf(), whole: false })
     }
 
-    /// Gives the file its name. A disk that was full all along says so here at the latest.
+    /// Renames the file to its final name. A full disk is reported here at the latest.
     pub(crate) fn commit(mut self) -> Result<()> {
         let renamed = self.file.sync_all().and_then(|()| fs::rename(&self.temporary, &self.path));
         renamed.map_err(|error| Error::io(&self.path, "write", error))?;
@@ -60,7 +60,7 @@ impl Seek for PendingFile {
 impl Drop for PendingFile {
     fn drop(&mut self) {
         if !self.whole {
-            // There is nobody left to tell; what stays is hidden and named as a part.
+            // An error cannot be reported here; the file that stays is hidden and named as a part.
             let _ = fs::remove_file(&self.temporary);
         }
     }

@@ -1,4 +1,4 @@
-//! One picture, from a file and to a file.
+//! Reads and writes single pictures.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
@@ -18,7 +18,7 @@ pub(super) const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 /// Of 100; above this, files grow and eyes see no difference.
 const JPEG_QUALITY: u8 = 95;
 
-/// Memory that a decoder may take beside the picture: a picture of the largest size with 16 bits a channel.
+/// Memory that a decoder may use in addition to the picture: a picture of the largest size with 16 bits per channel.
 const DECODER_BYTES: u64 = 8 * MAX_SIDE as u64 * MAX_SIDE as u64;
 
 /// Whether files with this ending (lower case, without dot) are taken for pictures.
@@ -65,13 +65,13 @@ fn decoder(path: &Path) -> Result<impl ImageDecoder> {
     Ok(decoder)
 }
 
-/// Checks that a JPEG has its end, without which the decoder would make the rest grey and say nothing.
+/// Checks that a JPEG has its end marker, without which the decoder fills the rest with grey.
 fn check_end(path: &Path) -> Result<()> {
     let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
     if !bytes.starts_with(&[0xFF, 0xD8]) {
         return Ok(());
     }
-    // Neither marker can be part of what a scan holds, so the last scan's end comes after its start.
+    // Neither marker can occur within a scan, so the end of the last scan follows its start.
     let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xFF, marker]);
     if last(0xD9) > last(0xDA) {
         return Ok(());
@@ -105,7 +105,7 @@ impl Encoder {
         Self { wanted: Wanted::new(PixelFormat::Rgb8, ColorSpace::default(), output) }
     }
 
-    /// Writes a picture in the format that the ending of `path` names; it has its name once it is whole.
+    /// Writes a picture in the format of the extension of `path`; it gets its name when it is complete.
     pub(super) fn write(&mut self, picture: &Frame, path: &Path) -> Result<()> {
         let format = ImageFormat::from_path(path).map_err(|error| {
             let text = format!("{} must end in one of {}", path.display(), ENDINGS.join(", "));

@@ -1,6 +1,6 @@
-//! YUV4MPEG2, the plain video format of pipes: a line of text, then `FRAME` lines and planes.
+//! YUV4MPEG2, the uncompressed video format of pipes: a header line, then `FRAME` lines and planes.
 //!
-//! Everything is checked before memory is taken for it, so that any bytes may be fed in.
+//! Sizes are checked before memory is allocated, so that any input is safe.
 
 use std::io::{BufRead, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -21,16 +21,16 @@ const MAX_LINE: usize = 1024;
 /// The names of 4:2:0 with 8 bits. They differ in where chroma samples lie, by half a pixel at most.
 const LAYOUTS: [&str; 4] = ["420", "420jpeg", "420mpeg2", "420paldv"];
 
-/// What the first line of a stream says.
+/// The header of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Pixels of a row.
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Frames a second, where the stream tells.
+    /// Frames per second, where the stream has it.
     pub rate: Option<Rate>,
-    /// What the numbers mean: the range as the stream says, the matrix by the number of rows.
+    /// The colour space: the range of the stream, the matrix by the number of rows.
     pub color: ColorSpace,
 }
 
@@ -115,12 +115,12 @@ impl<R: BufRead> Y4mReader<R> {
         Ok(Self { input, header, line, read: 0, pool: FramePool::new(4) })
     }
 
-    /// Returns what the first line said.
+    /// Returns the header.
     pub fn header(&self) -> Header {
         self.header
     }
 
-    /// Reads the next frame as I420, or says `None` at the end.
+    /// Reads the next frame as I420; `None` at the end.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl<R: BufRead> Y4mReader<R> {
     }
 }
 
-/// Reads a line without its end; says `false` at the end of the stream.
+/// Reads a line without its end; `false` at the end of the stream.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool> {
     line.clear();
     let count = input.by_ref().take(MAX_LINE as u64).read_until(b'\n', line).map_err(read_error)?;
@@ -201,7 +201,7 @@ pub(super) struct Y4mWriter<W: Sink> {
     written: bool,
 }
 
-/// Where a stream goes.
+/// The destination of a stream.
 pub(super) trait Sink: Write + Send + std::fmt::Debug {
     /// Does what completes it, after the last byte.
     fn complete(self, path: &Path) -> Result<()>;

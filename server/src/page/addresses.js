@@ -13,10 +13,10 @@ import { el, freshId } from "./dom.js";
 export function addresses(base) {
   const player = line("Player page", "The output alone, for a second screen or an iframe.");
   const whep = line("Watch by WHEP", "For players and other programs.");
-  const hls = line("Watch by HLS", "For programs that know nothing faster.");
-  const whip = line("Send by WHIP", "For OBS, FFmpeg and others; they take this page's place as the source.");
+  const hls = line("Watch by HLS", "For programs without WebRTC.");
+  const whip = line("Send by WHIP", "For OBS, FFmpeg and others, which replace this page as the source.");
   const lines = [player, whep, hls, whip];
-  const note = el("p", { class: "note" }, "Whoever knows an address may use it: the last one to send, the others to watch.");
+  const note = el("p", { class: "note" }, "Anyone with an address can use it: the last one to send, the others to watch.");
   const body = el("div", { class: "group-body" }, note, ...lines.map((one) => one.element));
   const element = el("details", { class: "panel group", hidden: true }, el("summary", {}, el("h2", {}, "Use it elsewhere")), body);
   const show = (/** @type {Stream | undefined} */ stream) => {

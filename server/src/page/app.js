@@ -63,7 +63,7 @@ function askKey() {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key-dialog", HTMLDialogElement);
     const input = byId("key", HTMLInputElement);
-    if (api.hasKey) byId("key-words", HTMLElement).textContent = "The server did not take this key. Enter the one that it was started with.";
+    if (api.hasKey) byId("key-words", HTMLElement).textContent = "The server did not accept this key. Enter the one that it was started with.";
     dialog.showModal();
     dialog.addEventListener("close", () => {
       const key = dialog.returnValue === "enter" ? input.value.trim() : "";
@@ -85,10 +85,10 @@ async function main() {
     changed: () => draw(),
     failed: (problem) => {
       if (problem.kind === "key") void askKey().then((entered) => entered && session.flush());
-      // Of a server that does not answer, the connections tell already.
+      // A server that does not answer is reported by the connections.
       else if (problem.kind !== "network") stage.toast(refusal(problem), problem.advice);
     },
-    remarked: (remarks) => stage.toast(remarks.join(" · "), "The server says this of the settings."),
+    remarked: (remarks) => stage.toast(remarks.join(" · "), "Remarks of the server on the settings."),
   });
   await resume(session);
 

@@ -9,8 +9,8 @@ import { fit, fromPairs, same, toPairs } from "./params.js";
 
 /** What a cost is called on the page; what changes between two frames needs no mark. */
 const MARKS = /** @type {Record<string, [string, string]>} */ ({
-  load: ["loads a network", "A further network is brought in, while the picture goes on."],
-  rebuild: ["second pipeline", "A second pipeline is built beside the first, then they change places."],
+  load: ["loads a network", "Another network is loaded while the picture continues."],
+  rebuild: ["second pipeline", "A second pipeline is built and then replaces the first."],
 });
 
 /**
@@ -234,7 +234,7 @@ function seeds(control, change) {
 }
 
 /**
- * Remembers which control of a list has the focus, by its place, and gives it back after the list was drawn anew.
+ * Remembers which control of a list has the focus, by its index, and restores it after the list was redrawn.
  *
  * @param {HTMLElement} list
  * @returns {() => void}
@@ -272,7 +272,7 @@ function help(control) {
 }
 
 /**
- * Gives the help to those who cannot see the line that shows it.
+ * Provides the help text to screen readers.
  *
  * @param {HTMLElement} input
  * @param {HTMLElement} element

@@ -33,7 +33,7 @@ export function present(children) {
 }
 
 /**
- * Draws one of the signs that index.html defines; it is decoration, the words are beside it or in the button's label.
+ * Draws one of the icons that index.html defines; it is decoration, the text is next to it or in the button's label.
  *
  * @param {string} name
  * @returns {SVGElement}

@@ -140,7 +140,7 @@ export function stateInWords(status) {
     case "DEGRADED_INFERENCE":
       return { tone: "weak", text: "Live, behind the source", detail: error ?? "This machine makes fewer pictures than frames come in." };
     case "ERROR":
-      return { tone: "bad", text: "The model failed", detail: error ?? "The server's log says more." };
+      return { tone: "bad", text: "The model failed", detail: error ?? "See the server's log." };
     default:
       return { tone: "busy", text: "Connecting", detail: "" };
   }

@@ -27,7 +27,7 @@ export class Figuring {
     };
     const seen = (/** @type {number} */ _now, /** @type {VideoFrameCallbackMetadata} */ frame) => {
       show();
-      // When the frame was captured, by this computer's clock, where the browser can tell.
+      // The capture time of the frame by this computer's clock, where the browser reports it.
       if (frame.captureTime !== undefined) this.#delays.add(frame.expectedDisplayTime - frame.captureTime);
       output.requestVideoFrameCallback(seen);
     };

@@ -22,7 +22,7 @@ import { choices, control, node, processorsFor } from "./schema.js";
  */
 
 /**
- * Draws a list of items; `rows.show` draws it anew only where its shape has changed, else it moves the controls.
+ * Draws a list of items; `rows.show` redraws it only if its shape has changed, else it updates the controls.
  *
  * @param {Kind} kind
  * @param {(list: Params[]) => void} change
@@ -231,7 +231,7 @@ export function controlnets(catalogue, change) {
     known.replaceChildren(...(fitting ?? []).map((id) => el("option", { value: id })));
     const isDemo = catalogue.demo_alone || model === "demo";
     form.hidden = isDemo || present.length >= (node(catalogue.schema, "controlnets")?.maxItems ?? 8);
-    note.textContent = isDemo ? "ControlNets keep the picture to edges, depth or a pose of the source. The demo model takes none; a Stable Diffusion model does." : "";
+    note.textContent = isDemo ? "ControlNets keep the edges, depth or pose of the source. The demo model does not support them; Stable Diffusion models do." : "";
   };
   return { element, show };
 }

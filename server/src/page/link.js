@@ -9,7 +9,7 @@ import { ofAnswer, ofError, Trouble } from "./messages.js";
 /** @typedef {import("./types.js").Problem} Problem */
 /** @typedef {{name: "idle" | "connecting" | "connected" | "waiting", problem?: Problem, until?: number}} LinkState */
 
-/** How long a connection may be disturbed before it is made anew. */
+/** The time for which a connection may be disconnected before it is replaced. */
 const DISTURBED = 2500;
 const CONNECTING = 10000;
 const GATHERING = 500;
@@ -39,7 +39,7 @@ export class Link {
     this.options = options;
   }
 
-  /** Connects, or connects anew where it waits. */
+  /** Connects, or reconnects at once while waiting. */
   start() {
     this.#wanted = true;
     this.#backoff.reset();
@@ -135,13 +135,13 @@ export class Link {
     if (problem.kind !== "key") this.#timer = setTimeout(() => this.#wanted && void this.#connect(), pause);
   }
 
-  /** @param {boolean} tell  Whether the server is told. */
-  #leave(tell) {
+  /** @param {boolean} notify  Whether the server is notified. */
+  #leave(notify) {
     this.#round += 1;
     clearTimeout(this.#timer);
     this.peer?.close();
     this.peer = undefined;
-    if (tell && this.#resource) this.#delete(this.#resource);
+    if (notify && this.#resource) this.#delete(this.#resource);
     this.#resource = undefined;
   }
 
@@ -156,7 +156,7 @@ export class Link {
 const lost = {
   kind: "network",
   text: "The connection was lost.",
-  advice: "It is made again by itself. If that lasts, a firewall may block UDP between here and the server.",
+  advice: "Reconnecting. If this continues, a firewall may block UDP between this browser and the server.",
 };
 
 /**

@@ -1,4 +1,4 @@
-/** What runs while a source is on: it is sent, the output is shown, figures are taken, and what breaks is made anew. */
+/** Runs while a source is on: sends it, shows the output, measures, and reconnects. */
 
 import { Figuring } from "./figuring.js";
 import { stateInWords } from "./figures.js";
@@ -46,7 +46,7 @@ export class Live {
       prepare: (peer) => this.#receive(peer),
       changed: (state) => this.#moved(state),
     });
-    this.#figuring = new Figuring(stage.output, () => this.#source && this.#tell());
+    this.#figuring = new Figuring(stage.output, () => this.#source && this.#report());
   }
 
   /**
@@ -159,7 +159,7 @@ export class Live {
     this.#figuring.reset();
     this.stage.figures({});
     this.stage.state("idle", "Ready");
-    this.stage.veil({ text: "The restyled picture appears here", detail: "Play the clip that comes with dreamframe, or choose a source below.", tone: "idle", action: "demo" });
+    this.stage.veil({ text: "The restyled picture appears here", detail: "Play the demo clip, or choose a source below.", tone: "idle", action: "demo" });
   }
 
   #retry() {
@@ -177,7 +177,7 @@ export class Live {
       this.stage.hand(clip, `dreamframe-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.mp4`);
     } catch (error) {
       const { kind, text, advice } = ofError(error);
-      if (kind === "missing") this.stage.toast("There is nothing to save yet.", "Try again when pictures have come for some seconds.");
+      if (kind === "missing") this.stage.toast("There is nothing to save yet.", "Try again after some seconds of output.");
       else this.stage.toast(text, advice);
     }
   }
@@ -205,7 +205,7 @@ export class Live {
     if (name === "connected") this.session.flush();
     if (name === "waiting" && problem?.kind === "missing") void this.#renew();
     if (name === "waiting" && problem?.kind === "key") void this.askKey().then((entered) => entered && this.#source && this.#retry());
-    if (this.#source) this.#tell();
+    if (this.#source) this.#report();
   }
 
   /** Makes a new stream with the same parameters, where the server does not know the old one any more. */
@@ -228,11 +228,11 @@ export class Live {
     }
     if (!this.#source) return;
     this.stage.figures(await this.#figuring.take(this.#up.peer, this.#down.peer, this.#status));
-    this.#tell();
+    this.#report();
   }
 
   /** Says in words how it is going. */
-  #tell() {
+  #report() {
     const waiting = [this.#up.state, this.#down.state].find(({ name }) => name === "waiting");
     if (waiting?.problem) {
       const seconds = Math.max(0, Math.ceil(((waiting.until ?? 0) - Date.now()) / 1000));

@@ -14,10 +14,10 @@ export const PRESETS = [
   { name: "Faithful", creativity: 1, quality: 0.3, help: "Close to the source." },
   { name: "Balanced", creativity: 5, quality: 0.4, help: "Between the source and the prompt." },
   { name: "Creativity", creativity: 9, quality: 0.4, help: "Far from the source: the prompt decides." },
-  { name: "Quality", creativity: 5, quality: 0.8, help: "Four rows: cleaner pictures at a lower rate." },
+  { name: "Quality", creativity: 5, quality: 0.8, help: "Four steps: cleaner pictures at a lower rate." },
 ];
 
-/** What both sliders show where nobody has moved them. */
+/** The initial values of both sliders. */
 export const START = { creativity: 5, quality: 0.4 };
 
 /**

@@ -15,7 +15,7 @@ export class Trouble extends Error {
 const UNREACHABLE = {
   kind: "network",
   text: "The server does not answer.",
-  advice: "Check that dreamframe serve is still running; this page goes on by itself when it is back.",
+  advice: "Check that dreamframe serve is running; this page reconnects when it is back.",
 };
 
 /**
@@ -36,22 +36,22 @@ export function ofAnswer(status, body, retryAfter) {
     return { kind: "key", text: "This API key may not use the stream.", advice: "Enter another key." };
   }
   if (status === 404) {
-    return { kind: "missing", text: "The stream is gone.", advice: "A new one is made by itself." };
+    return { kind: "missing", text: "The stream has ended.", advice: "A new one is created." };
   }
   if (status === 429 || status === 503) {
     const text = said || "The server is busy.";
-    return { kind: "busy", text, advice: "It is asked again by itself; stopping another stream helps.", wait };
+    return { kind: "busy", text, advice: "Retrying; stopping another stream helps.", wait };
   }
   if (status === 406 || status === 422) {
-    const advice = "Another browser may do better: the server takes H.264.";
+    const advice = "Try another browser: the server uses H.264.";
     return { kind: "media", text: said || "The server and this browser have no video codec in common.", advice };
   }
   if (status >= 500) {
-    const advice = "It is tried again by itself; the server's log says more.";
+    const advice = "Retrying; see the server's log.";
     return { kind: "server", text: said || `The server failed (status ${status}).`, advice, wait };
   }
   const fields = Array.isArray(body?.details?.fields) ? body.details.fields : undefined;
-  const advice = "The last settings stay in force.";
+  const advice = "The previous settings stay.";
   return { kind: "refused", text: said || `The server refused this (status ${status}).`, advice, fields };
 }
 

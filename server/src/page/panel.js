@@ -1,4 +1,4 @@
-/** The controls beside the pictures: the look, what changes between two frames, ControlNets, and what costs more. */
+/** The control panel: the look, parameters that change between two frames, ControlNets, and expensive ones. */
 
 import { slider, widget } from "./controls.js";
 import { el, freshId } from "./dom.js";
@@ -38,8 +38,8 @@ export function panel(catalogue, change, params) {
   });
   const nets = controlnets(catalogue, (list) => change({ controlnets: list }));
   const heavyNote = catalogue.demo_alone
-    ? "The picture goes on while these load. This server has the demo model alone; start it with --models for others."
-    : "The picture goes on while these load.";
+    ? "The picture continues while these load. This server has the demo model only; start it with --models for others."
+    : "The picture continues while these load.";
   /** @type {Part} */
   const netsPart = { element: nets.element, show: (now) => nets.show(now.controlnets, now.model_id) };
   const parts = [look(change, params), ...live, group("ControlNets", [netsPart], false), group("Heavier changes", heavy, false, heavyNote)];
@@ -111,8 +111,8 @@ function look(change, params) {
   };
   /** @param {Params} all */
   const asked = ({ num_inference_steps: steps, model_id: model }) => places(now, { steps, model });
-  const creativity = slider({ path: "creativity", label: "Creativity", kind: "number", min: 0, max: 10, cost: "hot", help: "How far the picture may go from the source." }, (value) => put({ creativity: value }));
-  const quality = slider({ path: "quality", label: "Quality", kind: "number", min: 0, max: 1, cost: "hot", help: "How many times the network works on a picture: more is cleaner and slower." }, (value) => put({ quality: value }));
+  const creativity = slider({ path: "creativity", label: "Creativity", kind: "number", min: 0, max: 10, cost: "hot", help: "How far the picture may differ from the source." }, (value) => put({ creativity: value }));
+  const quality = slider({ path: "quality", label: "Quality", kind: "number", min: 0, max: 1, cost: "hot", help: "The number of denoising steps of a picture: more is cleaner and slower." }, (value) => put({ quality: value }));
   const presets = PRESETS.map((preset) => el("button", { type: "button", class: "chip", title: preset.help, onclick: () => put(preset) }, preset.name));
   const words = el("p", { class: "note", id: freshId("look") });
   const move = () => {

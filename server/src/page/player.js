@@ -77,7 +77,7 @@ const link = new Link({
     if (name === "connecting") say("Connecting");
     if (name === "connected") say("");
     if (name !== "waiting" || !problem) return;
-    if (problem.kind === "missing") say("There is no such stream.", "Check the address; it is tried again by itself.");
+    if (problem.kind === "missing") say("There is no such stream.", "Check the address; retrying.");
     else say(problem.text, problem.advice);
   },
 });

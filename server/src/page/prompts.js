@@ -28,7 +28,7 @@ export function prompts(catalogue, change) {
   const row = (/** @type {[string, number]} */ [text, weight], /** @type {number} */ at) => {
     const many = pairs.length > 1;
     const label = many ? `Prompt ${at + 1} of ${pairs.length}` : "Prompt";
-    const area = el("textarea", { id: `prompt-${at}`, rows: many ? 1 : 2, value: text, maxLength: 8192, placeholder: "What shall it look like?", "aria-label": label });
+    const area = el("textarea", { id: `prompt-${at}`, rows: many ? 1 : 2, value: text, maxLength: 8192, placeholder: "Describe the picture", "aria-label": label });
     area.addEventListener("focus", () => (active = at));
     area.addEventListener("input", () => {
       pairs = pairs.with(at, [area.value, pairs[at]?.[1] ?? 1]);
@@ -75,10 +75,10 @@ export function prompts(catalogue, change) {
   const normalise = el("input", { type: "checkbox", id: "normalise", role: "switch", onchange: () => change({ normalize_prompt_weights: normalise.checked }) });
   const blending = el("div", { class: "blending" }, interpolation.element, el("div", { class: "row row-switch" }, el("label", { class: "name", for: "normalise" }, "Weights add up to 1"), normalise));
 
-  const negative = el("textarea", { id: "negative", rows: 1, maxLength: 8192, placeholder: "What shall it not look like?" });
+  const negative = el("textarea", { id: "negative", rows: 1, maxLength: 8192, placeholder: "Describe what to avoid" });
   negative.addEventListener("input", () => change({ negative_prompt: negative.value }));
   const raise = el("button", { type: "button", class: "text-button", onclick: () => change({ guidance_scale: 1.5 }) }, "turn guidance up to 1.5");
-  const idle = el("p", { class: "note", id: "negative-note" }, "Counts where the guidance scale is above 1: ", raise);
+  const idle = el("p", { class: "note", id: "negative-note" }, "Has an effect if the guidance scale is above 1: ", raise);
   const negativeField = el("details", { class: "negative" }, el("summary", {}, "Negative prompt"), el("label", { class: "unseen", for: "negative" }, "Negative prompt"), negative, idle);
 
   const element = el("section", { class: "panel prompt-panel", "aria-labelledby": "prompt-title" },

@@ -1,4 +1,4 @@
-/** One stream on the server and its parameters: made when first needed, changed at once, made anew when it is gone. */
+/** One stream on the server and its parameters: created on demand, updated at once, created again when it has ended. */
 
 import { read, write } from "./api.js";
 import { Coalescer, Undelivered } from "./coalesce.js";

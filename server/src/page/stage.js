@@ -126,7 +126,7 @@ export class Stage {
   }
 
   /**
-   * Gives a file to whoever looks at the page.
+   * Downloads a file.
    *
    * @param {Blob} blob
    * @param {string} name
@@ -160,7 +160,7 @@ export class Stage {
   }
 
   /**
-   * Says what went wrong, for a while, beside everything else.
+   * Shows an error for a while, above everything else.
    *
    * @param {string} text
    * @param {string} advice

@@ -1,4 +1,5 @@
-//! Recordings: the last seconds of a stream at any time, and from one moment to another. Held in memory, as they were sent.
+//! Recordings: the last seconds of a stream at any time, and from a start to an end. Kept in memory, as they were
+//! encoded.
 
 mod movie;
 mod ring;
@@ -73,7 +74,7 @@ impl Recorder {
         !self.task.is_finished()
     }
 
-    /// Takes no more pictures; what there is stays.
+    /// Adds no more pictures; those recorded stay.
     pub(crate) fn stop(&self) {
         self.task.abort();
     }

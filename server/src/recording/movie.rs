@@ -1,4 +1,4 @@
-//! An MP4 file of pictures that are coded already, with the index in front.
+//! Writes an MP4 file of coded pictures, with the index in front.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use shiguredo_mp4::mux::{Mp4FileMuxer, Mp4FileMuxerOptions, MuxError, Sample, es
 
 use crate::media::coded::{CodedPicture, TIMESCALE, ticks};
 
-/// How long the last picture is shown if it is the only one.
+/// The duration of a picture that is the only one.
 const ALONE: Duration = Duration::from_millis(100);
 
 /// Makes a file of pictures of which the first is a key frame.
@@ -31,7 +31,7 @@ pub(super) fn movie(units: &[AccessUnit]) -> Result<Vec<u8>> {
     let mut known = None;
     for (at, unit) in units.iter().enumerate() {
         let picture = CodedPicture::new(&unit.data)?;
-        // The last is shown as long as the one before it.
+        // The last picture has the duration of the one before it.
         if let Some(next) = units.get(at + 1) {
             duration = since(next).saturating_sub(since(unit)).max(1);
         }

@@ -1,4 +1,4 @@
-//! Coded pictures in memory: as many as time and bytes allow, always from a key frame on.
+//! A ring buffer of coded pictures, bounded in time and bytes, which always begins with a key frame.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use dreamframe::frame::Timestamp;
 use dreamframe::transport::AccessUnit;
 
-/// Which pictures go when there is no more room.
+/// Which pictures are dropped without room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {
     /// The last ones of this time stay.
     Newest(Duration),
-    /// The first ones of this time stay, and no more come.
+    /// The first ones stay, and no more are added.
     Oldest(Duration),
 }
 
@@ -51,7 +51,7 @@ impl Ring {
         true
     }
 
-    /// Forgets what lies before the last key frame from which `time` can still be shown, or more where there is no room.
+    /// Drops what precedes the last key frame from which `time` can still be shown, or more without room.
     fn forget(&mut self, time: Duration) {
         let newest = self.units.back().map_or(Timestamp(0), |unit| unit.at);
         let limit = newest.0.saturating_sub(nanos(time));
@@ -61,13 +61,13 @@ impl Ring {
             if !old && self.bytes <= self.max_bytes {
                 return;
             }
-            // With too many bytes after a single key frame all go, and the next key frame begins anew.
+            // With too many bytes after a single key frame all are dropped, and the next key frame begins again.
             let gone = next_key.unwrap_or(self.units.len());
             self.bytes -= self.units.drain(..gone).map(|unit| unit.data.len()).sum::<usize>();
         }
     }
 
-    /// Returns the pictures from the last key frame on that is at least `time` before the end, or all there are.
+    /// Returns the pictures from the last key frame on that is at least `time` before the end, or all.
     pub(super) fn last(&self, time: Duration) -> Vec<AccessUnit> {
         let newest = self.units.back().map_or(Timestamp(0), |unit| unit.at);
         let limit = newest.0.saturating_sub(nanos(time));

@@ -1,4 +1,4 @@
-//! Whether the server is there, and whether it takes streams.
+//! Health and readiness.
 
 use std::sync::{Arc, OnceLock};
 
@@ -27,7 +27,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
     json(StatusCode::OK, &body)
 }
 
-/// `GET /ready`: 503 once the server takes no further streams, for whoever decides where clients are sent.
+/// `GET /ready`: 503 once the server accepts no more streams, for load balancers.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     let (status, text) = if app.streams.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")

@@ -1,4 +1,4 @@
-//! Calls of older clients, and of those that come with a sign-in.
+//! Routes for older clients, and for those that ask for the caller's key.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::ApiResult;
 use crate::http::{JsonBody, json};
 use crate::wire::request::Request;
 
-/// What is handed out as a key where none is needed: any will do.
+/// The key that a server without keys returns: any is accepted.
 const ANY_KEY: &str = "no-key-is-needed-here";
 
 /// `POST /beta/streams/{id}/prompts`
@@ -30,7 +30,7 @@ pub(crate) async fn prompts(
     Ok(json(StatusCode::OK, &answer))
 }
 
-/// `POST /v1/api-key`: the key that was sent comes back, since nobody is given one that is not already theirs.
+/// `POST /v1/api-key`: returns the key that was sent; clients get no other.
 pub(crate) async fn api_key(_: Caller, State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let key = sent_key(&headers).filter(|_| !app.config.keys.is_open()).unwrap_or(ANY_KEY);
     json(StatusCode::OK, &json!({ "apiKey": key }))

@@ -1,4 +1,4 @@
-//! Figures for Prometheus.
+//! Metrics for Prometheus.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,56 +11,56 @@ use crate::app::{App, Counters};
 use crate::auth::Caller;
 use crate::streams::Stream;
 
-/// `GET /metrics`, in Prometheus' text form, for any of the keys: it names every stream, whoever owns it, by its id.
+/// `GET /metrics`, in the Prometheus text format, with any key: it names all streams by their ids.
 pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Caller) -> Response {
     (HEADERS, text(&app)).into_response()
 }
 
-/// What says that it is such text.
+/// The headers of this format.
 pub(crate) const HEADERS: [(header::HeaderName, &str); 1] =
     [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 
-/// Writes what stands before the values of a figure.
+/// Writes the header of a metric.
 pub(crate) fn figure(out: &mut String, name: &str, kind: &str, help: &str) {
     // Writing to a `String` cannot fail, here and below.
     let _ = writeln!(out, "# HELP dreamframe_{name} {help}.\n# TYPE dreamframe_{name} {kind}");
 }
 
-/// Writes how many answers there were.
+/// Writes the number of responses by class.
 pub(crate) fn answers(out: &mut String, counters: &Counters) {
-    figure(out, "http_responses_total", "counter", "Answers by the class of their status");
+    figure(out, "http_responses_total", "counter", "Responses by the class of their status");
     for (class, count) in counters.answers() {
         let _ = writeln!(out, "dreamframe_http_responses_total{{class=\"{class}\"}} {count}");
     }
 }
 
-/// A figure of a stream: its name, its kind, what it says, and how it is taken.
+/// A metric of a stream: name, kind, description, value.
 type Figure = (&'static str, &'static str, &'static str, fn(&Stream) -> f64);
 
 const FIGURES: &[Figure] = &[
-    ("frames_in_total", "counter", "Frames that came in", |stream| stream.frames_in() as f64),
-    ("pictures_total", "counter", "Pictures that were made", |stream| stream.pictures_out() as f64),
-    ("input_fps", "gauge", "Frames in a second", |stream| stream.rates().0),
-    ("output_fps", "gauge", "Pictures in a second", |stream| stream.rates().1),
-    ("viewers", "gauge", "Who watches", |stream| stream.whep().viewers() as f64),
-    ("live", "gauge", "Whether somebody publishes", |stream| f64::from(u8::from(stream.live()))),
-    ("packets_lost_total", "counter", "Packets of the publisher that never came", |stream| {
+    ("frames_in_total", "counter", "Frames received", |stream| stream.frames_in() as f64),
+    ("pictures_total", "counter", "Pictures made", |stream| stream.pictures_out() as f64),
+    ("input_fps", "gauge", "Frames received per second", |stream| stream.rates().0),
+    ("output_fps", "gauge", "Pictures made per second", |stream| stream.rates().1),
+    ("viewers", "gauge", "Viewers", |stream| stream.whep().viewers() as f64),
+    ("live", "gauge", "1 with a publisher, else 0", |stream| f64::from(u8::from(stream.live()))),
+    ("packets_lost_total", "counter", "Packets of the publisher that were lost", |stream| {
         stream.ingest_stats().map_or(0.0, |stats| stats.lost as f64)
     }),
     ("frames_dropped_total", "counter", "Frames that newer ones replaced", |stream| {
         stream.session().map_or(0.0, |session| session.stats().dropped.total as f64)
     }),
-    ("encode_milliseconds", "gauge", "How long encoding a picture takes", |stream| stream.egress().stats().encode_ms),
+    ("encode_milliseconds", "gauge", "Mean time of encoding a picture", |stream| stream.egress().stats().encode_ms),
 ];
 
 fn text(app: &App) -> String {
     let mut out = String::new();
     answers(&mut out, &app.counters);
     for (name, help, value) in [
-        ("streams", "Streams that there are", app.streams.len()),
-        ("streams_limit", "Streams that there may be", app.config.max_streams),
-        ("sessions", "Streams that make pictures", app.streams.sessions()),
-        ("sessions_limit", "Streams that may make pictures at a time", app.config.max_sessions),
+        ("streams", "Streams", app.streams.len()),
+        ("streams_limit", "Largest number of streams", app.config.max_streams),
+        ("sessions", "Streams with a session", app.streams.sessions()),
+        ("sessions_limit", "Largest number of sessions", app.config.max_sessions),
     ] {
         figure(&mut out, name, "gauge", help);
         let _ = writeln!(out, "dreamframe_{name} {value}");

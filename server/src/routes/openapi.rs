@@ -40,12 +40,12 @@ fn describe(urls: &Urls, keys: bool) -> Value {
     })
 }
 
-/// What a parameter of a path is, by its name.
+/// Descriptions of path parameters, by their names.
 const PATH_PARAMETERS: [(&str, &str); 4] = [
     ("id", "The stream's id"),
-    ("stream_key", "A stream's key"),
-    ("output", "A stream's key and -out"),
-    ("playback_id", "A stream's output_playback_id"),
+    ("stream_key", "The stream's key"),
+    ("output", "The stream's key, followed by -out"),
+    ("playback_id", "The stream's output_playback_id"),
 ];
 
 /// The operations of the route table, by path.
@@ -64,7 +64,7 @@ fn paths() -> Value {
     Value::Object(paths)
 }
 
-/// An item of `paths` that has the parameters of the path alone.
+/// Makes a path item that has the parameters of the path alone.
 fn path_parameters(route: &Route) -> Map<String, Value> {
     let parameter = |name: &str| {
         let what = PATH_PARAMETERS.iter().find(|(known, _)| *known == name).map_or(name, |(_, what)| what);
@@ -119,7 +119,7 @@ fn schemas() -> Value {
     })
 }
 
-/// What a body may ask for. Other keys are taken, and have no effect.
+/// The schema of a request body. Other keys are accepted, and have no effect.
 fn request() -> Value {
     json!({
         "type": "object",

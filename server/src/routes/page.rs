@@ -1,4 +1,4 @@
-//! The page at `/`, the player, and what both are made of: plain files, all of them in this program.
+//! The page at `/`, the player, and their files, which are embedded.
 
 use std::sync::{Arc, OnceLock};
 
@@ -89,14 +89,14 @@ files! {
     "stage.js" is SCRIPT,
 }
 
-/// What both documents may do: load files of this server, talk to it alone, and show pictures and video made here.
+/// The content security policy of both documents: files and requests of this server alone, local pictures and video.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data: blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 const PERMISSIONS: &str = "camera=(self), display-capture=(self), microphone=(), geolocation=()";
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
-/// What the address of `/` may ask for.
+/// The query of `/`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
     /// The playback id of a stream, which the player then shows.
@@ -111,7 +111,7 @@ pub(crate) async fn page(asked: Result<Query<Asked>, QueryRejection>, headers: H
     document(&PAGE, "'none'", &headers)
 }
 
-/// `GET /<stream key>-out`: the player. The page itself tells whether there is such a stream.
+/// `GET /<stream key>-out`: the player. The page itself reports an unknown stream.
 pub(crate) async fn player(Path(name): Path<String>, headers: HeaderMap) -> ApiResult {
     if !name.ends_with("-out") {
         return Err(app::no_route().await);
@@ -128,7 +128,7 @@ pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> ApiRes
     }
 }
 
-/// `GET /v1/schema`: what the page's controls are made of.
+/// `GET /v1/schema`: the data for the page's controls.
 pub(crate) async fn schema(State(app): State<Arc<App>>) -> Response {
     let fields: Vec<_> = params::FIELDS.iter().map(field).collect();
     let processors: Map<_, _> = ProcessorName::ALL.iter().map(|&name| (name.to_string(), processor(name))).collect();
@@ -136,7 +136,7 @@ pub(crate) async fn schema(State(app): State<Arc<App>>) -> Response {
         params::known_models().map(|(id, controlnets)| (id.to_owned(), model(id, &controlnets))).collect();
     let mut defaults = app.config.default_params();
     let demo_alone = app.config.source == ModelSource::Demo;
-    // For Daydream's clients the demo model goes by a name that they know; the page calls it what it is.
+    // Daydream's clients know the demo model by another name; the page shows its own.
     if demo_alone {
         defaults.model_id = params::DEMO_MODEL.into();
     }
@@ -184,7 +184,7 @@ fn document(file: &'static File, ancestors: &str, headers: &HeaderMap) -> Respon
     response
 }
 
-/// Answers with a file, or says that the one that the client has is the same.
+/// Returns a file, or 304 if the client has it.
 fn answer(file: &'static File, asked: &HeaderMap) -> Response {
     let tag = file.tag();
     let has = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(answer(&PLAYER, &again).status(), StatusCode::OK);
     }
 
-    /// Anybody may ask for a file, as often as they like.
+    /// Clients may request a file any number of times.
     #[test]
     fn a_file_is_hashed_once() {
         assert!(std::ptr::eq(CLIP.tag(), CLIP.tag()));

@@ -24,7 +24,8 @@ use crate::scope::sessions::{self, Session};
 /// Candidates in one request; a browser sends one at a time.
 const MOST_CANDIDATES: usize = 64;
 
-/// The router of Scope's routes. Scope itself asks for no key; here a server with keys asks for one below all of `/api/v1`.
+/// The router of Scope's routes. Scope itself asks for no key; here a server with keys asks for one below all of
+/// `/api/v1`.
 pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     table::router(app, table(), |error| Detail::from(error).into_response())
         .route("/api/v1/{*rest}", any(no_route))
@@ -73,7 +74,7 @@ where
 
 async fn ice_servers(State(app): State<Arc<App>>) -> Json<Value> {
     let server = |server: &IceServer| {
-        // Who asks has a key, and publishes.
+        // The caller has a key, and publishes.
         let IceServer { urls, username, credential, .. } = server.for_publisher();
         let mut out = Map::from_iter([("urls".to_owned(), json!(urls))]);
         let secrets = [("username", username), ("credential", credential)];
@@ -120,7 +121,7 @@ fn refused(refusal: Refusal) -> Detail {
     Detail::bad_request(refusal.to_string())
 }
 
-/// Ends the session with its connection, and counts its client as long as it is there.
+/// Ends the session with its connection; the client counts as a publisher until then.
 async fn follow(app: Arc<App>, caller: Caller, session: Arc<Session>, peer: Peer) {
     let _publication = session.stream.take_over();
     let mut states = peer.states();
@@ -146,7 +147,7 @@ async fn candidates(
         let line = item.get("candidate").and_then(Value::as_str).ok_or_else(|| {
             Detail::fault("body", &format!("candidates[{index}].candidate"), "Input should be a valid string")
         })?;
-        // The end of candidates is an empty one; whatever has more than one line is none.
+        // The end of candidates is an empty line; text with more than one line is not a candidate.
         if !line.is_empty() && !line.contains(['\r', '\n']) {
             text.push_str(&format!("a={}\r\n", line.strip_prefix("a=").unwrap_or(line)));
         }
@@ -194,7 +195,7 @@ async fn schemas(State(app): State<Arc<App>>) -> Json<Value> {
     Json(catalogue::schemas(&app.config.default_params()))
 }
 
-/// Models are brought by whoever runs the server; there is nothing that a client would have to wait for.
+/// Models are installed by the operator, so clients have nothing to wait for.
 async fn models() -> Json<Value> {
     Json(json!({ "downloaded": true, "progress": null }))
 }

@@ -1,5 +1,5 @@
-//! Scope's sessions without a browser: what its MCP server drives over plain HTTP. Where no such session was started, the
-//! routes speak of the sessions of browsers. All speak of those that the caller's key has begun.
+//! Scope's sessions without a browser, as its MCP server controls them over HTTP. Without such a session, the routes
+//! concern the sessions of browsers. All of them concern the sessions of the caller's key.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ async fn start(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) ->
     let graph = detail::optional_object(&body, "graph")?;
     let pipeline = match body.get("pipeline_id").filter(|id| !id.is_null()) {
         Some(_) => sessions::pipeline(detail::text(&body, "pipeline_id")?)?,
-        // A graph is built around one pipeline; what stands around it is Scope's own.
+        // A graph is built around one pipeline; its other nodes are Scope's own.
         None if !graph.is_empty() => graph_pipeline(&graph)?,
         None => return Err(Detail::fault("body", "", "Value error, Either pipeline_id or graph must be provided")),
     };
@@ -95,7 +95,7 @@ async fn change(State(app): State<Arc<App>>, caller: Caller, Body(message): Body
 async fn parameters(State(app): State<Arc<App>>, caller: Caller) -> Json<Value> {
     let mut all = Map::new();
     for session in app.scope.sessions(&caller) {
-        all.extend(session.said());
+        all.extend(session.history());
     }
     Json(json!({ "parameters": all }))
 }
@@ -119,7 +119,7 @@ async fn frame(
     let quality =
         quality.ok_or_else(|| Detail::fault("query", "quality", "Input should be an integer from 1 to 100"))?;
     let none = || Detail::not_found("No frame available: there is no active session, or it has made no picture yet");
-    // Newest first: who asks has just started one.
+    // Newest first: the caller has just started one.
     let mut sessions = app.scope.sessions(&caller);
     sessions.sort_by_key(|session| std::cmp::Reverse(session.started));
     let frame = sessions.iter().find_map(|session| session.stream.snapshot()).ok_or_else(none)?;

@@ -1,4 +1,4 @@
-//! Recordings of Scope's sessions: from one moment to another, fetched as MP4. `headless` stands for the session without a
+//! Recordings of Scope's sessions: started, stopped, and downloaded as MP4. `headless` names the session without a
 //! browser.
 
 use std::sync::Arc;

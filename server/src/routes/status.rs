@@ -1,4 +1,4 @@
-//! How a stream is: all of it for its owner, and its state for everybody else who knows its id.
+//! The status of a stream: all of it for its owner, its state for other clients that know its id.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::http::json;
 use crate::streams::{MOST_LISTENERS_OF_ONE, Stream};
 use crate::urls::Urls;
 
-/// How often a listener is told.
+/// The interval of status events.
 const EVERY: Duration = Duration::from_secs(5);
-/// After how many seconds a listener may come again that found no room.
+/// Seconds after which a refused listener may retry.
 const RETRY_SECONDS: u32 = 30;
 
 /// `GET /v1/streams/{id}/status`
@@ -37,7 +37,7 @@ pub(crate) async fn status(
     Ok(response)
 }
 
-/// `GET /api/streams/{id}/sse`: the same, now and every five seconds, until the stream is gone.
+/// `GET /api/streams/{id}/sse`: the same, now and every five seconds, until the stream ends.
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
     urls: Urls,
@@ -65,13 +65,13 @@ pub(crate) async fn events(
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }
 
-/// Takes room for one listener, until it goes.
+/// Takes a permit for a listener, which holds it until it disconnects.
 fn room(rooms: &Arc<Semaphore>, what: &str, most: usize) -> ApiResult<OwnedSemaphorePermit> {
     let full = |_| ApiError::limit(StatusCode::TOO_MANY_REQUESTS, what, most, RETRY_SECONDS);
     rooms.clone().try_acquire_owned().map_err(full)
 }
 
-/// Whether a request shows the key of who made the stream. Clients ask without one, and with others, too.
+/// Returns true for a request with the key of the stream's owner. Clients also send none, or others.
 fn is_owner(app: &App, headers: &HeaderMap, stream: &Stream) -> bool {
     app.config.keys.caller(headers).is_ok_and(|caller| stream.author == caller.name())
 }

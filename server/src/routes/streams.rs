@@ -1,4 +1,4 @@
-//! Streams: made, listed, read, changed, ended.
+//! Streams: create, list, read, update, delete.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) async fn create(
     let request = checked(&app, Request::read(body)?).await?;
     let stream = app.streams.create(&caller, request)?;
     if let Some(presence) = &app.presence {
-        presence.tell_of(&app.streams, &stream).await;
+        presence.publish_stream(&app.streams, &stream).await;
     }
     let mut response = json(StatusCode::CREATED, &stream.to_object(&urls));
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/streams/{}", stream.id)) {
@@ -90,7 +90,7 @@ async fn delete(app: &App, caller: &Caller, id: &str) -> ApiResult {
     Ok(json(StatusCode::OK, &json!({"success": true, "data": {}})))
 }
 
-/// Refuses a model that is not here, which only a look at the disk tells.
+/// Refuses a model that is not installed, which needs a look at the disk.
 pub(super) async fn checked(app: &Arc<App>, request: Request) -> Result<Request, ApiError> {
     if let Some(id) = request.params.get("model_id").and_then(|id| id.as_str()) {
         let (app, id) = (app.clone(), id.to_owned());

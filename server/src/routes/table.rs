@@ -35,7 +35,7 @@ pub(crate) enum Verb {
     Put,
 }
 
-/// What a request must have to be answered.
+/// The credential that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// An API key, where the server has keys. The router checks it before it calls the handler.
@@ -264,7 +264,7 @@ impl Operation {
         }
         out.insert("summary".into(), self.summary.into());
         out.insert("responses".into(), self.responses.clone().into());
-        // The document says once that keys are needed.
+        // The document requires keys globally.
         if access != Access::Key {
             out.insert("security".into(), json!([]));
         }

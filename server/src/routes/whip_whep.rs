@@ -1,6 +1,6 @@
-//! WHIP and WHEP: frames in, pictures out. The secret in the path is the credential; headers are not looked at.
+//! WHIP and WHEP: frames in, pictures out. The secret in the path is the credential; headers are ignored.
 //!
-//! The library's endpoints answer; a [`Role`] says which stream and which endpoint an address stands for.
+//! The library's endpoints answer; a [`Role`] maps a path to a stream and its endpoint.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::urls::{Urls, playback_path, whep_path};
 /// A request with its body, as the library's endpoints take it.
 type Whole = axum::http::Request<Bytes>;
 
-/// What an address stands for.
+/// The kind of a path: who uses it, and by which secret.
 pub(crate) trait Role: 'static {
     /// Finds the stream by the secret in the path.
     fn find(app: &App, secret: &str) -> Option<Arc<Stream>>;
@@ -47,7 +47,7 @@ pub(crate) enum Whip {}
 #[derive(Debug)]
 pub(crate) enum Whep {}
 
-/// Watching by playback id, which may be passed on: it lets nobody publish or change parameters.
+/// Watching by playback id, which viewers may have: it does not allow publishing or changing parameters.
 #[derive(Debug)]
 pub(crate) enum Playback {}
 
@@ -93,7 +93,8 @@ impl Role for Whep {
     }
 
     fn accepted(stream: &Arc<Stream>) {
-        // A publisher that comes later finds the model loaded. Without room for it the viewer waits with the loading picture.
+        // A publisher that comes later finds the model loaded. Without room for it the viewer waits with the loading
+        // picture.
         let _ = stream.wake();
     }
 }

@@ -1,4 +1,4 @@
-//! AMF0: the values in RTMP's commands. Nesting and size are bounded, since the peer chooses both.
+//! AMF0: the encoding of values in RTMP commands. Nesting and size are bounded, since the peer chooses both.
 
 /// Objects within objects; real commands have two.
 const MAX_DEPTH: usize = 8;
@@ -128,18 +128,18 @@ impl<'a> Reader<'a> {
             [3] => self.object(depth)?,
             [5 | 6] => Value::Null,
             [8] => {
-                // How many there are is said, but what counts is the mark at the end.
+                // The count is only a hint: the end marker counts.
                 self.take(4)?;
                 self.object(depth)?
             }
             [10] => {
                 let len = u32::from_be_bytes(self.number()?);
-                // Each takes a byte at least, so nobody gets memory for a number alone.
+                // Each takes at least a byte, so that a number alone allocates nothing.
                 let values = (0..len).map(|_| self.value(depth)).collect::<Option<_>>()?;
                 Value::Array(values)
             }
             [11] => {
-                // Milliseconds since 1970, then a time zone that nobody uses.
+                // Milliseconds since 1970, then an unused time zone.
                 let value = Value::Number(f64::from_be_bytes(self.number()?));
                 self.take(2)?;
                 value

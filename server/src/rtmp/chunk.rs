@@ -1,6 +1,7 @@
-//! RTMP's chunks: messages cut into pieces, so that long ones do not hold up short ones.
+//! RTMP chunks: messages are split, so that long ones do not delay short ones.
 //!
-//! Names and layout are those of Adobe's specification, 5.3. What the peer can make this hold in memory is bounded.
+//! Names and layout are those of Adobe's specification, section 5.3. The memory that a peer can make this use is
+//! bounded.
 
 use std::collections::HashMap;
 
@@ -14,7 +15,7 @@ pub(super) const MAX_MESSAGE: usize = 4 << 20;
 /// Chunk streams of one connection; real ones use four.
 const MAX_STREAMS: usize = 32;
 
-/// Until a peer says otherwise.
+/// The default of the protocol.
 const FIRST_CHUNK_SIZE: usize = 128;
 
 /// Times from here on have a field of their own.
@@ -34,7 +35,7 @@ pub(super) mod kind {
     pub(in super::super) const COMMAND: u8 = 20;
 }
 
-/// A whole message.
+/// A complete message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) kind: u8,
@@ -52,9 +53,9 @@ pub(super) struct ChunkReader {
     chunk_size: usize,
     max_message: usize,
     streams: HashMap<u32, ChunkStream>,
-    // Bytes of messages that are not whole yet, over all chunk streams.
+    // Bytes of incomplete messages, over all chunk streams.
     unfinished: usize,
-    // The chunk stream of the chunk that is being read, and how many of its bytes are still to come.
+    // The chunk stream of the chunk that is being read, and the number of its bytes that are missing.
     open: Option<(u32, usize)>,
 }
 
@@ -77,7 +78,7 @@ impl ChunkStream {
     }
 }
 
-/// What a chunk says of its message, or leaves out because the one before it said so.
+/// The header fields of a chunk, without those that it takes from the previous one.
 #[derive(Debug, Default, Clone, Copy)]
 struct Header {
     time: u32,
@@ -107,7 +108,7 @@ impl ChunkReader {
         Self { buffer, chunk_size: FIRST_CHUNK_SIZE, max_message, streams, unfinished: 0, open: None }
     }
 
-    /// Reads messages of up to so many bytes from now on.
+    /// Sets the largest message, in bytes.
     pub(super) fn set_max_message(&mut self, max_message: usize) {
         self.max_message = max_message;
     }
@@ -117,7 +118,7 @@ impl ChunkReader {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Returns the next whole message, if it has come.
+    /// Returns the next complete message, if it has arrived.
     pub(super) fn next(&mut self) -> Result<Option<Message>, RtmpError> {
         loop {
             let (id, left) = match self.open {
@@ -127,7 +128,7 @@ impl ChunkReader {
                     None => return Ok(None),
                 },
             };
-            // What has come of a chunk is moved at once, so that nothing waits twice.
+            // The received part of a chunk is moved at once, so that nothing is buffered twice.
             let bytes = self.buffer.split_to(left.min(self.buffer.len()));
             let stream = self.streams.entry(id).or_default();
             stream.take(&bytes);
@@ -149,30 +150,30 @@ impl ChunkReader {
         }
     }
 
-    /// Leaves the header of a chunk behind; gives its chunk stream and how many bytes follow.
+    /// Consumes the header of a chunk; returns its chunk stream and the number of bytes that follow.
     fn begin(&mut self, chunk: Chunk) -> (u32, usize) {
         let Chunk { id, used, header, begins, len } = chunk;
         self.buffer.advance(used);
         let stream = self.streams.entry(id).or_default();
         stream.header = header;
         if begins {
-            // What is left of a message that was broken off never comes.
+            // The rest of an aborted message never arrives.
             self.unfinished -= stream.body.len();
             stream.body = Vec::new();
         }
         (id, len)
     }
 
-    /// Reads the header of the chunk at the front, if it is there.
+    /// Reads the header of the chunk at the front, if it has arrived.
     fn chunk(&self) -> Result<Option<Chunk>, RtmpError> {
         let mut fields = Fields { bytes: &self.buffer, used: 0 };
         let Some((format, id)) = fields.basic() else { return Ok(None) };
         let known = self.streams.get(&id);
         if known.is_none() && format != 0 {
-            return Err(RtmpError::Malformed("a chunk leaves out what was never said"));
+            return Err(RtmpError::Malformed("a chunk refers to a header that was not sent"));
         }
         if known.is_none() && self.streams.len() >= MAX_STREAMS {
-            return Err(RtmpError::Malformed("there are too many chunk streams"));
+            return Err(RtmpError::Malformed("too many chunk streams"));
         }
         let mut header = known.map(|known| known.header).unwrap_or_default();
         if fields.message(format, &mut header).is_none() {
@@ -190,7 +191,7 @@ impl ChunkReader {
         Ok(Some(Chunk { id, used: fields.used, header, begins, len }))
     }
 
-    /// Obeys a message about chunks; says whether it was one.
+    /// Applies a message about chunks; returns false for other messages.
     fn control(&mut self, message: &Message) -> Result<bool, RtmpError> {
         let number = message.body.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
         match (message.kind, number) {
@@ -204,7 +205,7 @@ impl ChunkReader {
                 }
             }
             (kind::SET_CHUNK_SIZE | kind::ABORT, _) => {
-                return Err(RtmpError::Malformed("a chunk size or number is none"));
+                return Err(RtmpError::Malformed("an invalid chunk size or number"));
             }
             _ => return Ok(false),
         }
@@ -230,7 +231,7 @@ impl Fields<'_> {
         Some(u32::from_be_bytes([0, a, b, c]))
     }
 
-    /// How much of the message header follows, and the number of the chunk stream.
+    /// The format of the message header, and the number of the chunk stream.
     fn basic(&mut self) -> Option<(u8, u32)> {
         let [first] = self.take()?;
         let id = match first & 0x3F {
@@ -418,7 +419,7 @@ mod tests {
             reader.push(&vec![0; len]);
             assert!(reader.next().unwrap().is_none());
         };
-        // A message is broken off short of its end, and begun anew with a byte, on every chunk stream.
+        // A message is aborted before its end, and begun again with a byte, on every chunk stream.
         for id in 3..30 {
             begin(&mut reader, id, MAX_MESSAGE - 1);
             begin(&mut reader, id, 1);

@@ -1,7 +1,7 @@
-//! What is inside RTMP's video and audio messages: the tags of an FLV file.
+//! FLV tags: the contents of RTMP's video and audio messages.
 //!
-//! Names and layout are those of Adobe's FLV specification, E.4; the longer header with a four-letter codec is that of
-//! Enhanced RTMP.
+//! Names and layout are those of Adobe's FLV specification, section E.4; the longer header with a four-letter codec is
+//! that of Enhanced RTMP.
 
 use bytes::Bytes;
 use dreamframe::transport::h264::ParameterSets;
@@ -24,10 +24,8 @@ pub enum FlvError {
     /// It is not H.264.
     #[error("the video is coded otherwise than as H.264")]
     OtherCodec,
-    /// It has what is no parameter set, or more of them than are kept.
-    #[error(
-        "the H.264 parameter sets are none, or have more than 4096 bytes each or 16384 together, or are more than 32"
-    )]
+    /// Something other than a parameter set, or more sets than are kept.
+    #[error("H.264 parameter sets: expected at most 32 sets, of at most 4096 bytes each and 16384 together")]
     ParameterSets,
 }
 
@@ -58,7 +56,7 @@ impl VideoReader {
     pub fn read(&mut self, tag: &[u8]) -> Result<Option<Picture>, FlvError> {
         let (&first, rest) = tag.split_first().ok_or(FlvError::Broken)?;
         let key = first >> 4 & 7 == 1;
-        // What the tag carries: 0 the parameter sets, 1 a picture with its delay, 3 one without.
+        // The packet type: 0 parameter sets, 1 a picture with its delay, 3 one without.
         let (carries, rest) = if first & EXTENDED == 0 {
             if first & 0x0F != AVC {
                 return Err(FlvError::OtherCodec);
@@ -117,7 +115,7 @@ impl VideoReader {
                 data.extend_from_slice(unit);
             }
         }
-        // Sets alone, or units of no length, are no picture.
+        // Parameter sets alone, or units of no length, are no picture.
         Ok((data.len() > begin).then(|| Picture { data: data.into(), key, delay }))
     }
 }
@@ -131,7 +129,7 @@ fn take_unit<'a>(rest: &mut &'a [u8], length_bytes: usize) -> Option<&'a [u8]> {
     Some(unit)
 }
 
-/// Writes the tag with the parameter sets, which goes before the first picture.
+/// Writes the tag with the parameter sets, which precedes the first picture.
 pub(super) fn video_header(record: &[u8]) -> Bytes {
     [&[0x10 | AVC, 0, 0, 0, 0], record].concat().into()
 }
@@ -168,7 +166,7 @@ pub(super) fn silence_at(frame: u64) -> u32 {
     (frame.wrapping_mul(AAC_FRAME * 1000) / u64::from(AAC_RATE)) as u32
 }
 
-/// Writes the message that describes what comes.
+/// Writes the metadata message.
 pub(super) fn metadata((width, height): (u16, u16)) -> Bytes {
     let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
     let properties = vec![
@@ -288,7 +286,7 @@ mod tests {
             }
             [&tag[..], &[1, 0, 4], &PPS].concat()
         };
-        // One that is too long, too many, too much in all, and what is no set.
+        // One that is too long, too many, too many bytes in all, and a unit that is not a set.
         let long = [&SPS[..], &[7; 5000]].concat();
         let much: Vec<_> =
             (0..20_u8).map(|at| [&[0x67, 66, 0, 31, 0, 0x80 | at << 2][..], &[7; 4000]].concat()).collect();

@@ -1,5 +1,5 @@
-//! RTMP's handshake in its simple form, which all encoders and services understand: each side sends 1536 bytes and gives
-//! the other's back.
+//! The RTMP handshake in its simple form, which all encoders and services support: each side sends 1536 bytes and
+//! echoes those of the other.
 
 use super::RtmpError;
 
@@ -26,7 +26,7 @@ impl Handshake {
         Self { received: Vec::new(), echoed: false }
     }
 
-    /// Takes bytes of the other side and answers; gives what came after the handshake once that is done.
+    /// Takes bytes of the other side, and answers; returns what follows the handshake once it is complete.
     pub(super) fn input(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Option<Vec<u8>>, RtmpError> {
         self.received.extend_from_slice(bytes);
         match self.received.first() {

@@ -1,4 +1,4 @@
-//! Takes publishers' connections.
+//! RTMP listener: accepts connections of publishers.
 
 use std::fmt;
 use std::future::Future;
@@ -19,22 +19,22 @@ use super::flv::{FlvError, VideoReader};
 use super::publisher::{Event, Publisher};
 use super::waiting::{Place, Waiting};
 
-/// Decides who may publish.
-pub(crate) trait Door: Send + Sync + fmt::Debug {
-    /// Lets in whoever has this key; `None` where no stream has it.
+/// Authenticates publishers.
+pub(crate) trait Authenticator: Send + Sync + fmt::Debug {
+    /// Accepts a publisher with this key; `None` if no stream has it.
     fn admit(&self, key: &str) -> Option<Box<dyn Publication>>;
 }
 
-/// A stream that somebody publishes to, until this is dropped.
+/// A publication to a stream, until this is dropped.
 pub(crate) trait Publication: Send + Sync + fmt::Debug {
     /// Takes a coded picture. Must not wait.
     fn access_unit(&self, unit: AccessUnit);
 
-    /// Waits until the publisher must go: another took its place, or the stream is gone.
+    /// Waits until the publisher must disconnect: another replaced it, or the stream ended.
     fn revoked(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// What a peer is allowed.
+/// The limits of a peer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// Connections at once that have not shown a key that is known. Those that have are one for each stream.
@@ -47,7 +47,7 @@ pub(crate) struct Limits {
     pub(crate) admission: Duration,
     /// Without a byte.
     pub(crate) idle: Duration,
-    /// Without a message of video or sound, once there is a key.
+    /// The longest time without a message of video or audio, once a key was accepted.
     pub(crate) silence: Duration,
 }
 
@@ -68,7 +68,7 @@ impl Default for Limits {
 const READ: usize = 32 << 10;
 
 /// Takes publishers until it is dropped, which ends their connections.
-pub(crate) async fn listen(door: Arc<dyn Door>, listener: TcpListener, limits: Limits) {
+pub(crate) async fn listen(authenticator: Arc<dyn Authenticator>, listener: TcpListener, limits: Limits) {
     let waiting = Waiting::new(limits.waiting, limits.waiting_per_address);
     let mut connections = JoinSet::new();
     loop {
@@ -79,7 +79,7 @@ pub(crate) async fn listen(door: Arc<dyn Door>, listener: TcpListener, limits: L
         let (socket, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Such as no more descriptors: others will be given back.
+                // For instance without file descriptors: others will be closed.
                 tracing::warn!(%error, "an RTMP connection cannot be accepted");
                 sleep(Duration::from_millis(100)).await;
                 continue;
@@ -92,9 +92,9 @@ pub(crate) async fn listen(door: Arc<dyn Door>, listener: TcpListener, limits: L
                 continue;
             }
         };
-        let door = Arc::clone(&door);
+        let authenticator = Arc::clone(&authenticator);
         connections.spawn(async move {
-            match serve(&*door, socket, (from, place), limits).await {
+            match serve(&*authenticator, socket, (from, place), limits).await {
                 Ok(()) => tracing::debug!(%from, "an RTMP connection ends"),
                 Err(error) => tracing::info!(%from, %error, "an RTMP connection ends"),
             }
@@ -102,16 +102,16 @@ pub(crate) async fn listen(door: Arc<dyn Door>, listener: TcpListener, limits: L
     }
 }
 
-/// Why a connection ends before its publisher says so.
+/// The reason why a connection ends before its publisher closes it.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error(transparent)]
     Protocol(#[from] RtmpError),
     #[error(transparent)]
     Network(#[from] io::Error),
-    #[error("the peer said nothing for too long")]
+    #[error("the peer sent nothing for too long")]
     Idle,
-    #[error("another publisher took its place, or the stream is gone")]
+    #[error("another publisher replaced it, or the stream ended")]
     Revoked,
     #[error("no stream has this key")]
     UnknownKey,
@@ -119,10 +119,15 @@ enum Ended {
     Video(#[from] FlvError),
 }
 
-async fn serve(door: &dyn Door, mut socket: TcpStream, from: (SocketAddr, Place), limits: Limits) -> Result<(), Ended> {
+async fn serve(
+    authenticator: &dyn Authenticator,
+    mut socket: TcpStream,
+    from: (SocketAddr, Place),
+    limits: Limits,
+) -> Result<(), Ended> {
     let _ = socket.set_nodelay(true);
     let mut publisher = Publisher::new();
-    let result = converse(door, &mut socket, &mut publisher, from, limits).await;
+    let result = converse(authenticator, &mut socket, &mut publisher, from, limits).await;
     let reason = match &result {
         Err(Ended::UnknownKey | Ended::Revoked | Ended::Video(_)) => result.as_ref().err().map(ToString::to_string),
         _ => None,
@@ -130,7 +135,7 @@ async fn serve(door: &dyn Door, mut socket: TcpStream, from: (SocketAddr, Place)
     if let Some(reason) = reason {
         publisher.refuse(&reason);
     }
-    // What was not read yet would take the answer away from the peer; so a little of it is read.
+    // Closing with unread data would discard the answer, so some of it is read.
     let _ = timeout(Duration::from_secs(1), async {
         socket.write_all(&publisher.take_output()).await?;
         socket.shutdown().await?;
@@ -143,7 +148,7 @@ async fn serve(door: &dyn Door, mut socket: TcpStream, from: (SocketAddr, Place)
 }
 
 async fn converse(
-    door: &dyn Door,
+    authenticator: &dyn Authenticator,
     socket: &mut TcpStream,
     publisher: &mut Publisher,
     (from, place): (SocketAddr, Place),
@@ -155,7 +160,7 @@ async fn converse(
     loop {
         timeout(limits.idle, socket.write_all(&publisher.take_output())).await.map_err(|_| Ended::Idle)??;
         let until = match &stream {
-            Some(stream) => (Instant::now() + limits.idle).min(stream.heard + limits.silence),
+            Some(stream) => (Instant::now() + limits.idle).min(stream.last_media + limits.silence),
             None => began + if greeted { limits.admission } else { limits.handshake.min(limits.admission) },
         };
         let revoked = async {
@@ -175,13 +180,13 @@ async fn converse(
         while let Some(event) = publisher.next()? {
             match (event, &mut stream) {
                 (Event::Wants(key), None) => {
-                    let publication = door.admit(&key).ok_or(Ended::UnknownKey)?;
+                    let publication = authenticator.admit(&key).ok_or(Ended::UnknownKey)?;
                     publisher.accept();
                     tracing::info!(%from, "a stream is published by RTMP");
                     // Others of its address may come now.
                     drop(place.take());
-                    let (video, heard) = (VideoReader::default(), Instant::now());
-                    stream = Some(Stream { publication, video, audio: false, heard });
+                    let (video, last_media) = (VideoReader::default(), Instant::now());
+                    stream = Some(Stream { publication, video, audio: false, last_media });
                 }
                 (Event::Video(tag), Some(stream)) => stream.video(&tag)?,
                 (Event::Audio, Some(stream)) => stream.audio(from),
@@ -192,26 +197,26 @@ async fn converse(
     }
 }
 
-/// What is being published.
+/// The state of a publication.
 struct Stream {
     publication: Box<dyn Publication>,
     video: VideoReader,
-    // Whether some came.
+    // Whether any packet arrived.
     audio: bool,
-    // When the last message of video or sound came.
-    heard: Instant,
+    // The time of the last message of video or audio.
+    last_media: Instant,
 }
 
 impl Stream {
     fn video(&mut self, tag: &[u8]) -> Result<(), FlvError> {
-        self.heard = Instant::now();
+        self.last_media = Instant::now();
         match self.video.read(tag) {
             Ok(Some(picture)) => {
                 self.publication.access_unit(AccessUnit { data: picture.data, key: picture.key, at: now() });
                 Ok(())
             }
             Ok(None) => Ok(()),
-            // The next may be whole; a codec stays what it is.
+            // The next one may be complete; an unsupported codec stays so.
             Err(error @ FlvError::Broken) => {
                 tracing::debug!(%error, "a picture is left out");
                 Ok(())
@@ -221,7 +226,7 @@ impl Stream {
     }
 
     fn audio(&mut self, from: SocketAddr) {
-        self.heard = Instant::now();
+        self.last_media = Instant::now();
         if !self.audio {
             self.audio = true;
             tracing::info!(%from, "the publisher's AAC audio is left out: viewers get Opus, and nothing here converts it");

@@ -1,4 +1,4 @@
-//! Publishers and pushes over loopback: ours against ours, and against FFmpeg where it is installed.
+//! Tests of publishing and pushing over loopback: both ends from this crate, and with FFmpeg where it is installed.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::listen::{Door, Publication};
+use super::listen::{Authenticator, Publication};
 use super::{Limits, Push, PushTo, Report, Target, listen};
 
 const KEY: &str = "stk_1";
@@ -39,7 +39,7 @@ struct Turn {
     units: Arc<Mutex<Vec<AccessUnit>>>,
 }
 
-impl Door for OneStream {
+impl Authenticator for OneStream {
     fn admit(&self, key: &str) -> Option<Box<dyn Publication>> {
         if key != KEY {
             return None;
@@ -66,19 +66,19 @@ impl Publication for Turn {
 
 /// A listening server; it ends with the test.
 struct Server {
-    door: Arc<OneStream>,
+    authenticator: Arc<OneStream>,
     at: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
 impl Server {
     async fn start(limits: Limits) -> Self {
-        let door = Arc::new(OneStream { turn: watch::Sender::new(0), units: Arc::default() });
+        let authenticator = Arc::new(OneStream { turn: watch::Sender::new(0), units: Arc::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(listen(door.clone(), listener, limits));
-        Self { door, at, _tasks: tasks }
+        tasks.spawn(listen(authenticator.clone(), listener, limits));
+        Self { authenticator, at, _tasks: tasks }
     }
 
     fn url(&self, key: &str) -> String {
@@ -86,7 +86,7 @@ impl Server {
     }
 
     fn units(&self) -> Vec<AccessUnit> {
-        self.door.units.lock().unwrap().clone()
+        self.authenticator.units.lock().unwrap().clone()
     }
 
     async fn wait_for_units(&self, count: usize) -> Vec<AccessUnit> {
@@ -127,7 +127,7 @@ fn pictures() -> Pictures {
     Pictures { egress, _tasks: tasks }
 }
 
-/// A report that keeps what it was told last.
+/// A report that keeps the last error.
 fn reports() -> (Report, Arc<Mutex<Vec<Option<String>>>>) {
     let said = Arc::new(Mutex::new(Vec::new()));
     let keep = said.clone();
@@ -164,10 +164,10 @@ async fn a_push_to_nobody_says_why_and_comes_back_when_somebody_is_there() {
     drop(place);
     let _push = Push::start(target(&format!("rtmp://{at}/live/{KEY}")), pictures.egress.clone(), here(), report);
     until(|| said.lock().unwrap().iter().flatten().any(|said| said.starts_with("pushing by RTMP fails"))).await;
-    let door = Arc::new(OneStream { turn: watch::Sender::new(0), units: Arc::default() });
+    let authenticator = Arc::new(OneStream { turn: watch::Sender::new(0), units: Arc::default() });
     let mut tasks = JoinSet::new();
-    tasks.spawn(listen(door.clone(), TcpListener::bind(at).await.unwrap(), Limits::default()));
-    until(|| door.units.lock().unwrap().len() > 5).await;
+    tasks.spawn(listen(authenticator.clone(), TcpListener::bind(at).await.unwrap(), Limits::default()));
+    until(|| authenticator.units.lock().unwrap().len() > 5).await;
     assert_eq!(said.lock().unwrap().last(), Some(&None));
 }
 

@@ -1,11 +1,11 @@
-//! RTMP: publishers that come with it (`listen`), and services that a stream is pushed to (`Push`).
+//! RTMP: publishers that connect by it (`listen`), and services that a stream is pushed to (`Push`).
 //!
-//! The protocol is spoken here in full, rather than by a crate: the one there is recurses as deep as a peer likes, which
-//! ends the process. What is sans-IO (all but `listen` and `push`) is bounded in memory and never panics, whatever comes.
+//! The protocol is implemented here, because the existing crate recurses as deep as a peer chooses, which ends the
+//! process. The sans-IO parts (all but `listen` and `push`) are bounded in memory and never panic on any input.
 
 mod amf;
+mod auth;
 mod chunk;
-mod door;
 pub mod flv;
 mod handshake;
 mod listen;

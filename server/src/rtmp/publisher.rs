@@ -1,4 +1,4 @@
-//! The conversation with a publisher, from the server's side. Sans-IO.
+//! The server's side of an RTMP connection of a publisher. Sans-IO.
 
 use bytes::Bytes;
 
@@ -9,10 +9,10 @@ use super::wire::{Command, Input, STREAM, Wire};
 /// Apps under which a stream is published.
 const APPS: [&str; 2] = ["aiWebrtc", "live"];
 
-/// Who publishes, as far as we are concerned.
+/// An event of a publisher.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Somebody wants to publish with this key; to be answered by [`Publisher::accept`] or [`Publisher::refuse`].
+    /// A request to publish with this key, to be answered by [`Publisher::accept`] or [`Publisher::refuse`].
     Wants(String),
     Video(Bytes),
     Audio,
@@ -63,12 +63,12 @@ impl Publisher {
         self.status("status", "NetStream.Publish.Start", "Publishing");
     }
 
-    /// Tells a publisher, whether it has begun or not, that it may not go on.
+    /// Informs a publisher, at any state, that it may not continue.
     pub(super) fn refuse(&mut self, reason: &str) {
         self.status("error", "NetStream.Publish.BadName", reason);
     }
 
-    /// Returns what is to be sent.
+    /// Returns the bytes to send.
     pub(super) fn take_output(&mut self) -> Vec<u8> {
         self.wire.take_output()
     }

@@ -1,4 +1,4 @@
-//! Pushes a stream to a service, again and again until it is told to stop.
+//! Pushes a stream to a service, and reconnects until it is stopped.
 
 use std::fmt;
 use std::io;
@@ -16,21 +16,21 @@ use super::push_to::PushTo;
 use super::subscriber::Subscriber;
 use super::target::Target;
 
-/// How long a service may take to let us in, or to take what is sent.
+/// The longest time for a service to accept the connection, or data.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the service may take to read what is left at the end.
+/// The longest time for the service to read the rest at the end.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How far apart key frames are; services want two to four seconds.
+/// The interval of key frames; services require two to four seconds.
 const KEY_FRAMES: Duration = Duration::from_secs(2);
 
-/// How long to wait before another try: twice as long each time, and longest where no service has answered yet.
+/// The pause before the next attempt: doubled each time, and longest if no service has answered yet.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT_FOR_NOBODY: Duration = Duration::from_secs(120);
 
-/// Is told why nothing arrives, or `None` when it does.
+/// Called with the reason why nothing arrives, or with `None` when it does.
 pub(crate) type Report = Arc<dyn Fn(Option<String>) + Send + Sync>;
 
 /// A push of a stream to a service. Dropping it ends it properly, in the background.
@@ -47,8 +47,8 @@ impl fmt::Debug for Push {
 impl Push {
     /// Starts to push.
     ///
-    /// Only where `allowed` says so. What fails before the service's handshake is reported in one sentence, whatever it is:
-    /// whoever names a target does not learn from it what there is in the host's network.
+    /// Only to addresses that `allowed` has. All failures before the service's handshake are reported in the same
+    /// words, so that clients cannot probe the host's network.
     pub(crate) fn start(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Report) -> Self {
         let (stop, stopped) = watch::channel(());
         tokio::spawn(run(target, egress, allowed, report, stopped));
@@ -60,7 +60,7 @@ impl Push {
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error("pushing by RTMP fails: no RTMP service answers there, or --push-to does not allow its address")]
-    Nobody(#[source] Box<Ended>),
+    NoService(#[source] Box<Ended>),
     #[error("pushing by RTMP fails: {0}")]
     Protocol(#[from] RtmpError),
     #[error("pushing by RTMP fails: {0}")]
@@ -83,7 +83,7 @@ async fn run(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Repor
             () = until_stopped_and(&mut stopped, LINGER * 3) => return,
         };
         let Err(error) = ended else { return };
-        let (cause, longest) = if let Ended::Nobody(cause) = &error {
+        let (cause, longest) = if let Ended::NoService(cause) = &error {
             (&**cause, LONGEST_WAIT_FOR_NOBODY)
         } else {
             (&error, LONGEST_WAIT)
@@ -101,12 +101,12 @@ async fn run(target: Target, egress: Egress, allowed: Arc<PushTo>, report: Repor
 
 /// Waits until pushing shall stop, and `more` after that.
 async fn until_stopped_and(stopped: &mut watch::Receiver<()>, more: Duration) {
-    // Nothing is ever sent: it only goes.
+    // Nothing is sent: it is only dropped.
     let _ = stopped.changed().await;
     tokio::time::sleep(more).await;
 }
 
-/// Pushes over one connection; ends well when it is stopped, or the stream is gone.
+/// Pushes over one connection; returns without an error when it is stopped, or the stream ends.
 async fn connection(
     target: &Target,
     egress: &Egress,
@@ -114,17 +114,17 @@ async fn connection(
     report: &Report,
     mut stopped: watch::Receiver<()>,
 ) -> Result<(), Ended> {
-    let nobody = |error| Ended::Nobody(Box::new(error));
-    let mut line = Line::connect(target, allowed).await.map_err(nobody)?;
+    let no_service = |error| Ended::NoService(Box::new(error));
+    let mut connection = Connection::connect(target, allowed).await.map_err(no_service)?;
     let deadline = Instant::now() + PATIENCE;
-    while !line.subscriber.is_ready() {
-        let before = line.greeted;
-        let told = async {
-            line.flush().await?;
-            timeout_at(deadline, line.read()).await.map_err(|_| Ended::Silent)?
+    while !connection.subscriber.is_ready() {
+        let before = connection.greeted;
+        let reading = async {
+            connection.flush().await?;
+            timeout_at(deadline, connection.read()).await.map_err(|_| Ended::Silent)?
         };
         tokio::select! {
-            told = told => told.map_err(|error| if before { error } else { nobody(error) })?,
+            reading = reading => reading.map_err(|error| if before { error } else { no_service(error) })?,
             _ = stopped.changed() => return Ok(()),
         }
     }
@@ -133,7 +133,7 @@ async fn connection(
     tracing::info!(?target, "the stream is pushed");
     let (mut first, mut key) = (None, Instant::now());
     loop {
-        line.flush().await?;
+        connection.flush().await?;
         tokio::select! {
             unit = subscription.next() => {
                 let Some(unit) = unit else { break };
@@ -144,18 +144,18 @@ async fn connection(
                 }
                 let nanos = unit.at.0.saturating_sub(first.get_or_insert(unit.at).0);
                 // Wraps after 49 days, as RTMP's times do.
-                line.subscriber.picture(&unit.data, unit.key, (nanos / 1_000_000) as u32)?;
+                connection.subscriber.picture(&unit.data, unit.key, (nanos / 1_000_000) as u32)?;
             }
-            read = line.read() => read?,
+            read = connection.read() => read?,
             _ = stopped.changed() => break,
         }
     }
-    line.finish().await;
+    connection.finish().await;
     Ok(())
 }
 
 /// A connection to a service.
-struct Line {
+struct Connection {
     socket: TcpStream,
     subscriber: Subscriber,
     bytes: Vec<u8>,
@@ -163,7 +163,7 @@ struct Line {
     greeted: bool,
 }
 
-impl Line {
+impl Connection {
     async fn connect(target: &Target, allowed: &PushTo) -> Result<Self, Ended> {
         let connect = async { TcpStream::connect(&*allowed.resolve(target).await?).await };
         let socket = timeout(PATIENCE, connect).await.map_err(|_| Ended::Silent)??;
@@ -181,7 +181,7 @@ impl Line {
         Ok(())
     }
 
-    /// Sends what is to be sent. Must not be given up: half a message breaks all that follow.
+    /// Sends pending bytes. Must not be cancelled: a partial message breaks all that follow.
     async fn flush(&mut self) -> Result<(), Ended> {
         let output = self.subscriber.take_output();
         if !output.is_empty() {
@@ -190,7 +190,7 @@ impl Line {
         Ok(())
     }
 
-    /// Says that no more comes, and lets the service read what is on its way.
+    /// Announces the end, and lets the service read what is in flight.
     async fn finish(mut self) {
         self.subscriber.end();
         let _ = timeout(LINGER, async {

@@ -1,4 +1,4 @@
-//! Where streams may be pushed to: public addresses, and what the host allows besides.
+//! The addresses that streams may be pushed to: public ones, and those that the operator allows besides.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +7,7 @@ use dreamframe::transport::is_public;
 
 use super::target::Target;
 
-/// What stands for the addresses of private networks.
+/// The name of all private networks.
 const PRIVATE: &str = "private";
 
 /// The addresses that streams may be pushed to.
@@ -18,7 +18,7 @@ pub(crate) struct PushTo {
     loopback: bool,
 }
 
-/// A host that is allowed, whatever its addresses.
+/// A host that is allowed with any address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Host {
     name: String,
@@ -32,7 +32,7 @@ impl PushTo {
     ///
     /// # Errors
     ///
-    /// The text that is none of these, in words.
+    /// A text that is neither, with what is expected.
     pub(crate) fn new(allowed: &[String], loopback: bool) -> Result<Self, String> {
         let mut all = Self { loopback, ..Self::default() };
         for text in allowed {
@@ -46,7 +46,7 @@ impl PushTo {
         Ok(all)
     }
 
-    /// Looks up the host of `target`, once: what comes of it is what is connected to.
+    /// Resolves the host of `target`, once: connections are made to the result.
     ///
     /// # Errors
     ///
@@ -73,8 +73,8 @@ impl PushTo {
     }
 }
 
-/// Whether an address is of a private network or of this machine. Addresses of one link are neither: machines in a cloud
-/// are told their credentials at one.
+/// Returns true for an address of a private network or of this machine. Link-local addresses are neither: clouds serve the
+/// credentials of machines at one.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback(),
@@ -82,7 +82,7 @@ fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// Reads a host as it stands in a URL, with or without a port.
+/// Parses a host as in a URL, with or without a port.
 fn host(text: &str) -> Option<Host> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if let Ok(ip) = bare.parse::<IpAddr>() {

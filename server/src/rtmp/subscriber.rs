@@ -1,4 +1,4 @@
-//! The conversation with a service that a stream is pushed to, from the client's side. Sans-IO.
+//! The client's side of an RTMP connection to a service that a stream is pushed to. Sans-IO.
 
 use dreamframe::Result;
 
@@ -21,7 +21,7 @@ pub(super) struct Subscriber {
     ready: bool,
     // The number that the service gave.
     stream: f64,
-    // Whether the service knows what comes.
+    // Whether the service has the metadata.
     described: bool,
     silences: u64,
 }
@@ -31,7 +31,7 @@ impl Subscriber {
         Self { wire: Wire::new(), target, ready: false, stream: STREAM.into(), described: false, silences: 0 }
     }
 
-    /// Takes bytes from the network, and goes on with what they allow. Says whether the handshake has just ended.
+    /// Takes bytes from the network, and continues as they allow. Returns true if the handshake has just completed.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<bool, RtmpError> {
         let greeted = self.wire.push(bytes)?;
         if greeted {
@@ -77,7 +77,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Says that no more comes.
+    /// Announces the end of the publication.
     pub(super) fn end(&mut self) {
         if self.ready {
             let key = Value::Text(self.target.key.clone());
@@ -86,7 +86,7 @@ impl Subscriber {
         }
     }
 
-    /// Returns what is to be sent.
+    /// Returns the bytes to send.
     pub(super) fn take_output(&mut self) -> Vec<u8> {
         self.wire.take_output()
     }
@@ -108,7 +108,7 @@ impl Subscriber {
                 let arguments = [Value::Null, key(), Value::Text("live".to_owned())];
                 self.wire.stream_command("publish", CREATE + 1.0, &arguments);
             }
-            // Services that know no such commands say so, and mean nothing by it.
+            // Services that do not know these commands answer with an error, which has no effect.
             "_error" if command.transaction != CONNECT && command.transaction != CREATE => {}
             "_error" => return Err(self.refused(command)),
             "onStatus" => {
@@ -129,10 +129,10 @@ impl Subscriber {
 
     fn refused(&self, command: &Command) -> RtmpError {
         let part = |name| command.arguments.get(1).and_then(|info| info.get(name)).and_then(Value::text);
-        let said = part("description").or(part("code")).unwrap_or(&command.name);
-        // Some services repeat the key in what they say.
-        let said: String =
-            said.replace(&self.target.key, "…").chars().filter(|letter| !letter.is_control()).take(200).collect();
-        RtmpError::Refused(said)
+        let reason = part("description").or(part("code")).unwrap_or(&command.name);
+        // Some services repeat the key in their messages.
+        let reason: String =
+            reason.replace(&self.target.key, "…").chars().filter(|letter| !letter.is_control()).take(200).collect();
+        RtmpError::Refused(reason)
     }
 }

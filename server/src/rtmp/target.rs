@@ -1,4 +1,4 @@
-//! Where a stream is pushed to.
+//! The address that a stream is pushed to.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use dreamframe::{Error, ErrorKind, Result};
 
 const PORT: u16 = 1935;
 
-/// A parsed `rtmp://host[:port]/app/key`. What is shown of it has no key.
+/// A parsed `rtmp://host[:port]/app/key`. Its `Display` leaves the key out.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) app: String,
-    /// With a query, if there is one: services put tokens there.
+    /// With the query, if there is one: services put tokens there.
     pub(super) key: String,
 }
 
@@ -38,12 +38,12 @@ impl Target {
         if authority.contains('@') {
             return Err(broken("has a user name, which is not sent"));
         }
-        // An IPv6 address stands in brackets, with colons of its own.
+        // An IPv6 address is in brackets, with colons of its own.
         let colon = authority.rfind(':').filter(|&colon| !authority[colon..].contains(']'));
         let (host, port) = match colon {
             Some(colon) => {
                 let port = authority[colon + 1..].parse().ok().filter(|&port| port > 0);
-                (&authority[..colon], port.ok_or_else(|| broken("has a port that is none"))?)
+                (&authority[..colon], port.ok_or_else(|| broken("has an invalid port"))?)
             }
             None => (authority, PORT),
         };
@@ -58,7 +58,7 @@ impl Target {
         Ok(Self { host: host.to_owned(), port, app: app.to_owned(), key: key.to_owned() })
     }
 
-    /// What the `connect` command calls the server.
+    /// The URL in the `connect` command.
     pub(super) fn server_url(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         format!("rtmp://{host}:{}/{}", self.port, self.app)

@@ -1,4 +1,4 @@
-//! Counts connections that have not shown a key yet, so that those who say nothing keep no publisher out.
+//! Limits connections that have not authenticated yet, so that they cannot exclude publishers.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -29,7 +29,7 @@ impl Waiting {
     ///
     /// # Errors
     ///
-    /// The limit that is reached, in words.
+    /// The limit that is reached, as text.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, String> {
         let network = network(address);
         let mut counts = self.counts();
@@ -44,7 +44,7 @@ impl Waiting {
         Ok(Place { waiting: self.clone(), network })
     }
 
-    /// A panic while it was held left it whole.
+    /// A panic while it was locked leaves the data consistent.
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,7 +62,7 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: of IPv6 the upper half, since everybody has all of the lower.
+/// What counts as one address: of IPv6 the upper half, since one user has all of the lower half.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),

@@ -1,5 +1,5 @@
-//! What both sides of a connection have in common: handshake, chunks, acknowledgements, commands. Sans-IO: bytes in, messages and
-//! bytes out.
+//! What both sides of an RTMP connection share: handshake, chunks, acknowledgements, commands. Sans-IO: bytes in,
+//! messages and bytes out.
 
 use bytes::Bytes;
 
@@ -11,13 +11,13 @@ use super::handshake::Handshake;
 /// The chunks that are sent, in bytes: few headers, and an answer still gets in between.
 const CHUNK_SIZE: u32 = 32 << 10;
 
-/// A peer shall acknowledge each of so many bytes.
+/// The window that a peer is asked to acknowledge, in bytes.
 const WINDOW: u32 = 2_500_000;
 
 /// The largest command that is read.
 const MAX_COMMAND: usize = 64 << 10;
 
-/// The message stream of what is published, unless a service gives another; there is one on each connection.
+/// The message stream of the publication, unless a service gives another; there is one on each connection.
 pub(super) const STREAM: u32 = 1;
 
 /// Chunk streams of commands and data, of audio, of video.
@@ -34,7 +34,7 @@ pub(super) struct Command {
     pub(super) arguments: Vec<Value>,
 }
 
-/// What a peer sent.
+/// An event from a peer.
 #[derive(Debug)]
 pub(super) enum Input {
     Command(Command),
@@ -100,24 +100,24 @@ impl Wire {
                         self.writer.control(kind::USER_CONTROL, &[&[0, 7], time].concat(), &mut self.output);
                     }
                 }
-                // Metadata, bandwidths, acknowledgements and what is of later versions.
+                // Metadata, bandwidths, acknowledgements, and messages of later versions.
                 _ => {}
             }
         }
         Ok(None)
     }
 
-    /// Reads messages as long as pictures are from now on; who has not said who it is gets no such memory.
+    /// Allows messages of the size of pictures; peers without an accepted key may not use that much memory.
     pub(super) fn expect_media(&mut self) {
         self.reader.set_max_message(MAX_MESSAGE);
     }
 
-    /// Says how much the peer may send unacknowledged.
+    /// Announces how many bytes the peer may send unacknowledged.
     pub(super) fn allow(&mut self) {
         self.writer.control(kind::PEER_BANDWIDTH, &[&WINDOW.to_be_bytes()[..], &[2]].concat(), &mut self.output);
     }
 
-    /// Takes another message stream for what is published.
+    /// Sets the message stream of the publication.
     pub(super) fn set_stream(&mut self, stream: u32) {
         self.stream = stream;
     }
@@ -132,7 +132,7 @@ impl Wire {
         self.command_on(0, name, transaction, arguments);
     }
 
-    /// Sends a command about what is published.
+    /// Sends a command about the publication.
     pub(super) fn stream_command(&mut self, name: &str, transaction: f64, arguments: &[Value]) {
         self.command_on(self.stream, name, transaction, arguments);
     }
@@ -159,7 +159,7 @@ impl Wire {
         self.writer.write(id, &Message { kind, stream, time, body }, &mut self.output);
     }
 
-    /// Returns what is to be sent.
+    /// Returns the bytes to send.
     pub(super) fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
     }

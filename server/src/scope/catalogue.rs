@@ -1,5 +1,5 @@
-//! What Scope's clients can ask before they start: which pipelines there are, with their parameters, and lists that are
-//! always empty here, because their subject belongs to another engine.
+//! What Scope's clients ask before a session: the pipelines with their parameters, and lists that are always empty
+//! here, because they belong to another engine.
 
 use dreamframe::StreamDiffusionParams;
 use dreamframe::params::schema;
@@ -16,7 +16,7 @@ pub(crate) struct Pipeline {
     diffuses: bool,
 }
 
-/// Every pipeline; the first is the one that is loaded where nobody says which.
+/// Every pipeline; the first is the default.
 pub(crate) const PIPELINES: [Pipeline; 3] = [
     Pipeline {
         id: "streamdiffusion",
@@ -34,7 +34,7 @@ pub(crate) const PIPELINES: [Pipeline; 3] = [
     Pipeline {
         id: "passthrough",
         name: "Passthrough",
-        description: "Gives frames back as they came, fitted to the pipeline's size.",
+        description: "Returns frames unchanged, fitted to the pipeline's size.",
         diffuses: false,
     },
 ];
@@ -117,7 +117,7 @@ fn config_schema(pipeline: &Pipeline, defaults: &StreamDiffusionParams) -> Value
     document
 }
 
-/// The body of `GET /api/v1/pipelines/schemas`, for a server whose streams have `defaults` unless told otherwise.
+/// The body of `GET /api/v1/pipelines/schemas`, for a server whose streams have `defaults`.
 pub(crate) fn schemas(defaults: &StreamDiffusionParams) -> Value {
     let all: Map<_, _> =
         PIPELINES.iter().map(|pipeline| (pipeline.id.to_owned(), pipeline.describe(defaults))).collect();
@@ -130,7 +130,7 @@ pub(crate) fn hardware() -> Value {
     json!({ "vram_gb": null, "spout": absent("Spout"), "ndi": absent("NDI"), "syphon": absent("Syphon") })
 }
 
-/// What is always the same, by path.
+/// Constant responses, by path.
 pub(crate) fn constants() -> [(&'static str, Value); 6] {
     [
         ("/api/v1/loras", json!({ "lora_files": [] })),

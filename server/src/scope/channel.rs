@@ -23,7 +23,7 @@ pub(crate) trait ControlledStream: Send + Sync + fmt::Debug {
     /// The parameters last accepted.
     fn params(&self) -> StreamDiffusionParams;
 
-    /// Changes Daydream's parameters by the rules of its PATCH, and gives what is in force then.
+    /// Changes parameters by the rules of `PATCH /v1/streams/{id}`, and returns them.
     ///
     /// # Errors
     ///
@@ -37,10 +37,10 @@ pub(crate) trait ControlledStream: Send + Sync + fmt::Debug {
     /// Those of `SessionHandle::transition`.
     fn transition(&self, transition: &Transition) -> ApiResult<()>;
 
-    /// For how long a change of `values` has to wait at `now`, since what it changes is dear. Where that is zero, it counts as made.
+    /// Returns how long a change of `values` must wait at `now` because it is expensive; zero counts it as made.
     fn rebuild_wait(&self, values: &Map<String, Value>, now: Instant) -> Duration;
 
-    /// Lets pictures stand still, or go on.
+    /// Holds pictures, or continues.
     fn set_paused(&self, paused: bool);
 
     /// Chooses where frames come from; nothing, where they come from a publisher in any case.
@@ -54,12 +54,12 @@ pub(crate) trait ControlledStream: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct Parameters {
     target: Arc<dyn ControlledStream>,
-    said: Mutex<Said>,
+    history: Mutex<History>,
 }
 
-/// What a client has said so far.
+/// What a client has sent so far.
 #[derive(Debug, Default)]
-struct Said {
+struct History {
     steps: Steps,
     /// Every key that means something, as it was sent last.
     keys: Map<String, Value>,
@@ -68,7 +68,7 @@ struct Said {
 /// What became of a message.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Applied {
-    /// What is in force now of that which the message spoke of.
+    /// The current values of what the message named.
     pub(crate) values: Map<String, Value>,
     /// The keys of the message that mean something, as they were sent.
     pub(crate) sent: Map<String, Value>,
@@ -79,7 +79,7 @@ pub(crate) struct Applied {
 impl Parameters {
     /// Makes the handler of a channel that changes `target`.
     pub(crate) fn new(target: Arc<dyn ControlledStream>) -> Self {
-        Self { target, said: Mutex::default() }
+        Self { target, history: Mutex::default() }
     }
 
     /// Does what `message` asks for.
@@ -89,15 +89,15 @@ impl Parameters {
     /// 400 with every value at fault; then nothing of it is done.
     pub(crate) fn change(&self, message: &Map<String, Value>) -> ApiResult<Applied> {
         // Held throughout, so that of two messages the later one is built on the earlier.
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let change = params::read(message, &self.target.params(), &said.steps).map_err(ApiError::fields)?;
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = params::read(message, &self.target.params(), &history.steps).map_err(ApiError::fields)?;
         if let Some(transition) = &change.transition {
             check_target(transition, &self.target.params())?;
         }
         if !change.values.is_empty() {
             self.target.update(change.values.clone())?;
         }
-        said.steps.clone_from(&change.steps);
+        history.steps.clone_from(&change.steps);
         if let Some(transition) = &change.transition {
             self.target.transition(transition)?;
         }
@@ -108,13 +108,13 @@ impl Parameters {
             self.target.set_paused(paused);
         }
         let applied = applied(message, change, &self.target.params());
-        said.keys.extend(applied.sent.clone());
+        history.keys.extend(applied.sent.clone());
         Ok(applied)
     }
 
-    /// Every key with a meaning that was said so far, with its last value.
-    pub(crate) fn said(&self) -> Map<String, Value> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).keys.clone()
+    /// Every key with a meaning that was sent, with its last value.
+    pub(crate) fn history(&self) -> Map<String, Value> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).keys.clone()
     }
 }
 
@@ -135,7 +135,7 @@ fn applied(message: &Map<String, Value>, change: Change, params: &StreamDiffusio
     values.extend(change.paused.map(|paused| ("paused".into(), paused.into())));
     let mut sent = message.clone();
     sent.retain(|key, value| !value.is_null() && !change.ignored.contains(key));
-    // A transition is over some time; what it leads to stays.
+    // A transition ends; its target stays.
     if let Some(target) = sent.shift_remove("transition").and_then(|way| way.get("target_prompts").cloned()) {
         sent.insert("prompts".into(), target);
     }
@@ -149,10 +149,10 @@ impl ParameterTarget for Parameters {
     }
 
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration {
-        let steps = self.said.lock().unwrap_or_else(PoisonError::into_inner).steps.clone();
+        let steps = self.history.lock().unwrap_or_else(PoisonError::into_inner).steps.clone();
         match params::read(message, &self.target.params(), &steps) {
             Ok(change) => self.target.rebuild_wait(&change.values, now),
-            // What is refused changes nothing.
+            // A message that is refused changes nothing.
             Err(_) => Duration::ZERO,
         }
     }
@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that only keeps what it was told.
+    /// A stream that only records its calls.
     #[derive(Debug)]
     struct Fake {
         params: Mutex<StreamDiffusionParams>,

@@ -1,5 +1,5 @@
-//! Refusals as Scope's clients read them: `{"detail":…}`, with text, or with a list of faults where a body or a query is
-//! not what it must be (422).
+//! Errors in the form that Scope's clients read: `{"detail":…}`, with text, or with a list of errors if a body or a
+//! query is invalid (422).
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::error::ApiError;
 use crate::http::read_body;
 
-/// How long a body may be: an offer has some ten thousand bytes.
+/// The largest body, in bytes: an offer has some ten thousand.
 const MAX_BODY: usize = 1 << 20;
 
 /// Why a request is refused.
@@ -17,7 +17,7 @@ const MAX_BODY: usize = 1 << 20;
 pub(crate) enum Detail {
     /// A sentence.
     Text(StatusCode, String),
-    /// Every fault of what was sent.
+    /// Every error of the request.
     Faults(Vec<Fault>),
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Fault {
 }
 
 impl Detail {
-    /// Nothing is there.
+    /// 404 with a text.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::Text(StatusCode::NOT_FOUND, what.to_owned())
     }
@@ -51,7 +51,7 @@ impl Detail {
         }])
     }
 
-    /// The value at `path`, within the body or the query as `part` says, is not what it must be.
+    /// The value at `path`, within the body or the query as `part` names it, is invalid.
     pub(crate) fn fault(part: &str, path: &str, msg: impl Into<String>) -> Self {
         Self::Faults(vec![Fault { loc: steps(part, path), msg: msg.into(), kind: "value_error" }])
     }
@@ -100,7 +100,7 @@ impl IntoResponse for Detail {
     }
 }
 
-/// A body that is a JSON object, whatever its content type says.
+/// A body that is a JSON object, regardless of its content type.
 #[derive(Debug)]
 pub(crate) struct Body(pub(crate) Map<String, Value>);
 
@@ -135,7 +135,7 @@ pub(crate) fn text<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a s
     value.as_str().ok_or_else(|| Detail::fault("body", name, "Input should be a valid string"))
 }
 
-/// The object `name` of a body, if it is there.
+/// The object `name` of a body; empty if it is absent.
 ///
 /// # Errors
 ///

@@ -1,10 +1,10 @@
-//! Two messages of a data channel as one, where they come faster than they are taken.
+//! Merges two messages of a data channel that arrive faster than they may.
 
 use dreamframe::params::join_values;
 use dreamframe::transport::parameters::flatten;
 use serde_json::{Map, Value};
 
-/// Keys that say the same as others: what the newer message says with one of the first counts for all of the second.
+/// Keys with the same meaning: a value of one of the first in the newer message replaces all of the second.
 const SAME: [(&[&str], &[&str]); 4] = [
     (&["prompt", "prompts", "transition"], &["prompt", "prompts", "transition"]),
     (&["seed", "base_seed"], &["seed", "base_seed"]),
@@ -12,14 +12,14 @@ const SAME: [(&[&str], &[&str]); 4] = [
     (&["t_index_list"], &["denoising_step_list", "denoising_steps", "noise_scale", "t_index_list"]),
 ];
 
-/// Makes of `waiting` the message that comes to the same as itself and then `newer`.
+/// Merges `newer` into `waiting`, which then has the effect of both in order.
 pub(super) fn join(waiting: &mut Map<String, Value>, newer: Map<String, Value>) {
     flatten(waiting);
     let mut newer = newer;
     flatten(&mut newer);
-    for (said, meant) in SAME {
-        if said.iter().any(|key| newer.contains_key(*key)) {
-            waiting.retain(|key, _| !meant.contains(&key.as_str()));
+    for (given, replaced) in SAME {
+        if given.iter().any(|key| newer.contains_key(*key)) {
+            waiting.retain(|key, _| !replaced.contains(&key.as_str()));
         }
     }
     join_values(waiting, newer);

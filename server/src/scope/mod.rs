@@ -1,16 +1,16 @@
-//! The dialect of Daydream Scope: WebRTC by JSON below `/api/v1`, parameters over a data channel, sessions without a
-//! browser. The data channel is shared with WHIP and WHEP.
+//! The API of Daydream Scope: WebRTC signalling by JSON below `/api/v1`, parameters over a data channel, sessions
+//! without a browser. WHIP and WHEP use the same data channel.
 //!
-//! A session of Scope's is a stream of ours. What Scope calls a pipeline is the parameters that streams begin with, and one
-//! stream that is made ready ahead of the first session.
+//! A Scope session is a stream of this server. A Scope pipeline is the initial parameters of streams, and one stream
+//! that is prepared for the first session.
 
 pub(crate) mod catalogue;
 pub(crate) mod channel;
 pub(crate) mod detail;
 mod join;
-#[cfg(test)]
-mod laws;
 mod params;
+#[cfg(test)]
+mod proptests;
 pub(crate) mod sessions;
 mod source;
 mod steps;

@@ -1,12 +1,12 @@
-//! Scope's messages as changes of a stream: what a client says on the data channel, in `initialParameters`, and over the
-//! headless routes, all by the same rules. Pure: nothing here knows of streams or sessions.
+//! Scope's messages as changes of a stream: from the data channel, `initialParameters` and the headless routes, all by the
+//! same rules. Pure: independent of streams and sessions.
 //!
-//! Scope's engine starts at a timestep that follows from `noise_scale`, and goes on with `denoising_step_list`. Here both
-//! become one `t_index_list`, by one rule ([`Steps`]): each timestep is the nearest place of the grid, and `noise_scale`
-//! moves the first one to the timestep `1000 * noise_scale`, the others keeping their distances in proportion to what is
-//! left of the grid. So more is more change, 0 changes least, and going there and back ends where it began.
+//! Scope's engine starts at a timestep that follows from `noise_scale`, and continues with `denoising_step_list`. Here
+//! both become one `t_index_list` ([`Steps`]): each timestep is rounded to the nearest index of the grid, and
+//! `noise_scale` moves the first one to the timestep `1000 * noise_scale`; the others keep their distances in
+//! proportion to the rest of the grid. A higher value means more change, and setting it back restores the list.
 //!
-//! Keys that are Daydream's own count as they do over HTTP. What is neither is ignored, as Scope's clients expect.
+//! Daydream's own keys have the same meaning as over HTTP. Others are ignored, as Scope's clients expect.
 
 use dreamframe::params::{Interpolation, Weighted};
 use dreamframe::transport::parameters::named_parameters;
@@ -22,11 +22,11 @@ pub(crate) struct Change {
     pub(crate) values: Map<String, Value>,
     /// A way to another prompt; counts instead of a prompt.
     pub(crate) transition: Option<Transition>,
-    /// Whether pictures shall stand still from now on.
+    /// Whether pictures are held from now on.
     pub(crate) paused: Option<bool>,
     /// Where frames come from.
     pub(crate) input_mode: Option<InputMode>,
-    /// The steps that were told, for the next message.
+    /// The state of the steps, for the next message.
     pub(crate) steps: Steps,
     /// Keys that mean nothing here.
     pub(crate) ignored: Vec<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Change {
 /// Where frames come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InputMode {
-    /// Nowhere: pictures are made from the prompt alone.
+    /// No frames of a client: pictures are made from the prompt alone.
     Text,
     /// A publisher's video.
     Video,
@@ -51,11 +51,11 @@ impl InputMode {
     }
 }
 
-/// Reads a message for a stream that has `params` and was told `steps` before.
+/// Reads a message for a stream that has `params` and the state `steps`.
 ///
 /// # Errors
 ///
-/// Every key with a meaning whose value has none; nothing of the message counts then. What is right in itself may still be
+/// Every known key with an invalid value; the message is then not applied. Values that are valid here may still be
 /// refused by the parameters' own rules.
 pub(crate) fn read(
     message: &Map<String, Value>,
@@ -131,21 +131,21 @@ impl<'a> Reader<'a> {
 
     fn steps(&mut self, change: &mut Change, params: &StreamDiffusionParams) {
         const LIST: &str = "a list of 1 to 4 timesteps from 1 to 1000, each less than the one before";
-        let told = self.value("denoising_step_list", LIST, timesteps);
-        let told = told.or_else(|| self.value("denoising_steps", LIST, timesteps));
+        let list = self.value("denoising_step_list", LIST, timesteps);
+        let list = list.or_else(|| self.value("denoising_steps", LIST, timesteps));
         let noise = self.value("noise_scale", "a number from 0 to 1", |value| {
             value.as_f64().filter(|noise| (0.0..=1.0).contains(noise))
         });
         let own = |name: &str| change.values.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         let grid = own("num_inference_steps").unwrap_or(params.num_inference_steps);
-        // Without a frame there is nothing to keep: all noise, unless somebody has said how much.
-        let alone = change.input_mode == Some(InputMode::Text) && told.is_none() && change.steps == Steps::default();
+        // Without frames of a client: all noise, unless the client has set it.
+        let alone = change.input_mode == Some(InputMode::Text) && list.is_none() && change.steps == Steps::default();
         let noise = noise.or(alone.then_some(1.0));
-        // Places that are named in so many words count as they are.
-        if change.values.contains_key("t_index_list") || (told.is_none() && noise.is_none()) {
+        // An explicit list takes precedence.
+        if change.values.contains_key("t_index_list") || (list.is_none() && noise.is_none()) {
             return;
         }
-        if let Some(list) = change.steps.tell(told, noise, &params.t_index_list, grid) {
+        if let Some(list) = change.steps.apply(list, noise, &params.t_index_list, grid) {
             change.values.insert("t_index_list".into(), list.into());
         }
     }

@@ -22,10 +22,10 @@ use crate::recording::Recorder;
 use crate::streams::{Publication, Stream};
 use crate::wire::request::Request;
 
-/// What the server keeps for Scope's clients: for each API key what was made with it, which no other key reaches.
+/// The state of Scope's clients: for each API key what was made with it, which no other key reaches.
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
-    /// By the callers' names, of which there are as many as keys.
+    /// By the callers' names, one for each key.
     states: Mutex<HashMap<String, State>>,
 }
 
@@ -44,9 +44,9 @@ struct Loaded {
     load_params: Map<String, Value>,
     /// Daydream's parameters that come of it.
     values: Map<String, Value>,
-    /// Made ready ahead of the first session, which takes it.
+    /// Prepared for the first session, which takes it.
     stream: Arc<Stream>,
-    /// Whether it was ready once: a stream lets its engine go when nobody uses it.
+    /// Whether it was ready once: an unused stream releases its engine.
     ready: bool,
 }
 
@@ -55,7 +55,7 @@ struct Loaded {
 pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) stream: Arc<Stream>,
-    /// Whether the stream goes with the session; the pipeline's own stays.
+    /// Whether the stream ends with the session; that of the pipeline stays.
     owned: bool,
     source: Arc<Source>,
     channel: Arc<Parameters>,
@@ -73,11 +73,11 @@ impl Scope {
         work(states.entry(caller.name().to_owned()).or_default())
     }
 
-    /// Loads `pipeline`; goes on in the background.
+    /// Loads `pipeline` in the background.
     ///
     /// # Errors
     ///
-    /// 422 for parameters that are not right; what a new stream is refused with.
+    /// 422 for invalid parameters; those of a new stream.
     pub(crate) fn load(
         &self,
         app: &App,
@@ -88,7 +88,7 @@ impl Scope {
         self.with(caller, |state| state.load(app, caller, pipeline, load_params))
     }
 
-    /// Returns how far the pipeline is, as `GET /api/v1/pipeline/status` says it.
+    /// Returns the state of the pipeline, in the form of `GET /api/v1/pipeline/status`.
     pub(crate) fn status(&self, caller: &Caller) -> Value {
         self.with(caller, |state| {
             let Some(loaded) = &mut state.loaded else { return status_body("not_loaded", None, None) };
@@ -103,7 +103,7 @@ impl Scope {
         })
     }
 
-    /// Makes `pipeline` the one that the next session begins with; what it was loaded with stays.
+    /// Selects `pipeline` for the next session; its load parameters stay.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// 422 for parameters that are not right, each found under `path`; what a new stream is refused with.
+    /// 422 for invalid parameters, each found under `path`; those of a new stream.
     pub(crate) async fn open(
         &self,
         app: &App,
@@ -141,7 +141,7 @@ impl Scope {
         }
     }
 
-    /// Ends the session `id` of `caller`; false where there is none.
+    /// Ends the session `id` of `caller`; false if there is none.
     pub(crate) async fn close(&self, app: &App, caller: &Caller, id: &str) -> bool {
         let session = self.with(caller, |state| {
             let place = state.sessions.iter().position(|session| session.id == id);
@@ -213,7 +213,7 @@ impl State {
         Ok(session)
     }
 
-    /// The stream of a new session, and whether it was made for it alone.
+    /// The stream of a new session, and whether it was made for this session.
     fn stream(&mut self, app: &App, caller: &Caller) -> Result<(Arc<Stream>, bool), Detail> {
         let Some(loaded) = self.loaded.as_ref().filter(|loaded| app.streams.by_id(&loaded.stream.id).is_some()) else {
             let again = self.loaded.take().map(|loaded| (loaded.pipeline, loaded.load_params));
@@ -257,39 +257,39 @@ impl Session {
         self.peer.get()
     }
 
-    /// Lets the stream go on without a connection.
+    /// Lets the stream continue without a connection.
     pub(crate) fn keep_going(&self) {
         // The second time changes nothing.
         let _ = self.alone.set(self.stream.take_over());
     }
 
-    /// Whether there is no connection, and never will be.
+    /// Returns true for a session that never has a connection.
     pub(crate) fn is_headless(&self) -> bool {
         self.alone.get().is_some()
     }
 
-    /// Does what `message` asks for, and tells the client of it.
+    /// Applies `message`, and notifies the client.
     ///
     /// # Errors
     ///
     /// Those of [`Parameters::change`].
     pub(crate) fn change(&self, message: &Map<String, Value>) -> ApiResult<Applied> {
         let applied = self.channel.change(message)?;
-        let mut told = applied.sent.clone();
-        told.extend(applied.values.clone());
-        hide_style_image(&mut told);
-        self.stream.notify(&parameters_updated(told));
+        let mut parameters = applied.sent.clone();
+        parameters.extend(applied.values.clone());
+        hide_style_image(&mut parameters);
+        self.stream.notify(&parameters_updated(parameters));
         Ok(applied)
     }
 
-    /// Every key that was said in this session, with its last value.
-    pub(crate) fn said(&self) -> Map<String, Value> {
-        self.channel.said()
+    /// Every key that was sent in this session, with its last value.
+    pub(crate) fn history(&self) -> Map<String, Value> {
+        self.channel.history()
     }
 
     /// Figures, as `GET /api/v1/session/metrics` has them.
     pub(crate) fn metrics(&self) -> Value {
-        let (input, output) = (&self.stream.feed().input, &self.stream.feed().output);
+        let (input, output) = (&self.stream.frames().input, &self.stream.frames().output);
         json!({
             "frames_in": input.total(),
             "frames_out": output.total(),
@@ -322,7 +322,7 @@ fn status_body(status: &str, loaded: Option<&Loaded>, error: Option<String>) -> 
 ///
 /// # Errors
 ///
-/// 400 with the ids that there are.
+/// 400 with the known ids.
 pub(crate) fn pipeline(id: &str) -> Result<&'static Pipeline, Detail> {
     catalogue::pipeline(id).ok_or_else(|| {
         let known: Vec<_> = PIPELINES.iter().map(|pipeline| pipeline.id).collect();

@@ -1,4 +1,4 @@
-//! Where the frames of one of Scope's sessions come from: its client's video, or nowhere.
+//! The source of frames of a Scope session: its client's video, or none.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use super::params::InputMode;
 use crate::error::ApiResult;
 use crate::streams::Stream;
 
-/// How often a frame is made where nobody sends one; an engine that is slower takes the newest.
+/// The interval of generated frames; a slower engine takes the newest.
 const PERIOD: Duration = Duration::from_millis(33);
 /// Pixels to a side of such a frame; the engine fits it.
 const SIDE: u32 = 64;
@@ -28,7 +28,7 @@ pub(crate) struct Source {
     stream: Arc<Stream>,
     /// Whether frames of the client are left out.
     alone: AtomicBool,
-    /// What makes frames where there is no client's video.
+    /// Generates frames if there is no video of the client.
     maker: Mutex<Option<Maker>>,
 }
 
@@ -48,7 +48,7 @@ impl Source {
         Self { stream, alone: AtomicBool::new(false), maker: Mutex::default() }
     }
 
-    /// Makes no more frames.
+    /// Stops to generate frames.
     pub(crate) fn stop(&self) {
         *self.maker.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -111,7 +111,7 @@ fn make_frames(sink: Arc<dyn FrameSink>) -> Maker {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            // Cannot fail: the pixels are as many as the format says.
+            // Cannot fail: the buffer has the size of the format.
             let Ok(frame) = FrameView::packed(PixelFormat::Rgb8, SIDE, SIDE, &pixels) else { return };
             sink.frame(&frame.with_stamp(Stamp { timestamp: now(), ..Stamp::default() }));
         }

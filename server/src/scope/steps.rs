@@ -1,23 +1,23 @@
-//! `denoising_step_list` and `noise_scale` as places in the grid of timesteps.
+//! Converts `denoising_step_list` and `noise_scale` to indices into the grid of timesteps.
 
 use dreamframe::StreamDiffusionParams;
 
 /// The timesteps of the training of every model.
 const TRAIN_TIMESTEPS: f64 = 1000.0;
 
-/// What a client has told of steps so far. Scope's two parameters count together, and may come one by one.
+/// What a client has sent about steps. Scope's two parameters combine, and may be sent separately.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Steps {
     list: Option<Vec<u32>>,
     noise: Option<f64>,
-    /// The places that came of it: another list since then was somebody else's, and what was told is past.
+    /// The resulting indices: if the current list is another, another client changed it, and this state is void.
     made: Vec<u32>,
 }
 
 impl Steps {
-    /// Takes what was told, and gives the places in a grid of `grid` timesteps; `current` are those in force. None where
-    /// there is no such grid.
-    pub(super) fn tell(
+    /// Takes a client's values, and returns the indices into a grid of `grid` timesteps; `current` are the present
+    /// ones. `None` without such a grid.
+    pub(super) fn apply(
         &mut self,
         list: Option<Vec<u32>>,
         noise: Option<f64>,
@@ -37,7 +37,7 @@ impl Steps {
         };
         let places: Vec<f64> = match &self.list {
             Some(list) => list.iter().map(|&timestep| nearest(f64::from(timestep)) as f64).collect(),
-            // Nothing told: evenly over what there is.
+            // Without a list: evenly over the grid.
             None => {
                 let rows = current.len().max(1);
                 (0..rows).map(|row| row as f64 * grid.len() as f64 / rows as f64).collect()
@@ -59,32 +59,32 @@ mod tests {
 
     use super::*;
 
-    fn told(list: Option<&[u32]>, noise: Option<f64>, current: &[u32]) -> Vec<u32> {
-        Steps::default().tell(list.map(<[u32]>::to_vec), noise, current, 50).unwrap()
+    fn indices(list: Option<&[u32]>, noise: Option<f64>, current: &[u32]) -> Vec<u32> {
+        Steps::default().apply(list.map(<[u32]>::to_vec), noise, current, 50).unwrap()
     }
 
     #[test]
     fn timesteps_become_the_nearest_places() {
-        assert_eq!(told(Some(&[999, 749, 499, 249]), None, &[16]), [0, 12, 25, 37]);
-        assert_eq!(told(Some(&[1000, 1]), None, &[16]), [0, 49]);
+        assert_eq!(indices(Some(&[999, 749, 499, 249]), None, &[16]), [0, 12, 25, 37]);
+        assert_eq!(indices(Some(&[1000, 1]), None, &[16]), [0, 49]);
     }
 
     #[test]
     fn more_noise_starts_earlier_and_the_rest_follows_in_proportion() {
-        assert_eq!(told(None, Some(1.0), &[41, 46]), [0, 25]);
-        assert_eq!(told(None, Some(0.0), &[41, 46]), [49, 49]);
-        assert_eq!(told(None, Some(0.18), &[12]), [41]);
-        assert_eq!(told(Some(&[750, 250]), Some(0.7), &[12]), [15, 38]);
+        assert_eq!(indices(None, Some(1.0), &[41, 46]), [0, 25]);
+        assert_eq!(indices(None, Some(0.0), &[41, 46]), [49, 49]);
+        assert_eq!(indices(None, Some(0.18), &[12]), [41]);
+        assert_eq!(indices(Some(&[750, 250]), Some(0.7), &[12]), [15, 38]);
     }
 
     #[test]
     fn what_somebody_else_set_since_is_where_it_goes_on() {
         let mut steps = Steps::default();
-        let first = steps.tell(Some(vec![900, 100]), None, &[16], 50).unwrap();
-        // The noise alone keeps the list's shape, ...
-        assert_eq!(steps.clone().tell(None, Some(0.9), &first, 50).unwrap(), first);
-        // ... unless another list came from elsewhere.
-        assert_eq!(steps.tell(None, Some(1.0), &[1, 2, 3], 50).unwrap().len(), 3);
+        let first = steps.apply(Some(vec![900, 100]), None, &[16], 50).unwrap();
+        // The noise alone keeps the form of the list, ...
+        assert_eq!(steps.clone().apply(None, Some(0.9), &first, 50).unwrap(), first);
+        // ... unless another client has set another list.
+        assert_eq!(steps.apply(None, Some(1.0), &[1, 2, 3], 50).unwrap().len(), 3);
     }
 
     proptest! {
@@ -94,20 +94,20 @@ mod tests {
         ) {
             list.sort_unstable_by(|a, b| b.cmp(a));
             let mut steps = Steps::default();
-            let first = steps.tell(Some(list), Some(a), &[0], grid).unwrap();
+            let first = steps.apply(Some(list), Some(a), &[0], grid).unwrap();
             prop_assert!(first.is_sorted());
             prop_assert!(first.iter().all(|&place| place < grid));
-            let second = steps.tell(None, Some(b), &first, grid).unwrap();
+            let second = steps.apply(None, Some(b), &first, grid).unwrap();
             prop_assert_eq!(first.len(), second.len());
             let noisier_is_earlier = if a < b { second <= first } else { first <= second };
             prop_assert!(noisier_is_earlier);
-            let third = steps.tell(None, Some(a), &second, grid).unwrap();
+            let third = steps.apply(None, Some(a), &second, grid).unwrap();
             prop_assert_eq!(first, third);
         }
 
         #[test]
         fn any_grid_is_survived(grid in 0_u32.., noise in 0.0..=1.0) {
-            prop_assert_eq!(Steps::default().tell(None, Some(noise), &[1], grid).is_some(), (1..=100).contains(&grid));
+            prop_assert_eq!(Steps::default().apply(None, Some(noise), &[1], grid).is_some(), (1..=100).contains(&grid));
         }
     }
 }

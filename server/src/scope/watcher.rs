@@ -1,4 +1,4 @@
-//! The data channel of viewers by playback id, who may watch and change nothing: notices alone.
+//! The data channel of viewers by playback id, which cannot change anything: notices only.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

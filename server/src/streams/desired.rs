@@ -1,4 +1,4 @@
-//! What a stream's clients asked for, in their own words, and what the engine makes of it.
+//! The parameters that a stream's clients asked for, and those that the engine gets for them.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use crate::wire::request::Request;
 use crate::wire::shown::Shown;
 use crate::wire::unknown::Unknown;
 
-/// What a stream's clients asked for.
+/// The desired parameters of a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Desired {
     /// The parameters; every rule holds.
     params: StreamDiffusionParams,
-    /// What the engine was given for them last.
+    /// The parameters that the engine has for them.
     engine: StreamDiffusionParams,
     /// The seed as it was sent, where the engine has another number for it.
     seed: Option<Alias>,
-    /// Keys that nobody knows.
+    /// Unknown keys.
     unknown: Unknown,
-    /// The parameters as all are told who listen; made once for each change.
+    /// The parameters in notices and status, made once for each change.
     shown: Arc<Shown>,
     /// Where pictures are pushed; empty for nowhere.
     pub(crate) output_rtmp_url: String,
@@ -40,20 +40,20 @@ pub(crate) struct Desired {
     pub(crate) updated_at: Option<u64>,
 }
 
-/// What a change comes to, before it counts.
+/// The result of a change, before it is applied.
 #[derive(Debug)]
 pub(crate) struct Change {
     next: Desired,
-    /// What the engine gets.
+    /// The parameters for the engine.
     pub(crate) engine: StreamDiffusionParams,
     /// The parameters that are others than before.
     pub(crate) changed: bool,
-    /// What the log is told.
+    /// Messages for the log.
     pub(crate) notes: Vec<String>,
 }
 
 impl Desired {
-    /// What a stream begins with.
+    /// The initial parameters of a stream.
     pub(crate) fn new(config: &Config, name: String) -> Self {
         let params = config.default_params();
         let engine = fit(&config.source, &params).params;
@@ -102,7 +102,7 @@ impl Desired {
         Ok(change)
     }
 
-    /// Works out what a checked patch changes; nothing counts yet.
+    /// Computes the result of a checked patch, without applying it.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl Desired {
         }
     }
 
-    /// Takes back what the engine has refused: `engine` is what it goes on with.
+    /// Reverts what the engine has refused: `engine` has the parameters that it continues with.
     pub(crate) fn take_back(&mut self, engine: StreamDiffusionParams) {
         if engine != self.engine {
             self.params = rebase(&self.engine, &engine, &self.params).params;
@@ -146,12 +146,12 @@ impl Desired {
         self.shown = Arc::new(Shown::new(self.echo()));
     }
 
-    /// The parameters as all are told who listen.
+    /// The parameters in notices and status.
     pub(crate) fn shown(&self) -> &Arc<Shown> {
         &self.shown
     }
 
-    /// What the engine is to have.
+    /// The parameters that the engine should have.
     pub(crate) fn for_engine(&self) -> &StreamDiffusionParams {
         &self.engine
     }
@@ -161,7 +161,7 @@ impl Desired {
         echo::echo(&self.params, self.seed.as_ref())
     }
 
-    /// The free-form object: old clients' parameters, keys that nobody knows, and the truth about what runs.
+    /// The free-form object: parameters of old clients, unknown keys, and the facts of what runs.
     pub(crate) fn pipeline_params(&self, source: &ModelSource) -> Object {
         let mut out = if self.pipeline_id.is_some() { self.echo() } else { Object::new() };
         out.extend(self.unknown.kept().clone());
@@ -263,7 +263,7 @@ mod tests {
         let notes = after(&mut desired, &config, json!({ "params": of(0..5000) }));
         assert_eq!((kept(&desired).len(), notes.len()), (64, 24), "{notes:?}");
         assert!(notes.last().unwrap().contains("further"), "{notes:?}");
-        // What was told is not told again, and what is kept can still become another.
+        // Nothing is logged twice, and kept keys can still change.
         let body = json!({"params": {"odd_1": "other", "odd_9000": 1}, "ip_adapter": {"odd": 1}});
         assert_eq!(after(&mut desired, &config, body), Vec::<String>::new());
         assert_eq!(desired.pipeline_params(&config.source)["odd_1"], "other");

@@ -1,11 +1,11 @@
-//! What the engine is given for what a client asks for, where the model that is served cannot have all of it.
+//! Adapts the parameters that a client asks for to the model that is served.
 
 use std::collections::BTreeMap;
 
 use dreamframe::load::ModelSource;
 use dreamframe::params::{DEMO_MODEL, StreamDiffusionParams, StyleImageUrl};
 
-/// Parameters as the engine takes them, and what of the client's does not count.
+/// The parameters for the engine, and remarks on those of the client that have no effect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fitted {
     pub(crate) params: StreamDiffusionParams,
@@ -19,8 +19,8 @@ pub(crate) fn model<'a>(source: &ModelSource, params: &'a StreamDiffusionParams)
 
 /// Fits `params` to what `source` has.
 ///
-/// The demo model stands in for any, so that every client works without a download. It has no ControlNets, LoRAs or image
-/// prompts: those are kept for the client and not given to the engine.
+/// The demo model replaces any other, so that every client works without a download. It has no ControlNets, LoRAs or image
+/// prompts: those are returned to the client, but not passed to the engine.
 pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitted {
     let mut fitted = Fitted { params: params.clone(), remarks: Vec::new() };
     if *source != ModelSource::Demo {
@@ -33,7 +33,7 @@ pub(crate) fn fit(source: &ModelSource, params: &StreamDiffusionParams) -> Fitte
     }
     let mut leave_out = |is_there: bool, what: &str| {
         if is_there {
-            remarks.push(format!("{what} not used: the demo model has none"));
+            remarks.push(format!("{what} not used: the demo model does not support them"));
         }
     };
     leave_out(engine.controlnets.iter().any(|net| net.enabled), "controlnets are");

@@ -1,4 +1,4 @@
-//! Who publishes to a stream: one at a time, whatever the protocol; a newer one takes the place of an older.
+//! The publisher of a stream: one at a time, by any protocol; a newer one replaces an older.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +8,12 @@ use tokio::sync::watch;
 
 use crate::ids;
 
-/// Who publishes to a stream.
+/// The publisher of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Publishing {
-    /// Counts publishers; each is the newest as long as this is its number.
+    /// Counts publishers; each is the current one while this is its number.
     turn: watch::Sender<u64>,
-    /// The publisher that came by other ways than WHIP, with its number.
+    /// The publisher by another protocol than WHIP, with its number.
     other: Mutex<Option<(u64, Option<Ingest>)>>,
     /// In milliseconds since 1970; 0 for never.
     first: AtomicU64,
@@ -55,7 +55,7 @@ impl Publishing {
         number
     }
 
-    /// Whether somebody publishes by another way than WHIP.
+    /// Returns true while there is a publisher by another protocol than WHIP.
     pub(super) fn has_other(&self) -> bool {
         self.other.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -66,7 +66,7 @@ impl Publishing {
         other.as_ref().and_then(|(_, ingest)| ingest.as_ref()).map(Ingest::stats)
     }
 
-    /// When somebody published first.
+    /// When the first publisher connected.
     pub(super) fn first_at(&self) -> Option<u64> {
         Some(self.first.load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
@@ -91,7 +91,7 @@ impl Publication {
     /// Waits until another publisher takes the stream.
     pub(crate) async fn replaced(&mut self) {
         let number = self.number;
-        // An error means that the stream is gone, which is an end as well.
+        // An error means that the stream ended, which is an end as well.
         let _ = self.turns.wait_for(|turn| *turn != number).await;
     }
 

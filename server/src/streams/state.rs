@@ -1,10 +1,10 @@
-//! The one word for how a stream is.
+//! The state of a stream, as one word.
 
-use super::runner::Phase;
+use super::session_manager::Phase;
 use super::stream::Stream;
 use crate::ids;
 
-/// Milliseconds without a frame after which the input is degraded, and after which there is none.
+/// Milliseconds without a frame after which the input is degraded, and after which it is offline.
 const LATE: u64 = 2_000;
 const GONE: u64 = 60_000;
 /// Frames in a second below which the input is degraded.
@@ -13,7 +13,7 @@ const SLOW_INPUT: f64 = 15.0;
 const ERROR_COUNTS: u64 = 15_000;
 const RESTART_COUNTS: u64 = 60_000;
 
-/// How a stream is, in the words of the wire.
+/// The state of a stream, by the names of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamState {
     Offline,
@@ -40,17 +40,17 @@ impl StreamState {
     /// A sentence for a person.
     pub(crate) fn info(self) -> &'static str {
         match self {
-            Self::Offline => "Nobody publishes to this stream",
+            Self::Offline => "There is no publisher",
             Self::Loading => "The model is being loaded",
             Self::Online => "Pictures are made",
-            Self::DegradedInput => "Few frames come in",
-            Self::DegradedInference => "Pictures are made more slowly than frames come in",
+            Self::DegradedInput => "Few frames are received",
+            Self::DegradedInference => "Pictures are made more slowly than frames are received",
             Self::Error => "No pictures can be made: see inference_status.last_error",
         }
     }
 }
 
-/// What a state is told by.
+/// The facts that determine the state.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Signs {
     pub(crate) live: bool,
@@ -65,8 +65,8 @@ pub(crate) struct Signs {
     pub(crate) restart_ago: Option<u64>,
 }
 
-/// Tells the state by its signs.
-pub(crate) fn tell(signs: &Signs) -> StreamState {
+/// Determines the state.
+pub(crate) fn determine(signs: &Signs) -> StreamState {
     let Signs { live, phase, input_fps, output_fps, silent_for, has_picture, error_ago, restart_ago } = signs;
     if !live || *silent_for > GONE {
         return StreamState::Offline;
@@ -102,21 +102,21 @@ impl Stream {
             let trouble = self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             (ago(trouble.last_error.as_ref().map(|(_, at)| *at)), ago(trouble.last_restart))
         };
-        let feed = self.feed();
+        let frames = self.frames();
         let began = ago(self.began_at()).unwrap_or_default();
-        tell(&Signs {
+        determine(&Signs {
             live: self.live(),
-            phase: self.runner().phase(),
-            input_fps: feed.input.per_second(),
-            output_fps: feed.output.per_second(),
-            silent_for: feed.input.since_last().unwrap_or(u64::MAX).min(began),
-            has_picture: feed.has_picture(),
+            phase: self.session_manager().phase(),
+            input_fps: frames.input.per_second(),
+            output_fps: frames.output.per_second(),
+            silent_for: frames.input.since_last().unwrap_or(u64::MAX).min(began),
+            has_picture: frames.has_picture(),
             error_ago,
             restart_ago,
         })
     }
 
-    /// Remembers since when the state is what it is.
+    /// Records the time of the last change of the state.
     pub(super) fn note_state(&self, now: u64) {
         let state = self.state();
         let mut trouble = self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -143,7 +143,7 @@ mod tests {
             restart_ago: None,
         };
         change(&mut signs);
-        tell(&signs)
+        determine(&signs)
     }
 
     /// Line 26 of the compatibility checklist, without the clock.

@@ -1,5 +1,5 @@
-//! The bodies that describe a stream: the object that clients get for it, and its status, with every name that any of them
-//! reads for the same thing.
+//! JSON descriptions of a stream: the stream object, and its status with all the names by which clients read the same
+//! value.
 
 use std::sync::PoisonError;
 
@@ -17,7 +17,7 @@ const BAD_JITTER: f64 = 50.0;
 const BAD_LOSS: f64 = 2.0;
 
 impl Stream {
-    /// When the present publisher, or the last one, came.
+    /// When the current or last publisher connected.
     pub(super) fn began_at(&self) -> Option<u64> {
         self.publishing.latest_at()
     }
@@ -45,7 +45,7 @@ impl Stream {
         value.as_object().cloned().unwrap_or_default()
     }
 
-    /// The body's `data` for who is not known to own the stream: nothing that opens it, or says what it shows.
+    /// The body's `data` for others than the owner: nothing that gives access, or reveals the content.
     pub(crate) fn public_status(&self) -> Value {
         json!({
             "type": "status",
@@ -62,15 +62,15 @@ impl Stream {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let state = self.state();
         let since = trouble.state.filter(|(known, _)| *known == state).map_or(now, |(_, since)| since);
-        let started = self.runner().started_at().or(self.published_at().0).unwrap_or(self.created_at);
+        let started = self.session_manager().started_at().or(self.published_at().0).unwrap_or(self.created_at);
         let (shown, pipeline_id, updated_at) = {
             let desired = self.desired();
             (desired.shown().clone(), desired.pipeline_id.clone().unwrap_or_default(), desired.updated_at)
         };
-        let feed = self.feed();
+        let frames = self.frames();
         let at = |ago: Option<u64>| ago.map(|ago| now.saturating_sub(ago));
-        let (last_input, last_output) = (at(feed.input.since_last()), at(feed.output.since_last()));
-        let (input_fps, output_fps) = (rounded(feed.input.per_second()), rounded(feed.output.per_second()));
+        let (last_input, last_output) = (at(frames.input.since_last()), at(frames.output.since_last()));
+        let (input_fps, output_fps) = (rounded(frames.input.per_second()), rounded(frames.output.per_second()));
         let (last_error, last_error_time) = trouble.last_error.clone().unzip();
         json!({
             "type": "status",
@@ -92,7 +92,7 @@ impl Stream {
                 "fps": output_fps,
                 "input_fps": input_fps,
                 "output_fps": output_fps,
-                "latency_ms": feed.latency().map(|latency| rounded(latency.as_secs_f64() * 1000.0)),
+                "latency_ms": frames.latency().map(|latency| rounded(latency.as_secs_f64() * 1000.0)),
                 "last_input_time": last_input,
                 "last_output_time": last_output,
                 "last_params_hash": shown.hash,
@@ -108,7 +108,7 @@ impl Stream {
         })
     }
 
-    /// How frames come here and pictures leave; without the address for viewers until somebody has published.
+    /// Statistics of ingest and output; without the address for viewers until there was a publisher.
     fn gateway(&self, urls: &Urls, trouble: &Trouble, now: u64) -> Value {
         let error = trouble.push_error.as_ref();
         let mut gateway = json!({
@@ -134,13 +134,13 @@ impl Stream {
     }
 
     fn track(&self, video: &IngestStats, peer: &PeerStats, now: u64) -> Value {
-        let feed = self.feed();
+        let frames = self.frames();
         // Seconds on the stream's own clock, as far as others have seen upstream use them.
         let seconds = |ago: Option<u64>| {
             let since = now.saturating_sub(self.created_at);
             ago.map_or(0.0, |ago| rounded(since.saturating_sub(ago) as f64 / 1000.0))
         };
-        let (input, output) = (seconds(feed.input.since_last()), seconds(feed.output.since_last()));
+        let (input, output) = (seconds(frames.input.since_last()), seconds(frames.output.since_last()));
         json!({
             "type": "video",
             "jitter": rounded(video.jitter_ms),

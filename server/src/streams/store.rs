@@ -1,4 +1,4 @@
-//! All streams, by each of their names, and what becomes of those that nobody needs.
+//! All streams by their names, and the end of those that are not used.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,14 +16,14 @@ use crate::error::ApiError;
 use crate::ids;
 use crate::wire::request::Request;
 
-/// For how long a stream is kept before its first publisher, and after its last publisher disconnected.
+/// The time for which a stream is kept before its first publisher, and after its last publisher disconnected.
 const UNUSED: Duration = Duration::from_secs(24 * 3600);
 const ENDED: Duration = Duration::from_secs(3600);
-/// After how many seconds a client that found no room may ask again.
+/// Seconds after which a refused client may retry.
 const RETRY_SECONDS: u32 = 30;
-/// After how many another server may have taken the place of one that ends.
+/// Seconds after which another server may have replaced one that ends.
 const DRAINED_SECONDS: u32 = 5;
-/// How long streams may take to end when the server does.
+/// The longest time for streams to end when the server does.
 const CLOSING: Duration = Duration::from_secs(4);
 
 /// All streams.
@@ -53,7 +53,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// 400 with every value at fault; 429 with the figure where there are as many as may be; 503 where none are taken.
+    /// 400 with every value at fault; 429 at the limit, with its value; 503 while draining.
     pub(crate) fn create(&self, caller: &Caller, request: Request) -> Result<Arc<Stream>, ApiError> {
         if self.is_draining() {
             let text = "the server is draining and accepts no new streams";
@@ -81,7 +81,7 @@ impl Store {
         Err(ApiError::limit(StatusCode::TOO_MANY_REQUESTS, "streams", most, RETRY_SECONDS))
     }
 
-    /// How many there are.
+    /// The number of streams.
     pub(crate) fn len(&self) -> usize {
         self.streams.read().unwrap_or_else(PoisonError::into_inner).all.len()
     }
@@ -91,7 +91,7 @@ impl Store {
         self.streams.read().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 
-    /// The stream with this id, whoever made it.
+    /// The stream with this id, of any owner.
     pub(crate) fn by_id(&self, id: &str) -> Option<Arc<Stream>> {
         self.find(id, "str_")
     }
@@ -115,7 +115,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// 404 where there is none; 403 where another key made it.
+    /// 404 if there is none; 403 if another key owns it.
     pub(crate) fn of(&self, caller: &Caller, id: &str) -> Result<Arc<Stream>, ApiError> {
         let stream = self.by_id(id).ok_or_else(ApiError::no_stream)?;
         if stream.author == caller.name() {
@@ -157,17 +157,17 @@ impl Store {
         }
     }
 
-    /// Takes no more streams from now on.
+    /// Accepts no more streams from now on.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no more streams are taken.
+    /// Returns true while no more streams are accepted.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// How many streams somebody publishes to or watches.
+    /// The number of streams with a publisher or viewers.
     pub(crate) fn in_use(&self) -> usize {
         self.all().iter().filter(|stream| stream.in_use()).count()
     }
@@ -184,17 +184,17 @@ impl Store {
         }
     }
 
-    /// How many streams there may be.
+    /// The largest number of streams.
     pub(crate) fn max_streams(&self) -> usize {
         self.config.max_streams
     }
 
-    /// How many sessions may run at a time.
+    /// The largest number of sessions.
     pub(crate) fn max_sessions(&self) -> usize {
         self.config.max_sessions
     }
 
-    /// How many sessions run or are being loaded.
+    /// The number of sessions that run or are being loaded.
     pub(crate) fn sessions(&self) -> usize {
         self.config.max_sessions.saturating_sub(self.slots.available_permits())
     }

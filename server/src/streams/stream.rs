@@ -1,4 +1,4 @@
-//! One stream: the meeting point of its parameters, its session, its publisher and its viewers.
+//! One stream: its parameters, its session, its publisher and its viewers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +13,11 @@ use dreamframe::{Frame, SessionHandle, Transition};
 use serde_json::json;
 use tokio::sync::{Semaphore, broadcast};
 
-use super::card::Card;
 use super::desired::{Change, Desired};
-use super::feed::Feed;
+use super::frame_router::FrameRouter;
+use super::placeholder::Placeholder;
 use super::publishing::{Publication, Publishing};
-use super::runner::{Phase, Runner};
+use super::session_manager::{Phase, SessionManager};
 use super::target::Remote;
 use crate::config::Config;
 use crate::error::ApiError;
@@ -30,7 +30,7 @@ use crate::wire::request::Request;
 
 /// Notices that wait for a slow listener.
 const NOTICES: usize = 32;
-/// How many may listen to the status of one stream.
+/// The most listeners to the status of one stream.
 pub(crate) const MOST_LISTENERS_OF_ONE: usize = 32;
 /// How many changes that load or rebuild networks the data channels of one stream may make a second, and at once.
 const REBUILDS_PER_SECOND: u32 = 2;
@@ -43,14 +43,14 @@ pub(crate) struct Stream {
     /// The secret in the path of its WHIP and WHEP addresses.
     pub(crate) key: String,
     pub(crate) playback_id: String,
-    /// Who made it.
+    /// The name of its owner.
     pub(crate) author: String,
     /// In milliseconds since 1970, as all times here.
     pub(crate) created_at: u64,
     pub(super) config: Arc<Config>,
     pub(super) desired: Mutex<Desired>,
-    pub(super) runner: Runner,
-    pub(super) feed: Arc<Feed>,
+    pub(super) session_manager: SessionManager,
+    pub(super) frames: Arc<FrameRouter>,
     pub(super) egress: Egress,
     audio: AudioHub,
     pub(super) outputs: Outputs,
@@ -58,24 +58,24 @@ pub(crate) struct Stream {
     pub(super) whep: WhepEndpoint,
     pub(super) publishing: Arc<Publishing>,
     notices: broadcast::Sender<String>,
-    /// The data channel of who may watch alone.
+    /// The data channel of viewers by playback id.
     watcher: Arc<Watcher>,
     pub(super) rebuilds: Mutex<TokenBucket>,
-    /// The room for those who listen to its status.
+    /// Permits for listeners to its status.
     pub(crate) listeners: Arc<Semaphore>,
     pub(super) trouble: Mutex<Trouble>,
-    pub(super) card: Mutex<Card>,
-    /// Whether somebody published at the last look.
+    pub(super) placeholder: Mutex<Placeholder>,
+    /// Whether there was a publisher at the last check.
     pub(super) was_live: AtomicBool,
     /// When there last was a publisher or a viewer.
     pub(super) used_at: AtomicU64,
 }
 
-/// What went wrong, and when.
+/// Failures, with their times.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trouble {
     pub(crate) last_error: Option<(String, u64)>,
-    /// What the push of pictures to another server last failed with.
+    /// The last failure of the push to another server.
     pub(crate) push_error: Option<(String, u64)>,
     pub(crate) restarts: u64,
     pub(crate) last_restart: Option<u64>,
@@ -102,13 +102,13 @@ impl Stream {
             tracing::warn!(stream = id, "{note}");
         }
         desired.take(change);
-        let feed = Arc::new(Feed::default());
+        let frames = Arc::new(FrameRouter::default());
         let egress = Egress::new(EgressOptions::default());
         let audio = AudioHub::default();
         Ok(Arc::new_cyclic(|stream| {
             let channel = || Arc::new(Parameters::new(Arc::new(Remote(stream.clone())))) as _;
             let publisher = Media {
-                video_in: Some(feed.clone()),
+                video_in: Some(frames.clone()),
                 audio_in: Some(audio.clone()),
                 channel: Some(channel()),
                 ..Media::default()
@@ -127,11 +127,11 @@ impl Stream {
                 created_at: ids::now_ms(),
                 config: config.clone(),
                 desired: Mutex::new(desired),
-                runner: Runner::new(slots.clone(), config.max_sessions),
+                session_manager: SessionManager::new(slots.clone(), config.max_sessions),
                 whip: WhipEndpoint::new(publisher, config.peers.clone(), config.limits),
                 whep: WhepEndpoint::new(viewer, config.peers.clone(), config.limits),
                 outputs: Outputs::new(egress.clone(), config.push_to.clone()),
-                feed,
+                frames,
                 egress,
                 audio,
                 publishing: Arc::default(),
@@ -140,7 +140,7 @@ impl Stream {
                 rebuilds: Mutex::new(TokenBucket::new(REBUILDS_PER_SECOND, REBUILDS_AT_ONCE)),
                 listeners: Arc::new(Semaphore::new(MOST_LISTENERS_OF_ONE)),
                 trouble: Mutex::default(),
-                card: Mutex::default(),
+                placeholder: Mutex::default(),
                 was_live: AtomicBool::new(false),
                 used_at: AtomicU64::new(0),
             }
@@ -159,17 +159,17 @@ impl Stream {
         &self.config
     }
 
-    pub(super) fn runner(&self) -> &Runner {
-        &self.runner
+    pub(super) fn session_manager(&self) -> &SessionManager {
+        &self.session_manager
     }
 
     /// Where the frames of a publisher go.
     pub(crate) fn sink(&self) -> Arc<dyn FrameSink> {
-        self.feed.clone()
+        self.frames.clone()
     }
 
-    pub(crate) fn feed(&self) -> &Arc<Feed> {
-        &self.feed
+    pub(crate) fn frames(&self) -> &Arc<FrameRouter> {
+        &self.frames
     }
 
     /// Where its pictures are shown.
@@ -177,12 +177,12 @@ impl Stream {
         &self.egress
     }
 
-    /// The publisher's sound, for who watches.
+    /// The publisher's audio, for viewers.
     pub(crate) fn audio(&self) -> &AudioHub {
         &self.audio
     }
 
-    /// What becomes of its pictures besides WHEP.
+    /// The outputs of its pictures besides WHEP.
     pub(crate) fn outputs(&self) -> &Outputs {
         &self.outputs
     }
@@ -195,14 +195,14 @@ impl Stream {
         &self.whep
     }
 
-    /// The data channel of who may watch alone.
+    /// The data channel of viewers by playback id.
     pub(crate) fn watcher(&self) -> &Arc<Watcher> {
         &self.watcher
     }
 
-    /// The session that makes its pictures, while there is one.
+    /// The session that makes its pictures, if there is one.
     pub(crate) fn session(&self) -> Option<SessionHandle> {
-        self.runner.handle()
+        self.session_manager.handle()
     }
 
     /// What its clients asked for.
@@ -217,38 +217,38 @@ impl Stream {
 
     /// The newest picture, copied.
     pub(crate) fn snapshot(&self) -> Option<Frame> {
-        self.feed.snapshot()
+        self.frames.snapshot()
     }
 
     /// Holds frames back, so that the last picture stays.
     pub(crate) fn set_paused(&self, paused: bool) {
-        self.feed.set_paused(paused);
+        self.frames.set_paused(paused);
     }
 
     /// Why no session could be built, where that is so.
     pub(crate) fn failure(&self) -> Option<String> {
-        match self.runner.phase() {
+        match self.session_manager.phase() {
             Phase::Failed(error) => Some(error),
             Phase::Idle | Phase::Loading | Phase::Running => None,
         }
     }
 
-    /// What is told on data channels unasked.
+    /// Subscribes to the notices of data channels.
     pub(crate) fn subscribe_notices(&self) -> broadcast::Receiver<String> {
         self.notices.subscribe()
     }
 
-    /// Starts a session in the background, where there is none.
+    /// Starts a session in the background, unless there is one.
     ///
     /// # Errors
     ///
     /// 503 with the figure where the server runs as many as it may.
     pub(crate) fn wake(self: &Arc<Self>) -> Result<(), ApiError> {
         self.used_at.store(ids::now_ms(), Ordering::Relaxed);
-        self.runner.start(self)
+        self.session_manager.start(self)
     }
 
-    /// Does what a client's body asks for: all of it or nothing.
+    /// Applies a client's request: all of it or nothing.
     ///
     /// # Errors
     ///
@@ -265,7 +265,7 @@ impl Stream {
         {
             match session.edit(|params| params.clone_from(&change.engine)) {
                 Err(error) if error.kind() != dreamframe::ErrorKind::Closed => return Err(in_params(error)),
-                // One that has just ended is built again with what is asked for now.
+                // One that has just ended is built again with the current parameters.
                 _ => {}
             }
         }
@@ -304,7 +304,7 @@ impl Stream {
         let _ = self.notices.send(notice.to_json());
     }
 
-    /// Begins the turn of a publisher that comes by another way than WHIP, and ends that of the one before.
+    /// Begins the turn of a publisher by another protocol than WHIP, and ends that of the previous one.
     pub(crate) fn take_over(self: &Arc<Self>) -> Publication {
         let publication = self.publishing.begin();
         let whip = self.whip.clone();
@@ -332,35 +332,35 @@ impl Stream {
     ///
     /// 503 with the figure where the server makes as many as it may.
     pub(crate) fn check_room(&self) -> Result<(), ApiError> {
-        self.runner.check_room()
+        self.session_manager.check_room()
     }
 
-    /// Whether there are pictures to see, or will be.
+    /// Returns true if there are pictures to see, or will be.
     pub(crate) fn has_pictures(&self) -> bool {
-        self.live() || self.feed.has_picture()
+        self.live() || self.frames.has_picture()
     }
 
-    /// How many frames came in.
+    /// The number of frames received.
     pub(crate) fn frames_in(&self) -> u64 {
-        self.feed.input.total()
+        self.frames.input.total()
     }
 
-    /// How many pictures were made.
+    /// The number of pictures made.
     pub(crate) fn pictures_out(&self) -> u64 {
-        self.feed.output.total()
+        self.frames.output.total()
     }
 
     /// Frames and pictures in a second.
     pub(crate) fn rates(&self) -> (f64, f64) {
-        (self.feed.input.per_second(), self.feed.output.per_second())
+        (self.frames.input.per_second(), self.frames.output.per_second())
     }
 
-    /// Whether somebody publishes.
+    /// Returns true while there is a publisher.
     pub(crate) fn live(&self) -> bool {
         self.whip.publisher().is_some() || self.publishing.has_other()
     }
 
-    /// Whether anybody publishes or watches, by whatever way.
+    /// Returns true while there is a publisher or a viewer, by any protocol.
     pub(crate) fn in_use(&self) -> bool {
         self.live() || self.whep.viewers() > 0 || self.egress.viewers() > 0
     }
@@ -370,12 +370,12 @@ impl Stream {
         (self.publishing.first_at(), self.publishing.ended_at())
     }
 
-    /// The connection of the publisher, where it came by WHIP.
+    /// The connection of the publisher, if it uses WHIP.
     pub(crate) fn publisher(&self) -> Option<Peer> {
         self.whip.publisher()
     }
 
-    /// What the publisher's video came to.
+    /// The statistics of the publisher's video.
     pub(crate) fn ingest_stats(&self) -> Option<IngestStats> {
         let of_whip = self.publisher().and_then(|peer| peer.stats().video_in);
         of_whip.or_else(|| self.publishing.other_stats())

@@ -1,4 +1,4 @@
-//! A stream as its data channels see it: they do not keep it alive.
+//! The target of the data channels of a stream, which do not keep it alive.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::scope::channel::ControlledStream;
 use crate::wire::Object;
 use crate::wire::request::Request;
 
-/// A stream that may be gone.
+/// A weak reference to a stream.
 #[derive(Debug)]
 pub(super) struct Remote(pub(super) Weak<Stream>);
 
@@ -56,7 +56,7 @@ impl ControlledStream for Remote {
 }
 
 impl Stream {
-    /// Changes parameters by the rules of a client's body; what is in force then.
+    /// Changes parameters by the rules of `PATCH /v1/streams/{id}`, and returns them.
     ///
     /// # Errors
     ///
@@ -66,20 +66,20 @@ impl Stream {
         Ok(self.params())
     }
 
-    /// For how long a change of `params` by a data channel has to wait at `now`: where it loads or rebuilds networks or fetches an
-    /// image, there are so many a second for all channels of the stream.
+    /// Returns how long a change of `params` by a data channel must wait at `now`: changes that load or rebuild
+    /// networks or fetch an image are limited for all channels of the stream together.
     pub(crate) fn rebuild_wait(&self, params: &Object, now: Instant) -> Duration {
-        let is_dear = {
+        let is_expensive = {
             let desired = self.desired();
             let request = Request { params: params.clone(), ..Request::default() };
-            // What is refused changes nothing.
+            // A change that is refused has no effect.
             desired.change(&self.config, request).is_ok_and(|change| {
                 let (old, new) = (desired.for_engine(), &change.engine);
                 let fetches = old.ip_adapter_style_image_url != new.ip_adapter_style_image_url;
                 fetches || total_cost(&diff(old, new)) >= Some(Cost::Load)
             })
         };
-        if !is_dear {
+        if !is_expensive {
             return Duration::ZERO;
         }
         let mut rebuilds = self.rebuilds.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,12 +102,14 @@ mod tests {
         let (width, start) = (stream.params().width, Instant::now());
         let wait =
             |params: &Value, ms| stream.rebuild_wait(params.as_object().unwrap(), start + Duration::from_millis(ms));
-        // What is so already, what is cheap, and what is refused do not count.
+        // Changes without effect, cheap ones and refused ones do not count.
         for params in [json!({"width": width}), json!({"delta": 0.25}), json!({"width": -1})] {
             assert!((0..20).all(|_| wait(&params, 0).is_zero()), "{params}");
         }
-        let dear = json!({"width": width + 64});
-        assert!((0..4).all(|_| wait(&dear, 0).is_zero()));
-        assert!(!wait(&dear, 499).is_zero() && wait(&dear, 501).is_zero() && !wait(&dear, 502).is_zero());
+        let expensive = json!({"width": width + 64});
+        assert!((0..4).all(|_| wait(&expensive, 0).is_zero()));
+        assert!(
+            !wait(&expensive, 499).is_zero() && wait(&expensive, 501).is_zero() && !wait(&expensive, 502).is_zero()
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::auth::hex;
 pub(crate) struct Alias {
     /// What the client sent.
     pub(crate) wire: Value,
-    /// What the engine has.
+    /// The engine's value.
     pub(crate) engine: Weighted<u64>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn echo(params: &StreamDiffusionParams, seed: Option<&Alias>) -> Obje
     for net in out.get_mut("controlnets").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Value::Object(net) = net {
             net.shift_remove("conditioning_channels");
-            // The public schema wants a name; this one does nothing, as none does.
+            // The public schema requires a name; this one does nothing, as `null` does.
             if let Some(none @ Value::Null) = net.get_mut("preprocessor") {
                 *none = json!("passthrough");
             }
@@ -40,12 +40,12 @@ pub(crate) fn echo(params: &StreamDiffusionParams, seed: Option<&Alias>) -> Obje
     out
 }
 
-/// What becomes of `params` here that they do not say themselves.
+/// Remarks on `params` that they do not show themselves.
 pub(crate) fn remarks(params: &StreamDiffusionParams) -> Vec<String> {
     notices(params).iter().map(ToString::to_string).collect()
 }
 
-/// A digest that changes with the values alone: of the keys in order, without spaces.
+/// A digest of the values: of the keys in order, without spaces.
 pub(crate) fn hash(params: &Object) -> String {
     let digest = Sha256::digest(sorted(&Value::Object(params.clone())).to_string().as_bytes());
     hex(digest.get(..16).unwrap_or_default())

@@ -1,7 +1,6 @@
-//! Parameters on their way in: what other clients send and this engine says differently.
+//! Adapts parameters in requests to the engine.
 //!
-//! What changes here is told: a key that nobody knows is kept for `pipeline_params`, a value that has another meaning here
-//! gives a line for the log.
+//! Changes are visible: an unknown key is kept for `pipeline_params`, and a value with another meaning here is logged.
 
 use dreamframe::Violation;
 use dreamframe::params::{Constraint, FIELDS, Field, ParamsPatch, StreamDiffusionParams};
@@ -14,16 +13,16 @@ use crate::error::ApiError;
 /// The greatest seed; a negative one counts down from here.
 const SEEDS: u64 = (1 << 53) - 1;
 
-/// A change of parameters as the engine takes it.
+/// A change of parameters for the engine.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Incoming {
     /// The change.
     pub(crate) patch: ParamsPatch,
     /// The seed as it was sent, where the engine has another number for it.
     pub(crate) seed: Option<Value>,
-    /// Keys that nobody knows, with their paths.
+    /// Unknown keys, with their paths.
     pub(crate) unknown: Object,
-    /// What was taken in another way than it was sent.
+    /// Values that were accepted with another meaning, for the log.
     pub(crate) notes: Vec<String>,
 }
 
@@ -111,7 +110,7 @@ impl Incoming {
     }
 }
 
-/// Checks what the public schema asks for beyond what the engine needs.
+/// Checks the rules of the public schema that are stricter than the engine's.
 ///
 /// # Errors
 ///

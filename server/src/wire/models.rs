@@ -9,7 +9,7 @@ const SD15: &str = "Lykon/dreamshaper-8";
 #[cfg(test)]
 pub(crate) const KNOWN: [&str; 4] = [USUAL, SDXL, SD15, "prompthero/openjourney-v4"];
 
-/// What an old pipeline id stands for: a model, and whether its image prompt is of faces.
+/// The meaning of an old pipeline id: a model, and whether its image prompt is of faces.
 pub(crate) fn of_pipeline(id: &str) -> Option<(&'static str, bool)> {
     Some(match id {
         "pip_SD-turbo" => (USUAL, false),
@@ -20,7 +20,7 @@ pub(crate) fn of_pipeline(id: &str) -> Option<(&'static str, bool)> {
     })
 }
 
-/// Whether the schema of `model` has the parameter `name`; models that nobody knows have what SDXL has.
+/// Returns true if the schema of `model` has the parameter `name`; unknown models have those of SDXL.
 pub(crate) fn has(model: &str, name: &str) -> bool {
     match name {
         // The engine's own, in no schema.

@@ -1,4 +1,4 @@
-//! Bodies of create and update, in today's form and all the older ones: what they ask for, whichever way they say it.
+//! Parses bodies of create and update, in the current form and all older ones.
 
 use dreamframe::Violation;
 use dreamframe::params::FIELDS;
@@ -13,7 +13,7 @@ const MAX_NAME: usize = 256;
 /// Longest address to push pictures to, in characters.
 const MAX_URL: usize = 2048;
 
-/// What a body asks for.
+/// A parsed body.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Request {
     /// The name that the stream shall have.
@@ -22,9 +22,9 @@ pub(crate) struct Request {
     pub(crate) output_rtmp_url: Option<String>,
     /// The old pipeline id, where the body is in an old form.
     pub(crate) pipeline_id: Option<String>,
-    /// The parameters, as they came: unchecked.
+    /// The parameters, unchecked.
     pub(crate) params: Object,
-    /// Keys outside the parameters that nobody knows.
+    /// Unknown keys outside of the parameters.
     pub(crate) unknown: Object,
 }
 
@@ -61,18 +61,18 @@ impl Request {
             request.pipeline_id.get_or_insert(id);
         }
         let loose = std::mem::replace(&mut request.params, legacy);
-        // Of two that say the same thing, the newer form counts.
+        // Of two keys with the same meaning, the newer form takes precedence.
         request.params.extend(loose);
         request.params.extend(current);
         request.apply_pipeline();
         Ok(request)
     }
 
-    /// Reads the body of the beta call, in which only `params` speaks of the picture: `model_id` is another thing there.
+    /// Reads the body of the beta route, in which only `params` has parameters: `model_id` has another meaning there.
     ///
     /// # Errors
     ///
-    /// 400 where `params` is no object.
+    /// 400 if `params` is not an object.
     pub(crate) fn read_beta(mut body: Object) -> Result<Self, ApiError> {
         let params = body.remove("params").unwrap_or_default();
         Self::read(Object::from_iter([("params".to_owned(), params)]))

@@ -1,30 +1,30 @@
-//! Keys that nobody knows: kept in sight of who sent them, up to a bound.
+//! Unknown keys: returned to the clients that sent them, up to a bound.
 
 use serde_json::Value;
 
 use super::Object;
 
-/// How many a stream keeps, and the room that they and their values take, in bytes.
+/// The number of unknown keys that a stream keeps, and the bytes that they and their values take.
 const MOST: usize = 64;
 const MOST_BYTES: usize = 16 << 10;
 /// Characters of a key in a message.
 const SHOWN: usize = 100;
 
-/// The keys that nobody knows which a stream's clients have sent, each with its last value.
+/// The unknown keys that a stream's clients have sent, each with its last value.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Unknown {
     kept: Object,
     bytes: usize,
-    /// Whether it was told that not all are kept.
+    /// Whether it was logged that not all are kept.
     is_told: bool,
 }
 
 impl Unknown {
-    /// Keeps what there is room for, and gives what the log is told: each key once, and all the rest together, once.
+    /// Keeps what fits, and returns messages for the log: one for each key, and one for the rest.
     pub(crate) fn keep(&mut self, keys: impl Iterator<Item = (String, Value)>) -> Vec<String> {
         let (mut notes, mut rest) = (Vec::new(), 0_usize);
         for (key, value) in keys {
-            // What it has replaced does not count, whether there is room for the new value or not.
+            // The value that it replaces does not count, even if the new one does not fit.
             let before = self.kept.shift_remove(&key);
             self.bytes -= before.as_ref().map_or(0, |before| size(&key, before));
             let bytes = self.bytes.saturating_add(size(&key, &value));
@@ -48,13 +48,13 @@ impl Unknown {
         notes
     }
 
-    /// What is kept.
+    /// The keys that are kept.
     pub(crate) fn kept(&self) -> &Object {
         &self.kept
     }
 }
 
-/// About how much room a key and its value take as JSON.
+/// The approximate size of a key and its value as JSON, in bytes.
 fn size(key: &str, value: &Value) -> usize {
     let inside = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 24,

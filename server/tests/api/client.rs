@@ -1,4 +1,4 @@
-//! A server that runs as long as a test, and a client that sends exactly what it is told to.
+//! A server that runs as long as a test, and a client that sends exactly the given bytes.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

@@ -75,7 +75,7 @@ fn worker_key(id: &str) -> String {
     format!("dreamframe:worker:{id}")
 }
 
-/// A worker as it tells of itself.
+/// The entry of a worker.
 fn told(id: &str, url: &str) -> Value {
     json!({"id": id, "url": url, "open": false, "draining": false, "streams": 0, "max_streams": 64, "sessions": 0,
         "max_sessions": 4})
@@ -207,7 +207,7 @@ fn a_worker_that_refuses_every_key_hides_nothing_of_the_others() {
     workers(&gateway, 2);
     assert_eq!(ids(&list(&gateway)).len(), 2);
     assert_eq!(refusing.heads().len(), 1);
-    // A key that nobody knows is refused all the same.
+    // An unknown key is refused nevertheless.
     let wrong = gateway.send("GET", "/v1/streams", &["authorization: Bearer key-of-nobody"], b"");
     assert_eq!(wrong.status, 401, "{}", wrong.text());
 }
@@ -433,7 +433,7 @@ fn nonsense_in_the_registry_and_a_registry_that_hangs_stop_nobody_for_long() {
     cluster.redis.ask(&add);
     create(&gateway, &[]);
     assert_eq!(ids(&list(&gateway)).len(), 1);
-    // The worker's own stays; and so do the three that are no ids, which nobody looks at.
+    // The worker's own stays, as do the three that are not ids, which are ignored.
     assert_eq!(cluster.redis.ask(&["SCARD", "dreamframe:workers"]).trim(), "4");
     cluster.redis.halt();
     for _ in 0..2 {
@@ -456,7 +456,7 @@ fn what_is_no_request_for_a_worker_stays_at_the_gateway() {
     // An address before the path is the client's idea of the gateway's; the request goes to the worker all the same.
     let head = "GET http://127.0.0.1:1/v1/schema HTTP/1.1\nhost: 127.0.0.1:1\nconnection: close";
     assert_eq!(gateway.raw(head, b"").status, 200);
-    // Two lengths, or a length beside chunks, do not reach it as they came.
+    // Two lengths, or a length with chunks, do not reach it unchanged.
     let smuggled = "POST /v1/streams HTTP/1.1\nhost: localhost\nconnection: close, content-length\ncontent-length: 4\n\
                     transfer-encoding: chunked";
     gateway.raw(smuggled, b"0\r\n\r\nGET /v1/api-key HTTP/1.1\r\nhost: x\r\n\r\n");

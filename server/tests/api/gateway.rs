@@ -123,7 +123,7 @@ fn a_worker_that_ends_takes_no_streams_and_lets_its_own_go_on() {
     workers(&gateway, 2);
     gateway.create(&json!({}));
     assert_eq!(streams(&new), 1);
-    // The stream that was there goes on, for new viewers as well.
+    // The existing stream continues, for new viewers as well.
     let (viewer, seen) = watch(&whep);
     assert_eq!(seen.recv_timeout(PATIENCE), Ok((256, 256)));
     assert_eq!(gateway.get(&path).status, 200);
@@ -171,7 +171,7 @@ fn without_workers_or_their_registry_a_gateway_says_when_to_come_again() {
     redis.stop();
     let answer = gateway.get(&path);
     assert!(answer.expect_error(503)["code"] == "GATEWAY/NO_REGISTRY" && answer.header("retry-after") == "3");
-    // The worker goes on meanwhile, and tells an empty registry all that it has.
+    // The worker continues meanwhile, and publishes all of its entries to an empty registry.
     assert_eq!(server.get(&path).status, 200);
     redis.restart();
     wait("the stream is found again", || (gateway.get(&path).status == 200).then_some(()));

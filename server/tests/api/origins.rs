@@ -1,4 +1,4 @@
-//! Which web pages a server without keys answers: those of this machine, and those that it is told of.
+//! The web pages that a server without keys answers: those of this machine, and allowed ones.
 
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ fn a_page_of_another_origin_reads_and_changes_nothing_where_there_are_no_keys() 
     assert!(status["data"]["gateway_status"].get("whep_url").is_none(), "somebody published: {status}");
 }
 
-/// A page whose host's name comes to mean this machine (DNS rebinding) is of the same origin, and sends no `Origin`.
+/// A page whose host name is rebound to this machine (DNS rebinding) is of the same origin, and sends no `Origin`.
 #[test]
 fn a_name_that_is_not_the_servers_is_refused_where_there_are_no_keys() {
     let server = Server::start();

@@ -27,7 +27,7 @@ fn with_offer(body: &str) -> String {
     std::fs::read_to_string(folder().join(format!("{name}.sdp"))).unwrap().replace('\n', "\r\n")
 }
 
-/// The page that one of the clients is part of. Without keys, a server answers pages of other machines where it is told to.
+/// The page that one of the clients is part of. Without keys, a server answers pages of other machines if they are allowed.
 const PAGE: &str = "https://www.example.com";
 
 fn replay(name: &str) {

@@ -49,7 +49,7 @@ impl Redis {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub(crate) fn go_on(&self) {
         self.signal("-CONT");
     }

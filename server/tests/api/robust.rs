@@ -44,7 +44,7 @@ pub(crate) fn takes_large_bodies(server: &Server) {
     Answer::read(&mut socket).expect_error(413);
 }
 
-/// Line 19; more of the same is tested beside `wire::read_object`.
+/// Line 19; more of the same is tested with `wire::read_object`.
 #[test]
 fn what_is_no_sound_json_is_400_and_the_server_goes_on() {
     let server = Server::start();

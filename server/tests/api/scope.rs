@@ -44,7 +44,7 @@ fn what_one_key_has_begun_no_other_key_sees_steers_or_ends() {
     }
     let steered = ask(&server, SECOND, "POST", "session/parameters", &json!({"prompts": [{"text": "the second's"}]}));
     assert_eq!((steered.status, prompt(&server, FIRST)), (200, json!("the first's")));
-    // A session of the second's own ends none of the first's, and each goes on by itself.
+    // A session of the second ends none of the first, and each continues independently.
     start(&server, SECOND, "the second's");
     assert_eq!((prompt(&server, FIRST), prompt(&server, SECOND)), (json!("the first's"), json!("the second's")));
     let metrics = ask(&server, FIRST, "GET", "session/metrics", &none).value();

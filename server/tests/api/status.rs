@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Server;
 
-/// The first event that a stream tells of itself to who sends `headers`.
+/// The first event of a stream for a request with `headers`.
 fn first_event(server: &Server, id: &str, headers: &[&str]) -> Value {
     let mut socket = server.connect();
     let more: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
@@ -16,7 +16,7 @@ fn first_event(server: &Server, id: &str, headers: &[&str]) -> Value {
     serde_json::from_str(&event).unwrap()
 }
 
-/// What is told of a stream opens it to nobody but its owner.
+/// The status gives access to the stream to its owner only.
 #[test]
 fn without_its_owners_key_the_status_of_a_stream_is_its_state_alone() {
     let keys = "owners-key-of-a-test,others-key-of-a-test";
@@ -29,7 +29,7 @@ fn without_its_owners_key_the_status_of_a_stream_is_its_state_alone() {
     let offer = include_str!("../recorded/browser.sdp").replace('\n', "\r\n");
     let whip = format!("/live/video-to-video/{key}/whip");
     let answer = server.send("POST", &whip, &["content-type: application/sdp"], offer.as_bytes());
-    // Who publishes is told an address that lets those who get it watch, and no more.
+    // The publisher gets a URL that allows watching, and no more.
     let watch = format!("http://{}/webrtc/{playback}", server.address);
     assert_eq!((answer.status, answer.header("livepeer-playback-url")), (201, watch.as_str()));
     let asked = |headers: &[&str]| {
@@ -87,7 +87,7 @@ fn before_anybody_publishes_the_status_is_offline_and_needs_no_key() {
             (&body["success"], &body["error"], &body["data"]["state"]),
             (&json!(true), &json!(null), &json!("OFFLINE"))
         );
-        // Its presence says that somebody has published.
+        // Its presence means that there was a publisher.
         assert!(body["data"]["gateway_status"].get("whep_url").is_none());
     }
     server.get("/v1/streams/str_none/status").expect_error(404);

@@ -130,7 +130,7 @@ fn a_style_image_is_told_by_its_digest_to_whoever_is_told_of_the_parameters() {
     assert!(told.starts_with("sha256:") && told.ends_with(&format!(":{}", image.len())), "{told:.80}");
     let status = server.get(&format!("{path}/status"));
     assert!(status.body.len() < 8192, "{}", status.body.len());
-    // The whole of what a client was told may come back, and changes nothing.
+    // A client may send back all that it was sent, which changes nothing.
     let again = server.json("PATCH", &path, &json!({"params": {"ip_adapter_style_image_url": told}}));
     assert_eq!(again.value()["params"]["ip_adapter_style_image_url"], image.as_str());
 }

@@ -7,7 +7,7 @@ mod fetch;
 mod generated;
 mod media;
 mod process;
-mod quantise;
+mod quantize;
 
 use std::process::{Command, Output, Stdio};
 

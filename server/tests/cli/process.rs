@@ -22,7 +22,7 @@ fn run(command: &mut Command) -> Output {
     command.output().unwrap()
 }
 
-/// Frames, each of one grey, told apart at a glance.
+/// Frames, each of one grey, which are easily distinguished.
 const GREYS: [u8; 5] = [230, 30, 180, 80, 130];
 
 fn grey_pictures(folder: &Path) {

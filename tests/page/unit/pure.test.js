@@ -72,7 +72,7 @@ test("typed numbers are brought within bounds and onto steps", () => {
 
 test("every refusal of the server becomes a sentence with advice", () => {
   const body = { error: "no room for another stream", details: {} };
-  assert.deepEqual(ofAnswer(503, body, "7"), { kind: "busy", text: "No room for another stream.", advice: "It is asked again by itself; stopping another stream helps.", wait: 7000 });
+  assert.deepEqual(ofAnswer(503, body, "7"), { kind: "busy", text: "No room for another stream.", advice: "Retrying; stopping another stream helps.", wait: 7000 });
   const kinds = { 400: "refused", 401: "key", 403: "key", 404: "missing", 406: "media", 409: "refused", 422: "media", 429: "busy", 500: "server", 502: "server" };
   for (const [status, kind] of Object.entries(kinds)) {
     const problem = ofAnswer(Number(status), undefined);

@@ -1,7 +1,7 @@
 //! The client roles: publishing to a WHIP server and playing from a WHEP server.
 //!
-//! A [`Client`] works on a thread of its own. It makes its offer with all candidates in it, so it never trickles; it goes
-//! where 307 and 308 point; and it makes a session anew whenever one is lost, until it is stopped.
+//! A [`Client`] runs on a thread of its own. Its offer has all candidates, so it does not trickle; it follows 307 and
+//! 308; and it reconnects when a session is lost, until it is stopped.
 
 mod reach;
 mod run;
@@ -26,22 +26,22 @@ use super::peer::{Media, PeerOptions, PeerState, PeerStats};
 use super::{AudioHub, ChannelHandler, Egress, FrameSink};
 use crate::{Error, ErrorKind, Result};
 
-/// What a [`Client`] is made with.
+/// Options of a [`Client`].
 #[derive(Clone)]
 pub struct ClientOptions {
     /// The bearer token, for the server whose address is given and for no other. Default: none.
     pub token: Option<String>,
-    /// How connections reach the network, and how long one may take to come about.
+    /// How connections reach the network, and the longest time for establishing one.
     pub peer: PeerOptions,
-    /// The sound beside the pictures: what is published, or where what is played goes. Default: none.
+    /// The audio: what is published, or the receiver of what is played. Default: none.
     pub audio: Option<AudioHub>,
-    /// Speaks on the data channel `parameters`. Default: there is no such channel.
+    /// Handles the data channel `parameters`. Default: no such channel.
     pub channel: Option<Arc<dyn ChannelHandler>>,
-    /// How long a request may take. Default: 10 s.
+    /// The longest time of a request. Default: 10 s.
     pub request_timeout: Duration,
-    /// How long to wait before the second attempt in a row; doubles with each further one, up to 30 s. Default: 1 s.
+    /// The pause before the second attempt in a row; doubles with each further one, up to 30 s. Default: 1 s.
     pub pause: Duration,
-    /// After how many attempts in a row that failed the client gives up. Default: never.
+    /// The number of failed attempts in a row after which the client gives up. Default: never.
     pub attempts: Option<NonZeroU32>,
 }
 
@@ -91,8 +91,8 @@ impl fmt::Debug for ClientOptions {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for an address that is not of http or https, or a token that no header can hold; `Device` where the
-/// system gives no more threads.
+/// `InvalidArgument` for an address that is not of http or https, or a token that is not valid in a header; `Device` if no
+/// thread can be started.
 pub fn publish(url: &str, options: ClientOptions, source: Egress) -> Result<Client> {
     let media = Media { video_out: Some(source), audio_out: options.audio.clone(), ..Media::default() };
     Client::start(url, options, media)
@@ -126,7 +126,7 @@ impl Client {
     fn start(url: &str, options: ClientOptions, mut media: Media) -> Result<Self> {
         media.channel.clone_from(&options.channel);
         let wire = Wire::new(url, options.token.as_deref(), options.request_timeout)?;
-        let no_thread = |error| Error::new(ErrorKind::Device, "the system gives no more threads").with_source(error);
+        let no_thread = |error| Error::new(ErrorKind::Device, "failed to start a thread").with_source(error);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime =
             runtime.worker_threads(1).thread_name("dreamframe-client").enable_all().build().map_err(no_thread)?;
@@ -152,7 +152,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// `Timeout`; `Closed` where the client ends in another state. The cause is what went wrong last, if anything has.
+    /// `Timeout`; `Closed` if the client ends in another state. The cause is the last failure, if there is one.
     pub fn wait_for(&self, state: PeerState, timeout: Duration) -> Result<()> {
         self.shared.wait_for(state, timeout)
     }
@@ -162,29 +162,29 @@ impl Client {
         ClientEvents::new(self.shared.clone())
     }
 
-    /// Returns what went wrong last, if anything has.
+    /// Returns the last failure, if there is one.
     pub fn trouble(&self) -> Option<Arc<Error>> {
         self.shared.trouble()
     }
 
-    /// Returns the address at which what is published can be watched, once a server has said one.
+    /// Returns the URL at which the publication can be watched, once a server has sent one.
     pub fn playback_url(&self) -> Option<String> {
         self.shared.playback_url()
     }
 
-    /// Returns what the connection has carried, while there is one.
+    /// Returns the statistics of the connection, while there is one.
     pub fn stats(&self) -> Option<PeerStats> {
         self.shared.peer().map(|peer| peer.stats())
     }
 
     /// Ends the session on the server (`DELETE`) and the connection, and waits until both have ended, for some seconds at
-    /// most. Stopping once more does nothing. Must not be called by what the client itself calls, such as its sink.
+    /// most. Stopping once more does nothing. Must not be called from callbacks of the client, such as its sink.
     pub fn stop(&self) {
         self.stop.send_replace(true);
-        // Whoever comes second waits, too.
+        // Concurrent callers wait, too.
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = thread.take() {
-            // A panic there is told by the state.
+            // A panic of the thread is in the state.
             let _ = thread.join();
         }
     }
@@ -196,7 +196,7 @@ impl Drop for Client {
     }
 }
 
-/// Sees to it that nobody waits for a thread that has panicked.
+/// Ends waiting for a thread that has panicked.
 struct EndOfThread(Arc<Shared>);
 
 impl Drop for EndOfThread {

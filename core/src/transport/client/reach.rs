@@ -1,4 +1,4 @@
-//! Which addresses a server may point its clients to.
+//! Limits the addresses that a server may direct its clients to.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use crate::transport::public_address::is_public;
 
 /// Resolves names for a client of `host`.
 ///
-/// Redirects and the address of a session may name other hosts. A server on the public internet can name public ones only:
-/// it has no say over what the client's own network is asked.
+/// Redirects and the URL of a session may name other hosts. A server on the public internet can name public ones only,
+/// so that it cannot make the client send requests to its own network.
 pub(super) struct Reach {
     resolver: DefaultResolver,
     host: String,
@@ -36,7 +36,7 @@ impl Reach {
     /// Returns whether an address of `host`, which has `all` of these, may be connected to.
     fn permits(&self, host: &str, ip: IpAddr, mut all: impl Iterator<Item = IpAddr>) -> bool {
         if host.eq_ignore_ascii_case(&self.host) {
-            // Once is enough: whoever answers for the name may answer otherwise later.
+            // Resolved once: another answer later would not be checked.
             let public = all.any(is_public);
             self.is_public.fetch_or(public, Ordering::Relaxed);
             return true;

@@ -15,12 +15,12 @@ use crate::{Error, ErrorKind};
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long what remains to be said to a server is waited for at the end.
+/// The longest time for the last messages to a server at the end.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How long a connection may take while a server has named ICE servers that the offer was made without.
+/// The longest time of a connection whose offer was made without the ICE servers that the server has named.
 const WITHOUT_ICE_SERVERS: Duration = Duration::from_secs(3);
 
-/// How many ICE servers are kept of those that servers name.
+/// The most ICE servers that are kept of those that servers name.
 const MOST_ICE_SERVERS: usize = 16;
 
 /// A client at work.
@@ -32,7 +32,7 @@ pub(super) struct Worker {
     wire: Arc<Wire>,
     shared: Arc<Shared>,
     stopped: watch::Receiver<bool>,
-    /// How many of the ICE servers are the host's own; those behind them were named by servers.
+    /// The number of ICE servers that the host has set; those behind them were named by servers.
     own_ice_servers: usize,
 }
 
@@ -94,7 +94,7 @@ impl Worker {
         self.shared.set_state(end);
     }
 
-    /// The pause after so many failures in a row.
+    /// The pause after a number of failures in a row.
     fn pause(&self, failures: u32) -> Duration {
         self.options.pause.saturating_mul(1 << failures.saturating_sub(1).min(16))
     }
@@ -109,7 +109,7 @@ impl Worker {
         let (peer, offer) = match offered {
             Ok(offered) => offered,
             Err(error) => {
-                // What a server named may be of no use, which must not keep the client from its next attempt.
+                // A server may name unusable servers, which must not prevent the next attempt.
                 self.options.peer.ice_servers.truncate(self.own_ice_servers);
                 return Ended::Failed(Failure::Passing(error, None));
             }
@@ -125,7 +125,7 @@ impl Worker {
         ended
     }
 
-    /// Posts an offer. A session that comes of it although the client was stopped meanwhile is ended.
+    /// Posts an offer. A session that is made although the client was stopped meanwhile is ended.
     async fn post(&mut self, offer: String) -> Result<Created, Ended> {
         let (wire, url) = (self.wire.clone(), self.url.clone());
         let mut posting = spawn_blocking(move || wire.post(&url, &offer));
@@ -181,22 +181,22 @@ impl Worker {
                 if state == PeerState::Closed { "the server ended the session" } else { "the connection was lost" };
             Ended::Lost(Error::new(ErrorKind::Closed, what))
         } else {
-            let what = "no connection came about, though the server answered";
+            let what = "the server answered, but no connection was established";
             Ended::Failed(Failure::Passing(Error::new(ErrorKind::Timeout, what), None))
         }
     }
 
-    /// Keeps the ICE servers that the server names, for the next offer; tells whether any is new.
+    /// Keeps the ICE servers that the server names, for the next offer; returns whether any is new.
     fn learn(&mut self, servers: Vec<IceServer>) -> bool {
         let known = &mut self.options.peer.ice_servers;
         let before = known.len();
         let mut learned = known.split_off(self.own_ice_servers.min(before));
         for server in servers {
-            // What the host set stays as it is set.
+            // The host's settings are not replaced.
             if known.iter().any(|own| own.urls == server.urls) {
                 continue;
             }
-            // What lets one in to a server may have changed; its address has not.
+            // The credentials of a server may have changed; its address has not.
             learned.retain(|other| other.urls != server.urls || *other == server);
             if !learned.contains(&server) {
                 learned.push(server);

@@ -1,4 +1,4 @@
-//! What a client tells of itself, to any thread.
+//! The state and events of a client, for any thread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::transport::peer::{Peer, PeerState};
 use crate::{Error, ErrorKind, Result};
 
-/// How many events wait for being fetched.
+/// The most events that wait to be fetched.
 const EVENTS: usize = 64;
 
 /// Something that happened to a client. Serialised, `type` names what: `attempt_failed`.
@@ -26,12 +26,12 @@ pub enum ClientEvent {
     AttemptFailed {
         /// Why.
         error: Arc<Error>,
-        /// In how many milliseconds the next attempt begins; `None` where there will be none.
+        /// The milliseconds until the next attempt; `None` if there is none.
         retry_ms: Option<u64>,
     },
 }
 
-/// Gives the events of a client, oldest first. Each goes to one receiver; as many as 64 wait, then the oldest goes.
+/// The events of a client, oldest first. Each has one receiver; at most 64 wait, then the oldest is dropped.
 #[derive(Debug, Clone)]
 pub struct ClientEvents {
     shared: Arc<Shared>,
@@ -58,7 +58,7 @@ impl ClientEvents {
     }
 }
 
-/// What a client and its thread share.
+/// The state that a client and its thread share.
 #[derive(Debug)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
@@ -86,7 +86,7 @@ impl Shared {
         Self { inner: Mutex::new(inner), news: Condvar::new() }
     }
 
-    /// A panic while it was locked has left it whole.
+    /// A panic while it was locked leaves it consistent.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,7 +176,7 @@ impl Inner {
         self.events.push_back(event);
     }
 
-    /// An error, with what went wrong last as its cause.
+    /// An error, with the last failure as its cause.
     fn error(&self, kind: ErrorKind, what: String) -> Error {
         let error = Error::new(kind, what);
         match &self.trouble {

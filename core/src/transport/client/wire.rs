@@ -1,4 +1,4 @@
-//! The requests of a client: which redirects are followed, who is told the token, what is tried again.
+//! The requests of a client: redirects, the servers that get the token, retries.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Most redirects of one request.
 const MAX_REDIRECTS: usize = 5;
-/// The most of what a server says against a request that is told on.
+/// The most characters of a server's error text that are reported.
 const MOST_SAID: usize = 300;
 
 /// Makes requests to one server, and to those that it points to.
@@ -38,10 +38,10 @@ pub(super) struct Created {
     pub(super) ice_servers: Vec<IceServer>,
 }
 
-/// What went wrong with a request.
+/// The failure of a request.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It may work later, and the server may have said when.
+    /// It may succeed later; the server may have sent when.
     Passing(Error, Option<Duration>),
     /// It will not.
     Final(Error),
@@ -109,7 +109,7 @@ impl Wire {
         if status.is_success() || status == StatusCode::NOT_FOUND { Ok(()) } else { Err(refused(&mut response, &url)) }
     }
 
-    /// Makes a request and goes where 307 and 308 point, with the same method and body.
+    /// Sends a request and follows 307 and 308, with the same method and body.
     fn follow(&self, method: &Method, url: &str, body: &str) -> Result<(Response<Body>, String), Failure> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
@@ -157,7 +157,7 @@ impl Wire {
 
 fn bearer(token: &str) -> Result<HeaderValue> {
     let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-        Error::new(ErrorKind::InvalidArgument, "the token has characters that cannot stand in a header")
+        Error::new(ErrorKind::InvalidArgument, "the token has characters that are not valid in a header")
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -167,7 +167,7 @@ fn is_encrypted(url: &str) -> bool {
     Origin::of_text(url).is_some_and(|origin| origin.https)
 }
 
-/// An address for messages: without its last segment and its query, which may be what lets one in.
+/// A URL for messages: without its last segment and its query, which may be secret.
 fn shown(url: &str) -> &str {
     let path = url.split_once('?').map_or(url, |(path, _)| path);
     path.rsplit_once('/').map_or(path, |(folder, _)| folder)
@@ -181,7 +181,7 @@ fn read(response: &mut Response<Body>) -> Result<String, ureq::Error> {
     response.body_mut().with_config().limit(BODY_LIMIT as u64).read_to_string()
 }
 
-/// What an answer that is no success comes to.
+/// The failure of a response other than success.
 fn refused(response: &mut Response<Body>, url: &str) -> Failure {
     let (status, after) = (response.status(), retry_after(response.headers()));
     let said = read(response).unwrap_or_default();
@@ -209,7 +209,7 @@ fn refused(response: &mut Response<Body>, url: &str) -> Failure {
     }
 }
 
-/// What a server says about when to come back, in its short form.
+/// The delay of `Retry-After` in seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

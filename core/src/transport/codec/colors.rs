@@ -1,18 +1,18 @@
-//! What the numbers of coded pictures mean.
+//! Colour spaces of coded video.
 //!
-//! What is sent is BT.601 in limited range at every size: those who look into the stream find it said there, and those who
-//! do not, as browsers over WebRTC, take it for that. The primaries and the transfer are BT.709's, which are sRGB's but for
-//! the curve, so that nobody converts them.
+//! Encoded video is BT.601 in limited range at every size: decoders that read the description find it there, and those
+//! that do not, such as browsers over WebRTC, assume it. The primaries and the transfer are those of BT.709, which are
+//! those of sRGB but for the curve, so that they are not converted.
 
 use openh264::encoder::{ColorPrimaries, MatrixCoefficients, TransferCharacteristics, VuiConfig};
 
 use crate::frame::{ColorSpace, YuvMatrix, YuvRange};
 use crate::transport::rtp::sps::SequenceSet;
 
-/// What pictures are sent in, and what those mean that do not say.
+/// The colour space of sent pictures, and of received ones without a description.
 pub(super) const COLOR: ColorSpace = ColorSpace { matrix: YuvMatrix::Bt601, range: YuvRange::Limited };
 
-/// The same for the encoder to say.
+/// The same, for the encoder's description.
 pub(super) fn said() -> VuiConfig {
     VuiConfig::new()
         .color_primaries(ColorPrimaries::Bt709)
@@ -21,7 +21,7 @@ pub(super) fn said() -> VuiConfig {
         .full_range(false)
 }
 
-/// Returns what the colours of a stream mean by its sequence parameter set. One that does not say means [`COLOR`], which is
+/// Returns the colour space of a stream by its sequence parameter set; [`COLOR`] if the set does not have it, which is
 /// what browsers send.
 pub(super) fn color(set: &SequenceSet) -> ColorSpace {
     let Some(signal) = set.signal else { return COLOR };
@@ -47,7 +47,7 @@ mod tests {
         SequenceSet::parse(&[&[0x67][..], &bytes(set)].concat()).as_ref().map(color)
     }
 
-    /// Baseline, 16x16, without cropping, up to whether there is more.
+    /// Baseline, 16x16, without cropping, up to the flag of the usability information.
     const BASELINE: &str = "01000010 11000000 00011110 1 1 1 1 010 0 1 1 1 1 0";
 
     #[test]

@@ -1,4 +1,4 @@
-//! H.264 by openh264, which is compiled in.
+//! H.264, by openh264, which is compiled in.
 
 use std::fmt;
 
@@ -21,11 +21,11 @@ use crate::{Error, ErrorKind, Result};
 /// The sides that the encoder takes: the shortest, and the longest of the shorter and of the longer one.
 const SHORTEST: u32 = 16;
 const LONGEST: (u32, u32) = (2160, 3840);
-/// What part the last interval has in the mean, and how far that must be off before the encoder is told.
+/// The weight of the last interval in the mean, and the relative change after which the encoder is adjusted.
 const WEIGHT: f32 = 0.1;
 const TOLERANCE: f32 = 0.2;
 
-/// Decodes whole access units; pictures come at once, since nobody here sends them in another order than they are shown.
+/// Decodes whole access units; pictures are returned at once, because senders of live video do not reorder them.
 pub(super) struct Decoder {
     inner: decoder::Decoder,
     color: ColorSpace,
@@ -85,7 +85,7 @@ struct Running {
     /// The mean time between pictures, in seconds.
     interval: f32,
     last: Timestamp,
-    /// How many bytes the last picture had.
+    /// The bytes of the last picture.
     usual: usize,
 }
 
@@ -175,7 +175,7 @@ impl Running {
         Ok(Some(AccessUnit { data: Bytes::from(data), key, at }))
     }
 
-    /// Tells the encoder how many bits there are now, and how many pictures have to share them.
+    /// Sets the bit rate of the encoder, and the frame rate that shares it.
     fn tune(&mut self, bitrate: u32, at: Timestamp) {
         let passed = at.since(self.last).as_secs_f32().clamp(0.01, 1.0);
         if at > self.last {

@@ -1,4 +1,4 @@
-//! Coded pictures to frames, and back.
+//! Video codecs: coded pictures to frames, and frames to coded pictures.
 
 mod colors;
 mod h264;
@@ -25,23 +25,23 @@ pub(super) trait Decoder: Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what cannot be decoded, `Unsupported` for what is larger than the decoder was made for. The
-    /// decoder can then go on with the next key frame.
+    /// `InvalidArgument` for a picture that cannot be decoded, `Unsupported` for one that is larger than the decoder
+    /// was made for. The decoder can continue with the next key frame.
     fn decode(&mut self, unit: &[u8], show: &mut dyn FnMut(&FrameView<'_>)) -> Result<()>;
 }
 
-/// Codes pictures.
+/// Encodes pictures.
 pub(super) trait Encoder: Send + fmt::Debug {
-    /// Codes a picture that a [`Converter`] made; as a key frame if `key`, and wherever it has to be one, as after another
-    /// size. `None` where it is left out to keep to the bitrate.
+    /// Encodes a picture of a [`Converter`]; as a key frame if `key`, and where it has to be one, such as after a
+    /// change of size. `None` for a picture that is dropped to keep the bit rate.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a size out of the encoder's range, `Internal` for what the encoder does not explain. It can then
-    /// go on, with a key frame.
+    /// `Unsupported` for a size out of the encoder's range, `Internal` for unknown errors of the encoder. It can
+    /// continue, with a key frame.
     fn encode(&mut self, picture: &FrameView<'_>, key: bool, at: Timestamp) -> Result<Option<AccessUnit>>;
 
-    /// Aims at as many bits in a second, and at most at the ceiling, from the next picture on.
+    /// Sets the target bit rate in bit/s, at most the maximum, from the next picture on.
     fn set_bitrate(&mut self, bits_per_second: u32);
 }
 
@@ -50,7 +50,7 @@ pub(super) trait Encoder: Send + fmt::Debug {
 pub(super) struct Rates {
     /// Bits in a second at the start.
     pub(super) bitrate: u32,
-    /// The most bits in a second that it can be told later.
+    /// The highest bit rate that can be set later, in bit/s.
     pub(super) ceiling: u32,
     /// Pictures in a second, at the start.
     pub(super) frames: f32,
@@ -65,7 +65,7 @@ impl Rates {
         self.ceiling.max(LEAST)
     }
 
-    /// As many bits in a second as are asked for, within what the encoder is made for.
+    /// The bit rate that is asked for, within the limits of the encoder.
     fn within(self, bits_per_second: u32) -> u32 {
         bits_per_second.clamp(LEAST, self.most())
     }

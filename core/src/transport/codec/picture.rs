@@ -1,4 +1,4 @@
-//! Pictures of any format to what encoders take.
+//! Converts pictures of any format to the format of encoders.
 
 use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
 

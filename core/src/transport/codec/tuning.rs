@@ -1,4 +1,4 @@
-//! What openh264 can be told while it runs, for which its crate has no safe call.
+//! Settings of a running openh264 encoder for which its crate has no safe function.
 #![allow(unsafe_code, reason = "openh264 takes options by address only")]
 
 use std::ffi::c_int;
@@ -6,14 +6,14 @@ use std::ffi::c_int;
 use openh264::encoder::Encoder;
 use openh264_sys2::{ENCODER_OPTION_BITRATE, ENCODER_OPTION_FRAME_RATE, SBitrateInfo, SPATIAL_LAYER_ALL};
 
-/// Tells an encoder that has coded a picture how many bits, and how many pictures, a second has; says whether it agreed.
+/// Sets the bit rate and the frame rate of an encoder that has coded a picture; returns whether it accepted.
 ///
-/// It agrees to no more bits than it was made with.
+/// It does not accept a higher bit rate than it was made with.
 pub(super) fn tune(encoder: &mut Encoder, bits_per_second: u32, mut frames_per_second: f32) -> bool {
     let bits = c_int::try_from(bits_per_second).unwrap_or(c_int::MAX);
     let mut bitrate = SBitrateInfo { iLayer: SPATIAL_LAYER_ALL, iBitrate: bits };
-    // SAFETY: the two options are an `SBitrateInfo` and a `float`, which the encoder copies before it returns, and both are
-    // ones that may change while it runs. It refuses them itself as long as it is not initialised.
+    // SAFETY: the two options are an `SBitrateInfo` and a `float`, which the encoder copies before it returns, and both
+    // may change while it runs. It refuses them itself before it is initialized.
     unsafe {
         let api = encoder.raw_api();
         api.set_option(ENCODER_OPTION_FRAME_RATE, (&raw mut frames_per_second).cast()) == 0

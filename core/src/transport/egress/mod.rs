@@ -1,6 +1,6 @@
-//! Pictures to all who watch: encoded once for each codec that somebody wants.
+//! Pictures to viewers: encoded once for each codec that a viewer uses.
 
-mod lane;
+mod encoder_session;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use self::lane::{Lane, Run, Shared};
+use self::encoder_session::{CodecOutput, EncoderSession, Shared};
 use self::worker::Worker;
 use super::fanout::Cursor;
 use super::media::{AccessUnit, VideoCodec, now};
@@ -21,17 +21,17 @@ use crate::frame::FrameView;
 use crate::session::PictureCallback;
 use crate::telemetry::Rate;
 
-/// What a host chooses when it makes an [`Egress`].
+/// Options of an [`Egress`].
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct EgressOptions {
-    /// Bits in a second that the encoder aims at, until [`Egress::set_bitrate`] says otherwise.
+    /// The target bit rate of the encoder in bit/s, until [`Egress::set_bitrate`] changes it.
     pub bitrate: u32,
     /// The most that `set_bitrate` may ask for.
     pub max_bitrate: u32,
     /// Pictures in a second that are hardly ever exceeded; the encoder plans its bits by them until it has seen some.
     pub frame_rate: f32,
-    /// After how long a key frame comes although nobody has asked for one.
+    /// The interval of key frames without requests.
     pub key_frame_interval: Duration,
 }
 
@@ -46,10 +46,10 @@ impl Default for EgressOptions {
     }
 }
 
-/// Shows pictures to all who watch.
+/// Shows pictures to all viewers.
 ///
-/// Clones are the same; subscriptions end when the last is dropped. An encoder runs, on a thread of its own, while somebody
-/// watches in its codec.
+/// Clones are the same; subscriptions end when the last is dropped. An encoder runs, on a thread of its own, while a
+/// viewer watches in its codec.
 #[derive(Debug, Clone)]
 pub struct Egress {
     hold: Arc<Hold>,
@@ -59,13 +59,13 @@ pub struct Egress {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EgressStats {
-    /// Who watches now.
+    /// The number of viewers.
     pub viewers: usize,
     /// Pictures that were shown, watched or not.
     pub shown: Rate,
     /// Pictures that were encoded.
     pub encoded: Rate,
-    /// How many of those are key frames.
+    /// The number of key frames among them.
     pub key_frames: u64,
     /// Pictures that newer ones replaced before they were encoded.
     pub dropped: u64,
@@ -77,7 +77,7 @@ pub struct EgressStats {
     pub bytes: u64,
     /// Bits in a second that the encoder aims at.
     pub bitrate: u32,
-    /// How long converting and encoding takes, in milliseconds: a mean over the last pictures.
+    /// The mean time of converting and encoding the last pictures, in milliseconds.
     pub encode_ms: f64,
     /// The last coded picture's width in pixels; 0 before the first.
     pub width: u32,
@@ -89,12 +89,12 @@ pub struct EgressStats {
 #[derive(Debug)]
 pub struct Subscription {
     cursor: Cursor<AccessUnit>,
-    run: Arc<Run>,
+    run: Arc<EncoderSession>,
     shared: Arc<Shared>,
 }
 
 impl Egress {
-    /// Makes one that nobody watches yet.
+    /// Makes an egress without viewers.
     pub fn new(options: EgressOptions) -> Self {
         Self { hold: Arc::new(Hold { shared: Arc::new(Shared::new(options)) }) }
     }
@@ -103,22 +103,24 @@ impl Egress {
         &self.hold.shared
     }
 
-    /// Shows a picture: copies it where somebody watches, and never waits. One that was not encoded yet is replaced. Where
-    /// nobody watches, one is copied every second, for who comes when no more are shown.
+    /// Shows a picture: copies it if there are viewers, and never waits. One that was not encoded yet is replaced. Without
+    /// viewers, one is copied every second, for a viewer that connects when no more are shown.
     ///
-    /// Its timestamp is on the clock of [`now`](super::now), or 0 where nobody knows.
+    /// Its timestamp is on the clock of [`now`](super::now), or 0 if it is unknown.
     pub fn show(&self, picture: &FrameView<'_>) {
         let shared = self.shared();
         shared.counters.shown.mark(Instant::now());
-        let watched = shared.lanes.iter().filter_map(Lane::run).map(|run| run.show(picture, &shared.counters)).count();
+        let watched =
+            shared.outputs.iter().filter_map(CodecOutput::run).map(|run| run.show(picture, &shared.counters)).count();
         if watched == 0 {
             shared.kept.keep(picture, now());
         }
     }
 
-    /// Returns what shows every picture of a session, for [`SessionOptions::on_picture`](crate::SessionOptions::on_picture).
+    /// Returns what shows every picture of a session, for
+    /// [`SessionOptions::on_picture`](crate::SessionOptions::on_picture).
     ///
-    /// It polls the session, so nobody else finds those pictures.
+    /// It polls the session, so other callers do not get those pictures.
     pub fn picture_callback(&self) -> PictureCallback {
         let egress = self.clone();
         Box::new(move |session, _| {
@@ -128,14 +130,14 @@ impl Egress {
         })
     }
 
-    /// Watches from now on: the first unit is a key frame, of the last picture if no new one comes. A picture that stays comes
-    /// again every two seconds, so that who has lost it hears of that.
+    /// Subscribes: the first unit is a key frame, of the last picture if there is no new one. A picture that stays is
+    /// repeated every two seconds, so that a viewer that lost it notices.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a codec that is not built in, `Device` where the system gives no more threads.
+    /// `Unsupported` for a codec that is not built in, `Device` if no thread can be started.
     pub fn subscribe(&self, codec: VideoCodec) -> Result<Subscription> {
-        let run = Lane::enter(self.shared(), codec, |run| Worker::start(self.shared(), run))?;
+        let run = CodecOutput::enter(self.shared(), codec, |run| Worker::start(self.shared(), run))?;
         let cursor = run.units.subscribe(is_key);
         if cursor.needs_start() {
             run.want_key();
@@ -143,25 +145,25 @@ impl Egress {
         Ok(Subscription { cursor, run, shared: self.shared().clone() })
     }
 
-    /// Asks for a key frame, of the last picture if no new one comes; there is at most one in 500 ms on demand.
+    /// Requests a key frame, of the last picture if there is no new one; there is at most one in 500 ms on demand.
     pub fn request_key_frame(&self, codec: VideoCodec) {
-        if let Some(run) = self.shared().lane(codec).run() {
+        if let Some(run) = self.shared().output(codec).run() {
             run.want_key();
         }
     }
 
-    /// Says how many bits in a second the encoders shall aim at, up to [`EgressOptions::max_bitrate`].
+    /// Sets the target bit rate of the encoders in bit/s, up to [`EgressOptions::max_bitrate`].
     pub fn set_bitrate(&self, bits_per_second: u32) {
         let shared = self.shared();
         shared.bitrate.store(bits_per_second.min(shared.options.max_bitrate), Ordering::Relaxed);
     }
 
-    /// Returns how many watch now.
+    /// Returns the number of viewers.
     pub fn viewers(&self) -> usize {
-        self.shared().lanes.iter().map(Lane::viewers).sum()
+        self.shared().outputs.iter().map(CodecOutput::viewers).sum()
     }
 
-    /// Returns what was done so far.
+    /// Returns the statistics.
     pub fn stats(&self) -> EgressStats {
         let (counters, now) = (&self.shared().counters, Instant::now());
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -184,7 +186,7 @@ impl Egress {
 }
 
 impl Subscription {
-    /// Waits for the next unit; `None` once the egress is gone. A viewer that is late loses what lies before the next key
+    /// Waits for the next unit; `None` when the egress is dropped. A slow viewer loses the units before the next key
     /// frame.
     pub async fn next(&mut self) -> Option<AccessUnit> {
         self.cursor.next(is_key, || self.run.want_key()).await
@@ -198,7 +200,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.shared.lane(self.run.codec).leave();
+        self.shared.output(self.run.codec).leave();
     }
 }
 
@@ -214,6 +216,6 @@ struct Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.shared.lanes.iter().for_each(Lane::end);
+        self.shared.outputs.iter().for_each(CodecOutput::end);
     }
 }

@@ -52,7 +52,7 @@ fn show(egress: &Egress, number: u32) {
 }
 
 /// Waits until it is gone.
-fn ended(run: &Weak<Run>) -> bool {
+fn ended(run: &Weak<EncoderSession>) -> bool {
     let start = Instant::now();
     while run.strong_count() > 0 && start.elapsed() < SOON {
         std::thread::yield_now();

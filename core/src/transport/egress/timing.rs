@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 /// The least time from a key frame to a requested one: key frames are large, and many viewers may request one at once.
 const KEY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// After how long without a new picture the last one is repeated, so that a viewer that lost it requests a key frame.
+/// The time without a new picture after which the last one is repeated, so that a viewer that lost it requests a key
+/// frame.
 const REPEAT: Duration = Duration::from_secs(2);
 
 /// The times of the last picture and key frame. It reads no clock: callers pass the time.
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn many_requests_give_one_key_frame_in_half_a_second() {
-        // The first picture that comes half a second after the one before.
+        // The first picture at least half a second after the one before.
         assert_eq!(keys(|_| true), (0..21_000).step_by(520).collect::<Vec<_>>());
     }
 

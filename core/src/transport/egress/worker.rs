@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use super::lane::{Run, Shared};
+use super::encoder_session::{EncoderSession, Shared};
 use super::timing::Timing;
 use crate::frame::{Frame, Timestamp};
 use crate::transport::codec::{self, Converter, Encoder, Rates};
@@ -24,7 +24,7 @@ const FRAME_RATES: (f32, f32) = (1.0, 120.0);
 #[derive(Debug)]
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    run: Arc<Run>,
+    run: Arc<EncoderSession>,
     encoder: Box<dyn Encoder>,
     converter: Converter,
     /// When the last unit's picture was taken, and when it was encoded.
@@ -32,7 +32,7 @@ pub(super) struct Worker {
     timing: Timing,
 }
 
-/// What there is to do.
+/// The work of an encoder.
 enum Next {
     /// Encode a new picture.
     Picture(Frame),
@@ -46,8 +46,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a codec that is not built in, `Device` where the system gives no more threads.
-    pub(super) fn start(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<()> {
+    /// `Unsupported` for a codec that is not built in, `Device` if no thread can be started.
+    pub(super) fn start(shared: &Arc<Shared>, run: &Arc<EncoderSession>) -> Result<()> {
         let options = &shared.options;
         let (slowest, fastest) = FRAME_RATES;
         let rates = Rates {
@@ -104,7 +104,7 @@ impl Worker {
         }
     }
 
-    /// Encodes a picture that was taken at `at`, and hands it to all who watch.
+    /// Encodes a picture that was taken at `at`, and sends it to all viewers.
     fn encode(&mut self, picture: &Frame, at: Timestamp) {
         let start = Instant::now();
         let key = self.timing.begin(self.run.is_key_wanted(), start);
@@ -125,7 +125,7 @@ impl Worker {
         match coded {
             Ok(Some(unit)) => {
                 if unit.key {
-                    // Who asked while it was encoded gets it as well.
+                    // Requests during the encoding are answered as well.
                     self.run.take_wish();
                     self.timing.made_key(start);
                     add(&counters.key_frames, 1);

@@ -1,4 +1,4 @@
-//! Answers: every one of them begins here, with what other origins need.
+//! Responses: all of them are made here, with the CORS headers.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -14,7 +14,7 @@ pub(super) fn empty(status: StatusCode) -> Response<Bytes> {
     response
 }
 
-/// Makes an answer that refuses a request and says why in one sentence of plain text.
+/// Makes an error response with one sentence of plain text.
 pub fn refusal(status: StatusCode, sentence: &str) -> Response<Bytes> {
     let mut response = empty(status).with(CONTENT_TYPE, "text/plain; charset=utf-8");
     *response.body_mut() = Bytes::copy_from_slice(sentence.as_bytes());

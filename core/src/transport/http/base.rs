@@ -1,11 +1,11 @@
-//! The address that clients know a server by.
+//! The base URL by which clients know a server.
 
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName};
 
-/// Returns the scheme and host that a request was made to, as its headers tell, those of a proxy before its own:
-/// `https://sd.example:8443`. What they do not tell, or tell wrongly, is taken from `fallback`, an address of the same form.
+/// Returns the scheme and host that a request was made to, such as `https://sd.example:8443`, by its headers; those of
+/// a proxy take precedence. Missing or invalid parts are taken from `fallback`, a URL of the same form.
 ///
-/// A client can say what it likes, and is told what it said: good for links in its own answer, for nothing else.
+/// A client controls these headers: the result is safe for URLs in its own response only.
 pub fn base_url(headers: &HeaderMap, fallback: &str) -> String {
     let (scheme, host) = fallback.split_once("://").unwrap_or(("http", fallback));
     let schemes = [forwarded(headers, "proto"), first(headers, &X_FORWARDED_PROTO)];
@@ -18,7 +18,7 @@ pub fn base_url(headers: &HeaderMap, fallback: &str) -> String {
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What a header says of the proxy that the client met, which is the first of a chain.
+/// The value of a header for the proxy that the client connected to, the first of a chain.
 fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()?.split(',').next().map(str::trim)
 }

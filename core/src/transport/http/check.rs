@@ -1,4 +1,4 @@
-//! What a request must bring along.
+//! Checks requests: media types, preconditions.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -9,7 +9,7 @@ use super::BODY_LIMIT;
 /// Why a body is not taken: the status and a sentence.
 pub(super) type Refused = (StatusCode, String);
 
-/// Takes the body as text of the media type `wanted`. Parameters of the type do not matter.
+/// Returns the body as text of the media type `wanted`. Parameters of the type are ignored.
 pub(super) fn text<'a>(headers: &HeaderMap, body: &'a Bytes, wanted: &str) -> Result<&'a str, Refused> {
     if body.len() > BODY_LIMIT {
         let sentence = format!("the body has {} bytes, but may have {BODY_LIMIT}", body.len());
@@ -23,7 +23,7 @@ pub(super) fn text<'a>(headers: &HeaderMap, body: &'a Bytes, wanted: &str) -> Re
     std::str::from_utf8(body).map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is no UTF-8: {error}")))
 }
 
-/// Returns whether a request is meant for the ICE session `tag` (an entity tag with its quotes): it is where it does not say.
+/// Returns true for a request to the ICE session `tag` (an entity tag with quotes), or without a precondition.
 ///
 /// Some clients send the tag under its own name in place of `If-Match`, some send `*` and some send nothing.
 pub(super) fn is_meant_for(headers: &HeaderMap, tag: &str) -> bool {

@@ -1,4 +1,4 @@
-//! What lets pages of any origin use the endpoints.
+//! CORS headers, which allow pages of any origin to use the endpoints.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -26,8 +26,8 @@ const CORS: [(HeaderName, HeaderValue); 5] = [
     (ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")),
 ];
 
-/// Adds to an answer what lets pages of any origin read it, in place of what it had for that; preflights are answered with
-/// the same. Every answer of a server needs it, errors included.
+/// Replaces the CORS headers of a response by those that allow pages of any origin to read it; preflights have the
+/// same. Every response of a server needs them, errors included.
 pub fn add_cors(headers: &mut HeaderMap) {
     for (name, value) in CORS {
         headers.insert(name, value);

@@ -1,5 +1,4 @@
-//! What WHIP and WHEP have in common, which is nearly everything: one endpoint, to which offers are posted, and the sessions
-//! behind it.
+//! What WHIP and WHEP have in common: an endpoint that answers offers, and its sessions.
 
 use std::sync::Arc;
 
@@ -16,10 +15,10 @@ use crate::transport::peer::{Media, Peer, PeerOptions};
 
 /// Says what may be posted (RFC 9725).
 pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-/// Says what a session may be patched with (RFC 5789).
+/// Lists the media types that sessions accept in `PATCH` (RFC 5789).
 pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// Which of the two protocols an endpoint speaks.
+/// The protocol of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::transport) enum Role {
     /// WHIP: one publisher, and a new one takes its place.
@@ -45,8 +44,8 @@ impl Endpoint {
         Self { role, media, peers, limits, sessions: Sessions::new(), alive: watch::Sender::new(()) }
     }
 
-    /// Answers a request to the endpoint, or to the session named behind it; `channel`, if it is there, takes the messages of
-    /// the session that begins, in place of the media's.
+    /// Answers a request to the endpoint, or to a session of it; `channel`, if set, handles the data channel of a new
+    /// session in place of the media's.
     pub(in crate::transport) async fn handle(
         self: &Arc<Self>,
         request: Request<Bytes>,

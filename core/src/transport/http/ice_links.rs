@@ -1,4 +1,5 @@
-//! ICE servers in headers: `Link: <turn:host>; rel="ice-server"; username="…"; credential="…"; credential-type="password"`.
+//! ICE servers in headers: `Link: <turn:host>; rel="ice-server"; username="…"; credential="…";
+//! credential-type="password"`.
 
 use http::header::{HeaderMap, HeaderValue, LINK};
 
@@ -28,7 +29,7 @@ fn quoted(text: &str) -> String {
 /// The most servers that are read.
 const MOST: usize = 16;
 
-/// Reads the ICE servers that an answer names; other links and what is no link are passed over.
+/// Parses the ICE servers of a response; other and malformed links are skipped.
 pub(in crate::transport) fn read_ice_links(headers: &HeaderMap) -> Vec<IceServer> {
     let values = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let mut servers = Vec::new();
@@ -43,7 +44,7 @@ pub(in crate::transport) fn read_ice_links(headers: &HeaderMap) -> Vec<IceServer
     servers
 }
 
-/// Reads one link and what comes after it; no server where it is of another kind.
+/// Parses one link, and returns the rest; no server for a link of another kind.
 fn read_link(text: &str) -> Option<(Option<IceServer>, &str)> {
     let (url, mut rest) = text.trim_start_matches([' ', ',']).strip_prefix('<')?.split_once('>')?;
     let mut server = IceServer { urls: vec![url.trim().to_owned()], ..IceServer::default() };
@@ -67,7 +68,7 @@ fn read_link(text: &str) -> Option<(Option<IceServer>, &str)> {
     Some(((is_server && known).then_some(server), rest))
 }
 
-/// Reads a value, quoted or not, and what comes after it.
+/// Parses a value, quoted or not, and returns the rest.
 fn read_value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, after) = text.split_at_checked(text.find([';', ',']).unwrap_or(text.len()))?;

@@ -1,4 +1,4 @@
-//! Names of sessions, which nobody guesses: to know one is to be allowed to end it.
+//! Random session names, which cannot be guessed: a client that knows one may end the session.
 
 use crate::{Error, ErrorKind, Result};
 

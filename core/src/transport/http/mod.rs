@@ -1,9 +1,10 @@
-//! The HTTP half of WHIP (RFC 9725) and WHEP: requests and answers as values of the `http` crate, no server and no client.
+//! The HTTP half of WHIP (RFC 9725) and WHEP: requests and responses as values of the `http` crate, without a server or
+//! client.
 //!
-//! Whoever serves hands each request with its body to [`WhipEndpoint::handle`](super::WhipEndpoint::handle) or
-//! [`WhepEndpoint::handle`](super::WhepEndpoint::handle) and sends back what returns. All answers begin in `answer.rs`, so
-//! that none lacks what browsers of other origins need ([`add_cors`]). A server that asks for no secret checks each request
-//! before ([`AllowedOrigins`]), since browsers send those of every page.
+//! A server passes each request with its body to [`WhipEndpoint::handle`](super::WhipEndpoint::handle) or
+//! [`WhepEndpoint::handle`](super::WhepEndpoint::handle) and sends the response. All responses are made in `answer.rs`,
+//! with the headers that browsers need for other origins ([`add_cors`]). A server without a secret checks each request
+//! before ([`AllowedOrigins`]), since browsers send requests of any page.
 
 mod answer;
 mod base;
@@ -43,20 +44,20 @@ pub(super) const PLAYBACK_URL: &str = "livepeer-playback-url";
 pub struct Links {
     /// The endpoint's own, without a slash at the end: sessions are one segment below it.
     pub resource: String,
-    /// Where a publisher's pictures are watched; said in the answer to its offer.
+    /// The URL to watch a publisher's pictures at; part of the answer to its offer.
     pub playback: Option<String>,
 }
 
 /// What an endpoint bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many viewers an endpoint may have; one more is refused with 429. Default: 32.
+    /// The most viewers of an endpoint; further ones get 429. Default: 32.
     pub viewers: usize,
-    /// How many sessions of an endpoint may be about to connect; one more is refused with 503. Default: 8.
+    /// The most sessions of an endpoint that are connecting; further ones get 503. Default: 8.
     pub connecting: usize,
-    /// How long after connecting a publisher may send nothing before its session ends. Default: 10 s.
+    /// The longest time after connecting in which a publisher sends nothing before its session ends. Default: 10 s.
     pub first_media: Duration,
-    /// How long a publisher may pause before its session ends. Default: 60 s.
+    /// The longest pause of a publisher before its session ends. Default: 60 s.
     pub silence: Duration,
 }
 
@@ -80,7 +81,7 @@ pub enum SessionEvent {
         /// The session.
         id: String,
     },
-    /// Nothing was heard from the peer for some seconds.
+    /// No packets of the peer arrived for some seconds.
     Disconnected {
         /// The session.
         id: String,
@@ -102,7 +103,7 @@ pub enum End {
     Deleted,
     /// Another publisher connected.
     Replaced,
-    /// The connection never came about.
+    /// The connection was not established.
     NeverConnected,
     /// The connection was lost.
     Lost,
@@ -110,6 +111,6 @@ pub enum End {
     Closed,
     /// The publisher sent nothing for too long.
     NoMedia,
-    /// The endpoint was told to end it.
+    /// The host ended it.
     Disconnected,
 }

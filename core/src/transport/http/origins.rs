@@ -1,4 +1,4 @@
-//! Which web pages may use a server, as the headers `Host` and `Origin` of their requests tell.
+//! The web pages that may use a server, by the headers `Host` and `Origin` of their requests.
 
 use std::net::IpAddr;
 
@@ -9,9 +9,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// Which web pages may use a server.
 ///
-/// A server whose callers show a secret can answer pages of [any](Self::any) origin: a browser sends no secret by itself. One
-/// that asks for none answers [pages of this machine](Self::local) alone, because a browser sends requests of every page
-/// that its user visits. Programs send no `Origin`, and are not affected but by the check of `Host`.
+/// A server that requires a secret can answer pages of [any](Self::any) origin: browsers do not send secrets by
+/// themselves. A server without one answers [pages of this machine](Self::local) only, because browsers send requests
+/// of every page that the user visits. Programs send no `Origin`; the check of `Host` applies to them alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedOrigins {
     /// `None` for any.
@@ -27,12 +27,12 @@ struct Listed {
     port: u16,
 }
 
-/// Why a request is refused. Its text is for whoever reads the answer.
+/// The reason why a request is refused, as text for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OriginRefused {
-    /// The request was made to a name that is not the server's, as is that of a page whose host's address changed to one of
-    /// this machine.
+    /// The request was made to a name that is not the server's, as is that of a page whose host's address changed to
+    /// one of this machine.
     #[error("Host: got {0:?}, expected a loopback name or address, or the host of an allowed origin")]
     Host(String),
     /// A page of another origin made the request.
@@ -46,18 +46,18 @@ impl AllowedOrigins {
         Self { listed: None }
     }
 
-    /// Pages of this machine, whose origin has a loopback name or address as its host. Requests must name such a host as the
-    /// server's, too.
+    /// Pages of this machine, whose origin has a loopback name or address as its host. Requests must name such a host
+    /// as the server's, too.
     pub fn local() -> Self {
         Self { listed: Some(Vec::new()) }
     }
 
-    /// Also allows pages of `origin`, such as `https://app.example` or `http://10.0.0.5:8080`, and requests to its host. Where
-    /// any origin is allowed, it is checked and changes nothing.
+    /// Also allows pages of `origin`, such as `https://app.example` or `http://10.0.0.5:8080`, and requests to its
+    /// host. Where any origin is allowed, it is checked and changes nothing.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for what is no origin: a scheme, a host and maybe a port.
+    /// `InvalidArgument` for text that is not an origin: a scheme, a host and optionally a port.
     pub fn with(mut self, origin: &str) -> Result<Self> {
         let read = read(origin).ok_or_else(|| {
             let what = format!("origin: got {origin:?}, expected a scheme and a host, such as https://app.example");
@@ -74,12 +74,11 @@ impl AllowedOrigins {
         self.listed.is_none()
     }
 
-    /// Checks a request by its headers, before anything is done for it. A request without `Host` or `Origin` comes from no
-    /// page.
+    /// Checks a request by its headers, before it is handled. A request without `Host` or `Origin` is not from a page.
     ///
     /// # Errors
     ///
-    /// Which header does not fit. The answer is 403, with the headers of [`add_cors`](Self::add_cors).
+    /// The header that is not allowed. The response is 403, with the headers of [`add_cors`](Self::add_cors).
     pub fn check(&self, headers: &HeaderMap) -> Result<(), OriginRefused> {
         let Some(listed) = &self.listed else { return Ok(()) };
         for host in headers.get_all(HOST) {
@@ -95,14 +94,14 @@ impl AllowedOrigins {
         Ok(())
     }
 
-    /// Adds to the answer to a request with the headers `asked` what lets the page that made it read it, in place of what
-    /// the answer had for that; nothing for a page that is not allowed.
+    /// Replaces the CORS headers of a response to a request with the headers `asked`, so that the page can read it;
+    /// none for a page that is not allowed.
     pub fn add_cors(&self, asked: &HeaderMap, answer: &mut HeaderMap) {
         add_cors(answer);
         if self.is_any() {
             return;
         }
-        // What came from another server may say so already.
+        // A worker's response may have these headers already.
         if answer.get_all(VARY).iter().all(|value| value != "Origin") {
             answer.append(VARY, HeaderValue::from_static("Origin"));
         }
@@ -260,7 +259,7 @@ mod tests {
         ] {
             assert!(asked(&origins, host), "{host}");
         }
-        // A name that comes to mean this machine is asked at this server's port.
+        // A name that is rebound to this machine has this server's port.
         for host in ["sd.example:8889", "sd.example:80", "10.0.0.5", "hostile.test", "", "localhost:x", "[::1", "a b"] {
             assert!(!asked(&origins, host), "{host}");
         }

@@ -1,4 +1,4 @@
-//! An offer comes in, an answer and a session's address go out.
+//! Answers an offer: creates a session, and returns the answer with the session's URL.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::Result;
 use crate::transport::ChannelHandler;
 use crate::transport::peer::{IceServer, Peer, Refusal};
 
-/// How many seconds a client had better wait where there is no room.
+/// The `Retry-After` of a refusal at a limit, in seconds.
 const RETRY_SECONDS: u32 = 2;
 
 impl Endpoint {
@@ -108,7 +108,7 @@ impl Named {
     fn new(id: &str, links: &Links) -> Result<Self> {
         let value = |text: &str| {
             let wrong = |error| {
-                let what = format!("the address {text:?} cannot stand in a header");
+                let what = format!("the address {text:?} is not valid in a header");
                 crate::Error::new(crate::ErrorKind::InvalidArgument, what).with_source(error)
             };
             HeaderValue::try_from(text).map_err(wrong)

@@ -1,4 +1,4 @@
-//! What can be done with a session: candidates added, ICE restarted, ended.
+//! Requests to a session: add candidates, restart ICE, end it.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, HeaderValue};
@@ -13,8 +13,8 @@ use crate::transport::peer::Peer;
 use crate::transport::sdp::Fragment;
 
 impl Endpoint {
-    /// Takes candidates, or answers new credentials with an ICE restart. What it is is told by the credentials, not by
-    /// `If-Match: *`, which some clients send with mere candidates.
+    /// Adds candidates, or answers new credentials with an ICE restart. The credentials decide, not `If-Match: *`,
+    /// which some clients send with candidates.
     pub(super) async fn patch(&self, request: &Request<Bytes>, id: &str) -> Response<Bytes> {
         let Some(peer) = self.sessions.get(id) else { return gone() };
         let text = match check::text(request.headers(), request.body(), FRAGMENT) {
@@ -44,7 +44,7 @@ impl Endpoint {
         empty(StatusCode::OK)
     }
 
-    /// Says that a session is there, and no more.
+    /// Answers that a session exists.
     pub(super) fn look(&self, id: &str) -> Response<Bytes> {
         if self.sessions.get(id).is_some() { empty(StatusCode::OK).with(ACCEPT_PATCH, FRAGMENT) } else { gone() }
     }
@@ -60,9 +60,10 @@ async fn restart(peer: &Peer, fragment: &Fragment) -> Response<Bytes> {
             *response.body_mut() = answer.into();
             response
         }
-        Ok(None) => {
-            refusal(StatusCode::UNPROCESSABLE_ENTITY, "this session's ICE cannot be restarted: end it and offer anew")
-        }
+        Ok(None) => refusal(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "this session's ICE cannot be restarted: end it and send a new offer",
+        ),
         Err(error) if error.kind() == ErrorKind::Closed => gone(),
         Err(error) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),
     }

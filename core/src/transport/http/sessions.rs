@@ -1,4 +1,4 @@
-//! The sessions of an endpoint: who is there, who is about to come, and who is told.
+//! The sessions of an endpoint: established ones, those that are connecting, and subscribers to their events.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,13 +8,13 @@ use tokio::sync::broadcast;
 use super::{End, Limits, SessionEvent};
 use crate::transport::peer::{Peer, PeerState};
 
-/// How many events wait for a receiver that is slow.
+/// The most events that wait for a slow receiver.
 const EVENTS: usize = 64;
 
-/// Why there is no room for a session.
+/// The reason why a session is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    /// As many as may be there are there.
+    /// The limit of sessions is reached.
     Viewers,
     /// As many as may be about to connect are about to.
     Connecting,
@@ -37,7 +37,7 @@ struct Table {
     closed: bool,
 }
 
-/// Room for one session, from before its offer is answered; given back where nothing comes of it.
+/// A reservation for one session, from before its offer is answered; released if no session is made.
 #[derive(Debug)]
 pub(super) struct Room<'a> {
     sessions: &'a Sessions,
@@ -48,7 +48,7 @@ impl Sessions {
         Self { table: Mutex::default(), events: broadcast::Sender::new(EVENTS) }
     }
 
-    /// A panic while the table was locked has left it whole: each change is one call.
+    /// A panic while the table was locked leaves it consistent: each change is one call.
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +70,7 @@ impl Sessions {
         Ok(Room { sessions: self })
     }
 
-    /// Finds room for one that takes the place of whoever is there.
+    /// Reserves a session that replaces the current one.
     pub(super) fn room_instead(&self, limits: &Limits) -> Result<Room<'_>, Full> {
         let mut table = self.lock();
         if table.closed {
@@ -87,7 +87,7 @@ impl Sessions {
         self.lock().peers.get(id).cloned()
     }
 
-    /// All that are there.
+    /// All sessions.
     pub(super) fn peers(&self) -> Vec<Peer> {
         self.lock().peers.values().cloned().collect()
     }
@@ -96,7 +96,7 @@ impl Sessions {
         self.lock().peers.len()
     }
 
-    /// Takes a session out and says why; `None` where it is out already.
+    /// Removes a session, with the reason; `None` if it was removed already.
     pub(super) fn end(&self, id: &str, reason: End) -> Option<Peer> {
         let mut table = self.lock();
         let peer = table.peers.remove(id)?;
@@ -119,7 +119,7 @@ impl Sessions {
         ended.collect()
     }
 
-    /// Tells of a session that is there; of one that has ended there is nothing to tell.
+    /// Sends an event of a session, unless it has ended.
     pub(super) fn tell_of(&self, id: &str, event: fn(String) -> SessionEvent) {
         let table = self.lock();
         if table.peers.contains_key(id) {
@@ -127,10 +127,10 @@ impl Sessions {
         }
     }
 
-    /// Called with the table locked, so that events come in the order of what they tell.
+    /// Called with the table locked, so that events are in the order of the changes.
     fn tell(&self, event: SessionEvent) {
         tracing::debug!(?event, "session");
-        // Nobody need listen.
+        // An error means that there are no receivers.
         let _ = self.events.send(event);
     }
 

@@ -1,4 +1,4 @@
-//! Sees to it that no session outlives its connection, its publisher's media, or its endpoint.
+//! Ends sessions with their connection, with their publisher's media, or with their endpoint.
 
 use std::future::Future;
 use std::sync::{Arc, Weak};
@@ -59,7 +59,7 @@ impl Watcher {
         self.peer.close().await;
     }
 
-    /// Waits for another state; an error where nothing came for too long, or the endpoint has gone.
+    /// Waits for another state; an error on a timeout, or if the endpoint was dropped.
     async fn until_change(
         &mut self,
         states: &mut watch::Receiver<PeerState>,
@@ -87,7 +87,7 @@ impl Watcher {
     }
 }
 
-/// How long a publisher has sent nothing.
+/// The time for which a publisher has sent nothing.
 struct Silence {
     limits: Limits,
     packets: u64,

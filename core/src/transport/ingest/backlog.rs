@@ -1,17 +1,17 @@
-//! Between who receives and who decodes: coded pictures in order, and whether a key frame has to come first.
+//! The queue between the receiver and the decoder: coded pictures in order, and whether a key frame is needed first.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::transport::media::AccessUnit;
 
-/// How many coded pictures may wait: a second, which is far more than a decoder that keeps up ever leaves.
+/// The most coded pictures that wait: a second, far more than a decoder that keeps up leaves.
 const MOST: usize = 30;
 
-/// How many bytes they may have together: a second of far more than any publisher sends.
+/// The most bytes that they have together: a second of far more than publishers send.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Coded pictures that wait to be decoded. Locks are held for as long as it takes to move one.
+/// Coded pictures that wait to be decoded. Locks are held only while one is moved.
 #[derive(Debug)]
 pub(super) struct Backlog {
     queue: Mutex<Queue>,
@@ -23,7 +23,7 @@ struct Queue {
     units: VecDeque<AccessUnit>,
     /// The bytes of all of them.
     bytes: usize,
-    /// Whether what comes cannot be decoded before a key frame.
+    /// Whether pictures are dropped until a key frame.
     needs_key: bool,
     closed: bool,
 }
@@ -48,12 +48,12 @@ impl Backlog {
         Self { queue: Mutex::new(queue), news: Condvar::new() }
     }
 
-    /// Whoever panicked left the queue whole.
+    /// A panic while it was locked leaves the queue consistent.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the next picture; says whether it is taken, which one is not that needs others that are lost.
+    /// Adds the next picture; returns false for one that is dropped, because it needs others that are lost.
     pub(super) fn put(&self, unit: AccessUnit) -> bool {
         let mut queue = self.lock();
         let len = unit.data.len();
@@ -63,7 +63,7 @@ impl Backlog {
             return false;
         }
         if is_full {
-            // Nobody needs what lies before a key frame, and newest wins.
+            // Pictures before a key frame are not needed, and the newest count.
             queue.clear();
         }
         queue.needs_key = false;
@@ -116,7 +116,7 @@ impl Backlog {
         }
     }
 
-    /// Lets go of what waits, and of who waits for it.
+    /// Drops what waits, and wakes the decoder.
     pub(super) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
@@ -182,7 +182,7 @@ mod tests {
         assert!(backlog.put(unit(8, true)) && backlog.put(unit(9, false)));
         let taken: Vec<_> = (0..2).filter_map(|_| backlog.take()).map(|unit| unit.at.0).collect();
         assert_eq!((taken, backlog.is_empty()), (vec![8, 9], true));
-        // What was taken out makes room again.
+        // A picture that was removed frees its bytes.
         assert_eq!((10..14).filter(|&at| backlog.put(unit(at, false))).count(), 4);
     }
 

@@ -23,7 +23,7 @@ use crate::frame::{FrameView, Stamp, Timestamp};
 use crate::telemetry::{Meter, Rate};
 use crate::{Error, ErrorKind, Result};
 
-/// Takes the video of one publisher and hands frames to a sink, decoded on a thread of its own.
+/// Receives the video of one publisher and passes frames to a sink, decoded on a thread of its own.
 ///
 /// Clones are the same; the thread ends when the last is dropped.
 #[derive(Debug, Clone)]
@@ -56,21 +56,21 @@ impl Default for IngestOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct IngestStats {
-    /// Packets that came.
+    /// Packets received.
     pub packets: Rate,
-    /// Packets that never came, or came too late.
+    /// Packets lost, or too late.
     pub lost: u64,
-    /// Coded pictures that were handed on to be decoded.
+    /// Coded pictures passed to the decoder.
     pub units: u64,
     /// Frames that were decoded.
     pub frames: Rate,
-    /// Frames that were decoded but not handed on, because newer ones waited.
+    /// Frames that were decoded but dropped, because newer ones waited.
     pub skipped: u64,
     /// Coded pictures that could not be decoded.
     pub failed: u64,
     /// How often a key frame was asked for.
     pub key_frame_requests: u64,
-    /// How much the packets' delay varies, in milliseconds, as RFC 3550 defines it.
+    /// The jitter of the packets, in milliseconds, as RFC 3550 defines it.
     pub jitter_ms: f64,
     /// When the last frame was decoded, on the clock of [`now`](super::now); 0 before the first. Not serialised.
     #[serde(skip)]
@@ -95,8 +95,8 @@ impl Ingest {
     ///
     /// # Errors
     ///
-    /// `Unsupported` for a codec that is not built in, `InvalidArgument` for options out of their range, `Device` where the
-    /// system gives no more threads.
+    /// `Unsupported` for a codec that is not built in, `InvalidArgument` for options out of their range, `Device` if no
+    /// thread can be started.
     pub fn start_with(codec: VideoCodec, sink: Arc<dyn FrameSink>, options: IngestOptions) -> Result<Self> {
         let sides = IngestOptions::SIDES;
         if !sides.contains(&options.max_side) {
@@ -121,7 +121,7 @@ impl Ingest {
         &self.hold.shared
     }
 
-    /// Takes a packet, in whatever order they come. Never waits.
+    /// Takes a packet, in any order. Never waits.
     pub fn packet(&self, packet: RtpPacket) {
         self.shared().counters.packets.mark(Instant::now());
         self.receive(|receiver, now| receiver.packet(packet, now));
@@ -143,7 +143,7 @@ impl Ingest {
         }
     }
 
-    /// Takes a whole coded picture, from a source that does not send packets.
+    /// Takes a complete coded picture, from a source without packets.
     pub fn access_unit(&self, unit: AccessUnit) {
         if self.shared().backlog.put(unit) {
             self.shared().counters.units.fetch_add(1, Ordering::Relaxed);
@@ -159,7 +159,7 @@ impl Ingest {
         wants
     }
 
-    /// Returns what was done so far.
+    /// Returns the statistics.
     pub fn stats(&self) -> IngestStats {
         let (counters, now) = (&self.shared().counters, Instant::now());
         let (lost, jitter_ms) = {
@@ -196,7 +196,7 @@ impl Drop for Hold {
     }
 }
 
-/// What the receiving task and the thread that decodes have in common.
+/// The state that the receiving task and the decoding thread share.
 #[derive(Debug)]
 struct Shared {
     /// One task receives and asks; the lock is for callers that do not keep to that.
@@ -206,7 +206,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// A panic while it was held left it whole.
+    /// A panic while it was locked leaves it consistent.
     fn receiver(&self) -> MutexGuard<'_, Receiver> {
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,7 +247,7 @@ impl Counters {
     }
 }
 
-/// At most how many times a second the sink is notified of refused video.
+/// The highest rate of notifications of refused video, per second.
 const REFUSALS_PER_SECOND: u32 = 1;
 
 /// The thread that decodes.
@@ -284,7 +284,7 @@ impl Worker {
         }
     }
 
-    /// Tells the sink of video that never will be decoded, and not more often than anybody reads.
+    /// Notifies the sink of video that will not be decoded, at a bounded rate.
     fn tell(&mut self, error: &Error, now: Instant) {
         if error.kind() == ErrorKind::Unsupported && self.refusals.take(now).is_ok() {
             self.sink.refused(error);

@@ -1,4 +1,4 @@
-//! The receiving half: packets in, coded pictures out, with time handed in.
+//! The receiving half: packets in, coded pictures out; times are arguments.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::transport::media::VideoCodec;
 use crate::transport::rtp::reorder::{HOLD, Next, Reorder};
 use crate::transport::rtp::{self, Assemble, Assembled, RtpPacket};
 
-/// How long it takes at least from one request for a key frame to the next: what it takes to be answered.
+/// The shortest interval of key frame requests: the time of an answer.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Units of the packets' clock in a second.
@@ -37,14 +37,14 @@ impl Receiver {
         }
     }
 
-    /// Takes a packet that came at `now`.
+    /// Takes a packet that arrived at `now`.
     pub(super) fn packet(&mut self, packet: RtpPacket, now: Timestamp) {
         self.jitter.packet(packet.timestamp, now);
         self.reorder.push(packet, now);
         self.advance(now);
     }
 
-    /// Puts together what is there, or given up, by `now`.
+    /// Assembles what has arrived, or was given up, by `now`.
     pub(super) fn advance(&mut self, now: Timestamp) {
         while let Some(next) = self.reorder.pop(now) {
             match next {
@@ -80,10 +80,10 @@ impl Receiver {
     }
 }
 
-/// How much the delay of packets varies, by RFC 3550, section 6.4.1.
+/// The jitter of packets, by RFC 3550, section 6.4.1.
 #[derive(Debug, Default)]
 struct Jitter {
-    /// When the last packet came, less its timestamp, both on the packets' clock.
+    /// The arrival time of the last packet minus its timestamp, both on the packets' clock.
     transit: Option<u32>,
     mean: f64,
 }

@@ -172,8 +172,8 @@ fn the_sink_is_notified_of_refused_video_once_a_second_and_of_other_failures_nev
     assert_eq!(notified(ErrorKind::InvalidArgument, 90_000), 0);
 }
 
-/// What a link that loses every packet of which `is_lost` says so leaves: the numbers that are decoded, how many were lost,
-/// and when key frames were asked for, in milliseconds.
+/// What a link that loses every packet of which `is_lost` says so leaves: the numbers that are decoded, how many were
+/// lost, and when key frames were asked for, in milliseconds.
 fn over_a_link(units: &[AccessUnit], is_lost: impl Fn(usize) -> bool) -> (Vec<u32>, u64, Vec<u64>) {
     let (mut packetiser, mut receiver) = (Packetiser::default(), Receiver::new(VideoCodec::H264));
     let (backlog, mut decoder) = (Backlog::new(), decoder(VideoCodec::H264, MAX_SIDE).unwrap());
@@ -245,8 +245,8 @@ fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![150 => Just(Fate::Passes), 2 => Just(Fate::Lost), 2 => Just(Fate::Doubled), 2 => late]
 }
 
-/// Sends packets of the pictures over a link; gives them in the order in which they come, by the picture that was being sent,
-/// and tells of each picture whether none of its packets was lost or late.
+/// Sends packets of the pictures over a link; gives them in the order in which they come, by the picture that was being
+/// sent, and tells of each picture whether none of its packets was lost or late.
 fn sent(units: &[AccessUnit], first: u16, mut fates: impl Iterator<Item = Fate>) -> (Vec<Vec<RtpPacket>>, Vec<bool>) {
     let mut packetiser = Packetiser { sequence: first, timestamp: u32::from(first) << 16 };
     let (mut sent, mut is_whole) = (Vec::new(), vec![true; units.len()]);

@@ -30,7 +30,7 @@ pub fn named_parameters(message: &Map<String, Value>) -> (Map<String, Value>, Ve
     (values.collect(), message.keys().filter(|name| !is_known(name)).cloned().collect())
 }
 
-/// Moves the parameters of the object `params` up to the keys of the message, and drops what is `null`, without a change of
+/// Moves the parameters of the object `params` up to the keys of the message, and drops `null` values, without a change of
 /// the message's meaning.
 pub fn flatten(message: &mut Map<String, Value>) {
     if let Some(Value::Object(body)) = message.shift_remove(BODY) {

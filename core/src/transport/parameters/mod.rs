@@ -20,7 +20,7 @@ use super::{ChannelHandler, Pacing};
 use crate::error::{Error, Violation};
 use crate::params::{Cost, Notice, join_values};
 
-/// What the messages of a data channel change, such as a session.
+/// The target of a data channel's messages, such as a session.
 pub trait ParameterTarget: Send + Sync + fmt::Debug {
     /// Makes the changes that `message` names: all of them or none. Called on a network task: must not wait for long.
     ///
@@ -29,12 +29,12 @@ pub trait ParameterTarget: Send + Sync + fmt::Debug {
     /// The reason why nothing has changed, with all values at fault.
     fn apply(&self, message: &Map<String, Value>) -> Result<AppliedParameters, ParameterError>;
 
-    /// Returns how long `message` must wait from `now` on, because its changes are expensive; zero for not at all. A message
-    /// that must not wait counts as applied.
+    /// Returns how long `message` must wait from `now` on, because its changes are expensive; zero for not at all. A
+    /// message that must not wait counts as applied.
     fn wait(&self, message: &Map<String, Value>, now: Instant) -> Duration;
 
-    /// Merges `newer` into the message that waits, so that it has the effect of both in order. The default takes parameters
-    /// alone into account.
+    /// Merges `newer` into the message that waits, so that it has the effect of both in order. The default takes
+    /// parameters alone into account.
     fn join(&self, waiting: &mut Map<String, Value>, mut newer: Map<String, Value>) {
         flatten(waiting);
         flatten(&mut newer);
@@ -52,7 +52,7 @@ pub trait ParameterTarget: Send + Sync + fmt::Debug {
 pub enum ParameterMessage {
     /// The answer to a message that was applied.
     ParametersApplied(AppliedParameters),
-    /// The answer to a message that changed nothing; or, unasked, something that went wrong with the stream.
+    /// The answer to a message that changed nothing; or, as a notice, a failure of the stream.
     Error(ParameterError),
     /// Unasked, after a change.
     ParametersUpdated {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 const STYLE: &str = "ip_adapter_style_image_url";
 /// The longest web address that is sent as it is, in bytes.
 const MAX_URL: usize = 2048;
-/// What a digest begins with.
+/// The prefix of a digest.
 const PREFIX: &str = "sha256:";
 
 /// Replaces a style image that is not a web address of at most 2048 bytes by its digest, `sha256:<hexadecimal>:<bytes>`.
@@ -21,8 +21,8 @@ pub fn hide_style_image(parameters: &mut Map<String, Value>) {
     }
 }
 
-/// Removes the style image from `parameters` where it is the digest of the image in use, `known`: a client that sends back what
-/// it was sent changes nothing.
+/// Removes the style image from `parameters` where it is the digest of the image in use, `known`: a client that sends
+/// back what it was sent changes nothing.
 pub fn drop_known_digest(parameters: &mut Map<String, Value>, known: &str) {
     let is_known = |value: &Value| value.as_str().is_some_and(|sent| sent.starts_with(PREFIX) && sent == digest(known));
     if parameters.get(STYLE).is_some_and(is_known) {

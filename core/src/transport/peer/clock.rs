@@ -1,4 +1,4 @@
-//! RTP time stamps of a stream that is sent, and the reports that tie them to the clock on the wall.
+//! RTP timestamps of an outgoing stream, and the reports that relate them to wall-clock time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ const LEAST_STEP: Duration = Duration::from_millis(1);
 pub(super) struct StreamClock {
     /// Ticks per second.
     rate: u32,
-    /// What stands for the start of [`now`]'s clock, or is added to a publisher's own.
+    /// The RTP time of the start of [`now`]'s clock, or the offset to a publisher's own.
     base: u32,
     /// The last time that was stamped, and its stamp.
     last: Option<(Timestamp, u32)>,
@@ -50,7 +50,8 @@ impl StreamClock {
         stamp
     }
 
-    /// Stamps sound that the publisher stamped `own` and that came `at`: as long apart as the publisher says.
+    /// Returns the timestamp of audio that the publisher stamped `own` and that arrived at `at`: with the publisher's
+    /// intervals.
     pub(super) fn sound(&mut self, own: u32, at: Timestamp) -> u32 {
         let stamp = self.base.wrapping_add(own);
         self.last = Some((at, stamp));
@@ -63,7 +64,7 @@ impl StreamClock {
         self.bytes = self.bytes.wrapping_add(bytes as u32);
     }
 
-    /// Makes the report that is due, if one is: what the stream's clock says at this moment.
+    /// Makes the sender report, if one is due.
     pub(super) fn report(&mut self, ssrc: u32) -> Option<SenderReport> {
         let (at, stamp) = self.last?;
         let now = now();

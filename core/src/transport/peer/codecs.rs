@@ -1,4 +1,4 @@
-//! Which of the offered codecs is used, and which are offered.
+//! Codec negotiation: the codecs that are offered, and the one that is used.
 
 use crate::transport::VideoCodec;
 use crate::transport::sdp::Codec;
@@ -8,7 +8,7 @@ pub(super) const VIDEO_CLOCK: u32 = 90_000;
 /// Ticks per second of sound's.
 pub(super) const AUDIO_CLOCK: u32 = 48_000;
 
-/// The video codecs that are built in, the most wanted first.
+/// The built-in video codecs, most preferred first.
 const VIDEO: &[VideoCodec] = &[
     VideoCodec::H264,
     #[cfg(feature = "vp8")]
@@ -26,7 +26,7 @@ pub(super) struct Choice {
     pub(super) repair: Option<Codec>,
 }
 
-/// Chooses among a video section's codecs; of two as good, the one that stands first.
+/// Chooses among a video section's codecs; of two that are equally good, the first.
 pub(super) fn choose_video(offered: &[Codec]) -> Option<Choice> {
     let rank = |entry: &Codec| VIDEO.iter().position(|&c| name(c).eq_ignore_ascii_case(&entry.name));
     let (_, video, entry) = offered
@@ -49,10 +49,10 @@ pub(super) fn choose_audio(offered: &[Codec]) -> Option<Choice> {
     Some(Choice { video: None, entry: entry.clone(), repair: None })
 }
 
-/// Returns how well an H.264 entry fits, 0 best; `None` where its pictures could not be decoded.
+/// Returns the rank of an H.264 entry, 0 best; `None` if its pictures cannot be decoded.
 ///
-/// Non-interleaved packets (mode 1) are wanted before single ones, and the profiles in the order in which what the
-/// encoder makes is valid in them: baseline, main, high.
+/// Non-interleaved packets (mode 1) are preferred to single ones, then baseline to main to high, since the encoder's
+/// output is valid in each of them.
 fn h264_fit(entry: &Codec) -> Option<usize> {
     let mode = match entry.parameter("packetization-mode").unwrap_or("0") {
         "1" => 0,

@@ -1,4 +1,4 @@
-//! Builds the crate's peer connection: codecs, interceptors, addresses, time limits.
+//! Builds the WebRTC crate's peer connection: codecs, interceptors, addresses, timeouts.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -25,15 +25,15 @@ use webrtc::peer_connection::{
 };
 
 use super::key_requests::KeyRequests;
-use super::normal::TRANSPORT_CC;
 use super::options::{IceServer, PeerOptions};
+use super::sdp_normalize::TRANSPORT_CC;
 use super::{bind, failed};
 use crate::Result;
 use crate::transport::sdp::{Codec, Setup};
 
-/// After how long without a sign of the peer it counts as disconnected.
+/// The time without packets after which the peer counts as disconnected.
 const DISCONNECTED: Duration = Duration::from_secs(4);
-/// After how much longer as failed.
+/// The further time after which the connection has failed.
 const FAILED: Duration = Duration::from_secs(6);
 /// How often a sign is given.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -41,16 +41,16 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
 /// How often one packet is asked for.
 const NACKS_PER_PACKET: u16 = 10;
-/// Where our interceptor stands: behind all others, so that they have seen what it drops.
+/// The position of our interceptor: behind all others, so that they have seen what it drops.
 const LAST_SLOT: usize = 14_000;
 
-/// What the crate tells of a connection.
+/// An event of the crate's connection.
 pub(super) enum Event {
     /// How far it is.
     State(RTCPeerConnectionState),
     /// Every candidate is found.
     Gathered,
-    /// The first packet of a track came.
+    /// The first packet of a track arrived.
     Track(Arc<dyn TrackRemote>),
     /// The peer opened a data channel, or this side did.
     Channel(Arc<dyn DataChannel>),
@@ -58,27 +58,27 @@ pub(super) enum Event {
     Negotiated,
 }
 
-/// What a connection is to be able to do.
+/// The requirements of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Abilities {
     /// Video codecs, with those of retransmissions.
     pub(super) video: Vec<Codec>,
     /// Audio codecs.
     pub(super) audio: Vec<Codec>,
-    /// Whether media comes in, on whose way the sender wants reports.
+    /// Whether media is received, about which the sender needs reports.
     pub(super) receives: bool,
-    /// Who opens DTLS, where this side answers.
+    /// The DTLS role, if this side answers.
     pub(super) setup: Option<Setup>,
 }
 
-/// Passes on what the crate tells. Its methods run on the connection's own task and must not wait.
+/// Forwards events of the crate. Its methods run on the connection's own task and must not wait.
 struct Teller(mpsc::UnboundedSender<Event>);
 
 type Done<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl Teller {
     fn tell<'a>(&self, event: Event) -> Done<'a> {
-        // Nobody listens once the connection is being closed.
+        // An error means that the connection is being closed.
         let _ = self.0.send(event);
         Box::pin(std::future::ready(()))
     }
@@ -149,7 +149,7 @@ pub(super) async fn build(
         .with_interceptor_registry(registry)
         .with_setting_engine(settings.build())
         .with_handler(Arc::new(Teller(events)));
-    // A port that was found free must be bound before the next connection looks for one.
+    // A free port must be bound before the next connection looks for one.
     let _one = PORTS.lock().await;
     let connection = builder.with_udp_addrs(bind::addresses(options)?).build().await;
     Ok(Arc::new(connection.map_err(|e| failed("make a connection", e))?))
@@ -167,7 +167,7 @@ fn engine(abilities: &Abilities) -> Result<(MediaEngine, Registry)> {
         }
     }
     let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACKS_PER_PACKET);
-    // Sender reports are this library's own: they tell when a frame was taken, not when it was sent.
+    // Sender reports are this library's own: they have the times of frames, not of sending.
     let mut registry = Registry::new()
         .with(Slot::NackResponder, NackResponderBuilder::new().build())
         .with(Slot::NackGenerator, nacks.build())

@@ -1,11 +1,11 @@
-//! Counts what a connection carries.
+//! Counters of a connection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::state::PeerStats;
 
-/// What a connection has carried so far.
+/// The counters of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     bytes_in: AtomicU64,

@@ -54,7 +54,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Sends texts in order; false where the channel takes no more.
+/// Sends texts in order; false if the channel is closed.
 async fn send_all(channel: &dyn DataChannel, texts: Vec<String>) -> bool {
     for text in texts {
         if channel.send_text(&text).await.is_err() {
@@ -72,7 +72,7 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Waits for the next notice, and for ever where there are none; `None` when no more will come.
+/// Waits for the next notice, without end if there are none; `None` when the sender is dropped.
 async fn next(notices: &mut Option<broadcast::Receiver<String>>) -> Option<String> {
     let Some(notices) = notices else { return std::future::pending().await };
     loop {

@@ -1,4 +1,4 @@
-//! Brings a viewer's requests for key frames to the task that sends to it; without this they end inside the crate.
+//! Forwards a viewer's key frame requests to the task that sends to it; the crate does not do so by itself.
 
 use std::collections::VecDeque;
 use std::time::Instant;

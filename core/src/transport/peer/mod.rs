@@ -1,24 +1,24 @@
-//! One WebRTC connection between a peer and this library's media: the only folder that names the crates doing WebRTC.
+//! One WebRTC connection between a peer and this library's media: the only folder that names the WebRTC crates.
 //!
-//! A peer's description is read by `sdp`, `plan` says what becomes of each of its sections, `normal` writes
-//! down for the crate what is used of it, and `compose` makes the answer of what the crate writes. The `supervisor` is a
-//! connection's one task, which starts those that `receive` and `send`, and closes everything in the end.
+//! `sdp` reads a peer's description, `plan` decides about each of its sections, `sdp_normalize` writes what is used of
+//! it for the crate, and `sdp_answer` makes the answer from the crate's. The `supervisor` is the connection's main
+//! task: it starts those of `receive` and `send`, and closes everything at the end.
 
 mod bind;
 mod clock;
 mod codecs;
-mod compose;
 mod connection;
 mod counters;
 mod data;
 mod key_requests;
 mod negotiate;
-mod normal;
 mod options;
 mod pace;
 mod plan;
 mod receive;
 mod restart;
+mod sdp_answer;
+mod sdp_normalize;
 mod send;
 mod shared;
 mod state;
@@ -51,7 +51,7 @@ pub struct Peer {
     link: Arc<Link>,
 }
 
-/// Closes the connection when the last handle is gone.
+/// Closes the connection when the last handle is dropped.
 struct Link {
     shared: Arc<Shared>,
 }
@@ -70,16 +70,16 @@ impl fmt::Debug for Peer {
 }
 
 impl Peer {
-    /// Answers an offer, and returns the answer with every candidate in it: nothing more need be sent.
+    /// Answers an offer, and returns the answer with all candidates: no trickling is needed.
     ///
-    /// Every section of the offer is answered in its place. What flows is the intersection of what is offered and what
-    /// `media` has; a section of which nothing is wanted stays in the bundle, inactive. Dropping the future gives
-    /// the connection up.
+    /// Every section of the offer is answered in its place. The media of the connection is the intersection of the
+    /// offer and `media`; a section that is not used stays in the bundle, inactive. Dropping the future ends the
+    /// connection.
     pub async fn answer(offer: &str, media: Media, options: &PeerOptions) -> Result<(Self, String), Refusal> {
         negotiate::answer(offer, media, options).await
     }
 
-    /// Makes an offer, with every candidate in it. [`set_answer`](Self::set_answer) takes the answer to it.
+    /// Makes an offer, with all candidates. [`set_answer`](Self::set_answer) takes the answer.
     ///
     /// Video and sound are offered the way that `media` has them. With a `channel`, the data channel
     /// [`CHANNEL_LABEL`](super::CHANNEL_LABEL) is opened.
@@ -116,7 +116,7 @@ impl Peer {
         for candidate in fragment.candidates.iter().filter_map(|c| c.usable_from(shared.public_only)) {
             negotiation.trickled += 1;
             if negotiation.trickled > MAX_TRICKLED {
-                let reason = format!("more than {MAX_TRICKLED} candidates came");
+                let reason = format!("got more than {MAX_TRICKLED} candidates");
                 return Err(Error::new(ErrorKind::InvalidArgument, reason));
             }
             let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
@@ -136,8 +136,9 @@ impl Peer {
         current.is_some_and(|c| fragment.ufrag.is_some() && (fragment.ufrag != c.ufrag || fragment.pwd != c.pwd))
     }
 
-    /// Restarts ICE with the peer's new credentials, and returns the fragment that answers: this side's new credentials and
-    /// its best candidate. `None` where it is not possible: on the side that made the offer, or without credentials.
+    /// Restarts ICE with the peer's new credentials, and returns the fragment that answers: this side's new credentials
+    /// and its best candidate. `None` where it is not possible: on the side that made the offer, or without
+    /// credentials.
     ///
     /// # Errors
     ///
@@ -156,12 +157,12 @@ impl Peer {
         self.link.shared.states.subscribe()
     }
 
-    /// Returns what the connection has carried.
+    /// Returns the statistics of the connection.
     pub fn stats(&self) -> PeerStats {
         self.link.shared.stats()
     }
 
-    /// Closes the connection and waits until its sockets and tasks are gone.
+    /// Closes the connection and waits until its sockets and tasks have ended.
     pub async fn close(&self) {
         self.link.shared.stop.send_replace(true);
         let mut states = self.states();

@@ -15,23 +15,23 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use super::codecs::{self, Choice};
 use super::connection::{Abilities, Event, build, rtp_codec};
 use super::counters::Counters;
-use super::normal::entries;
 use super::plan::{Plan, setup};
+use super::sdp_normalize::entries;
 use super::send::Outgoing;
 use super::shared::{Descriptions, Flows, Shared, lock};
 use super::state::Media;
 use super::supervisor::Supervisor;
-use super::{Link, Peer, PeerOptions, PeerState, Refusal, compose, failed, normal, parse};
+use super::{Link, Peer, PeerOptions, PeerState, Refusal, failed, parse, sdp_answer, sdp_normalize};
 use crate::transport::CHANNEL_LABEL;
 use crate::transport::sdp::{Codec, Description, Direction, Kind};
 use crate::{Error, ErrorKind, Result};
 
-/// How long finding candidates may take; those found by then are used.
+/// The longest time for gathering candidates; those gathered by then are used.
 const GATHER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The name of the stream that all tracks of this side belong to.
 const STREAM: &str = "dreamframe";
 
-/// Makes a connection and starts its task, whatever becomes of the caller meanwhile.
+/// Makes a connection and starts its task, even if the caller is dropped meanwhile.
 async fn start(abilities: Abilities, media: Media, options: &PeerOptions) -> Result<Peer> {
     let options = options.clone();
     // In a task of its own: a caller that gives up while the connection is built would leave it open for ever.
@@ -82,15 +82,15 @@ pub(super) async fn answer(text: &str, media: Media, options: &PeerOptions) -> R
         }
     }
     let written = exchange(shared, &offer, &plan).await.map_err(Refusal::Failed)?;
-    let answer = compose::answer(&offer, &plan, &written, options.public_ip);
-    if answer.len() > compose::MAX_ANSWER {
-        let reason = format!("its answer would be {} bytes long, above {}", answer.len(), compose::MAX_ANSWER);
+    let answer = sdp_answer::answer(&offer, &plan, &written, options.public_ip);
+    if answer.len() > sdp_answer::MAX_ANSWER {
+        let reason = format!("its answer would be {} bytes long, above {}", answer.len(), sdp_answer::MAX_ANSWER);
         return Err(Refusal::BadSdp(reason));
     }
     let local_ufrag = local_ufrag(&answer).map_err(Refusal::Failed)?;
     *lock(&shared.descriptions) =
         Descriptions { local_ufrag, remote: Some(offer.clone()), answered: Some((offer, plan)), flows };
-    // The supervisor lives as long as the peer.
+    // The supervisor outlives the peer.
     let _ = shared.events.send(Event::Negotiated);
     Ok((peer, answer))
 }
@@ -102,7 +102,7 @@ pub(super) async fn exchange(shared: &Shared, offer: &Description, plan: &Plan) 
     let mut gathered = shared.gathered.subscribe();
     let before = *gathered.borrow_and_update();
     let connection = &shared.connection;
-    let offer = RTCSessionDescription::offer(normal::write(offer, plan, negotiation.taken, shared.public_only))
+    let offer = RTCSessionDescription::offer(sdp_normalize::write(offer, plan, negotiation.taken, shared.public_only))
         .map_err(|e| failed("read an offer", e))?;
     connection.set_remote_description(offer).await.map_err(|e| failed("take an offer", e))?;
     let answer = connection.create_answer(None).await.map_err(|e| failed("make an answer", e))?;
@@ -205,7 +205,7 @@ pub(super) async fn offer(media: Media, options: &PeerOptions) -> Result<(Peer, 
         let _ = shared.events.send(Event::Channel(channel));
     }
     let written = propose(shared).await?;
-    let offer = compose::offer(&written, options.public_ip);
+    let offer = sdp_answer::offer(&written, options.public_ip);
     lock(&shared.descriptions).local_ufrag = local_ufrag(&offer)?;
     Ok((peer, offer))
 }
@@ -239,7 +239,7 @@ pub(super) async fn set_answer(shared: &Shared, text: &str) -> Result<()> {
         .map_err(|e| Error::new(ErrorKind::Internal, format!("this side's own offer {e}")))?;
     let plan = Plan::accepting(&answer, &offer)?;
     negotiation.taken += 1;
-    let normal = RTCSessionDescription::answer(normal::write(&answer, &plan, 1, shared.public_only))
+    let normal = RTCSessionDescription::answer(sdp_normalize::write(&answer, &plan, 1, shared.public_only))
         .map_err(|e| failed("read an answer", e))?;
     {
         // Before the crate has it: the first packets may come at once.

@@ -1,4 +1,4 @@
-//! What a connection is made with.
+//! Options of a connection.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -9,18 +9,19 @@ use crate::transport::IngestOptions;
 /// How connections reach the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerOptions {
-    /// The addresses to receive at. An unspecified one stands for every interface but loopback.
+    /// The addresses to receive at. An unspecified address means every interface except loopback.
     /// Default: every IPv4 interface and 127.0.0.1.
     pub bind: Vec<IpAddr>,
-    /// The UDP ports to use, one for each address of each connection; `None` leaves the choice to the system.
+    /// The UDP ports to use, one for each address of each connection; with `None` the system chooses.
     pub ports: Option<RangeInclusive<u16>>,
-    /// The address to tell peers before those bound, where a NAT maps it to this machine port by port. Where there is one,
-    /// candidates of an offer that are not public addresses are left out, so that nobody has this machine send packets into
-    /// its own network. Peers of that network connect all the same, since their checks reach this machine.
+    /// The address that precedes those bound in candidates, if a NAT maps it to this machine port by port. If it is
+    /// set, candidates of an offer that are not public addresses are left out, so that peers cannot make this machine
+    /// send packets into its own network. Peers of that network connect nevertheless, since their checks reach this
+    /// machine.
     pub public_ip: Option<IpAddr>,
-    /// STUN and TURN servers to ask for further addresses. A server that peers can reach needs none.
+    /// STUN and TURN servers, for further addresses. A server that peers can reach needs none.
     pub ice_servers: Vec<IceServer>,
-    /// How long a connection may take to come about, before it has failed. Default: 15 s.
+    /// The longest time for establishing a connection, before it has failed. Default: 15 s.
     pub connect_timeout: Duration,
     /// How a peer's video is decoded.
     pub ingest: IngestOptions,
@@ -46,7 +47,7 @@ pub struct IceServer {
     pub urls: Vec<String>,
     /// The user name, for TURN.
     pub username: Option<String>,
-    /// The password, for TURN. Publishers are told of it with the answer to their offer, viewers are not.
+    /// The password, for TURN. It is sent to publishers with the answer to their offer, but not to viewers.
     pub credential: Option<String>,
     /// In place of both, a secret that this side shares with the TURN server (coturn's `static-auth-secret`): publishers,
     /// viewers and this side itself each get a user name and a password that are made with it and hold for an hour.

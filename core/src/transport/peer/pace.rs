@@ -1,4 +1,4 @@
-//! Holds the messages of one data channel back that come too fast.
+//! Rate limit of the messages of a data channel.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ const MESSAGES_PER_SECOND: u32 = 60;
 /// Bytes of messages that wait.
 const MOST_WAITING: usize = 1 << 20;
 
-/// How many messages the data channels of one connection may send, all together. Clones are the same.
+/// The rate limit of all data channels of one connection together. Clones are the same.
 #[derive(Debug, Clone)]
 pub(super) struct Allowance(Arc<Mutex<TokenBucket>>);
 
@@ -35,7 +35,7 @@ pub(super) struct Pace {
     waiting: Option<Waiting>,
 }
 
-/// What came too fast, as one message.
+/// Messages that arrived too fast, merged.
 #[derive(Debug)]
 struct Waiting {
     message: Map<String, Value>,
@@ -49,7 +49,7 @@ impl Pace {
         Self { allowance, waiting: None }
     }
 
-    /// Takes a message that came at `now`; gives it back where it may be handled at once.
+    /// Takes a message that arrived at `now`; returns it if it may be handled at once.
     pub(super) fn arrived<'a>(&mut self, handler: &dyn ChannelHandler, text: &'a str, now: Instant) -> Option<&'a str> {
         let Some(pacing) = handler.pacing() else { return Some(text) };
         if let Some(waiting) = &mut self.waiting {
@@ -59,7 +59,7 @@ impl Pace {
         let full = self.allowance.take(now).err();
         let message = match (object(text), full) {
             (Some(message), _) => message,
-            // The answer says what is wrong with it.
+            // The handler answers what is wrong with it.
             (None, None) => return Some(text),
             (None, Some(_)) => return None,
         };
@@ -76,7 +76,7 @@ impl Pace {
         self.waiting.as_ref().map(|waiting| waiting.due)
     }
 
-    /// Returns what has waited, where it may be handled at `now`.
+    /// Returns the message that has waited, if it may be handled at `now`.
     pub(super) fn ready(&mut self, handler: &dyn ChannelHandler, now: Instant) -> Option<String> {
         let waiting = self.waiting.as_mut().filter(|waiting| waiting.due <= now)?;
         let full = self.allowance.take(now).err();
@@ -98,7 +98,7 @@ impl Waiting {
                 pacing.join(&mut self.message, newer);
                 self.bytes = bytes;
             }
-            None => tracing::debug!(bytes, "a message of a data channel came too fast and was dropped"),
+            None => tracing::debug!(bytes, "a data channel message exceeded the rate limit and was dropped"),
         }
     }
 }
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// Joins by name, and has messages that name `dear` wait for so many milliseconds.
+    /// Merges by key; messages with the key `dear` wait for the given milliseconds.
     #[derive(Debug, Default)]
     struct Fake(AtomicU64);
 

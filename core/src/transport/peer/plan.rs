@@ -1,4 +1,4 @@
-//! What becomes of each section of a peer's description.
+//! Decides about each section of a peer's description.
 
 use super::Refusal;
 use super::codecs::{Choice, choose_audio, choose_video};
@@ -6,7 +6,7 @@ use super::state::Media;
 use crate::transport::sdp::{Codec, Description, Direction, Kind, Section, Setup};
 use crate::{Error, ErrorKind, Result};
 
-/// What becomes of a section.
+/// The decision about a section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Use {
     /// Media flows, this way as this side sees it.
@@ -19,7 +19,7 @@ pub(super) enum Use {
     Rejected,
 }
 
-/// What becomes of every section, in order.
+/// The decisions about all sections, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) uses: Vec<Use>,
@@ -31,7 +31,7 @@ impl Plan {
         for (kind, what) in [(Kind::Video, "video"), (Kind::Audio, "audio"), (Kind::Data, "data")] {
             let count = offer.live().filter(|s| s.kind == kind).count();
             if count > 1 {
-                return Err(Refusal::TooManyTracks(format!("{count} sections of {what}, but there can be one")));
+                return Err(Refusal::TooManyTracks(format!("{what}: got {count} sections, expected at most 1")));
             }
         }
         let apart = offer.live().count() > 1 && !offer.live().all(|s| offer.bundle.contains(&s.mid));
@@ -59,16 +59,16 @@ impl Plan {
         let flowing: Vec<_> =
             answer.sections.iter().zip(&plan.uses).filter(|(_, u)| matches!(u, Use::Flows(..))).collect();
         if flowing.len() > 1 && flowing.iter().any(|(s, u)| s.sources.is_empty() && receives(u)) {
-            let reason = "the answer has no a=ssrc lines, by which sound and pictures could be told apart";
+            let reason = "the answer has no a=ssrc lines, which distinguish audio and video";
             return Err(Error::new(ErrorKind::Unsupported, reason));
         }
         if !plan.uses.iter().any(|u| matches!(u, Use::Flows(..) | Use::Data)) {
-            return Err(Error::new(ErrorKind::Unsupported, "the peer takes nothing of what was offered"));
+            return Err(Error::new(ErrorKind::Unsupported, "the peer accepts nothing of the offer"));
         }
         Ok(plan)
     }
 
-    /// Where sources are not declared, packets of two sections cannot be told apart: video goes before sound.
+    /// Without declared sources, packets of two sections cannot be told apart: video has precedence over audio.
     fn part_sources(&mut self, offer: &Description) {
         let undeclared = |(section, used): (&Section, &Use)| section.sources.is_empty() && receives(used);
         let flowing = self.uses.iter().filter(|u| matches!(u, Use::Flows(..))).count();
@@ -123,7 +123,7 @@ fn receives(used: &Use) -> bool {
     matches!(used, Use::Flows(direction, _) if direction.receives())
 }
 
-/// What becomes of a section of an answer; an offered section that stays unused is the peer's right.
+/// Decides about a section of an answer; the peer may leave an offered section unused.
 fn accept_section(theirs: &Section, ours: &Section) -> Result<Use> {
     if theirs.rejected {
         return Ok(Use::Rejected);
@@ -161,7 +161,7 @@ fn describe(section: &Section) -> String {
     format!("{} ({})", section.kind, section.direction.name())
 }
 
-/// Who opens the DTLS connection, seen from here: the peer if it may.
+/// The DTLS role of this side: passive, if the peer allows it.
 pub(super) fn setup(offer: &Description) -> Setup {
     match offer.live().find_map(|s| s.setup) {
         Some(Setup::Passive) => Setup::Active,

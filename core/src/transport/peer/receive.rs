@@ -1,4 +1,4 @@
-//! Takes a peer's packets to where they are wanted. Nothing is decoded here: the crate drops packets that wait.
+//! Forwards a peer's packets to their sinks. Nothing is decoded here, because the crate drops packets that wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use super::counters::Counters;
 use crate::transport::{AudioHub, AudioPacket, Ingest, RtpPacket, now};
 
-/// How often the ingest looks for packets that will not come.
+/// The interval at which the ingest checks for lost packets.
 const TICK: Duration = Duration::from_millis(15);
 
-/// Receives video until the track ends; asks for key frames when the ingest wants one.
+/// Receives video until the track ends; requests key frames when the ingest needs one.
 pub(super) async fn video(track: Arc<dyn TrackRemote>, payload_type: u8, ingest: Ingest, counters: Arc<Counters>) {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,7 +1,7 @@
 //! ICE restarts: new credentials and paths for a connection that stays.
 
-use super::compose::best_first;
 use super::negotiate::{exchange, local_ufrag};
+use super::sdp_answer::best_first;
 use super::shared::{Shared, lock};
 use crate::transport::sdp::{Candidate, Description, Fragment};
 use crate::{Error, ErrorKind, Result};

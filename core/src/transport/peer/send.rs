@@ -1,4 +1,4 @@
-//! Sends coded pictures and sound to a peer.
+//! Sends coded pictures and audio to a peer.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::counters::Counters;
 use super::key_requests::is_key_request;
 use crate::transport::{AudioHub, Egress, VideoCodec};
 
-/// The most bytes of one packet's payload: with all headers it goes through any path.
+/// The most bytes of a packet's payload: with all headers it fits any path.
 const MAX_PAYLOAD: usize = 1180;
 
 /// A track that this side sends on.
@@ -37,7 +37,7 @@ impl Packets {
         Self { outgoing, payload_type, sequence, counters }
     }
 
-    /// Sends a packet; `false` once the connection is gone.
+    /// Sends a packet; `false` when the connection is closed.
     async fn send(&mut self, clock: &mut StreamClock, timestamp: u32, marker: bool, payload: bytes::Bytes) -> bool {
         let header = rtp::Header {
             version: 2,
@@ -63,7 +63,7 @@ impl Packets {
     }
 }
 
-/// Sends an egress's pictures, from the first key frame on, until either is gone.
+/// Sends an egress's pictures, from the first key frame on, until either is closed.
 pub(super) async fn video(
     outgoing: Outgoing,
     codec: VideoCodec,
@@ -111,7 +111,7 @@ fn payloader(codec: VideoCodec) -> Box<dyn Payloader> {
     }
 }
 
-/// Sends a hub's sound as it is, until either is gone.
+/// Sends a hub's audio unchanged, until either is closed.
 pub(super) async fn audio(outgoing: Outgoing, payload_type: u8, hub: AudioHub, counters: Arc<Counters>) {
     let mut sound = hub.subscribe();
     drop(hub);

@@ -1,4 +1,4 @@
-//! What a connection's handles and its task have in common.
+//! The state that a connection's handles and its task share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,15 +23,15 @@ pub(super) struct Flows {
     pub(super) audio_out: Option<Choice>,
 }
 
-/// Where the peer's video goes.
+/// The receiver of the peer's video.
 #[derive(Debug, Default)]
 pub(super) enum Video {
-    /// None came yet.
+    /// No video arrived yet.
     #[default]
     None,
     /// To be decoded.
     Running(Ingest),
-    /// It is over; this is what it came to.
+    /// The video ended, with these statistics.
     Ended(IngestStats),
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Descriptions {
     pub(super) flows: Flows,
 }
 
-/// What a connection's handles and its task have in common.
+/// The state that a connection's handles and its task share.
 pub(super) struct Shared {
     pub(super) connection: Arc<dyn PeerConnection>,
     pub(super) events: mpsc::UnboundedSender<Event>,
@@ -77,13 +77,13 @@ pub(super) struct OutgoingTracks {
 /// How far descriptions are exchanged.
 #[derive(Debug, Default)]
 pub(super) struct Negotiation {
-    /// How many of the peer's descriptions were taken.
+    /// The number of the peer's descriptions that were accepted.
     pub(super) taken: u64,
-    /// How many candidates came after a description.
+    /// The number of candidates that arrived after a description.
     pub(super) trickled: usize,
 }
 
-/// Locks, even after a panic: what is guarded here is replaced as a whole.
+/// Locks, even after a panic: the guarded values are replaced as a whole.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What a connection tells of itself.
+//! The state of a connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::transport::{AudioHub, ChannelHandler, Egress, FrameSink, IngestStats, VideoCodec};
 use crate::{Error, ErrorKind};
 
-/// What flows over a connection; what is absent does not.
+/// The media of a connection; absent ones do not flow.
 #[derive(Debug, Clone, Default)]
 pub struct Media {
     /// Takes the peer's video, decoded.
@@ -19,9 +19,9 @@ pub struct Media {
     pub video_out: Option<Egress>,
     /// Takes the peer's Opus packets.
     pub audio_in: Option<AudioHub>,
-    /// Gives the Opus packets that the peer hears.
+    /// The Opus packets to send to the peer.
     pub audio_out: Option<AudioHub>,
-    /// Takes the messages of the data channel and speaks on it.
+    /// Handles the messages of the data channel.
     pub channel: Option<Arc<dyn ChannelHandler>>,
 }
 
@@ -33,7 +33,7 @@ pub enum PeerState {
     Connecting,
     /// Up.
     Connected,
-    /// Nothing was heard from the peer for some seconds; it may come back.
+    /// No packets of the peer arrived for some seconds; it may come back.
     Disconnected,
     /// It did not come about or was lost, and is closed.
     Failed,
@@ -75,10 +75,10 @@ impl Serialize for PeerState {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The text is not a session description, or lacks what a connection needs: what is wrong.
+    /// The text is not a session description, or lacks what a connection needs.
     #[error("bad session description: {0}")]
     BadSdp(String),
-    /// No codec that this library has is in the offer: what was offered and what would do.
+    /// The offer has no codec of this library: the offered codecs and the supported ones.
     #[error("no common codec: {0}")]
     NoCommonCodec(String),
     /// More media sections than one of video, one of audio and one for data.
@@ -101,7 +101,7 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What a connection has carried. Serialised, times are milliseconds: `round_trip_ms`.
+/// The statistics of a connection. Serialized, times are milliseconds: `round_trip_ms`.
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct PeerStats {
@@ -118,7 +118,7 @@ pub struct PeerStats {
     /// The time there and back, once measured.
     #[serde(rename = "round_trip_ms", serialize_with = "millis")]
     pub round_trip: Option<Duration>,
-    /// What the peer's video came to, if any is received.
+    /// The statistics of the peer's video, if any is received.
     pub video_in: Option<IngestStats>,
     /// How the peer's video is coded, once known.
     pub codec_in: Option<VideoCodec>,

@@ -1,4 +1,4 @@
-//! The task of a connection: starts what carries its media, watches how far it is, and closes it in the end.
+//! The task of a connection: starts what carries its media, follows its state, and closes it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,11 +25,11 @@ use crate::transport::{CHANNEL_LABEL, Ingest, IngestOptions};
 
 /// Waits until the connection is to be closed.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error says that nobody is left who could ask for it.
+    // An error means that there are no receivers left.
     let _ = stop.wait_for(|&stop| stop).await;
 }
 
-/// Finds the DTLS transport, by whatever runs over it.
+/// Finds the DTLS transport, by the transceivers or channels over it.
 async fn dtls(connection: &dyn PeerConnection) -> Option<Arc<dyn DtlsTransport>> {
     if let Some(sctp) = connection.sctp().await {
         return Some(sctp.transport());
@@ -47,11 +47,11 @@ async fn dtls(connection: &dyn PeerConnection) -> Option<Arc<dyn DtlsTransport>>
     None
 }
 
-/// How often the crate is asked for what it does not tell: the time there and back, and whether the peer has closed.
+/// The interval at which the crate is polled for the round trip time, and for whether the peer has closed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long closing may take: it only tells the peer.
+/// The longest time for closing: it only informs the peer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many data channels one peer may open.
+/// The most data channels that one peer may open.
 const MAX_CHANNELS: usize = 16;
 
 /// A connection's task.
@@ -124,7 +124,7 @@ impl Supervisor {
         self.end(last).await;
     }
 
-    /// Closes the connection; everything it held is free when the last state is told.
+    /// Closes the connection; all its resources are free when the last state is sent.
     async fn end(mut self, last: PeerState) {
         self.tasks.shutdown().await;
         self.shared.end_video();
@@ -173,7 +173,7 @@ impl Supervisor {
         None
     }
 
-    /// Starts to send what is to be sent.
+    /// Starts the tasks that send.
     fn send(&mut self) {
         let flows = lock(&self.shared.descriptions).flows.clone();
         let outgoing = std::mem::take(&mut *lock(&self.shared.outgoing));
@@ -223,7 +223,7 @@ impl Supervisor {
         }
     }
 
-    /// Serves a data channel, or empties it where nobody reads it.
+    /// Serves a data channel, or drains it if there is no handler for it.
     async fn channel(&mut self, channel: Arc<dyn DataChannel>) {
         self.channels += 1;
         if self.channels > MAX_CHANNELS {
@@ -241,7 +241,7 @@ impl Supervisor {
         }
     }
 
-    /// Reads how long the way there and back takes; returns whether the peer has closed the connection.
+    /// Reads the round trip time; returns whether the peer has closed the connection.
     async fn look(&self) -> bool {
         let report = self.shared.connection.get_stats(Instant::now(), StatsSelector::None).await;
         let seconds = report.iter().filter_map(|entry| {

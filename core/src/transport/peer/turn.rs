@@ -1,4 +1,4 @@
-//! What peers are told of STUN and TURN servers: never a password that stays.
+//! The STUN and TURN servers in responses to peers, without permanent passwords.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,20 +8,20 @@ use sha1::Sha1;
 
 use super::IceServer;
 
-/// For how long credentials that are made of a secret hold. What was allotted by then stays.
+/// The validity of credentials made from a secret. Allocations made by then stay.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// The user for whom credentials are made: TURN servers want one, and count by it at most.
+/// The user of the credentials: TURN servers require one, and use it for quotas at most.
 const USER: &str = "dreamframe";
 
 impl IceServer {
-    /// Gives the server as a publisher is told of it: with credentials that hold for an hour, where there is a
-    /// [`secret`](Self::secret), else with those that it has.
+    /// Returns the server for publishers: with credentials that are valid for an hour if it has a
+    /// [`secret`](Self::secret), else with its own.
     pub fn for_publisher(&self) -> Self {
         self.at(SystemTime::now())
     }
 
-    /// Returns the server as a viewer is told of it: with credentials that hold for an hour, where there is a
-    /// [`secret`](Self::secret); `None` for one with a password that stays.
+    /// Returns the server for viewers: with credentials that are valid for an hour if it has a
+    /// [`secret`](Self::secret); `None` for one with a permanent password.
     pub fn for_viewer(&self) -> Option<Self> {
         (self.secret.is_some() || self.credential.is_none()).then(|| self.for_publisher())
     }
@@ -38,7 +38,7 @@ impl IceServer {
     }
 }
 
-/// The password that a TURN server which knows `secret` wants of `username`
+/// The password of `username` at a TURN server with `secret`
 /// (draft-uberti-behave-turn-rest-00, `static-auth-secret` of coturn).
 fn credential(secret: &str, username: &str) -> Option<String> {
     // A key of any length does.

@@ -38,8 +38,8 @@ impl<D: Depacketizer> Default for Assembler<D> {
 }
 
 impl<D: Depacketizer> Assembler<D> {
-    /// Returns true for a packet of no use: of a picture that cannot be completed, which ends with its marker or with another
-    /// timestamp, or an empty one, as peers send to keep a path alive, with any timestamp.
+    /// Returns true for a packet of no use: of a picture that cannot be completed, which ends with its marker or with
+    /// another timestamp, or an empty one, as peers send to keep a path alive, with any timestamp.
     fn is_of_no_use(&mut self, packet: &RtpPacket) -> bool {
         if packet.payload.is_empty() {
             return true;

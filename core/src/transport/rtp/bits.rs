@@ -5,9 +5,9 @@
 pub struct Bits<'a> {
     rest: &'a [u8],
     byte: u8,
-    /// How many of `byte` are left.
+    /// The bits of `byte` that are left.
     left: u32,
-    /// How many zero bytes came last.
+    /// The number of zero bytes before it.
     zeros: u32,
 }
 

@@ -1,7 +1,7 @@
 //! H.264 packets (RFC 6184) to access units in Annex B form.
 //!
-//! Single NAL units, STAP-A and FU-A are taken, which is what packetization modes 0 and 1 have. A picture of which
-//! anything is missing, or makes no sense, is dropped as a whole: half of one would only hide the loss from who decodes.
+//! Single NAL units, STAP-A and FU-A are supported, which packetization modes 0 and 1 use. A picture with missing or
+//! invalid parts is dropped as a whole: a partial one would only hide the loss from the decoder.
 
 use bytes::Bytes;
 
@@ -33,7 +33,7 @@ pub struct H264 {
 pub struct Picture {
     at: Timestamp,
     data: Vec<u8>,
-    /// Where the NAL unit begins that comes in fragments.
+    /// The start of the NAL unit whose fragments arrive.
     fragment: Option<usize>,
     has_slice: bool,
     is_key: bool,
@@ -105,7 +105,7 @@ impl Picture {
             1..=23 => self.whole(payload),
             STAP_A => self.several(rest),
             FU_A => self.fragment(header, rest),
-            // STAP-B, MTAP and FU-B belong to interleaving, which no browser speaks; 0, 30 and 31 are nothing.
+            // STAP-B, MTAP and FU-B are for interleaving, which browsers do not use; 0, 30 and 31 are undefined.
             _ => self.damaged = true,
         }
     }

@@ -1,13 +1,13 @@
-//! What is decoded of H.264. It is looked at before the decoder, which takes memory for whatever a stream announces.
+//! Limits of H.264 streams, checked before the decoder, which allocates what a stream announces.
 
 use super::parameter_sets::{SEQUENCE, nals};
 use super::sps::{SUBSET, SequenceSet};
 use crate::{Error, ErrorKind, Result};
 
-/// The longest side of decoded video in pixels, unless told otherwise.
+/// The default of the longest side of decoded video, in pixels.
 pub const MAX_SIDE: u32 = 1920;
 
-/// So many reference frames a stream may have whatever the size of its pictures; encoders for live video have no more.
+/// The number of reference frames that is allowed at any size; encoders for live video use no more.
 const USUAL_REFERENCES: u32 = 4;
 
 /// The most bytes of 4:2:0 that the pictures of a stream with more reference frames have, with the one that is decoded.
@@ -19,7 +19,7 @@ const MOST_PICTURE_BYTES: u64 = 64 << 20;
 /// The most NAL units of a picture: openh264 keeps some kilobytes for each slice.
 const MOST_UNITS: usize = 4096;
 
-/// Checks a coded picture in Annex B form. Gives the first sequence parameter set in it, if there is one.
+/// Checks a coded picture in Annex B form. Returns its first sequence parameter set, if there is one.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! Packets of video to coded pictures: pure, with time handed in, and without a panic on any bytes.
+//! RTP packets of video to coded pictures. Pure: times are arguments, and no input causes a panic.
 //!
-//! A [`Reorder`](reorder::Reorder) puts packets in order and says where some are missing; an [`Assemble`] of the codec
-//! makes pictures of what is left. Nothing here knows of a decoder: after a loss pictures go on to come, and whoever decodes
-//! waits for a key frame.
+//! A [`Reorder`](reorder::Reorder) puts packets in order and reports where some are missing; an [`Assemble`] of the
+//! codec makes pictures of the rest. No decoder is involved: pictures continue after a loss, and the decoder waits for
+//! a key frame.
 
 pub mod assembler;
 pub mod bits;
@@ -35,22 +35,22 @@ pub struct RtpPacket {
     pub timestamp: u32,
     /// Whether it is the last of its picture.
     pub marker: bool,
-    /// What it carries, without padding.
+    /// The payload, without padding.
     pub payload: Bytes,
 }
 
-/// What comes out of assembling.
+/// The result of assembling.
 #[derive(Debug, Clone)]
 pub enum Assembled {
-    /// A whole picture.
+    /// A complete picture.
     Unit(AccessUnit),
-    /// A picture of which something was missing or made no sense; it is gone.
+    /// A picture with missing or invalid parts, which was dropped.
     Damaged,
 }
 
 /// Makes pictures of packets that come in order.
 pub trait Assemble: Send + fmt::Debug {
-    /// Takes the next packet, which came at `at`. A picture ends with its marker, or where the timestamp changes.
+    /// Takes the next packet, which arrived at `at`. A picture ends with its marker, or when the timestamp changes.
     fn push(&mut self, packet: &RtpPacket, at: Timestamp, out: &mut VecDeque<Assembled>);
 
     /// Packets are missing between the last one and the next.

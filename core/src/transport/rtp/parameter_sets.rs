@@ -9,11 +9,11 @@ pub const SEQUENCE: u8 = 7;
 /// The type of a picture parameter set.
 pub const PICTURE: u8 = 8;
 
-/// What stands before each NAL unit in Annex B form.
+/// The start code before each NAL unit in Annex B form.
 pub(crate) const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
-/// How many are kept, how many bytes each may have, and all together: far more than any sender uses. Every key frame may get
-/// all of them.
+/// Limits of the sets: their number, the bytes of each, and of all together; far more than senders use. Every key frame
+/// may get all of them.
 const MOST: usize = 32;
 const LONGEST: usize = 4096;
 const MOST_BYTES: usize = 16 << 10;
@@ -26,12 +26,12 @@ pub struct ParameterSets {
 }
 
 impl ParameterSets {
-    /// Keeps `nal` if it is a parameter set, in the place of the one with its number; says whether that changed anything.
+    /// Keeps `nal` if it is a parameter set, in place of the one with its number; returns whether that changed anything.
     pub fn keep(&mut self, nal: &[u8]) -> bool {
         self.add(nal) == Some(true)
     }
 
-    /// As [`keep`](Self::keep); `None` for what is no parameter set, or for which there is no room.
+    /// Like [`keep`](Self::keep); `None` for other units, and for sets beyond the limits.
     pub fn add(&mut self, nal: &[u8]) -> Option<bool> {
         let (kind, number) = name(nal).filter(|_| nal.len() <= LONGEST)?;
         let found = self.sets.binary_search_by_key(&(kind, number), |(kind, number, _)| (*kind, *number));
@@ -50,7 +50,7 @@ impl ParameterSets {
         Some(true)
     }
 
-    /// Whether there is one of each kind, without which no picture can be decoded.
+    /// Returns true if there is one of each kind, without which no picture can be decoded.
     pub fn complete(&self) -> bool {
         [SEQUENCE, PICTURE].into_iter().all(|wanted| self.sets.iter().any(|(kind, ..)| *kind == wanted))
     }

@@ -1,4 +1,4 @@
-//! Puts packets back in order, and says where some never came.
+//! Puts packets in order, and reports lost ones.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use super::RtpPacket;
 use crate::frame::Timestamp;
 
-/// How long a gap is held open: long enough for a packet to be asked for and sent again.
+/// The time for which a gap is held open: long enough for a retransmission.
 pub const HOLD: Duration = Duration::from_millis(120);
 
-/// How many packets wait behind a gap at most, a second of 10 Mbit/s.
+/// The most packets that wait behind a gap: a second of 10 Mbit/s.
 const MOST_HELD: usize = 1024;
 
-/// How far a number may be from the one expected; beyond it, the sender has started anew.
+/// The largest difference of a number from the expected one; beyond it, the sender has restarted.
 const FARTHEST: i64 = 4096;
 
-/// What comes out, in order.
+/// The output, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// The next packet, and when it came.
+    /// The next packet, and its arrival time.
     Packet(RtpPacket, Timestamp),
-    /// Nobody knows how many packets are missing here, at least this many.
+    /// Packets are missing here: at least this many.
     Lost(u64),
 }
 
@@ -32,11 +32,11 @@ pub enum Next {
 pub struct Reorder {
     hold: Duration,
     held: BTreeMap<u64, (RtpPacket, Timestamp)>,
-    /// The number that comes next; `None` before the first packet.
+    /// The number of the next packet; `None` before the first.
     next: Option<u64>,
-    /// The number that comes next if the last packet, which was far off, was the first of a new start.
+    /// The number of the next packet if the last one, which was far off, was the first after a restart.
     restart: Option<u16>,
-    /// Whether a new start has to be told.
+    /// Whether a restart has to be reported.
     restarted: bool,
     late: u64,
 }
@@ -47,7 +47,7 @@ impl Reorder {
         Self { hold, held: BTreeMap::new(), next: None, restart: None, restarted: false, late: 0 }
     }
 
-    /// Takes a packet that came at `at`. One that was there already, or was given up, is left out.
+    /// Takes a packet that arrived at `at`. A duplicate, or one that was given up, is dropped.
     pub fn push(&mut self, packet: RtpPacket, at: Timestamp) {
         let next = *self.next.get_or_insert(FIRST + u64::from(packet.sequence));
         // The nearest number with these 16 bits.
@@ -77,7 +77,7 @@ impl Reorder {
         self.held.insert(number, (packet, at));
     }
 
-    /// Returns what comes next, if it is there, or given up by `now`.
+    /// Returns the next output, if it has arrived, or was given up by `now`.
     pub fn pop(&mut self, now: Timestamp) -> Option<Next> {
         if std::mem::take(&mut self.restarted) {
             return Some(Next::Lost(1));
@@ -102,7 +102,7 @@ impl Reorder {
         self.held.len() > MOST_HELD || oldest.is_some_and(|at| now.since(at) >= self.hold)
     }
 
-    /// Returns how many packets came twice, or after they were given up.
+    /// Returns the number of packets that were duplicates, or arrived after they were given up.
     pub fn late(&self) -> u64 {
         self.late
     }

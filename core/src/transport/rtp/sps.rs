@@ -1,4 +1,4 @@
-//! The sequence parameter set of H.264: what a stream says of itself before its first picture.
+//! Parses H.264 sequence parameter sets.
 //!
 //! Names and order are those of ITU-T H.264, 7.3.2.1.1 and E.1.1.
 
@@ -11,7 +11,7 @@ pub(super) const SUBSET: u8 = 15;
 /// Profiles whose parameter sets name a chroma format.
 const HIGH_PROFILES: [u32; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
-/// What a stream says of its pictures.
+/// The description of the pictures of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SequenceSet {
     /// Pixels of a row that are shown.
@@ -22,7 +22,7 @@ pub struct SequenceSet {
     pub coded_width: u32,
     /// Rows that are decoded, a multiple of 16.
     pub coded_height: u32,
-    /// How many decoded pictures later ones may refer to.
+    /// The number of decoded pictures that later ones may refer to.
     pub reference_frames: u32,
     /// 1 is 4:2:0.
     pub chroma_format_idc: u32,
@@ -30,16 +30,16 @@ pub struct SequenceSet {
     pub bit_depth: u32,
     /// Whether pictures may be coded as two fields.
     pub interlaced: bool,
-    /// What the numbers of the pictures mean; `None` where the set does not say.
+    /// The colour space; `None` if the set does not have it.
     pub signal: Option<VideoSignal>,
 }
 
-/// What the numbers of pictures mean.
+/// The colour space of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VideoSignal {
-    /// Whether brightness goes from 0 to 255, rather than from 16 to 235.
+    /// Whether luma is 0 to 255, rather than 16 to 235.
     pub full_range: bool,
-    /// `matrix_coefficients` of table E-5; `None` where the set does not say.
+    /// `matrix_coefficients` of table E-5; `None` if the set does not have it.
     pub matrix: Option<u32>,
 }
 
@@ -79,7 +79,7 @@ impl SequenceSet {
         let width = coded_width.checked_sub(cut_x.checked_mul(chroma.halved(&[1, 2]))?)?;
         let height = coded_height.checked_sub(cut_y.checked_mul(chroma.halved(&[1]) * fields)?)?;
         let Chroma { format: chroma_format_idc, bit_depth, .. } = chroma;
-        // A set that ends early in the part about usability has still said all that decoding needs.
+        // A set that ends early in the usability information has all that decoding needs.
         let signal = signal(bits);
         Some(Self {
             width,
@@ -95,7 +95,7 @@ impl SequenceSet {
     }
 }
 
-/// What a set of the high profiles says of brightness and colour.
+/// The chroma format and bit depth of the high profiles.
 struct Chroma {
     format: u32,
     bit_depth: u32,
@@ -122,7 +122,7 @@ impl Chroma {
         Some(Self { format, bit_depth, separate_planes })
     }
 
-    /// In how many pixels cropping counts along a side that is halved in `formats`.
+    /// The unit of cropping in pixels along a side that is halved in `formats`.
     fn halved(&self, formats: &[u32]) -> u32 {
         if !self.separate_planes && formats.contains(&self.format) { 2 } else { 1 }
     }

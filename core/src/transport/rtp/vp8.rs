@@ -20,12 +20,12 @@ pub struct Picture {
     data: Vec<u8>,
 }
 
-/// What stands before the payload of a packet.
+/// The descriptor before the payload of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptor {
     /// Whether a frame begins with this packet.
     pub starts_frame: bool,
-    /// How many bytes it has.
+    /// The length in bytes.
     pub length: usize,
 }
 

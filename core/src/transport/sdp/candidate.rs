@@ -16,15 +16,15 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Returns the candidate in the form that every reader understands, if it can be used: UDP to an IP address.
+    /// Returns the candidate in its standard form, if it can be used: UDP to an IP address.
     ///
-    /// The component is set to 1 (one transport carries all; some clients send 0). Addresses hidden behind mDNS names
-    /// (`….local`), TCP and the second component come to nothing: the peer's checks find a path without them.
+    /// The component is set to 1 (one transport carries all; some clients send 0). `None` for mDNS names (`….local`),
+    /// TCP and the second component: the peer's checks find a path without them.
     pub fn usable(&self) -> Option<String> {
         self.read().map(|(_, text)| text)
     }
 
-    /// As [`usable`](Self::usable); with `public_only`, addresses that are not of the public internet come to nothing, too.
+    /// Like [`usable`](Self::usable); with `public_only`, `None` for addresses outside of the public internet, too.
     pub(in crate::transport) fn usable_from(&self, public_only: bool) -> Option<String> {
         self.read().filter(|(address, _)| !public_only || is_public(*address)).map(|(_, text)| text)
     }
@@ -53,7 +53,7 @@ impl Candidate {
     }
 }
 
-/// The address that a reflexive or relayed candidate stands for; one that says none gets the unspecified one.
+/// The base address of a reflexive or relayed candidate; the unspecified one if it is absent.
 fn related<'a>(words: impl Iterator<Item = &'a str>) -> Option<String> {
     let words: Vec<_> = words.take(4).collect();
     let (address, port) = match words.as_slice() {

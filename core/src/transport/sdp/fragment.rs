@@ -8,26 +8,26 @@ use super::{MAX_SECTIONS, Malformed, lines, section};
 /// The most candidates of one fragment.
 const MAX_CANDIDATES: usize = 64;
 
-/// What a trickle message carries: candidates and, in an ICE restart, new credentials.
+/// A trickle message: candidates and, in an ICE restart, new credentials.
 ///
 /// Its `Display` is the message's text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fragment {
-    /// The sender's ICE user name fragment, if it says.
+    /// The sender's ICE user name fragment, if it is present.
     pub ufrag: Option<String>,
-    /// The sender's ICE password, if it says.
+    /// The sender's ICE password, if it is present.
     pub pwd: Option<String>,
-    /// The candidates, in the order they came.
+    /// The candidates, in order.
     pub candidates: Vec<Candidate>,
-    /// Whether the sender says that no more will come.
+    /// Whether the sender announces the end of candidates.
     pub complete: bool,
 }
 
 impl Fragment {
-    /// Reads a fragment.
+    /// Parses a fragment.
     ///
-    /// Credentials may stand before the sections or in the first that has them. Anything else of a description is passed
-    /// over, and so is what a candidate's words mean: [`Candidate::usable`] judges that.
+    /// Credentials may be before the sections or in the first section that has them. Other attributes are skipped.
+    /// Candidates are not interpreted: see [`Candidate::usable`].
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let mut fragment = Self::default();
         let mut sections: u16 = 0;

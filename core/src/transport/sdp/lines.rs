@@ -1,4 +1,4 @@
-//! The lines of a description: `x=value`.
+//! The lines of an SDP description: `x=value`.
 
 use super::{MAX_BYTES, MAX_LINE, MAX_LINES, Malformed};
 
@@ -44,7 +44,7 @@ pub(super) fn attribute(text: &str) -> (&str, &str) {
     (name.trim(), value.trim())
 }
 
-/// Checks that a value is one word of `least` to `most` ASCII characters.
+/// Checks that a value is a single word of `least` to `most` ASCII characters.
 pub(super) fn word(name: &str, value: &str, least: usize, most: usize) -> Result<String, Malformed> {
     let fits = (least..=most).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic());
     if fits {

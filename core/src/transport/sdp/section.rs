@@ -1,4 +1,4 @@
-//! One media section of a description.
+//! One media section of an SDP description.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::{Malformed, lines};
 /// The most codecs, candidates, streams and header extensions that are kept of one section, each.
 const MAX_ITEMS: usize = 128;
 
-/// What a section carries.
+/// The media of a section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Kind {
     /// Sound.
@@ -19,7 +19,7 @@ pub enum Kind {
     Data,
     /// Something that WebRTC does not have.
     Other(String),
-    /// Nothing yet: what holds for the whole session.
+    /// Attributes of the whole session, before any section.
     #[default]
     Session,
 }
@@ -51,7 +51,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Makes the direction of what is sent and what is received.
+    /// Makes a direction of sending and receiving.
     pub fn of(sends: bool, receives: bool) -> Self {
         match (sends, receives) {
             (true, true) => Self::SendRecv,
@@ -86,7 +86,7 @@ impl Direction {
     }
 }
 
-/// Who opens the DTLS connection, as the description's sender sees it.
+/// The DTLS role, from the view of the description's sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setup {
     /// Either.
@@ -108,7 +108,7 @@ impl Setup {
     }
 }
 
-/// What the peer's certificate must hash to.
+/// The fingerprint of the peer's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
     /// The hash, such as `sha-256`.
@@ -122,13 +122,13 @@ pub struct Fingerprint {
 pub struct Codec {
     /// The number that marks its packets.
     pub payload_type: u8,
-    /// Its name, such as `H264`; empty where the section does not say.
+    /// The name, such as `H264`; empty if the section does not have it.
     pub name: String,
     /// Ticks per second of its time stamps.
     pub clock: u32,
-    /// Channels of sound; 0 where the section does not say.
+    /// Audio channels; 0 if the section does not have them.
     pub channels: u16,
-    /// Its parameters, as they stand.
+    /// The format parameters, as text.
     pub parameters: String,
     /// The RTCP feedback it takes, such as `nack pli`.
     pub feedback: Vec<String>,
@@ -144,12 +144,12 @@ impl Codec {
     }
 }
 
-/// A media section, with what was said for the whole session.
+/// A media section, with the attributes of the whole session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Section {
-    /// What it carries.
+    /// The kind of its media.
     pub kind: Kind,
-    /// Its port, which says little: with ICE, candidates say where to send.
+    /// The port, which has little meaning: with ICE, candidates have the addresses.
     pub port: u16,
     /// Whether nothing is to come of it: its port is 0, and it is in no bundle.
     pub rejected: bool,
@@ -159,25 +159,25 @@ pub struct Section {
     pub mid: String,
     /// Which way media flows.
     pub direction: Direction,
-    /// Its codecs, the most wanted first.
+    /// The codecs, most preferred first.
     pub codecs: Vec<Codec>,
     /// The sender's ICE user name fragment.
     pub ufrag: Option<String>,
     /// The sender's ICE password.
     pub pwd: Option<String>,
-    /// What the sender's certificate hashes to; of several, the strongest known hash.
+    /// The fingerprint of the sender's certificate; of several, that of the strongest known hash.
     pub fingerprint: Option<Fingerprint>,
-    /// Who opens the DTLS connection.
+    /// The DTLS role.
     pub setup: Option<Setup>,
     /// The sender's candidates.
     pub candidates: Vec<Candidate>,
-    /// The sources that media comes from.
+    /// The SSRCs of the media.
     pub sources: Vec<u32>,
     /// Pairs of a source and the one that its retransmissions come from.
     pub repairs: Vec<(u32, u32)>,
     /// RTP header extensions: number and name.
     pub extensions: Vec<(u8, String)>,
-    /// Whether it is to stand only together with the bundle's first section.
+    /// Whether the section is for the bundle of the first section only.
     pub bundle_only: bool,
     /// The SCTP port of data channels.
     pub sctp_port: Option<u16>,
@@ -200,13 +200,13 @@ pub(super) fn pwd(value: &str) -> Result<String, Malformed> {
     lines::word("ice-pwd", value, 22, 256)
 }
 
-/// Reads a number, or says that it is none.
+/// Parses a number.
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Malformed> {
     value.parse().map_err(|_| Malformed::new(format!("{name} is {value:?}, which is no number in range")))
 }
 
 impl Section {
-    /// Reads what follows `m=`; the rest comes from `session` until attributes say otherwise.
+    /// Parses what follows `m=`; attributes of `session` apply until the section has its own.
     pub(super) fn parse(value: &str, session: &Self) -> Result<Self, Malformed> {
         let mut words = value.split_ascii_whitespace();
         let (Some(kind), Some(port), Some(protocol)) = (words.next(), words.next(), words.next()) else {
@@ -286,7 +286,7 @@ impl Section {
             "sha-256" => 32,
             "sha-384" => 48,
             "sha-512" => 64,
-            // Weaker ones are no proof; a stronger one may stand beside.
+            // Weaker hashes are no proof; a stronger one may be present as well.
             _ => return Ok(()),
         };
         let pairs = hash.split(':').filter(|b| b.len() == 2 && b.bytes().all(|b| b.is_ascii_hexdigit())).count();
@@ -366,7 +366,7 @@ impl Section {
     }
 }
 
-/// Keeps an item while there is room.
+/// Adds an item if there is room.
 fn keep<T>(items: &mut Vec<T>, item: T) {
     if items.len() < MAX_ITEMS {
         items.push(item);

@@ -26,10 +26,10 @@ const REBUILDS_AT_ONCE: u32 = 4;
 /// Changes the parameters of a session by the messages of data channels, with the protocol of
 /// [`parameters`](crate::transport::parameters).
 ///
-/// Every client of the channel may change all parameters; [`serve`](super::serve) gives it to publishers and viewers alike.
-/// A connection may send 60 messages per second. All channels of a session together may load or rebuild networks twice per
-/// second, and four times at once. Messages beyond that are merged with those that wait: the newest values count, and one
-/// answer is sent for all.
+/// Every client of the channel may change all parameters; [`serve`](super::serve) gives it to publishers and viewers
+/// alike. A connection may send 60 messages per second. All channels of a session together may load or rebuild networks
+/// twice per second, and four times at once. Messages beyond that are merged with those that wait: the newest values
+/// count, and one answer is sent for all.
 #[derive(Debug)]
 pub struct SessionChannel {
     session: SessionHandle,
@@ -50,8 +50,8 @@ impl SessionChannel {
         let _ = self.notices.send(message.to_json());
     }
 
-    /// Sends notices of the session's events to all clients that are connected, from a thread that ends with the channel or
-    /// the session. An event has one receiver, so the host does not receive events any more.
+    /// Sends notices of the session's events to all clients that are connected, from a thread that ends with the
+    /// channel or the session. An event has one receiver, so the host does not receive events any more.
     pub(super) fn forward_events(self: &Arc<Self>) -> Result<()> {
         let (channel, events) = (Arc::downgrade(self), self.session.events());
         let forward = move || {

@@ -1,4 +1,4 @@
-//! Lets connections in: not too many, and none for long, so that those who say nothing or little keep nobody out.
+//! Limits connections in number and time, so that idle or slow ones cannot exclude others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,15 +13,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
-/// How many connections there may be at once; further ones wait.
+/// The most connections at once; further ones wait.
 const CONNECTIONS: usize = 256;
-/// How long a connection may last. Each carries one short request.
+/// The longest time of a connection. Each carries one short request.
 const LIFE: Duration = Duration::from_secs(20);
-/// How long to wait where the system has no room for another connection.
+/// The pause if the system has no resources for another connection.
 const NO_ROOM: Duration = Duration::from_millis(200);
 
 /// A listener that limits connections.
-pub(super) struct Doorman {
+pub(super) struct ConnectionLimiter {
     listener: TcpListener,
     room: Arc<Semaphore>,
 }
@@ -33,13 +33,13 @@ pub(super) struct Guest {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-impl Doorman {
+impl ConnectionLimiter {
     pub(super) fn new(listener: TcpListener) -> Self {
         Self { listener, room: Arc::new(Semaphore::new(CONNECTIONS)) }
     }
 }
 
-impl Listener for Doorman {
+impl Listener for ConnectionLimiter {
     type Io = Guest;
     type Addr = SocketAddr;
 

@@ -1,4 +1,4 @@
-//! A WHIP and a WHEP endpoint in this process, for one session.
+//! WHIP and WHEP endpoints in this process, for one session.
 //!
 //! One runtime serves HTTP and carries the connections of all peers.
 
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub use self::channel::SessionChannel;
-use self::listener::Doorman;
+use self::listener::ConnectionLimiter;
 use self::routes::Site;
 use super::http::Limits;
 use super::peer::{Media, PeerOptions};
@@ -30,7 +30,7 @@ use crate::frame::{FrameView, PixelFormat};
 use crate::session::{Session, SessionHandle, SessionOptions};
 use crate::{Error, ErrorKind, Result};
 
-/// How long requests that are being answered may take at the end.
+/// The longest time for requests in progress when the server stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How bright the picture is that viewers see before the first.
@@ -39,22 +39,23 @@ const GREY: u8 = 32;
 /// How a [`Server`] is made.
 #[derive(Clone)]
 pub struct ServeOptions {
-    /// Where to listen. Port 0 leaves the choice to the system; an address that others reach needs a [`token`](Self::token).
+    /// The address to listen at. With port 0 the system chooses one; an address that other machines reach needs a
+    /// [`token`](Self::token).
     /// Default: 127.0.0.1:8080.
     pub addr: SocketAddr,
-    /// What publishers and viewers must know, as `Authorization: Bearer <token>`. It opens the same to both: who may watch
-    /// may also publish, and change parameters by the data channel. Default: nothing.
+    /// The token that publishers and viewers must send, as `Authorization: Bearer <token>`. It gives the same access to
+    /// both: viewers may also publish, and change parameters by the data channel. Default: none.
     pub token: Option<String>,
-    /// The address that clients know the server by, as `https://host`, where it is behind a proxy that does not say.
+    /// The URL by which clients know the server, as `https://host`, behind a proxy that does not report it.
     /// Default: the one that a request was made to.
     pub public_url: Option<String>,
-    /// The origins whose pages may use a server without a [`token`](Self::token), such as `https://app.example`, besides those
-    /// of loopback names and addresses and that of [`public_url`](Self::public_url); and the hosts that it may be asked as.
-    /// With a token pages of every origin may, if they know it. Default: no others.
+    /// The origins whose pages may use a server without a [`token`](Self::token), such as `https://app.example`,
+    /// besides those of loopback names and addresses and that of [`public_url`](Self::public_url); and the hosts that
+    /// it may be asked as. With a token pages of every origin may, if they know it. Default: no others.
     pub allow_origins: Vec<String>,
     /// How connections reach the network.
     pub peer: PeerOptions,
-    /// How many viewers there may be, and what else is bounded.
+    /// The limits of viewers, sessions and times.
     pub limits: Limits,
     /// How pictures are encoded for viewers; [`serve_media`] has an encoder already.
     pub egress: EgressOptions,
@@ -96,14 +97,14 @@ pub struct Server<S = Session> {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
-    /// What is served, and ends with the server.
+    /// The session, which ends with the server.
     served: S,
 }
 
-/// Starts a session of `engine` and serves it: whoever publishes gives its frames, and whoever watches sees its pictures.
+/// Starts a session of `engine` and serves it: publishers send its frames, and viewers get its pictures.
 ///
-/// Parameters also change by the data channel `parameters` ([`SessionChannel`]). Events of the session go to the channels of
-/// all who are connected, and to nobody else. Who watches before the first picture sees a grey one.
+/// Clients can change parameters by the data channel `parameters` ([`SessionChannel`]), which also gets the session's
+/// events, in place of the host. Viewers see a grey picture before the first one.
 ///
 /// ```no_run
 /// use dreamframe::transport::{ServeOptions, serve};
@@ -130,7 +131,7 @@ pub fn serve(engine: Engine, options: ServeOptions) -> Result<Server> {
 ///
 /// # Errors
 ///
-/// Those of [`serve_media`]; the session then goes on.
+/// Those of [`serve_media`]; the session then continues.
 pub fn serve_session(session: SessionHandle, egress: Egress, options: &ServeOptions) -> Result<Server<()>> {
     serve_shown(session, egress, options, ())
 }
@@ -156,13 +157,13 @@ fn serve_shown<S>(session: SessionHandle, egress: Egress, options: &ServeOptions
     Ok(server)
 }
 
-/// Serves a host's own frames and pictures: whoever publishes gives what `publisher` takes, and whoever watches gets what
-/// `viewer` gives.
+/// Serves a host's own frames and pictures: publishers send to the sinks of `publisher`, and viewers get the sources of
+/// `viewer`.
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for an address that others reach without a token, an empty token, a public URL or an allowed origin
-/// that is none; `Io` where the address is taken; `Device` where the system gives no more threads.
+/// `InvalidArgument` for an address that other machines reach without a token, an empty token, an invalid public URL or
+/// allowed origin; `Io` if the address cannot be bound; `Device` if no thread can be started.
 pub fn serve_media(publisher: Media, viewer: Media, options: &ServeOptions) -> Result<Server<()>> {
     Server::start(publisher, viewer, options, ())
 }
@@ -177,7 +178,7 @@ impl<S> Server<S> {
             let what = "token: got no characters, expected at least one, or no token";
             return Err(Error::new(ErrorKind::InvalidArgument, what));
         }
-        let no_thread = |error| Error::new(ErrorKind::Device, "the system gives no more threads").with_source(error);
+        let no_thread = |error| Error::new(ErrorKind::Device, "failed to start a thread").with_source(error);
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime =
             runtime.worker_threads(2).thread_name("dreamframe-serve").enable_all().build().map_err(no_thread)?;
@@ -215,18 +216,18 @@ impl<S> Server<S> {
         self.site.base.whep_url()
     }
 
-    /// Returns the endpoint of publishers: who publishes, and what happens.
+    /// Returns the endpoint of publishers.
     pub fn whip(&self) -> &WhipEndpoint {
         &self.site.whip
     }
 
-    /// Returns the endpoint of viewers: who watches, and what happens.
+    /// Returns the endpoint of viewers.
     pub fn whep(&self) -> &WhepEndpoint {
         &self.site.whep
     }
 
-    /// Ends all connections and the session, and waits for that, for some seconds at most. Must not be called by what the
-    /// server itself calls, such as a sink.
+    /// Ends all connections and the session, and waits for that, for some seconds at most. Must not be called from
+    /// callbacks of the server, such as a sink.
     pub fn stop(mut self) {
         self.end();
     }
@@ -241,7 +242,7 @@ impl<S> Server<S> {
 }
 
 impl Server<Session> {
-    /// Returns what changes parameters and tells figures.
+    /// Returns the handle of the session, for parameters and statistics.
     pub fn session(&self) -> SessionHandle {
         self.served.handle()
     }
@@ -258,7 +259,7 @@ fn run(runtime: Runtime, listener: TcpListener, site: Arc<Site>, mut stopped: wa
     runtime.block_on(async {
         let mut stopping = stopped.clone();
         let router = routes::router(site.clone());
-        let serving = axum::serve(Doorman::new(listener), router).with_graceful_shutdown(async move {
+        let serving = axum::serve(ConnectionLimiter::new(listener), router).with_graceful_shutdown(async move {
             // Without its owner a server is stopped, too.
             let _ = stopping.wait_for(|stopped| *stopped).await;
         });

@@ -1,4 +1,4 @@
-//! The paths of an in-process server: `/whip` and `/whep`, and a session below each.
+//! The routes of an in-process server: `/whip` and `/whep`, and the sessions below each.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::{Error, ErrorKind, Result};
 const WHIP: &str = "/whip";
 const WHEP: &str = "/whep";
 
-/// What is served.
+/// The endpoints, and the rules for requests.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) whip: WhipEndpoint,
@@ -31,7 +31,7 @@ pub(super) struct Site {
     pub(super) origins: AllowedOrigins,
 }
 
-/// Which pages may use a server: those of any origin where a token is needed, which no browser sends by itself.
+/// The pages that may use a server: those of any origin if a token is required, which browsers do not send by themselves.
 pub(super) fn allowed_origins(options: &ServeOptions) -> Result<AllowedOrigins> {
     let mut origins = if options.token.is_some() { AllowedOrigins::any() } else { AllowedOrigins::local() };
     if let Some(url) = &options.public_url {
@@ -44,7 +44,7 @@ pub(super) fn allowed_origins(options: &ServeOptions) -> Result<AllowedOrigins> 
 /// The address that clients know a server by.
 #[derive(Debug)]
 pub(super) struct Base {
-    /// What the host has set, without a slash at the end.
+    /// The configured URL, without a slash at the end.
     fixed: Option<String>,
     local: String,
 }
@@ -87,7 +87,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
 }
 
 async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response<Body> {
-    // As it stands in the path: names of sessions need no decoding, and what does is none.
+    // Not decoded: names of sessions need no escapes, and a path with escapes names none.
     let path = request.uri().path().to_owned();
     let session = path.trim_start_matches('/').split_once('/').map(|(_, session)| session);
     let asked = request.headers().clone();
@@ -100,7 +100,7 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response<Bod
 
 async fn no_route(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response<Body> {
     let response = match site.origins.check(&headers) {
-        Ok(()) => refusal(StatusCode::NOT_FOUND, "no such path; there are /whip and /whep"),
+        Ok(()) => refusal(StatusCode::NOT_FOUND, "unknown path; expected /whip or /whep"),
         Err(refused) => forbidden(&refused),
     };
     site.sent(&headers, response)
@@ -110,7 +110,7 @@ fn forbidden(refused: &OriginRefused) -> Response<Bytes> {
     refusal(StatusCode::FORBIDDEN, &format!("{refused}; set a token, or allow the origin"))
 }
 
-/// Returns whether a body is said to be longer than may be, so that it is not waited for.
+/// Returns true if the announced body is too long, so that it is not read.
 fn is_too_long(headers: &HeaderMap) -> bool {
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     length.is_some_and(|length: u64| length > BODY_LIMIT as u64)
@@ -150,7 +150,7 @@ impl Site {
         }
     }
 
-    /// Returns whether a request says the token, with the word `Bearer` before it or, as some players do, without.
+    /// Returns true for a request with the token, after the word `Bearer` or, as some players send it, alone.
     fn lets_in(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
         let said = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dreamframe::frame::FrameCopier;
-use dreamframe::transport::{FrameSink, Newest, play};
+use dreamframe::transport::{FrameSink, LatestFrame, play};
 use dreamframe::{Error, ErrorKind, Result};
 
 use super::link::{Link, micros};
@@ -21,7 +21,7 @@ use crate::transport::state::dreamframe_connection_stats_t;
 pub(crate) struct PlayerCell {
     link: Link,
     /// None where pictures go to a session.
-    newest: Option<Arc<Newest>>,
+    newest: Option<Arc<LatestFrame>>,
     copier: Mutex<FrameCopier>,
 }
 
@@ -33,7 +33,7 @@ impl PlayerCell {
         let &dreamframe_player_options_t { token, network, attempts, pause_ms, request_timeout_ms, .. } = options;
         // SAFETY: the caller's promise.
         let client = unsafe { Common { token, network, attempts, pause_ms, request_timeout_ms }.client_options() }?;
-        let newest = options.session.is_null().then(|| Arc::new(Newest::new()));
+        let newest = options.session.is_null().then(|| Arc::new(LatestFrame::new()));
         let sink: Arc<dyn FrameSink> = match &newest {
             Some(newest) => newest.clone(),
             None => Arc::new(handle::get(options.session.cast_const())?.handle.clone()),
@@ -41,7 +41,7 @@ impl PlayerCell {
         Ok(Self { link: Link(play(url, client, sink)?), newest, copier: Mutex::default() })
     }
 
-    fn newest(&self) -> Result<&Newest> {
+    fn newest(&self) -> Result<&LatestFrame> {
         let text = "the pictures of this player go to a session";
         self.newest.as_deref().ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text))
     }

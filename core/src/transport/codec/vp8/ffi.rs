@@ -1,4 +1,4 @@
-//! What `shim.c` makes of libvpx, held by owners that free it.
+//! Safe owners of the libvpx objects that `shim.c` creates.
 #![allow(unsafe_code, reason = "libvpx is C")]
 
 use std::ffi::{c_int, c_void};
@@ -39,13 +39,13 @@ unsafe extern "C" {
     fn dreamframe_vp8_tune(encoder: *mut c_void, kilobits: u32) -> c_int;
 }
 
-/// What decoding or coding comes to.
+/// The result of decoding or encoding.
 pub(super) enum Outcome<T> {
     /// There is a picture.
     Made(T),
     /// There is none, and no fault.
     None,
-    /// libvpx does not take it.
+    /// libvpx refuses the input.
     Failed,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Picture<'a> {
     pub(super) height: u32,
 }
 
-/// How many rows, and bytes of a row, each plane has.
+/// The rows of each plane, and the bytes of a row.
 fn extents(width: u32, height: u32) -> [(usize, usize); 3] {
     let (width, height) = (width as usize, height as usize);
     let half = (height.div_ceil(2), width.div_ceil(2));
@@ -73,9 +73,9 @@ pub(super) struct Decoder(NonNull<c_void>);
 unsafe impl Send for Decoder {}
 
 impl Decoder {
-    /// Makes one; `None` where there is no memory for it.
+    /// Makes a decoder; `None` without memory for it.
     pub(super) fn new() -> Option<Self> {
-        // SAFETY: it wants nothing.
+        // SAFETY: there are no preconditions.
         NonNull::new(unsafe { dreamframe_vp8_decoder() }).map(Self)
     }
 
@@ -83,7 +83,7 @@ impl Decoder {
     pub(super) fn decode(&mut self, data: &[u8]) -> Outcome<Picture<'_>> {
         let Ok(len) = u32::try_from(data.len()) else { return Outcome::Failed };
         let mut planes = Planes { pixels: [null(); 3], strides: [0; 3], width: 0, height: 0 };
-        // SAFETY: the decoder lives, and nobody else uses it; `data` has `len` bytes.
+        // SAFETY: the decoder is alive, and used by this call alone; `data` has `len` bytes.
         match unsafe { dreamframe_vp8_decode(self.0.as_ptr(), data.as_ptr(), len, &raw mut planes) } {
             1 => {}
             0 => return Outcome::None,
@@ -95,7 +95,7 @@ impl Decoder {
             if pixels[index].is_null() || stride < bytes || rows == 0 {
                 return None;
             }
-            // SAFETY: libvpx says that it has so many rows, each `stride` bytes after the one before and `bytes` long, and
+            // SAFETY: libvpx reports this number of rows, each `stride` bytes after the previous one and `bytes` long, and
             // keeps them until the decoder is used again, which borrows it mutably.
             Some((unsafe { slice::from_raw_parts(pixels[index], stride * (rows - 1) + bytes) }, stride))
         };
@@ -124,7 +124,7 @@ pub(super) struct Encoder {
 unsafe impl Send for Encoder {}
 
 impl Encoder {
-    /// Makes one; `None` where libvpx does not take the size, or there is no memory.
+    /// Makes an encoder; `None` if libvpx refuses the size, or without memory.
     pub(super) fn new(size: (u32, u32), kilobits: u32) -> Option<Self> {
         // SAFETY: it takes numbers only.
         NonNull::new(unsafe { dreamframe_vp8_encoder(size.0, size.1, kilobits) }).map(|inner| Self { inner, size })
@@ -146,10 +146,10 @@ impl Encoder {
         let planes = Planes { pixels, strides, width: picture.width, height: picture.height };
         let mut coded = Coded { data: null(), len: 0, key: 0 };
         let inner = self.inner.as_ptr();
-        // SAFETY: the encoder lives, and nobody else uses it; each plane has the bytes that its size needs (checked above).
+        // SAFETY: the encoder is alive, and used by this call alone; each plane has the bytes of its size (checked above).
         match unsafe { dreamframe_vp8_encode(inner, &raw const planes, at, ticks, key.into(), &raw mut coded) } {
             1 if !coded.data.is_null() => {
-                // SAFETY: libvpx gave so many bytes, and keeps them until the encoder is used again.
+                // SAFETY: libvpx returned this many bytes, and keeps them until the encoder is used again.
                 Outcome::Made((unsafe { slice::from_raw_parts(coded.data, coded.len) }, coded.key != 0))
             }
             0 => Outcome::None,
@@ -157,9 +157,9 @@ impl Encoder {
         }
     }
 
-    /// Aims at as many thousand bits in a second; says whether libvpx agreed.
+    /// Sets the bit rate, in kbit/s; returns whether libvpx accepted.
     pub(super) fn tune(&mut self, kilobits: u32) -> bool {
-        // SAFETY: the encoder lives, and nobody else uses it.
+        // SAFETY: the encoder is alive, and used by this call alone.
         unsafe { dreamframe_vp8_tune(self.inner.as_ptr(), kilobits) != 0 }
     }
 }

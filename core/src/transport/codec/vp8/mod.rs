@@ -1,4 +1,4 @@
-//! VP8 by libvpx, which the system has.
+//! VP8, by the libvpx of the system.
 
 mod ffi;
 
@@ -60,13 +60,13 @@ impl super::Decoder for Decoder {
                 return Err(fault());
             }
         };
-        // Only key frames say a size, and each was looked at. Should libvpx ever read one otherwise, nothing of it is shown.
+        // Only key frames have a size, and each was checked. If libvpx reads it otherwise, nothing is shown.
         if picture.width.max(picture.height) > self.max_side {
             self.begun = false;
             return Err(too_large(picture.width, picture.height, self.max_side));
         }
         let planes = picture.planes.map(|(pixels, stride)| Plane { pixels, stride });
-        // Chroma has whole pixels, so an odd last column or row is cut off.
+        // Chroma has whole pixels, so an odd last column or row is cropped.
         let view = FrameView::new(PixelFormat::I420, picture.width & !1, picture.height & !1, &planes)?;
         show(&view.with_color(COLOR));
         Ok(())
@@ -79,7 +79,7 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// What the first bytes of a coded picture say (RFC 6386, 9.1).
+/// The header of a coded picture (RFC 6386, 9.1).
 enum Start {
     /// A key frame of this size.
     Key(u32, u32),
@@ -165,7 +165,7 @@ impl Running {
         }
         let planes = [0, 1, 2].map(|index| picture.plane(index).map_or((&[][..], 0), |p| (p.pixels, p.stride)));
         let (width, height) = self.size;
-        // libvpx wants times that grow.
+        // libvpx requires increasing times.
         let time = (at.0 / 100_000 * 9).max(self.last.map_or(0, |last| last + 1));
         let shown = self.last.map_or(usual, |last| (time - last).clamp(SHOWN.0, SHOWN.1));
         self.last = Some(time);

@@ -1,6 +1,6 @@
 //! Every status and header of the contract, without a network but for the loopback sockets of connections.
 
-mod laws;
+mod proptests;
 mod sessions;
 mod table;
 mod trickle;

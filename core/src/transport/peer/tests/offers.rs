@@ -26,7 +26,7 @@ fn with_sound(media: Media) -> Media {
 
 async fn answered(offer: &str, media: Media) -> (String, Description) {
     let (_, answer) = Peer::answer(offer, media, &loopback()).await.expect("an answer");
-    assert!(answer.len() <= compose::MAX_ANSWER && answer.lines().count() > 10);
+    assert!(answer.len() <= sdp_answer::MAX_ANSWER && answer.lines().count() > 10);
     assert!(answer.split_inclusive('\n').all(|l| l.ends_with("\r\n")), "CRLF throughout");
     let parsed = Description::parse(&answer).expect("our own answer can be read");
     (answer, parsed)
@@ -231,6 +231,6 @@ fn of_very_many_candidates_some_are_tried() {
     let offer = browser("sendonly") + &(1..=100).map(line).collect::<String>();
     let offer = Description::parse(&offer).expect("an offer");
     let plan = plan::Plan::answering(&offer, &receiving()).expect("a plan");
-    let tried = |public_only| normal::write(&offer, &plan, 1, public_only).matches("a=candidate:").count();
+    let tried = |public_only| sdp_normalize::write(&offer, &plan, 1, public_only).matches("a=candidate:").count();
     assert_eq!((tried(false), tried(true)), (64, 0));
 }

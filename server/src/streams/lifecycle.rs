@@ -1,4 +1,4 @@
-//! What a stream needs while it lives: its session while somebody publishes or watches, a picture meanwhile, an end.
+//! The lifecycle of a stream: its session while it is used, placeholder pictures until then, its end.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -6,14 +6,14 @@ use std::sync::{Arc, PoisonError};
 use dreamframe::transport::parameters::{ParameterError, ParameterMessage};
 use dreamframe::{Error, Event};
 
-use super::runner::Phase;
+use super::session_manager::Phase;
 use super::stream::Stream;
 use crate::error::ApiError;
 use crate::ids;
 use crate::scope::channel::parameters_updated;
 
 impl Stream {
-    /// Notes what went wrong with its pictures.
+    /// Records an error of its pictures.
     pub(super) fn failed(&self, error: &str) {
         // Clients read it.
         let error = crate::paths::without_folders(error).into_owned();
@@ -25,7 +25,7 @@ impl Stream {
         self.trouble().push_error = error.map(|error| (error, ids::now_ms()));
     }
 
-    /// Takes back what the session has refused, and sends notices of that.
+    /// Reverts an update that the session has refused, and sends notices of that.
     pub(super) fn refused(&self, error: &Error) {
         let error = ApiError::from(error);
         tracing::warn!(stream = self.id, error = error.message(), "update refused");
@@ -40,10 +40,10 @@ impl Stream {
 
     /// Looks after the stream: to be called several times a second.
     pub(super) fn tick(self: &Arc<Self>, now: u64) {
-        for event in self.runner.events() {
+        for event in self.session_manager.events() {
             self.note(event);
         }
-        if let Some(error) = self.feed.take_refusal() {
+        if let Some(error) = self.frames.take_refusal() {
             tracing::warn!(stream = self.id, error, "the publisher's video is refused");
             self.failed(&error);
             self.notify(&ParameterMessage::Error(ParameterError::new(error)));
@@ -67,35 +67,35 @@ impl Stream {
         } else if self.session().is_some()
             && now.saturating_sub(self.used_at.load(Ordering::Relaxed)) > self.config.idle.as_millis() as u64
         {
-            tracing::info!(stream = self.id, "nobody publishes or watches: the session ends");
+            tracing::info!(stream = self.id, "the stream is idle: the session ends");
             self.release();
         }
         self.note_state(now);
     }
 
     fn serve_users(self: &Arc<Self>, now: u64) {
-        match self.runner.phase() {
+        match self.session_manager.phase() {
             // Came by before there was room, or asked for something else since.
-            Phase::Idle => drop(self.runner.start(self)),
-            Phase::Failed(_) if !self.runner.has_failed_for(self.desired().for_engine()) => {
-                drop(self.runner.start(self));
+            Phase::Idle => drop(self.session_manager.start(self)),
+            Phase::Failed(_) if !self.session_manager.has_failed_for(self.desired().for_engine()) => {
+                drop(self.session_manager.start(self));
             }
             Phase::Failed(_) | Phase::Loading | Phase::Running => {}
         }
         let watched = self.egress.viewers() > 0 || self.whep.viewers() > 0;
-        if watched && !self.feed.has_picture() {
-            self.show_card(now);
+        if watched && !self.frames.has_picture() {
+            self.show_placeholder(now);
         }
     }
 
-    fn show_card(&self, now: u64) {
+    fn show_placeholder(&self, now: u64) {
         let (width, height, wanted) = {
             let desired = self.desired();
             let params = desired.params();
             (params.width, params.height, params.show_reloading_frame)
         };
-        let mut card = self.card.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(view) = card.draw(width, height, now).filter(|_| wanted) {
+        let mut placeholder = self.placeholder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = placeholder.draw(width, height, now).filter(|_| wanted) {
             let stamp = dreamframe::Stamp { timestamp: dreamframe::transport::now(), ..Default::default() };
             self.egress.show(&view.with_stamp(stamp));
         }
@@ -127,9 +127,9 @@ impl Stream {
 
     /// Lets the session go; a frame that is being worked on is waited for elsewhere.
     fn release(&self) {
-        self.feed.lead(None);
-        self.feed.forget();
-        if let Some(session) = self.runner.stop(false) {
+        self.frames.attach(None);
+        self.frames.forget();
+        if let Some(session) = self.session_manager.stop(false) {
             std::thread::spawn(move || drop(session));
         }
     }
@@ -137,11 +137,11 @@ impl Stream {
     /// Ends it for good: connections, session, and everything that hangs on it.
     pub(super) async fn close(&self, reason: Option<&str>) {
         self.notify(&ParameterMessage::StreamStopped { error_message: reason.map(str::to_owned) });
-        self.feed.lead(None);
-        let session = self.runner.stop(true);
+        self.frames.attach(None);
+        let session = self.session_manager.stop(true);
         self.whip.close().await;
         self.whep.close().await;
-        self.feed.forget();
+        self.frames.forget();
         // A frame that is worked on may take a while.
         let _ = tokio::task::spawn_blocking(move || drop(session)).await;
     }

@@ -6,8 +6,8 @@ use super::media::VideoCodec;
 /// The longest side of a picture here; small, so that little is enough to get above it.
 const SIDE: u32 = 64;
 
-/// Decodes H.264: each picture, in Annex B form, has its length before it in two bytes, the lower first. Says how many
-/// pictures were shown.
+/// Decodes H.264: each picture, in Annex B form, is preceded by its length in two bytes, little-endian. Returns the
+/// number of decoded pictures.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! Where frames of a stream's publisher go: to its session, as long as there is one and it is not paused.
+//! Routes the frames of a stream's publisher to its session, while there is one and it is not paused.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -8,27 +8,27 @@ use dreamframe::frame::FrameView;
 use dreamframe::transport::{Egress, FrameSink, now};
 use dreamframe::{Frame, Picture, PictureCallback, SessionHandle};
 
-use super::pace::Pace;
+use super::rate_meter::RateMeter;
 
 /// The way of a stream's frames and pictures; sessions come and go behind it.
 #[derive(Debug, Default)]
-pub(crate) struct Feed {
-    /// Frames that came in.
-    pub(crate) input: Pace,
-    /// Pictures that went out.
-    pub(crate) output: Pace,
+pub(crate) struct FrameRouter {
+    /// Frames received.
+    pub(crate) input: RateMeter,
+    /// Pictures made.
+    pub(crate) output: RateMeter,
     /// Nanoseconds from a frame's arrival to its picture, smoothed; 0 before the first.
     delay: AtomicU64,
     paused: AtomicBool,
-    // Frames must not wait: they are let go in the moment in which a session comes or goes.
+    // Frames must not wait: the lock is held only while a session is attached or detached.
     session: RwLock<Option<SessionHandle>>,
     /// The newest picture.
     latest: Mutex<Option<Picture>>,
-    /// Why the publisher's video is refused, until somebody tells of it.
+    /// The reason why the publisher's video is refused, until it is reported.
     refusal: Mutex<Option<String>>,
 }
 
-impl FrameSink for Feed {
+impl FrameSink for FrameRouter {
     fn frame(&self, frame: &FrameView<'_>) {
         self.input.count();
         if self.paused.load(Ordering::Relaxed) {
@@ -37,7 +37,7 @@ impl FrameSink for Feed {
         if let Ok(session) = self.session.try_read()
             && let Some(session) = session.as_ref()
         {
-            // One that has ended takes no more frames; who ended it tells of it.
+            // An ended session accepts no frames; its end is reported elsewhere.
             let _ = session.submit(frame);
         }
     }
@@ -47,9 +47,9 @@ impl FrameSink for Feed {
     }
 }
 
-impl Feed {
+impl FrameRouter {
     /// Lets frames go to `session`, or nowhere.
-    pub(crate) fn lead(&self, session: Option<SessionHandle>) {
+    pub(crate) fn attach(&self, session: Option<SessionHandle>) {
         *self.session.write().unwrap_or_else(PoisonError::into_inner) = session;
     }
 
@@ -60,25 +60,25 @@ impl Feed {
 
     /// What takes the pictures of a session, on its thread: counts them, shows them, keeps the newest.
     pub(crate) fn picture_callback(self: &std::sync::Arc<Self>, egress: &Egress) -> PictureCallback {
-        let (feed, egress) = (self.clone(), egress.clone());
+        let (frames, egress) = (self.clone(), egress.clone());
         Box::new(move |session, _| {
             let Some(picture) = session.poll() else { return };
-            feed.output.count();
-            feed.took(now().since(picture.frame.timestamp()));
+            frames.output.count();
+            frames.took(now().since(picture.frame.timestamp()));
             egress.show(&picture.frame.view());
-            // Whoever copies the last picture right now keeps it.
-            if let Ok(mut latest) = feed.latest.try_lock() {
+            // A reader that is copying the last picture keeps it.
+            if let Ok(mut latest) = frames.latest.try_lock() {
                 *latest = Some(picture);
             }
         })
     }
 
-    /// Takes why the publisher's video is refused, if it is and nobody told yet.
+    /// Removes and returns the reason why the publisher's video is refused, if it was not reported yet.
     pub(crate) fn take_refusal(&self) -> Option<String> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// How long a frame takes to become a picture, of late.
+    /// The recent time from a frame to its picture.
     pub(crate) fn latency(&self) -> Option<Duration> {
         Some(self.delay.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
@@ -104,7 +104,7 @@ impl Feed {
         self.output.total() > 0
     }
 
-    /// Lets the newest picture go, with the session that it came from.
+    /// Drops the newest picture, with its session.
     pub(crate) fn forget(&self) {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

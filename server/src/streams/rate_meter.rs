@@ -1,9 +1,9 @@
-//! How often something happens: counted without waiting, over the last ten seconds.
+//! Rates of events, counted without locks over the last ten seconds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Over how many seconds a rate is taken.
+/// The window of a rate, in seconds.
 const WINDOW: u64 = 10;
 /// One place a second, and one that is being filled.
 const PLACES: usize = 16;
@@ -11,18 +11,18 @@ const COUNT_BITS: u32 = 24;
 
 /// Counts events, and knows their rate over the last ten seconds.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RateMeter {
     began: Instant,
     total: AtomicU64,
     /// When the last one was, in milliseconds since `began`, plus one; 0 before the first.
     last: AtomicU64,
     /// When the first one of this run was, likewise.
     first: AtomicU64,
-    /// For each second, itself and how many there were.
+    /// Each second, and the number of events in it.
     places: [AtomicU64; PLACES],
 }
 
-impl Default for Pace {
+impl Default for RateMeter {
     fn default() -> Self {
         Self {
             began: Instant::now(),
@@ -34,23 +34,23 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl RateMeter {
     /// Counts one, now.
     pub(crate) fn count(&self) {
         self.count_at(self.ms());
     }
 
-    /// How many there were.
+    /// The number of events.
     pub(crate) fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// How many there are in a second.
+    /// Events per second.
     pub(crate) fn per_second(&self) -> f64 {
         self.per_second_at(self.ms())
     }
 
-    /// How many milliseconds ago the last one was.
+    /// Milliseconds since the last event.
     pub(crate) fn since_last(&self) -> Option<u64> {
         let last = self.last.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.ms().saturating_sub(last))
@@ -92,17 +92,17 @@ mod tests {
 
     #[test]
     fn the_rate_is_right_from_the_first_seconds_on_and_falls_to_nothing() {
-        let pace = Pace::default();
-        assert_eq!(pace.per_second_at(5000), 0.0);
+        let meter = RateMeter::default();
+        assert_eq!(meter.per_second_at(5000), 0.0);
         for frame in 0..900_u64 {
-            pace.count_at(500 + frame * 1000 / 30);
-            let so_far = pace.per_second_at(500 + frame * 1000 / 30);
+            meter.count_at(500 + frame * 1000 / 30);
+            let so_far = meter.per_second_at(500 + frame * 1000 / 30);
             assert!(frame < 60 || (so_far - 30.0).abs() < 3.0, "{frame}: {so_far}");
         }
-        assert_eq!(pace.total(), 900);
-        assert_eq!(pace.per_second_at(45_000), 0.0);
+        assert_eq!(meter.total(), 900);
+        assert_eq!(meter.per_second_at(45_000), 0.0);
         // After the pause, the rate is not taken over it.
-        (0..60).for_each(|frame| pace.count_at(60_000 + frame * 1000 / 30));
-        assert!((pace.per_second_at(62_000) - 30.0).abs() < 3.0);
+        (0..60).for_each(|frame| meter.count_at(60_000 + frame * 1000 / 30));
+        assert!((meter.per_second_at(62_000) - 30.0).abs() < 3.0);
     }
 }

@@ -9,10 +9,10 @@ use dreamframe::transport::IngestOptions;
 use crate::media::{FrameReader as _, Mp4Reader};
 use crate::wire::{echo, incoming::Incoming, read_object, request::Request};
 
-/// How many frames of a film are decoded.
+/// The most frames of a video that are decoded.
 const FRAMES: usize = 8;
 
-/// Takes the body of a request that makes a stream. What was taken is told the client as it was taken.
+/// Reads the body of a request that makes a stream. What is accepted is returned to the client as it was accepted.
 pub fn request_body(bytes: &[u8]) {
     let base = StreamDiffusionParams::default();
     let body = read_object(&Bytes::copy_from_slice(bytes)).and_then(Request::read);
@@ -22,7 +22,7 @@ pub fn request_body(bytes: &[u8]) {
     }
 }
 
-/// Opens a film, and decodes its first frames.
+/// Opens a video, and decodes its first frames.
 pub fn mp4(bytes: &[u8]) {
     let Ok(mut reader) = Mp4Reader::new(Cursor::new(bytes), IngestOptions::default().max_side) else { return };
     for _ in 0..FRAMES {

@@ -1,4 +1,4 @@
-//! The newest frame, for a host that takes frames when it likes.
+//! The latest frame, for a host that polls.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,33 +8,33 @@ use crate::frame::{Frame, FrameId, FramePool, FrameView};
 use crate::sync::latest_slot::LatestSlot;
 use crate::sync::notifier::Notifier;
 
-/// Frames that are copied, wait and are looked at.
+/// Buffers: one that is written, one that waits and one that is read.
 const POOLED: usize = 3;
 
-/// Keeps the newest frame until somebody takes it: what a player's frames go to where the host asks for them.
+/// Keeps the latest frame until it is taken: a player's sink for a host that polls.
 ///
-/// Any threads; whoever brings a frame waits for nobody. Frames are numbered from 0, so that a gap tells how many a newer one
-/// has replaced.
+/// May be used from any thread; adding a frame never waits. Frames are numbered from 0, so that a gap is the number of
+/// frames that newer ones have replaced.
 #[derive(Debug)]
-pub struct Newest {
+pub struct LatestFrame {
     frame: LatestSlot<Frame>,
     news: Notifier,
     pool: FramePool,
-    /// How many have come.
+    /// The number of frames received.
     count: AtomicU64,
     /// The width and, below it, the height of the last one; 0 before the first.
     size: AtomicU64,
     closed: AtomicBool,
 }
 
-impl Default for Newest {
+impl Default for LatestFrame {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Newest {
-    /// Makes one that has no frame yet.
+impl LatestFrame {
+    /// Makes it without a frame.
     pub fn new() -> Self {
         Self {
             frame: LatestSlot::new(),
@@ -52,7 +52,7 @@ impl Newest {
         // A time that no clock reaches is no deadline.
         let deadline = Instant::now().checked_add(timeout);
         let found = || {
-            // Looked at first: the last frame comes before the end does.
+            // Checked first: the last frame arrives before the end.
             let closed = self.closed.load(Ordering::Acquire);
             let frame = self.frame.take();
             (closed || frame.is_some()).then_some(frame)
@@ -65,7 +65,7 @@ impl Newest {
         self.frame.take()
     }
 
-    /// Puts back a frame that was taken for nothing, unless a newer one is there.
+    /// Puts back a frame that was not used, unless there is a newer one.
     pub fn put_back(&self, frame: Frame) {
         self.frame.put_back(frame);
         self.news.notify();
@@ -77,14 +77,14 @@ impl Newest {
         (size > 0).then_some(((size >> 32) as u32, size as u32))
     }
 
-    /// Lets nobody wait any longer, as there will be no further frame. The last one can still be taken.
+    /// Ends all waiting, as there will be no further frame. The last one can still be taken.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.news.notify();
     }
 }
 
-impl FrameSink for Newest {
+impl FrameSink for LatestFrame {
     fn frame(&self, view: &FrameView<'_>) {
         // Too little memory now: the next one may find some.
         let Ok(mut frame) = self.pool.copy(view) else { return };
@@ -100,43 +100,43 @@ mod tests {
     use super::*;
     use crate::PixelFormat;
 
-    fn show(newest: &Newest, side: u32) {
+    fn show(latest: &LatestFrame, side: u32) {
         let pixels = vec![side as u8; PixelFormat::Rgb8.packed_len(side, side)];
-        newest.frame(&FrameView::packed(PixelFormat::Rgb8, side, side, &pixels).unwrap());
+        latest.frame(&FrameView::packed(PixelFormat::Rgb8, side, side, &pixels).unwrap());
     }
 
     #[test]
     fn the_newest_picture_is_given_once_with_its_number() {
-        let newest = Newest::new();
-        assert!(newest.take().is_none() && newest.size().is_none());
-        (2..=4).for_each(|side| show(&newest, side));
-        let frame = newest.take().unwrap();
-        assert_eq!((frame.id(), frame.width(), newest.size()), (FrameId(2), 4, Some((4, 4))));
-        assert!(newest.take().is_none());
+        let latest = LatestFrame::new();
+        assert!(latest.take().is_none() && latest.size().is_none());
+        (2..=4).for_each(|side| show(&latest, side));
+        let frame = latest.take().unwrap();
+        assert_eq!((frame.id(), frame.width(), latest.size()), (FrameId(2), 4, Some((4, 4))));
+        assert!(latest.take().is_none());
     }
 
     #[test]
     fn what_is_put_back_gives_way_to_what_is_newer() {
-        let newest = Newest::new();
-        show(&newest, 2);
-        let first = newest.take().unwrap();
-        newest.put_back(first);
-        let first = newest.take().unwrap();
-        show(&newest, 3);
-        newest.put_back(first);
-        assert_eq!(newest.take().unwrap().id(), FrameId(1));
+        let latest = LatestFrame::new();
+        show(&latest, 2);
+        let first = latest.take().unwrap();
+        latest.put_back(first);
+        let first = latest.take().unwrap();
+        show(&latest, 3);
+        latest.put_back(first);
+        assert_eq!(latest.take().unwrap().id(), FrameId(1));
     }
 
     #[test]
     fn who_waits_gets_the_next_one_or_hears_the_end() {
-        let newest = Newest::new();
+        let latest = LatestFrame::new();
         let forever = Duration::from_secs(u64::MAX);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| newest.take_within(forever).map(|frame| frame.width()));
-            show(&newest, 5);
+            let waiting = scope.spawn(|| latest.take_within(forever).map(|frame| frame.width()));
+            show(&latest, 5);
             assert_eq!(waiting.join().unwrap(), Some(5));
-            let waiting = scope.spawn(|| newest.take_within(forever).is_none());
-            newest.close();
+            let waiting = scope.spawn(|| latest.take_within(forever).is_none());
+            latest.close();
             assert!(waiting.join().unwrap());
         });
     }

@@ -1,4 +1,4 @@
-//! The loop over a film: frames in, patches between them, exactly one picture out for each frame.
+//! The loop over a video: frames in, patches between them, exactly one picture out for each frame.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::pairing::{Came, Pairing, Writes};
 use super::progress::Progress;
 use super::timeline::{Due, Timeline};
 
-/// A film on its way through an engine.
+/// Runs a video through an engine.
 #[derive(Debug)]
-pub(super) struct Film<'a> {
+pub(super) struct VideoLoop<'a> {
     pub(super) engine: &'a mut Engine,
     pub(super) timeline: Timeline,
     pub(super) progress: &'a mut Progress,
@@ -28,7 +28,7 @@ pub(super) struct Film<'a> {
     spent: Timings,
 }
 
-impl<'a> Film<'a> {
+impl<'a> VideoLoop<'a> {
     pub(super) fn new(
         engine: &'a mut Engine,
         timeline: Timeline,
@@ -39,12 +39,12 @@ impl<'a> Film<'a> {
         Self { engine, timeline, progress, interrupt, pairing, written: 0, last: None, spent }
     }
 
-    /// Takes every frame that `next` gives, and hands the picture of frame k to `write` as the k-th. Gives how long
-    /// each stage took in all.
+    /// Takes every frame of `next`, and passes the picture of frame k to `write` as the k-th. Returns the total time of
+    /// each stage.
     ///
     /// # Errors
     ///
-    /// Those of the engine, `next` and `write`; and when the process is asked to end.
+    /// Those of the engine, `next` and `write`; and an error when the process is interrupted.
     pub(super) fn run(
         mut self,
         mut next: impl FnMut() -> dreamframe::Result<Option<Frame>>,
@@ -58,7 +58,7 @@ impl<'a> Film<'a> {
                     Due::Patch(patch) => self.update(number, &patch, before.as_ref(), &mut write)?,
                     Due::Transition(transition) => {
                         let update = self.engine.transition(&transition)?;
-                        self.tell(number, &update)?;
+                        self.report(number, &update)?;
                     }
                 }
             }
@@ -98,10 +98,10 @@ impl<'a> Film<'a> {
         if empties {
             self.pairing.emptied();
         }
-        self.tell(frame, &update)
+        self.report(frame, &update)
     }
 
-    fn tell(&mut self, frame: u64, update: &Update) -> Result {
+    fn report(&mut self, frame: u64, update: &Update) -> Result {
         for notice in &update.notices {
             self.progress.notice(&notice.to_string())?;
         }

@@ -1,4 +1,4 @@
-//! The address that a server has, with or without TLS, and how it comes to its end there.
+//! The HTTP listener of a server, with or without TLS, and its graceful shutdown.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -13,23 +13,23 @@ use dreamframe::{Error, ErrorKind, Result};
 use crate::config::Tls;
 use crate::connections::{Limited, Places};
 
-/// How long requests may take to end when the server does.
+/// The longest time that requests may take when the server ends.
 const GRACE: Duration = Duration::from_secs(4);
-/// How long a client may take to send the head of a request, from the beginning of the connection or the end of the answer
-/// before.
+/// The longest time for a client to send the head of a request, from the start of the connection or the end of the
+/// previous response.
 const HEAD_TIME: Duration = Duration::from_secs(15);
 
-/// An address that is taken, where nobody is served yet.
+/// A bound address, before anything is served.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct HttpListener {
     pub(crate) address: SocketAddr,
     listener: TcpListener,
     tls: Option<RustlsConfig>,
     places: Arc<Places>,
 }
 
-impl Door {
-    /// Takes the address, so that nothing else can, and reads the certificate; `connections` is how many there may be.
+impl HttpListener {
+    /// Binds the address and reads the certificate; `connections` is the largest number of them.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Door {
         Ok(Self { address, listener, tls, places: Places::new(connections) })
     }
 
-    /// Answers until `ended` is over; then takes no more requests, and returns once those that it has are answered.
+    /// Serves until `ended` completes; then accepts no more requests, and returns once those in progress are answered.
     ///
     /// # Errors
     ///
@@ -59,8 +59,7 @@ impl Door {
         server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_TIME);
         let limited = Limited(self.places);
         let serving = async {
-            // HTTP/1.1 alone, which is said last, since another acceptor forgets it: else a connection may take as long as it
-            // likes to show which version it speaks.
+            // HTTP/1.1 only, so that detecting the version needs no time. Set last, since another acceptor resets it.
             match self.tls {
                 Some(tls) => {
                     server.acceptor(RustlsAcceptor::new(tls).acceptor(limited)).http1_only().serve(service).await
@@ -77,9 +76,9 @@ impl Door {
     }
 }
 
-/// Chooses what TLS computes with, here and for the registry's client, neither of which brings anything for it.
+/// Installs the TLS provider, for the server and for the registry's client, which have none of their own.
 pub(crate) fn choose_tls() {
-    // An error says that there is one already, which is as well.
+    // An error means that one is installed already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

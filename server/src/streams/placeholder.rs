@@ -1,8 +1,8 @@
-//! The picture that is shown while there is no other: a slow sweep of colour, so that a viewer sees that something comes.
+//! The placeholder picture while there is no other: a slow sweep of colour, so that viewers see activity.
 
 use dreamframe::frame::{FrameView, PixelFormat};
 
-/// How much smaller than the picture the pattern is worked out.
+/// The factor by which the pattern is smaller than the picture.
 const COARSE: u32 = 8;
 /// Milliseconds of one turn of the ring.
 const TURN: f32 = 1600.0;
@@ -11,13 +11,13 @@ const MOST: u32 = 1024;
 
 /// Draws cards of one size.
 #[derive(Debug, Default)]
-pub(crate) struct Card {
+pub(crate) struct Placeholder {
     pixels: Vec<u8>,
     size: (u32, u32),
 }
 
-impl Card {
-    /// The card of `width` x `height`, `ms` after it was first shown; nothing for a size that no picture has.
+impl Placeholder {
+    /// The placeholder of `width` x `height`, `ms` after it was first shown; nothing for a size that no picture has.
     pub(crate) fn draw(&mut self, width: u32, height: u32, ms: u64) -> Option<FrameView<'_>> {
         self.size = (width.clamp(16, MOST), height.clamp(16, MOST));
         let (width, height) = self.size;
@@ -43,7 +43,7 @@ impl Card {
     }
 }
 
-/// What is drawn: a ground that brightens towards the middle, and a ring with a bright head that runs round.
+/// Draws a background that brightens towards the middle, and a ring with a bright head that rotates.
 struct Scene {
     middle: (f32, f32),
     radius: f32,
@@ -102,21 +102,21 @@ mod tests {
 
     #[test]
     fn the_card_moves_and_has_the_size_that_is_asked_for() {
-        let mut card = Card::default();
-        let first = card.draw(320, 192, 0).map(|view| (view.width(), view.height()));
+        let mut placeholder = Placeholder::default();
+        let first = placeholder.draw(320, 192, 0).map(|view| (view.width(), view.height()));
         assert_eq!(first, Some((320, 192)));
-        let first = card.pixels.clone();
-        card.draw(320, 192, 400).unwrap();
-        let moved = first.iter().zip(&card.pixels).filter(|(a, b)| a != b).count();
+        let first = placeholder.pixels.clone();
+        placeholder.draw(320, 192, 400).unwrap();
+        let moved = first.iter().zip(&placeholder.pixels).filter(|(a, b)| a != b).count();
         assert!(moved > 500, "{moved}");
-        assert!(card.pixels.chunks_exact(4).all(|pixel| pixel[3] == 255));
+        assert!(placeholder.pixels.chunks_exact(4).all(|pixel| pixel[3] == 255));
     }
 
     #[test]
     fn any_size_is_drawn_without_a_panic() {
-        let mut card = Card::default();
+        let mut placeholder = Placeholder::default();
         for (width, height) in [(0, 0), (17, 1), (64, 2048), (513, 511)] {
-            assert!(card.draw(width, height, 123_456_789).is_some(), "{width}x{height}");
+            assert!(placeholder.draw(width, height, 123_456_789).is_some(), "{width}x{height}");
         }
     }
 }

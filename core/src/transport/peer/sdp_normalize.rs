@@ -1,6 +1,5 @@
-//! Writes a checked description down for the crate that does WebRTC: only what is used, each thing in one form.
-//!
-//! So nothing that a peer wrote reaches that crate's own parser as it was.
+//! Normalizes a checked SDP description for the WebRTC crate: only what is used, in one form, so that nothing that a
+//! peer wrote reaches the crate's own parser unchanged.
 
 use std::fmt::Write as _;
 
@@ -14,7 +13,7 @@ pub(super) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat
 /// The most candidates of a description that are tried: each has packets sent to an address of the peer's choice.
 const MAX_CANDIDATES: usize = 64;
 
-/// Writes `description`, of which `plan` says what is used; `version` counts up with each of a connection. With
+/// Writes the sections of `description` that `plan` uses; `version` increases with each description of a connection. With
 /// `public_only`, candidates that are not public addresses are left out.
 pub(super) fn write(description: &Description, plan: &Plan, version: u64, public_only: bool) -> String {
     let used = || description.sections.iter().zip(&plan.uses).filter(|(_, u)| matches!(u, Use::Flows(..) | Use::Data));

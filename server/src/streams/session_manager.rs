@@ -1,4 +1,4 @@
-//! A stream's session: built on a thread of its own when somebody needs it, let go when nobody does.
+//! Manages a stream's session: it is built on a thread of its own when it is needed, and dropped when it is idle.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use super::stream::Stream;
 use crate::error::ApiError;
 use crate::ids;
 
-/// After how many seconds a client may ask for a session again.
+/// Seconds after which a client may ask for a session again.
 const RETRY_SECONDS: u32 = 10;
 
 /// Whether a stream makes pictures.
@@ -50,16 +50,16 @@ pub(crate) enum Phase {
 
 /// A stream's session, or its absence.
 #[derive(Debug)]
-pub(crate) struct Runner {
+pub(crate) struct SessionManager {
     state: Mutex<State>,
     /// One for each session that the server may run.
     slots: Arc<Semaphore>,
     most: usize,
-    /// Tells whoever loads to stop.
+    /// Cancels loading.
     cancelled: Arc<AtomicBool>,
 }
 
-impl Runner {
+impl SessionManager {
     pub(super) fn new(slots: Arc<Semaphore>, most: usize) -> Self {
         Self { state: Mutex::new(State::Idle), slots, most, cancelled: Arc::default() }
     }
@@ -68,7 +68,7 @@ impl Runner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session, where there is one.
+    /// The session, if there is one.
     pub(crate) fn handle(&self) -> Option<SessionHandle> {
         match &*self.lock() {
             State::Running(running) => Some(running.handle.clone()),
@@ -98,7 +98,7 @@ impl Runner {
         matches!(&*self.lock(), State::Failed { params: of, .. } if **of == *params)
     }
 
-    /// Says whether a session is there, or may be started now.
+    /// Returns `Ok` if a session exists, or may be started now.
     ///
     /// # Errors
     ///
@@ -113,11 +113,11 @@ impl Runner {
         ApiError::limit(StatusCode::SERVICE_UNAVAILABLE, what, self.most, RETRY_SECONDS)
     }
 
-    /// Starts a session in the background, where there is none.
+    /// Starts a session in the background, unless there is one.
     ///
     /// # Errors
     ///
-    /// 503 with the figure where as many run as may; 500 where the system gives no more threads.
+    /// 503 at the limit, with its value; 500 if no thread can be started.
     pub(super) fn start(&self, stream: &Arc<Stream>) -> Result<(), ApiError> {
         let mut state = self.lock();
         if matches!(&*state, State::Loading | State::Running(_) | State::Closed) {
@@ -127,7 +127,7 @@ impl Runner {
         self.cancelled.store(false, Ordering::Relaxed);
         let stream = stream.clone();
         let thread = std::thread::Builder::new().name("dreamframe-load".into());
-        thread.spawn(move || stream.runner().load(&stream, slot)).map_err(|error| {
+        thread.spawn(move || stream.session_manager().load(&stream, slot)).map_err(|error| {
             ApiError::from(Error::new(ErrorKind::Device, "no thread to load a model on").with_source(error))
         })?;
         *state = State::Loading;
@@ -179,11 +179,11 @@ impl Runner {
             tracing::info!(stream = stream.id, "{notice}");
         }
         let mut options = SessionOptions::default();
-        options.on_picture = Some(stream.feed().picture_callback(stream.egress()));
+        options.on_picture = Some(stream.frames().picture_callback(stream.egress()));
         engine.start(options)
     }
 
-    /// Lets the session work, with what was asked for while it was built.
+    /// Starts to use the session, with the parameters that changed while it was built.
     fn install(&self, stream: &Arc<Stream>, session: Session, slot: OwnedSemaphorePermit) {
         let handle = session.handle();
         // Held while the session catches up, so that no change falls between.
@@ -200,14 +200,14 @@ impl Runner {
         *state = State::Running(Box::new(Running { session, handle: handle.clone(), started_at, _slot: slot }));
         drop(state);
         drop(desired);
-        stream.feed().lead(Some(handle));
+        stream.frames().attach(Some(handle));
         if let Err(error) = caught_up {
             stream.refused(&error);
         }
         tracing::info!(stream = stream.id, "ready");
     }
 
-    /// What the session has told since.
+    /// The events of the session since the last call.
     pub(super) fn events(&self) -> Vec<Event> {
         self.handle().map(|handle| handle.events().try_iter().collect()).unwrap_or_default()
     }
@@ -218,7 +218,7 @@ impl Runner {
         let mut state = self.lock();
         let next = match (&*state, for_good) {
             (State::Closed, _) | (_, true) => State::Closed,
-            // It becomes idle by itself.
+            // Loading becomes idle when it ends.
             (State::Loading, false) => return None,
             (State::Idle | State::Running(_) | State::Failed { .. }, false) => State::Idle,
         };

@@ -1,4 +1,4 @@
-//! A contact sheet: some frames of a film above, the pictures made from them below.
+//! A contact sheet: frames of a video above, the pictures made from them below.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use dreamframe::frame::{Fit, Frame, FrameConverter, PixelFormat};
 use super::options::Size;
 use crate::media;
 
-/// How many frames are shown.
+/// The number of frames that are shown.
 const COLUMNS: u32 = 6;
 /// How wide each is; the height follows the shape of the pictures.
 const CELL_WIDTH: u32 = 256;
@@ -17,8 +17,8 @@ const RGB: usize = 3;
 
 /// A picture made of small pictures.
 #[derive(Debug)]
-pub(super) struct Sheet {
-    /// How many frames of the film stand between two that are shown.
+pub(super) struct ContactSheet {
+    /// The number of frames of the video between two that are shown.
     every: u64,
     cell: Size,
     canvas: Frame,
@@ -27,8 +27,8 @@ pub(super) struct Sheet {
     small: Frame,
 }
 
-impl Sheet {
-    /// An empty sheet for a film of `frames` frames that becomes pictures of `size`.
+impl ContactSheet {
+    /// An empty sheet for a video of `frames` frames that becomes pictures of `size`.
     pub(super) fn new(frames: u64, size: Size) -> Result<Self> {
         let height = (CELL_WIDTH * size.height / size.width.max(1)).max(1);
         let cell = Size { width: CELL_WIDTH, height };
@@ -45,7 +45,7 @@ impl Sheet {
         })
     }
 
-    /// Shows frame `number` of the film, if it is one of those shown.
+    /// Shows frame `number` of the video, if it is one of those shown.
     pub(super) fn frame(&mut self, number: u64, frame: &Frame) -> Result<()> {
         self.put(number, 0, frame)
     }
@@ -56,7 +56,7 @@ impl Sheet {
     }
 
     fn put(&mut self, number: u64, row: u32, frame: &Frame) -> Result<()> {
-        // From the middle of each part of the film: its first frame has a prompt's change still under way.
+        // From the middle of each part of the video: its first frame has a prompt's change still under way.
         let middle = self.every / 2;
         let Some(column) = column(number, self.every, middle) else { return Ok(()) };
         let Size { width, height } = self.cell;
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn frames_stand_above_the_pictures_made_from_them() {
-        let mut sheet = Sheet::new(12, Size { width: 512, height: 256 }).unwrap();
+        let mut sheet = ContactSheet::new(12, Size { width: 512, height: 256 }).unwrap();
         for number in 0..12 {
             sheet.frame(number, &flat(10 * number as u8)).unwrap();
             sheet.picture(number, &flat(255 - 10 * number as u8)).unwrap();

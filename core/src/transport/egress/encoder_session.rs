@@ -1,4 +1,4 @@
-//! What viewers of one codec share, and what they and the thread that encodes for them have in common.
+//! The state that the viewers of one codec and the thread that encodes for them share.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,10 @@ use crate::telemetry::Meter;
 use crate::transport::fanout::Fanout;
 use crate::transport::media::{AccessUnit, VideoCodec, now};
 
-/// How many units a viewer may be late.
+/// The units that a slow viewer may be behind.
 const ROOM: usize = 8;
 
-/// How long it takes at least from one copy that nobody watches to the next, in nanoseconds.
+/// The shortest interval of copies without viewers, in nanoseconds.
 const KEEP_INTERVAL: u64 = 1_000_000_000;
 
 /// Pictures that are copied, wait, are encoded, and are kept for viewers that come later.
@@ -27,12 +27,12 @@ const POOLED: usize = 4;
 pub(super) struct Shared {
     pub(super) options: EgressOptions,
     pub(super) bitrate: AtomicU32,
-    pub(super) lanes: [Lane; 2],
+    pub(super) outputs: [CodecOutput; 2],
     pub(super) counters: Counters,
     pub(super) kept: Kept,
 }
 
-/// A picture of the last second in which nobody watched, for who comes when no more are shown.
+/// A picture of the last second without viewers, for a viewer that connects when no more are shown.
 #[derive(Debug)]
 pub(super) struct Kept {
     picture: LatestSlot<Frame>,
@@ -50,7 +50,7 @@ impl Kept {
     pub(super) fn keep(&self, picture: &FrameView<'_>, now: Timestamp) {
         let is_due = |due: u64| (due <= now.0).then_some(now.0.saturating_add(KEEP_INTERVAL));
         if self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok() {
-            // Too little memory is a matter of those who watch.
+            // A lack of memory is reported to viewers.
             let _ = self.pool.copy(picture).map(|frame| self.picture.put(frame));
         }
     }
@@ -60,8 +60,8 @@ impl Kept {
         self.picture.put(picture);
     }
 
-    /// Shows it to the first who watches; it stays for the next.
-    fn show(&self, run: &Run, counters: &Counters) {
+    /// Shows it to the first viewer; it stays for the next.
+    fn show(&self, run: &EncoderSession, counters: &Counters) {
         if let Some(picture) = self.picture.take() {
             run.show(&picture.view(), counters);
             self.picture.put(picture);
@@ -74,15 +74,15 @@ impl Shared {
         Self {
             options,
             bitrate: AtomicU32::new(options.bitrate.min(options.max_bitrate)),
-            lanes: [Lane::default(), Lane::default()],
+            outputs: [CodecOutput::default(), CodecOutput::default()],
             counters: Counters::new(),
             kept: Kept::new(),
         }
     }
 
     /// Returns the one for a codec.
-    pub(super) fn lane(&self, codec: VideoCodec) -> &Lane {
-        let [h264, vp8] = &self.lanes;
+    pub(super) fn output(&self, codec: VideoCodec) -> &CodecOutput {
+        let [h264, vp8] = &self.outputs;
         match codec {
             VideoCodec::H264 => h264,
             VideoCodec::Vp8 => vp8,
@@ -124,12 +124,12 @@ impl Counters {
 
 /// The viewers of one codec.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
-    /// Held while an encoder starts and ends. Who shows pictures never takes it.
+pub(super) struct CodecOutput {
+    /// Held while an encoder starts and ends. Callers that show pictures never take it.
     entrance: Mutex<()>,
     viewers: AtomicUsize,
-    /// Held for as long as it takes to copy or put a pointer.
-    run: Mutex<Option<Arc<Run>>>,
+    /// Held while a pointer is copied or stored.
+    run: Mutex<Option<Arc<EncoderSession>>>,
 }
 
 /// A poisoned lock is fine: the data stays consistent.
@@ -137,13 +137,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Lane {
+impl CodecOutput {
     pub(super) fn viewers(&self) -> usize {
         self.viewers.load(Ordering::Acquire)
     }
 
     /// Returns the encoder, if there is a viewer.
-    pub(super) fn run(&self) -> Option<Arc<Run>> {
+    pub(super) fn run(&self) -> Option<Arc<EncoderSession>> {
         if self.viewers() == 0 {
             return None;
         }
@@ -158,21 +158,21 @@ impl Lane {
     pub(super) fn enter(
         shared: &Shared,
         codec: VideoCodec,
-        start: impl FnOnce(&Arc<Run>) -> Result<()>,
-    ) -> Result<Arc<Run>> {
-        let lane = shared.lane(codec);
-        let _entrance = lock(&lane.entrance);
-        let run = match lane.run() {
+        start: impl FnOnce(&Arc<EncoderSession>) -> Result<()>,
+    ) -> Result<Arc<EncoderSession>> {
+        let output = shared.output(codec);
+        let _entrance = lock(&output.entrance);
+        let run = match output.run() {
             Some(run) => run,
             None => {
-                let run = Arc::new(Run::new(codec));
+                let run = Arc::new(EncoderSession::new(codec));
                 start(&run)?;
                 shared.kept.show(&run, &shared.counters);
-                *lock(&lane.run) = Some(run.clone());
+                *lock(&output.run) = Some(run.clone());
                 run
             }
         };
-        lane.viewers.fetch_add(1, Ordering::AcqRel);
+        output.viewers.fetch_add(1, Ordering::AcqRel);
         Ok(run)
     }
 
@@ -193,9 +193,9 @@ impl Lane {
     }
 }
 
-/// Between who shows, who encodes and who watches, from the first viewer to the last.
+/// The state that callers, the encoder and viewers share, from the first viewer to the last.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct EncoderSession {
     pub(super) codec: VideoCodec,
     pub(super) units: Arc<Fanout<AccessUnit>>,
     /// Rung for the thread that encodes.
@@ -206,7 +206,7 @@ pub(super) struct Run {
     closed: AtomicBool,
 }
 
-impl Run {
+impl EncoderSession {
     fn new(codec: VideoCodec) -> Self {
         Self {
             codec,
@@ -219,7 +219,7 @@ impl Run {
         }
     }
 
-    /// Copies a picture and hands it over.
+    /// Copies a picture for the encoder.
     pub(super) fn show(&self, picture: &FrameView<'_>, counters: &Counters) {
         let Ok(mut frame) = self.pool.copy(picture) else {
             counters.failed.fetch_add(1, Ordering::Relaxed);
@@ -244,7 +244,7 @@ impl Run {
         self.key_wanted.load(Ordering::Acquire)
     }
 
-    /// What was asked for is being done.
+    /// The encoder handles the request.
     pub(super) fn take_wish(&self) -> bool {
         self.key_wanted.swap(false, Ordering::AcqRel)
     }

@@ -1,5 +1,4 @@
-//! `dreamframe models quantize`: finds out how a model's layers are done in eight bits, and whether the pictures stay
-//! good enough.
+//! `dreamframe models quantize`: calibrates the layers of a model for int8, and checks the quality of the pictures.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,9 +18,8 @@ use super::progress::{Progress, rounded};
 use crate::compare::{psnr, ssim};
 use crate::media::{self, PendingFile};
 
-/// The bounds for pictures in eight bits against those in `f32`: structural similarity on average and at worst, signal
-/// to noise in decibels on average and at worst. Below them, differences are seen beside each other without looking for
-/// them.
+/// The least quality of int8 pictures against those in `f32`: structural similarity on average and at worst, signal to
+/// noise in decibels on average and at worst. Below it, differences are visible side by side.
 const LEAST: Quality = Quality { ssim_mean: 0.95, ssim_worst: 0.90, psnr_mean: 30.0, psnr_worst: 26.0, forced: false };
 
 /// Finds out how a model's UNet is done in eight bits, with frames like those to come; shows how good the pictures are,
@@ -36,16 +34,16 @@ pub(super) struct Args {
     /// The prompt, in place of that of the parameters
     #[arg(long)]
     prompt: Option<String>,
-    /// A JSON file of parameters; what it does not name has its default (with the demo model, what suits that)
+    /// A JSON file of parameters; others have their defaults (with the demo model, those of that model)
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
     /// The most frames that are taken, from the first on
     #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=1000))]
     max_frames: u32,
-    /// Where the file goes [default: dreamframe-int8.json in the model's folder, FILE.dreamframe-int8.json beside a file]
+    /// The file to write [default: dreamframe-int8.json in the model's folder, FILE.dreamframe-int8.json next to a file]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write the file even where the pictures are below the bounds; it then says so
+    /// Write the file even if the pictures are below the bounds; it then records that
     #[arg(long)]
     force: bool,
     /// Accepted for earlier scripts, without effect: any size that the model can make is taken.
@@ -106,7 +104,7 @@ fn options(args: &Args) -> EngineOptions {
     options.fit = args.fit.into();
     options.output = PixelFormat::Rgb8;
     options.threads = args.threads.map(usize::from);
-    // What is packed here is needed this once.
+    // What is packed here is not used again.
     options.packed_cache = PackedCache::Off;
     options
 }
@@ -127,9 +125,9 @@ fn params(args: &Args) -> Result<StreamDiffusionParams> {
     Ok(params)
 }
 
-/// Where the file goes: found before any work is done.
+/// The file to write, determined before the work.
 fn output(args: &Args) -> Result<PathBuf> {
-    let nowhere = || Failure::Usage("the embedded model has no folder: say with --output where the file goes".into());
+    let nowhere = || Failure::Usage("the embedded model has no folder: name the file with --output".into());
     let beside = || match source(args) {
         ModelSource::Folder(path) if path.exists() => Checkpoint::folder(path)?.calibration_path().ok_or_else(nowhere),
         ModelSource::Folder(path) => {
@@ -150,13 +148,13 @@ fn frames(args: &Args) -> Result<Vec<Frame>> {
         frames.push(frame);
     }
     if frames.is_empty() {
-        let text = format!("there is no frame in {}", args.frames.display());
+        let text = format!("no frames in {}", args.frames.display());
         return Err(Failure::from(Error::new(ErrorKind::InvalidArgument, text)));
     }
     Ok(frames)
 }
 
-/// Runs all frames in `f32`: what the layers read, and the pictures.
+/// Runs all frames in `f32`: activations of the layers, and the pictures.
 fn observe(
     args: &Args,
     frames: &[Frame],
@@ -216,7 +214,7 @@ fn judge(calibration: Calibration, quality: Quality, force: bool) -> Result<Cali
     let below = below(quality);
     if !below.is_empty() && !force {
         let text = below.join(", ");
-        let text = format!("pictures in int8 are not good enough: {text}; --force writes the file all the same");
+        let text = format!("pictures in int8 are not good enough: {text}; --force writes the file nevertheless");
         return Err(Failure::from(Error::new(ErrorKind::Unsupported, text)));
     }
     Ok(calibration.with_quality(Quality { forced: !below.is_empty(), ..quality }))
@@ -230,7 +228,7 @@ fn below(quality: Quality) -> Vec<String> {
         ("mean PSNR", quality.psnr_mean, LEAST.psnr_mean),
         ("worst PSNR", quality.psnr_worst, LEAST.psnr_worst),
     ];
-    // What is no number is not good enough either.
+    // NaN is below the bounds as well.
     let bad = all.into_iter().filter(|(_, found, least)| found.is_nan() || found < least);
     bad.map(|(name, found, least)| format!("{name} is {found:.3}, but must be at least {least}")).collect()
 }

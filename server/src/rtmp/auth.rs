@@ -1,4 +1,4 @@
-//! The server's own door for publishers: a stream's key opens it.
+//! Authentication of RTMP publishers: by the stream key.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use dreamframe::transport::{AccessUnit, Ingest, VideoCodec};
 use tokio::sync::Mutex;
 
-use super::listen::{Door, Publication};
+use super::listen::{Authenticator, Publication};
 use crate::app::App;
 use crate::streams;
 
-impl Door for App {
+impl Authenticator for App {
     fn admit(&self, key: &str) -> Option<Box<dyn Publication>> {
         let stream = self.streams.by_key(key)?;
         let ingest = Ingest::start_with(VideoCodec::H264, stream.sink(), self.config.peers.ingest);
@@ -22,7 +22,7 @@ impl Door for App {
     }
 }
 
-/// A publisher that was let in.
+/// An accepted publisher.
 #[derive(Debug)]
 struct Admitted {
     ingest: Ingest,

@@ -1,15 +1,14 @@
-//! Makes the text that is sent to the peer of the one that the crate wrote: every section of the offer in its place,
-//! candidates in the order in which peers should try them.
+//! Makes the SDP answer from the crate's: each section of the offer in its place, candidates in order of preference.
 
 use std::net::IpAddr;
 
-use super::normal::write_codec;
 use super::plan::{Plan, Use};
+use super::sdp_normalize::write_codec;
 use crate::transport::sdp::{Candidate, Codec, Description, Section};
 
-/// The longest answer: some clients read no more.
+/// The longest answer, in bytes: some clients read no more.
 pub(super) const MAX_ANSWER: usize = 8192;
-/// The most candidates that are told.
+/// The most candidates of an answer.
 const MAX_CANDIDATES: usize = 16;
 
 /// A description's text, taken apart.
@@ -137,7 +136,7 @@ fn rejected_section(section: &Section) -> Vec<String> {
 
 /// The candidates of a description that the crate wrote, the best first: some peers try no other.
 ///
-/// `public_ip` stands before the host candidates, where there is one.
+/// `public_ip` precedes the host candidates, if there is one.
 fn candidates(written: &str, public_ip: Option<IpAddr>) -> Vec<String> {
     let mut found = best_first(written);
     if let Some(public) = public_ip {
