@@ -31,7 +31,7 @@ impl Plan {
         for (kind, what) in [(Kind::Video, "video"), (Kind::Audio, "audio"), (Kind::Data, "data")] {
             let count = offer.live().filter(|s| s.kind == kind).count();
             if count > 1 {
-                return Err(Refusal::TooManyTracks(format!("{what}: got {count} sections, expected at most 1")));
+                return Err(Refusal::TooManyTracks(format!("got {count} sections of {what}, expected at most 1")));
             }
         }
         let apart = offer.live().count() > 1 && !offer.live().all(|s| offer.bundle.contains(&s.mid));
