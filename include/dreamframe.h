@@ -134,6 +134,10 @@ typedef enum {
    * 8-bit integers, which need a calibration in the model's folder.
    */
   DREAMFRAME_DTYPE_INT8 = 3,
+  /**
+   * 16 bits, 5 of them of the exponent. Not on the CPU.
+   */
+  DREAMFRAME_DTYPE_F16 = 4,
 } dreamframe_dtype_t;
 
 /**
@@ -502,7 +506,7 @@ typedef struct {
    */
   uint32_t executor;
   /**
-   * A `dreamframe_dtype_t`; 0 for 32 bits.
+   * A `dreamframe_dtype_t`; 0 for the fastest one of the machine without a visible loss.
    */
   uint32_t dtype;
   /**
@@ -537,10 +541,6 @@ typedef struct {
    * The `dreamframe_log_level_t` up to which lines are given to `log`; 0 for `info`.
    */
   uint32_t log_level;
-  /**
-   * 1 to take sizes outside the service's 384 to 1024 in steps of 64, as far as the model can.
-   */
-  uint32_t allow_any_size;
   /**
    * The id of an autoencoder in place of the model's own; NULL for none.
    */
@@ -578,7 +578,7 @@ typedef struct {
 /**
  * What a `dreamframe_options_t` begins with.
  */
-#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define DREAMFRAME_OPTIONS_INIT {sizeof(dreamframe_options_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Pixels in memory that the host owns: a frame going in, or room for a picture coming out.

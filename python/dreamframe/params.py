@@ -30,13 +30,13 @@ class Cost(StrEnum):
     """What changing a parameter costs; cheaper ones are less."""
 
     HOT = "hot"
-    """Numbers are swapped between two frames."""
+    """Values are replaced between two frames."""
     RECOMPUTE = "recompute"
-    """Loaded networks work something out first."""
+    """Loaded networks compute something first."""
     LOAD = "load"
-    """A further network is brought in, while frames go on."""
+    """Another network is loaded, while frames are processed."""
     REBUILD = "rebuild"
-    """A second pipeline is built beside the first, then they change places."""
+    """A second pipeline is built while the first is in use, and then replaces it."""
 
     def _place(self) -> int:
         return list(Cost).index(self)

@@ -7,6 +7,7 @@ use super::pipeline::context::BuildContext;
 use super::progress::{Progress, ProgressWatch};
 use super::{Device, Engine, EngineOptions, SafetyChecker, StyleImages};
 use crate::error::Result;
+#[cfg(any(test, feature = "internals"))]
 use crate::exec::Executor;
 use crate::load::ModelSource;
 use crate::params::{StreamDiffusionParams, notices};

@@ -161,7 +161,7 @@ fn named_isa() -> Result<Option<Isa>> {
 fn choose(options: CpuOptions) -> Result<&'static Kernels> {
     let dtype = match options.dtype {
         Dtype::Auto => options.isa.map_or_else(fastest_dtype, Dtype::of),
-        dtype => dtype,
+        dtype @ (Dtype::F32 | Dtype::F16 | Dtype::Bf16 | Dtype::Int8) => dtype,
     };
     let asked = match options.isa {
         Some(isa) => Some((isa, dtype)),

@@ -79,8 +79,11 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// The pools in use, with the options that they were made with.
-static SHARED: Mutex<Vec<((usize, bool), Weak<Pool>)>> = Mutex::new(Vec::new());
+/// A pool, with the options that it was made with.
+type SharedPool = ((usize, bool), Weak<Pool>);
+
+/// The pools in use.
+static SHARED: Mutex<Vec<SharedPool>> = Mutex::new(Vec::new());
 
 impl Pool {
     /// Returns the pool of this process with as many threads, or makes one as [`new`](Self::new) does.
