@@ -91,6 +91,7 @@
 
 pub mod cpu;
 mod error;
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "public for the feature `internals`"))]
 mod families;
 mod features;
 pub mod frame;
