@@ -118,7 +118,7 @@ impl Layout<'_> {
         let channels = self.keys.dim(&format!("{block}.0.out_layers.3.weight"), 0)?;
         if i > 0 && channels != level.channels {
             return Err(untold(format!(
-                "the UNet's {block} has {channels} channels, but {} at the same resolution",
+                "the UNet's {block} has {channels} channels beside {} of the same resolution",
                 level.channels
             )));
         }
@@ -242,7 +242,7 @@ impl Layout<'_> {
         let coarsest = down.last().and_then(|depths| depths.first()).copied().unwrap_or(1);
         if let Some(mid) = self.mid.filter(|&mid| mid > 0 && mid != coarsest) {
             return Err(untold(format!(
-                "the middle of the UNet has {mid} transformer layers, but {coarsest} at the coarsest resolution"
+                "the middle of the UNet has {mid} transformer layers beside {coarsest} at the coarsest resolution"
             )));
         }
         let mirrored = down.iter().zip(up.iter().rev()).zip(self.up.iter().rev()).all(|((down, up), level)| {
