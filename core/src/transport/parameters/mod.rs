@@ -1,7 +1,7 @@
 //! The protocol of the data channel `parameters`, which changes the parameters of a stream of pictures.
 //!
 //! Clients send JSON objects with parameters; every one is answered, and changes all or nothing. A host implements
-//! [`ParameterTarget`], which makes it a [`ChannelHandler`]; [`serve`](super::serve) and the server of this repository
+//! [`ParameterTarget`], which makes it a [`ChannelHandler`]; [`serve`](fn@super::serve) and the server of this repository
 //! both do. `docs/parameter-channel.md` describes the messages for writers of clients.
 
 mod message;
