@@ -54,7 +54,9 @@ fn no_options_are_the_demo_model_as_it_is() {
         assert_eq!(dreamframe_engine_delay(engine.0, &raw mut delay), DREAMFRAME_OK);
         assert_eq!(delay as usize + 1, params["t_index_list"].as_array().unwrap().len());
         let info = json(|out| dreamframe_engine_info(engine.0, out));
-        assert_eq!((&info["executor"], &info["dtype"]), (&"cpu".into(), &"f32".into()));
+        // The machine's fastest, which is chosen by default.
+        let dtype = dreamframe::Device::cpu(dreamframe::Dtype::Auto, None).unwrap().dtype();
+        assert_eq!((&info["executor"], &info["dtype"]), (&"cpu".into(), &dtype.name().into()));
         assert!(info["model"].as_str().unwrap().contains("demo"), "{info}");
         assert!(info["notices"].is_array());
     }

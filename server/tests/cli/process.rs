@@ -14,7 +14,7 @@ fn process(folder: &Path, input: &str, output: &str, rows: &str) -> Command {
     let params = format!(r#"{{"prompt": "a photo", "width": {SIDE}, "height": {SIDE}, "t_index_list": {rows}}}"#);
     fs::write(folder.join("params.json"), params).unwrap();
     let mut command = dreamframe();
-    command.current_dir(folder).args(["process", input, output, "--params", "params.json", "--allow-any-size"]);
+    command.current_dir(folder).args(["process", input, output, "--params", "params.json"]);
     command
 }
 
@@ -193,13 +193,27 @@ fn what_the_arguments_alone_show_to_be_wrong_is_wrong_usage() {
 }
 
 #[test]
-fn a_size_that_the_service_does_not_have_needs_the_option() {
+fn any_size_of_the_model_is_accepted_with_and_without_the_earlier_option() {
     let folder = tempfile::tempdir().unwrap();
     grey_pictures(&folder.path().join("in"));
-    fs::write(folder.path().join("params.json"), r#"{"width": 64}"#).unwrap();
-    let output = run(dreamframe().current_dir(folder.path()).args(["process", "in", "out", "--params", "params.json"]));
-    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
-    assert!(words(&output).contains("width"), "{}", words(&output));
+    let process = |size: u32, output: &str| {
+        fs::write(
+            folder.path().join("params.json"),
+            format!(r#"{{"model_id": "demo", "width": {size}, "height": {size}}}"#),
+        )
+        .unwrap();
+        let mut command = dreamframe();
+        command.current_dir(folder.path()).args(["process", "in", output, "--params", "params.json"]);
+        command
+    };
+    let plain = run(&mut process(64, "plain"));
+    assert!(plain.status.success(), "{}", words(&plain));
+    let earlier = run(process(64, "earlier").arg("--allow-any-size"));
+    assert!(earlier.status.success(), "{}", words(&earlier));
+    let refused = run(&mut process(68, "refused"));
+    assert_eq!(refused.status.code(), Some(3), "{}", words(&refused));
+    assert!(words(&refused).contains("width"), "{}", words(&refused));
+    assert!(!words(&run(dreamframe().args(["process", "--help"]))).contains("allow-any-size"));
 }
 
 #[test]
@@ -273,7 +287,7 @@ fn a_broken_model_is_told_component_by_component() {
 #[test]
 fn the_demo_writes_a_film_and_a_contact_sheet() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["demo", "--frames", "7", "--size", "64", "--allow-any-size", "--out"];
+    let arguments = ["demo", "--frames", "7", "--size", "64", "--out"];
     let output = run(dreamframe().args(arguments).arg(folder.path()));
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     let out = String::from_utf8_lossy(&output.stdout).into_owned();

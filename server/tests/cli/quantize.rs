@@ -29,7 +29,7 @@ fn prepare(folder: &Path) {
 }
 
 fn quantize(folder: &Path, more: &[&str]) -> Output {
-    let always = ["models", "quantize", "demo", "--frames", "frames", "--params", "params.json", "--allow-any-size"];
+    let always = ["models", "quantize", "demo", "--frames", "frames", "--params", "params.json"];
     dreamframe(folder, &[&always, more].concat())
 }
 

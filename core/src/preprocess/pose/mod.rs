@@ -287,6 +287,7 @@ mod tests {
     #[cfg(feature = "pose")]
     #[test]
     fn the_joints_are_those_that_the_published_graph_finds() {
+        use crate::exec::Dtype;
         use crate::exec::cpu::{CpuExecutor, CpuOptions};
         use crate::exec::reference::ReferenceExecutor;
 
@@ -297,7 +298,7 @@ mod tests {
             [small[at], small[at + 1], small[at + 2]]
         });
         let frame = Image::from_pixels(192, 192, 3, pixels.collect()).unwrap();
-        let cpu = CpuExecutor::new(CpuOptions { pin: false, ..CpuOptions::default() }).unwrap();
+        let cpu = CpuExecutor::new(CpuOptions { dtype: Dtype::F32, pin: false, ..CpuOptions::default() }).unwrap();
         for executor in [&ReferenceExecutor as &dyn Executor, &cpu] {
             let factory = PoseFactory::load(executor, PoseStyle::Openpose).unwrap();
             let mut pose = factory.pose(&Map::new());
