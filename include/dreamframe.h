@@ -149,7 +149,8 @@ typedef enum {
    */
   DREAMFRAME_EXECUTOR_CPU = 1,
   /**
-   * One operation at a time: slow, and obviously right. Refused as unsupported by libraries that are built without it.
+   * One operation at a time: slow, and obviously right. Refused as unsupported by libraries that are built without
+   * it.
    */
   DREAMFRAME_EXECUTOR_REFERENCE = 2,
 } dreamframe_executor_t;
@@ -483,7 +484,8 @@ typedef void (*dreamframe_style_callback_t)(void *user_data,
                                             dreamframe_reply_t *reply);
 
 /**
- * What a host chooses once, when it creates an engine. Begin with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are defaults.
+ * What a host chooses once, when it creates an engine. Begin with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are
+ * defaults.
  *
  * Texts are UTF-8 and only read during `dreamframe_engine_create()`. The callbacks may be called until
  * `dreamframe_engine_free()` returns, and that of each session of the engine.
@@ -638,7 +640,7 @@ typedef struct {
 #define DREAMFRAME_FRAME_INIT {sizeof(dreamframe_frame_t), 0, 0, 0, 0, 0, 0, {0, 0, 0, 0}, {0, 0, 0, 0}, 0, 0}
 
 /**
- * What there is to say of a picture besides its pixels. Begin with `DREAMFRAME_PICTURE_INFO_INIT`.
+ * How a picture was made: all but its pixels. Begin with `DREAMFRAME_PICTURE_INFO_INIT`.
  */
 typedef struct {
   /**
@@ -725,7 +727,7 @@ typedef struct {
  *
  * @param user_data  that of the session's options
  * @param picture    the pixels; NULL where another thread has polled them already
- * @param info       what there is to say of the picture
+ * @param info       how the picture was made
  */
 typedef void (*dreamframe_picture_callback_t)(void *user_data,
                                               const dreamframe_frame_t *picture,
@@ -864,19 +866,20 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The IP addresses to receive at, with commas between them; an unspecified one stands for every interface but loopback.
-   * NULL for `"0.0.0.0,127.0.0.1"`.
+   * The IP addresses to receive at, with commas between them; an unspecified one stands for every interface but
+   * loopback. NULL for `"0.0.0.0,127.0.0.1"`.
    */
   const char *bind;
   /**
-   * The IP address to tell peers before those bound, where a NAT maps it to this machine port by port; NULL for none.
+   * The IP address to tell peers before those bound, where a NAT maps it to this machine port by port; NULL for
+   * none.
    */
   const char *public_ip;
   /**
-   * STUN and TURN servers to ask for further addresses, as JSON in the form that browsers take:
-   * `[{"urls": ["turn:host:3478"], "username": "…", "credential": "…"}]`, the latter two for TURN only, of which viewers are
-   * not told. In place of them, `"secret": "…"` is shared with the TURN server (coturn's `static-auth-secret`), and each
-   * peer gets a user name and a password made with it that hold for an hour. NULL for none.
+   * STUN and TURN servers to ask for further addresses, as JSON in the form that browsers take: `[{"urls":
+   * ["turn:host:3478"], "username": "…", "credential": "…"}]`, the latter two for TURN only, of which viewers are
+   * not reported. In place of them, `"secret": "…"` is shared with the TURN server (coturn's `static-auth-secret`),
+   * and each peer gets a user name and a password made with it that hold for an hour. NULL for none.
    */
   const char *ice_servers_json;
   /**
@@ -976,8 +979,8 @@ typedef struct {
    */
   uint64_t pictures;
   /**
-   * Pictures that newer ones replaced on their way, or that the encoder left out to keep to the bitrate; a publisher's
-   * since it was started.
+   * Pictures that newer ones replaced on their way, or that the encoder left out to keep to the bitrate; a
+   * publisher's since it was started.
    */
   uint64_t dropped;
   /**
@@ -1219,8 +1222,8 @@ dreamframe_status_t dreamframe_engine_create(const dreamframe_options_t *options
                                              dreamframe_engine_t **out_engine);
 
 /**
- * Frees an engine. NULL or a handle that was freed has no effect. A session that was started from it keeps running until the
- * session is freed.
+ * Frees an engine. NULL or a handle that was freed has no effect. A session that was started from it keeps running
+ * until the session is freed.
  *
  * - Threads: any thread, but not while another call uses the engine: that call then ends first. From within a function of
  *   the host, be it of another object, the engine's own functions are waited for no longer than 5 seconds.
@@ -1241,7 +1244,7 @@ void dreamframe_engine_free(dreamframe_engine_t *engine);
  * @param[in]  engine    from `dreamframe_engine_create()`
  * @param[in]  frame     the frame, of any size and format
  * @param[in]  room      where the picture goes: of `dreamframe_engine_size()`, in any format
- * @param[out] out_info  what there is to say of the picture; may be NULL
+ * @param[out] out_info  how the picture was made; may be NULL
  */
 dreamframe_status_t dreamframe_engine_process(dreamframe_engine_t *engine,
                                               const dreamframe_frame_t *frame,
@@ -1284,15 +1287,15 @@ dreamframe_status_t dreamframe_engine_plan(dreamframe_engine_t *engine,
                                            char **out_report);
 
 /**
- * Changes the prompt little by little, over so many of the next pictures.
+ * Changes the prompt gradually, over this number of pictures.
  *
  * - Threads: one call at a time per object.
  * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for a text that is no transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
  *   for prompts that cannot be. Nothing has changed then.
  *
- * @param[in]  engine           from `dreamframe_engine_create()`
- * @param[in]  transition_json  `{"target_prompts": "snow", "num_steps": 4, "temporal_interpolation_method": "linear"}`,
+ * @param[in]  engine           from `dreamframe_engine_create()` @param[in]  transition_json  `{"target_prompts":
+ * "snow", "num_steps": 4, "temporal_interpolation_method": "linear"}`,
  *                              of which the first is needed; prompts as the parameter `prompt` has them
  * @param[out] out_report       `{"cost": "recompute", "changes": […], "notices": […]}`; may be NULL
  */
@@ -1313,7 +1316,8 @@ dreamframe_status_t dreamframe_engine_transition(dreamframe_engine_t *engine,
 dreamframe_status_t dreamframe_engine_params(dreamframe_engine_t *engine, char **out_json);
 
 /**
- * Returns the size of the next picture, in pixels: that of the parameters, times the factors of processors that enlarge it.
+ * Returns the size of the next picture, in pixels: that of the parameters, times the factors of processors that
+ * enlarge it.
  *
  * - Threads: one call at a time per object.
  * - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
@@ -1322,9 +1326,7 @@ dreamframe_status_t dreamframe_engine_params(dreamframe_engine_t *engine, char *
  * @param[out] out_width   pixels in a row
  * @param[out] out_height  rows
  */
-dreamframe_status_t dreamframe_engine_size(dreamframe_engine_t *engine,
-                                           uint32_t *out_width,
-                                           uint32_t *out_height);
+dreamframe_status_t dreamframe_engine_size(dreamframe_engine_t *engine, uint32_t *out_width, uint32_t *out_height);
 
 /**
  * Returns how many frames after its frame a picture is returned.
@@ -1338,8 +1340,8 @@ dreamframe_status_t dreamframe_engine_size(dreamframe_engine_t *engine,
 dreamframe_status_t dreamframe_engine_delay(dreamframe_engine_t *engine, uint32_t *out_delay);
 
 /**
- * Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`, `evaluations_per_frame`,
- * and `notices` on what was accepted at the start and means something else here.
+ * Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`,
+ * `evaluations_per_frame`, and `notices` on what was accepted at the start and means something else here.
  *
  * - Threads: one call at a time per object.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1348,8 +1350,7 @@ dreamframe_status_t dreamframe_engine_delay(dreamframe_engine_t *engine, uint32_
  * @param[in]  engine    from `dreamframe_engine_create()`
  * @param[out] out_json  one object
  */
-dreamframe_status_t dreamframe_engine_info(dreamframe_engine_t *engine,
-                                           char **out_json);
+dreamframe_status_t dreamframe_engine_info(dreamframe_engine_t *engine, char **out_json);
 
 /**
  * Describes pixels whose rows and planes follow each other without a gap: fills in size, format, planes and strides, and
@@ -1485,12 +1486,12 @@ dreamframe_status_t dreamframe_session_stop(dreamframe_session_t *session,
                                             uint64_t timeout_ms);
 
 /**
- * Frees a session. NULL or a handle that was freed has no effect. One that runs ends with the frame that it works on, and
- * its engine goes with it; a model that is being loaded is not waited for. The session of a server goes on.
+ * Frees a session. NULL or a handle that was freed has no effect. One that runs ends with the frame that it works on,
+ * and its engine goes with it; a model that is being loaded is not waited for. The session of a server continues.
  *
  * - Threads: any thread, but not while another call uses the session: that call then ends by itself. From within a
  *   function of the host, be it of another object, the session's own functions are waited for no longer than 5 seconds, so
- *   that two threads which free each other's objects from there both go on.
+ *   that two threads which free each other's objects from there both continue.
  * - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls, or
  *   it was waited for in vain from within another function of the host.
  */
@@ -1525,7 +1526,7 @@ dreamframe_status_t dreamframe_session_submit(dreamframe_session_t *session,
  *
  * @param[in]  session   from `dreamframe_session_start()`
  * @param[in]  room      where the picture goes, in any format
- * @param[out] out_info  what there is to say of the picture; may be NULL
+ * @param[out] out_info  how the picture was made; may be NULL
  */
 dreamframe_status_t dreamframe_session_poll(dreamframe_session_t *session,
                                             const dreamframe_frame_t *room,
@@ -1543,7 +1544,7 @@ dreamframe_status_t dreamframe_session_poll(dreamframe_session_t *session,
  * @param[in]  session     from `dreamframe_session_start()`
  * @param[in]  timeout_ms  how long to wait at most, in milliseconds
  * @param[in]  room        where the picture goes, in any format
- * @param[out] out_info    what there is to say of the picture; may be NULL
+ * @param[out] out_info    how the picture was made; may be NULL
  */
 dreamframe_status_t dreamframe_session_wait(dreamframe_session_t *session,
                                             uint64_t timeout_ms,
@@ -1575,8 +1576,9 @@ dreamframe_status_t dreamframe_session_size(dreamframe_session_t *session, uint3
 dreamframe_status_t dreamframe_session_is_running(dreamframe_session_t *session, bool *out_running);
 
 /**
- * Changes parameters while frames are processed. The patch is checked now, prepared on another thread, and applied between two
- * of them. What turns out later, such as a missing model, comes as an event and from `dreamframe_session_wait_for()`.
+ * Changes parameters while frames are processed. The patch is checked now, prepared on another thread, and applied
+ * between two of them. What turns out later, such as a missing model, comes as an event and from
+ * `dreamframe_session_wait_for()`.
  *
  * - Threads: any thread, also while other calls on this session run.
  * - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
@@ -1726,9 +1728,10 @@ dreamframe_status_t dreamframe_session_wait_for(dreamframe_session_t *session,
 /**
  * Takes the oldest waiting event; waits for one if there is none.
  *
- * Returns `DREAMFRAME_NOT_READY` where none came in time. `type` says what happened: `update_applied`, `update_rejected`,
- * `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`, `callback_failed`,
- * `transition_failed`, `stopped`; `error` is as `dreamframe_last_error_json()` has it. Later versions may add types and fields.
+ * Returns `DREAMFRAME_NOT_READY` where none came in time. `type` says what happened: `update_applied`,
+ * `update_rejected`, `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`,
+ * `callback_failed`, `transition_failed`, `stopped`; `error` is as `dreamframe_last_error_json()` has it. Later
+ * versions may add types and fields.
  *
  * - Threads: any thread, also while other calls on this session run; each event goes to one of them.
  * - Ownership: free the text with `dreamframe_string_free()`.
@@ -1738,9 +1741,7 @@ dreamframe_status_t dreamframe_session_wait_for(dreamframe_session_t *session,
  * @param[in]  timeout_ms  how long to wait at most, in milliseconds; 0 not to wait
  * @param[out] out_json    one object
  */
-dreamframe_status_t dreamframe_session_next_event(dreamframe_session_t *session,
-                                                  uint64_t timeout_ms,
-                                                  char **out_json);
+dreamframe_status_t dreamframe_session_next_event(dreamframe_session_t *session, uint64_t timeout_ms, char **out_json);
 
 /**
  * Returns statistics of a session.

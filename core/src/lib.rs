@@ -46,6 +46,10 @@
 //! # }
 //! ```
 //!
+//! [`Engine::update`] builds what an update needs on the caller's thread, and a session on threads of its own. A host
+//! with other threads divides it: [`Engine::plan`] checks a patch, [`Plan::prepare`] builds on any thread, and
+//! [`Engine::apply`] swaps between two frames.
+//!
 //! # Sessions
 //!
 //! A host that must not wait moves the engine to a thread of its own. A [`SessionHandle`] submits frames, returns the
@@ -100,8 +104,8 @@ pub mod params;
 pub mod preprocess;
 pub mod telemetry;
 
-// The inside. `internals` opens it to this repository's tests, benches and fuzzers, with no promise; what the program and
-// the bindings use is public without it.
+// The inside. `internals` opens it to this repository's tests, benches and fuzzers, with no promise; what the program
+// and the bindings use is public without it.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod conditioning;

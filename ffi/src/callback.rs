@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a thread that is in a function of the host waits for another such function at most. Two threads that each are
-/// in one and wait for the other's would otherwise do so for ever. The header names the figure.
+/// How long a thread that is in a function of the host waits for another such function at most. Two threads that each
+/// are in one and wait for the other's would otherwise do so for ever. The header names the figure.
 pub(crate) const NESTED_WAIT: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(5) };
 
 /// What the host wants back with each call.
@@ -40,7 +40,7 @@ thread_local! {
 }
 
 fn me() -> u64 {
-    // A thread that is ending is nobody.
+    // A thread that is ending has no identity.
     ME.try_with(Cell::get).unwrap_or(u64::MAX)
 }
 
@@ -50,8 +50,8 @@ pub(crate) fn is_inside_any() -> bool {
 }
 
 impl Gate {
-    /// Calls `function`; `None` where it is closed, where this thread is in it already, and where this thread is in another
-    /// function of the host and another thread in this one for longer than [`NESTED_WAIT`].
+    /// Calls `function`; `None` where it is closed, where this thread is in it already, and where this thread is in
+    /// another function of the host and another thread in this one for longer than [`NESTED_WAIT`].
     pub(crate) fn call<R>(&self, function: impl FnOnce() -> R) -> Option<R> {
         if self.is_inside() || self.closed.load(Ordering::Acquire) {
             return None;
@@ -124,8 +124,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs `act` on the other's gate in each of two threads that are both inside their own, and returns the gates and what
-    /// the calls returned.
+    /// Runs `act` on the other's gate in each of two threads that are both inside their own, and returns the gates and
+    /// what the calls returned.
     fn inside_of_both<T: Send>(act: impl Fn(&Gate) -> T + Sync) -> ([Gate; 2], [Option<T>; 2]) {
         let (gates, both_inside) = ([Gate::default(), Gate::default()], Barrier::new(2));
         let returned = thread::scope(|scope| {

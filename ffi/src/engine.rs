@@ -59,8 +59,8 @@ pub unsafe extern "C" fn dreamframe_engine_create(
     })
 }
 
-/// Frees an engine. NULL or a handle that was freed has no effect. A session that was started from it keeps running until the
-/// session is freed.
+/// Frees an engine. NULL or a handle that was freed has no effect. A session that was started from it keeps running
+/// until the session is freed.
 ///
 /// - Threads: any thread, but not while another call uses the engine: that call then ends first. From within a function of
 ///   the host, be it of another object, the engine's own functions are waited for no longer than 5 seconds.
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn dreamframe_engine_free(engine: *mut dreamframe_engine_t
 /// @param[in]  engine    from `dreamframe_engine_create()`
 /// @param[in]  frame     the frame, of any size and format
 /// @param[in]  room      where the picture goes: of `dreamframe_engine_size()`, in any format
-/// @param[out] out_info  what there is to say of the picture; may be NULL
+/// @param[out] out_info  how the picture was made; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_engine_process(
     engine: *mut dreamframe_engine_t,
@@ -172,15 +172,15 @@ pub unsafe extern "C" fn dreamframe_engine_plan(
     })
 }
 
-/// Changes the prompt little by little, over so many of the next pictures.
+/// Changes the prompt gradually, over this number of pictures.
 ///
 /// - Threads: one call at a time per object.
 /// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT`, also for a text that is no transition; `DREAMFRAME_ERROR_INVALID_PARAMS`
 ///   for prompts that cannot be. Nothing has changed then.
 ///
-/// @param[in]  engine           from `dreamframe_engine_create()`
-/// @param[in]  transition_json  `{"target_prompts": "snow", "num_steps": 4, "temporal_interpolation_method": "linear"}`,
+/// @param[in]  engine           from `dreamframe_engine_create()` @param[in]  transition_json  `{"target_prompts":
+/// "snow", "num_steps": 4, "temporal_interpolation_method": "linear"}`,
 ///                              of which the first is needed; prompts as the parameter `prompt` has them
 /// @param[out] out_report       `{"cost": "recompute", "changes": […], "notices": […]}`; may be NULL
 #[unsafe(no_mangle)]
@@ -242,7 +242,8 @@ pub unsafe extern "C" fn dreamframe_engine_params(
     })
 }
 
-/// Returns the size of the next picture, in pixels: that of the parameters, times the factors of processors that enlarge it.
+/// Returns the size of the next picture, in pixels: that of the parameters, times the factors of processors that
+/// enlarge it.
 ///
 /// - Threads: one call at a time per object.
 /// - Errors: `DREAMFRAME_ERROR_INVALID_ARGUMENT` for NULL, and an engine that is in use or in a session.
@@ -287,8 +288,8 @@ pub unsafe extern "C" fn dreamframe_engine_delay(
     })
 }
 
-/// Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`, `evaluations_per_frame`,
-/// and `notices` on what was accepted at the start and means something else here.
+/// Returns a description of the engine, as JSON: `model`, `device`, `executor`, `dtype`, `threads`,
+/// `evaluations_per_frame`, and `notices` on what was accepted at the start and means something else here.
 ///
 /// - Threads: one call at a time per object.
 /// - Ownership: free the text with `dreamframe_string_free()`.

@@ -1,4 +1,4 @@
-//! What the library tells of its work, for the host's own log: one function for each engine and its sessions.
+//! Log messages for the host's own log: one function for each engine and its sessions.
 
 use std::ffi::{c_char, c_void};
 use std::fmt::{self, Write as _};
@@ -73,8 +73,8 @@ pub(crate) fn dispatch(
     gate: Arc<Gate>,
 ) -> Option<Dispatch> {
     let callback = callback?;
-    // While there is only one subscriber, tracing takes the one of the thread that first comes by a line for the only one
-    // there is; and that thread may be of an engine without a log.
+    // While there is only one subscriber, tracing takes the one of the thread that first comes by a line for the only
+    // one there is; and that thread may be of an engine without a log.
     static SECOND: OnceLock<Dispatch> = OnceLock::new();
     SECOND.get_or_init(|| Dispatch::new(Silent));
     Some(Dispatch::new(HostLog { callback, user_data, level, gate }))

@@ -28,7 +28,8 @@ use crate::text;
 pub enum dreamframe_executor_t {
     /// The library's own kernels.
     DREAMFRAME_EXECUTOR_CPU = 1,
-    /// One operation at a time: slow, and obviously right. Refused as unsupported by libraries that are built without it.
+    /// One operation at a time: slow, and obviously right. Refused as unsupported by libraries that are built without
+    /// it.
     DREAMFRAME_EXECUTOR_REFERENCE = 2,
 }
 
@@ -117,7 +118,8 @@ pub enum dreamframe_control_images_t {
 pub type dreamframe_progress_callback_t =
     Option<unsafe extern "C" fn(user_data: *mut c_void, component: *const c_char, done: u64, total: u64) -> i32>;
 
-/// What a host chooses once, when it creates an engine. Begin with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are defaults.
+/// What a host chooses once, when it creates an engine. Begin with `DREAMFRAME_OPTIONS_INIT`: zeros and NULLs are
+/// defaults.
 ///
 /// Texts are UTF-8 and only read during `dreamframe_engine_create()`. The callbacks may be called until
 /// `dreamframe_engine_free()` returns, and that of each session of the engine.
@@ -259,7 +261,7 @@ impl dreamframe_options_t {
                 let component = text::c_string(progress.component);
                 // SAFETY: the host's function, with a text that outlives the call.
                 let call = || unsafe { callback(user_data.0, component.as_ptr(), progress.done, progress.total) };
-                // Nobody is left who wants what is being loaded.
+                // Another value ends loading.
                 if gate.call(call) == Some(0) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
         }

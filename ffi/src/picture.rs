@@ -20,7 +20,7 @@ pub enum dreamframe_picture_kind_t {
     DREAMFRAME_PICTURE_KIND_PASSED = 4,
 }
 
-/// What there is to say of a picture besides its pixels. Begin with `DREAMFRAME_PICTURE_INFO_INIT`.
+/// How a picture was made: all but its pixels. Begin with `DREAMFRAME_PICTURE_INFO_INIT`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct dreamframe_picture_info_t {

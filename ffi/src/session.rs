@@ -55,7 +55,7 @@ pub enum dreamframe_failed_frame_t {
 ///
 /// @param user_data  that of the session's options
 /// @param picture    the pixels; NULL where another thread has polled them already
-/// @param info       what there is to say of the picture
+/// @param info       how the picture was made
 pub type dreamframe_picture_callback_t = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
@@ -98,7 +98,7 @@ pub(crate) struct SessionCell {
 
 /// What the session's thread and the host's threads share.
 pub(crate) struct Shared {
-    /// A picture that was seen, and that nobody has taken.
+    /// A picture that was seen and not taken.
     kept: Mutex<Option<Picture>>,
     /// The size of the last picture that was seen: `width << 32 | height`.
     size: AtomicU64,
@@ -117,7 +117,7 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the newest picture that nobody has taken.
+    /// Takes the newest picture that was not taken.
     pub(crate) fn take(&self, handle: &SessionHandle) -> Option<Picture> {
         let mut kept = self.kept();
         let new = if self.served { None } else { handle.poll() };
@@ -215,8 +215,8 @@ impl SessionCell {
         }
     }
 
-    /// Drops the session, whose threads are waited for. Where this thread is in a function of the host, one of them may be
-    /// in another that waits for this one: then no longer than [`NESTED_WAIT`](callback::NESTED_WAIT).
+    /// Drops the session, whose threads are waited for. Where this thread is in a function of the host, one of them may
+    /// be in another that waits for this one: then no longer than [`NESTED_WAIT`](callback::NESTED_WAIT).
     fn drop_session(&self, session: Session) {
         if !callback::is_inside_any() || session.is_on_own_thread() {
             self.engine.hooks.within(|| drop(session));
@@ -226,7 +226,7 @@ impl SessionCell {
         let (done, ended) = sync_channel(1);
         let work = move || {
             engine.hooks.within(|| drop(session));
-            // Nobody may be waiting any more.
+            // The waiting thread may have given up.
             let _ = done.send(());
         };
         // Where the system gives no more threads, the session is dropped here and now.
@@ -354,12 +354,12 @@ pub unsafe extern "C" fn dreamframe_session_stop(
     guard(|| handle::get(session.cast_const())?.stop(Duration::from_millis(timeout_ms)))
 }
 
-/// Frees a session. NULL or a handle that was freed has no effect. One that runs ends with the frame that it works on, and
-/// its engine goes with it; a model that is being loaded is not waited for. The session of a server goes on.
+/// Frees a session. NULL or a handle that was freed has no effect. One that runs ends with the frame that it works on,
+/// and its engine goes with it; a model that is being loaded is not waited for. The session of a server continues.
 ///
 /// - Threads: any thread, but not while another call uses the session: that call then ends by itself. From within a
 ///   function of the host, be it of another object, the session's own functions are waited for no longer than 5 seconds, so
-///   that two threads which free each other's objects from there both go on.
+///   that two threads which free each other's objects from there both continue.
 /// - Ownership: the session is gone. When the call returns, `on_picture` runs no more, unless it is that which calls, or
 ///   it was waited for in vain from within another function of the host.
 #[unsafe(no_mangle)]

@@ -37,7 +37,7 @@ impl SessionCell {
         Ok(Done::Yes)
     }
 
-    /// What there is to say where there is no picture.
+    /// Returns the information of no picture.
     fn nothing(&self) -> Result<Done> {
         if self.handle.is_running() {
             return Ok(Done::NotReady);
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn dreamframe_session_submit(
 ///
 /// @param[in]  session   from `dreamframe_session_start()`
 /// @param[in]  room      where the picture goes, in any format
-/// @param[out] out_info  what there is to say of the picture; may be NULL
+/// @param[out] out_info  how the picture was made; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_poll(
     session: *mut dreamframe_session_t,
@@ -120,7 +120,7 @@ pub unsafe extern "C" fn dreamframe_session_poll(
 /// @param[in]  session     from `dreamframe_session_start()`
 /// @param[in]  timeout_ms  how long to wait at most, in milliseconds
 /// @param[in]  room        where the picture goes, in any format
-/// @param[out] out_info    what there is to say of the picture; may be NULL
+/// @param[out] out_info    how the picture was made; may be NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dreamframe_session_wait(
     session: *mut dreamframe_session_t,

@@ -1,4 +1,4 @@
-//! Parameters of a running session, and what it tells of itself.
+//! Parameters and reports of a running session.
 
 use std::ffi::c_char;
 use std::time::Duration;
@@ -28,8 +28,9 @@ fn within<R>(session: *mut dreamframe_session_t, body: impl FnOnce(&SessionHandl
     handle::get(session.cast_const())?.within(body)
 }
 
-/// Changes parameters while frames are processed. The patch is checked now, prepared on another thread, and applied between two
-/// of them. What turns out later, such as a missing model, comes as an event and from `dreamframe_session_wait_for()`.
+/// Changes parameters while frames are processed. The patch is checked now, prepared on another thread, and applied
+/// between two of them. What turns out later, such as a missing model, comes as an event and from
+/// `dreamframe_session_wait_for()`.
 ///
 /// - Threads: any thread, also while other calls on this session run.
 /// - Ownership: the text is only read; free the report with `dreamframe_string_free()`.
@@ -306,9 +307,10 @@ fn again(error: &Error) -> Error {
 
 /// Takes the oldest waiting event; waits for one if there is none.
 ///
-/// Returns `DREAMFRAME_NOT_READY` where none came in time. `type` says what happened: `update_applied`, `update_rejected`,
-/// `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`, `callback_failed`,
-/// `transition_failed`, `stopped`; `error` is as `dreamframe_last_error_json()` has it. Later versions may add types and fields.
+/// Returns `DREAMFRAME_NOT_READY` where none came in time. `type` says what happened: `update_applied`,
+/// `update_rejected`, `update_superseded` (each with `version`), `frame_failed` (with `id`), `degraded`, `recovered`,
+/// `callback_failed`, `transition_failed`, `stopped`; `error` is as `dreamframe_last_error_json()` has it. Later
+/// versions may add types and fields.
 ///
 /// - Threads: any thread, also while other calls on this session run; each event goes to one of them.
 /// - Ownership: free the text with `dreamframe_string_free()`.

@@ -61,9 +61,9 @@ pub struct Tile {
     pub sums: *mut f32,
     /// Numbers from one row of sums to the next.
     pub sums_ld: usize,
-    /// What every row of sums starts with; null where the sums go on.
+    /// The start of every row of sums; null if sums continue.
     pub start: *const f32,
-    /// For sums in whole numbers: what they are multiplied by at the end, and what is then added; `None` where they go on.
+    /// For integer sums: the factors at the end, and what is then added; `None` if sums continue.
     pub scaled: Option<[*const f32; 2]>,
 }
 
@@ -246,8 +246,8 @@ pub struct LayerNorm {
 /// Pixels of neighbouring tiles of one line of tiles, to points: see `winograd`.
 #[derive(Debug)]
 pub struct ToPoints {
-    /// The lines that the tiles see, from the first pixel on, and the numbers from one pixel to the next. Above and below
-    /// the image, zeros that are seen again for every pixel.
+    /// The lines that the tiles see, from the first pixel on, and the numbers from one pixel to the next. Above and
+    /// below the image, zeros that are seen again for every pixel.
     pub lines: [(*const u8, usize); MOST_SIDE + 2],
     /// Pixels of a line, as the tiles see it.
     pub width: usize,
@@ -265,7 +265,8 @@ pub struct ToPoints {
     pub point_stride: usize,
 }
 
-/// Sums at points to sums of pixels, in place: those of a tile's pixels come to lie, line after line, at its first points.
+/// Sums at points to sums of pixels, in place: those of a tile's pixels come to lie, line after line, at its first
+/// points.
 #[derive(Debug)]
 pub struct FromPoints {
     /// The first tile at the first point.

@@ -87,7 +87,7 @@ mod each {
     }
 
     impl Operand<'_> {
-        /// Its numbers beside those of a row.
+        /// Its elements, next to those of a row.
         #[inline(always)]
         unsafe fn row<S: Simd, M: Storage<S>>(&self, row: usize) -> *const M::Stored {
             let mut pixel = self.args.first_pixel + row * self.args.pixel_step;

@@ -16,7 +16,7 @@ pub enum Isa {
     Avx512,
     /// AVX512-BF16: values and weights are bf16, thirty-two products at a time.
     Bf16,
-    /// AVX-512 VNNI beside it: layers that are prepared for it multiply bytes, sixty-four products at a time.
+    /// AVX-512 VNNI in addition: quantized layers multiply bytes, sixty-four products at a time.
     Int8,
 }
 

@@ -1,8 +1,8 @@
 //! The innermost loops of dreamframe: the vector kernels of its CPU executor, once for each instruction set, and plain
 //! loops over weights and pixels.
 //!
-//! An implementation detail of the crate `dreamframe`, with no promise of stability. It is a crate of its own so that it
-//! is compiled once, with full optimisation, for the library and for its unit tests, which are compiled without.
+//! An implementation detail of the crate `dreamframe`, with no promise of stability. It is a crate of its own so that
+//! it is compiled once, with full optimisation, for the library and for its unit tests, which are compiled without.
 //!
 //! The vector kernels are written once, generic in the trait `Simd`; each instruction set has its vectors, its tile
 //! shapes, and its own table of entry points, compiled with its instructions and chosen at run time.
@@ -62,7 +62,7 @@ pub use self::winograd::MOST_SIDE;
 
 /// The entry points of one instruction set.
 ///
-/// All are unsafe for the same two reasons: the processor must have the instructions (whoever got the table from
+/// All are unsafe for the same two reasons: the processor must have the instructions (callers that got the table from
 /// [`Isa::kernels`] knows that), and what the pointers in the argument reach must be readable or writable as the
 /// argument's fields say.
 pub struct Kernels {
@@ -96,7 +96,7 @@ pub struct Kernels {
     /// For tiles of two output pixels a side, and of four.
     pub to_points: [unsafe fn(&ToPoints); 2],
     pub from_points: [unsafe fn(&FromPoints); 2],
-    /// Does so many rounds of [`peak_sums`](Self::peak_sums) vector multiplications and additions, all in registers.
+    /// Does this many rounds of [`peak_sums`](Self::peak_sums) vector multiplications and additions, all in registers.
     pub peak: unsafe fn(usize) -> f32,
     /// Independent sums of a round: enough to hide how long one takes.
     pub peak_sums: usize,

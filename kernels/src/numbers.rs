@@ -113,12 +113,12 @@ pub fn transpose(matrix: &[f32], columns: usize, out: &mut [f32]) {
     }
 }
 
-/// Appends so many zeros.
+/// Appends `len` zeros.
 pub fn extend_with_zeros(numbers: &mut Vec<f32>, more: usize) {
     numbers.resize(numbers.len() + more, 0.0);
 }
 
-/// Appends so many zero bytes.
+/// Appends `len` zero bytes.
 pub fn extend_with_zero_bytes(bytes: &mut Vec<u8>, more: usize) {
     bytes.resize(bytes.len() + more, 0);
 }

@@ -27,13 +27,15 @@ pub struct Panels<'a> {
     pub shape: [usize; 3],
     /// Whether each panel has values in its first half and their gates in the second.
     pub geglu: bool,
-    /// Whether a kernel of side 3 is kept at points, for tiles of so many output pixels a side; the taps are the points.
+    /// Whether a kernel of side 3 is stored at Winograd's points, for tiles of this many output pixels a side; the taps
+    /// are the points.
     pub winograd: Option<usize>,
     /// Input channels that weights lie side by side for.
     pub group: usize,
     /// Numbers in a vector.
     pub lanes: usize,
-    /// Whether there is one panel so narrow that its weights lie as [`Kernels::narrow`](crate::Kernels::narrow) reads them.
+    /// Whether there is one panel so narrow that its weights lie as [`Kernels::narrow`](crate::Kernels::narrow) reads
+    /// them.
     pub narrow: bool,
 }
 
@@ -105,8 +107,8 @@ impl Panels<'_> {
 /// Of kernels of side 3 over an enlarged image, those of side 2 over the image itself that give the lower (`down`) or
 /// upper, right (`right`) or left of the four pixels: taps that see the same pixel are summed.
 pub fn phase_of(numbers: &[f32], down: usize, right: usize) -> Vec<f32> {
-    // An upper pixel sees with tap 0 the pixel before, with 1 and 2 its own; a lower one with 0 and 1 its own, with 2 the
-    // next.
+    // An upper pixel sees with tap 0 the pixel before, with 1 and 2 its own; a lower one with 0 and 1 its own, with 2
+    // the next.
     let seen = |tap: usize, late: usize| (tap + 1 - late) / 2;
     let of = |kernel: &[f32]| {
         let mut small = [0.0; 4];

@@ -3,7 +3,7 @@
 use super::Tile;
 use super::simd::{Simd, Storage};
 
-/// Groups of rows of a narrow tile: enough that finding addresses and storing sums costs little beside.
+/// Groups of rows of a narrow tile: enough that computing addresses and storing sums cost little in comparison.
 pub(super) const GROUPS: usize = 4;
 
 /// See [`Tile`]. `ROWS * VECTORS` sums, `VECTORS` weights and one number of a row are in registers at a time.
@@ -12,8 +12,8 @@ pub(super) unsafe fn tile<S: Simd, M: Storage<S>, const ROWS: usize, const VECTO
     // Weights of a group of channels.
     let width = VECTORS * S::LANES * M::GROUP;
     // SAFETY: the caller promises that `sums` has ROWS rows of as many numbers as the panel is wide, `start` is null or
-    // has one such row, as what sums are scaled by has, `rows` has a pointer per tap and row to `offset + len` numbers, and `panel` has `width` numbers
-    // per tap and group of channels.
+    // has one such row, as what sums are scaled by has, `rows` has a pointer per tap and row to `offset + len` numbers,
+    // and `panel` has `width` numbers per tap and group of channels.
     unsafe {
         let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
         for (i, row) in sums.iter_mut().enumerate() {
@@ -60,9 +60,9 @@ pub(super) unsafe fn tile<S: Simd, M: Storage<S>, const ROWS: usize, const VECTO
     }
 }
 
-/// The same for so few output channels that a vector of them would be mostly padding: vectors are of input channels, and
-/// summed up at the end. See [`Kernels::narrow`](super::Kernels::narrow) for how weights lie. A tile is [`GROUPS`] times
-/// `ROWS` rows, one after the other.
+/// The same for so few output channels that a vector of them would be mostly padding: vectors are of input channels,
+/// and summed up at the end. See [`Kernels::narrow`](super::Kernels::narrow) for how weights lie. A tile is [`GROUPS`]
+/// times `ROWS` rows, one after the other.
 #[inline(always)]
 pub(super) unsafe fn narrow<S: Simd, M: Storage<S>, const ROWS: usize, const OUTS: usize>(args: &Tile) {
     for group in 0..GROUPS {
@@ -141,8 +141,8 @@ unsafe fn step_of<S: Simd, M: Storage<S>, const ROWS: usize, const VECTORS: usiz
     }
 }
 
-/// Writes the addresses of the `rows` rows of a tile: the first, and then each `step` bytes further; those past `count` see
-/// what the last one does.
+/// Writes the addresses of the `rows` rows of a tile: the first, and then each `step` bytes further; those past `count`
+/// see what the last one does.
 ///
 /// # Safety
 ///

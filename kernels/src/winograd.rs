@@ -1,8 +1,9 @@
 //! Pieces of an image to points and back: a convolution of side 3 is, at each point, a product of numbers.
 //!
-//! A tile of `SIDE * SIDE` output pixels sees `N * N` input pixels, `N = SIDE + 2`. Both are taken for polynomials in two
-//! variables and evaluated at `N` points each way: at 0, 1, -1 and infinity for two output pixels a side, at 0, `A`, `-A`,
-//! `B`, `-B` and infinity for four. These `A` and `B` lose less than half of the precision that the usual 1 and 2 do.
+//! A tile of `SIDE * SIDE` output pixels sees `N * N` input pixels, `N = SIDE + 2`. Both are taken for polynomials in
+//! two variables and evaluated at `N` points each way: at 0, 1, -1 and infinity for two output pixels a side, at 0,
+//! `A`, `-A`, `B`, `-B` and infinity for four. These `A` and `B` lose less than half of the precision that the usual 1
+//! and 2 do.
 
 use super::simd::{Simd, Storage};
 use super::{FromPoints, ToPoints};
@@ -78,7 +79,7 @@ unsafe fn from_points<S: Simd, const N: usize>(m: [S::V; N]) -> [S::V; N] {
     }
 }
 
-/// A column of a tile at the points of its lines; zeros beside the image. `n` channels are left.
+/// A column of a tile at the points of its lines; zeros outside of the image. `n` channels are left.
 #[allow(clippy::needless_range_loop, reason = "by index, the compiler keeps the numbers in registers")]
 #[inline(always)]
 unsafe fn column<S: Simd, M: Storage<S>, const N: usize, const WHOLE: bool>(

@@ -36,7 +36,6 @@ class Reference {
   // `side` is that of the pictures, which have the layout of the frame.
   Reference(uint32_t side, dreamframe_fit_t fit, Still still) : side_(side), still_(std::move(still)) {
     dreamframe_options_t options = DREAMFRAME_OPTIONS_INIT;
-    options.dtype = dreamframe::Dtype::F32;
     options.fit = fit;
     CHECK(dreamframe_engine_create(&options, &engine_) == DREAMFRAME_OK, "%s", dreamframe_last_error());
     const std::string size = "{\"width\":" + std::to_string(side) + ",\"height\":" + std::to_string(side) + "}";

@@ -1,7 +1,7 @@
 //! Whether anything that the lock file names has a known vulnerability, is no longer maintained, or was withdrawn.
 //!
-//! The data are RustSec's, and come over the network: an old commit may fail where it passed before, so that this is no part of
-//! the short run.
+//! The data are RustSec's, and come over the network: an old commit may fail where it passed before, so that this is no
+//! part of the short run.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ pub(crate) fn check() -> Outcome {
     fetched_then_checked(&mut deny(&["fetch", "db"]), &mut deny(&["check", "--disable-fetch", "advisories"]))
 }
 
-/// Without data there is nothing to tell; with it, the check tells.
+/// Without data the check cannot run; with data, it returns its result.
 fn fetched_then_checked(fetch: &mut Command, check: &mut Command) -> Outcome {
     match run(fetch) {
         Outcome::Passed => run(check),

@@ -9,7 +9,7 @@ use crate::tools::{cargo, output};
 const GENERATED: [(&[&str], &str); 2] =
     [(&["params", "table"], "docs/parameters.md"), (&["params", "schema"], "docs/parameters.schema.json")];
 
-/// Writes them anew.
+/// Generates them.
 pub(crate) fn run(report: &mut Report) {
     for (arguments, path) in GENERATED {
         report.step(path, || {

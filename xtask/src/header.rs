@@ -6,7 +6,7 @@ use crate::report::{Outcome, Report};
 
 const HEADER: &str = "include/dreamframe.h";
 
-/// Writes it anew.
+/// Generates it.
 pub(crate) fn run(report: &mut Report) {
     report.step(HEADER, || {
         let written = generate().and_then(|text| {

@@ -1,7 +1,7 @@
 //! What is written for Python: the classes of the parameters, and the stub of the native module.
 //!
-//! The classes come from the committed JSON Schema and the table of parameters, which are generated from the Rust structs
-//! and compared with them by a test: no fact about a parameter is kept by hand.
+//! The classes come from the committed JSON Schema and the table of parameters, which are generated from the Rust
+//! structs and compared with them by a test: no fact about a parameter is kept by hand.
 
 mod native;
 
@@ -51,7 +51,7 @@ const NAMES: [(&str, &str); 5] = [
 /// No line is longer, where it can be helped.
 const WIDTH: usize = 120;
 
-/// Writes the files anew.
+/// Generates the files.
 pub(crate) fn write() -> Outcome {
     let write = |(path, text): (&str, String)| fs::write(path, text).map_err(|error| format!("{path}: {error}"));
     match texts().and_then(|texts| texts.into_iter().try_for_each(write)) {

@@ -43,7 +43,7 @@ pub(crate) struct Step {
 pub(crate) struct Context {
     /// The packages from npm and PyPI, which are installed while other steps compile.
     pub(crate) preparation: Option<Preparation>,
-    /// How the Python package's tests ended, which ran beside those of Rust.
+    /// The outcome of the Python package's tests, which ran at the same time as those of Rust.
     pub(crate) python_tests: Option<Outcome>,
     /// The folder of the unpacked archive of the C and C++ library.
     pub(crate) package: Option<PathBuf>,

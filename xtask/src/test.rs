@@ -12,7 +12,8 @@ use crate::suite::Context;
 use crate::test_times;
 use crate::tools::{cargo, output, workspace};
 
-/// Makes the property tests use the same cases in every run, so that a failure comes from the change and not from chance.
+/// Makes the property tests use the same cases in every run, so that a failure comes from the change and not from
+/// chance.
 const SEED: (&str, &str) = ("PROPTEST_RNG_SEED", "20231215");
 
 /// The tests that compute more than they wait.
@@ -40,11 +41,12 @@ pub(crate) fn build() -> Outcome {
     run(workspace("test").args(["--quiet", "--no-run"]))
 }
 
-/// Compiles the C library and the Python module for the tests that load them.
+/// Compiles the C library and the Python module for the tests that load them, and the programs that the tests of the
+/// Python package compare with.
 ///
 /// With all packages and a test, features are those of a test run of the workspace, so that nothing else is compiled.
 pub(crate) fn build_libraries() -> Outcome {
-    run(workspace("build").args(["--quiet", "--lib", "--test", "integration"]))
+    run(workspace("build").args(["--quiet", "--lib", "--test", "integration", "--bin", "hello", "--bin", "hot_swap"]))
 }
 
 /// Waits for the packages that other processes' clients need.
@@ -55,9 +57,9 @@ pub(crate) fn packages(context: &mut Context) -> Outcome {
     }
 }
 
-/// Runs all tests and the examples in documentation comments, in two groups side by side that take about as long as each
-/// other: what mostly computes, and what often waits for a network or for another process. The Python package's tests come
-/// last in the second; their outcome is left for their own step.
+/// Runs all tests and the examples in documentation comments, in two groups side by side that take about as long as
+/// each other: what mostly computes, and what often waits for a network or for another process. The Python package's
+/// tests come last in the second; their outcome is left for their own step.
 pub(crate) fn run_all(context: &mut Context) -> Outcome {
     let (units, others) = match test_targets() {
         Ok(targets) => targets,

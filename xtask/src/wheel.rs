@@ -18,7 +18,7 @@ const NOTICES: &str = "python/dreamframe/THIRD-PARTY.txt";
 const CREDITS: [&str; 2] = ["models/CREDITS.md", "models/credits"];
 /// No wheel may be larger, in bytes; the demo model is inside.
 const MAX_SIZE: u64 = 25_000_000;
-/// What every Linux has. Anything else would have to be installed beside the wheel.
+/// The libraries of every Linux. Others would have to be installed with the wheel.
 const SYSTEM_LIBRARIES: [&str; 8] =
     ["libc.so", "libm.so", "libgcc_s.so", "libpthread.so", "libdl.so", "librt.so", "ld-linux", "libstdc++.so"];
 /// Without these the package is not what it says: types, their marker, the module for the original's scripts,

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::exec::HostQueue;
 
-    /// Takes frame `number` in and tells which frames the stages see.
+    /// Takes frame `number` in; returns which frames the stages see.
     fn step(history: &mut History, number: usize) -> Vec<f32> {
         history.newest().host().unwrap().fill(number as f32);
         let seen = (0..history.slots.len()).map(|stage| history.at(stage).host().unwrap()[1]).collect();

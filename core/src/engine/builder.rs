@@ -91,7 +91,7 @@ impl EngineBuilder {
 
     /// Sets a callback for the progress of loading, during `build` and later updates. It is called often, on the
     /// loading thread, and must return quickly. If it returns `Break`, loading ends with
-    /// [`Cancelled`](ErrorKind::Cancelled).
+    /// [`Cancelled`](crate::ErrorKind::Cancelled).
     pub fn progress(mut self, callback: impl Fn(&Progress<'_>) -> ControlFlow<()> + Send + Sync + 'static) -> Self {
         self.progress = Some(ProgressWatch::new(callback));
         self

@@ -139,7 +139,23 @@ impl Engine {
         Ok(update)
     }
 
-    /// Returns what `patch` would change, and the cost; changes nothing.
+    /// Returns what `patch` would change, and the cost; changes nothing. The first step of an update in a host with
+    /// threads of its own:
+    ///
+    /// ```
+    /// use dreamframe::{Engine, ParamsPatch, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+    /// let mut engine = Engine::builder().params(params).build()?;
+    /// let plan = engine.plan(&ParamsPatch::from_json(r#"{"prompt": "moonlit night"}"#)?)?;
+    /// let prepared = std::thread::spawn(|| plan.prepare());
+    /// // Frames are processed here meanwhile.
+    /// let update = engine.apply(prepared.join().expect("the thread did not panic")?)?;
+    /// assert_eq!(update.changes.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

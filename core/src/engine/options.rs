@@ -12,12 +12,24 @@ use crate::stream::CfgType;
 use crate::stream::noise::Generator;
 
 /// Options of an engine, fixed when it is built.
+///
+/// ```
+/// use dreamframe::{Dtype, Engine, EngineOptions, PixelFormat};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let options = EngineOptions::default().with_dtype(Dtype::F32).with_output(PixelFormat::Rgb8);
+/// let engine = Engine::builder().options(options).build()?;
+/// assert_eq!(engine.options().dtype, Dtype::F32);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct EngineOptions {
     /// What runs the networks.
     pub executor: ExecutorKind,
-    /// The number format of weights and activations. [`Engine::options`](super::Engine::options) returns the chosen one.
+    /// The number format of weights and activations. [`Engine::options`](super::Engine::options) returns the chosen
+    /// one.
     pub dtype: Dtype,
     /// How guidance is computed if `guidance_scale` is above 1.
     pub cfg_type: CfgType,
@@ -62,6 +74,38 @@ impl Default for EngineOptions {
             calibration: None,
         }
     }
+}
+
+/// Defines a method that sets an option, for each of them.
+macro_rules! setters {
+    ($($method:ident, $field:ident: $type:ty;)+) => {
+        impl EngineOptions {
+            $(
+                #[doc = concat!("Returns the options with another [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $method(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )+
+        }
+    };
+}
+
+setters! {
+    with_executor, executor: ExecutorKind;
+    with_dtype, dtype: Dtype;
+    with_cfg_type, cfg_type: CfgType;
+    with_noise, noise: Generator;
+    with_threads, threads: Option<usize>;
+    with_fit, fit: Fit;
+    with_output, output: PixelFormat;
+    with_vae, vae: Option<String>;
+    with_ip_adapter, ip_adapter: Option<String>;
+    with_flagged, flagged: Flagged;
+    with_packed_cache, packed_cache: PackedCache;
+    with_control_images, control_images: ControlImages;
+    with_calibration, calibration: Option<Arc<Calibration>>;
 }
 
 /// What runs the networks.

@@ -5,6 +5,7 @@ use crate::telemetry::Timings;
 
 /// Pixels that leave the engine, and what they were made from.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Picture {
     /// The pixels, with the stamp of the frame that they were made from; their buffer goes back to the engine's pool
     /// when this drops.
@@ -38,6 +39,7 @@ impl Picture {
 
 /// A picture without its pixels, which lie in the host's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PictureInfo {
     /// The frame with which the picture came out.
     pub id: FrameId,

@@ -36,6 +36,22 @@ impl Engine {
 
     /// Processes one frame, and writes the picture into the host's memory, which has the engine's [`size`](Self::size).
     ///
+    /// ```
+    /// use dreamframe::{Engine, FrameView, FrameViewMut, PixelFormat, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+    /// let mut engine = Engine::builder().params(params).build()?;
+    /// let (pixels, mut texture) = (vec![90; 64 * 64 * 4], vec![0; 64 * 64 * 4]);
+    /// let frame = FrameView::packed(PixelFormat::Bgra8, 64, 64, &pixels)?;
+    /// let mut out = FrameViewMut::packed(PixelFormat::Bgra8, 64, 64, &mut texture)?;
+    /// let info = engine.process_into(&frame, &mut out)?;
+    /// assert!(info.timings.total >= info.timings.unet);
+    /// assert!(texture.iter().any(|&byte| byte != 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`process`](Self::process); on an error the contents of `out` are unspecified.
@@ -47,6 +63,31 @@ impl Engine {
 
     /// Starts the processing of a frame. Each submitted frame must be [collected](Self::collect), in order; on a device
     /// that works while the host continues, the next frame can be submitted before. Returns the frame's id.
+    ///
+    /// ```
+    /// use dreamframe::{Engine, FrameView, PixelFormat, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+    /// let mut engine = Engine::builder().params(params).build()?;
+    /// let pixels = vec![90; 64 * 64 * 3];
+    /// let frame = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels)?;
+    /// let mut pictures = 0;
+    /// for _ in 0..4 {
+    ///     let mut in_flight = 0;
+    ///     while in_flight < engine.depth() {
+    ///         engine.submit(&frame)?;
+    ///         in_flight += 1;
+    ///     }
+    ///     for _ in 0..in_flight {
+    ///         engine.collect()?;
+    ///         pictures += 1;
+    ///     }
+    /// }
+    /// assert_eq!(pictures, 4 * engine.depth());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

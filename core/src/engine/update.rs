@@ -1,4 +1,4 @@
-//! Updates of parameters: planned, prepared beside the pipeline in use, and applied between two frames.
+//! Updates of parameters: planned, prepared while the pipeline in use continues, and applied between two frames.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::params::{Change, Cost, Notice, StreamDiffusionParams, diff, total_cos
 
 /// Result of an update: its cost, changes and notices.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct Update {
     /// The highest cost among the changes; `None` if nothing changed.
     pub cost: Option<Cost>,

@@ -1,12 +1,12 @@
-//! How much memory this process may still take, where the system tells.
+//! The memory that this process may still allocate, if the system reports it.
 
 use std::fs;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Refuses what there is no memory for, before any of it is taken. Where the system does not tell how much there is,
-/// nothing is refused here, and the allocation itself has to fail.
+/// Returns an error if there is not enough memory, before anything is allocated. If the system does not report the
+/// available memory, the allocation itself must fail.
 ///
 /// # Errors
 ///
@@ -35,8 +35,8 @@ pub(super) fn refused(bytes: usize, what: &str) -> Error {
     Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {bytes} bytes for {what}"))
 }
 
-/// Bytes that may still be taken without swapping: of the machine's, and of each control group's that this process is in.
-/// `root` is the file system's.
+/// Bytes that may still be taken without swapping: of the machine's, and of each control group's that this process is
+/// in. `root` is the file system's.
 fn available_in(root: &Path) -> Option<u64> {
     let machine = fs::read_to_string(root.join("proc/meminfo")).ok();
     let machine = machine.and_then(|info| field(&info, "MemAvailable:")).map(|kib| kib.saturating_mul(1024));

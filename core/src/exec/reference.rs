@@ -55,7 +55,7 @@ struct ReferenceNetwork {
     weights: Vec<Arc<Tensor>>,
     /// By value: the place of the last operation that reads it.
     last_use: Vec<usize>,
-    /// Tells its own constants from another network's.
+    /// Identifies the network's own constants.
     id: Arc<()>,
 }
 

@@ -9,11 +9,11 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Most numbers of a value or a weight: as many as memory can address where each has four bytes.
 const MAX_LEN: usize = isize::MAX as usize / size_of::<f32>();
-/// Stands for a shape that does not fit, until [`ProgramBuilder::finish`] tells of it.
+/// A placeholder for a shape that does not fit, until [`ProgramBuilder::finish`] reports it.
 const MISFIT: Shape = Shape::vector(1, 1);
 
-/// Writes a program, one operation after the other. Shapes are worked out and checked as it goes; the first misfit, be it
-/// of the network's code or of a config, is the error of [`finish`](Self::finish).
+/// Writes a program, one operation after the other. Shapes are worked out and checked as it goes; the first misfit, be
+/// it of the network's code or of a config, is the error of [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct ProgramBuilder {
     program: Program,

@@ -124,7 +124,8 @@ impl Placer {
         placer.keep(frame);
         for (i, &value) in outputs.iter().enumerate() {
             let life = &mut placer.lives[value];
-            // What a frame writes goes straight to the caller, unless it lies within another value or must be converted.
+            // What a frame writes goes straight to the caller, unless it lies within another value or must be
+            // converted.
             let free = life.written.is_some() && life.parent.is_none() && life.fixed.is_none();
             if direct && free && !placer.values[value].constant {
                 life.fixed = Some(Space::Output(i));
@@ -202,7 +203,7 @@ impl Placer {
                 whole && same && ours && group_read[root] <= at
             };
             if let Some(value) = overwritable(step).find(fits) {
-                // The group of what is written over goes on with the group of the output.
+                // The group of the overwritten value continues with the group of the output.
                 let (root, _) = self.root(value);
                 group_read[root] = group_read[root].max(group_read[step.output]);
                 self.lives[step.output].parent = Some((value, 0));

@@ -165,7 +165,7 @@ fn overlap(plan: &Plan, a: Slot, b: Slot) -> bool {
     if first.0 >= second.1 || second.0 >= first.1 {
         return false;
     }
-    // Beside each other in the pixels of a wider value.
+    // Next to each other in the pixels of a wider value.
     let (pa, pb) = (plan.places[a], plan.places[b]);
     let columns = |value: Slot, of: Place| (of.offset % of.ld, of.offset % of.ld + plan.values[value].shape.c);
     let (ca, cb) = (columns(a, pa), columns(b, pb));

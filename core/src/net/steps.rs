@@ -3,10 +3,11 @@
 use super::bytes::ByteScale;
 use super::{Activation, ImageOp, Padding, Shape, WeightId};
 
-/// A value of a plan: those of the program by [`ValueId::index`](super::ValueId::index), then those that only the plan has.
+/// A value of a plan: those of the program by [`ValueId::index`](super::ValueId::index), then those that only the plan
+/// has.
 pub type Slot = usize;
 
-// Longer chains of posts go on in a step of their own.
+// Longer chains of posts continue in a step of their own.
 pub use dreamframe_kernels::MAX_POSTS;
 
 /// How a device stores values, and the memory that it needs besides. Lengths are in elements as it stores them.
@@ -29,7 +30,7 @@ pub trait StorageLayout {
 pub struct Step {
     /// What.
     pub kind: StepKind,
-    /// What it reads, beside the operands of `posts`.
+    /// Its inputs, apart from the operands of `posts`.
     pub inputs: Vec<Slot>,
     /// What is done to each number before it is stored, in order.
     pub posts: Vec<Post>,

@@ -40,10 +40,10 @@ pub type Parallel<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Sync));
 
 /// Where packed forms stay when the process ends.
 pub trait PackedStore: Send + Sync + fmt::Debug {
-    /// All that is kept for `layout`, or nothing, with what there is to tell about it.
+    /// Returns all forms stored for `layout`, or none, with notices.
     fn load(&self, layout: &PackedLayout, parallel: Parallel<'_>) -> (Sections, Vec<String>);
 
-    /// Keeps `sections`, by key, for `layout` in place of what was kept before; gives what there is to tell.
+    /// Stores `sections`, by key, for `layout` in place of those before; returns notices.
     fn save(&self, layout: &PackedLayout, sections: &[(&str, Vec<&[u8]>)]) -> Vec<String>;
 }
 
@@ -53,12 +53,12 @@ pub trait PackedForm: Any + Send + Sync {
     fn memories(&self) -> Vec<&[u8]>;
 }
 
-/// Is told how the loading of weights goes on.
+/// Receives the progress of loading weights.
 pub trait LoadWatch: Send + Sync + fmt::Debug {
-    /// So many more weights are ready, or about to be made so, on whatever thread.
+    /// Called on any thread when this many more weights are ready, or about to be.
     fn loading(&self, numbers: u64);
 
-    /// Asks whether to go on, on the thread that loads.
+    /// Called on the thread that loads; an error ends loading.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ pub trait LoadWatch: Send + Sync + fmt::Debug {
 }
 
 /// The weights of one network as one engine sees them: which layers are done in eight bits, which LoRAs are merged, who
-/// is told how loading goes. What is large lies in [`Forms`].
+/// receives the progress of loading. What is large is in [`Forms`].
 pub struct Weights {
     forms: Arc<Forms>,
     byte_scales: ByteScales,
@@ -118,9 +118,10 @@ impl Weights {
         Self { forms, byte_scales: ByteScales::default(), base: None, watch: None }
     }
 
-    /// The weights of `base` with `changes` (a weight's name, a scale, the change) added; `base` itself where none counts.
-    /// Packed forms of weights that stay the same are those of `base`, made there if need be. Forms of changed ones go to
-    /// no store, and changed layers are not done in eight bits: how their inputs become bytes was found out for `base`.
+    /// The weights of `base` with `changes` (a weight's name, a scale, the change) added; `base` itself where none
+    /// counts. Packed forms of weights that stay the same are those of `base`, made there if need be. Forms of changed
+    /// ones go to no store, and changed layers are not done in eight bits: how their inputs become bytes was found out
+    /// for `base`.
     pub fn merged(base: &Arc<Self>, changes: impl IntoIterator<Item = (String, f32, Arc<LowRank>)>) -> Arc<Self> {
         let source = MergedWeights::new(base.forms.source.clone(), changes);
         let changed = source.changed();
@@ -136,13 +137,13 @@ impl Weights {
         })
     }
 
-    /// Tells `watch` of all that is made ready from now on.
+    /// Reports the progress of all that is made ready from now on to `watch`.
     #[must_use]
     pub fn with_watch(self, watch: Option<Arc<dyn LoadWatch>>) -> Self {
         Self { watch, ..self }
     }
 
-    /// Asks the watch whether to go on: called now and then by who compiles, on its own thread.
+    /// Returns the watch's error if loading is to end. Compilers call it between steps, on their own thread.
     ///
     /// # Errors
     ///
@@ -157,7 +158,7 @@ impl Weights {
         Self { byte_scales, ..self }
     }
 
-    /// The layers to be done in eight bits; none, if not told.
+    /// Returns the scales of layers to be computed in eight bits; none by default.
     pub fn byte_scales(&self) -> &ByteScales {
         &self.byte_scales
     }
@@ -179,8 +180,8 @@ impl Weights {
         (!names.iter().any(|&name| base.changed.contains(name))).then_some(&*base.weights)
     }
 
-    /// What was packed as `form` out of the weights `names`, or what `make` packs now. Names and form together always have
-    /// the same type behind them.
+    /// What was packed as `form` out of the weights `names`, or what `make` packs now. Names and form together always
+    /// have the same type behind them.
     ///
     /// # Errors
     ///
@@ -202,8 +203,8 @@ impl Weights {
         Ok(self.forms.insert(&key, Arc::new(make()?)))
     }
 
-    /// As [`packed`](Self::packed), for forms of `layout` that outlive the process where there is a store: `restore` makes
-    /// a form out of its memories, or nothing where they do not fit.
+    /// As [`packed`](Self::packed), for forms of `layout` that outlive the process where there is a store: `restore`
+    /// makes a form out of its memories, or nothing where they do not fit.
     ///
     /// # Errors
     ///
@@ -254,7 +255,7 @@ impl Weights {
         kept.layouts.insert(layout.clone(), KeptLayout { loaded, ..KeptLayout::default() });
     }
 
-    /// Stores forms that the store lacked, and lets go of those that nothing asked for. Gives what there is to tell
+    /// Stores forms that the store lacks, and drops those that nothing used. Returns notices
     /// about the store since the last time.
     pub fn save(&self) -> Vec<String> {
         if let Some(base) = &self.base {

@@ -10,6 +10,7 @@ use super::{Acceleration, Interpolation, ProcessorName, StreamDiffusionParams};
 
 /// A notice that a value was accepted with another meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Notice {
     /// The path of the value, such as `controlnets[0].preprocessor`.
     pub path: String,

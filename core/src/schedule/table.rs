@@ -19,7 +19,7 @@ pub struct StepTable {
 /// The constants of one denoising step, for one row of the stream batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// The training timestep that the UNet is told, `0..1000`; larger is noisier.
+    /// The training timestep of the UNet, `0..1000`; larger is noisier.
     pub timestep: u32,
     /// Weight of the clean sample in `x_t`: the square root of alpha-bar at `timestep`.
     pub sqrt_alpha: f64,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The time of each stage of a frame, in microseconds; 0 for a stage that did not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Timings {
     /// Conversion of the frame, and the image processors before the encoder.
     pub preprocess: u64,

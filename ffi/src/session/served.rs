@@ -8,7 +8,7 @@ use super::{SessionCell, Shared};
 use crate::engine_cell::EngineCell;
 
 impl SessionCell {
-    /// Starts a session whose pictures `show` sees before anybody who polls.
+    /// Starts a session whose pictures are passed to `show` before they can be polled.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Functions of the host: what they are told, and when they are called no more.
+//! Functions of the host: their arguments, and when they are no longer called.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::null_mut;
@@ -87,7 +87,7 @@ fn the_log_tells_of_sessions_until_they_are_freed() {
     let engine = Engine::with(&options);
     let other = Engine::new();
     let session = Session::new(&engine);
-    // The engine goes first: its session still tells.
+    // The engine is freed first: its session still reports.
     drop(engine);
     let mut version = 0;
     // SAFETY: all live through the calls.
@@ -233,7 +233,7 @@ fn sessions_that_free_each_other_from_within_their_callbacks_do_not_wait_for_eve
     let pair = Arc::new(Pair::default());
     let engines = [Engine::new(), Engine::new()];
     for (own, engine) in engines.iter().enumerate() {
-        // Never freed: where the threads hang, they go on reading it.
+        // Never freed: threads that hang still read it.
         let end = Box::leak(Box::new(End { pair: pair.clone(), own }));
         let options = dreamframe_session_options_t {
             struct_size: size_of::<dreamframe_session_options_t>(),

@@ -87,7 +87,7 @@ fn a_picture_that_does_not_fit_waits_for_room() {
         let poll = |room: &Pixels| dreamframe_player_poll(player.0, &raw const room.frame, null_mut());
         assert_eq!(dreamframe_player_size(player.0, &mut 0, &mut 0), DREAMFRAME_NOT_READY);
         assert_eq!(poll(&none), DREAMFRAME_NOT_READY);
-        // Nobody publishes: what comes is the grey picture that viewers see before the first.
+        // Without a publisher, viewers see the grey picture.
         until("the first picture", || {
             let status = player.wait(PACE_MS, &small, &mut id);
             assert_ne!(status, DREAMFRAME_OK);

@@ -1,4 +1,4 @@
-//! What publishers and players have in common: a connection to a server that is made anew whenever it is lost.
+//! The common part of publishers and players: a connection to a server that is made again whenever it is lost.
 
 use std::ffi::c_char;
 use std::time::Duration;

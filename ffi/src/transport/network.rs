@@ -13,15 +13,16 @@ use crate::pointer::Versioned;
 pub struct dreamframe_network_options_t {
     /// The size of this struct in bytes.
     pub struct_size: usize,
-    /// The IP addresses to receive at, with commas between them; an unspecified one stands for every interface but loopback.
-    /// NULL for `"0.0.0.0,127.0.0.1"`.
+    /// The IP addresses to receive at, with commas between them; an unspecified one stands for every interface but
+    /// loopback. NULL for `"0.0.0.0,127.0.0.1"`.
     pub bind: *const c_char,
-    /// The IP address to tell peers before those bound, where a NAT maps it to this machine port by port; NULL for none.
+    /// The IP address to tell peers before those bound, where a NAT maps it to this machine port by port; NULL for
+    /// none.
     pub public_ip: *const c_char,
-    /// STUN and TURN servers to ask for further addresses, as JSON in the form that browsers take:
-    /// `[{"urls": ["turn:host:3478"], "username": "…", "credential": "…"}]`, the latter two for TURN only, of which viewers are
-    /// not told. In place of them, `"secret": "…"` is shared with the TURN server (coturn's `static-auth-secret`), and each
-    /// peer gets a user name and a password made with it that hold for an hour. NULL for none.
+    /// STUN and TURN servers to ask for further addresses, as JSON in the form that browsers take: `[{"urls":
+    /// ["turn:host:3478"], "username": "…", "credential": "…"}]`, the latter two for TURN only, of which viewers are
+    /// not reported. In place of them, `"secret": "…"` is shared with the TURN server (coturn's `static-auth-secret`),
+    /// and each peer gets a user name and a password made with it that hold for an hour. NULL for none.
     pub ice_servers_json: *const c_char,
     /// The first UDP port to use, 1 to 65535; 0, here and in `last_port`, leaves the choice to the system.
     pub first_port: u32,

@@ -1,4 +1,4 @@
-//! What a publisher or a player tells of its connection.
+//! The state of the connection of a publisher or a player.
 
 use std::mem::offset_of;
 
@@ -61,8 +61,8 @@ pub struct dreamframe_connection_stats_t {
     pub lost_packets: u64,
     /// Pictures that a publisher encoded since it was started, or that a player decoded.
     pub pictures: u64,
-    /// Pictures that newer ones replaced on their way, or that the encoder left out to keep to the bitrate; a publisher's
-    /// since it was started.
+    /// Pictures that newer ones replaced on their way, or that the encoder left out to keep to the bitrate; a
+    /// publisher's since it was started.
     pub dropped: u64,
     /// Pictures that could not be encoded or decoded; a publisher's since it was started.
     pub failed: u64,

@@ -178,8 +178,11 @@ mod tests {
     #[test]
     fn every_stage_of_a_frame_has_a_summary() {
         let mut stages = Stages::new(2);
-        stages.push(&Timings { unet: 2000, total: 3000, ..Timings::default() });
-        stages.push(&Timings { unet: 4000, total: 5000, ..Timings::default() });
+        for (unet, total) in [(2000, 3000), (4000, 5000)] {
+            let mut timings = Timings::default();
+            (timings.unet, timings.total) = (unet, total);
+            stages.push(&timings);
+        }
         let names: Vec<&str> = stages.summaries().map(|(name, _)| name).collect();
         assert_eq!(names, ["preprocess", "encode", "control", "unet", "decode", "postprocess", "frame"]);
         let unet = stages.summaries().find(|(name, _)| *name == "unet").unwrap().1;

@@ -213,7 +213,7 @@ struct ImageEncoder {
 }
 
 impl ImageEncoder {
-    /// Loads the encoder beside an adapter, and checks that it gives what the adapter reads.
+    /// Loads the encoder in the folder of an adapter, and checks that its output is what the adapter reads.
     fn load(
         context: &BuildContext,
         files: &AdapterFiles,

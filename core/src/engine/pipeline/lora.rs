@@ -12,7 +12,7 @@ use crate::models::{LoraChanges, LoraNames, LoraTarget, ModelFamily, smallest_un
 use crate::net::Weights;
 use crate::params::{Notice, StreamDiffusionParams};
 
-/// The LCM-LoRA that the parameters name where nobody says otherwise; Stable Diffusion 1.x has it.
+/// The LCM-LoRA that the parameters name by default, of Stable Diffusion 1.x.
 const LCM_SD15: &str = "latent-consistency/lcm-lora-sdv1-5";
 /// The one that means for SDXL.
 const LCM_SDXL: &str = "latent-consistency/lcm-lora-sdxl";

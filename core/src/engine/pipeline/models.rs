@@ -128,7 +128,7 @@ impl Models {
         })
     }
 
-    /// Keeps what was packed of the networks for the next start, and gives what there is to tell about that.
+    /// Stores the packed weights of the networks for the next start; returns notices.
     pub(crate) fn save_packed(&self) -> impl Iterator<Item = Notice> {
         [&*self.unet_weights, &self.autoencoder_weights].into_iter().flat_map(save_packed)
     }

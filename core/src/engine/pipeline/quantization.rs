@@ -16,7 +16,7 @@ use crate::params::Notice;
 /// [`Observed::error`](crate::exec::observe::Observed::error).
 const MAX_ERROR: f64 = 0.05;
 
-/// The layers of a checkpoint's UNet: as `given`, or else as the file beside it says.
+/// Returns the calibration of a checkpoint's UNet: `given`, or that of the file in its folder.
 ///
 /// # Errors
 ///

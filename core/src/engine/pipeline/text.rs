@@ -15,7 +15,7 @@ use crate::models::{LoraTarget, ModelFamily, TextStates, UnetConfig, clip_progra
 use crate::net::{Program, Rate, WeightSource, WeightSpec, Weights};
 use crate::params::Notice;
 
-/// What random states are drawn from, beside their text.
+/// The seed of random states, together with their text.
 const RANDOM_SEED: u64 = 3;
 /// What LoRAs call the encoders, in order.
 const TARGETS: [LoraTarget; 2] = [LoraTarget::TextEncoder, LoraTarget::TextEncoder2];

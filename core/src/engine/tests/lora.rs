@@ -1,4 +1,4 @@
-//! LoRAs on an engine: merged while frames go on, read once, and never in the way of what they do not change.
+//! LoRAs on an engine: merged while frames continue, read once, without an effect on what they do not change.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! A size that there is no memory for is refused, and the pictures go on; what engines share.
+//! A size without enough memory is refused, and the pictures continue; what engines share.
 
 use std::sync::Arc;
 

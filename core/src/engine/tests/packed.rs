@@ -30,7 +30,7 @@ fn model(folder: &Path) -> PathBuf {
     model
 }
 
-/// Builds an engine; gives what it tells about packed weights, and the pixels of a picture.
+/// Builds an engine; returns its notices about packed weights, and the pixels of a picture.
 fn picture(model: &Path, cache: PackedCache) -> (Vec<String>, Vec<u8>) {
     let options =
         EngineOptions { dtype: crate::Dtype::F32, threads: Some(2), packed_cache: cache, ..EngineOptions::default() };

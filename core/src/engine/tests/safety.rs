@@ -1,4 +1,4 @@
-//! The safety checker in an engine: brought in, judged by, and taken out while frames go on.
+//! The safety checker in an engine: added, used and removed while frames continue.
 
 use std::sync::Arc;
 

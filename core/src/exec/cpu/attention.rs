@@ -75,7 +75,7 @@ impl Attention {
             let whole = std::iter::once(packed.ptr()).chain(past.frames().iter().copied());
             let heads = whole.map(|keys| layout.head(keys, self.kv_row[row], head).cast_const());
             // SAFETY: the pieces divide rows, heads and queries among themselves; `scratch` has room for what
-            // `thread_scratch` says; nobody writes keys and values meanwhile.
+            // `thread_scratch` says; nothing writes keys and values meanwhile.
             unsafe { piece.run([q, out], row * tokens, [head, first, count], heads, self.causal) }
         });
         if let Some(to) = past.keep() {
@@ -83,7 +83,8 @@ impl Attention {
             let len = layout.head_len() * layout.size;
             run.pieces(layout.rows * layout.heads, &|piece, _| {
                 let (from, to) = (packed.ptr().wrapping_add(piece * len), to.ptr().wrapping_add(piece * len));
-                // SAFETY: both have room for all heads, of which this one is the piece's own; no query is left that reads.
+                // SAFETY: both have room for all heads, of which this one is the piece's own; no query is left that
+                // reads.
                 unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
             });
         }
@@ -93,7 +94,7 @@ impl Attention {
 impl Piece<'_> {
     /// # Safety
     ///
-    /// The addresses of the piece hold what they are named for, and nobody else uses these queries of `out`.
+    /// The addresses of the piece hold what they are named for, and no other thread uses these queries of `out`.
     unsafe fn run(
         &self,
         [q, out]: [Span; 2],

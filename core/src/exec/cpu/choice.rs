@@ -59,11 +59,11 @@ const FEWEST_LARGE_TILES: usize = 64;
 const SHARED_CHANNELS: usize = 192;
 /// Bytes of a shared block: about the size of the third cache.
 const SHARED: usize = 32 << 20;
-/// Bytes of a thread's own block: what the second cache holds beside weights.
+/// Bytes of a thread's own block: what the second-level cache holds besides weights.
 const ALONE: usize = 448 * 1024;
 /// Blocks that an image is cut into, so that many threads have about as much to do.
 const BLOCKS: usize = 32;
-/// Blocks are of a multiple of so many tiles, which fills the rows of most micro-kernels.
+/// Blocks have a multiple of this many tiles, which fills the rows of most micro-kernels.
 const ROWS: usize = 12;
 
 /// Where it was measured to be faster than nine products a pixel (`benches/winograd.rs` does it).

@@ -18,7 +18,7 @@ pub(super) fn geglu(run: &Run<'_>, x: Span, out: Span) {
         let at = row * pixels + first;
         let (value, gate, ld, from_sums) = (x.pixel(at).cast_const(), x.channel(at, half).cast_const(), x.ld, false);
         let (to, out_ld) = (out.pixel(at), out.ld);
-        // SAFETY: the stretches divide the pixels among themselves; nobody writes `x`.
+        // SAFETY: the stretches divide the pixels among themselves; nothing writes `x`.
         unsafe {
             (run.kernels.geglu)(&Geglu { value, gate, ld, from_sums, out: to, out_ld, rows, cols: half });
         }
@@ -30,7 +30,7 @@ pub(super) fn copy(run: &Run<'_>, x: Span, out: Span, start: usize) {
     let pixels = x.shape.pixels();
     each_stretch(run, x.shape, |row, first, count| {
         for at in row * pixels + first..row * pixels + first + count {
-            // SAFETY: the stretches divide the pixels among themselves; nobody writes `x`.
+            // SAFETY: the stretches divide the pixels among themselves; nothing writes `x`.
             let (from, to) = unsafe { (x.read(at), out.write(at)) };
             to[start * x.size()..][..from.len()].copy_from_slice(from);
         }
@@ -45,7 +45,7 @@ pub(super) fn to_bytes(run: &Run<'_>, x: Span, out: Span, scale: ByteScale) -> R
     each_stretch(run, x.shape, |row, first, count| {
         let at = row * pixels + first;
         let (from, to) = (x.pixel(at).cast_const(), out.ptr().wrapping_add(at * channels));
-        // SAFETY: the stretches divide the pixels among themselves; nobody writes `x`.
+        // SAFETY: the stretches divide the pixels among themselves; nothing writes `x`.
         unsafe { (bytes.to_bytes)(&ToBytes { x: from, ld, to, pixels: count, channels, inverse, zero }) }
     });
     Ok(())
@@ -57,7 +57,7 @@ pub(super) fn upsample(run: &Run<'_>, x: Span, out: Span) {
     run.pieces(out.shape.n * out.shape.h, &|line, _| {
         let (row, y) = (line / out.shape.h, line % out.shape.h);
         for column in 0..wide {
-            // SAFETY: lines divide the pixels among themselves; nobody writes `x`.
+            // SAFETY: lines divide the pixels among themselves; nothing writes `x`.
             unsafe {
                 let from = x.read((row * x.shape.h + y / 2) * w + column / 2);
                 out.write(line * wide + column).copy_from_slice(from);
@@ -73,7 +73,7 @@ pub(super) fn convert(run: &Run<'_>, x: Span, out: Span, convert: unsafe fn(&Con
     each_stretch(run, x.shape, |row, first, count| {
         let at = row * pixels + first;
         for pixel in at..at + count {
-            // SAFETY: the stretches divide the pixels among themselves; nobody writes `x`.
+            // SAFETY: the stretches divide the pixels among themselves; nothing writes `x`.
             unsafe { convert(&Convert { from: x.pixel(pixel), to: out.pixel(pixel), len: x.shape.c }) };
         }
     });
@@ -83,7 +83,7 @@ pub(super) fn convert(run: &Run<'_>, x: Span, out: Span, convert: unsafe fn(&Con
 pub(super) fn embed(ids: Span, out: Span, table: &[u8]) -> Result<()> {
     let len = out.shape.c * out.size();
     for at in 0..ids.pixels() {
-        // SAFETY: one thread; nobody writes `ids`, which are `f32`s.
+        // SAFETY: one thread; nothing writes `ids`, which are `f32`s.
         let (id, to) = unsafe { (ids.read_f32(at)[0], out.write(at)) };
         let entry = whole(id, table.len() / len, "token id")?;
         to.copy_from_slice(&table[entry * len..][..len]);
@@ -95,7 +95,7 @@ pub(super) fn embed(ids: Span, out: Span, table: &[u8]) -> Result<()> {
 pub(super) fn take_token(x: Span, index: Span, out: Span) -> Result<()> {
     let tokens = x.shape.pixels();
     for row in 0..x.shape.n {
-        // SAFETY: one thread; nobody writes `x` and `index`.
+        // SAFETY: one thread; nothing writes `x` and `index`.
         unsafe {
             let token = whole(index.read_f32(row)[0], tokens, "token index")?;
             out.write(row).copy_from_slice(x.read(row * tokens + token));

@@ -107,7 +107,7 @@ fn mirrored(at: usize, border: usize, len: usize) -> usize {
 ///
 /// # Safety
 ///
-/// There are as many at `from`, and nobody else uses `to`.
+/// There are as many at `from`, and no other thread uses `to`.
 unsafe fn copy(from: *const u8, to: *mut u8, out: Span) {
     // SAFETY: the caller's promise; an output never lies over an input of these steps.
     unsafe { std::ptr::copy_nonoverlapping(from, to, out.shape.c * out.size()) }

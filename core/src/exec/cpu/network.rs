@@ -230,7 +230,7 @@ impl CpuNetwork {
         self.room(self.plan.arena_len) + self.thread_scratch * self.pool.threads()
     }
 
-    /// `f32`s that take as much room as so many stored numbers.
+    /// Returns the number of `f32` with the size of `stored` stored elements.
     fn room(&self, stored: usize) -> usize {
         (stored * self.kernels.size).div_ceil(size_of::<f32>()).next_multiple_of(LINE)
     }
@@ -259,7 +259,7 @@ impl Network for CpuNetwork {
         let mut kept = Aligned::zeros::<f32>(kept_len).ok_or_else(|| no_memory(kept_len))?;
         let (arena, kept_at) = (arena.ptr_mut(), kept.ptr_mut());
         let memory = Memory { arena, kept: kept_at, inputs: &inputs, outputs: std::ptr::null_mut() };
-        // Alone: the threads belong to the frames that run beside.
+        // On the calling thread: the others belong to frames that run at the same time.
         let scratch = Scratch::new(arena.cast::<f32>().wrapping_add(arena_len), self.thread_scratch);
         let zeros = self.zeros.ptr().cast();
         let run = Run { kernels: self.kernels, pool: None, scratch, zeros, past: PastAt::NONE };

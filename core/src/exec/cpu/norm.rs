@@ -85,7 +85,7 @@ pub(super) fn group_norm(
     each_stretch(run, x.shape, |row, first, count_of| {
         let at = row * pixels + first;
         let scales = scratch.pixel(row * (count + 1) + count).cast::<f32>();
-        // SAFETY: the stretches divide the pixels among themselves; nobody writes scales any more.
+        // SAFETY: the stretches divide the pixels among themselves; nothing writes scales any more.
         unsafe {
             (run.kernels.normalise)(&Normalise {
                 x: x.pixel(at),
@@ -104,8 +104,8 @@ pub(super) fn group_norm(
     });
 }
 
-/// From the sums of the chunks, the mean and the factor of each channel. `scales` gets both, side by side; it comes with
-/// what was taken away from each channel before it was summed up, where the means go.
+/// From the sums of the chunks, the mean and the factor of each channel. `scales` gets both, side by side; it comes
+/// with what was taken away from each channel before it was summed up, where the means go.
 fn scales_of<'a>(
     norm: &Norm,
     groups: usize,

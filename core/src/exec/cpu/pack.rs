@@ -18,8 +18,8 @@ pub(super) struct Packed {
     group: usize,
     /// Places of all panels.
     width: usize,
-    /// For each place in `f32` its bias, zero where there is none. For bytes, then for each place what 1 stands for; and
-    /// then the sum of its weights, a whole number below 2^24, which `f32` has exactly.
+    /// For each place in `f32` its bias, zero where there is none. For bytes, then for each place what 1 stands for;
+    /// and then the sum of its weights, a whole number below 2^24, which `f32` has exactly.
     columns: Aligned,
     /// What multiplies bytes, where weights are some.
     bytes: Option<&'static ByteKernels>,
@@ -58,7 +58,7 @@ struct Packing {
 }
 
 impl Packed {
-    /// The form of a weight, in memories of so many bytes as `memory` is asked for: first those of the weights, then those
+    /// Packs a weight into memories, which `memory` allocates by their bytes: first those of the weights, then those
     /// of the biases and scales.
     fn over(packing: Packing, kernels: &Kernels, mut memory: impl FnMut(usize) -> Option<Aligned>) -> Option<Self> {
         let Packing { shape: [c_out, c_in, taps], geglu, winograd, bytes } = packing;
@@ -147,7 +147,7 @@ pub(super) struct Source<'a> {
     /// Whether a kernel of side 3 is turned into four of side 2, one for each place of an output pixel within the four
     /// that an input pixel is enlarged to.
     pub(super) phases: bool,
-    /// Whether a kernel of side 3 is kept at points, for tiles of so many output pixels a side.
+    /// Whether a kernel of side 3 is stored at Winograd's points, for tiles of this many output pixels a side.
     pub(super) winograd: Option<usize>,
     /// What multiplies bytes, where weights become some.
     pub(super) bytes: Option<&'static ByteKernels>,
@@ -222,8 +222,8 @@ impl Source<'_> {
     }
 }
 
-/// How output channels are cut into panels: as wide as they come, the last as narrow as it may be. `k` is how many weights
-/// each has.
+/// How output channels are cut into panels: as wide as they come, the last as narrow as it may be. `k` is how many
+/// weights each has.
 fn panels(c_out: usize, k: usize, geglu: bool, kernels: &Kernels) -> Vec<Panel> {
     // A panel of values and gates has as many vectors of the one as of the other.
     let (c_out, share) = if geglu { (c_out / 2, 2) } else { (c_out, 1) };

@@ -1,4 +1,4 @@
-//! The executor's threads: a job is a number of pieces that whoever is awake takes one after the other.
+//! The executor's threads: a job is a number of pieces, which the threads that are awake take one after the other.
 //!
 //! A job is set up without allocating or locking. Workers that wake late find the job closed and are not waited for, so
 //! a job that is over sooner than a thread wakes costs no more than it would alone.
@@ -24,12 +24,12 @@ const JOB: u64 = 1 << 17;
 /// between two jobs of a frame.
 const SPINS: u32 = 4_000;
 
-/// What a piece of a job is told: which piece it is, and which thread of the pool does it.
+/// The work of a job, called with the index of the piece and that of the thread.
 type Piece<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
 struct Shared {
     gate: AtomicU64,
-    /// Written while the gate is closed and nobody inside, read by those inside.
+    /// Written while the gate is closed and no worker is inside, read by workers inside.
     job: UnsafeCell<Option<*const Piece<'static>>>,
     pieces: AtomicUsize,
     next: AtomicUsize,
@@ -52,7 +52,7 @@ thread_local! {
     static BACKGROUND: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does `work` without the help of any pool's threads, which frames may need at any moment: slower, and in nobody's way.
+/// Does `work` without the threads of any pool, which frames may need at any moment: slower, but without delaying them.
 pub fn background<T>(work: impl FnOnce() -> T) -> T {
     /// Puts the flag back, also when the work panics.
     struct Back(bool);
@@ -141,8 +141,8 @@ impl Pool {
         self.handles.len() + 1
     }
 
-    /// Does `pieces` pieces of work, each once, and returns when all are done. Where another caller has the threads, the
-    /// caller works [in the background](background), or there is one piece, the caller does all of them alone.
+    /// Does `pieces` pieces of work, each once, and returns when all are done. Where another caller has the threads,
+    /// the caller works [in the background](background), or there is one piece, the caller does all of them alone.
     pub(super) fn run(&self, pieces: usize, piece: &Piece<'_>) {
         let alone = self.handles.is_empty() || pieces < 2 || BACKGROUND.get();
         if alone || self.busy.swap(true, Ordering::Acquire) {
@@ -151,10 +151,10 @@ impl Pool {
         }
         let shared = &*self.shared;
         let borrowed: *const Piece<'_> = piece;
-        // SAFETY: only the lifetime changes. Nobody uses the pointer after this function: it closes the gate and waits
+        // SAFETY: only the lifetime changes. Nothing uses the pointer after this function: it closes the gate and waits
         // until the last worker has left, also when a piece panics (`Closing` is dropped then).
         let forever = unsafe { std::mem::transmute::<*const Piece<'_>, *const Piece<'static>>(borrowed) };
-        // SAFETY: the gate is closed and nobody inside, and `busy` keeps other callers out.
+        // SAFETY: the gate is closed and no worker is inside, and `busy` excludes other callers.
         unsafe { *shared.job.get() = Some(forever) };
         shared.pieces.store(pieces, Ordering::Relaxed);
         shared.next.store(0, Ordering::Relaxed);
@@ -173,7 +173,7 @@ impl Pool {
     }
 }
 
-/// Ends a job: nobody enters any more, and who is inside is waited for.
+/// Ends a job: closes the gate, and waits for the workers inside.
 struct Closing<'a>(&'a Pool);
 
 impl Drop for Closing<'_> {
@@ -238,7 +238,7 @@ impl Shared {
                 return None;
             }
             self.asleep[index].store(true, Ordering::SeqCst);
-            // Whoever opens the gate or stops the pool after this looks at `asleep`, so nothing is missed.
+            // A thread that opens the gate or stops the pool after this reads `asleep`, so nothing is missed.
             if look().is_none() && !self.stop.load(Ordering::SeqCst) {
                 thread::park();
             }
@@ -247,7 +247,7 @@ impl Shared {
     }
 }
 
-/// Tells that a worker is no longer inside, also when its piece panicked.
+/// Records that a worker is no longer inside, also when its piece panicked.
 struct Leaving<'a>(&'a Shared);
 
 impl Drop for Leaving<'_> {

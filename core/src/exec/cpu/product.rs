@@ -20,8 +20,8 @@ use crate::net::bytes::ByteScale;
 use crate::net::steps::Product as Geometry;
 use crate::net::{Padding, Shape};
 
-/// Bytes of weights of one panel that are gone through at a time: they stay in the second cache while tile after tile uses
-/// them.
+/// Bytes of weights of one panel that are gone through at a time: they stay in the second cache while tile after tile
+/// uses them.
 pub(super) const CACHED: usize = 384 * 1024;
 /// Pixels of a piece of work; a multiple of the rows of every tile.
 const ROWS: usize = 96;
@@ -29,8 +29,8 @@ const ROWS: usize = 96;
 /// A convolution or linear layer, ready to run.
 #[derive(Debug)]
 pub(super) struct Product {
-    /// One; or four for a convolution over an enlarged image, each over the image itself for a quarter of the output: the
-    /// upper left pixel of each four, the upper right, the lower left, the lower right.
+    /// One; or four for a convolution over an enlarged image, each over the image itself for a quarter of the output:
+    /// the upper left pixel of each four, the upper right, the lower left, the lower right.
     packed: Arc<Vec<Packed>>,
     geometry: Geometry,
     /// Parts of the sum, in order.
@@ -262,7 +262,7 @@ impl<'a> Piece<'a> {
     ///
     /// # Safety
     ///
-    /// `sums` has `count` rows of `width` numbers, and nobody else uses these pixels and channels of `out`.
+    /// `sums` has `count` rows of `width` numbers, and no other thread uses these pixels and channels of `out`.
     unsafe fn finish(&self, panel: Panel, [pixel, rows, width]: [usize; 3], sums: *mut f32) {
         let (first_pixel, pixel_step) = match self.phase {
             // Every second pixel of every second line.

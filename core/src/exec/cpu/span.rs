@@ -12,7 +12,7 @@ pub(super) const LINE: usize = 16;
 /// A value in memory: pixels of channels, `ld` numbers of `size` bytes from one pixel to the next.
 ///
 /// A span is made for one run of one step out of memory that the run has for itself. Who writes through it keeps to its
-/// own pixels and channels; who reads does so from memory that nobody writes in this step, or that it wrote itself.
+/// own pixels and channels; who reads does so from memory that nothing writes in this step, or that it wrote itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     ptr: *mut u8,
@@ -66,7 +66,7 @@ impl Span {
     ///
     /// # Safety
     ///
-    /// Nobody writes them while the slice lives.
+    /// Nothing writes them while the slice lives.
     pub(super) unsafe fn read(&self, pixel: usize) -> &[u8] {
         // SAFETY: the span's memory holds all pixels; the caller promises that they stay as they are.
         unsafe { std::slice::from_raw_parts(self.pixel(pixel), self.shape.c * self.size) }
@@ -87,10 +87,10 @@ impl Span {
     ///
     /// # Safety
     ///
-    /// Nobody else reads or writes them while the slice lives.
+    /// Nothing else reads or writes them while the slice lives.
     #[allow(clippy::mut_from_ref, reason = "a span is an address; the caller keeps threads apart")]
     pub(super) unsafe fn write(&self, pixel: usize) -> &mut [u8] {
-        // SAFETY: the span's memory holds all pixels; the caller promises that nobody else uses this one.
+        // SAFETY: the span's memory holds all pixels; the caller promises that nothing else uses this one.
         unsafe { std::slice::from_raw_parts_mut(self.pixel(pixel), self.shape.c * self.size) }
     }
 }
@@ -119,7 +119,7 @@ impl Scratch {
     }
 }
 
-/// Bytes that begin at a cache line: numbers of one type, which whoever made them knows.
+/// Bytes that begin at a cache line: elements of one type.
 #[derive(Debug)]
 pub(super) struct Aligned(AlignedBytes);
 
@@ -129,7 +129,7 @@ impl Aligned {
         Self::room(len.checked_mul(size_of::<T>())?)
     }
 
-    /// So many zero bytes.
+    /// Allocates `len` zero bytes.
     pub(super) fn room(bytes: usize) -> Option<Self> {
         AlignedBytes::zeros(bytes).map(Self)
     }

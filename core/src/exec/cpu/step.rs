@@ -26,7 +26,7 @@ use crate::net::steps::{
 };
 use crate::net::{ImageOp, Program, Shape, WeightId, Weights};
 
-/// What a step needs to run, beside addresses.
+/// What a step needs to run, apart from addresses.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) planned: Planned,
@@ -160,8 +160,8 @@ impl Loader<'_> {
         Ok(Ready { planned, work })
     }
 
-    /// Packs what the products of `steps` need, the largest first, on all threads: a few at a time, so that frames of an
-    /// engine that runs beside get the threads in between. What fails here fails again when a step is made ready.
+    /// Packs what the products of `steps` need, the largest first, on all threads: a few at a time, so that frames of
+    /// an other engine get the threads in between. What fails here fails again when a step is made ready.
     pub(super) fn pack_all<'p>(&self, steps: impl Iterator<Item = &'p Planned>, pool: &Pool) -> Result<()> {
         let product = |planned: &Planned| {
             if let StepKind::Product(ref geometry) = planned.step.kind {

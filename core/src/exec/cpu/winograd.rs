@@ -1,9 +1,9 @@
 //! Convolutions of side 3 with fewer multiplications, after Winograd.
 //!
-//! The output is cut into square tiles. What a tile sees is turned into as many numbers a channel as there are points (16
-//! for tiles of 2 by 2 output pixels, 36 for 4 by 4); at each point there is then one product of tiles and channels, as of
-//! a linear layer; and the sums at the points are turned into output pixels. That is 2.25 or 4 times fewer
-//! multiplications, some additions more, and weights that are 1.8 or 4 times as large.
+//! The output is cut into square tiles. What a tile sees is turned into as many numbers a channel as there are points
+//! (16 for tiles of 2 by 2 output pixels, 36 for 4 by 4); at each point there is then one product of tiles and
+//! channels, as of a linear layer; and the sums at the points are turned into output pixels. That is 2.25 or 4 times
+//! fewer multiplications, some additions more, and weights that are 1.8 or 4 times as large.
 //!
 //! No sum depends on how tiles are cut into blocks or who works on one, so the result does not depend on the number of
 //! threads.
@@ -147,8 +147,8 @@ impl Winograd {
             let chunks = block.tiles.len().div_ceil(TILES);
             let chunk = |i: usize| i * TILES..((i + 1) * TILES).min(block.tiles.len());
             let parts = x.shape.c.div_ceil(CHANNELS);
-            // SAFETY: pieces of a job divide tiles and channels, points and panels, tiles and panels among themselves, and
-            // a job begins when the one before is done.
+            // SAFETY: pieces of a job divide tiles and channels, points and panels, tiles and panels among themselves,
+            // and a job begins when the one before is done.
             run.pieces(chunks * parts, &|piece, _| unsafe {
                 let first = piece % parts * CHANNELS;
                 block.spread(chunk(piece / parts), first..(first + CHANNELS).min(x.shape.c));
@@ -196,7 +196,7 @@ unsafe impl Sync for Block<'_> {}
 impl Block<'_> {
     /// All of the block, by one thread: its tiles stay in the second cache.
     fn alone(&self) {
-        // SAFETY: the block's memory is this thread's; nobody else has these tiles of the output.
+        // SAFETY: the block's memory is this thread's; no other thread has these tiles of the output.
         unsafe {
             self.spread(0..self.tiles.len(), 0..self.x.shape.c);
             for &panel in &self.of.packed[0].panels {
@@ -217,7 +217,7 @@ impl Block<'_> {
     ///
     /// # Safety
     ///
-    /// Nobody else uses these channels of these tiles.
+    /// No other thread uses these channels of these tiles.
     unsafe fn spread(&self, tiles: Range<usize>, channels: Range<usize>) {
         let (x, out, room, side) = (self.x, self.out.shape, &self.of.room, self.of.form.side);
         let halve = u32::from(self.of.enlarge);
@@ -254,7 +254,7 @@ impl Block<'_> {
     ///
     /// # Safety
     ///
-    /// The tiles have been spread; nobody else uses these sums.
+    /// The tiles have been spread; no other thread uses these sums.
     unsafe fn multiply(&self, point: usize, panel: Panel, place: usize) {
         let (room, packed, kernels) = (&self.of.room, &self.of.packed[0], self.run.kernels);
         let (kernel, width) = packed.kernel(panel, kernels);
@@ -267,9 +267,9 @@ impl Block<'_> {
             for tile in (0..count).step_by(kernel.rows) {
                 let step = room.row * kernels.size;
                 let row = tiles.wrapping_add(tile * step);
-                // SAFETY: no tile has more than `MOST_ROWS` rows; rows have all channels; the panel has weights for all of
-                // them at each point; there is room for sums of a whole micro-kernel more than there are tiles; there are
-                // as many zeros as a panel is wide.
+                // SAFETY: no tile has more than `MOST_ROWS` rows; rows have all channels; the panel has weights for all
+                // of them at each point; there is room for sums of a whole micro-kernel more than there are tiles;
+                // there are as many zeros as a panel is wide.
                 unsafe {
                     row_addresses(row, step, count - tile, kernel.rows, rows.as_mut_ptr());
                     (kernel.run)(&Tile {
@@ -293,7 +293,7 @@ impl Block<'_> {
     ///
     /// # Safety
     ///
-    /// All points of the panel have been multiplied; nobody else uses these tiles of it, or of the output.
+    /// All points of the panel have been multiplied; no other thread uses these tiles of it, or of the output.
     unsafe fn gather(&self, tiles: Range<usize>, panel: Panel, place: usize) {
         let (room, packed, kernels) = (&self.of.room, &self.of.packed[0], self.run.kernels);
         let (side, shape, width) = (self.of.form.side, self.out.shape, panel.vectors * kernels.lanes);
@@ -316,8 +316,8 @@ impl Block<'_> {
                     continue;
                 }
                 let first_pixel = (stretch.row * shape.h + y) * shape.w + x;
-                // SAFETY: the caller's promise; operands of posts have the shape of `out` by the plan. Tiles whose pixel
-                // lies beside the image are left out.
+                // SAFETY: the caller's promise; operands of posts have the shape of `out` by the plan. Tiles whose
+                // pixel lies beside the image are left out.
                 unsafe {
                     (kernels.finish)(&Finish {
                         from: sums.wrapping_add(pixel * room.sums_point).cast(),

@@ -84,8 +84,8 @@ fn from_nchw(x: &Tensor) -> CandleResult<Tensor> {
     exchanged(x, [n, c, h * w])?.reshape((n, h, w, c))
 }
 
-/// `n` matrices of so many rows and columns, transposed. A permuted tensor that is made contiguous is the same, but takes
-/// several times as long.
+/// Transposes `n` matrices of these numbers of rows and columns. A permuted tensor that is made contiguous is the same,
+/// but takes several times as long.
 fn exchanged(x: &Tensor, [n, rows, columns]: [usize; 3]) -> CandleResult<Tensor> {
     let numbers = x.flatten_all()?.to_vec1::<f32>()?;
     let mut exchanged = vec![0.0; numbers.len()];

@@ -76,7 +76,7 @@ pub(super) fn noise(rows: usize, row_len: usize) -> Vec<f32> {
     Generator::Philox.draw(789, rows * row_len).unwrap()
 }
 
-/// A frame that tells itself apart from others.
+/// A frame that differs from others.
 pub(super) fn frame(number: usize, row_len: usize) -> Vec<f32> {
     (0..row_len).map(|k| ((number * 7 + k * 3) % 11) as f32 * 0.2 - 1.0).collect()
 }

@@ -134,7 +134,7 @@ fn port(name: &str, number: u32) -> Result<u16> {
     found.ok_or_else(|| wrong(format!("{name} is {number}, but must be 1 to 65535")))
 }
 
-/// Puts so many milliseconds into `place`; 0 leaves it as it is.
+/// Sets `place` to this many milliseconds; 0 leaves it as it is.
 fn time(millis: u32, place: &mut Duration) {
     if millis > 0 {
         *place = Duration::from_millis(millis.into());

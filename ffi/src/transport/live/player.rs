@@ -62,7 +62,7 @@ impl PlayerCell {
         out: Option<Out<u64>>,
     ) -> Result<Done> {
         let newest = self.newest()?;
-        // One that has ended may still have a last picture, and nobody needs to wait for another.
+        // An ended one may still have a last picture; waiting for another is pointless.
         let is_over = self.link.is_over();
         let Some(frame) = newest.take_within(if is_over { Duration::ZERO } else { timeout }) else {
             let text = "the player has ended, and there is no further picture";

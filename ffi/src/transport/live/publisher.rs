@@ -28,7 +28,7 @@ impl PublisherCell {
         Ok(Self { link: Link(publish(url, client, egress.clone())?), egress })
     }
 
-    /// Shows a picture, whose time is on a clock of the host's that nobody here knows.
+    /// Shows a picture, whose time is on a clock of the host that is unknown here.
     pub(crate) fn show(&self, picture: &FrameView<'_>) {
         let stamp = Stamp { timestamp: Timestamp::default(), ..picture.stamp() };
         self.egress.show(&picture.with_stamp(stamp));

@@ -11,7 +11,7 @@ use crate::engine_cell::EngineCell;
 use crate::session::SessionCell;
 use crate::transport::server::dreamframe_server_options_t;
 
-/// How long a session that nobody has published to may take to end.
+/// How long a session without a publisher may take to end.
 const END: Duration = Duration::from_secs(10);
 
 /// What stands behind a server's handle.
