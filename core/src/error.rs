@@ -11,6 +11,26 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// [`kind`](Error::kind) says what the caller can do about it; the display text names the offending value and, where
 /// there is one, the bound; [`source`](std::error::Error::source) has the cause.
+///
+/// ```
+/// use std::error::Error as _;
+///
+/// use dreamframe::{Error, ErrorKind, StreamDiffusionParams};
+///
+/// let mut params = StreamDiffusionParams::demo();
+/// (params.width, params.delta) = (65, -1.0);
+/// let error = params.validate().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidParams);
+/// let paths: Vec<_> = error.violations().iter().map(|violation| &*violation.path).collect();
+/// assert_eq!(paths, ["delta", "width"]);
+///
+/// let missing = std::fs::read("/nonexistent").unwrap_err();
+/// let error = Error::io("/nonexistent", "read", missing);
+/// assert_eq!((error.kind(), error.to_string()), (ErrorKind::NotFound, "cannot read /nonexistent".into()));
+/// assert!(error.source().is_some());
+/// // With the causes.
+/// assert!(format!("{error:#}").starts_with("cannot read /nonexistent: "));
+/// ```
 pub struct Error {
     inner: Box<Inner>,
 }

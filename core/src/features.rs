@@ -1,6 +1,13 @@
 //! What was built in.
 
 /// Lists the features of this build, by the names of `Cargo.toml`.
+///
+/// ```
+/// use dreamframe::{FEATURES, ModelSource};
+///
+/// let source = if FEATURES.contains(&"demo-model") { ModelSource::Demo } else { ModelSource::folder("models") };
+/// assert_eq!(source, ModelSource::Demo);
+/// ```
 pub const FEATURES: &[&str] = &[
     #[cfg(feature = "clip-tokenizer")]
     "clip-tokenizer",

@@ -68,6 +68,20 @@ pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
 
 /// Writes the bytes of an image file (PNG, JPEG, WebP) as a style image that parameters can hold: a data URI.
 ///
+/// ```
+/// use dreamframe::{StreamDiffusionParams, style_data_uri};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// // A host reads a file here.
+/// let image = b"\x89PNG\r\n\x1a\n";
+/// let url = style_data_uri(image)?;
+/// assert!(url.starts_with("data:image/png;base64,"));
+/// let params = StreamDiffusionParams { ip_adapter_style_image_url: url.into(), ..Default::default() };
+/// assert!(style_data_uri(b"BM").is_err());
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// `InvalidArgument` for another format, or too many bytes. The image itself is not read.

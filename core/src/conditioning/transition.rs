@@ -9,6 +9,29 @@ use crate::Result;
 use crate::params::{Interpolation, Weighted};
 
 /// A change of the prompt over several pictures. It starts from the current blend, also during another transition.
+///
+/// ```
+/// use dreamframe::params::Interpolation;
+/// use dreamframe::{Engine, FrameView, PixelFormat, StreamDiffusionParams, Transition};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// let mut engine = Engine::builder().params(params).build()?;
+/// engine.transition(&Transition {
+///     target_prompts: "moonlit night".into(),
+///     num_steps: 3,
+///     temporal_interpolation_method: Interpolation::Slerp,
+/// })?;
+/// assert_eq!(engine.params().prompt, "moonlit night".into());
+/// let pixels = vec![127_u8; 64 * 64 * 3];
+/// let frame = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels)?;
+/// for progress in [Some((1, 3)), Some((2, 3)), None] {
+///     engine.process(&frame)?;
+///     assert_eq!(engine.snapshot()?.transition(), progress);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transition {
@@ -43,6 +66,17 @@ pub struct Keyframe {
 
 /// Converts `keyframes`, in the order of their frames, to transitions, each with the frame before which it starts. The
 /// first one starts at frame 0, from the current prompt.
+///
+/// ```
+/// use dreamframe::params::Interpolation;
+/// use dreamframe::{Keyframe, keyframe_schedule};
+///
+/// let keyframe = |frame, prompt: &str| Keyframe { frame, prompt: prompt.into(), method: Interpolation::Linear };
+/// let schedule = keyframe_schedule(&[keyframe(0, "summer"), keyframe(24, "winter")]);
+/// let starts: Vec<_> = schedule.iter().map(|(frame, transition)| (*frame, transition.num_steps)).collect();
+/// // Frames 1 to 24 approach winter; frame 24 has it only.
+/// assert_eq!(starts, [(0, 1), (1, 24)]);
+/// ```
 pub fn keyframe_schedule(keyframes: &[Keyframe]) -> Vec<(u64, Transition)> {
     let mut last = None;
     let leg = |keyframe: &Keyframe| {

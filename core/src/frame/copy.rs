@@ -9,6 +9,21 @@ use crate::{Error, ErrorKind, Result};
 /// Copies pixels into a host's memory, in the format, origin and colour space that the host wants.
 ///
 /// It keeps its scratch memory from call to call.
+///
+/// ```
+/// use dreamframe::frame::{FrameCopier, FrameView, FrameViewMut, Origin, PixelFormat};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// // Two pixels, one above the other.
+/// let rgba = [1, 2, 3, 255, 4, 5, 6, 255];
+/// let mut bgra = [0; 8];
+/// let from = FrameView::packed(PixelFormat::Rgba8, 1, 2, &rgba)?;
+/// let mut to = FrameViewMut::packed(PixelFormat::Bgra8, 1, 2, &mut bgra)?.with_origin(Origin::BottomLeft);
+/// FrameCopier::new().copy(&from, &mut to)?;
+/// assert_eq!(bgra, [6, 5, 4, 255, 3, 2, 1, 255]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct FrameCopier {
     converter: FrameConverter,

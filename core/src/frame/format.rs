@@ -62,6 +62,14 @@ impl PixelFormat {
     /// Returns how many bytes a frame of `width` x `height` has whose rows and planes follow each other without a gap.
     ///
     /// Counts no more than the address space has.
+    ///
+    /// ```
+    /// use dreamframe::PixelFormat;
+    ///
+    /// assert_eq!(PixelFormat::Rgba8.packed_len(5, 3), 5 * 3 * 4);
+    /// // Luma, and two planes of chroma of 3x2.
+    /// assert_eq!(PixelFormat::I420.packed_len(5, 3), 5 * 3 + 2 * (3 * 2));
+    /// ```
     pub fn packed_len(self, width: u32, height: u32) -> usize {
         self.plane_sizes(width, height).iter().fold(0, |sum: usize, plane| sum.saturating_add(plane.packed()))
     }

@@ -46,6 +46,24 @@ impl Timestamp {
 
 /// What a host attaches to a frame: when it was captured, and a tag. The picture made from the frame has the same
 /// stamp.
+///
+/// ```
+/// use dreamframe::{Engine, FrameView, PixelFormat, Stamp, StreamDiffusionParams, Timestamp};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// let mut engine = Engine::builder().params(params).build()?;
+/// let pixels = vec![127_u8; 64 * 64 * 3];
+/// let frame = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels)?;
+/// for tag in 0..3 {
+///     let stamp = Stamp { timestamp: Timestamp(tag * 33_000_000), tag };
+///     let picture = engine.process(&frame.with_stamp(stamp))?;
+///     // Of the frame that the picture was made from, which can be an earlier one.
+///     assert_eq!(picture.frame.stamp().tag, picture.source_id.0);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Stamp {
     /// When the frame was taken.
@@ -67,6 +85,18 @@ pub struct Frame {
 
 impl Frame {
     /// Makes a frame of its own, without a pool, from pixels whose rows and planes follow each other without a gap.
+    ///
+    /// ```
+    /// use dreamframe::{Frame, PixelFormat};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let mut frame = Frame::from_packed(PixelFormat::Rgb8, 4, 2, vec![255; 4 * 2 * 3])?;
+    /// // The top row becomes black.
+    /// frame.view_mut().rows_mut(0).next().expect("a frame has a row").fill(0);
+    /// assert_eq!(frame.pixels(), [[0; 12], [255; 12]].concat());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -12,6 +12,20 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// Clones share their buffers. Frames and pools may be used on any threads, without waiting. A pool keeps a
 /// bounded number of idle buffers and frees the rest, and frames may outlive it.
+///
+/// ```
+/// use dreamframe::frame::{FramePool, PixelFormat};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let pool = FramePool::new(2);
+/// let first = pool.frame(PixelFormat::Rgba8, 64, 64)?;
+/// let buffer = first.pixels().as_ptr();
+/// drop(first);
+/// let next = pool.frame(PixelFormat::Rgba8, 64, 64)?;
+/// assert_eq!(next.pixels().as_ptr(), buffer);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct FramePool {
     idle: Arc<ArrayQueue<Vec<u8>>>,

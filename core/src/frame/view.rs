@@ -26,6 +26,21 @@ pub struct PlaneMut<'a> {
 }
 
 /// Pixels of a host, read where they lie.
+///
+/// ```
+/// use dreamframe::frame::{ColorSpace, FrameView, PixelFormat, Plane, YuvMatrix, YuvRange};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// // NV12 of 1000x500 pixels. Rows start every 1024 bytes; the last 24 bytes of each are padding.
+/// let (luma, chroma) = (vec![16_u8; 1024 * 500], vec![128_u8; 1024 * 250]);
+/// let planes = [Plane { pixels: &luma, stride: 1024 }, Plane { pixels: &chroma, stride: 1024 }];
+/// let color = ColorSpace { matrix: YuvMatrix::Bt601, range: YuvRange::Limited };
+/// let frame = FrameView::new(PixelFormat::Nv12, 1000, 500, &planes)?.with_color(color);
+/// assert_eq!((frame.rows(0).len(), frame.rows(1).len()), (500, 250));
+/// assert!(frame.rows(1).all(|row| row.len() == 1000));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct FrameView<'a> {
     head: Head,
@@ -37,6 +52,24 @@ pub struct FrameView<'a> {
 }
 
 /// Room for a picture in memory of a host, written where it lies.
+///
+/// ```
+/// use dreamframe::frame::{FrameView, FrameViewMut, Origin, PixelFormat, PlaneMut};
+/// use dreamframe::{Engine, StreamDiffusionParams};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// let mut engine = Engine::builder().params(params).build()?;
+/// // The host's texture: rows start every 512 bytes, the bottom one first.
+/// let mut texture = vec![0_u8; 512 * 64];
+/// let plane = PlaneMut { pixels: &mut texture, stride: 512 };
+/// let mut out = FrameViewMut::new(PixelFormat::Rgba8, 64, 64, [plane])?.with_origin(Origin::BottomLeft);
+/// let pixels = vec![127_u8; 64 * 64 * 3];
+/// engine.process_into(&FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels)?, &mut out)?;
+/// assert!(out.rows_mut(0).all(|row| row.len() == 256 && row[3] == 255));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct FrameViewMut<'a> {
     head: Head,
@@ -140,6 +173,15 @@ impl<'a> FrameView<'a> {
     }
 
     /// Checks pixels whose rows and planes follow each other without a gap.
+    ///
+    /// ```
+    /// use dreamframe::{ErrorKind, FrameView, PixelFormat};
+    ///
+    /// assert!(FrameView::packed(PixelFormat::Rgb8, 64, 48, &[0; 64 * 48 * 3]).is_ok());
+    /// let error = FrameView::packed(PixelFormat::Rgb8, 64, 48, &[0; 100]).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidFrame);
+    /// assert_eq!(error.to_string(), "packed RGB8 frame of 64x48 has 100 bytes, but needs at least 9216");
+    /// ```
     ///
     /// # Errors
     ///

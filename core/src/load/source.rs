@@ -20,6 +20,17 @@ const LORA_END: &str = ".safetensors";
 const MAX_ID: usize = 256;
 
 /// The name of a model: `demo`, `name` or `organisation/name`. Never a way out of a folder.
+///
+/// ```
+/// use dreamframe::load::ModelId;
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let id: ModelId = "stabilityai/sd-turbo".parse()?;
+/// assert_eq!((id.as_str(), id.name()), ("stabilityai/sd-turbo", "sd-turbo"));
+/// assert!("../secrets".parse::<ModelId>().is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelId(String);
 
@@ -69,6 +80,18 @@ fn bad_in_path(c: char) -> bool {
 }
 
 /// Where models come from.
+///
+/// ```
+/// use dreamframe::load::HubCache;
+/// use dreamframe::{Engine, ErrorKind, ModelSource, StreamDiffusionParams};
+///
+/// assert_eq!(ModelSource::from("demo"), ModelSource::Demo);
+/// assert_eq!(ModelSource::from("/srv/models"), ModelSource::folder("/srv/models"));
+/// let empty = ModelSource::Cache(HubCache::at("/nonexistent"));
+/// // The default `model_id` is stabilityai/sd-turbo.
+/// let build = Engine::builder().models(empty).params(StreamDiffusionParams::default()).build();
+/// assert_eq!(build.unwrap_err().kind(), ErrorKind::NotFound);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ModelSource {

@@ -37,6 +37,25 @@ pub struct ControlNetConfig {
 
 impl ControlNetConfig {
     /// Returns the ControlNet `model_id`, with all other fields at their defaults.
+    ///
+    /// ```
+    /// use dreamframe::StreamDiffusionParams;
+    /// use dreamframe::params::{ControlNetConfig, ProcessorName};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let canny = ControlNetConfig {
+    ///     preprocessor: Some(ProcessorName::Canny),
+    ///     conditioning_scale: 0.5,
+    ///     ..ControlNetConfig::new("thibaud/controlnet-sd21-canny-diffusers")
+    /// };
+    /// let mut params = StreamDiffusionParams { controlnets: vec![canny], ..StreamDiffusionParams::default() };
+    /// params.validate()?;
+    /// // It was trained for Stable Diffusion 2.1.
+    /// params.model_id = "stabilityai/sdxl-turbo".into();
+    /// assert_eq!(params.validate().unwrap_err().violations()[0].path, "controlnets[0].model_id");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(model_id: impl Into<String>) -> Self {
         Self {
             model_id: model_id.into(),

@@ -28,6 +28,17 @@ pub struct Change {
 /// are equal.
 ///
 /// ControlNets are matched by their `model_id`, processors by their position in the chain.
+///
+/// ```
+/// use dreamframe::params::{Cost, StreamDiffusionParams, diff, total_cost};
+///
+/// let old = StreamDiffusionParams::demo();
+/// let new = StreamDiffusionParams { prompt: "snow".into(), delta: 0.9, ..old.clone() };
+/// let changes = diff(&old, &new);
+/// let costs: Vec<_> = changes.iter().map(|change| (&*change.path, change.cost)).collect();
+/// assert_eq!(costs, [("prompt", Cost::Recompute), ("delta", Cost::Hot)]);
+/// assert_eq!(total_cost(&changes), Some(Cost::Recompute));
+/// ```
 pub fn diff(old: &StreamDiffusionParams, new: &StreamDiffusionParams) -> Vec<Change> {
     let mut changes = Vec::new();
     for field in FIELDS {

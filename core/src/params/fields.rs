@@ -130,6 +130,13 @@ impl Field {
 }
 
 /// Lists every parameter, in the order of the structs.
+///
+/// ```
+/// use dreamframe::params::{Cost, FIELDS};
+///
+/// let hot = FIELDS.iter().filter(|field| field.cost == Cost::Hot).map(|field| field.path);
+/// assert!(hot.into_iter().any(|path| path == "controlnets[].conditioning_scale"));
+/// ```
 pub const FIELDS: &[Field] = &[
     row(at!(model_id), MODEL, Cost::Rebuild),
     row(at!(prompt), Constraint::Weighted(&PROMPT), Cost::Recompute),
@@ -219,6 +226,14 @@ pub const FIELDS: &[Field] = &[
 ];
 
 /// Finds the row of a path such as `controlnets[].enabled`.
+///
+/// ```
+/// use dreamframe::params::{Constraint, field};
+///
+/// let width = field("width").expect("a parameter");
+/// assert_eq!(width.constraint, Constraint::Integer { min: 64, max: 2048, step: 8 });
+/// assert!(field("with").is_none());
+/// ```
 pub fn field(path: &str) -> Option<&'static Field> {
     FIELDS.iter().find(|field| field.path == path)
 }

@@ -195,6 +195,17 @@ impl Default for StreamDiffusionParams {
 impl StreamDiffusionParams {
     /// Reads parameters from JSON; missing ones have their defaults, as if a patch were merged onto the defaults.
     ///
+    /// ```
+    /// use dreamframe::StreamDiffusionParams;
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let (params, notices) = StreamDiffusionParams::from_json(r#"{"width": 704, "acceleration": "tensorrt"}"#)?;
+    /// assert_eq!((params.width, params.height, &*params.model_id), (704, 512, "stabilityai/sd-turbo"));
+    /// assert_eq!(notices[0].path, "acceleration");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidParams`](crate::ErrorKind::InvalidParams), as [`ParamsPatch::from_json`] and

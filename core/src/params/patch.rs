@@ -14,6 +14,21 @@ use crate::{Error, Result, Violation, schedule};
 /// Names, types and ranges have been checked; a patch can violate rules between fields only.
 /// Merging is shallow, by top-level name: a value replaces the old one, a list the whole list. Of the objects with fixed
 /// fields (`ip_adapter`, `cached_attention`, the processing chains), fields that the patch does not name are kept.
+///
+/// ```
+/// use dreamframe::{ParamsPatch, StreamDiffusionParams};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let base = StreamDiffusionParams::default();
+/// let patch = ParamsPatch::from_json(r#"{"delta": 0.9, "ip_adapter": {"scale": 0.5}}"#)?;
+/// let (params, _notices) = patch.merge(&base)?;
+/// assert_eq!((params.delta, params.ip_adapter.scale), (0.9, 0.5));
+/// assert_eq!(params.ip_adapter.weight_type, base.ip_adapter.weight_type);
+/// let changed = ParamsPatch::between(&base, &params)?;
+/// assert_eq!(changed.names().collect::<Vec<_>>(), ["delta", "ip_adapter"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParamsPatch {
     // Invariant: every name, type and range has passed `check_object`.
@@ -22,6 +37,16 @@ pub struct ParamsPatch {
 
 impl ParamsPatch {
     /// Reads a patch from JSON: an object with some of the parameters.
+    ///
+    /// ```
+    /// use dreamframe::{ErrorKind, ParamsPatch};
+    ///
+    /// let error = ParamsPatch::from_json(r#"{"promt": "snow", "delta": 11}"#).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidParams);
+    /// let [name, value] = error.violations() else { panic!("{error}") };
+    /// assert_eq!((&*name.path, &*value.path), ("promt", "delta"));
+    /// assert_eq!(value.message, "is 11, but must be a number from 0 to 10");
+    /// ```
     ///
     /// # Errors
     ///

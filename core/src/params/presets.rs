@@ -9,6 +9,13 @@ use super::{Acceleration, StreamDiffusionParams};
 
 impl StreamDiffusionParams {
     /// Returns the documented defaults of Daydream's service: 704x384, with five ControlNets for Stable Diffusion 2.1.
+    ///
+    /// ```
+    /// use dreamframe::StreamDiffusionParams;
+    ///
+    /// let params = StreamDiffusionParams::daydream();
+    /// assert_eq!((params.width, params.height, params.controlnets.len()), (704, 384, 5));
+    /// ```
     pub fn daydream() -> Self {
         let controlnet = |kind: &str, conditioning_scale, preprocessor| ControlNetConfig {
             conditioning_scale,
@@ -35,6 +42,17 @@ impl StreamDiffusionParams {
     }
 
     /// Returns parameters for the embedded demo model: late timesteps, two rows, a style that it was trained on.
+    ///
+    /// ```
+    /// use dreamframe::{Engine, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let params = StreamDiffusionParams { width: 64, height: 128, ..StreamDiffusionParams::demo() };
+    /// let engine = Engine::builder().params(params).build()?;
+    /// assert_eq!(engine.size(), (64, 128));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn demo() -> Self {
         Self {
             model_id: DEMO_MODEL.into(),

@@ -18,6 +18,22 @@ pub struct ProcessingConfig {
 
 impl ProcessingConfig {
     /// Returns the enabled processors, with their indices in the list.
+    ///
+    /// ```
+    /// use dreamframe::StreamDiffusionParams;
+    /// use dreamframe::params::ProcessorName;
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let json = r#"{"image_preprocessing": {"processors": [
+    ///     {"type": "sharpen", "enabled": false},
+    ///     {"type": "blur", "params": {"blur_intensity": 1.5}}
+    /// ]}}"#;
+    /// let (params, _) = StreamDiffusionParams::demo().patched(json)?;
+    /// let active: Vec<_> = params.image_preprocessing.active().map(|(index, item)| (index, item.kind)).collect();
+    /// assert_eq!(active, [(1, ProcessorName::Blur)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn active(&self) -> impl Iterator<Item = (usize, &SingleProcessorConfig)> {
         self.processors.iter().enumerate().filter(|(_, processor)| self.enabled && processor.enabled)
     }

@@ -25,6 +25,16 @@ pub struct Rebased {
 ///
 /// ControlNets are matched by their `model_id` and LoRAs by their name, each with its own fields; processors by their
 /// position in the chain, unless processors were added or removed. If both changed the same field, `ours` wins.
+///
+/// ```
+/// use dreamframe::params::{StreamDiffusionParams, rebase};
+///
+/// let base = StreamDiffusionParams::demo();
+/// let ours = StreamDiffusionParams { delta: 0.9, ..base.clone() };
+/// let theirs = StreamDiffusionParams { delta: 0.1, prompt: "snow".into(), ..base.clone() };
+/// let rebased = rebase(&base, &ours, &theirs);
+/// assert_eq!((rebased.params.delta, rebased.params.prompt), (0.9, "snow".into()));
+/// ```
 pub fn rebase(base: &StreamDiffusionParams, ours: &StreamDiffusionParams, theirs: &StreamDiffusionParams) -> Rebased {
     rebase_where(base, ours, theirs, |_| true)
 }

@@ -9,6 +9,14 @@ use super::fields::FIELDS;
 use super::{ProcessorName, StreamDiffusionParams};
 
 /// Returns the JSON Schema (draft 2020-12) of [`StreamDiffusionParams`], with bounds, defaults and descriptions.
+///
+/// ```
+/// use dreamframe::params::schema;
+///
+/// let delta = &schema()["properties"]["delta"];
+/// assert_eq!((delta["minimum"].as_f64(), delta["maximum"].as_f64()), (Some(0.0), Some(10.0)));
+/// assert_eq!(delta["default"], 0.7);
+/// ```
 pub fn schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
     SCHEMA.get_or_init(|| {
@@ -25,6 +33,13 @@ pub fn schema() -> &'static Value {
 /// Returns the JSON Schema of `params` of a processor, and of `preprocessor_params` of a ControlNet.
 ///
 /// Parameters without a default, which are accepted and change nothing, are left out.
+///
+/// ```
+/// use dreamframe::params::{ProcessorName, processor_schema};
+///
+/// let canny = processor_schema(ProcessorName::Canny);
+/// assert_eq!(canny["properties"]["low_threshold"]["default"], 100.0);
+/// ```
 pub fn processor_schema(name: ProcessorName) -> Value {
     let defaults = name.defaults();
     let mut properties = Map::new();

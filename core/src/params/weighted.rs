@@ -30,6 +30,19 @@ impl<T> Weighted<T> {
     }
 
     /// Iterates over the values with their weights; a bare value has weight 1.
+    ///
+    /// ```
+    /// use dreamframe::StreamDiffusionParams;
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let json = r#"{"prompt": [["snow", 3.0], ["fog", 1.0]], "seed": 42}"#;
+    /// let (params, _) = StreamDiffusionParams::demo().patched(json)?;
+    /// let weights: Vec<_> = params.prompt.iter().map(|(text, weight)| (&**text, weight)).collect();
+    /// assert_eq!(weights, [("snow", 3.0), ("fog", 1.0)]);
+    /// assert_eq!(params.seed.iter().collect::<Vec<_>>(), [(&42, 1.0)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&T, f64)> {
         let (one, blend) = match self {
             Self::One(value) => (Some((value, 1.0)), [].as_slice()),

@@ -43,6 +43,51 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::params::ProcessorName;
 
 /// Processes an image, or a latent; on the frame path.
+///
+/// A host runs one of its own under the name of a processor:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use dreamframe::params::ProcessorName;
+/// use dreamframe::preprocess::{Context, Factory, Image, Preprocessor, Registry};
+/// use dreamframe::{Engine, FrameView, PixelFormat, StreamDiffusionParams};
+/// use serde_json::{Map, Value};
+///
+/// #[derive(Debug)]
+/// struct Invert;
+///
+/// impl Preprocessor for Invert {
+///     fn run(&mut self, input: &Image, _: &Context<'_>, output: &mut Image) -> dreamframe::Result<()> {
+///         output.copy_from(input);
+///         output.pixels_mut().iter_mut().for_each(|value| *value = 1.0 - *value);
+///         Ok(())
+///     }
+///
+///     fn configure(&mut self, _: &Map<String, Value>) {}
+/// }
+///
+/// #[derive(Debug)]
+/// struct InvertFactory;
+///
+/// impl Factory for InvertFactory {
+///     fn start(&self, _: &Map<String, Value>) -> Box<dyn Preprocessor> {
+///         Box::new(Invert)
+///     }
+/// }
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let registry = Registry::new().with(ProcessorName::External, Arc::new(InvertFactory));
+/// let json = r#"{"width": 64, "height": 64, "skip_diffusion": true,
+///     "image_postprocessing": {"processors": [{"type": "external"}]}}"#;
+/// let (params, _) = StreamDiffusionParams::demo().patched(json)?;
+/// let mut engine = Engine::builder().params(params).processors(registry).build()?;
+/// let white = vec![255_u8; 64 * 64 * 3];
+/// let picture = engine.process(&FrameView::packed(PixelFormat::Rgb8, 64, 64, &white)?)?;
+/// assert_eq!(picture.frame.pixels()[..4], [0, 0, 0, 255]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Preprocessor: Send + fmt::Debug {
     /// Processes `input`, `[height, width, 3]` in 0..1 (for latents, `[height, width, channels]`), into `output`, which it
     /// resizes to its result. Allocates nothing after the first frame of a size.

@@ -55,6 +55,23 @@ impl Registry {
     /// Makes the recipe of the processor `name` with `settings`; what is left out has its default. Slow where a network
     /// is loaded.
     ///
+    /// ```
+    /// use dreamframe::params::ProcessorName;
+    /// use dreamframe::preprocess::{Context, Image, Registry};
+    /// use serde_json::Map;
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let recipe = Registry::new().recipe(ProcessorName::Canny, &Map::new())?;
+    /// let mut processor = recipe.start();
+    /// let grey = Image::from_pixels(8, 8, 3, vec![0.5; 8 * 8 * 3])?;
+    /// let mut edges = Image::new();
+    /// processor.run(&grey, &Context { previous: None, size: (8, 8) }, &mut edges)?;
+    /// // A plain image has no edges.
+    /// assert!(edges.same_size(&grey) && edges.pixels().iter().all(|&value| value == 0.0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `InvalidParams` for invalid settings, `Unsupported` for a processor with weights if the registry has no networks, and

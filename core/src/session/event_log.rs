@@ -121,6 +121,24 @@ pub(crate) struct Forgotten;
 ///
 /// Each event is returned by one receiver. Up to [`KEPT`](Self::KEPT) events wait to be taken; beyond that the oldest
 /// is discarded, and counted by [`lost`](Self::lost).
+///
+/// ```
+/// use std::time::Duration;
+/// use dreamframe::{Engine, Event, SessionOptions, StreamDiffusionParams};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// use dreamframe::{Engine, Event, SessionOptions, StreamDiffusionParams};
+///
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
+/// let events = session.handle().events();
+/// let ticket = session.handle().edit(|params| params.delta = 0.9)?;
+/// session.handle().wait_for(&ticket, Duration::from_secs(60))?;
+/// let event = events.next_within(Duration::from_secs(60));
+/// assert!(matches!(event, Some(Event::UpdateApplied { version, .. }) if version == ticket.version));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Events {
     pub(crate) event_log: Arc<EventLog>,

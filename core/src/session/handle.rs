@@ -45,6 +45,26 @@ impl SessionHandle {
     /// The returned id is the [`source_id`](Picture::source_id) of the picture made from it. Frames from several
     /// threads are numbered in the order of the calls.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
+    ///
+    /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+    /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
+    /// let handle = session.handle();
+    /// // Frames of any size and format; pictures have the size of the parameters.
+    /// let camera = vec![127_u8; 320 * 240 * 4];
+    /// let id = handle.submit(&FrameView::packed(PixelFormat::Bgra8, 320, 240, &camera)?)?;
+    /// let picture = handle.wait(Duration::from_secs(60)).expect("a picture within a minute");
+    /// assert_eq!((picture.source_id, picture.frame.width()), (id, 64));
+    /// assert!(handle.poll().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `Closed` for a session that was stopped, `OutOfMemory` for a frame larger than any before.
@@ -94,6 +114,25 @@ impl SessionHandle {
     }
 
     /// Changes parameters in place, by the same rules as [`update`](Self::update).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dreamframe::{Cost, Engine, Outcome, SessionOptions, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// use dreamframe::{Cost, Engine, Outcome, SessionOptions, StreamDiffusionParams};
+    ///
+    /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+    /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
+    /// let handle = session.handle();
+    /// let ticket = handle.edit(|params| params.seed = 42.into())?;
+    /// assert_eq!(ticket.cost, Some(Cost::Recompute));
+    /// let outcome = handle.wait_for(&ticket, Duration::from_secs(60))?;
+    /// assert!(matches!(outcome, Outcome::Applied));
+    /// assert_eq!(handle.active_version(), ticket.version);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -161,6 +200,25 @@ impl SessionHandle {
 
     /// Waits until the update of `ticket` is applied, superseded or rejected.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dreamframe::{Engine, ErrorKind, Outcome, ParamsPatch, SessionOptions, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// use dreamframe::{Engine, ErrorKind, Outcome, ParamsPatch, SessionOptions, StreamDiffusionParams};
+    ///
+    /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+    /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
+    /// let handle = session.handle();
+    /// // The patch is valid and accepted; the file turns out to be missing when it is loaded.
+    /// let ticket = handle.update(&ParamsPatch::from_json(r#"{"lora_dict": {"example/missing": 1.0}}"#)?)?;
+    /// let Outcome::Rejected(error) = handle.wait_for(&ticket, Duration::from_secs(60))? else { panic!() };
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
+    /// assert!(handle.params().lora_dict.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `Timeout`; `Closed` if the session ends first; `InvalidArgument` if more than a thousand updates have ended
@@ -201,6 +259,26 @@ impl SessionHandle {
     }
 
     /// Returns statistics of the session.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
+    ///
+    /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+    /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
+    /// let handle = session.handle();
+    /// let pixels = vec![127_u8; 64 * 64 * 3];
+    /// handle.submit(&FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels)?)?;
+    /// session.stop(Duration::from_secs(60))?;
+    /// let stats = handle.stats();
+    /// assert_eq!((stats.submitted.total, stats.computed.total, stats.dropped.total), (1, 1, 0));
+    /// assert!(stats.stages.iter().any(|stage| stage.name == "unet" && stage.micros.n == 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stats(&self) -> Stats {
         let (counters, now) = (&self.endpoint.counters, Instant::now());
         let (waiting_updates, waiting_loads) = self.queue.waiting();

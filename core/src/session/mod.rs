@@ -60,6 +60,26 @@ impl Session {
     /// Ends the session, and returns the engine. A waiting frame is processed, and prepared updates are applied; all
     /// other updates end with [`Closed`](crate::ErrorKind::Closed).
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use dreamframe::{Engine, ErrorKind, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// use dreamframe::{Engine, ErrorKind, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
+    ///
+    /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+    /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
+    /// let handle = session.handle();
+    /// let mut engine = session.stop(Duration::from_secs(60))?;
+    /// // The engine is the host's again, and the handle is closed.
+    /// let pixels = vec![127_u8; 64 * 64 * 3];
+    /// let frame = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels)?;
+    /// engine.process(&frame)?;
+    /// assert_eq!(handle.submit(&frame).unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `Timeout` if the frames take longer than `timeout`; the session then ends later, and drops its engine.

@@ -9,6 +9,28 @@ use crate::engine::PictureInfo;
 pub type PictureCallback = Box<dyn FnMut(&SessionHandle, &PictureInfo) + Send>;
 
 /// Options of a session, fixed when it starts.
+///
+/// ```
+/// use std::sync::mpsc;
+/// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
+///
+/// let (sender, pictures) = mpsc::channel();
+/// let mut options = SessionOptions::default();
+/// options.on_picture = Some(Box::new(move |handle, _info| {
+///     // An error: the receiver is gone, and pictures are no longer wanted.
+///     let _ = handle.poll().map(|picture| sender.send(picture));
+/// }));
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// let session = Engine::builder().params(params).build()?.start(options)?;
+/// let pixels = vec![127_u8; 64 * 64 * 3];
+/// let id = session.handle().submit(&FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels)?)?;
+/// assert_eq!(pictures.recv().expect("a picture").source_id, id);
+/// # Ok(())
+/// # }
+/// ```
 #[non_exhaustive]
 #[derive(Default)]
 pub struct SessionOptions {

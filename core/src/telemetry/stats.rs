@@ -5,6 +5,18 @@ use serde::Serialize;
 /// Collects measurements of one thing, in any unit.
 ///
 /// It holds the newest of them, up to a bound, so that a long run neither grows nor remembers its warm-up for ever.
+///
+/// ```
+/// use dreamframe::telemetry::Samples;
+///
+/// let mut micros = Samples::new(100);
+/// assert!(micros.summary().is_none());
+/// for value in [900.0, 20.0, 10.0, 30.0, 40.0] {
+///     micros.push(value);
+/// }
+/// let summary = micros.summary().expect("five measurements");
+/// assert_eq!((summary.median, summary.n), (30.0, 5));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Samples {
     // A ring once it is full.

@@ -5,6 +5,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The time of each stage of a frame, in microseconds; 0 for a stage that did not run.
+///
+/// ```
+/// use dreamframe::{Engine, FrameView, PixelFormat, StreamDiffusionParams};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// let mut engine = Engine::builder().params(params).build()?;
+/// let pixels = vec![127_u8; 64 * 64 * 3];
+/// let timings = engine.process(&FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels)?)?.timings;
+/// assert!(0 < timings.unet && timings.unet < timings.total);
+/// let [(first, _), .., (last, total)] = timings.stages();
+/// assert_eq!((first, last, total), ("preprocess", "frame", timings.total));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Timings {

@@ -3,6 +3,25 @@
 use serde::{Deserialize, Serialize};
 
 /// Counts what frames took, and what updates did for texts, since the engine was built.
+///
+/// ```
+/// use dreamframe::{Engine, FrameView, PixelFormat, StreamDiffusionParams};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// let mut engine = Engine::builder().params(params).build()?;
+/// let pixels = vec![127_u8; 64 * 64 * 3];
+/// let frame = FrameView::packed(PixelFormat::Rgb8, 64, 64, &pixels)?;
+/// engine.process(&frame)?;
+/// let before = engine.work();
+/// engine.process(&frame)?;
+/// let after = engine.work();
+/// assert_eq!(after.unet_evaluations - before.unet_evaluations, 1);
+/// // Two timesteps of the demo model's defaults, one row each.
+/// assert_eq!(after.unet_rows - before.unet_rows, 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Work {

@@ -15,6 +15,24 @@ const POOLED: usize = 3;
 ///
 /// May be used from any thread; adding a frame never waits. Frames are numbered from 0, so that a gap is the number of
 /// frames that newer ones have replaced.
+///
+/// ```
+/// use dreamframe::transport::{FrameSink, LatestFrame};
+/// use dreamframe::{FrameView, PixelFormat};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let sink = LatestFrame::new();
+/// for grey in [10, 20] {
+///     let pixels = [grey; 2 * 2 * 3];
+///     sink.frame(&FrameView::packed(PixelFormat::Rgb8, 2, 2, &pixels)?);
+/// }
+/// // The second frame has replaced the first.
+/// let frame = sink.take().expect("a frame");
+/// assert_eq!((frame.id().0, frame.pixels()[0]), (1, 20));
+/// assert!(sink.take().is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct LatestFrame {
     frame: LatestSlot<Frame>,

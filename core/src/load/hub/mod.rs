@@ -30,6 +30,24 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 const MAX_LISTING: u64 = 16 << 20;
 
 /// How to reach the hub, and where to keep what comes from it.
+///
+/// ```
+/// use dreamframe::ErrorKind;
+/// use dreamframe::load::HubCache;
+/// use dreamframe::load::hub::{Hub, HubOptions};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let options = HubOptions {
+///     endpoint: "https://huggingface.co".into(),
+///     cache: HubCache::at("/nonexistent"),
+///     offline: true,
+///     token: None,
+/// };
+/// let error = Hub::new(options)?.fetch(&"stabilityai/sd-turbo".parse()?, &mut |_| ()).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct HubOptions {
     /// The hub's address, without a slash at the end.
@@ -129,6 +147,21 @@ impl Hub {
 
     /// Fetches the files of `id` that this crate reads, and returns the folder they are in. Files that are there
     /// already are kept where their content matches the digest that the hub names; an interrupted download continues where it ended.
+    ///
+    /// ```no_run
+    /// use dreamframe::load::hub::{Hub, HubOptions};
+    /// use dreamframe::{Engine, ModelSource, StreamDiffusionParams};
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let hub = Hub::new(HubOptions::from_env()?)?;
+    /// let folder = hub.fetch(&"stabilityai/sd-turbo".parse()?, &mut |progress| {
+    ///     println!("{}: {} of {} bytes", progress.file, progress.bytes, progress.total);
+    /// })?;
+    /// let params = StreamDiffusionParams::default();
+    /// let engine = Engine::builder().models(ModelSource::folder(folder)).params(params).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

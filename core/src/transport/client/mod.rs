@@ -27,6 +27,25 @@ use super::{AudioHub, ChannelHandler, Egress, FrameSink};
 use crate::{Error, ErrorKind, Result};
 
 /// Options of a [`Client`].
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use std::time::Duration;
+/// use dreamframe::transport::ClientOptions;
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// use dreamframe::transport::ClientOptions;
+///
+/// let options = ClientOptions {
+///     token: Some("a secret".into()),
+///     pause: Duration::from_millis(200),
+///     attempts: NonZeroU32::new(5),
+///     ..ClientOptions::default()
+/// };
+/// assert!(!format!("{options:?}").contains("a secret"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ClientOptions {
     /// The bearer token, for the server whose address is given and for no other. Default: none.
@@ -100,6 +119,24 @@ pub fn publish(url: &str, options: ClientOptions, source: Egress) -> Result<Clie
 
 /// Plays from the WHEP server at `url`: its pictures go to `sink`, as they are decoded. Returns at once; the connection is
 /// made on the client's own thread.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use dreamframe::transport::{ClientOptions, LatestFrame, play};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// use dreamframe::transport::{ClientOptions, LatestFrame, play};
+///
+/// let sink = Arc::new(LatestFrame::new());
+/// let player = play("https://server.example/whep/key", ClientOptions::default(), sink.clone())?;
+/// if let Some(frame) = sink.take_within(Duration::from_secs(10)) {
+///     println!("a frame of {}x{}", frame.width(), frame.height());
+/// }
+/// player.stop();
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///

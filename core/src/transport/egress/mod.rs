@@ -50,6 +50,22 @@ impl Default for EgressOptions {
 ///
 /// Clones are the same; subscriptions end when the last is dropped. An encoder runs, on a thread of its own, while a
 /// viewer watches in its codec.
+///
+/// ```
+/// use dreamframe::transport::{Egress, EgressOptions};
+/// use dreamframe::{FrameView, PixelFormat};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let mut options = EgressOptions::default();
+/// options.bitrate = 2_000_000;
+/// let egress = Egress::new(options);
+/// let pixels = vec![127_u8; 64 * 64 * 4];
+/// egress.show(&FrameView::packed(PixelFormat::Rgba8, 64, 64, &pixels)?);
+/// // Without viewers, nothing is encoded.
+/// assert_eq!(egress.stats().shown.total, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Egress {
     hold: Arc<Hold>,

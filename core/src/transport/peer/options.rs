@@ -7,6 +7,22 @@ use std::time::Duration;
 use crate::transport::IngestOptions;
 
 /// How connections reach the network.
+///
+/// ```
+/// use dreamframe::transport::peer::{IceServer, PeerOptions};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let turn = IceServer {
+///     urls: vec!["turn:turn.example:3478".into()],
+///     username: Some("user".into()),
+///     credential: Some("password".into()),
+///     ..IceServer::default()
+/// };
+/// let options = PeerOptions { ports: Some(50_000..=50_100), ice_servers: vec![turn], ..PeerOptions::default() };
+/// assert!(!format!("{options:?}").contains("password"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerOptions {
     /// The addresses to receive at. An unspecified address means every interface except loopback.

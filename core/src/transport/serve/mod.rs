@@ -37,6 +37,22 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const GREY: u8 = 32;
 
 /// How a [`Server`] is made.
+///
+/// ```
+/// use dreamframe::ErrorKind;
+/// use dreamframe::transport::peer::Media;
+/// use dreamframe::transport::{ServeOptions, serve_media};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let options = ServeOptions { addr: ([0, 0, 0, 0], 0).into(), ..ServeOptions::default() };
+/// // Other machines reach this address, so a token is needed.
+/// let error = serve_media(Media::default(), Media::default(), &options).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+/// let options = ServeOptions { token: Some("a secret".into()), ..options };
+/// assert!(!format!("{options:?}").contains("a secret"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ServeOptions {
     /// The address to listen at. With port 0 the system chooses one; an address that other machines reach needs a
