@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::ser::SerializeStruct as _;
 
-/// What a fallible call of this crate returns.
+/// The result of a fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something could not be done.
+/// An error of this crate.
 ///
-/// [`kind`](Error::kind) says what the caller can do about it; the display text names the offending value and, where
-/// there is one, the bound; [`source`](std::error::Error::source) has the cause.
+/// [`kind`](Error::kind) determines what the caller can do. The display text names the invalid value and, if there is
+/// one, its bound; the alternate form (`{:#}`) appends the causes, which [`source`](std::error::Error::source) returns.
 ///
 /// ```
 /// use std::error::Error as _;
@@ -42,12 +42,12 @@ struct Inner {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// One rule that a set of parameters breaks.
+/// A violation of a rule by a set of parameters.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Violation {
-    /// Where: a path such as `controlnets[1].conditioning_scale`.
+    /// The path of the value, such as `controlnets[1].conditioning_scale`.
     pub path: String,
-    /// What is wrong, with the value: `is 3.0, but must be between 0 and 1`.
+    /// The value and its bound, such as `is 3.0, but must be a number from 0 to 1`; continues the path as a sentence.
     pub message: String,
 }
 
@@ -55,36 +55,37 @@ pub struct Violation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Parameters break a rule: correct the values listed in [`Error::violations`].
+    /// Parameters violate a rule: correct the values listed in [`Error::violations`].
     InvalidParams,
-    /// A frame's size, format or strides do not fit: correct them.
+    /// A frame's size, format or strides are invalid: correct them.
     InvalidFrame,
-    /// A call is wrong in itself (size, state): correct the call.
+    /// An argument is invalid, or the object's state does not allow the call: correct the call.
     InvalidArgument,
-    /// A model or file is not there: bring it.
+    /// A model or file is missing: provide it.
     NotFound,
-    /// A model's file is broken, or its names or shapes do not fit: replace the file.
+    /// A model's file is invalid, or has unexpected names or shapes: replace the file.
     BadModel,
-    /// Not built in, or not built yet: choose another feature, or ask for less.
+    /// This build or this model does not support the request: enable the feature that the text names, or change the
+    /// request.
     Unsupported,
-    /// Too little memory: a smaller size, fewer networks.
+    /// Too little memory: use a smaller size or fewer networks.
     OutOfMemory,
-    /// The device failed: look at the driver; a retry may help.
+    /// The device or the operating system failed, for instance to start a thread: retry, or check the driver.
     Device,
     /// The object is closed: stop using it.
     Closed,
-    /// It took too long; the caller may wait longer, or continue without it.
+    /// The time limit of the call has passed: wait longer, or continue without the result.
     Timeout,
-    /// The host asked for it to stop, and nothing has changed.
+    /// The host cancelled the operation, and nothing has changed.
     Cancelled,
-    /// Reading or writing failed: look at the path in the message.
+    /// Reading or writing failed: check the path in the text.
     Io,
     /// A bug of this library: report it.
     Internal,
 }
 
 impl ErrorKind {
-    /// Its stable name, as logs and machine-readable output have it.
+    /// Returns the stable name, in snake case, as in logs and machine-readable output.
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidParams => "invalid_params",
@@ -116,13 +117,14 @@ impl Error {
         Self { inner: Box::new(Inner { kind, context: context.into(), violations: Vec::new(), source: None }) }
     }
 
-    /// Makes the error of parameters that break `violations`; the text lists every one.
+    /// Makes an [`ErrorKind::InvalidParams`] error with `violations`; the text lists every one.
     pub fn invalid_params(violations: Vec<Violation>) -> Self {
         let context = violations.iter().map(|v| format!("{} {}", v.path, v.message)).collect::<Vec<_>>().join("; ");
         Self { inner: Box::new(Inner { kind: ErrorKind::InvalidParams, context, violations, source: None }) }
     }
 
-    /// Makes an [`ErrorKind::Io`] error (or `NotFound`, where the file is absent) about `path`.
+    /// Makes an error of kind `Io` (`NotFound` if the file is missing, `OutOfMemory` if memory is) with the text
+    /// `cannot {doing} {path}`.
     pub fn io(path: impl AsRef<std::path::Path>, doing: &str, source: std::io::Error) -> Self {
         let kind = if source.kind() == std::io::ErrorKind::NotFound {
             ErrorKind::NotFound
@@ -141,19 +143,19 @@ impl Error {
         self
     }
 
-    /// Puts `prefix: ` before the text, as an error travels up: which file, which component.
+    /// Puts `prefix: ` before the text, such as the name of the file or component.
     #[must_use]
     pub fn within(mut self, prefix: impl fmt::Display) -> Self {
         self.inner.context = format!("{prefix}: {}", self.inner.context);
         self
     }
 
-    /// What the caller can do about it.
+    /// Returns the kind, which determines what the caller can do.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
-    /// Every broken rule, for [`ErrorKind::InvalidParams`]; empty for the other kinds.
+    /// Returns every violation, for [`ErrorKind::InvalidParams`]; empty for the other kinds.
     pub fn violations(&self) -> &[Violation] {
         &self.inner.violations
     }
@@ -183,7 +185,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// As an object: `kind` by its name, `message` with the causes, `violations`.
+/// Serialized as an object: the name of the `kind`, the `message` with the causes, and the `violations`.
 impl serde::Serialize for Error {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("Error", 3)?;

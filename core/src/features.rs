@@ -1,4 +1,4 @@
-//! What was built in.
+//! The features of this build.
 
 /// Lists the features of this build, by the names of `Cargo.toml`.
 ///

@@ -84,7 +84,7 @@ pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
 ///
 /// # Errors
 ///
-/// `InvalidArgument` for another format, or too many bytes. The image itself is not read.
+/// `InvalidArgument` for another format, or more than 16 MiB. The image is not decoded.
 pub fn style_data_uri(bytes: &[u8]) -> Result<String> {
     let format = format_of(bytes)?;
     Ok(format!("data:{};base64,{}", format.to_mime_type(), BASE64.encode(bytes)))

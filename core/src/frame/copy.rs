@@ -1,4 +1,4 @@
-//! Frames of one format into frames of another, of the same size.
+//! Copies of frames in another format, of the same size.
 
 use super::convert::FrameConverter;
 use super::pool::grow;
@@ -6,9 +6,9 @@ use super::view::{FrameView, FrameViewMut};
 use super::{Fit, PixelFormat};
 use crate::{Error, ErrorKind, Result};
 
-/// Copies pixels into a host's memory, in the format, origin and colour space that the host wants.
+/// Copies pixels into a host's memory, in the format, origin and color space of that memory.
 ///
-/// It keeps its scratch memory from call to call.
+/// Scratch memory is kept between calls.
 ///
 /// ```
 /// use dreamframe::frame::{FrameCopier, FrameView, FrameViewMut, Origin, PixelFormat};
@@ -31,16 +31,16 @@ pub struct FrameCopier {
 }
 
 impl FrameCopier {
-    /// Makes a copier without scratch memory, which only other formats need.
+    /// Makes a copier without scratch memory, which is allocated when formats differ.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Copies `from` into `to`: the same bytes where the format is the same, in the other order of rows if need be.
+    /// Copies `from` into `to`. If the formats are the same, the bytes are; rows are reversed if the origins differ.
     ///
     /// # Errors
     ///
-    /// `InvalidFrame` where the sizes differ, `OutOfMemory`; `to` is then as it was.
+    /// `InvalidFrame` if the sizes differ, `OutOfMemory`; `to` has not changed then.
     pub fn copy(&mut self, from: &FrameView<'_>, to: &mut FrameViewMut<'_>) -> Result<()> {
         let (width, height) = (from.width(), from.height());
         if (to.width(), to.height()) != (width, height) {

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-/// The most pixels a frame may have on a side; more is refused as a mistake of the caller.
+/// The maximum width and height of a frame, in pixels.
 pub const MAX_SIDE: u32 = 8192;
 
-/// How the pixels of a frame lie in memory.
+/// The layout of a frame's pixels in memory.
 ///
 /// The values are part of the binary interface and never change. Zero is no format, so that a zeroed frame is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[non_exhaustive]
 pub enum PixelFormat {
-    /// Four bytes a pixel: red, green, blue, alpha. Alpha is not premultiplied; it is ignored going in and 255 coming
-    /// out.
+    /// Four bytes a pixel: red, green, blue, alpha. Alpha is not premultiplied. It is ignored in frames, and 255 in
+    /// pictures.
     Rgba8 = 1,
     /// Four bytes a pixel: blue, green, red, alpha, with the rules of [`Rgba8`](Self::Rgba8).
     Bgra8 = 2,
@@ -50,7 +50,7 @@ impl PlaneSize {
 }
 
 impl PixelFormat {
-    /// Returns how many planes it has, 1 to 3.
+    /// Returns the number of planes, 1 to 3.
     pub fn planes(self) -> usize {
         match self {
             Self::Rgba8 | Self::Bgra8 | Self::Rgb8 | Self::Rgba16F => 1,
@@ -59,9 +59,8 @@ impl PixelFormat {
         }
     }
 
-    /// Returns how many bytes a frame of `width` x `height` has whose rows and planes follow each other without a gap.
-    ///
-    /// Counts no more than the address space has.
+    /// Returns the number of bytes of a frame of `width` x `height` pixels whose rows and planes follow each other
+    /// without a gap; at most `usize::MAX`.
     ///
     /// ```
     /// use dreamframe::PixelFormat;
@@ -74,11 +73,11 @@ impl PixelFormat {
         self.plane_sizes(width, height).iter().fold(0, |sum: usize, plane| sum.saturating_add(plane.packed()))
     }
 
-    /// Returns how many bytes lie from the first pixel of plane `index` to its last where rows lie `stride` bytes
-    /// apart.
+    /// Returns the number of bytes of plane `index`, from its first pixel to its last, if rows start every `stride`
+    /// bytes.
     ///
     /// `None` for a plane that the format does not have, a stride shorter than a row, a side outside 1..=[`MAX_SIDE`],
-    /// and more bytes than the address space has.
+    /// and more than `isize::MAX` bytes.
     pub fn plane_span(self, index: usize, width: u32, height: u32, stride: usize) -> Option<usize> {
         let sides = 1..=MAX_SIDE;
         if index >= self.planes() || !sides.contains(&width) || !sides.contains(&height) {
@@ -152,7 +151,7 @@ pub enum YuvRange {
 
 /// The color space of NV12 and I420 pixels; other formats ignore it.
 ///
-/// The default is BT.709 in limited range, which video of today is.
+/// The default is BT.709 in limited range, as in high-definition video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ColorSpace {
     /// The weights of red, green and blue in luma.
@@ -161,15 +160,15 @@ pub struct ColorSpace {
     pub range: YuvRange,
 }
 
-/// How a frame of one shape becomes an image of another.
+/// How a frame is scaled to an image of another aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Fit {
-    /// Fills the image and cuts off what stands over, as much on either side.
+    /// Fills the image, and crops the frame equally on both sides.
     #[default]
     Cover,
     /// Shows the whole frame, with black bars at the sides or above and below.
     Fit,
-    /// Fills the image with the whole frame, whatever that does to its proportions.
+    /// Fills the image with the whole frame, and does not keep its aspect ratio.
     Stretch,
 }
 

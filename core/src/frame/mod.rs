@@ -1,8 +1,8 @@
-//! Pixels in memory: frames that come in, pictures that go out. No tensors here.
+//! Pixels in memory: input frames and output pictures. No tensors here.
 //!
-//! A host's pixels are looked at through a [`FrameView`], which is checked once. A [`Frame`] owns its pixels and gives
-//! the buffer back to its [`FramePool`]. A [`FrameConverter`] is the only place that knows both pixels and the
-//! networks' numbers.
+//! A [`FrameView`] borrows a host's pixels and checks their layout once. A [`Frame`] owns its pixels, and returns the
+//! buffer to its [`FramePool`] when it is dropped. A [`FrameConverter`] converts between pixels and the floats of the
+//! networks.
 
 mod convert;
 mod copy;
@@ -33,12 +33,12 @@ use view::Head;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 pub struct FrameId(pub u64);
 
-/// When a frame was taken, in nanoseconds on the host's own clock.
+/// When a frame was captured, in nanoseconds on the host's own clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Returns how long after `earlier` this is; zero where it is not after.
+    /// Returns the time from `earlier` to this; zero if this is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -66,13 +66,13 @@ impl Timestamp {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Stamp {
-    /// When the frame was taken.
+    /// When the frame was captured.
     pub timestamp: Timestamp,
-    /// Whatever the host marks the frame with.
+    /// Any number of the host's; the library does not interpret it.
     pub tag: u64,
 }
 
-/// Pixels that the library owns: packed, on loan from a [`FramePool`] to which the buffer returns.
+/// Owned, packed pixels. The buffer returns to the [`FramePool`] that it came from, if any, when the frame is dropped.
 #[derive(Debug)]
 pub struct Frame {
     head: Head,
@@ -84,7 +84,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Makes a frame of its own, without a pool, from pixels whose rows and planes follow each other without a gap.
+    /// Makes a frame without a pool, from pixels whose rows and planes follow each other without a gap.
     ///
     /// ```
     /// use dreamframe::{Frame, PixelFormat};
@@ -100,7 +100,8 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// `InvalidFrame` for a side outside 1..=8192 or too few bytes; bytes past the last plane are cut off.
+    /// `InvalidFrame` for a side outside 1..=8192 pixels, or fewer bytes than [`PixelFormat::packed_len`]. Bytes past
+    /// the last plane are removed.
     pub fn from_packed(format: PixelFormat, width: u32, height: u32, mut pixels: Vec<u8>) -> Result<Self> {
         let head = *FrameView::packed(format, width, height, &pixels)?.head();
         pixels.truncate(format.packed_len(width, height));
@@ -111,12 +112,12 @@ impl Frame {
         Self { head, pixels, id: FrameId::default(), stamp: Stamp::default(), home }
     }
 
-    /// Looks at the pixels.
+    /// Returns a view of the pixels, with the frame's stamp.
     pub fn view(&self) -> FrameView<'_> {
         FrameView::split(self.head, &self.pixels).with_stamp(self.stamp)
     }
 
-    /// Opens the pixels for writing.
+    /// Returns a view of the pixels for writing.
     pub fn view_mut(&mut self) -> FrameViewMut<'_> {
         FrameViewMut::split(self.head, &mut self.pixels)
     }
@@ -136,12 +137,12 @@ impl Frame {
         self.head.format
     }
 
-    /// Returns how many pixels a row has.
+    /// Returns the width, in pixels.
     pub fn width(&self) -> u32 {
         self.head.width
     }
 
-    /// Returns how many rows there are.
+    /// Returns the height, in pixels.
     pub fn height(&self) -> u32 {
         self.head.height
     }

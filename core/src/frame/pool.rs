@@ -1,4 +1,4 @@
-//! Buffers that come back when a [`Frame`] drops, so that a stream of frames allocates only at its start.
+//! Buffers that are reused when a [`Frame`] is dropped, so that a stream of frames allocates only at its start.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use super::view::Head;
 use super::{Frame, FrameView, PixelFormat};
 use crate::{Error, ErrorKind, Result};
 
-/// Makes frames out of buffers that earlier frames have given back.
+/// Makes frames from the buffers of frames that were dropped.
 ///
-/// Clones share their buffers. Frames and pools may be used on any threads, without waiting. A pool keeps a
+/// Clones share their buffers. Frames and pools may be used on any threads, and take no lock. A pool keeps a
 /// bounded number of idle buffers and frees the rest, and frames may outlive it.
 ///
 /// ```
@@ -37,13 +37,14 @@ impl FramePool {
         Self { idle: Arc::new(ArrayQueue::new(idle.max(1))) }
     }
 
-    /// Makes a packed frame, top-left, in the default colour space, with number 0 and time 0.
+    /// Makes a packed frame of `width` x `height` pixels, top-left, in the default color space, with id 0 and
+    /// timestamp 0.
     ///
-    /// Its pixels are whatever an earlier frame left there; write them all.
+    /// The contents of its pixels are unspecified.
     ///
     /// # Errors
     ///
-    /// `InvalidFrame` for a side outside 1..=8192, `OutOfMemory`.
+    /// `InvalidFrame` for a side outside 1..=8192 pixels, `OutOfMemory`.
     pub fn frame(&self, format: PixelFormat, width: u32, height: u32) -> Result<Frame> {
         let head = Head::new(format, width, height)?;
         let len = format.packed_len(width, height);
@@ -52,7 +53,7 @@ impl FramePool {
         Ok(Frame::from_parts(head, pixels, Some(Arc::clone(&self.idle))))
     }
 
-    /// Copies pixels of a host into a frame: packed, with the same format, origin, colour space and stamp.
+    /// Copies pixels of a host into a packed frame with the same format, size, origin, color space and stamp.
     ///
     /// # Errors
     ///

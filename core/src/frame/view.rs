@@ -1,7 +1,7 @@
-//! Borrowed pixels: a format, a size, planes and strides that were checked once and then are relied on.
+//! Borrowed pixels: a format, a size, planes and strides, checked once.
 //!
-//! The one idea: a constructor cuts every plane to exactly the bytes that hold pixels, so that cutting a plane into
-//! pieces of its stride gives its rows, and nothing after the constructor has to check again.
+//! A constructor cuts every plane to exactly the bytes that hold pixels. The chunks of a plane by its stride are then
+//! its rows, and nothing after the constructor has to check again.
 
 use super::Stamp;
 use super::format::{ColorSpace, MAX_SIDE, Origin, PixelFormat, PlaneSize};
@@ -25,7 +25,7 @@ pub struct PlaneMut<'a> {
     pub stride: usize,
 }
 
-/// Pixels of a host, read where they lie.
+/// Borrowed pixels of a host: a format, a size in pixels, and one to three planes with strides in bytes.
 ///
 /// ```
 /// use dreamframe::frame::{ColorSpace, FrameView, PixelFormat, Plane, YuvMatrix, YuvRange};
@@ -51,7 +51,7 @@ pub struct FrameView<'a> {
     stamp: Stamp,
 }
 
-/// Room for a picture in memory of a host, written where it lies.
+/// Borrowed memory of a host into which a picture is written, with the layout of a [`FrameView`].
 ///
 /// ```
 /// use dreamframe::frame::{FrameView, FrameViewMut, Origin, PixelFormat, PlaneMut};
@@ -149,10 +149,10 @@ fn invalid(text: String) -> Error {
 }
 
 impl<'a> FrameView<'a> {
-    /// Checks planes with strides, in the order of the format.
+    /// Makes a view of planes with strides, in the order of the format.
     ///
-    /// Nothing is copied, and no alignment is asked for. The origin is top-left and the colour space BT.709 limited
-    /// until [`with_origin`](Self::with_origin) and [`with_color`](Self::with_color) say otherwise. The last row of a
+    /// Nothing is copied, and no alignment is required. The origin is top-left and the color space BT.709 limited
+    /// until [`with_origin`](Self::with_origin) and [`with_color`](Self::with_color) change them. The last row of a
     /// plane need not be followed by the rest of its stride.
     ///
     /// # Errors
@@ -172,7 +172,8 @@ impl<'a> FrameView<'a> {
         Ok(view)
     }
 
-    /// Checks pixels whose rows and planes follow each other without a gap.
+    /// Makes a view of pixels whose rows and planes follow each other without a gap:
+    /// [`packed_len`](PixelFormat::packed_len) bytes.
     ///
     /// ```
     /// use dreamframe::{ErrorKind, FrameView, PixelFormat};
@@ -192,7 +193,7 @@ impl<'a> FrameView<'a> {
         Ok(Self::split(head, pixels))
     }
 
-    /// Looks at packed pixels that are known to be long enough for `head`.
+    /// Makes a view of packed pixels that are known to be long enough for `head`.
     pub(super) fn split(head: Head, pixels: &'a [u8]) -> Self {
         let mut view = Self { head, planes: [&[]; 3], strides: [1; 3], stamp: Stamp::default() };
         let mut rest = pixels;
@@ -256,7 +257,7 @@ impl<'a> FrameView<'a> {
 }
 
 impl<'a> FrameViewMut<'a> {
-    /// Checks planes with strides, in the order of the format; as [`FrameView::new`].
+    /// Makes a view of planes with strides, in the order of the format; as [`FrameView::new`].
     ///
     /// # Errors
     ///
@@ -280,7 +281,7 @@ impl<'a> FrameViewMut<'a> {
         Ok(view)
     }
 
-    /// Checks room whose rows and planes follow each other without a gap; as [`FrameView::packed`].
+    /// Makes a view of memory whose rows and planes follow each other without a gap; as [`FrameView::packed`].
     ///
     /// # Errors
     ///
@@ -291,7 +292,7 @@ impl<'a> FrameViewMut<'a> {
         Ok(Self::split(head, pixels))
     }
 
-    /// Opens packed room that is known to be long enough for `head`.
+    /// Makes a view of packed memory that is known to be long enough for `head`.
     pub(super) fn split(head: Head, pixels: &'a mut [u8]) -> Self {
         let mut view = Self { head, planes: [&mut [], &mut [], &mut []], strides: [1; 3] };
         let mut rest = pixels;
@@ -317,7 +318,7 @@ impl<'a> FrameViewMut<'a> {
         self
     }
 
-    /// Looks at the same pixels without writing.
+    /// Returns a view of the same pixels for reading.
     pub fn as_view(&self) -> FrameView<'_> {
         let [a, b, c] = &self.planes;
         FrameView { head: self.head, planes: [a, b, c], strides: self.strides, stamp: Stamp::default() }
@@ -375,12 +376,12 @@ macro_rules! head_accessors {
                 self.head.format
             }
 
-            /// Returns how many pixels a row has.
+            /// Returns the width, in pixels.
             pub fn width(&self) -> u32 {
                 self.head.width
             }
 
-            /// Returns how many rows there are.
+            /// Returns the height, in pixels.
             pub fn height(&self) -> u32 {
                 self.head.height
             }

@@ -25,7 +25,7 @@ impl HubCache {
     }
 
     /// Returns the cache that the environment names: `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, or the user's own
-    /// `~/.cache/huggingface/hub`; `None` where there is no home either.
+    /// `~/.cache/huggingface/hub`; `None` if `HOME` is not set either.
     pub fn from_env() -> Option<Self> {
         Self::from_variables(|name| std::env::var_os(name))
     }
@@ -39,7 +39,7 @@ impl HubCache {
         Some(Self { root })
     }
 
-    /// Returns where it lies.
+    /// Returns the path of the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -49,7 +49,7 @@ impl HubCache {
         self.root.join(format!("models--{}", id.as_str().replace('/', "--")))
     }
 
-    /// Returns the folder with the files of a model's main revision, if it was ever fetched.
+    /// Returns the folder with the files of a model's main revision; `None` if it was not downloaded.
     pub fn snapshot(&self, id: &ModelId) -> Option<PathBuf> {
         let repository = self.repository(id);
         let snapshots = repository.join("snapshots");

@@ -47,15 +47,15 @@ struct Layer {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quality {
-    /// Structural similarity on average; 1 is the same.
+    /// The mean structural similarity (SSIM); 1 for equal pictures.
     pub ssim_mean: f64,
-    /// The least.
+    /// The minimum structural similarity.
     pub ssim_worst: f64,
-    /// Signal to noise on average, in decibels.
+    /// The mean peak signal-to-noise ratio (PSNR), in decibels.
     pub psnr_mean: f64,
-    /// The least.
+    /// The minimum peak signal-to-noise ratio, in decibels.
     pub psnr_worst: f64,
-    /// Whether it is used though it is below the bounds.
+    /// Whether the calibration is used although the quality is below the required minimum.
     pub forced: bool,
 }
 

@@ -21,36 +21,36 @@ use crate::net::WeightSource as _;
 /// What marks a diffusers folder, and so what may be replaced.
 const INDEX: &str = "model_index.json";
 
-/// How a checkpoint is written.
+/// Options of [`Checkpoint::convert`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ConvertOptions {
-    /// How numbers are stored; `None` for as they are in the file, and single where that is more.
+    /// The number format of the written weights; `None` for that of the file, at most single precision.
     pub dtype: Option<StoredDtype>,
-    /// Whether a diffusers folder that is there is replaced.
+    /// Whether an existing diffusers folder is replaced.
     pub replace: bool,
 }
 
-/// How far the writing is.
+/// The progress of [`Checkpoint::convert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvertProgress<'a> {
     /// The component being written.
     pub component: &'a str,
     /// Bytes of weights written.
     pub bytes: u64,
-    /// Bytes of weights in all.
+    /// Bytes of all weights together.
     pub total: u64,
 }
 
 impl Checkpoint {
-    /// Writes a checkpoint in one file as the diffusers folder `folder`: configs, weights, tokenizers, scheduler. One
-    /// tensor is in memory at a time. `progress` hears of every tensor and may break it off, which is then what is
-    /// returned. The folder is there when all of it is; a break or an error leaves nothing.
+    /// Writes a checkpoint in a single file as the diffusers folder `folder`: configs, weights, tokenizers, scheduler.
+    /// One tensor is in memory at a time. `progress` is called for every tensor; if it returns `Break`, the conversion
+    /// ends and returns `Break`. The folder appears when it is complete; a break or an error leaves no files.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for what is no checkpoint in one file, `InvalidArgument` where `folder` is there and not to be
-    /// replaced or is no diffusers folder, `BadModel` for weights that cannot be read or do not fit the numbers that are
-    /// to be stored, `Io`.
+    /// `Unsupported` unless the checkpoint is a single file; `InvalidArgument` if `folder` exists and is not to be
+    /// replaced, or is not a diffusers folder; `BadModel` for weights that cannot be read, or are out of the range of
+    /// the number format; `Io`.
     pub fn convert(
         &self,
         folder: &Path,

@@ -14,8 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 const INDEX: &str = "model_index.json";
 
-/// A checkpoint: a diffusers folder, of which opening reads `model_index.json` alone, or one file with the names of the
-/// original Stable Diffusion 1.x, 2.x or XL, of which opening reads the header alone.
+/// A checkpoint: a diffusers folder, or a single file with the names of the original Stable Diffusion 1.x, 2.x or XL.
+///
+/// Opening reads `model_index.json` of a folder, or the header of a file; weights are read later.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     layout: Layout,
@@ -29,11 +30,22 @@ enum Layout {
 }
 
 impl Checkpoint {
-    /// Opens the model that ships in the binary.
+    /// Opens the embedded demo model.
+    ///
+    /// ```
+    /// use dreamframe::load::Checkpoint;
+    ///
+    /// # fn main() -> dreamframe::Result<()> {
+    /// let checkpoint = Checkpoint::demo()?;
+    /// assert_eq!(checkpoint.class("unet"), Some("UNet2DConditionModel"));
+    /// assert!(checkpoint.component("unet")?.weights.names().count() > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// `BadModel` where it was built broken.
+    /// `BadModel` if the embedded files are invalid.
     #[cfg(feature = "demo-model")]
     pub fn demo() -> Result<Self> {
         Self::read(Storage::Demo)
@@ -43,8 +55,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is none, `BadModel` if it is broken, `Unsupported` naming what it is instead (a LoRA, an
-    /// inpainting model, a pickled file …), `InvalidArgument` where the folder holds several.
+    /// `NotFound` if there is none, `BadModel` if it is invalid, `Unsupported` if it is something else, which the text
+    /// names (a LoRA, an inpainting model, a pickled file …), `InvalidArgument` if the folder has several.
     pub fn folder(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         if !path.join(INDEX).is_file()
@@ -75,7 +87,7 @@ impl Checkpoint {
         Ok(Self { layout: Layout::Folder(storage), classes })
     }
 
-    /// Returns where it lies, for messages.
+    /// Returns its path, or the name of an embedded model, for messages.
     pub fn location(&self) -> String {
         match &self.layout {
             Layout::Folder(Storage::Folder(folder)) => folder.display().to_string(),
@@ -85,7 +97,7 @@ impl Checkpoint {
         }
     }
 
-    /// Returns a notice of what is assumed, because the files do not determine it.
+    /// Returns a notice of the properties that are assumed, because the files do not determine them.
     pub fn notice(&self) -> Option<String> {
         self.single().and_then(SingleFile::notice)
     }
@@ -103,7 +115,7 @@ impl Checkpoint {
         &self.classes
     }
 
-    /// Returns the class of a component; `None` where the pipeline goes without it.
+    /// Returns the class of a component; `None` if the pipeline does not have it.
     pub fn class(&self, component: &str) -> Option<&str> {
         self.classes.get(component).map(String::as_str)
     }
@@ -112,8 +124,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// `NotFound` naming the paths tried, `Unsupported` where there are pickled files alone, `BadModel` for a broken
-    /// file.
+    /// `NotFound` with the paths that were tried, `Unsupported` if there are only pickled files, `BadModel` for an
+    /// invalid file.
     pub fn component(&self, name: &str) -> Result<Component> {
         let class = self.required_class(name)?.to_owned();
         match &self.layout {
@@ -129,7 +141,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `BadModel`.
+    /// `NotFound` if there is none, `BadModel` if it is not text.
     pub fn scheduler_config(&self) -> Result<String> {
         self.required_class("scheduler")?;
         match &self.layout {
@@ -156,7 +168,7 @@ impl Checkpoint {
         }
     }
 
-    /// Returns where [`calibration`](Self::calibration) looks; `None` for the model in the binary.
+    /// Returns the path that [`calibration`](Self::calibration) reads; `None` for the embedded model.
     pub fn calibration_path(&self) -> Option<PathBuf> {
         match &self.layout {
             Layout::Folder(storage) => Some(storage.folder()?.join(Calibration::FILE)),
@@ -168,7 +180,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// `NotFound` naming the paths tried, `BadModel` for a file that is too long or no text.
+    /// `NotFound` with the paths that were tried, `BadModel` for a file that is too long or not text.
     pub fn tokenizer(&self, name: &str) -> Result<TokenizerFiles> {
         self.required_class(name)?;
         match &self.layout {

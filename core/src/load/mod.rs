@@ -1,4 +1,4 @@
-//! Loading of weights: folders, single files, the hub cache, the embedded demo model. The only file I/O of the crate.
+//! Loading of weights from folders, single files, the hub cache and the embedded models. The only file I/O of the crate.
 //!
 //! A [`ModelSource`] finds the [`Checkpoint`] of a [`ModelId`]; a checkpoint has the config of each [`Component`] as text,
 //! and its weights by name. Configs are interpreted by `models` only.

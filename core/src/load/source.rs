@@ -19,7 +19,8 @@ const LORA_END: &str = ".safetensors";
 /// Longest id, in bytes.
 const MAX_ID: usize = 256;
 
-/// The name of a model: `demo`, `name` or `organisation/name`. Never a way out of a folder.
+/// The name of a model: `demo`, `name` or `organisation/name`, at most 256 bytes. Never a path out of a folder: parsing
+/// returns `InvalidArgument` for empty parts, parts that start with `.`, and characters that are invalid in file names.
 ///
 /// ```
 /// use dreamframe::load::ModelId;
@@ -35,7 +36,7 @@ const MAX_ID: usize = 256;
 pub struct ModelId(String);
 
 impl ModelId {
-    /// Its text.
+    /// Returns the whole id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -45,7 +46,7 @@ impl ModelId {
         self.0 == DEMO
     }
 
-    /// Its last part, without the organisation.
+    /// Returns the last part, without the organisation.
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
@@ -95,24 +96,24 @@ fn bad_in_path(c: char) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ModelSource {
-    /// The model in the binary, whatever id is asked for.
+    /// The embedded demo model, for every `model_id`.
     Demo,
-    /// One diffusers folder or checkpoint in a single file, which is then the base model whatever id is asked for; or a
-    /// directory of them. Ids name nothing outside of it but what is in the Hugging Face cache.
+    /// A diffusers folder or a checkpoint in a single file, which is the base model for every `model_id`; or a
+    /// directory of them. Models are searched in it and in the Hugging Face cache only.
     Folder(PathBuf),
-    /// The Hugging Face cache, without network.
+    /// The Hugging Face cache; nothing is downloaded.
     Cache(HubCache),
-    /// A network of full size with random weights, for measuring: `sd-turbo-random`, `sdxl-turbo-random`,
-    /// `bk-sdm-tiny-random` and others. It makes no sensible picture.
+    /// Networks of full size with random weights, for benchmarks: `sd-turbo-random`, `sdxl-turbo-random`,
+    /// `bk-sdm-tiny-random` and others. Pictures are noise.
     Random(String),
 }
 
-/// A base model that was found, and what the user should know about how.
+/// A base model that was found.
 #[derive(Debug)]
 pub struct Found {
-    /// The checkpoint.
+    /// The checkpoint of the model.
     pub checkpoint: Checkpoint,
-    /// Said where another model is used than the id names, and where something about it had to be taken for granted.
+    /// A notice for the user if the model is not the one that the id names, or if some of its properties were assumed.
     pub notice: Option<String>,
 }
 
@@ -124,7 +125,7 @@ impl Found {
 }
 
 impl ModelSource {
-    /// One diffusers folder or checkpoint in a single file, or a directory of them.
+    /// Returns the source of a diffusers folder, a checkpoint in a single file, or a directory of them. Reads nothing.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
         Self::Folder(path.into())
     }
@@ -133,7 +134,7 @@ impl ModelSource {
     ///
     /// # Errors
     ///
-    /// `NotFound` listing where was looked; those of [`Checkpoint::folder`].
+    /// `NotFound` with the places that were searched; those of [`Checkpoint::folder`].
     pub fn base(&self, id: &ModelId) -> Result<Found> {
         if let Self::Random(name) = self {
             return Err(Error::new(ErrorKind::NotFound, format!("{name} has random weights and no checkpoint")));
@@ -159,13 +160,13 @@ impl ModelSource {
         }
     }
 
-    /// Finds the folder of a further network that `id` names: an autoencoder, a ControlNet, a LoRA. Where the source is
-    /// one diffusers folder, they lie inside it; for one checkpoint in a single file, and besides, in the Hugging Face
-    /// cache. Nothing else next to either is read.
+    /// Finds the folder of a further network that `id` names: an autoencoder or a ControlNet. A source that is a
+    /// directory or a diffusers folder is searched first, then the Hugging Face cache; for a checkpoint in a single
+    /// file, the cache only.
     ///
     /// # Errors
     ///
-    /// `NotFound` listing where was looked.
+    /// `NotFound` with the places that were searched.
     pub fn find(&self, id: &ModelId) -> Result<PathBuf> {
         self.search(id, &Path::is_dir)
     }
@@ -175,7 +176,7 @@ impl ModelSource {
     ///
     /// # Errors
     ///
-    /// `NotFound` listing where was looked.
+    /// `NotFound` with the places that were searched.
     pub fn lora(&self, id: &ModelId) -> Result<PathBuf> {
         let file = |place: &Path| place.with_file_name(format!("{}{LORA_END}", file_name(place)));
         let mut places: Vec<PathBuf> = self
@@ -195,7 +196,7 @@ impl ModelSource {
         }
     }
 
-    /// Opens a further network that `id` names and that lies alone in its folder.
+    /// Opens a further network that `id` names and that is alone in its folder.
     ///
     /// # Errors
     ///
@@ -208,7 +209,8 @@ impl ModelSource {
     ///
     /// # Errors
     ///
-    /// `NotFound` listing where was looked, `Unsupported` where the file is there as a pickle, `BadModel` for a broken one.
+    /// `NotFound` with the places that were searched, `Unsupported` if there is a pickle of that name only, `BadModel`
+    /// for an invalid file.
     pub fn weights(&self, id: &ModelId, name: &str) -> Result<WeightFiles> {
         match self.search(id, &|place| place.join(name).is_file()) {
             Ok(folder) => {
@@ -263,7 +265,7 @@ impl ModelSource {
 }
 
 impl From<&str> for ModelSource {
-    /// `demo` is the embedded model, all else a folder.
+    /// `demo` is the embedded model; any other text is the path of a folder.
     fn from(text: &str) -> Self {
         if text == DEMO { Self::Demo } else { Self::folder(text) }
     }

@@ -4,7 +4,7 @@ use super::resize::{Interpolation, Resizer};
 use super::{Context, Image, Preprocessor, Recipe};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a chain works on, and what may become of its size.
+/// What a chain processes, and whether its size may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainKind {
     /// A frame that becomes a control image: the stream's size, any number of channels.
@@ -32,9 +32,9 @@ impl ChainKind {
     }
 }
 
-/// Processors one after the other, in the order of a list, with what they remember.
+/// Processors that run one after the other, in the order of a list, with their state.
 ///
-/// Whatever size a processor gives is brought to the size that the chain's [kind](ChainKind) asks for.
+/// The result of each processor is resized to the size that the chain's [kind](ChainKind) requires.
 #[derive(Debug)]
 pub struct Chain {
     kind: ChainKind,

@@ -5,8 +5,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// An image, or a latent: rows of pixels, each with all its channels, `[height, width, channels]`.
 ///
-/// Images have red, green and blue in 0..1; latents have the numbers that the autoencoder gives. Its memory is kept
-/// when it changes size, so that a processor which fills the same image with every frame allocates nothing.
+/// Images have red, green and blue in 0..1; latents have the values of the autoencoder. Its memory is kept when it is
+/// resized, so that a processor that writes the same image for every frame allocates nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Image {
     width: usize,
@@ -16,16 +16,16 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes an image without pixels, to be filled.
+    /// Makes an image of 0x0 pixels.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes `pixels` as an image of `width` x `height`.
+    /// Makes an image of `width` x `height` pixels, each with `channels` elements of `pixels`.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if they are not `width * height * channels`.
+    /// `InvalidArgument` unless `pixels` has `width * height * channels` elements.
     pub fn from_pixels(width: usize, height: usize, channels: usize, pixels: Vec<f32>) -> Result<Self> {
         let needed = width.checked_mul(height).and_then(|area| area.checked_mul(channels));
         if needed != Some(pixels.len()) {
@@ -48,12 +48,12 @@ impl Image {
         self.pixels.copy_from_slice(&other.pixels);
     }
 
-    /// Counts pixels in a row.
+    /// Returns the width, in pixels.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Counts rows.
+    /// Returns the height, in pixels.
     pub fn height(&self) -> usize {
         self.height
     }

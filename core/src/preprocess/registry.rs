@@ -11,9 +11,7 @@ use super::{Factory, Networks, Preprocessor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::ProcessorName;
 
-/// Knows every processor by its name.
-///
-/// Where a name has a factory of the host's own, that one runs; otherwise what the library has.
+/// The available processors, by name: the host's own, otherwise the library's.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     own: BTreeMap<ProcessorName, Arc<dyn Factory>>,
@@ -103,7 +101,7 @@ enum Start {
     Factory(Arc<dyn Factory>),
 }
 
-/// A processor with its settings, and what it needs loaded: never changes, and may be shared.
+/// A processor with its settings and loaded networks: immutable, and cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     name: ProcessorName,
@@ -112,17 +110,17 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Returns the name that was asked for.
+    /// Returns the name of the processor.
     pub fn name(&self) -> ProcessorName {
         self.name
     }
 
-    /// Returns the settings that were asked for.
+    /// Returns the settings, without defaults of those that were left out.
     pub fn settings(&self) -> &Map<String, Value> {
         &self.settings
     }
 
-    /// Starts a processor, which remembers nothing yet. Loads nothing.
+    /// Starts a processor without state. Loads nothing.
     pub fn start(&self) -> Box<dyn Preprocessor> {
         match &self.start {
             Start::Factory(factory) => factory.start(&self.settings),

@@ -1,5 +1,4 @@
-//! Times of the stages of a frame, how often things happen, what many measurements come to, and counts of what was
-//! done.
+//! Measurements: times of the stages of a frame, rates of events, summaries of samples, and counts of network runs.
 
 mod rate;
 mod stats;

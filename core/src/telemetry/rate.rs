@@ -12,12 +12,12 @@ const WINDOW: u64 = 8;
 /// The whole slices and the one that is being filled.
 const SLICES: usize = WINDOW as usize + 1;
 
-/// How often something has happened, and how often it happens now.
+/// The number of events, and their current rate.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Rate {
-    /// How often since the start.
+    /// The number of events since the start.
     pub total: u64,
-    /// How often in a second, over the last two.
+    /// Events per second, over the last two seconds.
     pub per_second: f64,
 }
 

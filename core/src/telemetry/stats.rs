@@ -2,9 +2,7 @@
 
 use serde::Serialize;
 
-/// Collects measurements of one thing, in any unit.
-///
-/// It holds the newest of them, up to a bound, so that a long run neither grows nor remembers its warm-up for ever.
+/// Collects the newest measurements of a quantity, in any unit, up to a bound.
 ///
 /// ```
 /// use dreamframe::telemetry::Samples;
@@ -25,25 +23,25 @@ pub struct Samples {
     seen: usize,
 }
 
-/// What a number of measurements come to.
+/// The summary of measurements, in their unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Summary {
-    /// Half of the measurements are at most this.
+    /// The median.
     pub median: f64,
-    /// 95 of 100 measurements are at most this.
+    /// The 95th percentile.
     pub p95: f64,
-    /// How many measurements this stands on.
+    /// The number of measurements.
     pub n: usize,
 }
 
 impl Samples {
-    /// Makes an empty collection of the newest `bound` measurements (at least one). Its memory is taken at once.
+    /// Makes an empty collection of at most `bound` measurements (at least one). Its memory is allocated at once.
     pub fn new(bound: usize) -> Self {
         let bound = bound.max(1);
         Self { values: Vec::with_capacity(bound), bound, seen: 0 }
     }
 
-    /// Adds a measurement in place of the oldest; one that is not a number is left out.
+    /// Adds a measurement; a full collection discards its oldest one. NaN is ignored.
     pub fn push(&mut self, value: f64) {
         if value.is_nan() {
             return;
@@ -56,7 +54,7 @@ impl Samples {
         self.seen += 1;
     }
 
-    /// Sums them up, or says `None` before the first measurement.
+    /// Returns the summary; `None` before the first measurement.
     pub fn summary(&self) -> Option<Summary> {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Where the time of one frame went.
+//! Times of the stages of a frame.
 
 use std::time::Duration;
 
@@ -35,12 +35,12 @@ pub struct Timings {
     pub decode: u64,
     /// The image processors after the decoder, and conversion to pixels.
     pub postprocess: u64,
-    /// The whole frame; more than the sum of the stages, less than that would be a bug.
+    /// The whole frame; at least the sum of the stages.
     pub total: u64,
 }
 
 impl Timings {
-    /// Turns a duration into what the fields hold.
+    /// Converts a duration to whole microseconds; `u64::MAX` if there are more.
     pub fn micros(duration: Duration) -> u64 {
         u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
     }

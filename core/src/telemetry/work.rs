@@ -1,8 +1,8 @@
-//! How often the networks ran.
+//! Counts of network runs.
 
 use serde::{Deserialize, Serialize};
 
-/// Counts what frames took, and what updates did for texts, since the engine was built.
+/// Counts of network runs for frames, and of texts encoded for updates, since the engine was built.
 ///
 /// ```
 /// use dreamframe::{Engine, FrameView, PixelFormat, StreamDiffusionParams};
@@ -25,39 +25,39 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Work {
-    /// Texts that were encoded, once however many encoders the model has. They are encoded where an update is prepared,
-    /// whether or not it is applied, and kept for a while, so that a prompt that comes back costs nothing.
+    /// Texts that were encoded; a text counts once even if the model has two encoders. Texts are encoded when an update
+    /// is prepared, whether or not it is applied, and cached, so that a recent prompt is not encoded again.
     pub text_encodings: u64,
-    /// Runs of the autoencoder's first half, each on one frame.
+    /// Runs of the autoencoder's encoder, each for one frame.
     pub encoder_evaluations: u64,
-    /// Runs of its second half, each for one picture.
+    /// Runs of the autoencoder's decoder, each for one picture.
     pub decoder_evaluations: u64,
     /// Runs of the UNet.
     pub unet_evaluations: u64,
-    /// Rows of all these runs.
+    /// Batch rows of all UNet runs.
     pub unet_rows: u64,
     /// Control images made; ControlNets with the same preprocessor and settings share one.
     pub control_images: u64,
-    /// Runs of what turns a control image into what a ControlNet sees.
+    /// Runs of the layers that embed a control image for a ControlNet.
     pub control_embeddings: u64,
     /// Runs of ControlNets.
     pub control_evaluations: u64,
-    /// Rows of all these runs.
+    /// Batch rows of all ControlNet runs.
     pub control_rows: u64,
     /// Runs of the networks of processors, in the processing chains and for control images.
     pub processor_evaluations: u64,
-    /// Pictures that the safety checker judged.
+    /// Pictures that the safety checker scored.
     pub safety_evaluations: u64,
 }
 
-/// Counts what frames took of one ControlNet, since it was loaded.
+/// Counts of the runs of one ControlNet, since it was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ControlWork {
-    /// Runs of what turns its control image into what it sees.
+    /// Runs of the layers that embed its control image.
     pub embeddings: u64,
     /// Runs of the ControlNet.
     pub evaluations: u64,
-    /// Rows of all these runs.
+    /// Batch rows of all its runs.
     pub rows: u64,
 }

@@ -52,7 +52,7 @@ impl Default for LatestFrame {
 }
 
 impl LatestFrame {
-    /// Makes it without a frame.
+    /// Makes one without a frame.
     pub fn new() -> Self {
         Self {
             frame: LatestSlot::new(),

@@ -29,7 +29,7 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// Longest answer that lists a repository, in bytes.
 const MAX_LISTING: u64 = 16 << 20;
 
-/// How to reach the hub, and where to keep what comes from it.
+/// The address of the hub, and the cache for downloaded files.
 ///
 /// ```
 /// use dreamframe::ErrorKind;
@@ -52,7 +52,7 @@ const MAX_LISTING: u64 = 16 << 20;
 pub struct HubOptions {
     /// The hub's address, without a slash at the end.
     pub endpoint: String,
-    /// Where files are kept.
+    /// The cache in which files are stored.
     pub cache: HubCache,
     /// Whether the network must not be used.
     pub offline: bool,
@@ -61,12 +61,12 @@ pub struct HubOptions {
 }
 
 impl HubOptions {
-    /// Returns what the environment says: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`, and the variables of
+    /// Returns the options of the environment: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`, and the variables of
     /// [`HubCache::from_env`].
     ///
     /// # Errors
     ///
-    /// `NotFound` where no variable and no home folder says where the cache is.
+    /// `NotFound` if neither a variable nor a home folder determines the cache.
     pub fn from_env() -> Result<Self> {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let cache = HubCache::from_env()
@@ -98,14 +98,14 @@ fn is_yes(value: &str) -> bool {
     matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
 }
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// The file at hand.
+    /// The file that is being downloaded.
     pub file: &'a str,
-    /// Bytes of all files that are there.
+    /// Bytes downloaded, of all files.
     pub bytes: u64,
-    /// Bytes of all files.
+    /// Bytes of all files together.
     pub total: u64,
 }
 
@@ -145,8 +145,8 @@ impl Hub {
         Ok(Self { options, client })
     }
 
-    /// Fetches the files of `id` that this crate reads, and returns the folder they are in. Files that are there
-    /// already are kept where their content matches the digest that the hub names; an interrupted download continues where it ended.
+    /// Downloads the files of `id` that this crate reads, and returns their folder. Existing files are kept if their
+    /// content matches the digest that the hub announces; an interrupted download continues.
     ///
     /// ```no_run
     /// use dreamframe::load::hub::{Hub, HubOptions};
@@ -165,9 +165,9 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// `NotFound` where the hub has no such model, or where the network is forbidden and the cache lacks it;
-    /// `Unsupported` where it has no safetensors; `BadModel` where a file is not what the hub announces; `Io` where
-    /// the network or the disk fails.
+    /// `NotFound` if the hub has no such model, or if `offline` is set and the cache does not have it; `Unsupported` if
+    /// the model has no safetensors; `BadModel` if a file does not match its digest; `Io` if the network or the disk
+    /// fails.
     pub fn fetch(&self, id: &ModelId, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf> {
         check_hub_id(id)?;
         let cache = &self.options.cache;

@@ -8,28 +8,42 @@ use sha2::{Digest, Sha256};
 
 use super::super::cache::user_cache;
 
-/// Where packed weights are kept between starts, so that a start need not read and pack a model again.
+/// Where packed weights are stored between starts, so that a start need not read and pack a model again.
 ///
-/// A file of packed weights may be removed at any time; the next start makes it again. It counts for the weight files
-/// whose sizes, times and headers it was made of, for one version of this crate, and for the processor's instructions. It
-/// counts only where this user's programs wrote it: it is keyed with a random secret, `dreamframe/packed.key` in the user's
-/// cache, or `packed.key` in a named folder. What came along with a model does not count.
+/// A file of packed weights may be removed at any time; the next start writes it again. It is used only for weight files
+/// with the sizes, modification times and headers that it was made from, by the same version of this crate, for the same
+/// instructions of the processor. It is authenticated with a random secret of the user, `dreamframe/packed.key` in the
+/// user's cache, or `packed.key` in a named folder. A file that came with a model is therefore not used.
+///
+/// ```
+/// use dreamframe::{Engine, EngineOptions, PackedCache, StreamDiffusionParams};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let mut options = EngineOptions::default();
+/// options.packed_cache = PackedCache::Off;
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// let engine = Engine::builder().params(params).options(options).build()?;
+/// assert_eq!(engine.options().packed_cache, PackedCache::from("off"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PackedCache {
-    /// In the folder `.dreamframe` of the model. Where that cannot be written, is a symbolic link or another user's, and for models in the Hugging Face cache,
-    /// which belongs to other programs too, in `dreamframe/packed` of the user's cache: `XDG_CACHE_HOME`, or `~/.cache`.
+    /// In the folder `.dreamframe` of the model. If that cannot be written, is a symbolic link or belongs to another
+    /// user, and for models in the Hugging Face cache, which other programs share, in `dreamframe/packed` of the user's
+    /// cache: `XDG_CACHE_HOME`, or `~/.cache`.
     #[default]
     Beside,
-    /// Nowhere: every start packs.
+    /// Not stored: every start packs the weights.
     Off,
-    /// In this folder, with a folder for each model. Small networks and those of random weights are kept too. Who can
-    /// read `packed.key` there and write to the folder decides which numbers networks have.
+    /// In this folder, with a folder for each model. Small networks and random weights are stored too. A user who can
+    /// read `packed.key` there and write to the folder can change the weights that are used.
     Folder(PathBuf),
 }
 
 impl From<&str> for PackedCache {
-    /// `beside` and `off`; all else is a folder.
+    /// `beside` and `off` are the variants of these names; any other text is the path of a folder.
     fn from(text: &str) -> Self {
         match text {
             "beside" => Self::Beside,

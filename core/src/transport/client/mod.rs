@@ -93,7 +93,7 @@ impl fmt::Debug for ClientOptions {
     }
 }
 
-/// Publishes to the WHIP server at `url` what `source` shows: pictures of a session, or any frames. Returns at once; the
+/// Publishes the pictures of `source`, of a session or of the host, to the WHIP server at `url`. Returns at once; the
 /// connection is made on the client's own thread.
 ///
 /// ```no_run
@@ -117,8 +117,8 @@ pub fn publish(url: &str, options: ClientOptions, source: Egress) -> Result<Clie
     Client::start(url, options, media)
 }
 
-/// Plays from the WHEP server at `url`: its pictures go to `sink`, as they are decoded. Returns at once; the connection is
-/// made on the client's own thread.
+/// Plays from the WHEP server at `url`: decoded pictures are passed to `sink`. Returns at once; the connection is made on
+/// the client's own thread.
 ///
 /// ```no_run
 /// use std::sync::Arc;

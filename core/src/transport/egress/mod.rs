@@ -27,9 +27,9 @@ use crate::telemetry::Rate;
 pub struct EgressOptions {
     /// The target bit rate of the encoder in bit/s, until [`Egress::set_bitrate`] changes it.
     pub bitrate: u32,
-    /// The most that `set_bitrate` may ask for.
+    /// The maximum of `set_bitrate`, in bit/s.
     pub max_bitrate: u32,
-    /// Pictures in a second that are hardly ever exceeded; the encoder plans its bits by them until it has seen some.
+    /// The expected maximum of pictures per second; the encoder distributes bits by it until it has measured the rate.
     pub frame_rate: f32,
     /// The interval of key frames without requests.
     pub key_frame_interval: Duration,
@@ -71,7 +71,7 @@ pub struct Egress {
     hold: Arc<Hold>,
 }
 
-/// What an [`Egress`] has done so far, for all codecs together.
+/// Statistics of an [`Egress`], for all codecs together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EgressStats {
@@ -91,7 +91,7 @@ pub struct EgressStats {
     pub failed: u64,
     /// Bytes that were encoded.
     pub bytes: u64,
-    /// Bits in a second that the encoder aims at.
+    /// The target bit rate of the encoder, in bit/s.
     pub bitrate: u32,
     /// The mean time of converting and encoding the last pictures, in milliseconds.
     pub encode_ms: f64,
@@ -101,7 +101,7 @@ pub struct EgressStats {
     pub height: u32,
 }
 
-/// What one viewer gets; it watches until this is dropped.
+/// The coded pictures of one viewer, until this is dropped.
 #[derive(Debug)]
 pub struct Subscription {
     cursor: Cursor<AccessUnit>,
@@ -133,7 +133,7 @@ impl Egress {
         }
     }
 
-    /// Returns what shows every picture of a session, for
+    /// Returns a callback that shows every picture of a session, for
     /// [`SessionOptions::on_picture`](crate::SessionOptions::on_picture).
     ///
     /// It polls the session, so other callers do not get those pictures.

@@ -31,7 +31,7 @@ pub struct Ingest {
     hold: Arc<Hold>,
 }
 
-/// What an [`Ingest`] is made with.
+/// Options of an [`Ingest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IngestOptions {
@@ -52,7 +52,7 @@ impl Default for IngestOptions {
     }
 }
 
-/// What an [`Ingest`] has done so far.
+/// Statistics of an [`Ingest`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct IngestStats {

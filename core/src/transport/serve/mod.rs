@@ -36,7 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How bright the picture is that viewers see before the first.
 const GREY: u8 = 32;
 
-/// How a [`Server`] is made.
+/// Options of a [`Server`].
 ///
 /// ```
 /// use dreamframe::ErrorKind;
