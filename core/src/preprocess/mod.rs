@@ -42,9 +42,9 @@ pub(crate) use self::resize::{Interpolation, Resizer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::ProcessorName;
 
-/// Processes an image, or a latent; on the frame path.
+/// Processes an image or a latent for every frame, on the thread of the engine.
 ///
-/// A host runs one of its own under the name of a processor:
+/// A host's own processor replaces the library's of the same name, here `external`:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -100,7 +100,7 @@ pub trait Preprocessor: Send + fmt::Debug {
     /// Changes the settings to valid ones, and keeps its state.
     fn configure(&mut self, settings: &Map<String, Value>);
 
-    /// Resets its state.
+    /// Discards its state; the settings stay.
     fn reset(&mut self) {}
 
     /// Returns the number of runs of networks since it was started.

@@ -11,7 +11,7 @@ use crate::sync::notifier::Notifier;
 /// Buffers: one that is written, one that waits and one that is read.
 const POOLED: usize = 3;
 
-/// Keeps the latest frame until it is taken: a player's sink for a host that polls.
+/// Stores the latest frame until it is taken: a player's sink for a host that polls.
 ///
 /// May be used from any thread; adding a frame never waits. Frames are numbered from 0, so that a gap is the number of
 /// frames that newer ones have replaced.
