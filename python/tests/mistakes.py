@@ -230,7 +230,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusion({**demo, 'width': 60})",
         "InvalidParamsError",
-        "width is 60, but must be from 64 to 2048",
+        "width is 60, but must be an integer from 64 to 2048 in steps of 8",
     ),
     Mistake(
         "StreamDiffusion({**demo, 'ip_adapter': {'enabled': True}})",
@@ -260,7 +260,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusion(threads=0)",
         "InvalidArgumentError",
-        "threads is 0, but must be at least 1",
+        "threads: got 0, expected at least 1; None uses all of the machine's",
     ),
     Mistake(
         "stream.update(guidence_scale=1.2)",

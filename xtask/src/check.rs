@@ -7,6 +7,7 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::public_api;
 use crate::report::{Outcome, run};
 use crate::tools::{self, Tool, cargo, workspace};
 
@@ -129,5 +130,7 @@ pub(crate) fn lint_aarch64() -> Outcome {
 }
 
 pub(crate) fn docs() -> Outcome {
-    run(workspace("doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
+    let mut doc = workspace("doc");
+    let flags = public_api::describe(&mut doc);
+    run(doc.arg("--no-deps").env("RUSTDOCFLAGS", format!("-D warnings {flags}")))
 }

@@ -17,6 +17,7 @@ mod notices;
 mod package;
 mod peers;
 mod prepare;
+mod public_api;
 mod python;
 mod report;
 mod rules;
@@ -48,6 +49,7 @@ usage: cargo xtask TASK
   advisories             cargo-deny, with the vulnerabilities that are known today; needs the network
   licences               cargo-deny, and the record of what it accepted
   generate               writes the generated files
+  public-api             writes core/public-api.txt
   header                 writes include/dreamframe.h
   install --prefix DIR [--features NAMES]
                          builds the C and C++ library and installs it in DIR, with everything that a host's build needs
@@ -69,6 +71,9 @@ const SLOWEST: usize = 10;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(exit_code) = public_api::as_rustdoc(&args) {
+        return exit_code;
+    }
     // Stays in the folder that cargo chose for the test.
     if let Some((_, arguments)) = args.split_first().filter(|(task, _)| *task == test_times::RUN_TEST) {
         return test_times::run_test(arguments);
@@ -101,6 +106,10 @@ fn main() -> ExitCode {
         ["generate"] => {
             generate::run(&mut report);
             header::run(&mut report);
+        }
+        ["public-api"] => {
+            report.step("docs", check::docs);
+            report.step(public_api::LIST, public_api::write);
         }
         ["header"] => header::run(&mut report),
         ["stubs"] => report.step("Python stubs", stubs::write),

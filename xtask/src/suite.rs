@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::prepare::Preparation;
 use crate::report::{Need, Outcome, Report};
 use crate::times::{self, Cost};
-use crate::{architecture, check, header, long, package, python, rules, stubs, test, wheel};
+use crate::{architecture, check, header, long, package, public_api, python, rules, stubs, test, wheel};
 
 /// Which runs include a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,7 @@ pub(crate) const STEPS: &[Step] = &[
     quick(Group::Check, "lints: libraries with default features", |_| check::lint_default_features()),
     quick(Group::Check, "lints: core without features", |_| check::lint_without_features()),
     optional(Group::Check, "docs", |_| check::docs()),
+    optional(Group::Check, "public API", |_| public_api::check()),
     quick(Group::Test, "tests: build", |_| test::build()),
     quick(Group::Test, BUILD_LIBRARIES, |_| test::build_libraries()),
     quick(Group::Test, "C library: exported names", |_| package::development_exports()),
