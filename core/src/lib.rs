@@ -157,6 +157,7 @@ mod stream;
 
 mod engine;
 mod session;
+mod setters;
 mod simd;
 mod sync;
 #[cfg(feature = "transport")]

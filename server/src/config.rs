@@ -242,10 +242,11 @@ impl Config {
             max_streams: at_least_one("max_streams", settings.max_streams, 64)?,
             max_sessions: at_least_one("max_sessions", settings.max_sessions, 4)?,
             max_connections: shared.max_connections()?,
-            limits: Limits {
-                viewers: at_least_one("max_viewers", settings.max_viewers, Limits::default().viewers)?,
-                ..Limits::default()
-            },
+            limits: Limits::default().with_viewers(at_least_one(
+                "max_viewers",
+                settings.max_viewers,
+                Limits::default().viewers,
+            )?),
             idle: Duration::from_secs(settings.idle_seconds.unwrap_or(60)),
             style_images: Fetch::new(proxy),
             strict,
@@ -280,13 +281,12 @@ fn peers(settings: &Settings) -> Result<PeerOptions> {
     let turn_secret = settings.turn_secret.as_deref().map(turn_secret).transpose()?;
     let servers =
         settings.ice_server.iter().map(|text| named("ice_server", parse::ice_server(text, turn_secret.as_deref())));
-    let mut peers = PeerOptions {
-        ports: settings.udp_ports.as_deref().map(|text| named("udp_ports", parse::ports(text))).transpose()?,
-        public_ip: settings.public_ip,
-        ice_servers: servers.collect::<Result<_>>()?,
-        ingest: ingest(settings.max_video_side)?,
-        ..PeerOptions::default()
-    };
+    let ports = settings.udp_ports.as_deref().map(|text| named("udp_ports", parse::ports(text))).transpose()?;
+    let mut peers = PeerOptions::default()
+        .with_ports(ports)
+        .with_public_ip(settings.public_ip)
+        .with_ice_servers(servers.collect::<Result<_>>()?)
+        .with_ingest(ingest(settings.max_video_side)?);
     if !settings.udp_bind.is_empty() {
         peers.bind.clone_from(&settings.udp_bind);
     }

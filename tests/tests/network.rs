@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dreamframe::transport::peer::PeerState;
-use dreamframe::transport::{Client, ClientOptions, Egress, EgressOptions, FrameSink, play, publish, serve};
+use dreamframe::transport::{Client, Egress, EgressOptions, FrameSink, play, publish, serve};
 use dreamframe_tests::frames::demo_engine;
 use dreamframe_tests::network::{
     Drawn, Echo, Proxy, Screen, Shown, Source, Talk, client_options, longest_gap, serve_options,
@@ -150,7 +150,7 @@ fn a_thousand_patches_while_pictures_flow_freeze_nothing() {
     let (drawn, sent) = (Arc::new(Drawn::default()), egress());
     let (screen, source) = (Screen::new(&drawn), Source::start(&sent, SIZE, RATE, &drawn));
     let talk = Talk::new();
-    let options = ClientOptions { channel: Some(talk.clone()), ..client_options() };
+    let options = client_options().with_channel(Some(talk.clone()));
     let _publisher = connected(publish(&server.whip_url(), options, sent).unwrap());
     let _viewer = viewer(&server.whep_url(), &screen);
     come(&screen, 30);

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::exec::Dtype;
 use crate::frame::{Fit, PixelFormat};
 use crate::load::{Calibration, PackedCache};
+use crate::setters::setters;
 use crate::stream::CfgType;
 use crate::stream::noise::Generator;
 
@@ -76,23 +77,8 @@ impl Default for EngineOptions {
     }
 }
 
-/// Defines a method that sets an option, for each of them.
-macro_rules! setters {
-    ($($method:ident, $field:ident: $type:ty;)+) => {
-        impl EngineOptions {
-            $(
-                #[doc = concat!("Returns the options with another [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-                #[must_use]
-                pub fn $method(mut self, $field: $type) -> Self {
-                    self.$field = $field;
-                    self
-                }
-            )+
-        }
-    };
-}
-
 setters! {
+    EngineOptions:
     with_executor, executor: ExecutorKind;
     with_dtype, dtype: Dtype;
     with_cfg_type, cfg_type: CfgType;

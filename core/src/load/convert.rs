@@ -17,17 +17,25 @@ use super::single::{SingleFile, is_unknown};
 use super::weights::WeightFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::WeightSource as _;
+use crate::setters::setters;
 
 /// What marks a diffusers folder, and so what may be replaced.
 const INDEX: &str = "model_index.json";
 
 /// Options of [`Checkpoint::convert`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConvertOptions {
     /// The number format of the written weights; `None` for that of the file, at most single precision.
     pub dtype: Option<StoredDtype>,
     /// Whether an existing diffusers folder is replaced.
     pub replace: bool,
+}
+
+setters! {
+    ConvertOptions:
+    with_dtype, dtype: Option<StoredDtype>;
+    with_replace, replace: bool;
 }
 
 /// The progress of [`Checkpoint::convert`].

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::handle::SessionHandle;
 use crate::engine::PictureInfo;
+use crate::setters::setters;
 
 /// A callback on the session's thread, called when a picture is ready.
 pub type PictureCallback = Box<dyn FnMut(&SessionHandle, &PictureInfo) + Send>;
@@ -31,8 +32,8 @@ pub type PictureCallback = Box<dyn FnMut(&SessionHandle, &PictureInfo) + Send>;
 /// # Ok(())
 /// # }
 /// ```
-#[non_exhaustive]
 #[derive(Default)]
+#[non_exhaustive]
 pub struct SessionOptions {
     /// Called on the session's thread when a picture is ready, for instance to wake an async task, or to take the
     /// picture with [`SessionHandle::poll`].
@@ -42,6 +43,12 @@ pub struct SessionOptions {
     pub on_picture: Option<PictureCallback>,
     /// What to return for a frame that failed.
     pub failed_frame: FailedFrame,
+}
+
+setters! {
+    SessionOptions:
+    with_on_picture, on_picture: Option<PictureCallback>;
+    with_failed_frame, failed_frame: FailedFrame;
 }
 
 /// What a session returns for a frame that failed, besides the event.

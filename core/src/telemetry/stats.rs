@@ -25,6 +25,7 @@ pub struct Samples {
 
 /// The summary of measurements, in their unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Summary {
     /// The median.
     pub median: f64,

@@ -24,6 +24,7 @@ pub enum VideoCodec {
 
 /// One coded picture.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct AccessUnit {
     /// H.264 in Annex B form, with the parameter sets before each key frame; a whole VP8 frame.
     pub data: Bytes,
@@ -31,6 +32,13 @@ pub struct AccessUnit {
     pub key: bool,
     /// The time at which its frame was taken, or arrived if that is unknown, on the clock of [`now`].
     pub at: Timestamp,
+}
+
+impl AccessUnit {
+    /// Makes an access unit of `data`, of a frame taken `at`; `key` if it can be decoded without any before it.
+    pub const fn new(data: Bytes, key: bool, at: Timestamp) -> Self {
+        Self { data, key, at }
+    }
 }
 
 /// Returns what time it is for frames on their way through this process: nanoseconds since its first call.

@@ -41,6 +41,7 @@ impl Malformed {
 
 /// An offer or an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Description {
     /// The media sections, in order. Attributes of the whole session are in each of them.
     pub sections: Vec<Section>,

@@ -24,7 +24,7 @@ pub(crate) fn options(
 ) -> PyResult<ClientOptions> {
     let attempts = attempts.map(|attempts| positive("attempts", attempts)).transpose()?;
     let peer = peer::options(ice_servers, None, None)?;
-    Ok(ClientOptions { token, attempts, peer, ..ClientOptions::default() })
+    Ok(ClientOptions::default().with_token(token).with_attempts(attempts).with_peer(peer))
 }
 
 /// A publisher or a player, which ends with this.

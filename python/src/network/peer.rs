@@ -57,7 +57,7 @@ fn ice_server(server: &Bound<'_, PyAny>) -> PyResult<IceServer> {
 
 fn read_ice_server(server: &Bound<'_, PyAny>) -> Option<IceServer> {
     if let Ok(url) = server.extract::<String>() {
-        return Some(IceServer { urls: vec![url], ..IceServer::default() });
+        return Some(IceServer::default().with_urls(vec![url]));
     }
     let fields = server.cast::<PyDict>().ok()?;
     let field = |name: &str| fields.get_item(name).ok().flatten().filter(|value| !value.is_none());
@@ -71,11 +71,9 @@ fn read_ice_server(server: &Bound<'_, PyAny>) -> Option<IceServer> {
     let (username, credential, secret) = (text("username"), text("credential"), text("secret"));
     // What is there has to be text.
     let is_wrong = [&username, &credential, &secret].into_iter().any(|text| matches!(text, Some(None)));
-    (!is_wrong).then(|| IceServer {
-        urls,
-        username: username.flatten(),
-        credential: credential.flatten(),
-        secret: secret.flatten(),
+    (!is_wrong).then(|| {
+        let server = IceServer::default().with_urls(urls).with_username(username.flatten());
+        server.with_credential(credential.flatten()).with_secret(secret.flatten())
     })
 }
 

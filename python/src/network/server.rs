@@ -103,15 +103,14 @@ pub(crate) fn serve(
     if let Some(viewers) = viewers {
         limits.viewers = positive("viewers", viewers)?.get() as usize;
     }
-    let options = ServeOptions {
-        addr: socket(address).or_raise(py)?,
-        token,
-        public_url,
-        allow_origins: allow_origins.unwrap_or_default(),
-        peer: peer::options(ice_servers, public_ip, ports)?,
-        limits,
-        egress: egress_options(bitrate)?,
-    };
+    let options = ServeOptions::default()
+        .with_addr(socket(address).or_raise(py)?)
+        .with_token(token)
+        .with_public_url(public_url)
+        .with_allow_origins(allow_origins.unwrap_or_default())
+        .with_peer(peer::options(ice_servers, public_ip, ports)?)
+        .with_limits(limits)
+        .with_egress(egress_options(bitrate)?);
     let (stream, owned) = match stream {
         Some(stream) if stream.is_instance_of::<StreamDiffusion>() => (stream.clone(), false),
         Some(other) if other.cast::<PyMapping>().is_err() && !other.hasattr(intern!(py, "model_dump"))? => {

@@ -146,7 +146,7 @@ fn summary(engine: &Engine, fps: f64, first_picture: Duration) -> Value {
 fn report(json: bool, model: &str, stages: &Stages, summary: &Value) -> Result {
     let mut out = Output::new();
     if json {
-        for (stage, Summary { median, p95, n }) in stages.summaries() {
+        for (stage, Summary { median, p95, n, .. }) in stages.summaries() {
             out.line(&json!({"stage": stage, "median_ms": rounded(median), "p95_ms": rounded(p95), "n": n}))?;
         }
         return out.line(summary);

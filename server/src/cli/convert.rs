@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result {
             return Err(Failure::from(problem.within(report.name).within(checkpoint.location())));
         }
     }
-    let options = ConvertOptions { dtype: args.dtype.map(StoredDtype::from), replace: args.force };
+    let options = ConvertOptions::default().with_dtype(args.dtype.map(StoredDtype::from)).with_replace(args.force);
     let mut output = Output::new();
     if let Some(notice) = checkpoint.notice() {
         if args.json {

@@ -32,7 +32,8 @@ pub(super) fn ice_server(text: &str, secret: Option<&str>) -> Result<IceServer, 
             "is {url:?}, but must be like stun:host:3478, turn:host:3478,user,password or, with turn_secret, turn:host:3478"
         ));
     }
-    Ok(IceServer { urls: vec![url.to_owned()], username, credential, secret })
+    let server = IceServer::default().with_urls(vec![url.to_owned()]).with_username(username);
+    Ok(server.with_credential(credential).with_secret(secret))
 }
 
 /// Reads `http://host:port` or `https://host:port`, where gateways reach a worker.

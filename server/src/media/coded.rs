@@ -141,7 +141,7 @@ pub(crate) mod testing {
             }
             let coded = encoder.encode(&picture).unwrap();
             assert_eq!(coded.frame_type() == FrameType::IDR, key);
-            AccessUnit { data: coded.to_vec().into(), key, at: Timestamp(millis * 1_000_000) }
+            AccessUnit::new(coded.to_vec().into(), key, Timestamp(millis * 1_000_000))
         };
         times.iter().map(encode).collect()
     }

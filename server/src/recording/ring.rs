@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn unit(at: Duration, key: bool, len: usize) -> AccessUnit {
-        AccessUnit { data: vec![0; len].into(), key, at: Timestamp(nanos(at)) }
+        AccessUnit::new(vec![0; len].into(), key, Timestamp(nanos(at)))
     }
 
     const SECOND: Duration = Duration::from_secs(1);

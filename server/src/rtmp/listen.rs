@@ -212,7 +212,7 @@ impl Stream {
         self.last_media = Instant::now();
         match self.video.read(tag) {
             Ok(Some(picture)) => {
-                self.publication.access_unit(AccessUnit { data: picture.data, key: picture.key, at: now() });
+                self.publication.access_unit(AccessUnit::new(picture.data, picture.key, now()));
                 Ok(())
             }
             Ok(None) => Ok(()),

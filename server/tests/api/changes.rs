@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dreamframe::transport::peer::PeerState;
-use dreamframe::transport::{ClientOptions, Egress, EgressOptions, play, publish};
+use dreamframe::transport::{Egress, EgressOptions, play, publish};
 use dreamframe_tests::network::{Drawn, Screen, Source, Talk, client_options};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn a_change_shows_within_three_frames_by_http_and_by_data_channel() {
     let (drawn, egress) = (Arc::new(Drawn::default()), Egress::new(EgressOptions::default()));
     let (screen, _source) = (Screen::new(&drawn), Source::start(&egress, (SIDE, SIDE), RATE, &drawn));
     let talk = Talk::new();
-    let options = ClientOptions { channel: Some(talk.clone()), ..client_options() };
+    let options = client_options().with_channel(Some(talk.clone()));
     let publisher = publish(whip, options, egress).unwrap();
     publisher.wait_for(PeerState::Connected, PATIENCE).unwrap();
     let _viewer = play(&whip.replace("/whip", "-out/whep"), client_options(), screen.clone()).unwrap();

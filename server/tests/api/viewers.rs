@@ -27,7 +27,7 @@ impl FrameSink for Nowhere {
 /// A viewer at `url` with a data channel.
 fn viewer(url: &str) -> (Client, Arc<Talk>) {
     let talk = Talk::new();
-    let options = ClientOptions { channel: Some(talk.clone()), ..ClientOptions::default() };
+    let options = ClientOptions::default().with_channel(Some(talk.clone()));
     let client = play(url, options, Arc::new(Nowhere)).unwrap();
     client.wait_for(PeerState::Connected, PATIENCE).unwrap();
     (client, talk)

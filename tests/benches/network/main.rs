@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dreamframe::transport::peer::PeerState;
-use dreamframe::transport::{ClientOptions, play, publish};
+use dreamframe::transport::{play, publish};
 use dreamframe::{Error, ErrorKind, Result};
 use dreamframe_tests::network::{Screen, Talk, client_options, longest_gap};
 use serde_json::json;
@@ -197,7 +197,7 @@ fn changes() -> Result<()> {
     say("parameters change");
     let stage = Stage::demo()?;
     let (talk, screen) = (Talk::new(), Screen::new(&stage.drawn));
-    let options = ClientOptions { channel: Some(talk.clone()), ..client_options() };
+    let options = client_options().with_channel(Some(talk.clone()));
     let _player = play(&stage.whep_url(), options, screen.clone())?;
     come(&screen, 30)?;
     let (mut frames, mut times) = (Vec::new(), Vec::new());

@@ -10,17 +10,17 @@ use dreamframe::{FrameView, Result};
 
 /// Connections within this machine.
 pub fn loopback() -> PeerOptions {
-    PeerOptions { bind: vec![Ipv4Addr::LOCALHOST.into()], ..PeerOptions::default() }
+    PeerOptions::default().with_bind(vec![Ipv4Addr::LOCALHOST.into()])
 }
 
 /// A server at a free port.
 pub fn serve_options() -> ServeOptions {
-    ServeOptions { addr: (Ipv4Addr::LOCALHOST, 0).into(), peer: loopback(), ..ServeOptions::default() }
+    ServeOptions::default().with_addr((Ipv4Addr::LOCALHOST, 0).into()).with_peer(loopback())
 }
 
 /// A client that does not wait long before it tries again.
 pub fn client_options() -> ClientOptions {
-    ClientOptions { peer: loopback(), pause: Duration::from_millis(50), ..ClientOptions::default() }
+    ClientOptions::default().with_peer(loopback()).with_pause(Duration::from_millis(50))
 }
 
 /// Shows every frame that is published to all who watch, as it is.

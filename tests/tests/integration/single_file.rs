@@ -149,7 +149,7 @@ fn numbers_are_stored_as_asked_and_a_folder_is_only_replaced_on_request() {
     small("sd15").write_file(&folder.path().join("model.safetensors"));
     let file = folder.path().join("model.safetensors");
     let target = folder.path().join("made/model");
-    let options = |dtype, replace| ConvertOptions { dtype: Some(dtype), replace };
+    let options = |dtype, replace| ConvertOptions::default().with_dtype(Some(dtype)).with_replace(replace);
     convert(&file, &target, options(StoredDtype::F32, false));
     let size = |target: &Path| fs::metadata(target.join("unet/diffusion_pytorch_model.safetensors")).unwrap().len();
     let single = size(&target);
@@ -180,7 +180,7 @@ fn a_number_that_half_precision_does_not_hold_leaves_nothing_behind() {
     single.write_file(&file);
     let checkpoint = Checkpoint::folder(&file).unwrap();
     let target = folder.path().join("folder");
-    let options = ConvertOptions { dtype: Some(StoredDtype::F16), replace: false };
+    let options = ConvertOptions::default().with_dtype(Some(StoredDtype::F16));
     let error = checkpoint.convert(&target, options, &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadModel);
     assert!(error.to_string().contains("unet: tensor \"conv_out.bias\" has numbers beyond"), "{error}");

@@ -24,6 +24,7 @@ use self::select::needed;
 use super::cache::{HubCache, MAIN, is_commit};
 use super::source::ModelId;
 use crate::error::{Error, ErrorKind, Result};
+use crate::setters::setters;
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// Longest answer that lists a repository, in bytes.
@@ -37,18 +38,14 @@ const MAX_LISTING: u64 = 16 << 20;
 /// use dreamframe::load::hub::{Hub, HubOptions};
 ///
 /// # fn main() -> dreamframe::Result<()> {
-/// let options = HubOptions {
-///     endpoint: "https://huggingface.co".into(),
-///     cache: HubCache::at("/nonexistent"),
-///     offline: true,
-///     token: None,
-/// };
+/// let options = HubOptions::new("https://huggingface.co", HubCache::at("/nonexistent")).with_offline(true);
 /// let error = Hub::new(options)?.fetch(&"stabilityai/sd-turbo".parse()?, &mut |_| ()).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::NotFound);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct HubOptions {
     /// The hub's address, without a slash at the end.
     pub endpoint: String,
@@ -60,7 +57,21 @@ pub struct HubOptions {
     pub token: Option<String>,
 }
 
+setters! {
+    HubOptions:
+    with_endpoint, endpoint: String;
+    with_cache, cache: HubCache;
+    with_offline, offline: bool;
+    with_token, token: Option<String>;
+}
+
 impl HubOptions {
+    /// Returns options for the hub at `endpoint`, an address without a slash at the end, with access to the network and
+    /// without a token.
+    pub fn new(endpoint: impl Into<String>, cache: HubCache) -> Self {
+        Self { endpoint: endpoint.into(), cache, offline: false, token: None }
+    }
+
     /// Returns the options of the environment: `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN`, and the variables of
     /// [`HubCache::from_env`].
     ///

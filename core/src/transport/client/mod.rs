@@ -24,6 +24,7 @@ pub use self::state::{ClientEvent, ClientEvents};
 use self::wire::Wire;
 use super::peer::{Media, PeerOptions, PeerState, PeerStats};
 use super::{AudioHub, ChannelHandler, Egress, FrameSink};
+use crate::setters::setters;
 use crate::{Error, ErrorKind, Result};
 
 /// Options of a [`Client`].
@@ -36,17 +37,16 @@ use crate::{Error, ErrorKind, Result};
 /// # fn main() -> dreamframe::Result<()> {
 /// use dreamframe::transport::ClientOptions;
 ///
-/// let options = ClientOptions {
-///     token: Some("a secret".into()),
-///     pause: Duration::from_millis(200),
-///     attempts: NonZeroU32::new(5),
-///     ..ClientOptions::default()
-/// };
+/// let options = ClientOptions::default()
+///     .with_token(Some("a secret".into()))
+///     .with_pause(Duration::from_millis(200))
+///     .with_attempts(NonZeroU32::new(5));
 /// assert!(!format!("{options:?}").contains("a secret"));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct ClientOptions {
     /// The bearer token, for the server whose address is given and for no other. Default: none.
     pub token: Option<String>,
@@ -62,6 +62,17 @@ pub struct ClientOptions {
     pub pause: Duration,
     /// The number of failed attempts in a row after which the client gives up. Default: never.
     pub attempts: Option<NonZeroU32>,
+}
+
+setters! {
+    ClientOptions:
+    with_token, token: Option<String>;
+    with_peer, peer: PeerOptions;
+    with_audio, audio: Option<AudioHub>;
+    with_channel, channel: Option<Arc<dyn ChannelHandler>>;
+    with_request_timeout, request_timeout: Duration;
+    with_pause, pause: Duration;
+    with_attempts, attempts: Option<NonZeroU32>;
 }
 
 impl Default for ClientOptions {

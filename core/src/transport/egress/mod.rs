@@ -19,6 +19,7 @@ use super::media::{AccessUnit, VideoCodec, now};
 use crate::Result;
 use crate::frame::FrameView;
 use crate::session::PictureCallback;
+use crate::setters::setters;
 use crate::telemetry::Rate;
 
 /// Options of an [`Egress`].
@@ -33,6 +34,14 @@ pub struct EgressOptions {
     pub frame_rate: f32,
     /// The interval of key frames without requests.
     pub key_frame_interval: Duration,
+}
+
+setters! {
+    EgressOptions:
+    with_bitrate, bitrate: u32;
+    with_max_bitrate, max_bitrate: u32;
+    with_frame_rate, frame_rate: f32;
+    with_key_frame_interval, key_frame_interval: Duration;
 }
 
 impl Default for EgressOptions {

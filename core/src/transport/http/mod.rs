@@ -29,6 +29,7 @@ pub use self::cors::add_cors;
 pub(super) use self::endpoint::{Endpoint, Role};
 pub(super) use self::ice_links::read_ice_links;
 pub use self::origins::{AllowedOrigins, OriginRefused};
+use crate::setters::setters;
 
 /// The most bytes that the body of a request, or of an answer, may have.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -50,6 +51,7 @@ pub struct Links {
 
 /// What an endpoint bears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The most viewers of an endpoint; further ones get 429. Default: 32.
     pub viewers: usize,
@@ -59,6 +61,14 @@ pub struct Limits {
     pub first_media: Duration,
     /// The longest pause of a publisher before its session ends. Default: 60 s.
     pub silence: Duration,
+}
+
+setters! {
+    Limits:
+    with_viewers, viewers: usize;
+    with_connecting, connecting: usize;
+    with_first_media, first_media: Duration;
+    with_silence, silence: Duration;
 }
 
 impl Default for Limits {

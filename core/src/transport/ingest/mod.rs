@@ -20,6 +20,7 @@ use super::rate::TokenBucket;
 use super::rtp::limits::MAX_SIDE;
 use super::rtp::{Assembled, RtpPacket};
 use crate::frame::{FrameView, Stamp, Timestamp};
+use crate::setters::setters;
 use crate::telemetry::{Meter, Rate};
 use crate::{Error, ErrorKind, Result};
 
@@ -39,6 +40,11 @@ pub struct IngestOptions {
     /// refused before memory is taken for it, as is H.264 with more than 4 reference frames whose pictures would have more
     /// than 64 MiB together. Default: 1920.
     pub max_side: u32,
+}
+
+setters! {
+    IngestOptions:
+    with_max_side, max_side: u32;
 }
 
 impl IngestOptions {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::setters::setters;
 use crate::transport::IngestOptions;
 
 /// How connections reach the network.
@@ -12,18 +13,17 @@ use crate::transport::IngestOptions;
 /// use dreamframe::transport::peer::{IceServer, PeerOptions};
 ///
 /// # fn main() -> dreamframe::Result<()> {
-/// let turn = IceServer {
-///     urls: vec!["turn:turn.example:3478".into()],
-///     username: Some("user".into()),
-///     credential: Some("password".into()),
-///     ..IceServer::default()
-/// };
-/// let options = PeerOptions { ports: Some(50_000..=50_100), ice_servers: vec![turn], ..PeerOptions::default() };
+/// let turn = IceServer::default()
+///     .with_urls(vec!["turn:turn.example:3478".into()])
+///     .with_username(Some("user".into()))
+///     .with_credential(Some("password".into()));
+/// let options = PeerOptions::default().with_ports(Some(50_000..=50_100)).with_ice_servers(vec![turn]);
 /// assert!(!format!("{options:?}").contains("password"));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerOptions {
     /// The addresses to receive at. An unspecified address means every interface except loopback.
     /// Default: every IPv4 interface and 127.0.0.1.
@@ -43,6 +43,16 @@ pub struct PeerOptions {
     pub ingest: IngestOptions,
 }
 
+setters! {
+    PeerOptions:
+    with_bind, bind: Vec<IpAddr>;
+    with_ports, ports: Option<RangeInclusive<u16>>;
+    with_public_ip, public_ip: Option<IpAddr>;
+    with_ice_servers, ice_servers: Vec<IceServer>;
+    with_connect_timeout, connect_timeout: Duration;
+    with_ingest, ingest: IngestOptions;
+}
+
 impl Default for PeerOptions {
     fn default() -> Self {
         Self {
@@ -58,6 +68,7 @@ impl Default for PeerOptions {
 
 /// A STUN or TURN server.
 #[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IceServer {
     /// Its addresses, as `stun:host[:port]` or `turn:host[:port][?transport=udp]`.
     pub urls: Vec<String>,
@@ -68,6 +79,14 @@ pub struct IceServer {
     /// In place of both, a secret that this side shares with the TURN server (coturn's `static-auth-secret`): publishers,
     /// viewers and this side itself each get a user name and a password that are made with it and hold for an hour.
     pub secret: Option<String>,
+}
+
+setters! {
+    IceServer:
+    with_urls, urls: Vec<String>;
+    with_username, username: Option<String>;
+    with_credential, credential: Option<String>;
+    with_secret, secret: Option<String>;
 }
 
 impl std::fmt::Debug for IceServer {

@@ -28,6 +28,7 @@ use super::{AudioHub, Egress, EgressOptions, WhepEndpoint, WhipEndpoint};
 use crate::engine::Engine;
 use crate::frame::{FrameView, PixelFormat};
 use crate::session::{Session, SessionHandle, SessionOptions};
+use crate::setters::setters;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest time for requests in progress when the server stops.
@@ -44,16 +45,17 @@ const GREY: u8 = 32;
 /// use dreamframe::transport::{ServeOptions, serve_media};
 ///
 /// # fn main() -> dreamframe::Result<()> {
-/// let options = ServeOptions { addr: ([0, 0, 0, 0], 0).into(), ..ServeOptions::default() };
+/// let options = ServeOptions::default().with_addr(([0, 0, 0, 0], 0).into());
 /// // Other machines reach this address, so a token is needed.
 /// let error = serve_media(Media::default(), Media::default(), &options).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-/// let options = ServeOptions { token: Some("a secret".into()), ..options };
+/// let options = options.with_token(Some("a secret".into()));
 /// assert!(!format!("{options:?}").contains("a secret"));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct ServeOptions {
     /// The address to listen at. With port 0 the system chooses one; an address that other machines reach needs a
     /// [`token`](Self::token).
@@ -75,6 +77,17 @@ pub struct ServeOptions {
     pub limits: Limits,
     /// How pictures are encoded for viewers; [`serve_media`] has an encoder already.
     pub egress: EgressOptions,
+}
+
+setters! {
+    ServeOptions:
+    with_addr, addr: SocketAddr;
+    with_token, token: Option<String>;
+    with_public_url, public_url: Option<String>;
+    with_allow_origins, allow_origins: Vec<String>;
+    with_peer, peer: PeerOptions;
+    with_limits, limits: Limits;
+    with_egress, egress: EgressOptions;
 }
 
 impl Default for ServeOptions {

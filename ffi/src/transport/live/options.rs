@@ -19,16 +19,14 @@ use crate::transport::server::dreamframe_server_options_t;
 ///
 /// Texts and structs are the host's, as the header says.
 pub(super) unsafe fn serve_options(options: &dreamframe_server_options_t) -> Result<ServeOptions> {
-    let mut serve = ServeOptions {
-        egress: egress_options(options.bitrate, options.frame_rate, options.key_frame_interval_ms)?,
-        // SAFETY: the caller's promise.
-        peer: unsafe { peer_options(options.network) }?,
-        // SAFETY: likewise.
-        token: unsafe { text::optional(options.token, "token") }?.map(str::to_owned),
-        // SAFETY: likewise.
-        public_url: unsafe { text::optional(options.public_url, "public_url") }?.map(str::to_owned),
-        ..ServeOptions::default()
-    };
+    let mut serve = ServeOptions::default();
+    serve.egress = egress_options(options.bitrate, options.frame_rate, options.key_frame_interval_ms)?;
+    // SAFETY: the caller's promise.
+    serve.peer = unsafe { peer_options(options.network) }?;
+    // SAFETY: likewise.
+    serve.token = unsafe { text::optional(options.token, "token") }?.map(str::to_owned);
+    // SAFETY: likewise.
+    serve.public_url = unsafe { text::optional(options.public_url, "public_url") }?.map(str::to_owned);
     // SAFETY: likewise.
     if let Some(address) = unsafe { text::optional(options.address, "address") }? {
         let what = || format!("address is {address:?}, but must be an IP address and a port, such as 127.0.0.1:8080");
@@ -58,14 +56,11 @@ impl Common {
     ///
     /// Texts and structs are the host's, as the header says.
     pub(super) unsafe fn client_options(self) -> Result<ClientOptions> {
-        let mut options = ClientOptions {
-            // SAFETY: the caller's promise.
-            token: unsafe { text::optional(self.token, "token") }?.map(str::to_owned),
-            // SAFETY: likewise.
-            peer: unsafe { peer_options(self.network) }?,
-            attempts: NonZeroU32::new(self.attempts),
-            ..ClientOptions::default()
-        };
+        let mut options = ClientOptions::default().with_attempts(NonZeroU32::new(self.attempts));
+        // SAFETY: the caller's promise.
+        options.token = unsafe { text::optional(self.token, "token") }?.map(str::to_owned);
+        // SAFETY: likewise.
+        options.peer = unsafe { peer_options(self.network) }?;
         time(self.pause_ms, &mut options.pause);
         time(self.request_timeout_ms, &mut options.request_timeout);
         Ok(options)
@@ -168,7 +163,8 @@ fn ice_servers_of(text: &str) -> Result<Vec<IceServer>> {
             Urls::One(url) => vec![url],
             Urls::Many(urls) => urls,
         };
-        IceServer { urls, username: server.username, credential: server.credential, secret: server.secret }
+        let known = IceServer::default().with_urls(urls).with_username(server.username);
+        known.with_credential(server.credential).with_secret(server.secret)
     };
     Ok(servers.into_iter().map(server).collect())
 }
