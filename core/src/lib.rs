@@ -34,7 +34,8 @@
 //!
 //! # fn main() -> dreamframe::Result<()> {
 //! let mut engine = Engine::builder().build()?;
-//! let update = engine.update(&ParamsPatch::from_json(r#"{"prompt": "moonlit night", "delta": 0.9}"#)?)?;
+//! let patch = ParamsPatch::from_json(r#"{"prompt": "moonlit night", "delta": 0.9}"#)?;
+//! let update = engine.update(&patch)?;
 //! assert_eq!((update.changes.len(), update.cost), (2, Some(Cost::Recompute)));
 //! // A typed edit does the same.
 //! engine.edit(|params| params.guidance_scale = 1.2)?;
@@ -174,8 +175,11 @@ pub use engine::{
 };
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use features::FEATURES;
+#[doc(inline)]
 pub use frame::{Frame, FrameId, FrameView, FrameViewMut, Origin, PixelFormat, Stamp, Timestamp};
+#[doc(inline)]
 pub use load::{ModelSource, PackedCache};
+#[doc(inline)]
 pub use params::{Cost, Notice, ParamsPatch, StreamDiffusionParams};
 pub use session::{
     Event, Events, FailedFrame, Outcome, PictureCallback, Session, SessionHandle, SessionOptions, Stage, Stats, Ticket,

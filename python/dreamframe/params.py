@@ -190,7 +190,7 @@ class CachedAttentionConfig(Model):
 
 class StreamDiffusionParams(Model):
     """All parameters of a stream. The defaults are those of Daydream's service, except that `use_safety_checker` is
-    off: who hosts the engine decides."""
+    off: the host decides."""
 
     _part: ClassVar[str] = ""
 

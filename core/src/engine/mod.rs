@@ -7,7 +7,6 @@ mod builder;
 mod device;
 mod host;
 mod in_flight;
-mod info;
 mod memory_fit;
 mod options;
 mod picture;
@@ -19,6 +18,9 @@ mod state;
 mod tests;
 mod transition;
 mod update;
+
+// Behind the modules above, so that the documentation of `Engine` begins with what processes frames.
+mod info;
 pub(crate) mod verify;
 
 use std::sync::Arc;
@@ -43,10 +45,25 @@ use crate::params::{Notice, ParamsPatch, StreamDiffusionParams};
 /// How many pictures a host may hold before further ones are allocated outside of the pool.
 const POOLED: usize = 4;
 
-/// A StreamDiffusion engine: a frame in, a picture out, on the thread that calls.
+/// A StreamDiffusion engine, which restyles frames on the thread that calls it.
 ///
-/// A picture is made from the frame of [`delay`](Self::delay) calls before. The first frame fills all rows of the
-/// stream, so that every picture is fully denoised.
+/// [`process`](Self::process) returns the picture of the frame that it was given [`delay`](Self::delay) calls earlier. The
+/// first frame fills all rows of the stream batch, so that the first picture is fully denoised too.
+///
+/// ```
+/// use dreamframe::{Engine, FrameView, PixelFormat, StreamDiffusionParams};
+///
+/// # fn main() -> dreamframe::Result<()> {
+/// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
+/// let mut engine = Engine::builder().params(params).build()?;
+/// let pixels = vec![127_u8; 320 * 180 * 4];
+/// for _ in 0..3 {
+///     let picture = engine.process(&FrameView::packed(PixelFormat::Bgra8, 320, 180, &pixels)?)?;
+///     assert_eq!((picture.frame.width(), picture.frame.height()), engine.size());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Engine {
     context: Arc<BuildContext>,

@@ -3,6 +3,7 @@
 //! [`StreamDiffusionParams`] has Daydream's names and order. JSON is read through [`ParamsPatch`], which rejects
 //! unknown fields; [`diff`] returns the cost of a change. Types and defaults are those of the structs; everything else
 //! about a parameter is its row in [`FIELDS`].
+#![cfg_attr(doc, doc = include_str!("../../../docs/parameters.md"))]
 
 mod choices;
 mod compat;
@@ -69,7 +70,12 @@ pub use weighted::Weighted;
 
 /// All parameters of a stream.
 ///
-/// The defaults are those of Daydream's service, except that `use_safety_checker` is off: who hosts the engine decides.
+/// The defaults are those of Daydream's service, except that `use_safety_checker` is off: the host decides.
+// Not in the description of the JSON Schema.
+#[cfg_attr(
+    doc,
+    doc = "\nThe [table of the module](self#parameters) has the range of every field and the cost of a change."
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamDiffusionParams {

@@ -124,11 +124,10 @@ pub(crate) struct Forgotten;
 ///
 /// ```
 /// use std::time::Duration;
+///
 /// use dreamframe::{Engine, Event, SessionOptions, StreamDiffusionParams};
 ///
 /// # fn main() -> dreamframe::Result<()> {
-/// use dreamframe::{Engine, Event, SessionOptions, StreamDiffusionParams};
-///
 /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
 /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
 /// let events = session.handle().events();

@@ -47,11 +47,10 @@ impl SessionHandle {
     ///
     /// ```
     /// use std::time::Duration;
+    ///
     /// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
     ///
     /// # fn main() -> dreamframe::Result<()> {
-    /// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
-    ///
     /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
     /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
     /// let handle = session.handle();
@@ -117,11 +116,10 @@ impl SessionHandle {
     ///
     /// ```
     /// use std::time::Duration;
+    ///
     /// use dreamframe::{Cost, Engine, Outcome, SessionOptions, StreamDiffusionParams};
     ///
     /// # fn main() -> dreamframe::Result<()> {
-    /// use dreamframe::{Cost, Engine, Outcome, SessionOptions, StreamDiffusionParams};
-    ///
     /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
     /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
     /// let handle = session.handle();
@@ -202,11 +200,10 @@ impl SessionHandle {
     ///
     /// ```
     /// use std::time::Duration;
+    ///
     /// use dreamframe::{Engine, ErrorKind, Outcome, ParamsPatch, SessionOptions, StreamDiffusionParams};
     ///
     /// # fn main() -> dreamframe::Result<()> {
-    /// use dreamframe::{Engine, ErrorKind, Outcome, ParamsPatch, SessionOptions, StreamDiffusionParams};
-    ///
     /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
     /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
     /// let handle = session.handle();
@@ -262,11 +259,10 @@ impl SessionHandle {
     ///
     /// ```
     /// use std::time::Duration;
+    ///
     /// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
     ///
     /// # fn main() -> dreamframe::Result<()> {
-    /// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
-    ///
     /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
     /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
     /// let handle = session.handle();

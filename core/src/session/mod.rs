@@ -62,11 +62,10 @@ impl Session {
     ///
     /// ```
     /// use std::time::Duration;
+    ///
     /// use dreamframe::{Engine, ErrorKind, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
     ///
     /// # fn main() -> dreamframe::Result<()> {
-    /// use dreamframe::{Engine, ErrorKind, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
-    ///
     /// let params = StreamDiffusionParams { width: 64, height: 64, ..StreamDiffusionParams::demo() };
     /// let session = Engine::builder().params(params).build()?.start(SessionOptions::default())?;
     /// let handle = session.handle();

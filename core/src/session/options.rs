@@ -13,11 +13,10 @@ pub type PictureCallback = Box<dyn FnMut(&SessionHandle, &PictureInfo) + Send>;
 ///
 /// ```
 /// use std::sync::mpsc;
+///
 /// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
 ///
 /// # fn main() -> dreamframe::Result<()> {
-/// use dreamframe::{Engine, FrameView, PixelFormat, SessionOptions, StreamDiffusionParams};
-///
 /// let (sender, pictures) = mpsc::channel();
 /// let mut options = SessionOptions::default();
 /// options.on_picture = Some(Box::new(move |handle, _info| {

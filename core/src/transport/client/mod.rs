@@ -32,11 +32,10 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 /// use std::num::NonZeroU32;
 /// use std::time::Duration;
+///
 /// use dreamframe::transport::ClientOptions;
 ///
 /// # fn main() -> dreamframe::Result<()> {
-/// use dreamframe::transport::ClientOptions;
-///
 /// let options = ClientOptions::default()
 ///     .with_token(Some("a secret".into()))
 ///     .with_pause(Duration::from_millis(200))
@@ -134,11 +133,10 @@ pub fn publish(url: &str, options: ClientOptions, source: Egress) -> Result<Clie
 /// ```no_run
 /// use std::sync::Arc;
 /// use std::time::Duration;
+///
 /// use dreamframe::transport::{ClientOptions, LatestFrame, play};
 ///
 /// # fn main() -> dreamframe::Result<()> {
-/// use dreamframe::transport::{ClientOptions, LatestFrame, play};
-///
 /// let sink = Arc::new(LatestFrame::new());
 /// let player = play("https://server.example/whep/key", ClientOptions::default(), sink.clone())?;
 /// if let Some(frame) = sink.take_within(Duration::from_secs(10)) {
