@@ -47,8 +47,15 @@ struct Inner {
 pub struct Violation {
     /// The path of the value, such as `controlnets[1].conditioning_scale`.
     pub path: String,
-    /// The value and its bound, such as `is 3.0, but must be a number from 0 to 1`; continues the path as a sentence.
+    /// The value and its bound, such as `got 3.0, expected a number from 0 to 1`. A text with both is `{path}: {message}`.
     pub message: String,
+}
+
+/// Writes `{path}: {message}`.
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
 }
 
 /// What a caller can do about an [`Error`].
@@ -119,7 +126,7 @@ impl Error {
 
     /// Makes an [`ErrorKind::InvalidParams`] error with `violations`; the text lists every one.
     pub fn invalid_params(violations: Vec<Violation>) -> Self {
-        let context = violations.iter().map(|v| format!("{} {}", v.path, v.message)).collect::<Vec<_>>().join("; ");
+        let context = violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Self { inner: Box::new(Inner { kind: ErrorKind::InvalidParams, context, violations, source: None }) }
     }
 
@@ -208,22 +215,22 @@ mod tests {
 
     #[test]
     fn the_text_lists_every_violation() {
-        let violation = |path: &str| Violation { path: path.into(), message: "is 3, but must be less than 3".into() };
+        let violation = |path: &str| Violation { path: path.into(), message: "got 3, expected less than 3".into() };
         let error = Error::invalid_params(vec![violation("delta"), violation("t_index_list[0]")]);
         assert_eq!(error.kind(), ErrorKind::InvalidParams);
         assert_eq!(
             error.to_string(),
-            "delta is 3, but must be less than 3; t_index_list[0] is 3, but must be less than 3"
+            "delta: got 3, expected less than 3; t_index_list[0]: got 3, expected less than 3"
         );
     }
 
     #[test]
     fn it_is_written_as_an_object_with_its_violations() {
-        let violation = Violation { path: "delta".into(), message: "is 30, but must be between 0 and 10".into() };
+        let violation = Violation { path: "delta".into(), message: "got 30, expected a number from 0 to 10".into() };
         let error = Error::invalid_params(vec![violation.clone()]);
         let expected = serde_json::json!({
             "kind": "invalid_params",
-            "message": "delta is 30, but must be between 0 and 10",
+            "message": "delta: got 30, expected a number from 0 to 10",
             "violations": [violation],
         });
         assert_eq!(serde_json::to_value(&error).unwrap(), expected);

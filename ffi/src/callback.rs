@@ -71,7 +71,7 @@ impl Gate {
     pub(crate) fn close(&self) {
         self.refuse();
         if !self.is_inside() && self.wait_until_left().is_none() {
-            tracing::warn!("a function of the host is still running: it is no longer waited for");
+            tracing::warn!("a callback of the host is still running; the library stops waiting for it");
         }
     }
 

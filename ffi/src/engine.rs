@@ -104,8 +104,10 @@ pub unsafe extern "C" fn dreamframe_engine_process(
             let (view, mut picture) = unsafe { (frame.view()?, room.view_mut(Some(&frame))?) };
             let size = engine.size();
             if (room.width, room.height) != size {
-                let text =
-                    format!("the room is {}x{}, but the picture is {}x{}", room.width, room.height, size.0, size.1);
+                let text = format!(
+                    "memory for the picture: got {}x{}, expected {}x{}",
+                    room.width, room.height, size.0, size.1
+                );
                 return Err(Error::new(ErrorKind::InvalidFrame, text));
             }
             let info = engine.process_into(&view, &mut picture)?;

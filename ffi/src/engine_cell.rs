@@ -35,9 +35,9 @@ impl EngineCell {
     fn lock(&self) -> Result<MutexGuard<'_, Slot>> {
         match self.slot.try_lock() {
             Ok(slot) => Ok(slot),
-            Err(TryLockError::WouldBlock) => Err(wrong("the engine is in use by a call on another thread")),
+            Err(TryLockError::WouldBlock) => Err(wrong("another call uses the engine on another thread")),
             Err(TryLockError::Poisoned(_)) => {
-                Err(Error::new(ErrorKind::Internal, "the engine panicked in an earlier call: free it"))
+                Err(Error::new(ErrorKind::Internal, "the engine panicked in an earlier call; free it"))
             }
         }
     }
@@ -51,8 +51,8 @@ impl EngineCell {
         let mut slot = self.lock()?;
         match &mut *slot {
             Slot::Ready(engine) => self.hooks.within(|| body(engine)),
-            Slot::Session => Err(wrong("the engine is in a session: stop that first")),
-            Slot::Gone => Err(Error::new(ErrorKind::Closed, "the engine went with its session: free it")),
+            Slot::Session => Err(wrong("the engine is in a session; stop the session first")),
+            Slot::Gone => Err(Error::new(ErrorKind::Closed, "the engine was lost with its session; free it")),
         }
     }
 
@@ -65,7 +65,7 @@ impl EngineCell {
         self.with(|_| Ok(()))?;
         let mut slot = self.lock()?;
         let Slot::Ready(engine) = std::mem::replace(&mut *slot, Slot::Gone) else {
-            return Err(wrong("the engine is in a session: stop that first"));
+            return Err(wrong("the engine is in a session; stop the session first"));
         };
         let started = self.hooks.within(|| start(*engine))?;
         *slot = Slot::Session;

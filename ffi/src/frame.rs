@@ -116,7 +116,7 @@ fn choose<T, const N: usize>(what: &str, number: u32, all: [(u32, T); N]) -> Res
     let found = all.into_iter().find(|(known, _)| *known == number);
     found
         .map(|(_, value)| value)
-        .ok_or_else(|| invalid(format!("{what} of the frame is {number}, but must be 1 to {N}")))
+        .ok_or_else(|| invalid(format!("{what} of the frame: got {number}, expected 1 to {N}")))
 }
 
 fn choose_or<T: Default, const N: usize>(what: &str, number: u32, all: [(u32, T); N]) -> Result<T> {
@@ -138,14 +138,18 @@ impl dreamframe_frame_t {
     /// The bytes of plane `index`; none where its stride or the size of the frame cannot be.
     fn span(&self, format: PixelFormat, index: usize) -> Result<Span> {
         let (Some(&start), Some(&stride)) = (self.planes.get(index), self.strides.get(index)) else {
-            return Err(invalid(format!("a frame has no plane {index}")));
+            return Err(invalid(format!("plane index: got {index}, expected less than {}", self.planes.len())));
         };
         if start.is_null() {
-            return Err(invalid(format!("plane {index} of the {format} frame is NULL")));
+            return Err(invalid(format!(
+                "plane {index} of the {format} frame: got NULL, expected the address of its first row"
+            )));
         }
         let len = format.plane_span(index, self.width, self.height, stride).unwrap_or(0);
         if start.addr().checked_add(len).is_none() {
-            return Err(invalid(format!("plane {index} of the {format} frame goes past the end of memory")));
+            return Err(invalid(format!(
+                "plane {index} of the {format} frame: got an address and a size beyond the address space"
+            )));
         }
         Ok(Span { start, len, stride })
     }
@@ -196,7 +200,7 @@ impl dreamframe_frame_t {
         for (index, span) in spans.iter().enumerate() {
             let after = spans.get(index + 1..).unwrap_or_default();
             if after.iter().chain(&others).any(|other| span.overlaps(other)) {
-                return Err(invalid(format!("plane {index} of the room for the picture overlaps another plane")));
+                return Err(invalid(format!("plane {index} of the memory for the picture overlaps another plane")));
             }
         }
         let planes = spans.into_iter().take(format.planes()).map(|Span { start, len, stride }| {

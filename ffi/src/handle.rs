@@ -40,7 +40,7 @@ pub(crate) fn insert<H: Handle>(object: Arc<H::Object>) -> *mut H {
 /// `InvalidArgument` for NULL, and for what is no object of this kind or was freed.
 pub(crate) fn get<H: Handle>(handle: *const H) -> Result<Arc<H::Object>> {
     if handle.is_null() {
-        return Err(wrong(format!("the {} is NULL", H::NAME)));
+        return Err(wrong(format!("{}: got NULL, expected a handle", H::NAME)));
     }
     let objects = OBJECTS.read().unwrap_or_else(PoisonError::into_inner);
     let object = objects.as_ref().and_then(|objects| objects.get(&handle.addr()).cloned());
@@ -66,7 +66,7 @@ pub(crate) fn remove<H: Handle>(handle: *mut H) -> Result<Option<Arc<H::Object>>
 }
 
 fn unknown<H: Handle>() -> Error {
-    wrong(format!("invalid {} handle: never created, or already freed", H::NAME))
+    wrong(format!("{}: got an invalid handle, never created or already freed", H::NAME))
 }
 
 fn wrong(text: String) -> Error {

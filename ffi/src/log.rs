@@ -61,7 +61,7 @@ pub(crate) fn level(number: u32) -> Result<Level> {
     }
     let found = LEVELS.iter().find(|(known, _)| *known == number);
     found.map(|(_, level)| *level).ok_or_else(|| {
-        Error::new(ErrorKind::InvalidArgument, format!("log_level is {number}, but must be 0 to {}", LEVELS.len()))
+        Error::new(ErrorKind::InvalidArgument, format!("log_level: got {number}, expected 0 to {}", LEVELS.len()))
     })
 }
 

@@ -308,7 +308,7 @@ impl dreamframe_options_t {
 /// Puts the value of `number` (from 1 on, in the order of `all`) into `place`; 0 leaves it as it is.
 fn choose<T, const N: usize>(what: &str, number: u32, all: [T; N], place: &mut T) -> Result<()> {
     let Some(index) = number.checked_sub(1) else { return Ok(()) };
-    let text = || format!("{what} is {number}, but must be 0 to {N}");
+    let text = || format!("{what}: got {number}, expected 0 to {N}");
     *place = all.into_iter().nth(index as usize).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text()))?;
     Ok(())
 }

@@ -42,8 +42,9 @@ pub(crate) fn cost_of(cost: Option<Cost>) -> u32 {
 ///
 /// `InvalidArgument` for a text that is none.
 pub(crate) fn transition_of(text: &str) -> Result<Transition> {
-    serde_json::from_str(text)
-        .map_err(|error| Error::new(ErrorKind::InvalidArgument, "transition_json is no transition").with_source(error))
+    serde_json::from_str(text).map_err(|error| {
+        Error::new(ErrorKind::InvalidArgument, "transition_json: invalid transition").with_source(error)
+    })
 }
 
 /// Returns Daydream's default parameters, as JSON with every field.

@@ -39,7 +39,8 @@ pub(crate) unsafe fn read<T: Versioned>(from: *const T) -> Result<T> {
     // SAFETY: as above, past what was copied.
     let rest = unsafe { std::slice::from_raw_parts(from.add(known), size - known) };
     if rest.iter().any(|&byte| byte != 0) {
-        let text = format!("{} has values in fields that this library, older than the header, does not know", T::NAME);
+        let text =
+            format!("{}: got values in fields that this library does not have: it is older than the header", T::NAME);
         return Err(wrong(text));
     }
     // SAFETY: zeros and what the host wrote are values of every field.
@@ -107,7 +108,7 @@ unsafe fn checked_size<T: Versioned>(at: *const T) -> Result<usize> {
         let (name, least) = (T::NAME, T::LEAST);
         let init = name.to_uppercase();
         return Err(wrong(format!(
-            "struct_size of {name} is {size}, but must be between {least} and {MOST}: begin with DREAMFRAME_{init}_INIT"
+            "struct_size of {name}: got {size}, expected {least} to {MOST}; initialise it with DREAMFRAME_{init}_INIT"
         )));
     }
     Ok(size)
@@ -115,10 +116,10 @@ unsafe fn checked_size<T: Versioned>(at: *const T) -> Result<usize> {
 
 fn check_place<T>(at: *const T, name: &str) -> Result<()> {
     if at.is_null() {
-        return Err(wrong(format!("{name} is NULL")));
+        return Err(wrong(format!("{name}: got NULL, expected an address")));
     }
     if !at.is_aligned() {
-        return Err(wrong(format!("{name} is at an address that is no multiple of {}", align_of::<T>())));
+        return Err(wrong(format!("{name}: got an unaligned address, expected a multiple of {}", align_of::<T>())));
     }
     Ok(())
 }
@@ -178,7 +179,7 @@ impl<T> Out<T> {
 pub(crate) unsafe fn slice<'a, T>(data: *const T, len: usize, name: &str) -> Result<&'a [T]> {
     check_place(data, name)?;
     if len.checked_mul(size_of::<T>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-        return Err(wrong(format!("{name} cannot have {len} values")));
+        return Err(wrong(format!("length of {name}: got {len} values, expected at most {} bytes", isize::MAX)));
     }
     // SAFETY: the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts(data, len) })

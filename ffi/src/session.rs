@@ -166,7 +166,7 @@ impl SessionCell {
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         if self.shared.served {
-            return Err(Error::new(ErrorKind::InvalidArgument, "the session is a server's: stop that"));
+            return Err(Error::new(ErrorKind::InvalidArgument, "the session belongs to a server; stop the server"));
         }
         self.end_within(timeout)
     }
@@ -177,7 +177,7 @@ impl SessionCell {
     ///
     /// `Closed` where it was ended before, and those of ending a session.
     pub(crate) fn end_within(&self, timeout: Duration) -> Result<()> {
-        let stopped = || Error::new(ErrorKind::Closed, "the session was stopped before");
+        let stopped = || Error::new(ErrorKind::Closed, "the session is already stopped");
         let session = self.session().ok_or_else(stopped)?;
         let ended = self.engine.hooks.within(|| session.stop(timeout));
         self.end(ended)
@@ -255,7 +255,7 @@ impl dreamframe_session_options_t {
             0 | 1 => FailedFrame::Repeat,
             2 => FailedFrame::Skip,
             other => {
-                let text = format!("failed_frame is {other}, but must be 0 to 2");
+                let text = format!("failed_frame: got {other}, expected 0 to 2");
                 return Err(Error::new(ErrorKind::InvalidArgument, text));
             }
         };

@@ -42,7 +42,7 @@ impl SessionCell {
         if self.handle.is_running() {
             return Ok(Done::NotReady);
         }
-        Err(Error::new(ErrorKind::Closed, "the session has ended, and there is no further picture"))
+        Err(Error::new(ErrorKind::Closed, "the session has ended and has no further picture"))
     }
 }
 
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn dreamframe_session_wait(
         let (room, out) = unsafe { (pointer::read(room)?, OutStruct::optional(out_info)?) };
         let cell = handle::get(session.cast_const())?;
         if cell.shared.on_picture.is_some() {
-            let text = "a session with on_picture tells of its pictures by itself: poll it";
+            let text = "a session with on_picture does not support waiting; use dreamframe_session_poll";
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         // SAFETY: likewise.

@@ -111,7 +111,7 @@ pub unsafe extern "C" fn dreamframe_session_set_f32(
 ) -> dreamframe_status_t {
     let value = || {
         let decimal = value.to_string().parse::<f64>().ok().and_then(serde_json::Number::from_f64);
-        let text = || format!("the value is {value}, but must be a finite number");
+        let text = || format!("value: got {value}, expected a finite number");
         decimal.map(Value::Number).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text()))
     };
     // SAFETY: the host's promise, as the header says.
@@ -288,7 +288,7 @@ pub unsafe extern "C" fn dreamframe_session_wait_for(
             Outcome::Applied => dreamframe_outcome_t::DREAMFRAME_OUTCOME_APPLIED,
             Outcome::Superseded => dreamframe_outcome_t::DREAMFRAME_OUTCOME_SUPERSEDED,
             Outcome::Rejected(error) => return Err(again(&error)),
-            _ => return Err(Error::new(ErrorKind::Internal, "an outcome that the header has no number for")),
+            _ => return Err(Error::new(ErrorKind::Internal, "the outcome has no value in the header")),
         };
         if let Some(out) = out {
             out.set(outcome as u32);

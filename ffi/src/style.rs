@@ -85,7 +85,7 @@ impl HostStyle {
         });
         handle::remove(handle)?;
         let answer = reply.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        answer.unwrap_or_else(|| Err(Error::new(ErrorKind::Unsupported, "the host gave no answer")))
+        answer.unwrap_or_else(|| Err(Error::new(ErrorKind::Unsupported, "the host did not answer")))
     }
 }
 
@@ -100,13 +100,13 @@ impl StyleImages for HostStyle {
     fn face(&self, source: &str) -> Result<Vec<f32>> {
         match self.ask(dreamframe_style_t::DREAMFRAME_STYLE_FACE, source)? {
             Answer::Floats(numbers) => Ok(numbers),
-            Answer::Bytes(_) => Err(other("bytes", "the numbers of a face")),
+            Answer::Bytes(_) => Err(other("bytes", "the embedding of a face")),
         }
     }
 }
 
 fn other(given: &str, wanted: &str) -> Error {
-    Error::new(ErrorKind::InvalidArgument, format!("the host answered with {given}, but was asked for {wanted}"))
+    Error::new(ErrorKind::InvalidArgument, format!("answer of the host: got {given}, expected {wanted}"))
 }
 
 fn answer(reply: *mut dreamframe_reply_t, answer: impl FnOnce() -> Result<Result<Answer>>) -> dreamframe_status_t {

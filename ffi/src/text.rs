@@ -33,7 +33,7 @@ pub(crate) fn c_string(text: impl Into<String>) -> CString {
 pub(crate) unsafe fn required<'a>(text: *const c_char, name: &str) -> Result<&'a str> {
     // SAFETY: the caller's promise.
     unsafe { optional(text, name) }?
-        .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, format!("{name} is NULL, but must be a text")))
+        .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, format!("{name}: got NULL, expected a string")))
 }
 
 /// As [`required`], with `None` for NULL.
@@ -52,7 +52,7 @@ pub(crate) unsafe fn optional<'a>(text: *const c_char, name: &str) -> Result<Opt
     // SAFETY: the caller's promise.
     match unsafe { CStr::from_ptr(text) }.to_str() {
         Ok(text) => Ok(Some(text)),
-        Err(error) => Err(Error::new(ErrorKind::InvalidArgument, format!("{name} is not UTF-8")).with_source(error)),
+        Err(error) => Err(Error::new(ErrorKind::InvalidArgument, format!("{name}: not UTF-8")).with_source(error)),
     }
 }
 
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn dreamframe_string_free(text: *mut c_char) {
         }
         let mut lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
         if !lent.get_or_insert_default().remove(&text.addr()) {
-            let what = "the text is none that the library gave, or was freed before";
+            let what = "text: got an address that the library did not return, or that is already freed";
             return Err(Error::new(ErrorKind::InvalidArgument, what));
         }
         // SAFETY: it came from `into_raw` in `lend`, and was taken off the list only now.

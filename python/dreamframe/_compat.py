@@ -53,7 +53,7 @@ def given_out(pixels: NDArray[np.uint8], output_type: str) -> Any:
         return floats
     if output_type == "pt":
         return _tensor(floats)
-    raise UnsupportedError(f"output_type is {output_type!r}, but must be one of: pil, np, pt")
+    raise UnsupportedError(f"output_type: got {output_type!r}, expected one of pil, np, pt")
 
 
 def configurations(**configurations: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class FieldInfo:
     required: bool
     """Whether it is required."""
     allowed: str
-    """The allowed values, as they read after "must be"; empty for a field that has fields of its own."""
+    """The allowed values, as they read after "expected"; empty for a field that has fields of its own."""
     cost: str | None
     """The usual cost of changing it, by the name of a `Cost`; None for a field that has fields of its own."""
 

@@ -178,7 +178,7 @@ class StreamDiffusionWrapper:
             output="rgb",
         )
         if str(device).startswith("cuda") and "cuda" not in self._engine.device.lower():
-            _log.warning("device is %r, but this build runs on: %s", str(device), self._engine.device)
+            _log.warning("device: got %r, this build uses %s", str(device), self._engine.device)
 
     @property
     def stream(self) -> StreamDiffusionWrapper:
@@ -285,7 +285,7 @@ class StreamDiffusionWrapper:
         if prompt is not None:
             self.update_prompt(prompt)
         if image is None:
-            raise InvalidFrameError("img2img needs an image: a path, a PIL image, an array or a tensor")
+            raise InvalidFrameError("image: missing, expected a path, a PIL image, an array or a tensor for img2img")
         return self.postprocess_image(self._engine(pixels_of(image, self.width, self.height)), self.output_type)
 
     def txt2img(self, prompt: Prompt | None = None) -> Any:
@@ -313,14 +313,14 @@ class StreamDiffusionWrapper:
 
 def _check_mode(mode: str, cfg_type: str, frame_buffer_size: int, scheduler: str, sampler: str) -> None:
     if mode not in ("img2img", "txt2img"):
-        raise InvalidArgumentError(f"mode is {mode!r}, but must be one of: img2img, txt2img")
+        raise InvalidArgumentError(f"mode: got {mode!r}, expected one of img2img, txt2img")
     if mode == "txt2img" and cfg_type != "none":
-        raise InvalidArgumentError(f"cfg_type is {cfg_type!r}, but must be 'none' where mode is 'txt2img'")
+        raise InvalidArgumentError(f"cfg_type: got {cfg_type!r}, expected 'none' where mode is 'txt2img'")
     if frame_buffer_size < 1 or (mode == "img2img" and frame_buffer_size != 1):
-        raise UnsupportedError(f"frame_buffer_size is {frame_buffer_size}, but must be 1: a call takes one frame")
+        raise UnsupportedError(f"frame_buffer_size: got {frame_buffer_size}, expected 1: a call processes one frame")
     if scheduler != "lcm" or sampler != "normal":
         raise UnsupportedError(
-            f"scheduler is {scheduler!r} and sampler {sampler!r}, but only 'lcm' with 'normal' is built"
+            f"scheduler and sampler: got {scheduler!r} and {sampler!r}, expected 'lcm' and 'normal'"
         )
 
 

@@ -31,10 +31,10 @@ class Violation(NamedTuple):
     path: str
     """Where: a path such as `controlnets[1].conditioning_scale`."""
     message: str
-    """The violation, with the value: `is 3.0, but must be a number from 0 to 1`."""
+    """The value and its bound: `got 3.0, expected a number from 0 to 1`."""
 
     def __str__(self) -> str:
-        return f"{self.path} {self.message}"
+        return f"{self.path}: {self.message}"
 
 
 class DreamframeError(Exception):

@@ -69,7 +69,7 @@ pub(crate) fn accepted<'py>(ticket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, A
     let accepted = accepted.and_then(|accepted| accepted.cast_into::<Accepted>().ok());
     accepted.ok_or_else(|| {
         let name = plain::type_name(ticket);
-        PyTypeError::new_err(format!("ticket is a {name}, but must be the Ticket that update() gave"))
+        PyTypeError::new_err(format!("ticket: got a {name}, expected a Ticket that update() returned"))
     })
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn named<T: Copy, const N: usize>(
 ) -> PyResult<T> {
     known.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or_else(|| {
         let names = known.map(|(name, _)| name).join(", ");
-        wrong_call(py, format!("{what} is {name:?}, but must be one of: {names}"))
+        wrong_call(py, format!("{what}: got {name:?}, expected one of {names}"))
     })
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn is_forked() -> bool {
 /// `Closed` in a forked process.
 pub(crate) fn check_home() -> dreamframe::Result<()> {
     if is_forked() {
-        let text = "the stream was made before this process was forked: make another one, or spawn processes";
+        let text = "the stream was created before this process was forked: create another one, or spawn processes";
         return Err(Error::new(ErrorKind::Closed, text));
     }
     Ok(())

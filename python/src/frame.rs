@@ -103,7 +103,7 @@ pub(crate) fn pixels(object: &Bound<'_, PyAny>) -> PyResult<Pixels> {
     };
     let array = array.map_err(|error| {
         let text = format!(
-            "frame is a {} that numpy cannot look at ({}): bring it to the CPU's memory first",
+            "frame: got a {} that numpy cannot read ({}), expected one in the memory of the CPU",
             type_name(object),
             error.value(py)
         );
@@ -113,7 +113,7 @@ pub(crate) fn pixels(object: &Bound<'_, PyAny>) -> PyResult<Pixels> {
     })?;
     match PyUntypedBuffer::get(&array) {
         Ok(buffer) => lent(&array, buffer),
-        Err(_) => Err(invalid(py, format!("frame is a {}, which has no pixels in memory", type_name(object)))),
+        Err(_) => Err(invalid(py, format!("frame: got a {} without pixels in memory", type_name(object)))),
     }
 }
 
@@ -157,15 +157,15 @@ fn wrong_shape(object: &Bound<'_, PyAny>, shape: &[usize]) -> String {
     let shown = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let comma = if shape.len() == 1 { "," } else { "" };
     let head = format!(
-        "frame ({}) has the shape ({shown}{comma}), but must be (height, width, 3) or (height, width, 4)",
+        "frame ({}): got the shape ({shown}{comma}), expected (height, width, 3) or (height, width, 4)",
         type_name(object)
     );
     let advice = match shape {
-        [_, _] | [_, _, 1] => "; of a grey one make three channels: numpy.dstack([frame] * 3)",
-        [3 | 4, _, _] => "; with channels last: frame.transpose(1, 2, 0)",
-        [1, _, _, _] => "; without the batch: frame[0]",
-        [_, _, _, _] => "; one frame at a time: stream.frames(batch)",
-        [_] => "; give the bytes a shape: numpy.frombuffer(frame, numpy.uint8).reshape(height, width, 3)",
+        [_, _] | [_, _, 1] => "; to convert a grey one to three channels: numpy.dstack([frame] * 3)",
+        [3 | 4, _, _] => "; to put the channels last: frame.transpose(1, 2, 0)",
+        [1, _, _, _] => "; to remove the batch dimension: frame[0]",
+        [_, _, _, _] => "; to process a batch frame by frame: stream.frames(batch)",
+        [_] => "; to set the shape of bytes: numpy.frombuffer(frame, numpy.uint8).reshape(height, width, 3)",
         _ => "",
     };
     format!("{head}{advice}")
@@ -176,29 +176,29 @@ fn wrong_type(object: &Bound<'_, PyAny>, buffer: &PyUntypedBuffer) -> String {
         .getattr("dtype")
         .map_or_else(|_| format!("format {:?}", buffer.format().to_string_lossy()), |dtype| format!("dtype {dtype}"));
     let advice = match ElementType::from_format(buffer.format()) {
-        ElementType::Float { .. } => "; of numbers from 0 to 1: (frame * 255).round().astype(numpy.uint8)",
-        ElementType::Bool => "; frame.astype(numpy.uint8) * 255",
+        ElementType::Float { .. } => "; to convert numbers from 0 to 1: (frame * 255).round().astype(numpy.uint8)",
+        ElementType::Bool => "; to convert flags: frame.astype(numpy.uint8) * 255",
         ElementType::SignedInteger { .. } | ElementType::UnsignedInteger { .. } => {
-            "; of numbers from 0 to 255: frame.astype(numpy.uint8)"
+            "; to convert numbers from 0 to 255: frame.astype(numpy.uint8)"
         }
         ElementType::Unknown => "",
     };
-    format!("frame has the {name}, but must be uint8{advice}")
+    format!("frame: got {name}, expected uint8{advice}")
 }
 
 /// What is no frame at all.
 fn strange(object: &Bound<'_, PyAny>) -> PyResult<String> {
     let name = type_name(object);
     let advice = if object.is_instance_of::<PyString>() || object.hasattr("__fspath__")? {
-        format!("; open the file: PIL.Image.open({})", object.repr()?)
+        format!("; to open the file: PIL.Image.open({})", object.repr()?)
     } else if object.is_none() {
-        "; is the camera or the film at its end?".to_owned()
+        "; the camera or the video may have ended".to_owned()
     } else if object.hasattr("__next__")? || object.hasattr("__iter__")? {
-        "; for several frames: stream.frames(source)".to_owned()
+        "; to process several frames: stream.frames(source)".to_owned()
     } else {
         String::new()
     };
-    Ok(format!("frame is a {name}, but must be an array of uint8, an image of PIL, a buffer or a tensor{advice}"))
+    Ok(format!("frame: got a {name}, expected an array of uint8, a PIL image, a buffer or a tensor{advice}"))
 }
 
 /// Whether it is an image of PIL, which is not imported for that.

@@ -80,7 +80,8 @@ pub(crate) fn deliver(py: Python<'_>) {
         let lost = queue.lost.swap(0, Ordering::Relaxed);
         let told = logger(py, &record.logger).and_then(|logger| {
             if lost > 0 {
-                logger.call_method1(intern!(py, "log"), (30, format!("{lost} records were lost: too many at once")))?;
+                logger
+                    .call_method1(intern!(py, "log"), (30, format!("{lost} records were lost: the queue was full")))?;
             }
             logger.call_method1(intern!(py, "log"), (record.level, record.text))
         });

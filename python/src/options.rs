@@ -31,7 +31,7 @@ pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
 
 /// Reads how many threads there shall be.
 pub(crate) fn count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    value.extract().map_err(|_| wrong_type("threads", value, "an integer from 1 on, or None"))
+    value.extract().map_err(|_| wrong_type("threads", value, "an integer of at least 1, or None"))
 }
 
 /// Reads a number of something of which there is at least one.
@@ -39,19 +39,19 @@ pub(crate) fn positive(name: &str, value: &Bound<'_, PyAny>) -> PyResult<NonZero
     const EXPECTED: &str = "an integer from 1 to 4294967295, or None";
 
     value.extract().map_err(|_| match value.is_instance_of::<PyInt>() {
-        true => wrong_call(value.py(), format!("{name} is {value}, but must be {EXPECTED}")),
+        true => wrong_call(value.py(), format!("{name}: got {value}, expected {EXPECTED}")),
         false => wrong_type(name, value, EXPECTED),
     })
 }
 
 pub(crate) fn wrong_type(name: &str, value: &Bound<'_, PyAny>, expected: &str) -> PyErr {
-    PyTypeError::new_err(format!("{name} is {value:?}, but must be {expected}"))
+    PyTypeError::new_err(format!("{name}: got {value:?}, expected {expected}"))
 }
 
 /// Checks that something can be called, where it is given.
 pub(crate) fn check_callable(name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     match value {
-        Some(value) if !value.is_callable() => Err(wrong_type(name, value, "something that can be called")),
+        Some(value) if !value.is_callable() => Err(wrong_type(name, value, "a callable")),
         _ => Ok(()),
     }
 }
@@ -61,11 +61,12 @@ pub(crate) fn check_device(name: &str) -> dreamframe::Result<()> {
     match name {
         "auto" | "cpu" => Ok(()),
         "cuda" | "metal" => {
-            let text = format!("device {name:?} is not built into this package; \"auto\" and \"cpu\" are");
+            let text =
+                format!("device: got {name:?}, which this package does not support, expected \"auto\" or \"cpu\"");
             Err(Error::new(ErrorKind::Unsupported, text))
         }
         _ => {
-            let text = format!("device is {name:?}, but must be one of: auto, cpu");
+            let text = format!("device: got {name:?}, expected one of auto, cpu");
             Err(Error::new(ErrorKind::InvalidArgument, text))
         }
     }
@@ -91,7 +92,7 @@ impl<'py> FromPyObject<'_, 'py> for Models {
             Ok(path) => Ok(Self(ModelSource::folder(path))),
             Err(_) => Err(wrong_call(
                 object.py(),
-                format!("models is a {}, but must be \"demo\" or a folder", plain::type_name(&object)),
+                format!("models: got a {}, expected \"demo\" or a folder", plain::type_name(&object)),
             )),
         }
     }

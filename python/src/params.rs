@@ -43,7 +43,7 @@ fn complete<T: Serialize + DeserializeOwned>(value: Value) -> serde_json::Result
 impl Part {
     fn at(path: &str) -> PyResult<&'static Self> {
         let part = PARTS.iter().find(|part| part.path == path);
-        part.ok_or_else(|| PyValueError::new_err(format!("{path:?} is no part of the parameters")))
+        part.ok_or_else(|| PyValueError::new_err(format!("path: got {path:?}, expected a part of the parameters")))
     }
 
     /// Parameters that hold nothing but this part.
@@ -186,7 +186,7 @@ pub(crate) fn _check_json<'py>(
         return Ok((plain::to_python(py, &params.to_value())?, plain::to_python(py, &given)?));
     }
     let given: Value = serde_json::from_str(&text)
-        .map_err(|error| wrong_params(py, "parameters", format!("cannot be read as JSON: {error}")))?;
+        .map_err(|error| wrong_params(py, "parameters", format!("invalid JSON: {error}")))?;
     let given = plain::to_python(py, &given)?;
     let values = plain::map_from_python(&given)?;
     Ok((plain::to_python(py, &part.check(values).or_raise(py)?)?, given))
@@ -197,7 +197,7 @@ fn text_of(json: &Bound<'_, PyAny>) -> PyResult<String> {
         return Ok(text.to_str()?.to_owned());
     }
     let bytes: Vec<u8> = json.extract()?;
-    String::from_utf8(bytes).map_err(|error| wrong_params(json.py(), "parameters", format!("are no UTF-8: {error}")))
+    String::from_utf8(bytes).map_err(|error| wrong_params(json.py(), "parameters", format!("not UTF-8: {error}")))
 }
 
 /// What is known of each field of a part, in order.
@@ -237,7 +237,7 @@ pub(crate) fn _preset<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, P
     let params = match name {
         "demo" => StreamDiffusionParams::demo(),
         "daydream" => StreamDiffusionParams::daydream(),
-        _ => return Err(PyValueError::new_err(format!("{name:?} is no preset"))),
+        _ => return Err(PyValueError::new_err(format!("preset: got {name:?}, expected one of demo, daydream"))),
     };
     plain::to_python(py, &params.to_value())
 }

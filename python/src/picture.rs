@@ -19,7 +19,7 @@ pub(crate) fn output(py: Python<'_>, name: &str) -> PyResult<PixelFormat> {
     let known = OUTPUTS.iter().find(|(known, _, _)| *known == name);
     known.map(|(_, format, _)| *format).ok_or_else(|| {
         let names = OUTPUTS.map(|(name, _, _)| name).join(", ");
-        wrong_call(py, format!("output is {name:?}, but must be one of: {names}"))
+        wrong_call(py, format!("output: got {name:?}, expected one of {names}"))
     })
 }
 
@@ -51,14 +51,14 @@ impl Room {
     ) -> PyResult<Self> {
         let known = OUTPUTS.iter().find(|(_, known, _)| *known == format);
         let &(name, _, channels) = known.ok_or_else(|| {
-            exception(py, &Error::new(ErrorKind::Internal, format!("{format} is no format for pictures in Python")))
+            exception(py, &Error::new(ErrorKind::Internal, format!("{format} has no format in Python")))
         })?;
         let module = py.import(intern!(py, "dreamframe._picture"))?;
         let picture = module.getattr(class)?.call_method1(intern!(py, "_empty"), (height, width, channels))?;
         picture.setattr(intern!(py, "order"), name)?;
         let buffer = PyBuffer::<u8>::get(&picture)?;
         if buffer.readonly() || !buffer.is_c_contiguous() || buffer.item_count() != format.packed_len(width, height) {
-            return Err(exception(py, &Error::new(ErrorKind::Internal, "numpy gave an array of another shape")));
+            return Err(exception(py, &Error::new(ErrorKind::Internal, "numpy returned an array of another shape")));
         }
         Ok(Self { picture: picture.unbind(), buffer, format, width, height })
     }

@@ -27,7 +27,7 @@ pub(crate) fn map_from_python(object: &Bound<'_, PyAny>) -> PyResult<Map<String,
     match from_python(object)? {
         Value::Object(map) => Ok(map),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            let shown = format!("are of the type {}, but must be a StreamDiffusionParams or a dict", type_name(object));
+            let shown = format!("got the type {}, expected a StreamDiffusionParams or a dict", type_name(object));
             Err(wrong_params(object.py(), ROOT, shown))
         }
     }
@@ -54,7 +54,11 @@ fn path(steps: &[Step]) -> String {
 fn read(object: &Bound<'_, PyAny>, steps: &mut Vec<Step>) -> PyResult<Value> {
     let py = object.py();
     if steps.len() > MAX_DEPTH {
-        return Err(wrong_params(py, path(steps), format!("is nested deeper than {MAX_DEPTH} levels")));
+        return Err(wrong_params(
+            py,
+            path(steps),
+            format!("got more than {MAX_DEPTH} levels of nesting, expected at most {MAX_DEPTH}"),
+        ));
     }
     if object.is_none() {
         Ok(Value::Null)
@@ -62,7 +66,7 @@ fn read(object: &Bound<'_, PyAny>, steps: &mut Vec<Step>) -> PyResult<Value> {
         Ok(flag.is_true().into())
     } else if let Ok(text) = object.cast::<PyString>() {
         let text = text.to_str();
-        text.map(Value::from).map_err(|error| wrong_params(py, path(steps), format!("is no Unicode text: {error}")))
+        text.map(Value::from).map_err(|error| wrong_params(py, path(steps), format!("not Unicode text: {error}")))
     } else if object.is_instance_of::<PyInt>() {
         match (object.extract::<u64>(), object.extract::<i64>()) {
             (Ok(number), _) => Ok(number.into()),
@@ -90,7 +94,7 @@ fn read(object: &Bound<'_, PyAny>, steps: &mut Vec<Step>) -> PyResult<Value> {
 fn number(object: &Bound<'_, PyAny>, steps: &[Step]) -> PyResult<Value> {
     let number = object.extract::<f64>().unwrap_or(f64::INFINITY);
     let plain = Number::from_f64(number).map(Value::Number);
-    plain.ok_or_else(|| wrong_params(object.py(), path(steps), format!("is {object}, but must be a finite number")))
+    plain.ok_or_else(|| wrong_params(object.py(), path(steps), format!("got {object}, expected a finite number")))
 }
 
 fn list(object: &Bound<'_, PyAny>, steps: &mut Vec<Step>) -> PyResult<Value> {
@@ -108,7 +112,7 @@ fn dict(mapping: &Bound<'_, PyMapping>, steps: &mut Vec<Step>) -> PyResult<Value
     for entry in mapping.items()?.iter() {
         let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = entry.extract()?;
         let Ok(name) = name.extract::<String>() else {
-            let message = format!("has the name {}, but names must be text", name.repr()?);
+            let message = format!("got the name {}, expected text", name.repr()?);
             return Err(wrong_params(mapping.py(), path(steps), message));
         };
         steps.push(Step::Name(name));
@@ -122,7 +126,7 @@ fn dict(mapping: &Bound<'_, PyMapping>, steps: &mut Vec<Step>) -> PyResult<Value
 
 fn no_plain_data(object: &Bound<'_, PyAny>, steps: &[Step]) -> PyErr {
     let message = format!(
-        "is of the type {}, but must be plain data: text, a number, a flag, None, a list, a tuple or a dict",
+        "got the type {}, expected plain data: text, a number, a flag, None, a list, a tuple or a dict",
         type_name(object)
     );
     wrong_params(object.py(), path(steps), message)

@@ -53,7 +53,7 @@ impl Caller {
         };
         let thread = thread::Builder::new().name("dreamframe-pictures".into()).spawn(run);
         let thread =
-            thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread").with_source(error))?;
+            thread.map_err(|error| Error::new(ErrorKind::Device, "failed to start a thread").with_source(error))?;
         Ok(Self { id: thread.thread().id(), ended })
     }
 }

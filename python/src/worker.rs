@@ -39,7 +39,7 @@ impl Place {
             Self::Here(engine) => Ok(engine),
             Self::InSession => Err(Error::new(
                 ErrorKind::InvalidArgument,
-                "the stream runs in a session: give that the frames and changes, or stop it first",
+                "the stream is in a session: send frames and changes to the session, or stop it first",
             )),
             Self::Gone(why) => Err(Error::new(ErrorKind::Closed, why.as_str())),
         }
@@ -102,7 +102,7 @@ impl Worker {
         let thread = thread::Builder::new()
             .name("dreamframe".into())
             .spawn(run)
-            .map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread").with_source(error))?;
+            .map_err(|error| Error::new(ErrorKind::Device, "failed to start a thread").with_source(error))?;
         Ok(Self { jobs, thread: thread.thread().id() })
     }
 
@@ -212,7 +212,7 @@ pub(crate) fn wait_up_to<T: Send>(
 pub(crate) fn deadline(py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Instant>> {
     let Some(seconds) = timeout else { return Ok(None) };
     let duration = Duration::try_from_secs_f64(seconds.min(1e9)).map_err(|_| {
-        wrong_call(py, format!("timeout is {seconds}, but must be seconds from 0 on, or None for no end"))
+        wrong_call(py, format!("timeout: got {seconds}, expected seconds of at least 0, or None for no limit"))
     })?;
     Ok(Instant::now().checked_add(duration))
 }
@@ -247,11 +247,11 @@ pub(crate) fn end(py: Python<'_>, work: impl FnOnce() + Send + 'static) -> PyRes
 /// `Device` where the system gives no more threads.
 pub(crate) fn end_later(work: impl FnOnce() + Send + 'static) -> dreamframe::Result<()> {
     let thread = thread::Builder::new().name("dreamframe-end".into()).spawn(work);
-    thread.map(drop).map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread").with_source(error))
+    thread.map(drop).map_err(|error| Error::new(ErrorKind::Device, "failed to start a thread").with_source(error))
 }
 
 /// What a panic said.
 pub(crate) fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no message)".into())
 }

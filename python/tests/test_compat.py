@@ -217,7 +217,7 @@ def test_hints_are_taken_and_told(caplog: pytest.LogCaptureFixture) -> None:
     wrapper(warmup=10, engine_dir="engines", dtype="torch.float16", device="cuda")
     told = " ".join(record.getMessage() for record in caplog.records)
     assert "engine_dir='engines' means nothing here" in told
-    assert "device is 'cuda', but this build runs on" in told
+    assert "device: got 'cuda', this build uses" in told
 
 
 REFUSED: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {

@@ -88,8 +88,7 @@ impl Keys {
             let text = "Send an API key: Authorization: Bearer <key>";
             return Err(ApiError::new(StatusCode::UNAUTHORIZED, "AUTH/MISSING", text));
         };
-        self.find(key)
-            .ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "AUTH/INVALID", "This API key is not known"))
+        self.find(key).ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "AUTH/INVALID", "Unknown API key"))
     }
 
     /// Compares with every key in full, so that the time does not depend on the keys.

@@ -43,7 +43,7 @@ pub(crate) fn ssim(a: &Frame, b: &Frame) -> Result<f64> {
     check(a, b)?;
     let (width, height) = (a.width() as usize, a.height() as usize);
     if width.min(height) < TAPS {
-        let text = format!("pictures of {width}x{height}, but SSIM needs at least {TAPS}x{TAPS}");
+        let text = format!("pictures: got {width}x{height}, expected at least {TAPS}x{TAPS} for SSIM");
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }
     let (a, b) = (luma(a), luma(b));
@@ -67,7 +67,7 @@ fn check(a: &Frame, b: &Frame) -> Result<()> {
     if of(a) == of(b) && a.format() == PixelFormat::Rgb8 {
         return Ok(());
     }
-    let text = format!("cannot compare {:?} and {:?}: both must be Rgb8 of one size", of(a), of(b));
+    let text = format!("pictures: got {:?} and {:?}, expected Rgb8 of the same size", of(a), of(b));
     Err(Error::new(ErrorKind::InvalidArgument, text))
 }
 

@@ -214,15 +214,12 @@ impl Config {
         let tls = shared.tls()?;
         let worker_url = settings.worker_url.as_deref().map(|url| named("worker_url", worker_url(url))).transpose()?;
         if shared.registry.is_some() && worker_url.is_none() && bind.ip().is_unspecified() {
-            let text = "is not there, but gateways need it: http:// or https:// with the host and port at which they reach \
-                        this server";
+            let text =
+                "missing, expected http:// or https:// with the host and port at which gateways reach this server";
             return Err(wrong("worker_url", text));
         }
         if tls.is_some() && worker_url.as_ref().is_some_and(|url| url.starts_with("http://")) {
-            return Err(wrong(
-                "worker_url",
-                "begins with http://, but the server has a certificate: expected https://",
-            ));
+            return Err(wrong("worker_url", "got http://, expected https:// for a server with a certificate"));
         }
         let source = ModelSource::from(settings.models.as_deref().unwrap_or("demo"));
         let proxy = settings.style_proxy.as_deref().map(|url| named("style_proxy", url.parse())).transpose()?;
@@ -323,8 +320,8 @@ fn only_this_machine(name: &str, address: Option<SocketAddr>) -> Result<()> {
     match address {
         Some(address) if !address.ip().is_loopback() => {
             let text = format!(
-                "is {address}, which others can reach, but there are no API keys: give --keys FILE or {KEYS_VARIABLE}, or \
-                 an address of this machine such as 127.0.0.1:{}",
+                "got {address}, which other machines can reach, without API keys: set --keys FILE or {KEYS_VARIABLE}, or \
+                 use a loopback address such as 127.0.0.1:{}",
                 address.port()
             );
             Err(wrong(name, &text))
@@ -338,7 +335,7 @@ fn ingest(max_video_side: Option<u32>) -> Result<IngestOptions> {
     let mut options = IngestOptions::default();
     let (sides, side) = (IngestOptions::SIDES, max_video_side.unwrap_or(options.max_side));
     if !sides.contains(&side) {
-        let text = format!("is {side}, but must be from {} to {}", sides.start(), sides.end());
+        let text = format!("got {side}, expected {} to {}", sides.start(), sides.end());
         return Err(wrong("max_video_side", &text));
     }
     options.max_side = side;
@@ -366,14 +363,17 @@ fn turn_secret(file: &Path) -> Result<String> {
     let text = read_text(file, MAX_FILE)?;
     let secret = text.lines().next().unwrap_or_default().trim();
     if secret.is_empty() {
-        return Err(wrong("turn_secret", &format!("is {}, which is empty, but must have a secret", file.display())));
+        return Err(wrong(
+            "turn_secret",
+            &format!("got the empty file {}, expected a secret in its first line", file.display()),
+        ));
     }
     Ok(secret.to_owned())
 }
 
 pub(crate) fn at_least_one(name: &str, value: Option<usize>, usual: usize) -> Result<usize> {
     match value {
-        Some(0) => Err(wrong(name, "is 0, but must be at least 1")),
+        Some(0) => Err(wrong(name, "got 0, expected at least 1")),
         Some(value) => Ok(value),
         None => Ok(usual),
     }
@@ -384,7 +384,7 @@ pub(crate) fn named<T>(name: &str, result: Result<T, String>) -> Result<T> {
 }
 
 fn wrong(name: &str, message: &str) -> Error {
-    Error::new(ErrorKind::InvalidArgument, format!("{name} {message}"))
+    Error::new(ErrorKind::InvalidArgument, format!("{name}: {message}"))
 }
 
 type Ports = RangeInclusive<u16>;
@@ -454,8 +454,7 @@ mod tests {
         assert!(of(|s| s.worker_url = Some("ftp://a".into())).starts_with("worker_url is"));
         assert!(of(|s| s.worker_url = Some("https://a/b".into())).starts_with("worker_url is"));
         assert!(
-            of(|s| s.shared.registry = Some("redis://10.0.0.5".into()))
-                .starts_with("registry_secret_file is not there")
+            of(|s| s.shared.registry = Some("redis://10.0.0.5".into())).starts_with("registry_secret_file: missing")
         );
         let plain = of(|s| {
             (s.shared.tls_cert, s.shared.tls_key) = (Some("a".into()), Some("b".into()));

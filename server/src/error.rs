@@ -76,7 +76,7 @@ impl ApiError {
         let (mut lines, mut fields) = (Vec::new(), Vec::new());
         for Violation { path, message } in violations.into_iter().take(MOST_FIELDS) {
             let (path, reason) = (clipped(path), clipped(message));
-            lines.push(format!("{path} {reason}"));
+            lines.push(format!("{path}: {reason}"));
             fields.push(json!({ "path": path, "reason": reason }));
         }
         let mut text = lines.join("; ");
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_body_has_exactly_the_seven_keys_and_repeats_the_status() {
-        let error = ApiError::field("params.delta", "is -1, but must be a number from 0 to 10");
+        let error = ApiError::field("params.delta", "got -1, expected a number from 0 to 10");
         let body: serde_json::Map<String, Value> = serde_json::from_str(&error.body("req_1")).unwrap();
         let keys: Vec<_> = body.keys().map(String::as_str).collect();
         assert_eq!(keys, ["success", "error", "code", "status", "details", "requestId", "traceId"]);
@@ -217,13 +217,13 @@ mod tests {
 
     #[test]
     fn a_client_is_not_told_where_files_lie_on_the_server() {
-        let text = "model org/name is not there: looked in /srv/my models/org/name, /home/ann/.cache/x, C:\\hub\\name";
+        let text = "model org/name not found: tried /srv/my models/org/name, /home/ann/.cache/x, C:\\hub\\name";
         let cause = std::io::Error::other("\"/etc/secret/key.pem\" is missing");
         let message = ApiError::from(Error::new(ErrorKind::NotFound, text).with_source(cause)).message().to_owned();
         for hidden in ["/srv", "my models", "/home", "ann", "C:\\hub", "/etc", "secret"] {
             assert!(!message.contains(hidden), "{hidden}: {message}");
         }
-        assert!(message.starts_with("model org/name is not there"), "{message}");
+        assert!(message.starts_with("model org/name not found"), "{message}");
     }
 
     #[test]
@@ -243,14 +243,14 @@ mod tests {
 
     #[test]
     fn of_many_faults_the_first_are_told_and_the_rest_are_counted() {
-        let fault = |at: usize| Violation { path: format!("params.a{at}"), message: "is 1, but must be 2".into() };
+        let fault = |at: usize| Violation { path: format!("params.a{at}"), message: "got 1, expected 2".into() };
         let error = ApiError::fields((0..1000).map(fault).collect());
         let fields = error.details()["fields"].as_array().unwrap();
         assert_eq!((fields.len(), &error.details()["more"]), (50, &json!(950)));
         assert!(error.message().len() < 4096 && error.message().ends_with("and 950 more"), "{}", error.message());
         let long = Violation { path: "a".repeat(1 << 20), message: "b".repeat(1 << 20) };
         assert!(ApiError::fields(vec![long]).body("req_1").len() < 4096);
-        let few = ApiError::field("params.delta", "is -1");
+        let few = ApiError::field("params.delta", "got -1");
         assert!(few.details().get("more").is_none());
     }
 }

@@ -77,7 +77,7 @@ impl Gateway {
     /// machine reaches the gateway.
     fn may_ask(&self, worker: &Worker) -> bool {
         let checked = if worker.open && self.is_public {
-            Err("the worker has no API keys, but others reach this gateway")
+            Err("the worker has no API keys, and other machines reach this gateway")
         } else {
             self.allowed.check(&worker.url)
         };

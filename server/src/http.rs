@@ -121,12 +121,12 @@ fn with_body(response: Response, id: &str, is_api: bool) -> Response {
         parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     // axum refuses a path that is not UTF-8 with plain text.
     if is_api && is_text && parts.status.is_client_error() {
-        let error = ApiError::new(parts.status, "REQUEST/INVALID", "The path cannot be read");
+        let error = ApiError::new(parts.status, "REQUEST/INVALID", "The path is not UTF-8");
         parts.extensions.insert(error);
     }
     // axum refuses a method that a path does not have without a body.
     if parts.status == StatusCode::METHOD_NOT_ALLOWED && !parts.headers.contains_key(header::CONTENT_TYPE) {
-        let error = ApiError::new(parts.status, "HTTP/METHOD_NOT_ALLOWED", "This path does not have this method");
+        let error = ApiError::new(parts.status, "HTTP/METHOD_NOT_ALLOWED", "This path does not support this method");
         parts.extensions.insert(error);
     }
     let Some(error) = parts.extensions.remove::<ApiError>() else { return Response::from_parts(parts, body) };
@@ -175,7 +175,7 @@ pub(crate) async fn read_body_within(body: Body, most: usize, time: Duration) ->
 
 /// A body has more than `most` bytes.
 pub(crate) fn body_too_large(most: usize) -> ApiError {
-    let text = format!("The body is larger than {most} bytes");
+    let text = format!("body: got more than {most} bytes, expected at most {most}");
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "REQUEST/TOO_LARGE", text)
 }
 
@@ -209,7 +209,7 @@ pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Respons
     match serde_json::to_vec(value) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => {
-            let text = format!("the answer cannot be written: {error}");
+            let text = format!("failed to write the answer: {error}");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "SERVER/INTERNAL", text).into_response()
         }
     }

@@ -35,7 +35,7 @@ impl HttpListener {
     ///
     /// `Io` where the address is taken or may not be; `InvalidArgument` for a certificate that cannot be used.
     pub(crate) async fn new(bind: SocketAddr, tls: Option<&Tls>, connections: usize) -> Result<Self> {
-        let failed = |error| Error::new(ErrorKind::Io, format!("cannot listen at {bind}")).with_source(error);
+        let failed = |error| Error::new(ErrorKind::Io, format!("failed to listen at {bind}")).with_source(error);
         let listener = TcpListener::bind(bind).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -85,7 +85,7 @@ pub(crate) fn choose_tls() {
 async fn certificate(tls: &Tls) -> Result<RustlsConfig> {
     choose_tls();
     let read = RustlsConfig::from_pem_file(&tls.cert, &tls.key).await.map_err(|error| {
-        let text = format!("cannot use the certificate {} with the key {}", tls.cert.display(), tls.key.display());
+        let text = format!("failed to use the certificate {} with the key {}", tls.cert.display(), tls.key.display());
         Error::new(ErrorKind::InvalidArgument, text).with_source(error)
     })?;
     let mut config = rustls::ServerConfig::clone(&read.get_inner());

@@ -51,7 +51,7 @@ impl Outputs {
             (true, _) => {
                 state.ended = None;
                 state.recorder = Recorder::last_seconds(&self.egress)
-                    .inspect_err(|error| tracing::debug!(%error, "nothing is remembered"))
+                    .inspect_err(|error| tracing::debug!(%error, "the last seconds are not recorded"))
                     .ok()
                     .map(Arc::new);
             }
@@ -92,7 +92,7 @@ impl Outputs {
     /// `NotFound` without a recent publisher.
     pub(crate) async fn recording(&self, time: Duration) -> Result<Vec<u8>> {
         let recorder = self.state().recorder.clone();
-        let nothing = || Error::new(ErrorKind::NotFound, "the stream had no publisher recently");
+        let nothing = || Error::new(ErrorKind::NotFound, "the stream has had no publisher recently");
         recorder.ok_or_else(nothing)?.movie(time).await
     }
 

@@ -76,8 +76,8 @@ mod tests {
     fn of_absolute_paths_the_last_part_stays() {
         for (text, shown) in [
             ("cannot open /srv/models/x.safetensors", "cannot open …/x.safetensors"),
-            ("model a/b is not there: looked in /m/a/b, /m/a--b", "model a/b is not there: looked in …/b, …/a--b"),
-            ("/home/Ann Lee/my models/unet/config.json is no JSON", "…/config.json is no JSON"),
+            ("model a/b not found: tried /m/a/b, /m/a--b", "model a/b not found: tried …/b, …/a--b"),
+            ("/home/Ann Lee/my models/unet/config.json: not JSON", "…/config.json: not JSON"),
             ("unet: \"/a/b c\" (at ~/x/y): C:\\Users\\ann\\z.bin", "unet: \"…/b c\" (at …/y): …/z.bin"),
             ("read \\\\host\\share\\x; D:/y", "read …/x; …/y"),
             ("/root", "…/root"),
@@ -93,7 +93,7 @@ mod tests {
             "model org/name: https://hub.example/org/name answers 404",
             "size is 3/4, or and/or 1 / 2",
             "tensor \"down_blocks.0.weight\" has shape [1, 2]",
-            "t_index_list[0] is 3, but must be less than 3: see the docs",
+            "t_index_list[0]: got 3, expected less than 3: see the docs",
         ] {
             assert_eq!(without_folders(text), text);
         }

@@ -96,11 +96,11 @@ async fn listen_rtmp(app: &Arc<App>) -> Result<Option<tokio::task::JoinHandle<()
     let listener = match tokio::net::TcpListener::bind(address).await {
         Ok(listener) => listener,
         Err(error) if must => {
-            let text = format!("cannot listen for RTMP at {address}");
+            let text = format!("failed to listen for RTMP at {address}");
             return Err(Error::new(ErrorKind::Io, text).with_source(error));
         }
         Err(error) => {
-            tracing::warn!(%address, %error, "RTMP is not taken in");
+            tracing::warn!(%address, %error, "RTMP is not accepted");
             return Ok(None);
         }
     };

@@ -47,7 +47,7 @@ impl FromStr for Proxy {
     /// Takes `http://host:port`, with `user:password@` before the host if need be.
     fn from_str(text: &str) -> Result<Self, String> {
         // The text may hold a password, which no error repeats.
-        let wrong = |_| "is no proxy: it must be like http://proxy.example:3128".to_owned();
+        let wrong = |_| "expected the URL of a proxy, such as http://proxy.example:3128".to_owned();
         ureq::Proxy::new(text).map(Self).map_err(wrong)
     }
 }
@@ -81,15 +81,17 @@ impl StyleImages for Fetch {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             let response = agent.get(uri.clone()).config().timeout_global(Some(left)).build().call();
             let response = response
-                .map_err(|error| Error::new(ErrorKind::Io, "the style image cannot be fetched").with_source(error))?;
+                .map_err(|error| Error::new(ErrorKind::Io, "failed to fetch the style image").with_source(error))?;
             if !response.status().is_redirection() {
                 return read(response);
             }
-            uri = target(&uri, &response).ok_or_else(|| {
-                Error::new(ErrorKind::Io, "the style image's address points to none that can be asked")
-            })?;
+            uri = target(&uri, &response)
+                .ok_or_else(|| Error::new(ErrorKind::Io, "redirect of the style image: expected a valid address"))?;
         }
-        Err(Error::new(ErrorKind::Io, format!("the style image's address points on more than {REDIRECTS} times")))
+        Err(Error::new(
+            ErrorKind::Io,
+            format!("redirects of the style image: got more than {REDIRECTS}, expected at most {REDIRECTS}"),
+        ))
     }
 }
 
@@ -98,7 +100,7 @@ fn read(response: Response<Body>) -> Result<Vec<u8>> {
     let mut body = response.into_body().into_reader().take(MOST + 1);
     body.read_to_end(&mut bytes).map_err(|error| Error::io("the style image", "read", error))?;
     if bytes.len() as u64 > MOST {
-        return Err(refused(format!("the style image has more than {MOST} bytes")));
+        return Err(refused(format!("style image: got more than {MOST} bytes, expected at most {MOST}")));
     }
     Ok(bytes)
 }
@@ -128,7 +130,7 @@ fn check(uri: &Uri) -> Result<()> {
     };
     if is_inside {
         return Err(refused(format!(
-            "the style image is at {host:.100}, but must be at a host of the public internet"
+            "host of the style image: got {host:.100}, expected a host of the public internet"
         )));
     }
     Ok(())

@@ -22,7 +22,7 @@ impl FromStr for Urls {
         if is_host(host) && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte)) {
             return Ok(Self { base: base.to_owned() });
         }
-        Err(format!("is {text:?}, but must be like https://sd.example or http://10.0.0.5:8889"))
+        Err(format!("got {text:?}, expected a URL such as https://sd.example or http://10.0.0.5:8889"))
     }
 }
 

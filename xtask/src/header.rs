@@ -82,7 +82,7 @@ fn init_macro(name: &str, fields: &[&str]) -> Result<String, String> {
         None => Ok("0".to_owned()),
         Some((_, length)) => {
             let length = length.trim_end_matches("];").parse::<usize>();
-            let length = length.map_err(|_| format!("{name}: `{field}` has a length that is no number"))?;
+            let length = length.map_err(|_| format!("{name}: length of `{field}`: expected a number"))?;
             Ok(format!("{{{}}}", vec!["0"; length].join(", ")))
         }
     };

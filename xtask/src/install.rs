@@ -127,12 +127,14 @@ fn filled(template: &str, features: &str) -> String {
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
     parent(path)?;
-    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    fs::write(path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))
 }
 
 /// Copies `file` into `folder`, which is made.
 fn copy(file: &Path, folder: &Path) -> Result<(), String> {
-    let name = file.file_name().ok_or_else(|| format!("{} is no file", file.display()))?;
+    let name = file
+        .file_name()
+        .ok_or_else(|| format!("path: got {}, expected one that ends in a file name", file.display()))?;
     copy_as(file, &folder.join(name))
 }
 
@@ -141,21 +143,21 @@ fn copy_as(from: &Path, to: &Path) -> Result<(), String> {
     // A program that runs keeps the file that it was started with.
     let _ = fs::remove_file(to);
     let copied = fs::copy(from, to);
-    copied.map(drop).map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))
+    copied.map(drop).map_err(|error| format!("failed to copy {} to {}: {error}", from.display(), to.display()))
 }
 
 #[cfg(unix)]
 fn link(to: &str, path: &Path) -> Result<(), String> {
     let _ = fs::remove_file(path);
-    std::os::unix::fs::symlink(to, path).map_err(|error| format!("cannot link {}: {error}", path.display()))
+    std::os::unix::fs::symlink(to, path).map_err(|error| format!("failed to link {}: {error}", path.display()))
 }
 
 #[cfg(not(unix))]
 fn link(to: &str, path: &Path) -> Result<(), String> {
-    Err(format!("cannot link {} to {to}", path.display()))
+    Err(format!("failed to link {} to {to}", path.display()))
 }
 
 fn parent(path: &Path) -> Result<(), String> {
     let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))
+    fs::create_dir_all(folder).map_err(|error| format!("failed to create {}: {error}", folder.display()))
 }

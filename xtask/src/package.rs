@@ -39,7 +39,7 @@ pub(crate) fn make(context: &mut Context) -> Outcome {
 pub(crate) fn with(context: &Context, step: impl FnOnce(&Path) -> Outcome) -> Outcome {
     match &context.package {
         Some(folder) => step(folder),
-        None => Outcome::NotRun("there is no archive".into()),
+        None => Outcome::NotRun("no archive".into()),
     }
 }
 
@@ -96,13 +96,17 @@ fn dynamic_section(shared: &Path) -> Result<(), String> {
     eprintln!("   needs {}", needed.join(", "));
     let more: Vec<_> = needed.iter().filter(|name| !MAY_NEED.contains(&name.as_str())).cloned().collect();
     if !more.is_empty() {
-        return Err(format!("it needs {}, but may need only {}", more.join(", "), MAY_NEED.join(", ")));
+        return Err(format!(
+            "needed libraries: got {} as well, expected only {}",
+            more.join(", "),
+            MAY_NEED.join(", ")
+        ));
     }
     if !entries("(SONAME)").iter().any(|name| name.starts_with("libdreamframe.so.")) {
-        return Err("it has no SONAME with a version".into());
+        return Err("SONAME: missing, expected one with a version".into());
     }
     if output(Command::new("readelf").arg("-SW").arg(shared))?.contains(".symtab") {
-        return Err("it is not stripped".into());
+        return Err("symbols: got some, expected a stripped library".into());
     }
     eprintln!("   {}", newest_glibc(&output(Command::new("readelf").arg("-VW").arg(shared))?));
     Ok(())
@@ -225,7 +229,7 @@ fn say_hello(program: &Path, libraries: Option<&Path>) -> Result<(), String> {
     succeed(&mut hello)?;
     let written = fs::read(&picture).map_err(|error| format!("{}: {error}", picture.display()))?;
     if written.len() < 512 * 512 * 3 {
-        return Err(format!("the picture has {} bytes, but must have those of 512x512 pixels", written.len()));
+        return Err(format!("picture: got {} bytes, expected those of 512x512 pixels", written.len()));
     }
     Ok(())
 }

@@ -15,6 +15,12 @@ const MAX_LINES: usize = 600;
 /// does not break its own rule.
 const MACHINE_FOLDERS: [(&str, &str); 3] = [("/work", "/"), ("/root", "/"), ("/tmp", "/")];
 
+/// What no error text contains, since the form of errors is `what: got X, expected Y`. In two parts each, as above.
+const SENTENCES: [(&str, &str); 2] = [(", but", " must"), (", but", " has to")];
+
+/// The folder of the Python package.
+const PACKAGE: &str = "python/dreamframe";
+
 /// Crates that are shipped, which use the core as every other host does: without its feature for tests, benches and fuzzers.
 const SHIPPED: [&str; 4] = ["examples", "ffi", "python", "server"];
 const TEST_FEATURE: &str = "internals";
@@ -29,7 +35,7 @@ pub(crate) fn check() -> Outcome {
     for path in files {
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.len() > MAX_FILE => {
-                broken.push(format!("{}: {} bytes, but at most {MAX_FILE}", path.display(), metadata.len()));
+                broken.push(format!("{}: got {} bytes, expected at most {MAX_FILE}", path.display(), metadata.len()));
                 continue;
             }
             Ok(_) => {}
@@ -49,7 +55,7 @@ fn of_text(path: &Path, text: &str) -> Vec<String> {
     let is_rust = path.extension().is_some_and(|extension| extension == "rs");
     let lines = text.lines().count();
     if is_rust && lines > MAX_LINES {
-        broken.push(format!("{}: {lines} lines, but at most {MAX_LINES}; split it", path.display()));
+        broken.push(format!("{}: got {lines} lines, expected at most {MAX_LINES}; split it", path.display()));
     }
     let is_shipped = path.file_name().is_some_and(|name| name == "Cargo.toml")
         && SHIPPED.iter().any(|folder| path.starts_with(folder));
@@ -66,6 +72,50 @@ fn of_text(path: &Path, text: &str) -> Vec<String> {
         if is_rust && line.trim_start().starts_with("#[ignore") {
             broken.push(format!("{}: a test that is ignored", place()));
         }
+    }
+    if has_error_texts(path) {
+        broken.extend(sentences(path, text));
+    }
+    broken
+}
+
+/// Whether the file at `path` is Rust code other than tests, or part of the Python package.
+fn has_error_texts(path: &Path) -> bool {
+    let parts = || path.iter().filter_map(|part| part.to_str());
+    let is_test = parts().any(|part| matches!(part, "tests" | "benches") || part.ends_with("tests.rs"));
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("rs") => !is_test,
+        Some("py") => path.starts_with(PACKAGE),
+        _ => false,
+    }
+}
+
+/// The lines outside of comments and tests that contain one of the [`SENTENCES`], which can only be in string literals.
+fn sentences(path: &Path, text: &str) -> Vec<String> {
+    let comment = if path.extension().is_some_and(|extension| extension == "rs") { "//" } else { "# " };
+    let code = text.split("\nmod tests {").next().unwrap_or_default();
+    let mut broken = Vec::new();
+    // A literal that continues on the next line, as one text.
+    let mut joined = String::new();
+    for (number, line) in code.lines().enumerate() {
+        if line.trim_start().starts_with(comment) {
+            continue;
+        }
+        joined.push_str(if joined.is_empty() { line } else { line.trim_start() });
+        if let Some(kept) = joined.strip_suffix('\\') {
+            joined.truncate(kept.len());
+            continue;
+        }
+        let text = joined.split(&format!(" {comment}")).next().unwrap_or_default();
+        for (start, end) in SENTENCES {
+            if text.contains(&format!("{start}{end}")) {
+                let place = format!("{}:{}", path.display(), number + 1);
+                broken.push(format!(
+                    "{place}: got `{start}{end}`, expected errors of the form `what: got X, expected Y`"
+                ));
+            }
+        }
+        joined.clear();
     }
     broken
 }
@@ -103,6 +153,33 @@ mod tests {
             assert_eq!(of_text(Path::new("tests/Cargo.toml"), line).len(), 0, "{line}");
         }
         assert!(of_text(Path::new("ffi/Cargo.toml"), "# Nothing of `internals`.").is_empty());
+    }
+
+    #[test]
+    fn an_error_that_is_a_sentence_about_its_bound_is_found() {
+        let [must, has_to] = SENTENCES.map(|(start, end)| format!("{start}{end}"));
+        let found = |path: &str, text: &str| of_text(Path::new(path), text).len();
+        for text in [
+            format!("format!(\"delta is {{delta}}{must} be 1\")"),
+            format!("\"delta is 3{has_to} be 1\" // A comment."),
+            format!("\"delta is 3, but \\\n    {} be 1\"", must.trim_start_matches(", but ")),
+            format!("fn x() {{}}\n#[error(\"a is {{0}}{must} be 1\")]\nmod tests {{"),
+        ] {
+            assert_eq!(found("core/src/a.rs", &text), 1, "{text}");
+        }
+        assert_eq!(found("python/dreamframe/a.py", &format!("f'a is 1{must} be 2'")), 1);
+        for (path, text) in [
+            ("core/src/a.rs", format!("/// A width is even{must} not be 0.")),
+            ("core/src/a.rs", format!("let x = \"a\"; // Even{must} not be 0.")),
+            ("core/src/a.rs", format!("fn x() {{}}\nmod tests {{\n\"a is 1{must} be 2\"")),
+            ("core/src/a_tests.rs", format!("\"a is 1{must} be 2\"")),
+            ("tests/src/a.rs", format!("\"a is 1{must} be 2\"")),
+            ("python/tests/a.py", format!("'a is 1{must} be 2'")),
+            ("python/dreamframe/a.py", format!("x = 1  # Even{must} not be 0.")),
+            ("docs/a.md", format!("`a is 1{must} be 2`")),
+        ] {
+            assert_eq!(found(path, &text), 0, "{path}: {text}");
+        }
     }
 
     #[test]

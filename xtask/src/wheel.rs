@@ -40,7 +40,7 @@ pub(crate) fn make(context: &mut Context) -> Outcome {
 pub(crate) fn with(context: &Context, step: impl FnOnce(&Path) -> Outcome) -> Outcome {
     match &context.wheel {
         Some(wheel) => step(wheel),
-        None => Outcome::NotRun("there is no wheel".into()),
+        None => Outcome::NotRun("no wheel".into()),
     }
 }
 
@@ -59,7 +59,7 @@ fn build() -> Result<PathBuf, String> {
     let wheels: Vec<PathBuf> = files.filter_map(|file| Some(file.ok()?.path())).collect();
     match <[PathBuf; 1]>::try_from(wheels) {
         Ok([wheel]) => Ok(wheel),
-        Err(wheels) => Err(format!("{FOLDER} should have one wheel, but has {wheels:?}")),
+        Err(wheels) => Err(format!("wheels in {FOLDER}: got {wheels:?}, expected one")),
     }
 }
 
@@ -88,11 +88,11 @@ fn problems(wheel: &Path) -> Result<Vec<String>, String> {
     let size = std::fs::metadata(wheel).map_err(|error| format!("{name}: {error}"))?.len();
     eprintln!("   {name}: {size} bytes");
     if size > MAX_SIZE {
-        problems.push(format!("{name} has {size} bytes, but at most {MAX_SIZE} are allowed"));
+        problems.push(format!("{name}: got {size} bytes, expected at most {MAX_SIZE}"));
     }
     let tag = if cfg!(target_os = "linux") { "-abi3-manylinux" } else { "-abi3-" };
     if !name.contains(tag) {
-        problems.push(format!("{name} should have {tag:?} in its name"));
+        problems.push(format!("name of the wheel: got {name}, expected one with {tag:?}"));
     }
 
     let unpacked = wheel.with_extension("content");
@@ -134,14 +134,14 @@ fn files_below(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 /// What `library` needs beyond the system's libraries.
 fn foreign_libraries(library: &Path) -> Result<Vec<String>, String> {
     if !works(Command::new("readelf").arg("--version")) {
-        return Err("no readelf, which tells what a library needs; the package binutils has it".into());
+        return Err("no readelf, which lists the libraries that a library needs; install the package binutils".into());
     }
     let dynamic = output(Command::new("readelf").args(["--dynamic", "--wide"]).arg(library))?;
     let name = library.file_name().unwrap_or_default().to_string_lossy();
     Ok(needed(&dynamic)
         .inspect(|needed| eprintln!("   {name} needs {needed}"))
         .filter(|needed| !SYSTEM_LIBRARIES.iter().any(|known| needed.starts_with(known)))
-        .map(|needed| format!("{name} needs {needed}, which is no library of the system"))
+        .map(|needed| format!("{name} needs {needed}, which is not a library of the system"))
         .collect())
 }
 

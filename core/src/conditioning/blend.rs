@@ -16,7 +16,7 @@ pub fn blend(items: &[&[f32]], weights: &[f32], method: Interpolation, normalise
     let weights = shares(items.len(), weights, normalise)?;
     let len = items.first().map_or(0, |item| item.len());
     if let Some((place, item)) = items.iter().enumerate().find(|(_, item)| item.len() != len) {
-        return Err(invalid(format!("entry {place} has {} numbers, but entry 0 has {len}", item.len())));
+        return Err(invalid(format!("entry {place}: got {} elements, expected {len} as in entry 0", item.len())));
     }
     Ok(match (method, items, &weights[..]) {
         (Interpolation::Slerp, [a, b], [_, t]) => slerp(a, b, *t),
@@ -33,18 +33,18 @@ pub fn notice(method: Interpolation, count: usize) -> Option<String> {
 /// Checks `weights` and brings them to `f64`, divided by their sum with `normalise`.
 pub(super) fn shares(count: usize, weights: &[f32], normalise: bool) -> Result<Vec<f64>> {
     if count == 0 {
-        return Err(invalid("there is nothing to mix, but at least one entry is needed".into()));
+        return Err(invalid("entries: got none, expected at least one".into()));
     }
     if weights.len() != count {
-        return Err(invalid(format!("there are {} weights for {count} entries", weights.len())));
+        return Err(invalid(format!("weight count: got {}, expected {count}, one for each entry", weights.len())));
     }
     let bad = |weight: &f32| !(weight.is_finite() && *weight >= 0.0);
     if let Some(place) = weights.iter().position(bad) {
-        return Err(invalid(format!("weight {place} is {}, but must be finite and not negative", weights[place])));
+        return Err(invalid(format!("weight {place}: got {}, expected a finite number of at least 0", weights[place])));
     }
     let sum = if normalise { weights.iter().map(|&weight| f64::from(weight)).sum() } else { 1.0 };
     if sum == 0.0 {
-        return Err(invalid("the weights sum to 0, but are to be normalised".into()));
+        return Err(invalid("sum of the weights: got 0, expected more than 0 to normalise them".into()));
     }
     Ok(weights.iter().map(|&weight| f64::from(weight) / sum).collect())
 }

@@ -51,11 +51,14 @@ impl ClipPictures {
         let (width, height) = size;
         let refuse = |text: String| Err(Error::new(ErrorKind::InvalidArgument, text));
         if side == 0 || side > MAX_SIDE {
-            return refuse(format!("a picture of {side} pixels a side, but it must be 1 to {MAX_SIDE}"));
+            return refuse(format!("image side: got {side}, expected 1 to {MAX_SIDE} pixels"));
         }
         let len = (width as usize).checked_mul(height as usize).and_then(|area| area.checked_mul(3));
         if len != Some(pixels.len()) || pixels.is_empty() {
-            return refuse(format!("{} bytes are not a picture of {width}x{height}", pixels.len()));
+            return refuse(format!(
+                "pixels: got {} bytes, expected those of {width}x{height} RGB pixels",
+                pixels.len()
+            ));
         }
         self.middle(pixels, size, side as u32)?;
         let normalised = |i: usize, byte: u8| (f32::from(byte) / 255.0 - MEAN[i]) / DEVIATION[i];
@@ -118,9 +121,9 @@ fn scale(
 ) -> Result<()> {
     out.resize(to.0 as usize * to.1 as usize * 4, 0);
     let crop = Crop { left: across.start, top: down.start, width: across.len, height: down.len };
-    resizer.bytes(filter, (pixels, from), crop, (out, to)).map_err(|error| {
-        Error::new(ErrorKind::Internal, "the resize library refused a checked image").with_source(error)
-    })
+    resizer
+        .bytes(filter, (pixels, from), crop, (out, to))
+        .map_err(|error| Error::new(ErrorKind::Internal, "failed to resize a valid image").with_source(error))
 }
 
 #[cfg(test)]

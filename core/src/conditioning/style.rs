@@ -52,17 +52,18 @@ pub fn read_style_text(text: &str) -> Result<StyleText<'_>> {
         Some(rest) => {
             let (kind, digits) = rest.split_once(',').unwrap_or((rest, ""));
             if !kind.to_ascii_lowercase().ends_with(";base64") {
-                return Err(refuse("is a data URI, but must be one with base64".into()));
+                return Err(refuse("got a data URI without base64, expected one with base64".into()));
             }
             digits
         }
         None => text,
     };
     if digits.len() / 4 * 3 > MAX_STYLE_BYTES {
-        return Err(refuse(format!("has {} bytes, but must have at most {MAX_STYLE_BYTES}", digits.len() / 4 * 3)));
+        return Err(refuse(format!("got {} bytes, expected at most {MAX_STYLE_BYTES}", digits.len() / 4 * 3)));
     }
-    let bytes = decode(digits)
-        .ok_or_else(|| refuse("is no base64 (nor an http(s) URL), but must be an image in base64".into()))?;
+    let bytes = decode(digits).ok_or_else(|| {
+        refuse("got text that is not valid base64, expected an http(s) URL or an image in base64".into())
+    })?;
     Ok(StyleText::Bytes(bytes))
 }
 
@@ -105,12 +106,12 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
     let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
     if bytes.len() > MAX_STYLE_BYTES {
-        return Err(refuse(format!("has {} bytes, but must have at most {MAX_STYLE_BYTES}", bytes.len())));
+        return Err(refuse(format!("got {} bytes, expected at most {MAX_STYLE_BYTES}", bytes.len())));
     }
     let known = image::guess_format(bytes).ok();
     known
         .filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP))
-        .ok_or_else(|| refuse("is no image, but must be a PNG, JPEG or WebP".into()))
+        .ok_or_else(|| refuse("got another format, expected PNG, JPEG or WebP".into()))
 }
 
 /// An image without alpha, a byte for each of red, green and blue.
@@ -129,14 +130,14 @@ impl StyleImage {
     /// `InvalidArgument` for other formats, a broken file, and too many bytes or pixels, for which no memory is allocated.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let refuse = |what: String| Error::new(ErrorKind::InvalidArgument, what);
-        let broken = |error: image::ImageError| refuse("is an image that cannot be read".into()).with_source(error);
+        let broken = |error: image::ImageError| refuse("failed to decode the image".into()).with_source(error);
         let mut limits = Limits::default();
         limits.max_alloc = Some(MAX_MEMORY);
         let mut decoder =
             ImageReader::with_format(Cursor::new(bytes), format_of(bytes)?).into_decoder().map_err(broken)?;
         let (width, height) = decoder.dimensions();
         if width == 0 || height == 0 || u64::from(width) * u64::from(height) > MAX_PIXELS {
-            return Err(refuse(format!("is an image of {width}x{height}, but must have 1 to {MAX_PIXELS} pixels")));
+            return Err(refuse(format!("got {width}x{height}, expected 1 to {MAX_PIXELS} pixels")));
         }
         decoder.set_limits(limits).map_err(broken)?;
         let pixels = DynamicImage::from_decoder(decoder).map_err(broken)?.into_rgb8().into_raw();
@@ -197,7 +198,7 @@ mod tests {
             ("data:image/png,abc", "one with base64"),
             ("data:", "one with base64"),
             ("file:///etc/passwd", "no base64"),
-            ("data:image/png;base64,A", "no base64"),
+            ("data:image/png;base64,A", "not valid base64"),
         ] {
             let refused = read_style_text(text).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
@@ -218,13 +219,13 @@ mod tests {
             bytes
         };
         for (bytes, part) in [
-            (&b"no image"[..], "is no image"),
-            (b"BM\0\0", "is no image"),
-            (&[], "is no image"),
-            (&whole[..whole.len() / 2], "cannot be read"),
+            (&b"no image"[..], "expected PNG, JPEG or WebP"),
+            (b"BM\0\0", "expected PNG, JPEG or WebP"),
+            (&[], "expected PNG, JPEG or WebP"),
+            (&whole[..whole.len() / 2], "failed to decode"),
             (&sized(1_000_000, 1_000_000), "1000000x1000000"),
-            (&sized(4096, 4097), "is an image of 4096x4097, but must have 1 to 16777216 pixels"),
-            (&sized(4096, 4096), "cannot be read"),
+            (&sized(4096, 4097), "got 4096x4097, expected 1 to 16777216 pixels"),
+            (&sized(4096, 4096), "failed to decode"),
             (&vec![0; MAX_STYLE_BYTES + 1], "at most 16777216"),
         ] {
             let refused = StyleImage::decode(bytes).unwrap_err();

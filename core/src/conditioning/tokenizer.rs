@@ -65,9 +65,9 @@ impl Tokenizer {
             // The library keeps words of tokenizers that are gone, on each thread as long as that lives.
             .cache_capacity(0)
             .build()
-            .map_err(|error| bad(format!("vocabulary and merges do not fit together: {error}")))?;
+            .map_err(|error| bad(format!("vocabulary and merges do not match: {error}")))?;
         let mut inner = Clip::new(model);
-        let misfit = |error: tokenizers::Error| bad(format!("the special tokens do not fit the vocabulary: {error}"));
+        let misfit = |error: tokenizers::Error| bad(format!("the special tokens do not match the vocabulary: {error}"));
         inner.with_normalizer(Some(Cleaning::new()?)).map_err(misfit)?;
         inner.with_pre_tokenizer(Some(Splitting::new()?));
         inner.add_special_tokens(special).map_err(misfit)?;
@@ -88,7 +88,7 @@ impl Tokenizer {
         let encoding = self
             .inner
             .encode_fast(text, false)
-            .map_err(|error| Error::new(ErrorKind::Internal, "the prompt cannot be tokenized").with_source(error))?;
+            .map_err(|error| Error::new(ErrorKind::Internal, "failed to tokenize the prompt").with_source(error))?;
         let words = encoding.get_ids();
         let kept = words.len().min(TOKENS - 2);
         let mut ids = Vec::with_capacity(TOKENS);
@@ -153,7 +153,7 @@ impl PreTokenizer for Splitting {
 }
 
 fn internal(error: tokenizers::Error) -> Error {
-    Error::new(ErrorKind::Internal, "the tokenizer's expression does not compile").with_source(error)
+    Error::new(ErrorKind::Internal, "failed to compile the tokenizer's regular expression").with_source(error)
 }
 
 fn bad(text: String) -> Error {

@@ -38,7 +38,7 @@ impl Device {
     /// `InvalidArgument` for 0 or more than 1024 threads, `Unsupported` for a dtype that the processor lacks.
     pub fn cpu(dtype: Dtype, threads: Option<usize>) -> Result<Self> {
         let threads = threads.map(|count| {
-            let text = || "threads: got 0, expected at least 1; None uses all of the machine's";
+            let text = || "threads: got 0, expected at least 1, or None for as many as the machine has";
             NonZeroUsize::new(count).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text()))
         });
         let options = CpuOptions { threads: threads.transpose()?, dtype, ..CpuOptions::default() };
@@ -54,7 +54,7 @@ impl Device {
         #[cfg(any(test, feature = "reference"))]
         return Ok(Self::of(Arc::new(crate::exec::reference::ReferenceExecutor)));
         #[cfg(not(any(test, feature = "reference")))]
-        Err(Error::new(ErrorKind::Unsupported, "executor: got reference, which needs the feature `reference`"))
+        Err(Error::new(ErrorKind::Unsupported, "executor reference needs the feature `reference`"))
     }
 
     /// Returns the device that options name.

@@ -149,7 +149,7 @@ macro_rules! named {
                     $($name => Ok(Self::$variant),)+
                     _ => Err(Error::new(
                         ErrorKind::InvalidArgument,
-                        format!(concat!($what, " is {:?}, but must be one of: {}"), text, [$($name),+].join(", ")),
+                        format!(concat!($what, ": got {:?}, expected one of {}"), text, [$($name),+].join(", ")),
                     )),
                 }
             }
@@ -170,6 +170,6 @@ mod tests {
     fn names_are_read_back_and_others_are_refused_with_the_list() {
         assert_eq!("reference".parse::<ExecutorKind>().unwrap(), ExecutorKind::Reference);
         let refused = "f64".parse::<Dtype>().unwrap_err();
-        assert_eq!(refused.to_string(), "dtype is \"f64\", but must be one of: auto, f32, f16, bf16, int8");
+        assert_eq!(refused.to_string(), "dtype: got \"f64\", expected one of auto, f32, f16, bf16, int8");
     }
 }

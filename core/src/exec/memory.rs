@@ -23,7 +23,7 @@ pub fn available() -> Option<u64> {
 pub(super) fn require_of(available: Option<u64>, bytes: usize, what: &str) -> Result<()> {
     match available {
         Some(available) if bytes as u64 > available => {
-            let text = format!("{what} needs {bytes} bytes of memory, but {available} are available");
+            let text = format!("memory for {what}: got {available} bytes available, expected at least {bytes}");
             Err(Error::new(ErrorKind::OutOfMemory, text))
         }
         _ => Ok(()),

@@ -119,7 +119,8 @@ impl Seen {
 
     fn judge(&self, name: &str, source: &dyn WeightSource) -> Result<Observed> {
         if !self.least.is_finite() || !self.largest.is_finite() {
-            let text = format!("what {name} reads is not all finite: no scale fits it");
+            let text =
+                format!("input of {name}: got values that are not finite, expected finite ones to choose a scale");
             return Err(Error::new(ErrorKind::BadModel, text));
         }
         let scale = ByteScale::fit(self.least, self.largest, &self.sample, self.count);

@@ -62,11 +62,11 @@ impl Past<'_> {
     pub fn check(&self) -> Result<()> {
         let (len, filled) = (self.frames.len(), self.filled);
         let text = if len > MOST_PAST_FRAMES {
-            format!("{len} frames to look back to, but at most {MOST_PAST_FRAMES} are possible")
+            format!("earlier frames: got {len}, expected at most {MOST_PAST_FRAMES}")
         } else if filled > len {
-            format!("{filled} frames are said to be kept, but there is room for {len}")
+            format!("filled earlier frames: got {filled}, expected at most {len}")
         } else if let Some(keep) = self.keep.filter(|&keep| keep >= len) {
-            format!("frame {keep} is to be overwritten, but there is room for {len}")
+            format!("earlier frame to overwrite: got {keep}, expected less than {len}")
         } else {
             return Ok(());
         };

@@ -121,11 +121,11 @@ impl ReferenceNetwork {
         let constants = constants
             .get::<ReferenceConstants>()
             .filter(|constants| Arc::ptr_eq(&constants.network, &self.id))
-            .ok_or_else(|| self.refused("constants of another network".into()))?;
+            .ok_or_else(|| self.refused("the constants belong to another network".into()))?;
         let wanted: Vec<Shape> = self.program.outputs().iter().map(|out| self.program.shape(out.value)).collect();
         if outputs.len() != wanted.len() || outputs.iter().zip(&wanted).any(|(out, shape)| out.len() != shape.len()) {
             let lens: Vec<usize> = outputs.iter().map(|out| out.len()).collect();
-            return Err(self.refused(format!("outputs of {lens:?} numbers for {wanted:?}")));
+            return Err(self.refused(format!("outputs: got {lens:?} elements, expected the shapes {wanted:?}")));
         }
         let mut values = self.read_inputs(Rate::Frame, inputs)?;
         for (place, op) in self.program.ops().iter().enumerate() {
@@ -182,14 +182,15 @@ impl ReferenceNetwork {
     fn read_inputs(&self, rate: Rate, inputs: &[View<'_>]) -> Result<HashMap<ValueId, Tensor>> {
         let wanted: Vec<&Input> = self.program.inputs_at(rate).collect();
         if wanted.len() != inputs.len() {
-            return Err(self.refused(format!("{} inputs, but there must be {}", inputs.len(), wanted.len())));
+            return Err(self.refused(format!("input count: got {}, expected {}", inputs.len(), wanted.len())));
         }
         let read = |(input, view): (&Input, &View<'_>)| {
             let numbers = view.host()?;
             let shape = self.program.shape(input.value);
             if numbers.len() != shape.len() {
                 let (name, len) = (&input.name, numbers.len());
-                return Err(self.refused(format!("input {name} has {len} numbers, but must be {shape:?}")));
+                return Err(self
+                    .refused(format!("{name}: got {len} elements, expected {} for the shape {shape:?}", shape.len())));
             }
             let tensor = Tensor::from_slice(numbers, (shape.n, shape.h, shape.w, shape.c), &Device::Cpu);
             Ok((input.value, tensor.map_err(|error| failed(format!("input {}", input.name), error))?))
@@ -210,7 +211,7 @@ impl ReferenceNetwork {
 fn failed(what: String, error: impl Into<ops::OpError>) -> Error {
     match error.into() {
         ops::OpError::Index { index, len } => {
-            Error::new(ErrorKind::InvalidArgument, format!("{what}: index {index}, but must be below {len}"))
+            Error::new(ErrorKind::InvalidArgument, format!("{what}: got index {index}, expected less than {len}"))
         }
         ops::OpError::Candle(error) => {
             Error::new(ErrorKind::Internal, format!("{what} failed in candle")).with_source(error)

@@ -77,7 +77,12 @@ impl<'a> Inputs<'a> {
     /// `Internal` for more than 192.
     pub fn push(&mut self, input: impl Into<View<'a>>) -> Result<()> {
         let place = self.views.get_mut(self.len);
-        let text = || Error::new(ErrorKind::Internal, format!("network: got more than {MAX_INPUTS} inputs"));
+        let text = || {
+            Error::new(
+                ErrorKind::Internal,
+                format!("input count: got more than {MAX_INPUTS}, expected at most {MAX_INPUTS}"),
+            )
+        };
         *place.ok_or_else(text)? = input.into();
         self.len += 1;
         Ok(())

@@ -244,7 +244,7 @@ fn gone() -> Error {
 }
 
 fn foreign() -> Error {
-    Error::new(ErrorKind::InvalidArgument, "buffer: got memory of another device")
+    Error::new(ErrorKind::InvalidArgument, "buffer: got memory of another device, expected that of this one")
 }
 
 /// The queue of a simulated device.

@@ -181,7 +181,7 @@ impl FrameConverter {
         check_image(image, rgb.len())?;
         if (view.width(), view.height()) != image {
             let text =
-                format!("frame is {}x{}, but the picture is {}x{}", view.width(), view.height(), image.0, image.1);
+                format!("output frame: got {}x{}, expected {}x{}", view.width(), view.height(), image.0, image.1);
             return Err(Error::new(ErrorKind::InvalidFrame, text));
         }
         let bottom_up = view.head().bottom_up();
@@ -217,14 +217,14 @@ impl FrameConverter {
 /// Checks the size of a floating-point image and the length of its memory.
 fn check_image((width, height): (u32, u32), len: usize) -> Result<()> {
     if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
-        let text = format!("image is {width}x{height}, but each side must be between 1 and {MAX_SIDE}");
+        let text = format!("image: got {width}x{height}, expected sides from 1 to {MAX_SIDE}");
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }
     let needed = width as usize * height as usize * 3;
     if len == needed {
         return Ok(());
     }
-    let text = format!("image of {width}x{height} has {len} numbers, but must have {needed}");
+    let text = format!("image of {width}x{height}: got {len} elements, expected {needed}");
     Err(Error::new(ErrorKind::InvalidArgument, text))
 }
 

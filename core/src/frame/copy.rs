@@ -44,7 +44,7 @@ impl FrameCopier {
     pub fn copy(&mut self, from: &FrameView<'_>, to: &mut FrameViewMut<'_>) -> Result<()> {
         let (width, height) = (from.width(), from.height());
         if (to.width(), to.height()) != (width, height) {
-            let text = format!("frame is {}x{}, but the picture is {width}x{height}", to.width(), to.height());
+            let text = format!("output frame: got {}x{}, expected {width}x{height}", to.width(), to.height());
             return Err(Error::new(ErrorKind::InvalidFrame, text));
         }
         let coded = matches!(to.format(), PixelFormat::Nv12 | PixelFormat::I420);
@@ -118,6 +118,6 @@ mod tests {
         let mut to = vec![0; 24];
         let mut to = FrameViewMut::packed(PixelFormat::Rgba8, 2, 3, &mut to).unwrap();
         let refused = FrameCopier::new().copy(&view, &mut to).unwrap_err();
-        assert_eq!(refused.to_string(), "frame is 2x3, but the picture is 3x2");
+        assert_eq!(refused.to_string(), "output frame: got 2x3, expected 3x2");
     }
 }

@@ -73,7 +73,8 @@ pub(super) fn grow<T: Default + Clone>(buffer: &mut Vec<T>, len: usize) -> Resul
     if buffer.len() < len {
         buffer.try_reserve_exact(len - buffer.len()).map_err(|error| {
             let bytes = len.saturating_mul(size_of::<T>());
-            Error::new(ErrorKind::OutOfMemory, format!("cannot allocate {bytes} bytes for a frame")).with_source(error)
+            Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {bytes} bytes for a frame"))
+                .with_source(error)
         })?;
     }
     buffer.resize(len, T::default());

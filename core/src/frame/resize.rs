@@ -151,7 +151,7 @@ pub(crate) fn widen(from: &[u8], to: &mut [u8]) {
 
 /// Sizes and crops are worked out here, so the library has nothing to refuse.
 fn failed(error: ResizeError) -> Error {
-    Error::new(ErrorKind::Internal, "the resize library refused a checked image").with_source(error)
+    Error::new(ErrorKind::Internal, "failed to resize a valid image").with_source(error)
 }
 
 #[cfg(test)]

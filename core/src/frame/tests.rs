@@ -222,10 +222,10 @@ fn a_zeroed_or_wrong_layout_is_refused_with_the_value_and_the_bound() {
     let cases = [
         (FrameView::packed(PixelFormat::Rgba8, 0, 4, &pixels), "0x4"),
         (FrameView::packed(PixelFormat::Rgba8, 4, 8193, &pixels), "8192"),
-        (FrameView::packed(PixelFormat::Rgba8, 4, 5, &pixels), "has 64 bytes, but needs at least 80"),
-        (FrameView::new(PixelFormat::Nv12, 4, 4, &[plane(4)]), "has 2 planes, but got 1"),
-        (FrameView::new(PixelFormat::Rgba8, 4, 4, &[plane(15)]), "is 15 bytes, but must be between 16"),
-        (FrameView::new(PixelFormat::Rgb8, 4, 4, &[plane(18)]), "has 64 bytes, but needs at least 66"),
+        (FrameView::packed(PixelFormat::Rgba8, 4, 5, &pixels), "got 64 bytes, expected at least 80"),
+        (FrameView::new(PixelFormat::Nv12, 4, 4, &[plane(4)]), "got 1, expected 2"),
+        (FrameView::new(PixelFormat::Rgba8, 4, 4, &[plane(15)]), "got 15 bytes, expected 16 to"),
+        (FrameView::new(PixelFormat::Rgb8, 4, 4, &[plane(18)]), "got 64 bytes, expected at least 66"),
         (FrameView::new(PixelFormat::Rgb8, 4, 4, &[plane(usize::MAX)]), "stride"),
     ];
     for (view, needle) in cases {
@@ -236,7 +236,7 @@ fn a_zeroed_or_wrong_layout_is_refused_with_the_value_and_the_bound() {
     let mut out = [0.0; 5];
     let view = FrameView::packed(PixelFormat::Rgba8, 4, 4, &pixels).unwrap();
     let error = FrameConverter::new().to_signed(&view, Fit::Cover, 4, 4, &mut out).unwrap_err();
-    assert_eq!(error.to_string(), "image of 4x4 has 5 numbers, but must have 48");
+    assert_eq!(error.to_string(), "image of 4x4: got 5 elements, expected 48");
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Head {
     /// Checks the size; the origin is top-left and the colour space the default until said otherwise.
     pub(super) fn new(format: PixelFormat, width: u32, height: u32) -> Result<Self> {
         if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
-            return Err(invalid(format!("frame is {width}x{height}, but each side must be between 1 and {MAX_SIDE}")));
+            return Err(invalid(format!("frame: got {width}x{height}, expected sides from 1 to {MAX_SIDE}")));
         }
         let sizes = format.plane_sizes(width, height);
         Ok(Self { format, width, height, origin: Origin::default(), color: ColorSpace::default(), sizes })
@@ -106,7 +106,7 @@ impl Head {
         // Libraries behind this take strides as 32-bit numbers.
         if stride < size.row_bytes || i32::try_from(stride).is_err() {
             return Err(invalid(format!(
-                "stride of {} is {stride} bytes, but must be between {} and {}",
+                "stride of {}: got {stride} bytes, expected {} to {}",
                 what(),
                 size.row_bytes,
                 i32::MAX
@@ -115,7 +115,7 @@ impl Head {
         match size.span(stride) {
             Some(needed) if needed <= len => Ok(needed),
             needed => Err(invalid(format!(
-                "{} with a stride of {stride} has {len} bytes, but needs at least {}",
+                "{} with a stride of {stride}: got {len} bytes, expected at least {}",
                 what(),
                 needed.unwrap_or(usize::MAX)
             ))),
@@ -126,7 +126,7 @@ impl Head {
         if planes == self.format.planes() {
             return Ok(());
         }
-        Err(invalid(format!("a {} frame has {} planes, but got {planes}", self.format, self.format.planes())))
+        Err(invalid(format!("plane count of a {} frame: got {planes}, expected {}", self.format, self.format.planes())))
     }
 
     fn check_packed(&self, len: usize) -> Result<()> {
@@ -135,7 +135,7 @@ impl Head {
             return Ok(());
         }
         let Self { format, width, height, .. } = self;
-        Err(invalid(format!("packed {format} frame of {width}x{height} has {len} bytes, but needs at least {needed}")))
+        Err(invalid(format!("packed {format} frame of {width}x{height}: got {len} bytes, expected at least {needed}")))
     }
 
     /// Whether the first row in memory is the bottom one.

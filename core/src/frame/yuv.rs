@@ -85,5 +85,5 @@ fn terms(color: ColorSpace) -> (yuv::YuvRange, YuvStandardMatrix) {
 
 /// The views are checked, so the library has nothing to refuse.
 fn failed(error: YuvError) -> Error {
-    Error::new(ErrorKind::Internal, "the YUV library refused a checked frame").with_source(error)
+    Error::new(ErrorKind::Internal, "failed to convert a valid frame").with_source(error)
 }

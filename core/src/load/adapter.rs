@@ -87,7 +87,7 @@ impl AdapterFiles {
     ///
     /// Those of [`Component::folder`], naming the folder.
     pub fn image_encoder(&self) -> Result<Component> {
-        Component::folder(&self.encoder).map_err(|error| error.within("the image encoder of the IP-Adapter"))
+        Component::folder(&self.encoder).map_err(|error| error.within("image encoder of the IP-Adapter"))
     }
 }
 
@@ -114,14 +114,13 @@ fn lone(folder: &Path, file: &str) -> Result<PathBuf> {
         [] => Err(match files.iter().find(|path| PICKLED.iter().any(|end| ends(path, end))) {
             Some(path) => pickle(path),
             None => {
-                let text =
-                    format!("{} has no IP-Adapter: neither {file} nor another .safetensors file", folder.display());
+                let text = format!("no IP-Adapter in {}: tried {file} and other .safetensors files", folder.display());
                 Error::new(ErrorKind::NotFound, text)
             }
         }),
         _ => {
             let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
-            let text = format!("one folder, one adapter; but there are {}, and none of them is {file}", listed(&names));
+            let text = format!("adapter file: got several ({}), expected one, or one named {file}", listed(&names));
             Err(Error::new(ErrorKind::InvalidArgument, text))
         }
     }
@@ -129,7 +128,7 @@ fn lone(folder: &Path, file: &str) -> Result<PathBuf> {
 
 fn pickle(path: &Path) -> Error {
     let text = format!(
-        "{} is a pickled file, which can run code when it is read; bring the adapter as .safetensors",
+        "{} is a pickled file, which can run code when it is read; convert the adapter to .safetensors",
         path.display()
     );
     Error::new(ErrorKind::Unsupported, text)

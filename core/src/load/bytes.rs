@@ -24,7 +24,7 @@ impl Bytes {
     /// Opens a file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::io(path, "open", error))?;
-        let meta = file.metadata().map_err(|error| Error::io(path, "look at", error))?;
+        let meta = file.metadata().map_err(|error| Error::io(path, "read the metadata of", error))?;
         if meta.is_dir() {
             return Err(Error::io(path, "read", io::Error::from(io::ErrorKind::IsADirectory)));
         }

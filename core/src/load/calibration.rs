@@ -97,7 +97,10 @@ impl Calibration {
     /// `NotFound`, `Io`; `BadModel` for one that is broken or of another version.
     pub fn read(path: &Path) -> Result<Self> {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidArgument, format!("{} is no name of a file", path.display()))
+            Error::new(
+                ErrorKind::InvalidArgument,
+                format!("calibration path: got {}, expected one that ends in a file name", path.display()),
+            )
         })?;
         let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
         Self::inside(&Storage::Folder(folder), name)
@@ -116,19 +119,19 @@ impl Calibration {
             dreamframe_int8: u32,
         }
         let broken = |error: serde_json::Error| {
-            Error::new(ErrorKind::BadModel, format!("no calibration: {error}")).with_source(error)
+            Error::new(ErrorKind::BadModel, format!("invalid calibration: {error}")).with_source(error)
         };
         let head: Head = serde_json::from_str(text).map_err(broken)?;
         if head.dreamframe_int8 != Self::VERSION {
             let (found, own) = (head.dreamframe_int8, Self::VERSION);
-            let text = format!("a calibration of version {found}, but only {own} is read: make it again");
+            let text = format!("calibration version: got {found}, expected {own}; create the calibration again");
             return Err(Error::new(ErrorKind::BadModel, text));
         }
         let calibration: Self = serde_json::from_str(text).map_err(broken)?;
         for (name, layer) in &calibration.layers {
             if ByteScale::new(layer.scale, layer.zero).is_none() {
                 let (scale, least, most) = (layer.scale, ByteScale::RANGE.start(), ByteScale::RANGE.end());
-                let text = format!("the scale of {name} is {scale:e}, but must be {least:e} to {most:e}");
+                let text = format!("scale of {name}: got {scale:e}, expected {least:e} to {most:e}");
                 return Err(Error::new(ErrorKind::BadModel, text));
             }
         }
@@ -141,9 +144,9 @@ impl Calibration {
     ///
     /// `Internal`.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self)
-            .map(|text| text + "\n")
-            .map_err(|error| Error::new(ErrorKind::Internal, "a calibration cannot be written").with_source(error))
+        serde_json::to_string_pretty(self).map(|text| text + "\n").map_err(|error| {
+            Error::new(ErrorKind::Internal, "failed to write the calibration as JSON").with_source(error)
+        })
     }
 
     /// Returns the same, saying how good the pictures are.
@@ -176,17 +179,19 @@ impl Calibration {
         let bad = |text: String| Err(Error::new(ErrorKind::BadModel, text));
         if self.fingerprint != fingerprint(unet.weights()) {
             let model = &self.model;
-            return bad(format!("was made for another model ({model}): the UNet's weights have other names or shapes"));
+            return bad(format!(
+                "the calibration belongs to another model ({model}): the weights of the UNet have other names or shapes"
+            ));
         }
         let named: BTreeSet<&String> = self.layers.keys().chain(self.kept.keys()).collect();
         if let Some(name) = named.iter().find(|&&name| !could.contains(name)) {
-            return bad(format!("names the layer {name:?}, which cannot be done in eight bits"));
+            return bad(format!("layer {name:?} does not support int8"));
         }
         if let Some(name) = could.iter().find(|&name| !named.contains(name)) {
-            return bad(format!("does not name the layer {name:?}"));
+            return bad(format!("layer {name:?}: missing"));
         }
         if let Some(name) = self.kept.keys().find(|&name| self.layers.contains_key(name)) {
-            return bad(format!("names the layer {name:?} twice"));
+            return bad(format!("layer {name:?}: got two entries, expected one"));
         }
         let scale = |(name, layer): (&String, &Layer)| Some((name.clone(), ByteScale::new(layer.scale, layer.zero)?));
         Ok(self.layers.iter().filter_map(scale).collect())

@@ -81,7 +81,7 @@ pub(super) fn read_tokenizer(storage: &Storage, name: &str) -> Result<TokenizerF
     }
     if files.json.is_none() && (files.vocab.is_none() || files.merges.is_none()) {
         let what =
-            format!("{} needs vocab.json and merges.txt, or tokenizer.json, and has neither", storage.describe(name));
+            format!("no tokenizer in {}: tried vocab.json with merges.txt, and tokenizer.json", storage.describe(name));
         return Err(Error::new(ErrorKind::NotFound, what));
     }
     Ok(files)
@@ -92,14 +92,14 @@ pub(super) fn read_component(storage: &Storage, folder: &str, class: Option<Stri
     let inside = |file: &str| if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") };
     let path = inside("config.json");
     let config = storage.read_text(&path, MAX_CONFIG)?;
-    let bad = |text: String| Error::new(ErrorKind::BadModel, format!("{} {text}", storage.describe(&path)));
+    let bad = |text: String| Error::new(ErrorKind::BadModel, format!("{}: {text}", storage.describe(&path)));
     let parsed: serde_json::Map<String, Value> = serde_json::from_str(&config)
-        .map_err(|error| bad(format!("is not a JSON object: {error}")).with_source(error))?;
+        .map_err(|error| bad(format!("invalid JSON object: {error}")).with_source(error))?;
     let own_class = parsed.get("_class_name").or_else(|| parsed.get("architectures")?.get(0)).and_then(Value::as_str);
     let class = match (class, own_class) {
         (Some(class), _) => class,
         (None, Some(class)) => class.to_owned(),
-        (None, None) => return Err(bad("names no class: it has neither _class_name nor architectures".into())),
+        (None, None) => return Err(bad("class: missing, expected _class_name or architectures".into())),
     };
     let name = if folder.is_empty() { ALONE } else { folder };
     let place = storage.folder().map(|root| (root.to_owned(), name.to_owned()));
@@ -133,7 +133,7 @@ fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<We
     let found = storage.list(&inside("")).into_iter().find(|file| PICKLED.iter().any(|end| file.ends_with(end)));
     Err(match found {
         Some(file) => pickled(&storage.describe(&inside(&file))),
-        None => Error::new(ErrorKind::NotFound, format!("there are no weights: tried {}", listed(&tried))),
+        None => Error::new(ErrorKind::NotFound, format!("no weights: tried {}", listed(&tried))),
     })
 }
 
@@ -141,7 +141,7 @@ fn open_weights(storage: &Storage, inside: &dyn Fn(&str) -> String) -> Result<We
 pub(super) fn pickled(path: &str) -> Error {
     let what = format!(
         "{path} is a pickled file, which can run code when it is read; convert it to safetensors (diffusers' \
-         `save_pretrained` writes it)"
+         `save_pretrained` does)"
     );
     Error::new(ErrorKind::Unsupported, what)
 }

@@ -66,7 +66,10 @@ impl Checkpoint {
         progress: &mut dyn FnMut(ConvertProgress<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let Some(single) = self.single() else {
-            let text = format!("{} is not a checkpoint in a single file: there is nothing to convert", self.location());
+            let text = format!(
+                "{} is a diffusers folder already; only checkpoints in a single file can be converted",
+                self.location()
+            );
             return Err(Error::new(ErrorKind::Unsupported, text));
         };
         check_target(folder, options.replace)?;
@@ -117,8 +120,8 @@ fn check_target(folder: &Path, replace: bool) -> Result<()> {
     }
     let rule = match (replace, folder.join(INDEX).is_file()) {
         (true, true) => return Ok(()),
-        (false, _) => "is already there",
-        (true, false) => "is no diffusers folder, and only such a one is replaced",
+        (false, _) => "already exists",
+        (true, false) => "is not a diffusers folder; only diffusers folders are replaced",
     };
     Err(Error::new(ErrorKind::InvalidArgument, format!("{} {rule}", folder.display())))
 }
@@ -186,7 +189,7 @@ impl Drop for Aside {
 /// Returns a hidden name next to `folder` that no other process uses.
 fn beside(folder: &Path, what: &str) -> Result<PathBuf> {
     let Some(name) = folder.file_name() else {
-        let text = format!("{} is no name for a new folder", folder.display());
+        let text = format!("new folder: got {}, expected a path that ends in a name", folder.display());
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     };
     Ok(folder.with_file_name(format!(".{}.{}.{what}", name.to_string_lossy(), process::id())))
@@ -236,7 +239,8 @@ impl Writer<'_> {
             let numbers = weights.read(name, &shape)?;
             let stored = store(&numbers, dtype).ok_or_else(|| {
                 let text = format!(
-                    "{component}: tensor {name:?} has numbers beyond what f16 holds (65504): store it as bf16 or f32"
+                    "{component}: tensor {name:?}: got values beyond the range of f16, expected at most 65504; store it 
+                     as bf16 or f32"
                 );
                 Error::new(ErrorKind::BadModel, text)
             })?;
@@ -300,7 +304,7 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         }
         fs::write(target.join(INDEX), "{}").unwrap();
-        assert!(check_target(&target, false).unwrap_err().to_string().contains("is already there"));
+        assert!(check_target(&target, false).unwrap_err().to_string().contains("already exists"));
         check_target(&target, true).unwrap();
     }
 

@@ -118,38 +118,40 @@ pub(crate) struct Tensor {
 /// Why a file is not a safetensors file that we read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HeaderError {
-    #[error("is {what}, not a safetensors file; {advice}")]
+    #[error("got {what}, expected a safetensors file; {advice}")]
     OtherFormat { what: &'static str, advice: &'static str },
-    #[error("has {0} bytes, but a safetensors file has at least 8")]
+    #[error("got {0} bytes, expected at least 8")]
     TooShort(u64),
-    #[error("the header's length is {0}, but must be at most {MAX_HEADER}")]
+    #[error("header length: got {0}, expected at most {MAX_HEADER}")]
     HeaderTooLarge(u64),
-    #[error("the header's length is {header}, but only {rest} bytes follow")]
+    #[error("header length: got {header}, expected at most the {rest} bytes that follow")]
     HeaderPastEnd { header: u64, rest: u64 },
-    #[error("the header is not what a safetensors header must be: {0}")]
+    #[error("invalid safetensors header: {0}")]
     Json(serde_json::Error),
-    #[error("tensor {name:?} has the unknown type {dtype:?}")]
+    #[error("type of tensor {name:?}: got {dtype:?}, expected one of the safetensors format")]
     UnknownDtype { name: String, dtype: String },
-    #[error("tensor {name:?} has shape {shape:?}, whose size overflows")]
+    #[error("size of tensor {name:?} of shape {shape:?}: got more than 2^64 - 1 bytes")]
     Overflow { name: String, shape: Vec<u64> },
-    #[error("tensor {name:?} of shape {shape:?} needs {need} bytes, but its offsets {begin}..{end} do not hold that")]
+    #[error("offsets of tensor {name:?} of shape {shape:?}: got {begin}..{end}, expected {need} bytes")]
     SizeMismatch { name: String, shape: Vec<u64>, need: u64, begin: u64, end: u64 },
-    #[error("tensor {name:?} ends at {end}, but the file has only {data} bytes of data")]
+    #[error("end of tensor {name:?}: got {end}, expected at most {data}, the length of the data")]
     PastEnd { name: String, end: u64, data: u64 },
-    #[error("tensor {name:?} begins at {begin}, but the tensor before it ends at {before}: they overlap")]
+    #[error("start of tensor {name:?}: got {begin}, expected {before}, the end of the tensor before it; they overlap")]
     Overlap { name: String, begin: u64, before: u64 },
-    #[error("tensor {name:?} begins at {begin}, but the tensor before it ends at {before}: there is a hole")]
+    #[error(
+        "start of tensor {name:?}: got {begin}, expected {before}, the end of the tensor before it; there is a gap"
+    )]
     Hole { name: String, begin: u64, before: u64 },
-    #[error("the tensors end at {end}, but the file has {data} bytes of data")]
+    #[error("length of the data: got {data} bytes, expected {end}, the end of the last tensor")]
     LeftOver { end: u64, data: u64 },
-    #[error("cannot be read")]
+    #[error("failed to read the header")]
     Read(#[source] std::io::Error),
 }
 
 impl From<HeaderError> for Error {
     fn from(error: HeaderError) -> Self {
         if let HeaderError::Read(source) = error {
-            return Self::new(ErrorKind::Io, "cannot be read").with_source(source);
+            return Self::new(ErrorKind::Io, "failed to read the header").with_source(source);
         }
         let other_format = matches!(error, HeaderError::OtherFormat { .. });
         let kind = if other_format { ErrorKind::Unsupported } else { ErrorKind::BadModel };
@@ -210,8 +212,8 @@ fn other_format(prefix: &[u8; LENGTH_BYTES as usize]) -> Option<HeaderError> {
     let (what, advice) = match prefix {
         [b'P', b'K', 3, 4, ..] => ("a zip archive, as PyTorch writes", pickled),
         [0x80, 2..=5, ..] => ("a Python pickle", pickled),
-        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' '] => ("a Git LFS pointer", "fetch the file that it stands for"),
-        [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", "bring the checkpoint as a diffusers folder"),
+        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' '] => ("a Git LFS pointer", "fetch the file that it points to"),
+        [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", "convert the checkpoint to a diffusers folder"),
         _ => return None,
     };
     Some(HeaderError::OtherFormat { what, advice })
@@ -278,7 +280,9 @@ impl<'de> Deserialize<'de> for Dims {
                 let mut dims = Vec::with_capacity(4);
                 while let Some(dim) = seq.next_element()? {
                     if dims.len() == MAX_DIMS {
-                        return Err(A::Error::custom(format_args!("a shape with more than {MAX_DIMS} dimensions")));
+                        return Err(A::Error::custom(format_args!(
+                            "shape: got more than {MAX_DIMS} dimensions, expected at most {MAX_DIMS}"
+                        )));
                     }
                     dims.push(dim);
                 }
@@ -316,14 +320,16 @@ impl<'de> Deserialize<'de> for Entries {
                     if name.len() > MAX_NAME {
                         let len = name.len();
                         return Err(A::Error::custom(format_args!(
-                            "a tensor's name has {len} bytes, but at most {MAX_NAME} are read"
+                            "length of a tensor's name: got {len} bytes, expected at most {MAX_NAME}"
                         )));
                     }
                     if entries.len() == MAX_TENSORS {
-                        return Err(A::Error::custom(format_args!("more than {MAX_TENSORS} tensors")));
+                        return Err(A::Error::custom(format_args!(
+                            "tensor count: got more than {MAX_TENSORS}, expected at most {MAX_TENSORS}"
+                        )));
                     }
                     if !names.insert(name.clone()) {
-                        return Err(A::Error::custom(format_args!("tensor {name:?} comes twice")));
+                        return Err(A::Error::custom(format_args!("tensor {name:?}: got two entries, expected one")));
                     }
                     let entry =
                         map.next_value().map_err(|error| A::Error::custom(format_args!("tensor {name:?}: {error}")))?;

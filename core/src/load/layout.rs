@@ -72,7 +72,7 @@ impl Checkpoint {
         let index = storage.read_text(INDEX, MAX_CONFIG)?;
         let name = storage.describe(INDEX);
         let index: serde_json::Map<String, Value> = serde_json::from_str(&index).map_err(|error| {
-            Error::new(ErrorKind::BadModel, format!("{name} is not a JSON object: {error}")).with_source(error)
+            Error::new(ErrorKind::BadModel, format!("{name}: invalid JSON object: {error}")).with_source(error)
         })?;
         let mut classes = BTreeMap::new();
         for (component, entry) in index {
@@ -82,7 +82,7 @@ impl Checkpoint {
             }
         }
         if classes.is_empty() {
-            return Err(Error::new(ErrorKind::BadModel, format!("{name} names no component")));
+            return Err(Error::new(ErrorKind::BadModel, format!("{name}: got no component, expected at least one")));
         }
         Ok(Self { layout: Layout::Folder(storage), classes })
     }
@@ -131,7 +131,7 @@ impl Checkpoint {
         match &self.layout {
             Layout::Folder(storage) => read_component(storage, name, Some(class)),
             Layout::Single(file) => file.component(name).ok_or_else(|| {
-                let what = format!("{} is not a network with weights, but of class {class}", name);
+                let what = format!("component {}: got class {class}, expected a network with weights", name);
                 Error::new(ErrorKind::InvalidArgument, what)
             }),
         }
@@ -196,7 +196,7 @@ impl Checkpoint {
                 Layout::Folder(storage) => storage.describe(INDEX),
                 Layout::Single(file) => file.path().display().to_string(),
             };
-            let what = format!("{index} names no {name}, but {}", there.join(", "));
+            let what = format!("component {name} of {index}: missing; components are {}", there.join(", "));
             Error::new(ErrorKind::NotFound, what)
         })
     }
@@ -228,7 +228,7 @@ mod tests {
         assert!(demo.tokenizer("tokenizer").unwrap().vocab.is_some());
         let error = demo.component("text_encoder_2").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert!(error.to_string().contains("names no text_encoder_2, but scheduler, text_encoder"), "{error}");
+        assert!(error.to_string().contains("missing; components are scheduler, text_encoder"), "{error}");
     }
 
     #[test]

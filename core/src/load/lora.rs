@@ -92,7 +92,7 @@ impl Reader<'_> {
 
     fn misfit(&self, parts: &[(&String, &Vec<usize>)]) -> Error {
         let parts: Vec<String> = parts.iter().map(|(key, shape)| format!("{key:?} of shape {shape:?}")).collect();
-        self.bad(format!("tensors {} do not fit together as one layer", parts.join(" and ")))
+        self.bad(format!("tensors {} do not form one layer", parts.join(" and ")))
     }
 
     fn read(&self) -> Result<LoraFile> {
@@ -126,7 +126,11 @@ impl Reader<'_> {
         }
         unknown.sort_unstable();
         if layers.is_empty() {
-            let text = format!("has no layer of a LoRA, but {} other tensors: {}", unknown.len(), listed(&unknown));
+            let text = format!(
+                "LoRA layers: got none and {} other tensors ({}), expected at least one",
+                unknown.len(),
+                listed(&unknown)
+            );
             return Err(self.bad(text));
         }
         Ok(LoraFile { path: self.path.to_owned(), layers, unknown })
@@ -144,8 +148,8 @@ impl Reader<'_> {
             (None, None) if keys.middle.is_none() => return Ok(None),
             (down, up) => {
                 let there = down.as_ref().or(up.as_ref()).or(keys.middle.as_ref()).map_or("", String::as_str);
-                let lacks = if down.is_none() { "what comes before it" } else { "what comes after it" };
-                return Err(self.bad(format!("tensor {there:?} is there without {lacks}")));
+                let lacks = if down.is_none() { "its down tensor" } else { "its up tensor" };
+                return Err(self.bad(format!("tensor {there:?} lacks {lacks}")));
             }
         };
         let ((mut down, mut down_shape), (up, up_shape)) = (self.tensor(down_key)?, self.tensor(up_key)?);
@@ -160,7 +164,7 @@ impl Reader<'_> {
             Some(key) => match self.tensor(key)? {
                 (alpha, _) if alpha.len() == 1 => alpha.iter().sum::<f32>() / rank as f32,
                 (_, shape) => {
-                    return Err(self.bad(format!("tensor {key:?} has shape {shape:?}, but must be one number")));
+                    return Err(self.bad(format!("tensor {key:?}: got shape {shape:?}, expected one element")));
                 }
             },
             None => self.alphas.strength(name, rank) as f32,
@@ -221,11 +225,11 @@ fn file_in(folder: &Path) -> Result<PathBuf> {
                     "{shown}/{file} is a pickled file, which can run code when it is read; convert it to safetensors"
                 ),
             ),
-            None => Error::new(ErrorKind::NotFound, format!("{shown} has no LoRA: looked for {}", NAMES.join(", "))),
+            None => Error::new(ErrorKind::NotFound, format!("no LoRA in {shown}: tried {}", NAMES.join(", "))),
         },
         _ => Error::new(
             ErrorKind::BadModel,
-            format!("{shown} has several files: add the name of one to the id: {}", listed(&files)),
+            format!("LoRA file in {shown}: got several, expected one; add its name to the id: {}", listed(&files)),
         ),
     };
     Err(error)

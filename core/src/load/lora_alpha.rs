@@ -82,25 +82,27 @@ fn names_end(layer: &str, end: &str) -> bool {
 fn checked(config: Config) -> Result<Config> {
     let refuse = |text: String| Err(Error::new(ErrorKind::Unsupported, text));
     if let Some(other) = config.peft_type.as_deref().filter(|&kind| kind != "LORA") {
-        return refuse(format!("its config has peft_type {other:?}, but only \"LORA\" is merged"));
+        return refuse(format!("peft_type of its config: got {other:?}, expected \"LORA\""));
     }
     if config.use_dora == Some(true) {
-        return refuse("is a DoRA (its config has use_dora), but only LoRA and LoCon are merged".into());
+        return refuse("method: got DoRA (use_dora of its config), expected LoRA or LoCon".into());
     }
     let is_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'));
     if let Some(pattern) = config.alpha_pattern.iter().flatten().map(|(pattern, _)| pattern).find(|text| !is_name(text))
     {
-        return refuse(format!("its config has the alpha_pattern {pattern:?}, but only ends of names are read"));
+        return refuse(format!("alpha_pattern of its config: got {pattern:?}, expected the end of a name"));
     }
     let alphas = config.alpha_pattern.iter().flatten().map(|(_, &alpha)| alpha).chain(config.lora_alpha);
     match alphas.into_iter().find(|alpha| !(*alpha as f32).is_finite()) {
         None => Ok(config),
-        Some(alpha) => Err(Error::new(ErrorKind::BadModel, format!("its config has the alpha {alpha:e}"))),
+        Some(alpha) => {
+            Err(Error::new(ErrorKind::BadModel, format!("alpha of its config: got {alpha:e}, expected a finite f32")))
+        }
     }
 }
 
 fn broken(what: &str, error: &serde_json::Error) -> Error {
-    Error::new(ErrorKind::BadModel, format!("{what} is no config of a LoRA: {error}"))
+    Error::new(ErrorKind::BadModel, format!("{what}: invalid LoRA config: {error}"))
 }
 
 #[cfg(test)]

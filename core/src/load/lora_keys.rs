@@ -69,7 +69,7 @@ pub(super) fn refuse_other_methods(keys: &[&str]) -> Result<()> {
         let of_it: Vec<&str> = keys.iter().copied().filter(|key| key.contains(part)).collect();
         if !of_it.is_empty() {
             let text = format!(
-                "is a {method}, but only LoRA and LoCon are merged: it has {} tensors of that kind: {}",
+                "method: got {method}, expected LoRA or LoCon; {} tensors are of that kind: {}",
                 of_it.len(),
                 listed(&of_it)
             );

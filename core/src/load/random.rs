@@ -41,7 +41,7 @@ impl WeightSource for RandomWeights {
 
     fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         if self.shapes.get(name).is_none_or(|known| known != shape) {
-            let what = format!("no random weight {name:?} of shape {shape:?} was asked for");
+            let what = format!("no random weight {name:?} of shape {shape:?} exists");
             return Err(Error::new(ErrorKind::BadModel, what));
         }
         let count = shape.iter().product();

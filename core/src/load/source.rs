@@ -63,7 +63,7 @@ impl FromStr for ModelId {
         }
         let short: String = text.chars().take(80).collect();
         let what = format!(
-            "{short:?} is not a model id: write `name` or `organisation/name`, at most {MAX_ID} bytes, without `..`, \
+            "model id: got {short:?}, expected `name` or `organisation/name` of at most {MAX_ID} bytes, without `..`, \
              backslashes or a leading `/` or `.`"
         );
         Err(Error::new(ErrorKind::InvalidArgument, what))
@@ -145,7 +145,7 @@ impl ModelSource {
             return itself(folder, id);
         }
         if *self == Self::Demo || id.is_demo() {
-            let notice = (!id.is_demo()).then(|| format!("model_id {id} is not looked for: the demo model is used"));
+            let notice = (!id.is_demo()).then(|| format!("model_id {id} is ignored: the demo model is used"));
             return Ok(Found::new(demo()?, notice));
         }
         let alone = match self {
@@ -231,9 +231,9 @@ impl ModelSource {
         }
         let tried: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         let what = if tried.is_empty() {
-            format!("model {id} is not there: no folder of models was named")
+            format!("model {id} not found: no folder of models is set")
         } else {
-            format!("model {id} is not there: looked in {}", listed(&tried))
+            format!("model {id} not found: tried {}", listed(&tried))
         };
         Err(Error::new(ErrorKind::NotFound, what))
     }
@@ -275,7 +275,7 @@ impl From<&str> for ModelSource {
 fn itself(path: &Path, id: &ModelId) -> Result<Found> {
     let named = if path.is_file() { path.file_stem() } else { path.file_name() };
     let same = named.is_some_and(|name| name == id.name());
-    let notice = (!same).then(|| format!("model_id {id} is not looked for: {} is itself a model", path.display()));
+    let notice = (!same).then(|| format!("model_id {id} is ignored: {} is itself a model", path.display()));
     Ok(Found::new(Checkpoint::folder(path)?, notice))
 }
 

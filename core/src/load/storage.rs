@@ -64,7 +64,7 @@ impl Storage {
             Self::Demo => demo_file(path)?.to_vec(),
         };
         String::from_utf8(bytes)
-            .map_err(|error| Error::new(ErrorKind::BadModel, format!("{name} is not UTF-8 text")).with_source(error))
+            .map_err(|error| Error::new(ErrorKind::BadModel, format!("{name}: not UTF-8 text")).with_source(error))
     }
 
     /// Returns the names of the files in a folder, sorted; none where there is no such folder.
@@ -100,7 +100,7 @@ fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| Error::io(path, "read", error))?;
     if bytes.len() as u64 > limit {
-        let what = format!("{} has more than {limit} bytes, the most that is read of such a file", path.display());
+        let what = format!("{}: got more than {limit} bytes, expected at most {limit}", path.display());
         return Err(Error::new(ErrorKind::BadModel, what));
     }
     Ok(bytes)

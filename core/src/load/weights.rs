@@ -97,7 +97,7 @@ impl WeightFiles {
     ) -> Result<Self> {
         let bad = |text: String| Error::new(ErrorKind::BadModel, text).within(index_path);
         let index: ShardIndex = serde_json::from_slice(index)
-            .map_err(|error| bad(format!("is not an index of shards: {error}")).with_source(error))?;
+            .map_err(|error| bad(format!("invalid index of shards: {error}")).with_source(error))?;
         let mut files: HashMap<&str, usize> = HashMap::new();
         let mut weights = Self { shards: Vec::new(), shard_of: HashMap::new() };
         for (name, file) in &index.weight_map {
@@ -106,7 +106,9 @@ impl WeightFiles {
                 None => {
                     check_shard_name(file).map_err(|error| error.within(index_path))?;
                     if weights.shards.len() == MAX_SHARDS {
-                        return Err(bad(format!("names more than {MAX_SHARDS} shards")));
+                        return Err(bad(format!(
+                            "shard count: got more than {MAX_SHARDS}, expected at most {MAX_SHARDS}"
+                        )));
                     }
                     let (path, bytes) = open(file).map_err(|error| error.within(index_path))?;
                     weights.add(Shard::open(path, bytes)?)?;
@@ -115,7 +117,7 @@ impl WeightFiles {
                 }
             };
             if weights.shard_of.get(name) != Some(&shard) {
-                return Err(bad(format!("says that {file:?} has tensor {name:?}, but it does not")));
+                return Err(bad(format!("tensor {name:?}: not in the shard {file:?} that the index gives for it")));
             }
         }
         Ok(weights)
@@ -125,7 +127,10 @@ impl WeightFiles {
         for name in shard.tensors.keys() {
             if let Some(&other) = self.shard_of.get(name) {
                 let (here, there) = (&shard.path, self.shards.get(other).map_or("", |shard| &shard.path));
-                return Err(Error::new(ErrorKind::BadModel, format!("{here} and {there} both have tensor {name:?}")));
+                return Err(Error::new(
+                    ErrorKind::BadModel,
+                    format!("tensor {name:?}: got it in {here} and {there}, expected it in one of them"),
+                ));
             }
             self.shard_of.insert(name.clone(), self.shards.len());
         }
@@ -184,7 +189,7 @@ impl WeightFiles {
 
     fn missing(&self, name: &str) -> Error {
         let paths: Vec<&str> = self.shards.iter().map(|shard| shard.path.as_str()).collect();
-        Error::new(ErrorKind::BadModel, format!("there is no tensor {name:?} in {}", listed(&paths)))
+        Error::new(ErrorKind::BadModel, format!("tensor {name:?}: missing in {}", listed(&paths)))
     }
 
     /// Compares what programs need with what is there.
@@ -220,11 +225,11 @@ impl WeightFiles {
             return Err(bad(misshapen(name, &tensor.shape, shape)));
         }
         if tensor.dtype != Dtype::Other("U8", 1) {
-            return Err(bad(format!("tensor {name:?} must be bytes")));
+            return Err(bad(format!("tensor {name:?}: got another type, expected U8")));
         }
         let mut bytes = vec![0; shape.iter().product()];
         let read = shard.bytes.read_at(tensor.start, &mut bytes);
-        read.map_err(|error| Error::new(ErrorKind::Io, "cannot be read").with_source(error).within(&shard.path))?;
+        read.map_err(|error| Error::new(ErrorKind::Io, "failed to read").with_source(error).within(&shard.path))?;
         Ok(bytes)
     }
 
@@ -278,7 +283,7 @@ impl WeightCheck {
             problems.push(format!("{} weights are missing: {}", self.missing.len(), listed(&self.missing)));
         }
         if !self.misshapen.is_empty() {
-            problems.push(format!("{} weights do not fit: {}", self.misshapen.len(), listed(&self.misshapen)));
+            problems.push(format!("{} weights have another shape: {}", self.misshapen.len(), listed(&self.misshapen)));
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::BadModel, problems.join("; "))) }
     }
@@ -294,7 +299,7 @@ pub(crate) fn listed<T: AsRef<str>>(items: &[T]) -> String {
 }
 
 fn misshapen(name: &str, found: &[usize], needed: &[usize]) -> String {
-    format!("tensor {name:?} has shape {found:?}, but must have {needed:?}")
+    format!("tensor {name:?}: got shape {found:?}, expected {needed:?}")
 }
 
 /// Checks the name of a shard, which is in the folder of its index: it has no path.
@@ -303,20 +308,20 @@ fn check_shard_name(file: &str) -> Result<()> {
     if plain && !file.starts_with('.') && file.ends_with(".safetensors") && file.len() <= 255 {
         return Ok(());
     }
-    let what = format!("the shard {file:?} is not the plain name of a .safetensors file");
+    let what = format!("shard: got {file:?}, expected the plain name of a .safetensors file");
     Err(Error::new(ErrorKind::BadModel, what))
 }
 
 fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
     let Tensor { dtype, start, len, .. } = *tensor;
     if let Dtype::Other(name, _) = dtype {
-        let what = format!("has type {name}, but weights are read from F16, BF16, F32 and F64");
+        let what = format!("got type {name}, expected F16, BF16, F32 or F64");
         return Err(Error::new(ErrorKind::Unsupported, what));
     }
     let count = usize::try_from(len / dtype.bytes()).unwrap_or(usize::MAX);
     let mut numbers = Vec::new();
     numbers.try_reserve_exact(count).map_err(|error| {
-        Error::new(ErrorKind::OutOfMemory, format!("no memory for its {count} numbers")).with_source(error)
+        Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {count} elements")).with_source(error)
     })?;
     extend_with_zeros(&mut numbers, count);
     let width = dtype.bytes() as usize;
@@ -326,12 +331,12 @@ fn read_tensor(bytes: &Bytes, tensor: &Tensor) -> Result<Vec<f32>> {
         let buffer = &mut buffer[..out.len() * width];
         bytes
             .read_at(offset, buffer)
-            .map_err(|error| Error::new(ErrorKind::Io, "cannot be read").with_source(error))?;
+            .map_err(|error| Error::new(ErrorKind::Io, "failed to read").with_source(error))?;
         offset += buffer.len() as u64;
         convert(dtype, buffer, out);
         if !all_finite(out) {
             let bad = out.iter().find(|x| !x.is_finite()).copied().unwrap_or(f32::NAN);
-            return Err(Error::new(ErrorKind::BadModel, format!("holds {bad}, but weights must be finite in f32")));
+            return Err(Error::new(ErrorKind::BadModel, format!("got {bad}, expected finite values in f32")));
         }
     }
     Ok(if tensor.transposed { transposed(&numbers, &tensor.shape) } else { numbers })

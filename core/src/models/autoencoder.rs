@@ -32,14 +32,14 @@ impl Autoencoder {
             name: Option<String>,
         }
         let class: Class = serde_json::from_str(text).map_err(|error| {
-            Error::new(ErrorKind::BadModel, "the autoencoder config is not a JSON object with a class")
+            Error::new(ErrorKind::BadModel, "autoencoder config: expected a JSON object with a class")
                 .with_source(error)
         })?;
         match class.name.as_deref() {
             None | Some("AutoencoderKL") => Ok(Self::Kl(AutoencoderKlConfig::from_json(text)?)),
             Some("AutoencoderTiny") => Ok(Self::Tiny(TinyAutoencoderConfig::from_json(text)?)),
             Some(other) => {
-                let text = format!("autoencoder class {other:?}, but only AutoencoderKL and AutoencoderTiny are built");
+                let text = format!("autoencoder class: got {other:?}, expected AutoencoderKL or AutoencoderTiny");
                 Err(Error::new(ErrorKind::Unsupported, text))
             }
         }
@@ -99,8 +99,8 @@ impl Autoencoder {
             return Ok(());
         }
         let text = format!(
-            "{rows} pictures of {width}x{height} for the autoencoder, but it must be 1 to {MAX_ROWS} pictures with \
-             sides in steps of {scale} up to {MAX_SIDE}"
+            "pictures for the autoencoder: got {rows} of {width}x{height}, expected 1 to {MAX_ROWS} with sides in steps \
+             of {scale} up to {MAX_SIDE}"
         );
         Err(Error::new(ErrorKind::InvalidArgument, text))
     }

@@ -26,7 +26,7 @@ pub fn clip_program(config: &ClipTextConfig, rows: usize, tokens: usize, states:
     const MAX_ROWS: usize = 256;
     if rows == 0 || rows > MAX_ROWS || tokens == 0 || tokens > config.max_tokens {
         let text = format!(
-            "{rows} texts of {tokens} tokens, but it must be 1 to {MAX_ROWS} texts of 1 to {} tokens",
+            "texts: got {rows} of {tokens} tokens, expected 1 to {MAX_ROWS} of 1 to {} tokens",
             config.max_tokens
         );
         return Err(Error::new(ErrorKind::InvalidArgument, text));

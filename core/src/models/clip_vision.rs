@@ -33,7 +33,7 @@ pub enum VisionStates {
 pub fn clip_vision_program(config: &ClipVisionConfig, rows: usize, states: VisionStates) -> Result<Program> {
     const MAX_ROWS: usize = 64;
     if rows == 0 || rows > MAX_ROWS {
-        let text = format!("{rows} pictures at a time, but it must be 1 to {MAX_ROWS}");
+        let text = format!("picture count: got {rows}, expected 1 to {MAX_ROWS}");
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }
     let mut builder = ProgramBuilder::new("image_encoder");
@@ -93,7 +93,7 @@ const CLASS: &str = "embeddings.class_embedding";
 pub fn clip_patches(config: &ClipVisionConfig, picture: &[f32], patches: &mut Vec<f32>) -> Result<()> {
     let (side, patch, channels) = (config.image_size, config.patch_size, ClipVisionConfig::CHANNELS);
     if picture.len() != side * side * channels {
-        let text = format!("a picture of {} numbers, but it must be {side}x{side} with {channels}", picture.len());
+        let text = format!("picture: got {} elements, expected {side}x{side} with {channels} channels", picture.len());
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }
     patches.clear();
@@ -180,7 +180,7 @@ mod tests {
     fn a_picture_of_another_size_and_too_many_rows_are_refused() {
         let refused = clip_patches(&config(), &[0.0; 47], &mut Vec::new()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
-        assert!(refused.to_string().contains("47 numbers, but it must be 4x4"), "{refused}");
+        assert!(refused.to_string().contains("got 47 elements, expected 4x4"), "{refused}");
         for rows in [0, 1 << 40] {
             let refused = clip_vision_program(&config(), rows, VisionStates::Projected).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::InvalidArgument);

@@ -65,8 +65,8 @@ pub fn controlnet_embedding_program(
     let fits = |side: usize| (1..=MAX_SIDE).contains(&side) && side.is_multiple_of(scale);
     if !fits(height) || !fits(width) || channels == 0 {
         let text = format!(
-            "a control image of {width}x{height} with {channels} channels, but it must have sides in steps of {scale} up \
-             to {MAX_SIDE}, and channels"
+            "control image: got {width}x{height} with {channels} channels, expected sides in steps of {scale} up to \
+             {MAX_SIDE} and at least one channel"
         );
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }

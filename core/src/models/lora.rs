@@ -98,7 +98,8 @@ impl LoraNames {
             };
             if !same_layout(change.shape(), &spec.shape) {
                 let (has, shape) = (&spec.shape, change.shape());
-                let text = format!("tensor {key:?} is for a weight of shape {shape:?}, but {} has {has:?}", spec.name);
+                let text =
+                    format!("tensor {key:?}: got a change of shape {shape:?}, expected {has:?} as in {}", spec.name);
                 return Err(Error::new(ErrorKind::BadModel, text));
             }
             let of_target = found.changes.entry(target).or_default();

@@ -21,10 +21,10 @@ const STEPS: f32 = 1000.0;
 ///
 /// `BadModel` for what is no such config; those of [`ClipVisionConfig::from_json`].
 pub fn safety_config(text: &str) -> Result<ClipVisionConfig> {
-    let bad = |what: &str| Error::new(ErrorKind::BadModel, format!("the safety checker's config {what}"));
-    let config: Value = serde_json::from_str(text).map_err(|error| bad("is not JSON").with_source(error))?;
+    let bad = |what: &str| Error::new(ErrorKind::BadModel, format!("safety checker config: {what}"));
+    let config: Value = serde_json::from_str(text).map_err(|error| bad("invalid JSON").with_source(error))?;
     let vision = config.get("vision_config").and_then(Value::as_object);
-    let mut vision = vision.ok_or_else(|| bad("has no vision_config"))?.clone();
+    let mut vision = vision.ok_or_else(|| bad("vision_config: missing, expected an object"))?.clone();
     // What the encoder's own part says of these counts for other classes.
     vision.remove("architectures");
     match config.get("projection_dim") {
@@ -100,7 +100,10 @@ impl SafetyConcepts {
         let list = |name: &str| -> Result<Vec<Concept>> {
             let shape = source.shape(name).unwrap_or_default();
             let count = *shape.first().filter(|&&count| count > 0).ok_or_else(|| {
-                Error::new(ErrorKind::BadModel, format!("there is no tensor {name} with concepts: shape {shape:?}"))
+                Error::new(
+                    ErrorKind::BadModel,
+                    format!("tensor {name:?}: got shape {shape:?}, expected at least one concept"),
+                )
             })?;
             let directions = source.read(name, &[count, dim])?;
             let thresholds = source.read(&format!("{name}_weights"), &[count])?;

@@ -200,25 +200,25 @@ pub(super) fn check_shape(config: &UnetConfig, shape: &UnetShape) -> Result<()> 
         ("rows", shape.rows, MAX_ROWS),
         ("texts", shape.text_rows, MAX_ROWS),
         ("tokens", shape.text_tokens, MAX_TOKENS),
-        ("latent pixels in height", shape.height, MAX_SIDE),
-        ("latent pixels in width", shape.width, MAX_SIDE),
+        ("latent height", shape.height, MAX_SIDE),
+        ("latent width", shape.width, MAX_SIDE),
     ] {
         if value == 0 || value > most {
-            return refuse(format!("a UNet of {value} {what}, but it must be 1 to {most}"));
+            return refuse(format!("{what} of the UNet: got {value}, expected 1 to {most}"));
         }
     }
     config.check_size(1, shape.width, shape.height).map_err(|error| error.within("latent"))?;
     if shape.text_of_row.len() != shape.rows || shape.text_of_row.iter().any(|&text| text >= shape.text_rows) {
         let (rows, texts, of_row) = (shape.rows, shape.text_rows, &shape.text_of_row);
         return refuse(format!(
-            "text_of_row is {of_row:?}, but must name one of {texts} texts for each of {rows} rows"
+            "text_of_row: got {of_row:?}, expected an index less than {texts} for each of {rows} rows"
         ));
     }
     if shape.image_tokens > MAX_TOKENS {
-        return refuse(format!("a UNet of {} image tokens, but it must be at most {MAX_TOKENS}", shape.image_tokens));
+        return refuse(format!("image tokens of the UNet: got {}, expected at most {MAX_TOKENS}", shape.image_tokens));
     }
     if shape.guidance_embedding && config.time.cond_dim.is_none() {
-        return refuse("a guidance embedding is given, but the UNet has no time_cond_proj_dim".into());
+        return refuse("guidance embedding: got one, expected none for a UNet without time_cond_proj_dim".into());
     }
     Ok(())
 }
@@ -275,7 +275,7 @@ mod tests {
             assert!(error.to_string().contains(part), "{error}");
         };
         refused(|shape| shape.rows = 0, "0 rows");
-        refused(|shape| shape.height = 1 << 40, "latent pixels in height");
+        refused(|shape| shape.height = 1 << 40, "latent height");
         refused(|shape| shape.width = 12, "nearest: 8x16, 16x16");
         refused(|shape| shape.text_of_row = vec![0, 1], "text_of_row is [0, 1]");
         refused(|shape| shape.text_of_row = vec![0, 1, 2], "text_of_row is [0, 1, 2]");

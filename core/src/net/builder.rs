@@ -76,7 +76,7 @@ impl ProgramBuilder {
     /// `BadModel` naming the first operation whose shapes do not fit, or have no or too many numbers.
     pub fn finish(mut self) -> Result<Program> {
         let outputs = self.program.outputs.len();
-        self.require(outputs > 0, || "has no output".to_owned());
+        self.require(outputs > 0, || "outputs: got none, expected at least one".to_owned());
         match self.misfit {
             None => Ok(self.program),
             Some(misfit) => Err(Error::new(ErrorKind::BadModel, misfit).within(&self.program.name)),
@@ -155,7 +155,9 @@ impl ProgramBuilder {
     pub fn depth_to_space(&mut self, x: ValueId, side: usize) -> ValueId {
         let shape = self.shape(x);
         let parts = side.saturating_mul(side).max(1);
-        self.require(side > 0 && shape.c.is_multiple_of(parts), || format!("{side}x{side} pixels out of {shape:?}"));
+        self.require(side > 0 && shape.c.is_multiple_of(parts), || {
+            format!("depth to space: got {side}x{side} pixels from {shape:?}, expected a divisor of the channels")
+        });
         let (h, w) = (shape.h.saturating_mul(side), shape.w.saturating_mul(side));
         let out = Shape::new(shape.n, h, w, shape.c / parts);
         self.op(OpKind::Image(ImageOp::DepthToSpace { side }), &[x], out)
@@ -170,7 +172,9 @@ impl ProgramBuilder {
     /// `border` pixels more on each side, mirrored.
     pub fn reflect(&mut self, x: ValueId, border: usize) -> ValueId {
         let shape = self.shape(x);
-        self.require(border < shape.h && border < shape.w, || format!("{border} mirrored pixels around {shape:?}"));
+        self.require(border < shape.h && border < shape.w, || {
+            format!("mirrored border: got {border} pixels, expected fewer than the sides of {shape:?}")
+        });
         let wider = |side: usize| side.saturating_add(border.saturating_mul(2));
         let out = Shape { h: wider(shape.h), w: wider(shape.w), ..shape };
         self.op(OpKind::Image(ImageOp::Reflect { border }), &[x], out)
@@ -198,7 +202,7 @@ impl ProgramBuilder {
     pub fn group_norm(&mut self, name: &str, x: ValueId, groups: usize, eps: f32) -> ValueId {
         let shape = self.shape(x);
         let fits = groups > 0 && shape.c.is_multiple_of(groups);
-        self.require(fits, || format!("{name}: {groups} groups do not divide {} channels", shape.c));
+        self.require(fits, || format!("{name}: got {groups} groups, expected a divisor of {} channels", shape.c));
         let weight = self.weight(format!("{name}.weight"), &[shape.c]);
         let bias = self.weight(format!("{name}.bias"), &[shape.c]);
         self.op(OpKind::GroupNorm { groups, eps, weight, bias }, &[x], shape)
@@ -216,12 +220,20 @@ impl ProgramBuilder {
     pub fn attention(&mut self, [q, k, v]: [ValueId; 3], heads: usize, causal: bool, kv_row: Vec<usize>) -> ValueId {
         let (qs, ks, vs) = (self.shape(q), self.shape(k), self.shape(v));
         let divide = heads > 0 && qs.c.is_multiple_of(heads) && vs.c.is_multiple_of(heads);
-        self.require(divide, || format!("{heads} heads do not divide {qs:?}, {vs:?}"));
+        self.require(divide, || {
+            format!("attention heads: got {heads}, expected a divisor of the channels of {qs:?} and {vs:?}")
+        });
         let fits = qs.c == ks.c && ks.n == vs.n && ks.pixels() == vs.pixels();
-        self.require(fits, || format!("{qs:?} over {ks:?}, {vs:?}"));
+        self.require(fits, || {
+            format!("attention: got queries {qs:?}, keys {ks:?} and values {vs:?}, which do not match")
+        });
         let rows = kv_row.len() == qs.n && kv_row.iter().all(|&row| row < ks.n);
-        self.require(rows, || format!("rows {kv_row:?} of {ks:?}"));
-        self.require(!causal || qs.pixels() == ks.pixels(), || format!("causal attention of {qs:?} over {ks:?}"));
+        self.require(rows, || {
+            format!("rows of attention: got {kv_row:?}, expected one row of {ks:?} for each row of {qs:?}")
+        });
+        self.require(!causal || qs.pixels() == ks.pixels(), || {
+            format!("causal attention: got queries {qs:?} and keys {ks:?}, expected as many tokens of both")
+        });
         let kind = OpKind::Attention { heads, causal, kv_row, looks_back: None };
         self.op(kind, &[q, k, v], qs.with_c(vs.c))
     }
@@ -232,7 +244,10 @@ impl ProgramBuilder {
         let rows = (0..self.shape(q).n).collect();
         let out = self.attention([q, k, v], heads, false, rows);
         let of_frame = !self.program.is_constant(out) && self.shape(k).n == self.shape(q).n;
-        self.require(of_frame, || "keys that look back must be a frame's, row by row".to_owned());
+        self.require(of_frame, || {
+            "attention to earlier frames: got constant keys or another number of rows, expected the rows of the frame"
+                .to_owned()
+        });
         if let Some(Op { kind: OpKind::Attention { looks_back, .. }, .. }) = self.program.ops.last_mut() {
             *looks_back = Some(place);
         }
@@ -253,7 +268,9 @@ impl ProgramBuilder {
     /// First half of the channels times the GELU of the second.
     pub fn geglu(&mut self, x: ValueId) -> ValueId {
         let shape = self.shape(x);
-        self.require(shape.c.is_multiple_of(2), || format!("an odd number of channels: {shape:?}"));
+        self.require(shape.c.is_multiple_of(2), || {
+            format!("GEGLU: got {shape:?}, expected an even number of channels")
+        });
         self.op(OpKind::Geglu, &[x], shape.with_c(shape.c / 2))
     }
 
@@ -282,7 +299,9 @@ impl ProgramBuilder {
     /// Channels of `a`, then of `b`.
     pub fn concat(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let (sa, sb) = (self.shape(a), self.shape(b));
-        self.require((sa.n, sa.h, sa.w) == (sb.n, sb.h, sb.w), || format!("{sa:?} beside {sb:?}"));
+        self.require((sa.n, sa.h, sa.w) == (sb.n, sb.h, sb.w), || {
+            format!("concatenation: got {sa:?} and {sb:?}, expected the same rows and sides")
+        });
         self.op(OpKind::Concat, &[a, b], sa.with_c(sa.c.saturating_add(sb.c)))
     }
 
@@ -296,14 +315,14 @@ impl ProgramBuilder {
     pub fn slice(&mut self, x: ValueId, start: usize, len: usize) -> ValueId {
         let shape = self.shape(x);
         let fits = start.checked_add(len).is_some_and(|end| end <= shape.c);
-        self.require(fits, || format!("{len} channels from {start} on of {shape:?}"));
+        self.require(fits, || format!("slice: got {len} channels from {start}, expected a range inside {shape:?}"));
         self.op(OpKind::Slice { start, len }, &[x], shape.with_c(len))
     }
 
     /// Rows of the table `name` (`[entries, c]`), by `ids`.
     pub fn embed(&mut self, name: &str, ids: ValueId, entries: usize, c: usize) -> ValueId {
         let shape = self.shape(ids);
-        self.require(shape.c == 1, || format!("{name}: ids have one channel: {shape:?}"));
+        self.require(shape.c == 1, || format!("{name}: got ids of {shape:?}, expected one channel"));
         let weight = self.weight(name.to_owned(), &[entries, c]);
         self.op(OpKind::Embed { weight }, &[ids], shape.with_c(c))
     }
@@ -311,7 +330,9 @@ impl ProgramBuilder {
     /// Adds the first tokens of the weight `name` (`[entries, c]`, `entries` at least the tokens of `x`) to every row.
     pub fn add_weight(&mut self, name: &str, x: ValueId, entries: usize) -> ValueId {
         let shape = self.shape(x);
-        self.require(shape.pixels() <= entries, || format!("{name}: {entries} entries for {shape:?}"));
+        self.require(shape.pixels() <= entries, || {
+            format!("{name}: got {entries} entries, expected at least one for each token of {shape:?}")
+        });
         let weight = self.weight(name.to_owned(), &[entries, shape.c]);
         self.op(OpKind::AddWeight { weight }, &[x], shape)
     }
@@ -319,7 +340,9 @@ impl ProgramBuilder {
     /// Of each row of `x` the token that `index` (`[n, 1, 1, 1]`) names.
     pub fn take_token(&mut self, x: ValueId, index: ValueId) -> ValueId {
         let (shape, si) = (self.shape(x), self.shape(index));
-        self.require(si == Shape::vector(shape.n, 1), || format!("index {si:?} into {shape:?}"));
+        self.require(si == Shape::vector(shape.n, 1), || {
+            format!("token index: got {si:?}, expected one index for each row of {shape:?}")
+        });
         self.op(OpKind::TakeToken, &[x, index], Shape::vector(shape.n, shape.c))
     }
 
@@ -327,12 +350,14 @@ impl ProgramBuilder {
         let name = format!("{}{name}", self.prefix);
         if let Some(&id) = self.weight_ids.get(&name) {
             let other = self.program.weights[id.0].shape.clone();
-            self.require(other == shape, || format!("{name} is used with the shapes {other:?} and {shape:?}"));
+            self.require(other == shape, || {
+                format!("{name}: got the shape {shape:?}, expected {other:?} as in an earlier use")
+            });
             return id;
         }
         let len = shape.iter().try_fold(1_usize, |len, &side| len.checked_mul(side));
         let fits = len.is_some_and(|len| (1..=MAX_LEN).contains(&len));
-        self.require(fits, || format!("{name} of shape {shape:?} must have 1 to {MAX_LEN} numbers"));
+        self.require(fits, || format!("{name}: got the shape {shape:?}, expected 1 to {MAX_LEN} elements"));
         let id = WeightId(self.program.weights.len());
         self.program.weights.push(WeightSpec { name: name.clone(), shape: shape.to_vec() });
         self.weight_ids.insert(name, id);
@@ -341,7 +366,7 @@ impl ProgramBuilder {
 
     fn value(&mut self, shape: Shape, constant: bool) -> ValueId {
         let fits = shape.checked_len().is_some_and(|len| (1..=MAX_LEN).contains(&len));
-        self.require(fits, || format!("a value of shape {shape:?} must have 1 to {MAX_LEN} numbers"));
+        self.require(fits, || format!("value: got the shape {shape:?}, expected 1 to {MAX_LEN} elements"));
         self.program.shapes.push(if fits { shape } else { MISFIT });
         self.program.constant.push(constant);
         ValueId(self.program.shapes.len() - 1)
@@ -352,7 +377,9 @@ impl ProgramBuilder {
         let h = shape.h.saturating_add(padding.top).saturating_add(padding.bottom);
         let w = shape.w.saturating_add(padding.left).saturating_add(padding.right);
         let fits = (1..=h.min(w)).contains(&kernel) && stride > 0;
-        self.require(fits, || format!("{name}: kernel {kernel} with stride {stride} does not fit into {h}x{w}"));
+        self.require(fits, || {
+            format!("{name}: got a kernel of side {kernel} with stride {stride}, expected one that fits into {h}x{w}")
+        });
         if fits { Shape { h: (h - kernel) / stride + 1, w: (w - kernel) / stride + 1, ..shape } } else { MISFIT }
     }
 

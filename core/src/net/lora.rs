@@ -131,14 +131,17 @@ impl WeightSource for MergedWeights {
         let Some(changes) = self.changes.get(name) else { return Ok(weight) };
         for (scale, change) in changes {
             if !same_layout(&change.shape, shape) {
-                let text = format!("{name} has shape {shape:?}, but is to be changed as one of {:?}", change.shape);
+                let text = format!("{name}: got the shape {shape:?}, expected {:?} as in the LoRA", change.shape);
                 return Err(Error::new(ErrorKind::BadModel, text));
             }
             change.add_to(&mut weight, *scale);
         }
         match weight.iter().find(|x| !x.is_finite()) {
             None => Ok(weight),
-            Some(x) => Err(Error::new(ErrorKind::BadModel, format!("{name} holds {x} once LoRAs are merged into it"))),
+            Some(x) => Err(Error::new(
+                ErrorKind::BadModel,
+                format!("{name} merged with LoRAs: got {x}, expected finite values"),
+            )),
         }
     }
 }

@@ -191,10 +191,10 @@ impl Checker {
 
     /// Checks the JSON form of typed parameters.
     pub(super) fn of_params() -> Self {
-        Self { null: "not a finite number", violations: Vec::new(), more: 0 }
+        Self { null: "a number that is not finite", violations: Vec::new(), more: 0 }
     }
 
-    /// Adds a violation of the value at `path`; `message` continues the path as a sentence.
+    /// Adds a violation of the value at `path`; `message` has the value and its bound.
     pub(super) fn refuse(&mut self, path: impl Into<String>, message: impl Into<String>) {
         if self.is_full() {
             self.more += 1;
@@ -211,7 +211,7 @@ impl Checker {
     /// Returns the violations; the last one has the number of those that were counted only.
     pub(super) fn finish(mut self) -> Vec<Violation> {
         if self.more > 0 {
-            let message = format!("have {} more faults", self.more);
+            let message = format!("{} more violations", self.more);
             self.violations.push(Violation { path: ROOT.into(), message });
         }
         self.violations
@@ -220,7 +220,7 @@ impl Checker {
     /// Adds the violation that `value` is not within `constraint`.
     pub(super) fn refuse_value(&mut self, path: &str, value: &Value, constraint: impl fmt::Display) {
         let shown = if value.is_null() { self.null.to_owned() } else { show(value) };
-        self.refuse(path, format!("is {shown}, but must be {constraint}"));
+        self.refuse(path, format!("got {shown}, expected {constraint}"));
     }
 
     /// Checks one value of plain type; lists and named values are checked item by item.

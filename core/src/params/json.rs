@@ -45,7 +45,7 @@ pub fn read_json_object(text: &str, max: usize) -> Result<Map<String, Value>> {
 
 fn read(text: &str, max: usize) -> Result<Map<String, Value>> {
     if max < text.len() {
-        return Err(refusal(ROOT, format!("are {} bytes long, but must be at most {max}", text.len())));
+        return Err(refusal(ROOT, format!("got {} bytes, expected at most {max}", text.len())));
     }
     let (place, left) = (RefCell::new(Vec::new()), Cell::new(MAX_VALUES));
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -54,7 +54,7 @@ fn read(text: &str, max: usize) -> Result<Map<String, Value>> {
         .and_then(|value| deserializer.end().map(|()| value));
     match read {
         Ok(value) => object(value),
-        Err(error) => Err(refusal(&path(&place.borrow()), format!("cannot be read as JSON: {error}"))),
+        Err(error) => Err(refusal(&path(&place.borrow()), format!("invalid JSON: {error}"))),
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn object(value: Value) -> Result<Map<String, Value>> {
     match value {
         Value::Object(map) => Ok(map),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(refusal(ROOT, format!("are {}, but must be an object", super::constraint::show(&value))))
+            Err(refusal(ROOT, format!("got {}, expected an object", super::constraint::show(&value))))
         }
     }
 }
@@ -178,7 +178,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         while let Some(name) = map.next_key::<String>()? {
             self.place.borrow_mut().push(Step::Name(name.clone()));
             if object.contains_key(&name) {
-                return Err(A::Error::custom("the name is given twice"));
+                return Err(A::Error::custom("duplicate name"));
             }
             let value = map.next_value_seed(inside)?;
             self.place.borrow_mut().pop();
@@ -200,7 +200,7 @@ mod tests {
     fn an_error_has_the_path_at_which_reading_stopped() {
         assert_eq!(refused(r#"{"a": [1, {"b": 1e999}]}"#).path, "a[1].b");
         assert_eq!(refused(r#"{"a": {"b": 1, "b": 1}}"#).path, "a.b");
-        assert_eq!(refused("[1]").message, "are a list of 1, but must be an object");
+        assert_eq!(refused("[1]").message, "got a list of 1, expected an object");
         assert_eq!(refused("{} {}").path, "parameters");
     }
 
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn text_past_the_size_limit_is_not_even_read() {
         let text = " ".repeat(MAX_BYTES + 1);
-        assert!(refused(&text).message.contains("at most 16777216"));
+        assert!(refused(&text).message.contains("expected at most 16777216"));
     }
 
     #[test]

@@ -165,13 +165,13 @@ fn set_json(params: &mut StreamDiffusionParams, path: &str, value: &Value) -> Re
     match fields::field(path).and_then(|field| field.access.of_params()) {
         Some(access) => access
             .set_json(params, value)
-            .map_err(|error| refusal("parameters", format!("do not fit together: {error}")).with_source(error)),
+            .map_err(|error| refusal("parameters", format!("invalid combination: {error}")).with_source(error)),
         // `checked` has refused names that the parameters lack.
         None => match value.as_object().filter(|_| fields::is_object(path)) {
             Some(values) => {
                 values.iter().try_for_each(|(name, value)| set_json(params, &fields::join(path, name), value))
             }
-            None => Err(refusal(path, "is not a parameter")),
+            None => Err(refusal(path, "unknown parameter")),
         },
     }
 }
@@ -281,7 +281,7 @@ mod tests {
         let refused = ParamsPatch::from_json(&format!("{{{}}}", names.join(","))).unwrap_err();
         assert_eq!(refused.violations().len(), 51);
         let last = &refused.violations()[50];
-        assert_eq!((last.path.as_str(), last.message.as_str()), ("parameters", "have 2950 more faults"));
+        assert_eq!((last.path.as_str(), last.message.as_str()), ("parameters", "2950 more violations"));
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
             .unwrap()
             .merge(&Params::default())
             .unwrap_err();
-        assert_eq!(refused.to_string(), "t_index_list[2] is 25, but must be less than num_inference_steps (25)");
+        assert_eq!(refused.to_string(), "t_index_list[2]: got 25, expected less than num_inference_steps (25)");
     }
 
     #[test]
@@ -317,12 +317,12 @@ mod tests {
         let patch = r#"{"promt": "a", "delta": "b", "controlnets": [{"preprocessor": "cany", "enable": 1}],
             "ip_adapter": {"weight_types": "linear"}}"#;
         let refused = ParamsPatch::from_json(patch).unwrap_err();
-        let lines: Vec<_> = refused.violations().iter().map(|v| format!("{} {}", v.path, v.message)).collect();
+        let lines: Vec<_> = refused.violations().iter().map(ToString::to_string).collect();
         assert_eq!(lines[0], r#"promt is not a parameter; did you mean "prompt"?"#);
-        assert_eq!(lines[1], r#"delta is "b", but must be a number from 0 to 10"#);
-        assert!(lines[2].starts_with(r#"controlnets[0].preprocessor is "cany", but must be one of "blur", "canny""#));
+        assert_eq!(lines[1], r#"delta: got "b", expected a number from 0 to 10"#);
+        assert!(lines[2].starts_with(r#"controlnets[0].preprocessor: got "cany", expected one of "blur", "canny""#));
         assert_eq!(lines[3], r#"controlnets[0].enable is not a parameter; did you mean "enabled"?"#);
-        assert!(lines[4].starts_with("controlnets[0].model_id is missing, but must be text"));
+        assert!(lines[4].starts_with("controlnets[0].model_id: missing, expected text"));
         assert_eq!(lines[5], r#"ip_adapter.weight_types is not a parameter; did you mean "weight_type"?"#);
         assert_eq!(lines.len(), 6);
     }

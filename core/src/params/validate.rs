@@ -50,7 +50,7 @@ impl StreamDiffusionParams {
             check_chain(name, chain, &mut checker);
         }
         for name in self.lora_dict.keys().filter(|name| name.is_empty()) {
-            checker.refuse("lora_dict", format!("has the name {name:?}, but must name a LoRA"));
+            checker.refuse("lora_dict", format!("got the name {name:?}, expected the id or path of a LoRA"));
         }
         checker.finish()
     }
@@ -87,10 +87,10 @@ impl StreamDiffusionParams {
         for (i, &index) in self.t_index_list.iter().enumerate() {
             let path = format!("t_index_list[{i}]");
             if steps <= index {
-                checker.refuse(&path, format!("is {index}, but must be less than num_inference_steps ({steps})"));
+                checker.refuse(&path, format!("got {index}, expected less than num_inference_steps ({steps})"));
             }
             if index < before {
-                checker.refuse(&path, format!("is {index}, but must be at least the index before it ({before})"));
+                checker.refuse(&path, format!("got {index}, expected at least the index before it ({before})"));
             }
             before = index;
         }
@@ -102,22 +102,22 @@ impl StreamDiffusionParams {
             let path = format!("controlnets[{i}]");
             let (id, model) = (&net.model_id, &self.model_id);
             if self.controlnets.iter().take(i).any(|other| other.model_id == *id) {
-                checker.refuse(format!("{path}.model_id"), format!("is {id:?} again, but must be unique in the list"));
+                checker.refuse(format!("{path}.model_id"), format!("got {id:?} a second time, expected each id once"));
             }
             if let (Some(base), Some(own)) = (base, controlnet_family(id))
                 && base != own
             {
-                let message = format!("is {id:?} for {}, but must fit {model:?} ({})", own.name, base.name);
+                let message = format!("got {id:?} for {}, expected one for {model:?} ({})", own.name, base.name);
                 checker.refuse(format!("{path}.model_id"), message);
             }
             let (start, end) = (net.control_guidance_start, net.control_guidance_end);
             if end < start {
-                let message = format!("is {start}, but must be at most control_guidance_end ({end})");
+                let message = format!("got {start}, expected at most control_guidance_end ({end})");
                 checker.refuse(format!("{path}.control_guidance_start"), message);
             }
             if let Some(name) = net.preprocessor {
                 if name.is_latent() {
-                    let message = format!("is {:?}, but must be a processor of images", name.name());
+                    let message = format!("got {:?}, expected a processor of images", name.name());
                     checker.refuse(format!("{path}.preprocessor"), message);
                 }
                 check_settings(&format!("{path}.preprocessor_params"), name, &net.preprocessor_params, checker);
@@ -127,7 +127,7 @@ impl StreamDiffusionParams {
         if let Some((family, most)) = base.and_then(|family| Some((family, family.max_controlnets?)))
             && most < enabled
         {
-            let message = format!("has {enabled} enabled, but must have at most {most} with {}", family.name);
+            let message = format!("got {enabled} enabled, expected at most {most} with {}", family.name);
             checker.refuse("controlnets", message);
         }
     }
@@ -135,11 +135,13 @@ impl StreamDiffusionParams {
     fn check_ip_adapter(&self, checker: &mut Checker) {
         if let Some(family) = model_family(&self.model_id).filter(|_| self.ip_adapter.enabled) {
             if !family.image_adapters {
-                let message =
-                    format!("is true, but must be false: no IP-Adapter fits {:?}, {}", self.model_id, family.name);
+                let message = format!(
+                    "got true, expected false: there is no IP-Adapter for {:?}, {}",
+                    self.model_id, family.name
+                );
                 checker.refuse("ip_adapter.enabled", message);
             } else if self.ip_adapter.kind == IPAdapterType::Faceid && !family.face_adapters {
-                let message = format!("is \"faceid\", but must be \"regular\": {:?} is not SDXL", self.model_id);
+                let message = format!("got \"faceid\", expected \"regular\": {:?} is not SDXL", self.model_id);
                 checker.refuse("ip_adapter.type", message);
             }
         }
@@ -196,7 +198,7 @@ fn check_items(rule: &str, path: &str, items: &[Value], checker: &mut Checker) {
         for field in FIELDS.iter().filter(|field| field.required) {
             let name = field.path.strip_prefix(rule.as_str()).and_then(|rest| rest.strip_prefix('.'));
             if let Some(name) = name.filter(|name| !values.contains_key(*name)) {
-                checker.refuse(join(&path, name), format!("is missing, but must be {}", field.constraint));
+                checker.refuse(join(&path, name), format!("missing, expected {}", field.constraint));
             }
         }
     }
@@ -210,7 +212,7 @@ fn refuse_name(before: Option<&str>, name: &str, path: &str, checker: &mut Check
     }
     let object = before.unwrap_or_default().trim_end_matches('.');
     let suggestion = nearest(name, fields::names_in(object).into_iter());
-    checker.refuse(path, format!("is not a parameter{}", did_you_mean(suggestion)));
+    checker.refuse(path, format!("unknown parameter{}", did_you_mean(suggestion)));
 }
 
 /// Finds the most similar name.
@@ -232,7 +234,7 @@ pub(super) fn did_you_mean(suggestion: Option<&str>) -> String {
 fn check_weights<T>(path: &str, values: &Weighted<T>, normalised: bool, checker: &mut Checker) {
     let total = values.total_weight();
     if normalised && !values.is_empty() && total == 0.0 {
-        let message = format!("has weights that sum to {total}, but must sum to more than 0 to be normalised");
+        let message = format!("got weights that sum to {total}, expected more than 0 to normalise them");
         checker.refuse(path, message);
     }
 }
@@ -243,7 +245,7 @@ fn check_chain(name: &str, chain: &ProcessingConfig, checker: &mut Checker) {
         let path = format!("{name}.processors[{i}]");
         if processor.kind.is_latent() != latent {
             let kind = if latent { "latents" } else { "images" };
-            let message = format!("is {:?}, but must be a processor of {kind}", processor.kind.name());
+            let message = format!("got {:?}, expected a processor of {kind}", processor.kind.name());
             checker.refuse(format!("{path}.type"), message);
         }
         check_settings(&format!("{path}.params"), processor.kind, &processor.params, checker);
@@ -275,7 +277,7 @@ mod tests {
     fn after(change: impl FnOnce(&mut Params)) -> Vec<String> {
         let mut params = Params::default();
         change(&mut params);
-        params.violations().into_iter().map(|v| format!("{} {}", v.path, v.message)).collect()
+        params.violations().into_iter().map(|violation| violation.to_string()).collect()
     }
 
     #[test]
@@ -295,11 +297,11 @@ mod tests {
         assert_eq!(
             broken,
             [
-                "guidance_scale is not a finite number, but must be a number from 0 to 100",
-                "delta is not a finite number, but must be a number from 0 to 10",
-                "width is 513, but must be an integer from 64 to 2048 in steps of 8",
-                "t_index_list[1] is 50, but must be less than num_inference_steps (50)",
-                "seed has weights that sum to 0, but must sum to more than 0 to be normalised",
+                "guidance_scale: got a number that is not finite, expected a number from 0 to 100",
+                "delta: got a number that is not finite, expected a number from 0 to 10",
+                "width: got 513, expected an integer from 64 to 2048 in steps of 8",
+                "t_index_list[1]: got 50, expected less than num_inference_steps (50)",
+                "seed: got weights that sum to 0, expected more than 0 to normalise them",
             ]
         );
     }
@@ -307,7 +309,7 @@ mod tests {
     #[test]
     fn an_index_may_repeat_but_not_fall() {
         assert!(after(|params| params.t_index_list = vec![20, 20]).is_empty());
-        let message = "t_index_list[1] is 11, but must be at least the index before it (12)";
+        let message = "t_index_list[1]: got 11, expected at least the index before it (12)";
         assert_eq!(after(|params| params.t_index_list = vec![12, 11]), [message]);
     }
 
@@ -328,7 +330,7 @@ mod tests {
         let depth = "lllyasviel/control_v11f1p_sd15_depth";
         let misfit = after(|params| params.controlnets = vec![ControlNetConfig::new(depth)]);
         assert_eq!(misfit.len(), 1);
-        assert!(misfit[0].contains("for Stable Diffusion 1.5, but must fit \"stabilityai/sd-turbo\""));
+        assert!(misfit[0].contains("for Stable Diffusion 1.5, expected one for \"stabilityai/sd-turbo\""));
         for (model, net) in [("a/b", depth), ("stabilityai/sd-turbo", "./my-net")] {
             assert!(
                 after(|params| {
@@ -353,7 +355,7 @@ mod tests {
             })
         };
         assert!(with(3).is_empty());
-        assert_eq!(with(4), ["controlnets has 4 enabled, but must have at most 3 with SDXL"]);
+        assert_eq!(with(4), ["controlnets: got 4 enabled, expected at most 3 with SDXL"]);
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Chain {
             let free = *kind == ChainKind::Control && place == last;
             if !free && to.channels() != input.channels() {
                 let text = format!(
-                    "processor {:?} gives {} channels, but must give {} here",
+                    "channels from processor {:?}: got {}, expected {}",
                     recipe.name().name(),
                     to.channels(),
                     input.channels()

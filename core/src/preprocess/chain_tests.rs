@@ -157,7 +157,7 @@ fn an_error_names_the_processor_and_the_chain_goes_on() {
     let context = Context { previous: None, size: (5, 5) };
     let refused = chain.run(&Image::from_pixels(6, 4, 3, vec![0.0; 72]).unwrap(), &context).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidFrame);
-    assert_eq!(refused.to_string(), "processor \"external\": the image is 6x4, but must be 5x5");
+    assert_eq!(refused.to_string(), "processor \"external\": image: got 6x4, expected 5x5");
     assert_eq!(first(&mut chain, 0.5), 0.5);
 }
 
@@ -181,5 +181,5 @@ fn only_a_control_image_may_have_other_channels() {
     let six = [recipe(&registry, ProcessorName::TemporalNetTensorrt, json!({}))];
     assert_eq!(run(&mut Chain::start(ChainKind::Control, &six), 0.0).unwrap().channels(), 6);
     let refused = run(&mut Chain::start(ChainKind::Frame, &six), 0.0).unwrap_err();
-    assert!(refused.to_string().contains("\"temporal_net_tensorrt\" gives 6 channels, but must give 3"));
+    assert!(refused.to_string().contains("\"temporal_net_tensorrt\": got 6, expected 3"));
 }

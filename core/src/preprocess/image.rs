@@ -29,8 +29,7 @@ impl Image {
     pub fn from_pixels(width: usize, height: usize, channels: usize, pixels: Vec<f32>) -> Result<Self> {
         let needed = width.checked_mul(height).and_then(|area| area.checked_mul(channels));
         if needed != Some(pixels.len()) {
-            let text =
-                format!("{} numbers are not an image of {width}x{height} with {channels} channels", pixels.len());
+            let text = format!("image of {width}x{height} with {channels} channels: got {} elements", pixels.len());
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         Ok(Self { width, height, channels, pixels })

@@ -147,6 +147,6 @@ fn rgb(image: &Image) -> Result<()> {
     }
     let (width, height, channels) = (image.width(), image.height(), image.channels());
     let text =
-        format!("an image of {width}x{height} with {channels} channels, but it must have pixels, and 3 channels");
+        format!("image: got {width}x{height} with {channels} channels, expected sides of at least 1 and 3 channels");
     Err(Error::new(ErrorKind::InvalidArgument, text))
 }

@@ -30,7 +30,8 @@ impl Loaded {
         weights: Arc<dyn WeightSource>,
     ) -> Result<Self> {
         if program.outputs().len() > MOST_OUTPUTS {
-            let text = format!("{}: more than {MOST_OUTPUTS} outputs", program.name());
+            let text =
+                format!("outputs of {}: got more than {MOST_OUTPUTS}, expected at most {MOST_OUTPUTS}", program.name());
             return Err(Error::new(ErrorKind::Internal, text));
         }
         let queue = executor.queue();

@@ -35,7 +35,7 @@ impl Preprocessor for External {
     fn run(&mut self, input: &Image, context: &Context<'_>, output: &mut Image) -> Result<()> {
         let (width, height) = context.size;
         if self.settings.validate_input && (input.width(), input.height()) != (width, height) {
-            let text = format!("the image is {}x{}, but must be {width}x{height}", input.width(), input.height());
+            let text = format!("image: got {}x{}, expected {width}x{height}", input.width(), input.height());
             return Err(Error::new(ErrorKind::InvalidFrame, text));
         }
         output.copy_from(input);

@@ -81,7 +81,8 @@ impl Registry {
             (None, Runs::Native(start)) => Start::Native(start),
             (None, Runs::Network(_)) => {
                 let networks = self.networks.as_ref().ok_or_else(|| {
-                    let text = format!("processor {:?} needs a network, and there are none here", name.name());
+                    let text =
+                        format!("processor {:?} needs a network, which this registry does not load", name.name());
                     Error::new(ErrorKind::Unsupported, text)
                 })?;
                 let within = |error: Error| error.within(format_args!("processor {:?}", name.name()));

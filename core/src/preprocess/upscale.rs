@@ -34,7 +34,7 @@ impl Preprocessor for Upscale {
         };
         let size = enlarged((input.width(), input.height()), self.settings.scale_factor);
         if size.0.max(size.1) > MAX_SIDE as usize {
-            let text = format!("it makes an image of {}x{}, but a side must be at most {MAX_SIDE}", size.0, size.1);
+            let text = format!("size of the result: got {}x{}, expected sides of at most {MAX_SIDE}", size.0, size.1);
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         self.resizer.resize(how, input, size, output);

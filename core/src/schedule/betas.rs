@@ -89,10 +89,10 @@ fn linspace(start: f64, end: f64, count: u32) -> Vec<f32> {
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum BetasError {
     /// The number of training timesteps is out of range.
-    #[error("num_train_timesteps is {0}, but must be between 100 and 10000")]
+    #[error("num_train_timesteps: got {0}, expected 100 to 10000")]
     Timesteps(u32),
     /// The betas do not rise inside (0, 1).
-    #[error("beta_start is {start} and beta_end is {end}, but 0 < beta_start <= beta_end < 1 must hold")]
+    #[error("beta_start and beta_end: got {start} and {end}, expected 0 < beta_start <= beta_end < 1")]
     Range {
         /// The first beta.
         start: f64,

@@ -31,17 +31,17 @@ pub fn lcm_grid(num_inference_steps: usize, train_timesteps: u32) -> Result<Vec<
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GridError {
     /// The number of steps is out of range.
-    #[error("num_inference_steps is {0}, but must be between 1 and {MAX_INFERENCE_STEPS}")]
+    #[error("num_inference_steps: got {0}, expected 1 to {MAX_INFERENCE_STEPS}")]
     Steps(usize),
     /// The training had too few timesteps.
-    #[error("num_train_timesteps is {0}, but must be at least {MAX_INFERENCE_STEPS}")]
+    #[error("num_train_timesteps: got {0}, expected at least {MAX_INFERENCE_STEPS}")]
     Train(u32),
 }
 
 impl From<GridError> for Error {
     fn from(error: GridError) -> Self {
         let message = match error {
-            GridError::Steps(steps) => format!("is {steps}, but must be between 1 and {MAX_INFERENCE_STEPS}"),
+            GridError::Steps(steps) => format!("got {steps}, expected 1 to {MAX_INFERENCE_STEPS}"),
             GridError::Train(_) => {
                 return Self::new(crate::ErrorKind::BadModel, error.to_string()).with_source(error);
             }
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(lcm_grid(4, 99), Err(GridError::Train(99)));
         let error = Error::from(GridError::Steps(101));
         assert_eq!(error.kind(), ErrorKind::InvalidParams);
-        assert_eq!(error.to_string(), "num_inference_steps is 101, but must be between 1 and 100");
+        assert_eq!(error.to_string(), "num_inference_steps: got 101, expected 1 to 100");
         assert_eq!(Error::from(GridError::Train(99)).kind(), ErrorKind::BadModel);
     }
 }

@@ -91,10 +91,10 @@ impl Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
     /// There is no index.
-    #[error("t_index_list is empty")]
+    #[error("t_index_list: got no index, expected at least one")]
     Empty,
     /// An index lies past the end of the grid.
-    #[error("t_index_list[{position}] is {index}, but must be less than num_inference_steps ({len})")]
+    #[error("t_index_list[{position}]: got {index}, expected less than num_inference_steps ({len})")]
     OutOfGrid {
         /// Where in the list.
         position: usize,
@@ -104,13 +104,13 @@ pub enum TableError {
         len: usize,
     },
     /// An index is less than the one before it.
-    #[error("t_index_list[{position}] is less than the entry before it")]
+    #[error("t_index_list[{position}]: got less than the index before it, expected at least as much")]
     NotAscending {
         /// Where in the list.
         position: usize,
     },
     /// The schedule has no usable alpha-bar at a timestep of the grid.
-    #[error("the noise schedule has no alpha between 0 and 1 at timestep {timestep}")]
+    #[error("noise schedule: got no alpha between 0 and 1 at timestep {timestep}")]
     NoAlpha {
         /// The timestep.
         timestep: u32,
@@ -120,14 +120,15 @@ pub enum TableError {
 impl From<TableError> for Error {
     fn from(error: TableError) -> Self {
         let (path, message) = match error {
-            TableError::Empty => ("t_index_list".into(), "is empty, but must have at least one entry".into()),
+            TableError::Empty => ("t_index_list".into(), "got no index, expected at least one".into()),
             TableError::OutOfGrid { position, index, len } => (
                 format!("t_index_list[{position}]"),
-                format!("is {index}, but must be less than num_inference_steps ({len})"),
+                format!("got {index}, expected less than num_inference_steps ({len})"),
             ),
-            TableError::NotAscending { position } => {
-                (format!("t_index_list[{position}]"), "is less than the entry before it, but must not fall".into())
-            }
+            TableError::NotAscending { position } => (
+                format!("t_index_list[{position}]"),
+                "got less than the index before it, expected at least as much".into(),
+            ),
             TableError::NoAlpha { .. } => {
                 return Self::new(ErrorKind::BadModel, error.to_string()).with_source(error);
             }
@@ -195,7 +196,7 @@ mod tests {
             assert_eq!(new(&vec![alpha; 1000], &[1]), TableError::NoAlpha { timestep: 499 });
         }
         let error = Error::from(TableError::OutOfGrid { position: 2, index: 50, len: 50 });
-        assert_eq!(error.to_string(), "t_index_list[2] is 50, but must be less than num_inference_steps (50)");
+        assert_eq!(error.to_string(), "t_index_list[2]: got 50, expected less than num_inference_steps (50)");
         assert_eq!(error.violations().len(), 1);
         assert_eq!(Error::from(TableError::NoAlpha { timestep: 3 }).kind(), ErrorKind::BadModel);
     }

@@ -81,7 +81,7 @@ impl Endpoint {
         if self.phase() == Phase::Running {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Closed, "the session was stopped, and takes no frames"))
+        Err(Error::new(ErrorKind::Closed, "the session is stopped and accepts no frames"))
     }
 
     /// Session: publishes a picture.

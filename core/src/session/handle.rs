@@ -180,7 +180,7 @@ impl SessionHandle {
         let base = planned.snapshot.as_ref().ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidArgument,
-                "the session has no pipeline at present: ask again once the next one is built",
+                "the session has no pipeline now; repeat the call when the next one is built",
             )
         })?;
         self.preparer.plan(base, rebase(&desired, &params, &planned.params).params, notices)
@@ -239,12 +239,12 @@ impl SessionHandle {
         let error = |kind: ErrorKind, text: &str| Err(Error::new(kind, format!("update {version} {text}")));
         match event_log.news.wait_until(Instant::now().checked_add(timeout), ended) {
             None => error(ErrorKind::Timeout, &format!("has not ended within {} ms", timeout.as_millis())),
-            Some(Ok(None)) => error(ErrorKind::Closed, "was not done when the session ended"),
-            Some(Err(Forgotten)) => error(ErrorKind::InvalidArgument, "is so long ago that its end was forgotten"),
+            Some(Ok(None)) => error(ErrorKind::Closed, "was not applied before the session ended"),
+            Some(Err(Forgotten)) => error(ErrorKind::InvalidArgument, "is too old; its outcome is no longer stored"),
             Some(Ok(Some(End::Applied))) => Ok(Outcome::Applied),
             Some(Ok(Some(End::Superseded))) => Ok(Outcome::Superseded),
             Some(Ok(Some(End::Rejected))) => {
-                let forgotten = || Arc::new(Error::new(ErrorKind::InvalidParams, "the reason was forgotten"));
+                let forgotten = || Arc::new(Error::new(ErrorKind::InvalidParams, "the reason is no longer stored"));
                 Ok(Outcome::Rejected(self.queue.refusal(version).unwrap_or_else(forgotten)))
             }
         }

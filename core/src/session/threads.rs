@@ -119,7 +119,7 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
     Builder::new()
         .name(name.to_owned())
         .spawn(move || if nowhere { work() } else { dispatcher::with_default(&dispatch, work) })
-        .map_err(|error| Error::new(ErrorKind::Device, format!("cannot start the thread {name}")).with_source(error))
+        .map_err(|error| Error::new(ErrorKind::Device, format!("failed to start the thread {name}")).with_source(error))
 }
 
 /// Gives frames precedence over updates on the same core.

@@ -138,7 +138,7 @@ impl StreamBatch {
     /// As [`configure`](Self::configure); `InvalidArgument` also for a `row_len` of 0, and `OutOfMemory`.
     pub fn new(queue: Arc<dyn Queue>, row_len: usize, config: StreamConfig) -> Result<Self> {
         if row_len == 0 {
-            return Err(Error::new(ErrorKind::InvalidArgument, "a row has 0 elements, but must have at least 1"));
+            return Err(Error::new(ErrorKind::InvalidArgument, "row: got 0 elements, expected at least 1"));
         }
         check(row_len, &config)?;
         let mut rows = StreamRows::allocate(&*queue, Layout::of(row_len, &config))?;
@@ -247,7 +247,7 @@ impl StreamBatch {
         let out = out.into();
         self.check_row("out", out.len())?;
         if !std::mem::take(&mut self.entered) {
-            return Err(Error::new(ErrorKind::InvalidArgument, "no frame has entered since the last step"));
+            return Err(Error::new(ErrorKind::InvalidArgument, "frames since the last step: got none, expected one"));
         }
         if !self.config.batched {
             self.run_through(predictor)?;
@@ -394,9 +394,9 @@ fn check(row_len: usize, config: &StreamConfig) -> Result<()> {
     let problem = if row_len.checked_mul(steps) != Some(numbers) {
         format!("noise: got {numbers} elements, expected {steps} rows of {row_len}")
     } else if !config.guidance_scale.is_finite() {
-        format!("guidance_scale is {}, but must be finite", config.guidance_scale)
+        format!("guidance_scale: got {}, expected a finite number", config.guidance_scale)
     } else if !config.delta.is_finite() {
-        format!("delta is {}, but must be finite", config.delta)
+        format!("delta: got {}, expected a finite number", config.delta)
     } else {
         return Ok(());
     };

@@ -66,7 +66,7 @@ impl FromStr for CfgType {
     fn from_str(name: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|cfg| cfg.name() == name).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            Error::new(ErrorKind::InvalidArgument, format!("guidance type is {name:?}, but must be one of {names}"))
+            Error::new(ErrorKind::InvalidArgument, format!("guidance type: got {name:?}, expected one of {names}"))
         })
     }
 }

@@ -53,7 +53,10 @@ impl Generator {
         match self {
             Self::Philox => Ok(philox::normal_f16(seed, len)),
             Self::TorchCpu if len < mersenne::BLOCK => {
-                let text = format!("the generator torch-cpu draws at least {} numbers, not {len}", mersenne::BLOCK);
+                let text = format!(
+                    "count of numbers of the generator torch-cpu: got {len}, expected at least {}",
+                    mersenne::BLOCK
+                );
                 Err(Error::new(ErrorKind::Unsupported, text))
             }
             Self::TorchCpu => Ok(Mersenne::new(seed).normal(len)),
@@ -73,7 +76,7 @@ impl Generator {
         let Shape { n, h, w, c } = shape;
         let len = n.checked_mul(h).and_then(|len| len.checked_mul(w)).and_then(|len| len.checked_mul(c));
         let Some(len) = len.filter(|len| (1..=1 << 32).contains(len)) else {
-            let text = format!("noise of shape {shape:?} must have between 1 and 2^32 numbers");
+            let text = format!("noise: got the shape {shape:?}, expected 1 to 2^32 elements");
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         };
         let planar = self.draw(seed, len.next_multiple_of(mersenne::BLOCK))?;
@@ -100,7 +103,7 @@ impl FromStr for Generator {
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|generator| generator.name() == name).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            Error::new(ErrorKind::InvalidArgument, format!("generator is {name:?}, but must be one of {names}"))
+            Error::new(ErrorKind::InvalidArgument, format!("generator: got {name:?}, expected one of {names}"))
         })
     }
 }

@@ -66,12 +66,14 @@ impl Description {
         for line in lines::read(text)? {
             if !started {
                 if line != (Line { kind: 'v', value: "0" }) {
-                    return Err(Malformed::new("does not start with v=0"));
+                    return Err(Malformed::new("first line: expected v=0"));
                 }
                 started = true;
             } else if line.kind == 'm' {
                 if description.sections.len() == MAX_SECTIONS {
-                    return Err(Malformed::new(format!("has more than {MAX_SECTIONS} media sections")));
+                    return Err(Malformed::new(format!(
+                        "media sections: got more than {MAX_SECTIONS}, expected at most {MAX_SECTIONS}"
+                    )));
                 }
                 description.sections.push(Section::parse(line.value, &session)?);
             } else if line.kind == 'a' {
@@ -82,7 +84,7 @@ impl Description {
             }
         }
         if !started {
-            return Err(Malformed::new("is empty"));
+            return Err(Malformed::new("got no lines"));
         }
         for section in &mut description.sections {
             section.rejected = section.port == 0 && !section.bundle_only && !description.bundle.contains(&section.mid);
@@ -115,17 +117,20 @@ impl Description {
 
     fn check(&self) -> Result<(), Malformed> {
         if self.sections.is_empty() {
-            return Err(Malformed::new("has no media section"));
+            return Err(Malformed::new("media sections: got none, expected at least one"));
         }
         for (index, section) in self.sections.iter().enumerate() {
             section.check().map_err(|e| Malformed::new(format!("section {index} ({}): {e}", section.kind)))?;
             let twice = self.sections.iter().take(index).any(|s| s.mid == section.mid);
             if twice {
-                return Err(Malformed::new(format!("section {index} has the mid {:?} of an earlier one", section.mid)));
+                return Err(Malformed::new(format!(
+                    "mid of section {index}: got {:?} a second time, expected a unique one",
+                    section.mid
+                )));
             }
         }
         if self.sections.iter().all(|s| s.rejected) {
-            return Err(Malformed::new("rejects every media section"));
+            return Err(Malformed::new("media sections: got rejected ones only, expected at least one that is not"));
         }
         Ok(())
     }

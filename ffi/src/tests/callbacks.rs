@@ -168,7 +168,7 @@ fn a_wrong_number_in_the_options_of_a_session_leaves_the_engine_where_it_is() {
     let status = unsafe { crate::session::dreamframe_session_start(engine.0, &raw const options, &raw mut session) };
     assert_eq!(
         (status, last_error().as_str()),
-        (DREAMFRAME_ERROR_INVALID_ARGUMENT, "failed_frame is 3, but must be 0 to 2")
+        (DREAMFRAME_ERROR_INVALID_ARGUMENT, "failed_frame: got 3, expected 0 to 2")
     );
     drop(Session::new(&engine));
 }

@@ -125,14 +125,14 @@ fn refused(change: impl FnOnce(&mut dreamframe_options_t)) -> (i32, String) {
 fn options_that_cannot_be_are_refused_with_their_name() {
     type Change = fn(&mut dreamframe_options_t);
     let cases: [(&str, Change); 9] = [
-        ("executor is 3, but must be 0 to 2", |options| options.executor = 3),
-        ("dtype is 5, but must be 0 to 4", |options| options.dtype = 5),
-        ("cfg_type is 5, but must be 0 to 4", |options| options.cfg_type = 5),
-        ("noise is 3, but must be 0 to 2", |options| options.noise = 3),
-        ("fit is 4, but must be 0 to 3", |options| options.fit = 4),
-        ("flagged is 3, but must be 0 to 2", |options| options.flagged = 3),
-        ("control_images is 3, but must be 0 to 2", |options| options.control_images = 3),
-        ("log_level is 6, but must be 0 to 5", |options| options.log_level = 6),
+        ("executor: got 3, expected 0 to 2", |options| options.executor = 3),
+        ("dtype: got 5, expected 0 to 4", |options| options.dtype = 5),
+        ("cfg_type: got 5, expected 0 to 4", |options| options.cfg_type = 5),
+        ("noise: got 3, expected 0 to 2", |options| options.noise = 3),
+        ("fit: got 4, expected 0 to 3", |options| options.fit = 4),
+        ("flagged: got 3, expected 0 to 2", |options| options.flagged = 3),
+        ("control_images: got 3, expected 0 to 2", |options| options.control_images = 3),
+        ("log_level: got 6, expected 0 to 5", |options| options.log_level = 6),
         ("models is not UTF-8", |options| options.models = c"\xff".as_ptr()),
     ];
     for (message, change) in cases {

@@ -27,9 +27,9 @@ const WRONG: &[(&str, Change)] = &[
     ("stride of plane 0", |frame| frame.strides[0] = 0),
     ("stride of plane 0", |frame| frame.strides[0] = 255),
     ("stride of plane 0", |frame| frame.strides[0] = usize::MAX),
-    ("plane 0 of the RGBA8 frame is NULL", |frame| frame.planes[0] = null_mut()),
+    ("plane 0 of the RGBA8 frame: got NULL", |frame| frame.planes[0] = null_mut()),
     ("past the end of memory", |frame| frame.planes[0] = std::ptr::without_provenance_mut(usize::MAX - 9)),
-    ("plane 1 of the NV12 frame is NULL", |frame| frame.format = 5),
+    ("plane 1 of the NV12 frame: got NULL", |frame| frame.format = 5),
 ];
 
 #[test]
@@ -79,7 +79,7 @@ fn room_must_have_the_size_of_the_picture_and_lie_apart() {
         unsafe { dreamframe_engine_process(engine.0, &raw const frame.frame, room, null_mut()) }
     };
     assert_eq!(process(&raw const small.frame), DREAMFRAME_ERROR_INVALID_FRAME);
-    assert_eq!(last_error(), "the room is 64x32, but the picture is 64x64");
+    assert_eq!(last_error(), "memory for the picture: got 64x32, expected 64x64");
     assert_eq!(process(&raw const frame.frame), DREAMFRAME_ERROR_INVALID_FRAME);
     assert!(last_error().contains("overlaps"), "{}", last_error());
     let mut yuv = Pixels::of(6, SIDE, SIDE, 0);
@@ -139,7 +139,7 @@ fn a_picture_that_does_not_fit_waits_and_says_its_size() {
         assert_eq!(dreamframe_session_submit(session.0, &raw const frame.frame, null_mut()), DREAMFRAME_OK);
         let wait = dreamframe_session_wait(session.0, LIMIT_MS, &raw const small.frame, null_mut());
         assert_eq!(wait, DREAMFRAME_ERROR_INVALID_FRAME);
-        assert_eq!(last_error(), "frame is 32x32, but the picture is 64x64");
+        assert_eq!(last_error(), "output frame: got 32x32, expected 64x64");
         let poll = dreamframe_session_poll(session.0, &raw const small.frame, null_mut());
         assert_eq!(poll, DREAMFRAME_ERROR_INVALID_FRAME);
         assert_eq!(dreamframe_session_size(session.0, &raw mut width, &raw mut height), DREAMFRAME_OK);

@@ -177,7 +177,7 @@ fn options_that_cannot_be_are_refused_and_the_engine_goes_on() {
     };
     refused(address(c"localhost"), "address is \"localhost\"");
     refused(address(c"\xff"), "address is not UTF-8");
-    refused(address(c"0.0.0.0:0"), "a token must be set");
+    refused(address(c"0.0.0.0:0"), "token: missing");
     let somewhere = address(c"127.0.0.1:0");
     refused(dreamframe_server_options_t { public_url: c"sd.example".as_ptr(), ..somewhere }, "public URL");
     let no_origin = c"https://app.example, *".as_ptr();
@@ -197,7 +197,10 @@ fn options_that_cannot_be_are_refused_and_the_engine_goes_on() {
     with(dreamframe_network_options_t { struct_size: 1, ..init() }, "struct_size of network_options");
     with(dreamframe_network_options_t { bind: c"127.0.0.1,here".as_ptr(), ..init() }, "bind has \"here\"");
     with(dreamframe_network_options_t { public_ip: c"".as_ptr(), ..init() }, "public_ip has \"\"");
-    with(dreamframe_network_options_t { ice_servers_json: c"[{}]".as_ptr(), ..init() }, "ice_servers_json is no list");
+    with(
+        dreamframe_network_options_t { ice_servers_json: c"[{}]".as_ptr(), ..init() },
+        "ice_servers_json: expected a list",
+    );
     with(dreamframe_network_options_t { first_port: 5, ..init() }, "last_port is 0");
     with(dreamframe_network_options_t { first_port: 5, last_port: 4, ..init() }, "last_port is 4");
     with(dreamframe_network_options_t { first_port: 5, last_port: 65536, ..init() }, "last_port is 65536");

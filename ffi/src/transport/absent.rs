@@ -17,7 +17,7 @@ use crate::pointer::Out;
 use crate::session::SessionCell;
 
 fn missing<T>(what: &str) -> Result<T> {
-    let text = format!("{what} needs the feature `transport`, which this library was built without");
+    let text = format!("{what} needs the feature `transport`, which this build lacks");
     Err(Error::new(ErrorKind::Unsupported, text))
 }
 

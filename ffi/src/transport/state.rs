@@ -39,7 +39,7 @@ impl State {
     ///
     /// `InvalidArgument` for one that is none.
     pub(super) fn of(number: u32) -> Result<Self> {
-        let text = || format!("state is {number}, but must be 1 to {}", Self::ALL.len());
+        let text = || format!("state: got {number}, expected 1 to {}", Self::ALL.len());
         let found = Self::ALL.into_iter().find(|state| *state as u32 == number);
         found.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text()))
     }

@@ -128,8 +128,7 @@ impl<'py> FromPyObject<'_, 'py> for State {
         use PeerState::{Closed, Connected, Connecting, Disconnected, Failed};
 
         let Ok(name) = object.extract::<String>() else {
-            let text =
-                format!("state is {:?}, but must be text; seconds are given by name: wait(timeout=10)", &*object);
+            let text = format!("state: got {:?}, expected text; to set seconds: wait(timeout=10)", &*object);
             return Err(PyTypeError::new_err(text));
         };
         let states = [Connecting, Connected, Disconnected, Failed, Closed].map(|state| (state.name(), state));

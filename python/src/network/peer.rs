@@ -21,13 +21,13 @@ pub(crate) fn options(
     }
     if let Some(ip) = public_ip {
         let read = ip.extract::<String>().ok().and_then(|ip| ip.parse::<IpAddr>().ok());
-        let wrong = || wrong_call(ip.py(), format!("public_ip is {ip:?}, but must be an IP address, or None"));
+        let wrong = || wrong_call(ip.py(), format!("public_ip: got {ip:?}, expected an IP address, or None"));
         options.public_ip = Some(read.ok_or_else(wrong)?);
     }
     if let Some(ports) = ports {
         let read = ports.extract::<(u16, u16)>().ok().filter(|(first, last)| (1..=*last).contains(first));
         let wrong = || {
-            let text = format!("ports are {ports:?}, but must be the first and the last of some, from 1 to 65535");
+            let text = format!("ports: got {ports:?}, expected the first and the last port, from 1 to 65535");
             wrong_call(ports.py(), text)
         };
         let (first, last) = read.ok_or_else(wrong)?;
@@ -49,8 +49,8 @@ fn all_ice_servers(servers: &Bound<'_, PyAny>) -> PyResult<Vec<IceServer>> {
 fn ice_server(server: &Bound<'_, PyAny>) -> PyResult<IceServer> {
     read_ice_server(server).ok_or_else(|| {
         // The value may hold a password.
-        let text = "ice_servers has one that is neither an address such as \"stun:host\" nor a dict with urls, and for \
-            TURN with username and credential, or secret";
+        let text = "ice_servers: expected addresses such as \"stun:host\" or dicts with urls, for TURN also with username \
+            and credential, or with secret";
         wrong_call(server.py(), text)
     })
 }

@@ -90,7 +90,7 @@ pub(crate) fn play(
 fn session_of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, Session>> {
     object.cast::<Session>().map_err(|_| {
         let name = plain::type_name(object);
-        let text = format!("into is a {name}, but must be a Session: what start() gives, or a server's session");
+        let text = format!("into: got a {name}, expected a Session that start() returned, or the session of a server");
         pyo3::exceptions::PyTypeError::new_err(text)
     })
 }
@@ -100,7 +100,7 @@ impl Player {
         match &self.goal {
             Goal::Newest(newest) => Ok(newest),
             Goal::Session(_) => {
-                let text = "the player's frames go into a session: take its pictures there";
+                let text = "the frames of this player go to a session; take the pictures there";
                 Err(exception(py, &Error::new(ErrorKind::InvalidArgument, text)))
             }
         }

@@ -115,7 +115,7 @@ pub(crate) fn serve(
         Some(stream) if stream.is_instance_of::<StreamDiffusion>() => (stream.clone(), false),
         Some(other) if other.cast::<PyMapping>().is_err() && !other.hasattr(intern!(py, "model_dump"))? => {
             let name = plain::type_name(other);
-            let text = format!("stream is a {name}, but must be a StreamDiffusion, its parameters, or None");
+            let text = format!("stream: got a {name}, expected a StreamDiffusion, its parameters, or None");
             return Err(PyTypeError::new_err(text));
         }
         params => (py.get_type::<StreamDiffusion>().call1((params,))?, true),
@@ -126,7 +126,7 @@ pub(crate) fn serve(
 
 fn socket(address: &str) -> dreamframe::Result<SocketAddr> {
     address.parse().map_err(|_| {
-        let text = format!("address is {address:?}, but must be an IP address and a port, such as 127.0.0.1:8080");
+        let text = format!("address: got {address:?}, expected an IP address and a port, such as 127.0.0.1:8080");
         Error::new(ErrorKind::InvalidArgument, text)
     })
 }

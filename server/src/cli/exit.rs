@@ -56,7 +56,7 @@ impl Failure {
         match self {
             Self::Usage(text) => vec![text.clone(), "see dreamframe --help".to_owned()],
             Self::Library(error) if error.violations().is_empty() => vec![format!("{error:#}")],
-            Self::Library(error) => error.violations().iter().map(|v| format!("{} {}", v.path, v.message)).collect(),
+            Self::Library(error) => error.violations().iter().map(ToString::to_string).collect(),
             Self::Interrupted => vec!["interrupted; nothing was written".to_owned()],
             Self::Unread => Vec::new(),
         }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn each_way_to_fail_has_the_exit_code_of_the_manual() {
-        let violation = Violation { path: "delta".into(), message: "is 3, but must be at most 1".into() };
+        let violation = Violation { path: "delta".into(), message: "got 3, expected at most 1".into() };
         assert_eq!(Failure::from(Error::invalid_params(vec![violation])).code(), 3);
         assert_eq!(Failure::from(Error::new(ErrorKind::Io, "disk full")).code(), 1);
         assert_eq!(Failure::Usage("no such size".into()).code(), 2);
@@ -91,8 +91,8 @@ mod tests {
 
     #[test]
     fn every_violation_is_a_line() {
-        let violation = |path: &str| Violation { path: path.into(), message: "is 3, but must be at most 1".into() };
+        let violation = |path: &str| Violation { path: path.into(), message: "got 3, expected at most 1".into() };
         let failure = Failure::from(Error::invalid_params(vec![violation("delta"), violation("seed")]));
-        assert_eq!(failure.lines(), ["delta is 3, but must be at most 1", "seed is 3, but must be at most 1"]);
+        assert_eq!(failure.lines(), ["delta: got 3, expected at most 1", "seed: got 3, expected at most 1"]);
     }
 }

@@ -25,7 +25,7 @@ impl Interrupt {
             // In this order: the first signal finds the flag not yet set.
             flag::register_conditional_shutdown(signal, ENDED, asked.clone())
                 .and_then(|_| flag::register(signal, asked.clone()))
-                .map_err(|error| Error::new(ErrorKind::Internal, "cannot listen for signals").with_source(error))?;
+                .map_err(|error| Error::new(ErrorKind::Internal, "failed to listen for signals").with_source(error))?;
         }
         Ok(Self(asked))
     }

@@ -231,7 +231,7 @@ pub(super) fn report(checkpoint: &Checkpoint, json: bool) -> Result {
     if broken.is_empty() {
         return Ok(());
     }
-    let text = format!("{} is broken in {}", checkpoint.location(), broken.join(", "));
+    let text = format!("{}: invalid components: {}", checkpoint.location(), broken.join(", "));
     Err(Failure::from(dreamframe::Error::new(ErrorKind::BadModel, text)))
 }
 

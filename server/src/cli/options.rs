@@ -28,11 +28,11 @@ pub(crate) fn read_text(path: &Path, max: u64) -> Result<String> {
     // One byte more than allowed shows that there is more, whatever length a pipe or device reports.
     file.take(max + 1).read_to_end(&mut bytes).map_err(|error| Error::io(path, "read", error))?;
     if bytes.len() as u64 > max {
-        let text = format!("{} has more than {max} bytes", path.display());
+        let text = format!("{}: got more than {max} bytes, expected at most {max}", path.display());
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }
     String::from_utf8(bytes).map_err(|error| {
-        Error::new(ErrorKind::InvalidArgument, format!("{} is not UTF-8", path.display())).with_source(error)
+        Error::new(ErrorKind::InvalidArgument, format!("{}: not UTF-8", path.display())).with_source(error)
     })
 }
 
@@ -157,7 +157,8 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (width, height) = text.split_once('x').unwrap_or((text, text));
-        let side = |side: &str| side.parse().map_err(|_| format!("is {text:?}, but must be like 512 or 640x384"));
+        let side =
+            |side: &str| side.parse().map_err(|_| format!("got {text:?}, expected a size such as 512 or 640x384"));
         Ok(Self { width: side(width)?, height: side(height)? })
     }
 }

@@ -18,7 +18,7 @@ use crate::media;
 
 /// Restyles a picture, a folder of pictures, an H.264 .mp4, or a YUV4MPEG2 stream: one picture for each frame
 #[derive(Debug, clap::Args)]
-#[command(after_help = "With --json, standard output has one JSON object a line, told apart by \"event\":\n  \
+#[command(after_help = "With --json, standard output has one JSON object a line, distinguished by \"event\":\n  \
     start    executor, dtype, threads, model, delay, evaluations_per_frame, width, height, frames (null: not known)\n  \
     notice   text: what was accepted and means something else here\n  \
     update   frame, cost: a line of the timeline was applied before this frame\n  \
@@ -59,7 +59,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result {
     let to_stdout = args.output == Path::new("-");
     if args.json && to_stdout {
-        return Err(Failure::Usage("--json and an OUTPUT of - both want standard output".into()));
+        return Err(Failure::Usage("--json and an OUTPUT of - exclude each other: both use standard output".into()));
     }
     let interrupt = Interrupt::listen()?;
     // All arguments are checked before the first weight is read.

@@ -127,11 +127,11 @@ fn params(args: &Args) -> Result<StreamDiffusionParams> {
 
 /// The file to write, determined before the work.
 fn output(args: &Args) -> Result<PathBuf> {
-    let nowhere = || Failure::Usage("the embedded model has no folder: name the file with --output".into());
+    let nowhere = || Failure::Usage("the embedded model has no folder: set the file with --output".into());
     let beside = || match source(args) {
         ModelSource::Folder(path) if path.exists() => Checkpoint::folder(path)?.calibration_path().ok_or_else(nowhere),
         ModelSource::Folder(path) => {
-            let text = format!("{} is not there", path.display());
+            let text = format!("{} does not exist", path.display());
             Err(Failure::from(Error::new(ErrorKind::NotFound, text)))
         }
         ModelSource::Demo | ModelSource::Cache(_) | ModelSource::Random(_) | _ => Err(nowhere()),
@@ -214,7 +214,7 @@ fn judge(calibration: Calibration, quality: Quality, force: bool) -> Result<Cali
     let below = below(quality);
     if !below.is_empty() && !force {
         let text = below.join(", ");
-        let text = format!("pictures in int8 are not good enough: {text}; --force writes the file nevertheless");
+        let text = format!("quality of pictures in int8 too low: {text}; --force writes the file nevertheless");
         return Err(Failure::from(Error::new(ErrorKind::Unsupported, text)));
     }
     Ok(calibration.with_quality(Quality { forced: !below.is_empty(), ..quality }))
@@ -230,7 +230,7 @@ fn below(quality: Quality) -> Vec<String> {
     ];
     // NaN is below the bounds as well.
     let bad = all.into_iter().filter(|(_, found, least)| found.is_nan() || found < least);
-    bad.map(|(name, found, least)| format!("{name} is {found:.3}, but must be at least {least}")).collect()
+    bad.map(|(name, found, least)| format!("{name}: got {found:.3}, expected at least {least}")).collect()
 }
 
 fn report(calibration: &Calibration, quality: Quality) -> String {

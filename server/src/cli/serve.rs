@@ -65,7 +65,8 @@ pub(super) fn run(args: &Args) -> Result {
 /// Runs a server on a runtime of its own.
 pub(super) fn in_runtime(served: impl Future<Output = Result>) -> Result {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("dreamframe-net").build();
-    let runtime = runtime.map_err(|error| Error::new(ErrorKind::Device, "cannot start threads").with_source(error))?;
+    let runtime =
+        runtime.map_err(|error| Error::new(ErrorKind::Device, "failed to start threads").with_source(error))?;
     let result = runtime.block_on(served);
     // Work that does not end in time is abandoned.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -75,7 +76,7 @@ pub(super) fn in_runtime(served: impl Future<Output = Result>) -> Result {
 /// Completes at the first Ctrl-C or termination request; a second one ends the process, as does a shutdown that takes
 /// longer than allowed after `drain`.
 pub(super) fn signals(drain: Duration) -> Result<impl Future<Output = ()>> {
-    let failed = |error| Error::new(ErrorKind::Internal, "cannot listen for signals").with_source(error);
+    let failed = |error| Error::new(ErrorKind::Internal, "failed to listen for signals").with_source(error);
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let (asked, ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
@@ -151,6 +152,6 @@ fn open(url: &str) {
     let opened =
         Command::new(program).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     if let Err(error) = opened {
-        eprintln!("dreamframe: cannot open a browser: {error}");
+        eprintln!("dreamframe: failed to open a browser: {error}");
     }
 }

@@ -132,11 +132,11 @@ fn parse_line(text: &str, last: u64) -> Result<(u64, Entry)> {
     let refuse = |text: String| Err(Error::new(ErrorKind::InvalidParams, text));
     let parsed: Line = match serde_json::from_str(text) {
         Ok(line) => line,
-        Err(error) => return refuse(format!("is not {{\"frame\": k, \"params\": {{…}}}}: {error}")),
+        Err(error) => return refuse(format!("expected {{\"frame\": k, \"params\": {{…}}}}: {error}")),
     };
     let Line { frame, params, transition, keyframe, temporal_interpolation_method: method } = parsed;
     if frame < last {
-        return refuse(format!("frame is {frame}, but must be at least {last}, as in the line before"));
+        return refuse(format!("frame: got {frame}, expected at least {last}, the frame of the line before"));
     }
     let entry = match (params, transition, keyframe) {
         (Some(params), None, None) if method.is_none() => {
@@ -146,7 +146,7 @@ fn parse_line(text: &str, last: u64) -> Result<(u64, Entry)> {
         (None, None, Some(prompt)) => {
             Entry::Keyframe(Keyframe { frame, prompt, method: method.unwrap_or(Interpolation::Linear) })
         }
-        _ => return refuse("must have exactly one of params, transition and keyframe".into()),
+        _ => return refuse("expected exactly one of params, transition and keyframe".into()),
     };
     Ok((frame, entry))
 }
@@ -166,7 +166,7 @@ fn checked(entry: &Entry, params: &StreamDiffusionParams) -> Result<StreamDiffus
     let violations: Vec<_> = resized
         .map(|(name, before, after)| Violation {
             path: name.into(),
-            message: format!("is {after}, but must stay {before}: all pictures of an output have one size"),
+            message: format!("got {after}, expected {before}: all pictures of an output have the same size"),
         })
         .collect();
     if violations.is_empty() { Ok(next) } else { Err(Error::invalid_params(violations)) }
@@ -174,11 +174,12 @@ fn checked(entry: &Entry, params: &StreamDiffusionParams) -> Result<StreamDiffus
 
 /// The same error with `place` before each path, or as the path of a violation of its own.
 fn named(place: &str, error: &Error) -> Error {
-    let of_error = [Violation { path: String::new(), message: error.to_string() }];
-    let violations = if error.violations().is_empty() { &of_error } else { error.violations() };
-    let named = violations.iter().map(|violation| {
-        let separator = if violation.path.is_empty() { "" } else { ": " };
-        Violation { path: format!("{place}{separator}{}", violation.path), message: violation.message.clone() }
+    if error.violations().is_empty() {
+        return Error::invalid_params(vec![Violation { path: place.to_owned(), message: error.to_string() }]);
+    }
+    let named = error.violations().iter().map(|violation| Violation {
+        path: format!("{place}: {}", violation.path),
+        message: violation.message.clone(),
     });
     Error::invalid_params(named.collect())
 }

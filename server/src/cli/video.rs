@@ -70,8 +70,10 @@ impl<'a> VideoLoop<'a> {
             self.drain(last, &mut write)?;
         }
         if self.timeline.left() > 0 {
-            let text =
-                format!("there are {number} frames: {} changes of the timeline were never due", self.timeline.left());
+            let text = format!(
+                "the input has {number} frames: {} later changes of the timeline were not applied",
+                self.timeline.left()
+            );
             self.progress.notice(&text)?;
         }
         Ok(self.spent)

@@ -21,7 +21,8 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         // It may have a password, so that it is not repeated.
-        let wrong = |_| "is no address of Redis, such as redis://host:6379/0 or rediss://user:password@host".to_owned();
+        let wrong =
+            |_| "expected an address of Redis, such as redis://host:6379/0 or rediss://user:password@host".to_owned();
         Client::open(text).map(Self).map_err(wrong)
     }
 }
@@ -72,7 +73,7 @@ impl Membership {
         let wrong = |text: &str| Error::new(ErrorKind::InvalidArgument, text);
         let Some(url) = registry else {
             return match secret {
-                Some(_) => Err(wrong("registry_secret_file is there, but registry is not: expected both or neither")),
+                Some(_) => Err(wrong("registry_secret_file: got a file without registry, expected both or neither")),
                 None => Ok(None),
             };
         };
@@ -81,9 +82,9 @@ impl Membership {
         let secret = secret.transpose()?.map(Arc::new);
         if secret.is_none() && !address.is_local() {
             return Err(wrong(
-                "registry_secret_file is not there, but a registry that other machines reach needs it: otherwise a writer to \
-                 the registry would get the API keys. Give all gateways and workers one file of at least 32 random \
-                 bytes, such as openssl rand -hex 32 writes",
+                "registry_secret_file: missing, expected for a registry that other machines reach: without it, a writer to \
+                 the registry could get the API keys. Use the same file of at least 32 random bytes for all gateways \
+                 and workers, such as openssl rand -hex 32 writes",
             ));
         }
         Ok(Some(Self { address, secret }))
@@ -98,7 +99,7 @@ mod tests {
     fn what_is_no_address_is_refused_and_no_address_is_repeated() {
         for url in ["", "host", "http://user:secret@host", "redis://:secret@host:port/0"] {
             let error = url.parse::<Address>().unwrap_err();
-            assert!(error.starts_with("is no address") && !error.contains("secret"), "{error}");
+            assert!(error.starts_with("expected an address") && !error.contains("secret"), "{error}");
         }
         for url in ["redis://host", "rediss://user:secret@host:7000/2", "valkey://host", "redis+unix:///redis.sock"] {
             let address: Address = url.parse().unwrap();
@@ -122,7 +123,7 @@ mod tests {
             let without = Membership::new(Some(url), None);
             assert_eq!(without.is_ok(), is_local, "{url}");
             if let Err(error) = without {
-                assert!(error.to_string().starts_with("registry_secret_file is not there"), "{error}");
+                assert!(error.to_string().starts_with("registry_secret_file: missing"), "{error}");
             }
             assert!(Membership::new(Some(url), Some(file.path())).unwrap().unwrap().secret.is_some());
         }

@@ -73,7 +73,8 @@ impl Registry {
             // Concurrent requests get the same error; the next one connects again.
             .set_number_of_retries(1);
         let connection = ConnectionManager::new_lazy_with_config(membership.address.client(), config);
-        let failed = |error| Error::new(ErrorKind::Internal, "no client for the registry").with_source(error);
+        let failed =
+            |error| Error::new(ErrorKind::Internal, "failed to create a client for the registry").with_source(error);
         let (secret, refusals) = (membership.secret.clone(), Arc::default());
         Ok(Self { connection: connection.map_err(failed)?, secret, refusals })
     }

@@ -29,9 +29,9 @@ impl Refusal {
     /// The text for the log.
     pub(super) const fn why(self) -> &'static str {
         match self {
-            Self::Form => "it has no known form",
-            Self::Signature => "its signature is not that of the registry's secret here",
-            Self::Time => "its time is over, or the clocks differ by more than 30 seconds",
+            Self::Form => "unknown format",
+            Self::Signature => "signed with another secret",
+            Self::Time => "expired, or the clocks differ by more than 30 seconds",
         }
     }
 }

@@ -72,7 +72,7 @@ fn of_environment<S: Layered>(environment: impl Fn(&str) -> Option<String>) -> R
             match value.as_str() {
                 "1" | "true" | "yes" => arguments.push(flag),
                 "0" | "false" | "no" => {}
-                _ => return Err(wrong(format!("{variable} is {value:?}, but must be true or false"))),
+                _ => return Err(wrong(format!("{variable}: got {value:?}, expected true or false"))),
             }
         } else if matches!(action, clap::ArgAction::Append) {
             arguments.extend(value.split_whitespace().map(|part| format!("{flag}={part}")));
@@ -84,7 +84,7 @@ fn of_environment<S: Layered>(environment: impl Fn(&str) -> Option<String>) -> R
     read.map_err(|error| {
         // The first paragraph is the error; the rest is about a command line.
         let text = error.to_string();
-        wrong(format!("the environment's {PREFIX}…: {}", text.lines().next().unwrap_or_default()))
+        wrong(format!("environment variables {PREFIX}…: {}", text.lines().next().unwrap_or_default()))
     })
 }
 
@@ -93,7 +93,7 @@ fn wrong(text: String) -> Error {
 }
 
 fn internal(error: &serde_json::Error) -> Error {
-    Error::new(ErrorKind::Internal, format!("settings do not go into a map and back: {error}"))
+    Error::new(ErrorKind::Internal, format!("failed to convert the settings: {error}"))
 }
 
 #[cfg(test)]

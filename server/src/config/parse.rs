@@ -10,7 +10,7 @@ const RTMP_PORT: u16 = 1935;
 
 /// Reads `50000-50100`.
 pub(super) fn ports(text: &str) -> Result<Ports, String> {
-    let wrong = || format!("is {text:?}, but must be like 50000-50100");
+    let wrong = || format!("got {text:?}, expected a range such as 50000-50100");
     let (from, to) = text.split_once('-').ok_or_else(wrong)?;
     let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong);
     let (from, to) = (port(from)?, port(to)?);
@@ -29,7 +29,7 @@ pub(super) fn ice_server(text: &str, secret: Option<&str>) -> Result<IceServer, 
     let secret = secret.filter(|_| is_turn && username.is_none()).map(str::to_owned);
     if rest.is_empty() || !(is_stun || is_turn) || is_turn != (credential.is_some() || secret.is_some()) {
         return Err(format!(
-            "is {url:?}, but must be like stun:host:3478, turn:host:3478,user,password or, with turn_secret, turn:host:3478"
+            "got {url:?}, expected stun:host:3478, turn:host:3478,user,password or, with turn_secret, turn:host:3478"
         ));
     }
     let server = IceServer::default().with_urls(vec![url.to_owned()]).with_username(username);
@@ -38,7 +38,7 @@ pub(super) fn ice_server(text: &str, secret: Option<&str>) -> Result<IceServer, 
 
 /// Reads `http://host:port` or `https://host:port`, where gateways reach a worker.
 pub(crate) fn worker_url(text: &str) -> Result<String, String> {
-    let wrong = || format!("is {text:?}, but must be like http://10.0.0.5:8889 or https://worker.example:8889");
+    let wrong = || format!("got {text:?}, expected a URL such as http://10.0.0.5:8889 or https://worker.example:8889");
     let urls: Urls = text.parse().map_err(|_| wrong())?;
     // Without a path.
     if urls.base() == urls.origin() { Ok(urls.base().to_owned()) } else { Err(wrong()) }
@@ -51,7 +51,7 @@ pub(super) fn rtmp(text: Option<&str>, host: IpAddr) -> Result<Rtmp, String> {
         Some("off") => Ok(Rtmp::Off),
         Some(text) => match text.parse() {
             Ok(address) => Ok(Rtmp::At(address)),
-            Err(_) => Err(format!("is {text:?}, but must be off or like 127.0.0.1:{RTMP_PORT}")),
+            Err(_) => Err(format!("got {text:?}, expected off or an address such as 127.0.0.1:{RTMP_PORT}")),
         },
     }
 }

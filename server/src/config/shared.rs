@@ -72,7 +72,7 @@ impl SharedSettings {
         match (self.tls_cert.clone(), self.tls_key.clone()) {
             (Some(cert), Some(key)) => Ok(Some(Tls { cert, key })),
             (None, None) => Ok(None),
-            _ => Err(wrong("tls_cert and tls_key", "are not both there, but belong together")),
+            _ => Err(wrong("tls_cert and tls_key", "got one of them, expected both or neither")),
         }
     }
 

@@ -35,7 +35,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(4);
 /// `InvalidArgument` for a file that cannot be read, or that has no certificate.
 pub(super) fn authorities(path: &Path) -> Result<Arc<ClientConfig>> {
     choose_tls();
-    let wrong = |text: String| Error::new(ErrorKind::InvalidArgument, format!("workers_ca {}: {text}", path.display()));
+    let wrong =
+        |text: String| Error::new(ErrorKind::InvalidArgument, format!("workers_ca: {}: {text}", path.display()));
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
     for certificate in certificates {
@@ -73,7 +74,7 @@ impl Connector {
         let tls = match (uri.scheme_str(), &self.tls) {
             (Some("https"), Some(tls)) => Some(tls),
             (Some("http"), None) => None,
-            _ => return Err(io::Error::other("its scheme is not that of this gateway's workers")),
+            _ => return Err(io::Error::other("its scheme is not the one that this gateway uses for workers")),
         };
         let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
         let addresses: Vec<SocketAddr> = match literal_ip(host) {

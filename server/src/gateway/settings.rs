@@ -62,7 +62,7 @@ impl Config {
         let bind = shared.bind();
         let origins = if bind.ip().is_loopback() { AllowedOrigins::local() } else { AllowedOrigins::any() };
         let registry = shared.membership()?.ok_or_else(|| {
-            let text = "registry is not there, but a gateway needs it: --registry redis://host:6379/0";
+            let text = "registry: missing, expected an address such as --registry redis://host:6379/0";
             Error::new(ErrorKind::InvalidArgument, text)
         })?;
         let workers_tls = settings.workers_ca.as_deref().map(authorities).transpose()?;
@@ -89,9 +89,9 @@ mod tests {
         let config = Config::new(settings("redis://:secret@127.0.0.1")).unwrap();
         assert_eq!((config.bind.to_string().as_str(), config.tls.is_none()), ("127.0.0.1:8889", true));
         let refused = |settings| Config::new(settings).unwrap_err().to_string();
-        assert!(refused(Settings::default()).starts_with("registry is not there"));
+        assert!(refused(Settings::default()).starts_with("registry: missing"));
         let text = refused(settings("http://secret@a"));
-        assert!(text.starts_with("registry is no address") && !text.contains("secret"), "{text}");
+        assert!(text.starts_with("registry: expected an address") && !text.contains("secret"), "{text}");
         assert!(refused(settings("redis://10.0.0.5")).starts_with("registry_secret_file is not there"));
         let networks = Settings { workers: Some("10.0.0.0/99".to_owned()), ..settings("redis://127.0.0.1") };
         assert!(refused(networks).starts_with("workers is \"10.0.0.0/99\""));

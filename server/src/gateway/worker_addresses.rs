@@ -17,7 +17,8 @@ impl FromStr for Network {
 
     /// Takes `10.0.0.0/8`, `2001:db8::/32`, or one address.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("is {text:?}, but must be like 10.0.0.0/8, 2001:db8::/32 or 10.0.0.5");
+        let wrong =
+            || format!("got {text:?}, expected a network or an address such as 10.0.0.0/8, 2001:db8::/32 or 10.0.0.5");
         let (first, bits) = text.split_once('/').map_or((text, None), |(first, bits)| (first, Some(bits)));
         let first: IpAddr = first.parse().map_err(|_| wrong())?;
         let width = if first.is_ipv4() { 32 } else { 128 };
@@ -90,17 +91,17 @@ impl WorkerAddresses {
     /// Why it is not asked.
     pub(super) fn check(&self, url: &str) -> Result<(), &'static str> {
         if worker_url(url).is_err() {
-            return Err("it gives no address of a worker");
+            return Err("invalid address of a worker");
         }
         match (url.starts_with("https://"), self.is_tls) {
-            (true, false) => return Err("it gives an https:// address, but this gateway has no --workers-ca"),
-            (false, true) => return Err("it gives an http:// address, but this gateway has --workers-ca"),
+            (true, false) => return Err("got an https:// address, expected http:// without --workers-ca"),
+            (false, true) => return Err("got an http:// address, expected https:// with --workers-ca"),
             (true, true) | (false, false) => {}
         }
         let literal = url.parse::<axum::http::Uri>().ok();
         let literal = literal.as_ref().and_then(axum::http::Uri::host).and_then(literal_ip);
         if literal.is_some_and(|ip| !self.allows(ip)) {
-            return Err("it gives an address that --workers does not allow");
+            return Err("--workers does not allow its address");
         }
         Ok(())
     }
@@ -160,7 +161,7 @@ mod tests {
             ["", "10.0.0.0/33", "::/129", "10.0.0/8", "host", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8,", "a/b/c"]
         {
             let error = WorkerAddresses::new(Some(text), true, false).unwrap_err();
-            assert!(error.contains("must be like 10.0.0.0/8"), "{text}: {error}");
+            assert!(error.contains("such as 10.0.0.0/8"), "{text}: {error}");
         }
     }
 

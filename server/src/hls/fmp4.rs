@@ -49,8 +49,9 @@ pub(super) fn init(sets: &ParameterSets) -> Result<Bytes> {
 pub(super) fn segment(sequence: u32, start: u64, pieces: &[Piece]) -> Result<Bytes> {
     let payload: usize = pieces.iter().map(|piece| piece.units.len()).sum();
     let size = u32::try_from(payload + HEADER);
-    let size =
-        size.map_err(|_| Error::new(ErrorKind::Internal, format!("a segment has {payload} bytes, 4 GB or more")))?;
+    let size = size.map_err(|_| {
+        Error::new(ErrorKind::Internal, format!("segment: got {payload} bytes, expected less than 4 GB"))
+    })?;
     // The offset is from the first byte of `moof`, whose length does not depend on it.
     let moof_len = moof(sequence, start, pieces, 0).encode_to_vec().map_err(unencodable)?.len();
     let offset = i32::try_from(moof_len + HEADER).unwrap_or(i32::MAX);
@@ -95,9 +96,9 @@ fn moof(sequence_number: u32, start: u64, pieces: &[Piece], data_offset: i32) ->
 }
 
 fn failed(error: MuxError) -> Error {
-    Error::new(ErrorKind::Internal, "the head of a fragmented MP4 cannot be made").with_source(error)
+    Error::new(ErrorKind::Internal, "failed to write the header of a fragmented MP4").with_source(error)
 }
 
 fn unencodable(error: shiguredo_mp4::Error) -> Error {
-    Error::new(ErrorKind::Internal, "a segment of a fragmented MP4 cannot be made").with_source(error)
+    Error::new(ErrorKind::Internal, "failed to write a segment of a fragmented MP4").with_source(error)
 }

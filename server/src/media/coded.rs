@@ -35,7 +35,7 @@ impl CodedPicture {
     ///
     /// `InvalidFrame` without units.
     pub(crate) fn new(annex_b: &[u8]) -> Result<Self> {
-        let failed = |error| Error::new(ErrorKind::InvalidFrame, "a coded picture has no units").with_source(error);
+        let failed = |error| Error::new(ErrorKind::InvalidFrame, "the coded picture has no units").with_source(error);
         let (mut units, mut sps, mut pps) = (Vec::with_capacity(annex_b.len() + 16), Vec::new(), Vec::new());
         for unit in parse_annexb_nal_units(annex_b).map_err(failed)? {
             if unit.nal_unit_type == H264NalUnitType::Sps {
@@ -85,7 +85,7 @@ impl ParameterSets {
 }
 
 fn unusable(error: shiguredo_mp4::Error) -> Error {
-    Error::new(ErrorKind::InvalidFrame, "the H.264 parameter sets are broken").with_source(error)
+    Error::new(ErrorKind::InvalidFrame, "invalid H.264 parameter sets").with_source(error)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Wanted {
         let (width, height) = self.size;
         if (picture.width(), picture.height()) != self.size {
             let size = format!("{}x{}", picture.width(), picture.height());
-            return Err(broken(format!("picture is {size}, but the output is {width}x{height}")));
+            return Err(broken(format!("picture: got {size}, expected {width}x{height} as in the output")));
         }
         let planar = matches!(self.format, PixelFormat::Nv12 | PixelFormat::I420);
         let same_color = !planar || picture.color() == self.color;

@@ -37,7 +37,10 @@ impl PictureReader {
         paths.sort_unstable();
         let Some(first) = paths.first() else {
             let endings = picture::ENDINGS.join(", ");
-            return Err(misused(format!("{} has no picture (none of {endings})", folder.display())));
+            return Err(misused(format!(
+                "{}: got no picture, expected files that end in one of {endings}",
+                folder.display()
+            )));
         };
         let size = picture::size(first)?;
         Ok(Self { paths, read: 0, size, pool: FramePool::new(4) })
@@ -98,7 +101,11 @@ impl PictureWriter for FolderWriter {
     fn write(&mut self, picture: &Frame, name: Option<&str>) -> Result<()> {
         let path = match name {
             Some(name) if Path::new(name).file_name() == Some(OsStr::new(name)) => self.folder.join(name),
-            Some(name) => return Err(misused(format!("{name:?} is no name of a file in a folder"))),
+            Some(name) => {
+                return Err(misused(format!(
+                    "name of the picture: got {name:?}, expected a file name without a folder"
+                )));
+            }
             None => self.folder.join(format!("{:06}.png", self.written)),
         };
         self.encoder.write(picture, &path)?;
@@ -132,7 +139,7 @@ impl PictureWriter for OnePicture {
     fn write(&mut self, picture: &Frame, _name: Option<&str>) -> Result<()> {
         if self.written {
             let text =
-                format!("{} holds one picture, but there are more; name a folder or a video", self.path.display());
+                format!("{}: got more than one picture, expected one; use a folder or a video", self.path.display());
             return Err(misused(text));
         }
         self.encoder.write(picture, &self.path)?;

@@ -153,7 +153,7 @@ impl Place {
             Some(ending) => Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format!(
-                    "{} ends in .{ending}, but must be a folder, - or end in one of {}, mp4, m4v, mov, y4m",
+                    "{}: got .{ending}, expected a folder, - or one of {}, mp4, m4v, mov, y4m",
                     path.display(),
                     picture::ENDINGS.join(", ")
                 ),

@@ -77,11 +77,11 @@ impl<R: Read + Seek> Mp4Reader<R> {
     pub(crate) fn new(mut file: R, max_side: u32) -> Result<Self> {
         let contents = contents(&mut file, max_side)?;
         let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
-        let failed = |error| Error::new(ErrorKind::Device, "the H.264 decoder does not start").with_source(error);
+        let failed = |error| Error::new(ErrorKind::Device, "failed to start the H.264 decoder").with_source(error);
         let mut decoder = Decoder::with_api_config(OpenH264API::from_source(), config).map_err(failed)?;
         decoder
             .decode(&contents.parameters)
-            .map_err(|error| broken("the H.264 parameter sets are broken").with_source(error))?;
+            .map_err(|error| broken("invalid H.264 parameter sets").with_source(error))?;
         let Contents { samples, rate, length_bytes, sps, .. } = contents;
         let (coded, annex_b) = (Vec::new(), Vec::new());
         let (next, given, ready) = (0, 0, VecDeque::new());
@@ -111,16 +111,16 @@ impl<R: Read + Seek> Mp4Reader<R> {
         self.next += 1;
         self.coded.resize(sample.size, 0);
         let read = self.file.seek(SeekFrom::Start(sample.offset)).and_then(|_| self.file.read_exact(&mut self.coded));
-        read.map_err(|error| Error::new(ErrorKind::Io, format!("cannot read frame {number}")).with_source(error))?;
+        read.map_err(|error| Error::new(ErrorKind::Io, format!("failed to read frame {number}")).with_source(error))?;
         to_annex_b(&self.coded, self.length_bytes, &mut self.annex_b).ok_or_else(|| {
-            broken(format!("frame {number} is broken: its units do not fill its {} bytes", sample.size))
+            broken(format!("frame {number}: got units of another length, expected {} bytes in total", sample.size))
         })?;
         // A set may come between frames as well.
         check_h264(&self.annex_b, self.max_side).map_err(|error| error.within(format!("frame {number}")))?;
         let decoded = self
             .decoder
             .decode_with_options(&self.annex_b, DecodeOptions::new())
-            .map_err(|error| broken(format!("frame {number} cannot be decoded")).with_source(error))?;
+            .map_err(|error| broken(format!("failed to decode frame {number}")).with_source(error))?;
         decoded.map(|decoded| copy(&decoded, &self.pool, self.color)).transpose()
     }
 
@@ -129,7 +129,7 @@ impl<R: Read + Seek> Mp4Reader<R> {
         let rest = self
             .decoder
             .flush_remaining()
-            .map_err(|error| broken("the last frames cannot be decoded").with_source(error))?;
+            .map_err(|error| broken("failed to decode the last frames").with_source(error))?;
         for decoded in rest {
             self.ready.push_back(copy(&decoded, &self.pool, self.color)?);
         }
@@ -150,7 +150,7 @@ impl<R: Read + Seek + Send> FrameReader for Mp4Reader<R> {
                 frame = self.ready.pop_front();
             } else if self.given < self.samples.len() as u64 {
                 let (given, all) = (self.given, self.samples.len());
-                return Err(broken(format!("only {given} of {all} frames could be decoded")));
+                return Err(broken(format!("decoded frames: got {given}, expected {all}")));
             } else {
                 return Ok(None);
             }
@@ -184,10 +184,10 @@ impl<R: Read + Seek + Send> FrameReader for Mp4Reader<R> {
 fn contents(file: &mut (impl Read + Seek), max_side: u32) -> Result<Contents> {
     let file_len = file.seek(SeekFrom::End(0)).map_err(read_error)?;
     let mut demuxer = read_contents(file, file_len)?;
-    let failed = |error| broken("the file is broken, or not an MP4").with_source(error);
+    let failed = |error| broken("the file is damaged, or not an MP4").with_source(error);
     let tracks = demuxer.tracks().map_err(failed)?;
     let Some(track) = tracks.iter().find(|track| track.kind == TrackKind::Video) else {
-        return Err(broken(format!("the file has no video track ({} others)", tracks.len())));
+        return Err(broken(format!("video track: missing, got {} other tracks", tracks.len())));
     };
     let (track_id, timescale) = (track.track_id, u64::from(track.timescale.get()));
     let (mut samples, mut duration, mut sum) = (Vec::new(), 0_u64, 0_u64);
@@ -204,18 +204,18 @@ fn contents(file: &mut (impl Read + Seek), max_side: u32) -> Result<Contents> {
         if end.is_none_or(|end| end > file_len) || sum > file_len {
             let number = samples.len();
             return Err(broken(format!(
-                "frame {number} has {size} bytes from byte {offset} on, but the file ends at {file_len}: it is cut off"
+                "frame {number}: got {size} bytes from byte {offset}, expected an end of at most {file_len}; the file is truncated"
             )));
         }
         if size > MAX_SAMPLE {
             let number = samples.len();
-            return Err(broken(format!("frame {number} has {size} bytes, but at most {MAX_SAMPLE} are read")));
+            return Err(broken(format!("frame {number}: got {size} bytes, expected at most {MAX_SAMPLE}")));
         }
         duration = duration.saturating_add(sample.duration.into());
         samples.push(Sample { offset, size });
     }
     let Some(entry) = entry else {
-        return Err(broken("the video track has no frames (a fragmented file is not read)"));
+        return Err(broken("video track: got no frames, expected at least one; fragmented files are not supported"));
     };
     let (length_bytes, sps, parameters) = parameters(&entry, max_side)?;
     let rate = timescale.checked_mul(samples.len() as u64).and_then(|frames| Rate::new(frames, duration));
@@ -230,14 +230,12 @@ fn read_contents(file: &mut (impl Read + Seek), file_len: u64) -> Result<Mp4File
         let rest = file_len.saturating_sub(required.position);
         if rest == 0 {
             return Err(broken(format!(
-                "the file ends at {file_len}, before its table of contents (moov): it is cut off"
+                "table of contents (moov): missing before the end at {file_len}; the file is truncated"
             )));
         }
         let wanted = required.size.map_or(rest, |size| (size as u64).min(rest));
         if wanted > MAX_CONTENTS as u64 {
-            return Err(broken(format!(
-                "the table of contents has {wanted} bytes, but at most {MAX_CONTENTS} are read"
-            )));
+            return Err(broken(format!("table of contents: got {wanted} bytes, expected at most {MAX_CONTENTS}")));
         }
         bytes.resize(wanted as usize, 0);
         file.seek(SeekFrom::Start(required.position)).map_err(read_error)?;
@@ -246,7 +244,10 @@ fn read_contents(file: &mut (impl Read + Seek), file_len: u64) -> Result<Mp4File
         if required.size.is_some_and(|size| size <= HEADER_BYTES) {
             bytes.resize(HEADER_BYTES.max(bytes.len()), 0);
         } else if required.size.is_some_and(|size| size as u64 > rest) {
-            return Err(broken(format!("a box at byte {} goes past the end at {file_len}", required.position)));
+            return Err(broken(format!(
+                "box at byte {}: got an end after that of the file ({file_len})",
+                required.position
+            )));
         }
         demuxer.handle_input(Input { position: required.position, data: &bytes });
     }
@@ -257,7 +258,7 @@ fn read_contents(file: &mut (impl Read + Seek), file_len: u64) -> Result<Mp4File
 const HEADER_BYTES: usize = shiguredo_mp4::BoxHeader::MAX_SIZE;
 
 fn read_error(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, "cannot read the file").with_source(error)
+    Error::new(ErrorKind::Io, "failed to read the file").with_source(error)
 }
 
 /// The parameter sets of an H.264 track, checked as far as they can be without decoding.
@@ -266,19 +267,19 @@ fn parameters(entry: &SampleEntry, max_side: u32) -> Result<(usize, SequenceSet,
     let avc = if let SampleEntry::Avc1(avc) = entry {
         &avc.avcc_box
     } else {
-        return Err(unsupported(format!("the video codec is {}, but only H.264 (avc1) is read", entry.box_type())));
+        return Err(unsupported(format!("video codec: got {}, expected H.264 (avc1)", entry.box_type())));
     };
     let Some(sps) = avc.sps_list.first().and_then(|sps| SequenceSet::parse(sps)) else {
-        return Err(broken("the H.264 parameter set is missing or broken"));
+        return Err(broken("H.264 parameter set: missing or invalid"));
     };
     if sps.chroma_format_idc != 1 || sps.bit_depth != 8 || sps.interlaced {
         let what = format!("chroma format {}, {} bits", sps.chroma_format_idc, sps.bit_depth);
         let interlaced = if sps.interlaced { ", interlaced" } else { "" };
-        return Err(unsupported(format!("the video has {what}{interlaced}, but only progressive 8-bit 4:2:0 is read")));
+        return Err(unsupported(format!("video format: got {what}{interlaced}, expected progressive 8-bit 4:2:0")));
     }
     if sps.width == 0 || sps.height == 0 {
         let size = format!("{}x{}", sps.width, sps.height);
-        return Err(broken(format!("the video is {size}, but each side must be at least 1")));
+        return Err(broken(format!("video: got {size}, expected sides of at least 1")));
     }
     for set in &avc.sps_list {
         check_set(set, max_side)?;
@@ -330,7 +331,7 @@ fn copy(decoded: &DecodedYUV<'_>, pool: &FramePool, color: ColorSpace) -> Result
     let mut view = frame.view_mut();
     for (plane, (pixels, stride)) in [(decoded.y(), y), (decoded.u(), u), (decoded.v(), v)].into_iter().enumerate() {
         for (to, from) in view.rows_mut(plane).zip(pixels.chunks(stride.max(1))) {
-            let from = from.get(..to.len()).ok_or_else(|| broken("the decoder gave a frame that is too short"))?;
+            let from = from.get(..to.len()).ok_or_else(|| broken("the decoder returned a frame that is too short"))?;
             to.copy_from_slice(from);
         }
     }

@@ -58,12 +58,12 @@ impl Mp4Writer {
         let (long, short) = (width.max(height), width.min(height));
         if width % 2 != 0 || height % 2 != 0 || short < MIN_SIDE || long > MAX_SIDES.0 || short > MAX_SIDES.1 {
             return Err(misused(format!(
-                "pictures are {width}x{height}, but H.264 needs even sides between {MIN_SIDE} and {}x{}",
+                "pictures: got {width}x{height}, expected even sides from {MIN_SIDE} to {}x{} for H.264",
                 MAX_SIDES.0, MAX_SIDES.1
             )));
         }
         let encoder = Encoder::with_api_config(OpenH264API::from_source(), config(output));
-        let encoder = encoder.map_err(|error| encoder_error("does not start", error))?;
+        let encoder = encoder.map_err(|error| encoder_error("failed to start the H.264 encoder", error))?;
         let options = Mp4FileMuxerOptions {
             reserved_moov_box_size: pictures
                 .map_or(0, |pictures| estimate_maximum_moov_box_size(&[pictures.min(MAX_RESERVED)])),
@@ -99,14 +99,15 @@ fn config(output: Output) -> EncoderConfig {
 impl PictureWriter for Mp4Writer {
     fn write(&mut self, picture: &Frame, _name: Option<&str>) -> Result<()> {
         let Some((file, muxer)) = &mut self.open else {
-            return Err(misused(format!("{} is finished", self.path.display())));
+            return Err(misused(format!("{} is already complete", self.path.display())));
         };
         let frame = self.wanted.of(picture)?;
         let (width, height) = (frame.width() as usize, frame.height() as usize);
         let (y, chroma) = frame.pixels().split_at(width * height);
         let (u, v) = chroma.split_at(chroma.len() / 2);
         let yuv = YUVSlices::new((y, u, v), (width, height), (width, width / 2, width / 2));
-        let stream = self.encoder.encode(&yuv).map_err(|error| encoder_error("refused a picture", error))?;
+        let stream =
+            self.encoder.encode(&yuv).map_err(|error| encoder_error("failed to encode a picture as H.264", error))?;
         let keyframe = stream.frame_type() == FrameType::IDR;
         let (sps, pps) = split_units(&stream, &mut self.coded);
         let sample_entry = if sps.is_empty() || self.written > 0 {
@@ -116,7 +117,7 @@ impl PictureWriter for Mp4Writer {
             Some(SampleEntry::Avc1(build_avc1_box(&sps, &pps, &config).map_err(|error| mux_error(error.into()))?))
         };
         if self.coded.is_empty() {
-            return Err(Error::new(ErrorKind::Internal, "the H.264 encoder left out a picture"));
+            return Err(Error::new(ErrorKind::Internal, "the H.264 encoder returned no picture"));
         }
         file.write_all(&self.coded).map_err(|error| write_error(&self.path, error))?;
         let sample = Sample {
@@ -173,9 +174,9 @@ fn without_start_code(unit: &[u8]) -> &[u8] {
 }
 
 fn encoder_error(what: &str, error: openh264::Error) -> Error {
-    Error::new(ErrorKind::Device, format!("the H.264 encoder {what}")).with_source(error)
+    Error::new(ErrorKind::Device, what).with_source(error)
 }
 
 fn mux_error(error: MuxError) -> Error {
-    Error::new(ErrorKind::Internal, "the MP4 index cannot be built").with_source(error)
+    Error::new(ErrorKind::Internal, "failed to write the index of the MP4").with_source(error)
 }

@@ -21,7 +21,7 @@ impl PendingFile {
     /// Creates the temporary file. The folder must be there.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let Some(name) = path.file_name() else {
-            return Err(misused(format!("{} is no name of a file", path.display())));
+            return Err(misused(format!("path: got {}, expected one that ends in a file name", path.display())));
         };
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);

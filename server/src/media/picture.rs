@@ -51,7 +51,7 @@ fn decoder(path: &Path) -> Result<impl ImageDecoder> {
     let mut reader =
         ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|error| Error::io(path, "read", error))?;
     if reader.format().is_none() {
-        return Err(broken(format!("{} is no PNG, JPEG, WebP or BMP picture", path.display())));
+        return Err(broken(format!("{}: got another format, expected PNG, JPEG, WebP or BMP", path.display())));
     }
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODER_BYTES);
@@ -59,7 +59,7 @@ fn decoder(path: &Path) -> Result<impl ImageDecoder> {
     let decoder = reader.into_decoder().map_err(|error| image_error(path, error))?;
     let (width, height) = decoder.dimensions();
     if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
-        let text = format!("{} is {width}x{height}, but each side must be between 1 and {MAX_SIDE}", path.display());
+        let text = format!("{}: got {width}x{height}, expected sides from 1 to {MAX_SIDE}", path.display());
         return Err(broken(text));
     }
     Ok(decoder)
@@ -76,19 +76,19 @@ fn check_end(path: &Path) -> Result<()> {
     if last(0xD9) > last(0xDA) {
         return Ok(());
     }
-    Err(broken(format!("{} is broken or cut off: the end of the JPEG is missing", path.display())))
+    Err(broken(format!("{}: damaged or truncated: the end of the JPEG is missing", path.display())))
 }
 
 fn image_error(path: &Path, error: ImageError) -> Error {
     let path = path.display();
     let made = match &error {
         ImageError::IoError(cause) if cause.kind() != std::io::ErrorKind::UnexpectedEof => {
-            Error::new(ErrorKind::Io, format!("cannot read {path}"))
+            Error::new(ErrorKind::Io, format!("failed to read {path}"))
         }
-        ImageError::Unsupported(cause) => unsupported(format!("{path} cannot be read: {cause}")),
-        ImageError::Limits(cause) => broken(format!("{path} needs more memory than a picture may: {cause}")),
+        ImageError::Unsupported(cause) => unsupported(format!("{path}: {cause}")),
+        ImageError::Limits(cause) => broken(format!("{path}: too large: {cause}")),
         ImageError::IoError(_) | ImageError::Decoding(_) | ImageError::Encoding(_) | ImageError::Parameter(_) => {
-            broken(format!("{path} is broken or cut off: {error}"))
+            broken(format!("{path}: damaged or truncated: {error}"))
         }
     };
     made.with_source(error)
@@ -108,7 +108,7 @@ impl Encoder {
     /// Writes a picture in the format of the extension of `path`; it gets its name when it is complete.
     pub(super) fn write(&mut self, picture: &Frame, path: &Path) -> Result<()> {
         let format = ImageFormat::from_path(path).map_err(|error| {
-            let text = format!("{} must end in one of {}", path.display(), ENDINGS.join(", "));
+            let text = format!("{}: expected a name that ends in one of {}", path.display(), ENDINGS.join(", "));
             Error::new(ErrorKind::InvalidArgument, text).with_source(error)
         })?;
         let rgb = self.wanted.of(picture)?;
@@ -140,7 +140,7 @@ fn encode_error(path: &Path, error: ImageError) -> Error {
         | ImageError::Decoding(_)
         | ImageError::Encoding(_)
         | ImageError::Parameter(_) => {
-            let text = format!("cannot write {} as such a picture: {error}", path.display());
+            let text = format!("failed to write {} as a picture: {error}", path.display());
             Error::new(ErrorKind::InvalidArgument, text).with_source(error)
         }
     }

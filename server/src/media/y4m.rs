@@ -43,9 +43,9 @@ pub struct Header {
 pub fn parse_header(line: &[u8]) -> Result<Header> {
     let rest = line.strip_prefix(MAGIC).filter(|rest| rest.is_empty() || rest.starts_with(b" "));
     let Some(rest) = rest else {
-        return Err(broken("is not YUV4MPEG2: the first line must start with YUV4MPEG2"));
+        return Err(broken("first line: expected one that starts with YUV4MPEG2"));
     };
-    let text = std::str::from_utf8(rest).map_err(|error| broken("the header is not text").with_source(error))?;
+    let text = std::str::from_utf8(rest).map_err(|error| broken("the header is not UTF-8").with_source(error))?;
     let (mut width, mut height, mut rate, mut full) = (None, None, None, false);
     for field in text.split(' ').filter(|field| !field.is_empty()) {
         let mut chars = field.chars();
@@ -56,17 +56,20 @@ pub fn parse_header(line: &[u8]) -> Result<Header> {
             Some('H') => height = Some(side("height", value)?),
             Some('F') => rate = parse_rate(value)?,
             Some('I') if !matches!(value, "p" | "?") => {
-                return Err(unsupported(format!("interlacing {value:?} is not read, only progressive video (Ip)")));
+                return Err(unsupported(format!("interlacing: got {value:?}, expected progressive video (Ip)")));
             }
             Some('C') if !LAYOUTS.contains(&value) => {
-                return Err(unsupported(format!("colour space {value:?} is not read, only {}", LAYOUTS.join(", "))));
+                return Err(unsupported(format!(
+                    "colour space: got {value:?}, expected one of {}",
+                    LAYOUTS.join(", ")
+                )));
             }
             Some('X') if value == "COLORRANGE=FULL" => full = true,
             _ => {}
         }
     }
     let (Some(width), Some(height)) = (width, height) else {
-        return Err(broken("the header does not name width (W) and height (H)"));
+        return Err(broken("width (W) or height (H): missing in the header"));
     };
     let mut color = assumed_color(height);
     if full {
@@ -77,7 +80,7 @@ pub fn parse_header(line: &[u8]) -> Result<Header> {
 
 fn side(what: &str, value: &str) -> Result<u32> {
     let parsed = value.parse().ok().filter(|side| (1..=MAX_SIDE).contains(side));
-    parsed.ok_or_else(|| broken(format!("{what} is {value:?}, but must be between 1 and {MAX_SIDE}")))
+    parsed.ok_or_else(|| broken(format!("{what}: got {value:?}, expected 1 to {MAX_SIDE}")))
 }
 
 /// `frames:seconds`; 0:0 means that it is not known.
@@ -86,7 +89,7 @@ fn parse_rate(value: &str) -> Result<Option<Rate>> {
     match parts {
         Some((0, 0)) => Ok(None),
         Some((frames, seconds)) if frames > 0 && seconds > 0 => Ok(Rate::new(frames.into(), seconds.into())),
-        _ => Err(broken(format!("rate is {value:?}, but must be a fraction such as 25:1"))),
+        _ => Err(broken(format!("rate: got {value:?}, expected a fraction such as 25:1"))),
     }
 }
 
@@ -109,7 +112,7 @@ impl<R: BufRead> Y4mReader<R> {
     pub fn new(mut input: R) -> Result<Self> {
         let mut line = Vec::new();
         if !read_line(&mut input, &mut line)? {
-            return Err(broken("is empty, but must start with a YUV4MPEG2 header"));
+            return Err(broken("got no bytes, expected a YUV4MPEG2 header"));
         }
         let header = parse_header(&line)?;
         Ok(Self { input, header, line, read: 0, pool: FramePool::new(4) })
@@ -132,7 +135,7 @@ impl<R: BufRead> Y4mReader<R> {
         }
         let rest = self.line.strip_prefix(FRAME);
         if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b" ")) {
-            return Err(broken(format!("frame {number} does not start with FRAME")));
+            return Err(broken(format!("frame {number}: expected a line that starts with FRAME")));
         }
         let Header { width, height, color, .. } = self.header;
         let mut frame = self.pool.frame(PixelFormat::I420, width, height)?;
@@ -142,7 +145,9 @@ impl<R: BufRead> Y4mReader<R> {
             match self.input.read(missing) {
                 Ok(0) => {
                     let got = wanted - missing.len();
-                    return Err(broken(format!("frame {number} is cut off after {got} of {wanted} bytes")));
+                    return Err(broken(format!(
+                        "frame {number}: got {got} bytes, expected {wanted}; the stream is truncated"
+                    )));
                 }
                 Ok(count) => missing = missing.split_at_mut(count).1,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -164,13 +169,13 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool> {
         return Ok(false);
     }
     if line.pop() != Some(b'\n') {
-        return Err(broken(format!("a line of text is cut off, or longer than {MAX_LINE} bytes")));
+        return Err(broken(format!("line: got no end within {MAX_LINE} bytes")));
     }
     Ok(true)
 }
 
 fn read_error(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, "cannot read the stream").with_source(error)
+    Error::new(ErrorKind::Io, "failed to read the stream").with_source(error)
 }
 
 impl<R: BufRead + Send + std::fmt::Debug> FrameReader for Y4mReader<R> {
@@ -242,7 +247,7 @@ impl<W: Sink> Y4mWriter<W> {
 impl<W: Sink> PictureWriter for Y4mWriter<W> {
     fn write(&mut self, picture: &Frame, _name: Option<&str>) -> Result<()> {
         let Some(output) = &mut self.output else {
-            return Err(misused(format!("{} is finished", self.path.display())));
+            return Err(misused(format!("{} is already complete", self.path.display())));
         };
         let planes = self.wanted.of(picture)?.pixels();
         let written = output.write_all(b"FRAME\n").and_then(|()| output.write_all(planes));

@@ -53,7 +53,7 @@ pub(super) fn movie(units: &[AccessUnit]) -> Result<Vec<u8>> {
         muxer.append_sample(&sample).map_err(failed)?;
     }
     if units.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, "there are no pictures to record"));
+        return Err(Error::new(ErrorKind::NotFound, "no pictures to record"));
     }
     for (offset, bytes) in muxer.finalize().map_err(failed)?.offset_and_bytes_pairs() {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -62,14 +62,17 @@ pub(super) fn movie(units: &[AccessUnit]) -> Result<Vec<u8>> {
         } else if let Some(room) = file.get_mut(offset..).and_then(|rest| rest.get_mut(..bytes.len())) {
             room.copy_from_slice(bytes);
         } else {
-            return Err(Error::new(ErrorKind::Internal, "the index of a recording has no room in it"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "the index of a recording does not fit in the space before its pictures",
+            ));
         }
     }
     Ok(file)
 }
 
 fn failed(error: MuxError) -> Error {
-    Error::new(ErrorKind::Internal, "the index of a recording cannot be made").with_source(error)
+    Error::new(ErrorKind::Internal, "failed to write the index of a recording").with_source(error)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(crate) async fn prompts(
 ) -> ApiResult {
     let stream = app.streams.of(&caller, &id)?;
     stream.apply(checked(&app, Request::read_beta(body)?).await?)?;
-    let answer = json!({"success": true, "message": "The parameters were taken", "was_censored": false});
+    let answer = json!({"success": true, "message": "The parameters were accepted", "was_censored": false});
     Ok(json(StatusCode::OK, &answer))
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn recording(
     let seconds = query.map_or(Some(0), |Query(wanted)| wanted.seconds).unwrap_or(USUAL);
     let longest = LONGEST.as_secs();
     if !(SHORTEST..=longest).contains(&seconds) {
-        return Err(ApiError::field("seconds", format!("must be a whole number from {SHORTEST} to {longest}")));
+        return Err(ApiError::field("seconds", format!("expected a whole number from {SHORTEST} to {longest}")));
     }
     let made = stream.outputs().recording(Duration::from_secs(seconds)).await;
     let movie = made.map_err(|error| {

@@ -75,7 +75,7 @@ pub(crate) async fn delete_by_query(
     query: Result<Query<ById>, axum::extract::rejection::QueryRejection>,
 ) -> ApiResult {
     let id = query.ok().and_then(|Query(query)| query.id);
-    let id = id.ok_or_else(|| ApiError::bad_request("missing query parameter `id`"))?;
+    let id = id.ok_or_else(|| ApiError::bad_request("query parameter `id`: missing"))?;
     delete(&app, &caller, &id).await
 }
 

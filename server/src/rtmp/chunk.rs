@@ -205,7 +205,7 @@ impl ChunkReader {
                 }
             }
             (kind::SET_CHUNK_SIZE | kind::ABORT, _) => {
-                return Err(RtmpError::Malformed("an invalid chunk size or number"));
+                return Err(RtmpError::Malformed("invalid chunk size or stream id"));
             }
             _ => return Ok(false),
         }

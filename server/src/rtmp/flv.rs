@@ -19,10 +19,10 @@ const EXTENDED: u8 = 0x80;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FlvError {
     /// It ends early, or its lengths do not fit.
-    #[error("a video tag is broken")]
+    #[error("invalid video tag")]
     Broken,
     /// It is not H.264.
-    #[error("the video is coded otherwise than as H.264")]
+    #[error("video codec: got another one, expected H.264")]
     OtherCodec,
     /// Something other than a parameter set, or more sets than are kept.
     #[error("H.264 parameter sets: expected at most 32 sets, of at most 4096 bytes each and 16384 together")]

@@ -31,7 +31,7 @@ impl Handshake {
         self.received.extend_from_slice(bytes);
         match self.received.first() {
             Some(&VERSION) | None => {}
-            Some(_) => return Err(RtmpError::Malformed("the first byte is not that of RTMP")),
+            Some(_) => return Err(RtmpError::Malformed("first byte: expected version 3 of RTMP")),
         }
         if let (false, Some(packet)) = (self.echoed, self.received.get(1..=PACKET)) {
             out.extend_from_slice(packet);

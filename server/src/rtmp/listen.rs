@@ -109,7 +109,7 @@ enum Ended {
     Protocol(#[from] RtmpError),
     #[error(transparent)]
     Network(#[from] io::Error),
-    #[error("the peer sent nothing for too long")]
+    #[error("the peer sent no data within the time limit")]
     Idle,
     #[error("another publisher replaced it, or the stream ended")]
     Revoked,

@@ -33,7 +33,7 @@ pub(crate) enum RtmpError {
     #[error("RTMP protocol violation: {0}")]
     Malformed(&'static str),
     /// The peer announced more than is read.
-    #[error("a message of {0} bytes is longer than is read")]
+    #[error("message length: got {0} bytes, which exceeds the limit")]
     TooLong(usize),
     /// One side will not have the other.
     #[error("{0}")]

@@ -80,10 +80,7 @@ impl Publisher {
                 let app = argument(0).and_then(|object| object.get("app")).and_then(Value::text).unwrap_or_default();
                 let app = without_query(app).trim_matches('/');
                 if !APPS.contains(&app) {
-                    return Err(RtmpError::Refused(format!(
-                        "there is no app of this name, but {}",
-                        APPS.join(" and ")
-                    )));
+                    return Err(RtmpError::Refused(format!("unknown app: expected {}", APPS.join(" or "))));
                 }
                 self.connected = true;
                 self.wire.allow();
@@ -97,14 +94,16 @@ impl Publisher {
             }
             "createStream" => self.answer(command, &[Value::Null, Value::Number(STREAM.into())]),
             "publish" if !self.connected || self.asked => {
-                return Err(RtmpError::Malformed("a stream is published before connecting, or twice"));
+                return Err(RtmpError::Malformed("got publish before connect or a second time"));
             }
             "publish" => {
                 let key = argument(1).and_then(Value::text).map(without_query).unwrap_or_default();
                 self.asked = true;
                 return Ok(Some(Event::Wants(key.to_owned())));
             }
-            "play" | "play2" => return Err(RtmpError::Refused("streams are published here, not played".to_owned())),
+            "play" | "play2" => {
+                return Err(RtmpError::Refused("playing streams is not supported here, only publishing".to_owned()));
+            }
             "FCUnpublish" | "deleteStream" | "closeStream" => return Ok(self.accepted.then_some(Event::Ended)),
             // Some encoders wait for an answer to these.
             "releaseStream" | "FCPublish" | "_checkbw" | "getStreamLength" => {

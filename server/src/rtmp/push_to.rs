@@ -39,7 +39,8 @@ impl PushTo {
             if text == PRIVATE {
                 all.private = true;
             } else {
-                let wrong = || format!("is {text:?}, but must be {PRIVATE}, or like media.example or 10.0.0.5:1935");
+                let wrong =
+                    || format!("got {text:?}, expected {PRIVATE}, or a host such as media.example or 10.0.0.5:1935");
                 all.hosts.push(host(text).ok_or_else(wrong)?);
             }
         }

@@ -23,37 +23,37 @@ impl Target {
     ///
     /// `InvalidArgument` for one that is not RTMP or lacks a part, `Unsupported` for RTMPS.
     pub(crate) fn parse(url: &str) -> Result<Self> {
-        let broken = |what: &str| Error::new(ErrorKind::InvalidArgument, format!("the RTMP URL {what}"));
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| broken("has no scheme (rtmp://)"))?;
+        let broken = |what: &str| Error::new(ErrorKind::InvalidArgument, what);
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| broken("got no scheme, expected rtmp://"))?;
         if scheme.eq_ignore_ascii_case("rtmps") {
-            return Err(Error::new(ErrorKind::Unsupported, "rtmps:// is not spoken, only rtmp://"));
+            return Err(Error::new(ErrorKind::Unsupported, "got rtmps://, expected rtmp://"));
         }
         if !scheme.eq_ignore_ascii_case("rtmp") {
-            return Err(broken("does not begin with rtmp://"));
+            return Err(broken("got another scheme, expected rtmp://"));
         }
         if url.len() > 2048 || url.chars().any(|letter| letter.is_control() || letter == ' ') {
-            return Err(broken("is longer than 2048 bytes, or has spaces or control characters"));
+            return Err(broken("expected at most 2048 bytes without spaces and control characters"));
         }
-        let (authority, path) = rest.split_once('/').ok_or_else(|| broken("has no app and key after the host"))?;
+        let (authority, path) = rest.split_once('/').ok_or_else(|| broken("app and key after the host: missing"))?;
         if authority.contains('@') {
-            return Err(broken("has a user name, which is not sent"));
+            return Err(broken("got a user name, expected none: it would not be sent"));
         }
         // An IPv6 address is in brackets, with colons of its own.
         let colon = authority.rfind(':').filter(|&colon| !authority[colon..].contains(']'));
         let (host, port) = match colon {
             Some(colon) => {
                 let port = authority[colon + 1..].parse().ok().filter(|&port| port > 0);
-                (&authority[..colon], port.ok_or_else(|| broken("has an invalid port"))?)
+                (&authority[..colon], port.ok_or_else(|| broken("got an invalid port, expected 1 to 65535"))?)
             }
             None => (authority, PORT),
         };
         // The key may contain slashes after its question mark.
         let end = path.find('?').unwrap_or(path.len());
-        let slash = path[..end].rfind('/').ok_or_else(|| broken("has no key after the app"))?;
+        let slash = path[..end].rfind('/').ok_or_else(|| broken("key after the app: missing"))?;
         let (app, key) = (path[..slash].trim_matches('/'), &path[slash + 1..]);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() || app.is_empty() || key.is_empty() || key.starts_with('?') {
-            return Err(broken("must have a host, an app and a key"));
+            return Err(broken("expected a host, an app and a key"));
         }
         Ok(Self { host: host.to_owned(), port, app: app.to_owned(), key: key.to_owned() })
     }

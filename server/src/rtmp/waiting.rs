@@ -34,11 +34,14 @@ impl Waiting {
         let network = network(address);
         let mut counts = self.counts();
         if counts.values().sum::<usize>() >= self.limit {
-            return Err(format!("there are {} connections without a key", self.limit));
+            return Err(format!("limit of {} connections without a key reached", self.limit));
         }
         let count = counts.entry(network).or_default();
         if *count >= self.limit_per_address {
-            return Err(format!("there are {} connections without a key from this address", self.limit_per_address));
+            return Err(format!(
+                "limit of {} connections without a key from this address reached",
+                self.limit_per_address
+            ));
         }
         *count += 1;
         Ok(Place { waiting: self.clone(), network })

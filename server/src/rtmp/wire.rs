@@ -169,9 +169,9 @@ fn command(body: &[u8]) -> Result<Command, RtmpError> {
     if body.len() > MAX_COMMAND {
         return Err(RtmpError::TooLong(body.len()));
     }
-    let mut values = amf::read(body).ok_or(RtmpError::Malformed("a command cannot be read"))?.into_iter();
+    let mut values = amf::read(body).ok_or(RtmpError::Malformed("invalid command"))?.into_iter();
     let name = values.next().as_ref().and_then(Value::text).map(str::to_owned);
-    let name = name.ok_or(RtmpError::Malformed("a command has no name"))?;
+    let name = name.ok_or(RtmpError::Malformed("the name of a command is missing"))?;
     let transaction = values.next().as_ref().and_then(Value::number).unwrap_or(0.0);
     Ok(Command { name, transaction, arguments: values.collect() })
 }

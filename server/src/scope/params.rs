@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
         let value = self.get(key)?;
         let parsed = parse(value);
         if parsed.is_none() {
-            self.refuse(key, format!("is {}, but must be {what}", shown(value)));
+            self.refuse(key, format!("got {}, expected {what}", shown(value)));
         }
         parsed
     }
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
             change.transition = self.transition(transition);
             change.values.remove("prompt");
         }
-        if let Some(seed) = self.value("base_seed", "a whole number, at least 0", Value::as_u64) {
+        if let Some(seed) = self.value("base_seed", "a whole number of at least 0", Value::as_u64) {
             change.values.entry("seed").or_insert(seed.into());
         }
         change.paused = self.value("paused", "true or false", Value::as_bool);
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
     /// Prompts as Scope has them; none where something is wrong with them.
     fn prompts(&mut self, path: &str, items: &[Value]) -> Option<Vec<(String, f64)>> {
         if items.is_empty() {
-            self.refuse(path, format!("is empty, but must be {PROMPTS}"));
+            self.refuse(path, format!("got an empty list, expected {PROMPTS}"));
             return None;
         }
         let mut prompts = Vec::new();
@@ -162,12 +162,12 @@ impl<'a> Reader<'a> {
             let weight = item.get("weight").filter(|weight| !weight.is_null()).map_or(Some(1.0), Value::as_f64);
             match (text, weight.filter(|weight| *weight >= 0.0)) {
                 (Some(text), Some(weight)) => prompts.push((text.to_owned(), weight)),
-                (None, _) => self.refuse(&format!("{path}[{i}].text"), "is missing, but must be text"),
+                (None, _) => self.refuse(&format!("{path}[{i}].text"), "missing, expected text"),
                 (_, None) => {
                     let weight = item.get("weight").map(shown).unwrap_or_default();
                     self.refuse(
                         &format!("{path}[{i}].weight"),
-                        format!("is {weight}, but must be a number, at least 0"),
+                        format!("got {weight}, expected a number of at least 0"),
                     );
                 }
             }
@@ -179,10 +179,10 @@ impl<'a> Reader<'a> {
         let (faults, mut inner) = (self.faults.len(), Reader { message: value, faults: Vec::new() });
         let targets = inner.value("target_prompts", PROMPTS, Value::as_array);
         if targets.is_none() && inner.faults.is_empty() {
-            inner.refuse("target_prompts", format!("is missing, but must be {PROMPTS}"));
+            inner.refuse("target_prompts", format!("missing, expected {PROMPTS}"));
         }
         let targets = targets.and_then(|targets| inner.prompts("target_prompts", targets));
-        let steps = inner.value("num_steps", "a whole number, at least 0", |value| {
+        let steps = inner.value("num_steps", "a whole number of at least 0", |value| {
             let whole =
                 value.as_u64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64));
             whole.and_then(|steps| u32::try_from(steps).ok())

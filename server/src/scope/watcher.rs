@@ -11,7 +11,7 @@ use super::channel::ControlledStream;
 
 /// The answer to each message.
 const REFUSAL: &str =
-    "this address, by playback id, shows pictures and changes nothing: use the one with the stream key";
+    "this address contains the playback id, which does not allow changes: use the one with the stream key";
 
 /// Refuses all messages.
 #[derive(Debug)]

@@ -128,7 +128,9 @@ impl SessionManager {
         let stream = stream.clone();
         let thread = std::thread::Builder::new().name("dreamframe-load".into());
         thread.spawn(move || stream.session_manager().load(&stream, slot)).map_err(|error| {
-            ApiError::from(Error::new(ErrorKind::Device, "no thread to load a model on").with_source(error))
+            ApiError::from(
+                Error::new(ErrorKind::Device, "failed to start a thread that loads the model").with_source(error),
+            )
         })?;
         *state = State::Loading;
         Ok(())

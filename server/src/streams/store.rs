@@ -209,7 +209,7 @@ impl Store {
             return Ok(());
         }
         let found = id.parse().and_then(|id| self.config.source.base(&id));
-        found.map(drop).map_err(|error| ApiError::field("params.model_id", format!("cannot be served: {error}")))
+        found.map(drop).map_err(|error| ApiError::field("params.model_id", error.to_string()))
     }
 }
 

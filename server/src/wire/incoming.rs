@@ -120,15 +120,15 @@ pub(crate) fn check_strictly(params: &StreamDiffusionParams) -> Result<(), ApiEr
     let mut refuse = |path: &str, message: String| faults.push(Violation { path: format!("params.{path}"), message });
     for (path, side) in [("width", params.width), ("height", params.height)] {
         if !(384..=1024).contains(&side) || side % 64 != 0 {
-            refuse(path, format!("is {side}, but must be an integer from 384 to 1024 in steps of 64"));
+            refuse(path, format!("got {side}, expected an integer from 384 to 1024 in steps of 64"));
         }
     }
     for (index, place) in params.t_index_list.iter().enumerate().filter(|(_, place)| **place > 50) {
-        refuse(&format!("t_index_list[{index}]"), format!("is {place}, but must be at most 50"));
+        refuse(&format!("t_index_list[{index}]"), format!("got {place}, expected at most 50"));
     }
     let interval = params.cached_attention.interval;
     if interval > 240 {
-        refuse("cached_attention.interval", format!("is {interval}, but must be at most 240"));
+        refuse("cached_attention.interval", format!("got {interval}, expected at most 240"));
     }
     if faults.is_empty() { Ok(()) } else { Err(ApiError::fields(faults)) }
 }

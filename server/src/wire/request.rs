@@ -102,13 +102,25 @@ fn text(key: &str, value: Value, most: usize, faults: &mut Vec<Violation>) -> Op
         Value::Null => None,
         Value::String(text) if text.chars().count() <= most => Some(text),
         Value::String(text) => {
-            faults.push(fault(format!("has {} characters, but must have at most {most}", text.chars().count())));
+            faults.push(fault(format!("got {} characters, expected at most {most}", text.chars().count())));
             None
         }
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            faults.push(fault("must be text".into()));
+            faults.push(fault(format!("got {}, expected text", kind_of(&value))));
             None
         }
+    }
+}
+
+/// The JSON type of a value, for an error, which does not repeat what a client sent.
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a flag",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 
@@ -117,7 +129,10 @@ fn object(key: &str, value: Value, faults: &mut Vec<Violation>) -> Object {
         Value::Null => Object::new(),
         Value::Object(object) => object,
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::String(_) => {
-            faults.push(Violation { path: key.to_owned(), message: "must be an object".into() });
+            faults.push(Violation {
+                path: key.to_owned(),
+                message: format!("got {}, expected an object", kind_of(&value)),
+            });
             Object::new()
         }
     }
@@ -127,7 +142,7 @@ fn address(key: &str, value: Value, faults: &mut Vec<Violation>) -> Option<Strin
     let url = text(key, value, MAX_URL, faults)?;
     let Err(error) = Target::parse(&url) else { return Some(url) };
     if !url.is_empty() {
-        faults.push(Violation { path: key.to_owned(), message: format!("cannot be used: {error}") });
+        faults.push(Violation { path: key.to_owned(), message: error.to_string() });
     }
     Some(url)
 }

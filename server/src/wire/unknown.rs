@@ -34,7 +34,7 @@ impl Unknown {
             }
             if before.is_none() {
                 let shown: String = key.chars().take(SHOWN).collect();
-                notes.push(format!("{shown:?} is not known and has no effect"));
+                notes.push(format!("{shown:?} is unknown and has no effect"));
             }
             self.bytes = bytes;
             self.kept.insert(key, value);
@@ -42,7 +42,7 @@ impl Unknown {
         if rest > 0 && !self.is_told {
             self.is_told = true;
             notes.push(format!(
-                "{rest} further keys are not known and are not shown: a stream shows at most {MOST} of {MOST_BYTES} bytes"
+                "{rest} further unknown keys are not shown: a stream shows at most {MOST} of {MOST_BYTES} bytes"
             ));
         }
         notes

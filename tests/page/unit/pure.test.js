@@ -80,9 +80,9 @@ test("every refusal of the server becomes a sentence with advice", () => {
     assert.match(problem.text, /^[A-Z].*\.$/);
     assert.match(problem.advice, /^[A-Z].*\.$/);
   }
-  const fields = [{ path: "params.delta", reason: "is 99, but must be a number from 0 to 10" }];
+  const fields = [{ path: "params.delta", reason: "got 99, expected a number from 0 to 10" }];
   const problem = ofAnswer(400, { error: "bad", details: { fields } });
-  assert.equal(refusal(problem), "delta: is 99, but must be a number from 0 to 10");
+  assert.equal(refusal(problem), "delta: got 99, expected a number from 0 to 10");
 });
 
 test("a lost server, a refused camera and an unreadable file have words of their own", () => {

@@ -54,7 +54,7 @@ impl FromStr for Model {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         Self::all().find(|model| model.name == text).ok_or_else(|| {
             let names: Vec<&str> = Self::all().map(|model| model.name).collect();
-            format!("must be one of: {}", names.join(", "))
+            format!("expected one of {}", names.join(", "))
         })
     }
 }

@@ -66,8 +66,9 @@ pub(crate) fn both(figure: &Figure, options: &Options) -> Result<[Child; 2]> {
 
 /// A side in Python.
 fn python(figure: &Figure, cache: &Path) -> Result<Command> {
-    let python = std::env::var_os(PYTHON)
-        .ok_or_else(|| format!("{PYTHON} must name a Python with the peers' libraries; cargo xtask peers sets it"))?;
+    let python = std::env::var_os(PYTHON).ok_or_else(|| {
+        format!("{PYTHON}: missing, expected the path of a Python with the peers' libraries; cargo xtask peers sets it")
+    })?;
     let script: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("side.py");
     let case = &figure.case;
     let mut command = Command::new(python);

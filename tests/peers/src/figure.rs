@@ -84,7 +84,7 @@ impl Figure {
         }
         let step = if case.model.parts.contains(&Part::Unet) { 64 } else { 8 };
         if case.size == 0 || !case.size.is_multiple_of(step) {
-            return Err(format!("size {}, but it must be in steps of {step}", case.size).into());
+            return Err(format!("size: got {}, expected a multiple of {step}", case.size).into());
         }
         Ok(())
     }
@@ -147,6 +147,6 @@ mod tests {
         refused("sd-turbo", Dtype::Bf16, 1, 512, Peer::Onnxruntime);
         refused("demo", Dtype::F32, 1, 512, Peer::Candle);
         refused("demo", Dtype::F32, 1, 512, Peer::Single);
-        assert_eq!(refused("taesd", Dtype::F32, 1, 100, Peer::Torch), "size 100, but it must be in steps of 8");
+        assert_eq!(refused("taesd", Dtype::F32, 1, 100, Peer::Torch), "size: got 100, expected a multiple of 8");
     }
 }

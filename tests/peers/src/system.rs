@@ -16,7 +16,7 @@ mod linux {
         let allowed = sched_getaffinity(None)?;
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).take(count).collect();
         if cores.len() < count {
-            return Err(format!("{count} threads, but only {} cores to run them on", cores.len()).into());
+            return Err(format!("threads: got {count}, expected at most the {} cores", cores.len()).into());
         }
         let mut set = CpuSet::new();
         cores.into_iter().for_each(|core| set.set(core));

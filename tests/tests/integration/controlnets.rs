@@ -156,11 +156,15 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
         (json!({"model_id": "wide"}), ErrorKind::BadModel, "(cross_attention_dim) is 768, not 128"),
         (json!({"model_id": "other"}), ErrorKind::BadModel, "[(64, 1), (64, 1)], not [(64, 1), (96, 1)]"),
         (json!({"model_id": "coarse"}), ErrorKind::BadModel, "is 2, not 8"),
-        (json!({"model_id": "six"}), ErrorKind::Unsupported, "has 6 channels, but the frame itself has 3"),
+        (
+            json!({"model_id": "six"}),
+            ErrorKind::Unsupported,
+            "channels of the control image from the frame: got 3, expected 6",
+        ),
         (
             json!({"model_id": "six", "conditioning_channels": 3}),
             ErrorKind::InvalidParams,
-            "controlnets[1].conditioning_channels is 3, but the network's control image has 6",
+            "controlnets[1].conditioning_channels: got 3, expected 6",
         ),
         (json!({"model_id": "../secret"}), ErrorKind::InvalidArgument, "is not a model id"),
         (json!({"model_id": "edges"}), ErrorKind::InvalidParams, "unique"),

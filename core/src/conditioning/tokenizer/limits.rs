@@ -41,7 +41,7 @@ fn check_token<E: Error>(token: String) -> Result<String, E> {
     if token.len() <= MAX_TOKEN {
         return Ok(token);
     }
-    Err(E::custom(format_args!("a token has {} bytes, but at most {MAX_TOKEN} are read", token.len())))
+    Err(E::custom(format_args!("token length: got {} bytes, expected at most {MAX_TOKEN}", token.len())))
 }
 
 impl<'de> Deserialize<'de> for Capped {
@@ -65,7 +65,9 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for CappedMap<T,
                 let mut entries = Vec::new();
                 while let Some(key) = map.next_key::<String>()? {
                     if entries.len() == N {
-                        return Err(A::Error::custom(format_args!("an object with more than {N} entries")));
+                        return Err(A::Error::custom(format_args!(
+                            "got an object with more than {N} entries, expected at most {N}"
+                        )));
                     }
                     entries.push((check_token(key)?, map.next_value()?));
                 }
@@ -92,7 +94,9 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for CappedList<T
                 let mut items = Vec::new();
                 while let Some(item) = seq.next_element()? {
                     if items.len() == N {
-                        return Err(A::Error::custom(format_args!("an array with more than {N} elements")));
+                        return Err(A::Error::custom(format_args!(
+                            "got an array with more than {N} elements, expected at most {N}"
+                        )));
                     }
                     items.push(item);
                 }
@@ -117,7 +121,7 @@ impl<'de> Deserialize<'de> for MergePair {
             Form::Pair(left, right) => Ok(Self(check_token(left)?, check_token(right)?)),
             Form::Joined(both) => match check_token::<D::Error>(both)?.split_once(' ') {
                 Some((left, right)) => Ok(Self(left.to_owned(), right.to_owned())),
-                None => Err(D::Error::custom("a merge that is not two tokens")),
+                None => Err(D::Error::custom("merge: got one token, expected two")),
             },
         }
     }

@@ -52,7 +52,7 @@ impl Tables {
             let there = *vocab.entry(token.content.clone()).or_insert(*id);
             if there != *id {
                 return Err(bad(format!(
-                    "token {:?} has id {there} in the vocabulary, but {id} beside it",
+                    "id of the added token {:?}: got {id}, expected {there} as in the vocabulary",
                     token.content
                 )));
             }
@@ -64,7 +64,7 @@ impl Tables {
         }
         let max_id = vocab.values().copied().max().unwrap_or(0);
         if max_id as usize >= MAX_VOCAB {
-            return Err(bad(format!("a token has id {max_id}, but ids must be less than {MAX_VOCAB}")));
+            return Err(bad(format!("token id: got {max_id}, expected less than {MAX_VOCAB}")));
         }
         Ok(Self { vocab, merges, special, named, max_id })
     }
@@ -79,12 +79,12 @@ fn read_tables(files: &TokenizerFiles) -> Result<(Vocab, Merges, Declared)> {
         return Ok((vocab.0.into_iter().collect(), parse_merges(merges)?, Vec::new()));
     }
     let Some(json) = &files.json else {
-        return Err(bad("has neither vocab.json and merges.txt nor tokenizer.json".into()));
+        return Err(bad("got neither vocab.json with merges.txt nor tokenizer.json, expected one of them".into()));
     };
     let TokenizerJson { model, added_tokens } = parse(json, "tokenizer.json")?;
     if model.kind.as_deref().is_some_and(|kind| kind != "BPE") || model.end_of_word_suffix.as_deref() != Some("</w>") {
         return Err(bad(format!(
-            "tokenizer.json has a model of type {:?} with end_of_word_suffix {:?}, but CLIP's is \"BPE\" with \"</w>\"",
+            "tokenizer.json: got a model of type {:?} with end_of_word_suffix {:?}, expected \"BPE\" with \"</w>\"",
             model.kind.unwrap_or_default(),
             model.end_of_word_suffix.unwrap_or_default()
         )));
@@ -104,10 +104,10 @@ fn parse_merges(text: &str) -> Result<Merges> {
         let pair = line.split_once(' ').filter(|(left, right)| !left.is_empty() && !right.contains(' '));
         let Some((left, right)) = pair.filter(|(_, right)| !right.is_empty()) else {
             let short: String = line.chars().take(40).collect();
-            return Err(bad(format!("merges.txt line {} is {short:?}, but must be two tokens", index + 1)));
+            return Err(bad(format!("merges.txt line {}: got {short:?}, expected two tokens", index + 1)));
         };
         if merges.len() == MAX_MERGES {
-            return Err(bad(format!("merges.txt has more than {MAX_MERGES} merges")));
+            return Err(bad(format!("merges.txt: got more than {MAX_MERGES} merges, expected at most {MAX_MERGES}")));
         }
         merges.push((left.to_owned(), right.to_owned()));
     }
@@ -115,7 +115,7 @@ fn parse_merges(text: &str) -> Result<Merges> {
 }
 
 fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| bad(format!("{file} cannot be read: {error}")).with_source(error))
+    serde_json::from_str(text).map_err(|error| bad(format!("{file}: {error}")).with_source(error))
 }
 
 fn optional<T: DeserializeOwned + Default>(text: Option<&str>, file: &str) -> Result<T> {
@@ -160,7 +160,7 @@ impl Config {
         let mut declared = Vec::new();
         for (id, token) in &self.added_tokens_decoder.0 {
             let Ok(number) = id.parse() else {
-                return Err(bad(format!("added_tokens_decoder has {id:?}, but an id is a whole number")));
+                return Err(bad(format!("id in added_tokens_decoder: got {id:?}, expected a whole number")));
             };
             declared.push((number, token.clone().into()));
         }

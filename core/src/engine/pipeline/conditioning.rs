@@ -85,7 +85,7 @@ impl Conditioning {
 fn encode(text: &Text, prompt: &str, path: String, notices: &mut Vec<Notice>) -> Result<Arc<Encoding>> {
     let encoding = text.encode(prompt)?;
     if encoding.cut > 0 {
-        let message = format!("is too long by {} tokens, which are cut off", encoding.cut);
+        let message = format!("is too long; its last {} tokens are ignored", encoding.cut);
         notices.push(Notice { path, message });
     }
     Ok(encoding)

@@ -53,8 +53,10 @@ impl Adapter {
     ) -> Result<Self> {
         let family = ModelFamily::of(&models.unet);
         if !family.info().image_adapters {
-            let message =
-                format!("is true, but must be false: no IP-Adapter fits {:?}, a Stable Diffusion 2.x", models.location);
+            let message = format!(
+                "got true, expected false: there is no IP-Adapter for {:?}, a Stable Diffusion 2.x",
+                models.location
+            );
             return Err(Error::invalid_params(vec![Violation { path: "ip_adapter.enabled".into(), message }]));
         }
         let wanted = AdapterWanted { family, face: kind == IPAdapterType::Faceid };
@@ -75,7 +77,8 @@ impl Adapter {
         let config = AdapterConfig::read(files.weights.names(), &files.weights)?;
         let own = if config.kind == AdapterKind::Face { IPAdapterType::Faceid } else { IPAdapterType::Regular };
         if own != kind {
-            let text = format!("the adapter is of type {:?}, but ip_adapter.type is {:?}", own.name(), kind.name());
+            let text =
+                format!("type of the adapter: got {:?}, expected {:?} as in ip_adapter.type", own.name(), kind.name());
             return Err(Error::new(ErrorKind::BadModel, text));
         }
         let numbers = config.fit(&models.unet)?;
@@ -111,13 +114,13 @@ impl Adapter {
             (Style::Face(face), None) => {
                 let dim = self.config.feature_dim;
                 if face.len() != dim || face.iter().any(|number| !number.is_finite()) {
-                    let text = format!("has a face of {} numbers, but it must be {dim} finite ones", face.len());
+                    let text = format!("face embedding: got {} numbers, expected {dim} finite numbers", face.len());
                     return Err(Error::new(ErrorKind::InvalidArgument, text));
                 }
                 face.clone()
             }
             (Style::Image(_), None) | (Style::Face(_), Some(_)) => {
-                return Err(Error::new(ErrorKind::Internal, "a style of the other type than the adapter's"));
+                return Err(Error::new(ErrorKind::Internal, "the style has another type than the adapter"));
             }
         };
         self.keys_of(&features)
@@ -228,7 +231,7 @@ impl ImageEncoder {
         };
         if width != adapter.feature_dim {
             let (place, own) = (files.encoder.display(), adapter.feature_dim);
-            let text = format!("{place} gives {width} numbers a feature, but the adapter reads {own}");
+            let text = format!("feature width of {place}: got {width}, expected {own} by the adapter");
             return Err(Error::new(ErrorKind::BadModel, text));
         }
         context.require_room(&component, "the image encoder of the IP-Adapter")?;

@@ -9,14 +9,12 @@ use crate::schedule::{StepTable, lcm_grid};
 ///
 /// # Errors
 ///
-/// `InvalidParams` naming the field.
+/// `InvalidParams` naming the field; `BadModel` if the model's noise schedule has no such steps.
 pub(super) fn step_table(params: &StreamDiffusionParams, models: &Models) -> Result<StepTable> {
-    let invalid = |path: &str, message: String| Error::invalid_params(vec![Violation { path: path.into(), message }]);
     let train_timesteps = models.alphas_cumprod.len() as u32;
-    let grid = lcm_grid(params.num_inference_steps as usize, train_timesteps)
-        .map_err(|error| invalid("num_inference_steps", error.to_string()))?;
+    let grid = lcm_grid(params.num_inference_steps as usize, train_timesteps)?;
     let indices: Vec<usize> = params.t_index_list.iter().map(|&index| index as usize).collect();
-    StepTable::new(&grid, &models.alphas_cumprod, &indices).map_err(|error| invalid("t_index_list", error.to_string()))
+    Ok(StepTable::new(&grid, &models.alphas_cumprod, &indices)?)
 }
 
 /// Checks the size against those that the model supports.

@@ -58,8 +58,8 @@ impl Models {
         let autoencoder = Autoencoder::from_json(&vae.config).map_err(|error| error.within("vae/config.json"))?;
         if autoencoder.latent_channels() != config.in_channels || config.in_channels != config.out_channels {
             let text = format!(
-                "the UNet takes {} channels and gives {}, but the autoencoder has {}: only models that turn a latent \
-                 into a latent are built",
+                "UNet channels: got {} in and {} out, expected {} for both as in the autoencoder; models with further \
+                 inputs are not supported",
                 config.in_channels,
                 config.out_channels,
                 autoencoder.latent_channels()
@@ -99,7 +99,7 @@ impl Models {
         const SUFFIX: &str = "-random";
         let known = name.strip_suffix(SUFFIX).and_then(known_model).ok_or_else(|| {
             let names = KNOWN_MODELS.map(|model| format!("{}{SUFFIX}", model.name)).join(", ");
-            Error::new(ErrorKind::NotFound, format!("random-weight model {name:?} is unknown; there are: {names}"))
+            Error::new(ErrorKind::NotFound, format!("random-weight model: got {name:?}, expected one of {names}"))
         })?;
         let unet = UnetConfig::from_json(known.unet)?;
         let autoencoder = Autoencoder::from_json(known.autoencoder)?;
@@ -161,18 +161,18 @@ impl Schedule {
             prediction_type: Option<String>,
         }
         let config: Config = serde_json::from_str(text).map_err(|error| {
-            Error::new(ErrorKind::BadModel, format!("not a scheduler config: {error}")).with_source(error)
+            Error::new(ErrorKind::BadModel, format!("invalid scheduler config: {error}")).with_source(error)
         })?;
         let schedule = match config.beta_schedule.as_deref() {
             None | Some("scaled_linear") => BetaSchedule::ScaledLinear,
             Some("linear") => BetaSchedule::Linear,
             Some(other) => {
-                let text = format!("beta_schedule is {other:?}, but only \"scaled_linear\" and \"linear\" are built");
+                let text = format!("beta_schedule: got {other:?}, expected \"scaled_linear\" or \"linear\"");
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         };
         if let Some(other) = config.prediction_type.as_deref().filter(|&kind| kind != "epsilon") {
-            let text = format!("prediction_type is {other:?}, but only \"epsilon\" is built");
+            let text = format!("prediction_type: got {other:?}, expected \"epsilon\"");
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let usual = Betas::default();

@@ -31,14 +31,15 @@ pub(super) fn of_checkpoint(
     let Some(calibration) = given.or(own.as_ref()) else {
         let model = checkpoint.location();
         let text = format!(
-            "dtype int8 needs {}, which says how the layers become bytes; `dreamframe models quantize {model} --frames \
-             CLIP_OR_FOLDER` makes it",
+            "dtype int8 needs the calibration {}; create it with `dreamframe models quantize {model} --frames \
+             CLIP_OR_FOLDER`",
             Calibration::FILE
         );
         return Err(Error::new(ErrorKind::NotFound, text));
     };
     if calibration.quality().is_some_and(|quality| quality.forced) {
-        let message = "the calibration for int8 is below the bounds for good pictures, and was forced".into();
+        let message =
+            "the calibration for int8 does not reach the required image quality and was written with --force".into();
         notices.push(Notice { path: "model_id".into(), message });
     }
     let unet = smallest_unet(config)?;
@@ -102,7 +103,7 @@ pub(in crate::engine) fn calibrate(
         let found = match seen.remove(&name) {
             Some(seen) if seen.error <= MAX_ERROR => Ok((seen.scale, seen.error)),
             Some(seen) => Err(format!("loses {:.1} % of its output", seen.error * 100.0)),
-            None => Err("was not seen to run".to_owned()),
+            None => Err("did not run during calibration".to_owned()),
         };
         (name, found)
     });

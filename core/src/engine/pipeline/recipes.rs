@@ -105,7 +105,8 @@ impl Recipes {
             let (width, height) = pictures;
             if width.max(height) > MAX_SIDE as usize {
                 let path = format!("{}.processors[{place}]", ChainSlot::Picture.name());
-                let message = format!("makes pictures of {width}x{height}, but a side must be at most {MAX_SIDE}");
+                let message =
+                    format!("got {width}x{height} as the size of the result, expected sides of at most {MAX_SIDE}");
                 return Err(Error::invalid_params(vec![Violation { path, message }]));
             }
         }
@@ -132,7 +133,9 @@ fn recipes(registry: &Registry, slot: ChainSlot, config: &ProcessingConfig) -> R
         let flow = || TemporalNetSettings::read(&processor.params).output_format;
         if processor.kind == ProcessorName::TemporalNetTensorrt && flow() == FlowOutput::Concat {
             let name = processor.kind.name();
-            let text = format!("{path}: processor {name:?} gives six channels where output_format is \"concat\"");
+            let text = format!(
+                "{path}: processor {name:?} returns six channels with output_format \"concat\", which processing chains do not support"
+            );
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         registry.recipe(processor.kind, &processor.params).map_err(|error| error.within(path))

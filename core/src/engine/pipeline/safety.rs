@@ -84,7 +84,7 @@ fn component(source: &ModelSource, id: &str) -> Result<Component> {
         }
     }
     source.component(&PUBLISHED.parse()?).map_err(|error| {
-        let text = "the model brings no checker, and the host gives none (EngineBuilder::safety_checker)";
+        let text = "the model has no safety checker, and the host sets none (EngineBuilder::safety_checker)";
         error.within(text)
     })
 }

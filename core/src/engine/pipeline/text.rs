@@ -139,12 +139,12 @@ impl TextEncoder {
             .collect::<Result<Vec<_>>>()?;
         let width: usize = encoders.iter().map(|encoder| encoder.config.hidden_size).sum();
         if width != unet.text_dim {
-            let text = format!("the text encoders give {width} channels, but the UNet attends to {}", unet.text_dim);
+            let text = format!("channels of the text encoders: got {width}, expected {} by the UNet", unet.text_dim);
             return Err(Error::new(ErrorKind::BadModel, text));
         }
         let pooled = encoders.iter().filter_map(|encoder| encoder.config.projection_dim).next_back().unwrap_or(0);
         if let Some(added) = unet.added.as_ref().filter(|added| added.pooled_dim != pooled) {
-            let text = format!("the pooled text has {pooled} channels, but the UNet wants {}", added.pooled_dim);
+            let text = format!("channels of the pooled text: got {pooled}, expected {} by the UNet", added.pooled_dim);
             return Err(Error::new(ErrorKind::BadModel, text));
         }
         Ok(TextEncoders { encoders, recent: Mutex::default(), runs: context.text_encodings.clone() })
@@ -162,7 +162,9 @@ impl TextEncoder {
         let tokenizer = Tokenizer::new(&checkpoint.tokenizer(tokenizer)?)?;
         if tokenizer.max_id() as usize >= config.vocab_size {
             let (id, words) = (tokenizer.max_id(), config.vocab_size);
-            let text = format!("the tokenizer has token {id}, but the encoder has {words} words");
+            let text = format!(
+                "largest token id of the tokenizer: got {id}, expected less than {words}, the vocabulary size of the encoder"
+            );
             return Err(Error::new(ErrorKind::BadModel, text));
         }
         let program = clip_program(&config, 1, TOKENS, family.text_states())?;

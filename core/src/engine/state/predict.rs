@@ -28,7 +28,7 @@ impl Predict for UnetPredictor<'_> {
             Call::Stage(stage) => stage,
         };
         let (Some(network), Some(constants)) = (self.unet.networks().get(index), self.constants.get(index)) else {
-            let text = format!("the stream asks for {call:?}, but the UNet has {} calls", self.unet.networks().len());
+            let text = format!("call of the UNet: got {call:?}, expected one of {}", self.unet.networks().len());
             return Err(Error::new(ErrorKind::Internal, text));
         };
         let rows = self.unet.rows(index);

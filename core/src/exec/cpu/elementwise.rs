@@ -39,7 +39,10 @@ pub(super) fn copy(run: &Run<'_>, x: Span, out: Span, start: usize) {
 
 /// Turns numbers into bytes, which lie one pixel after the other.
 pub(super) fn to_bytes(run: &Run<'_>, x: Span, out: Span, scale: ByteScale) -> Result<()> {
-    let bytes = run.kernels.bytes.ok_or_else(|| Error::new(ErrorKind::Internal, "bytes without kernels for them"))?;
+    let bytes = run
+        .kernels
+        .bytes
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "the instruction set has no kernels for int8"))?;
     let (pixels, ld, channels) = (x.shape.pixels(), x.ld, x.shape.c);
     let (inverse, zero) = (1.0 / scale.scale(), f32::from(scale.zero()));
     each_stretch(run, x.shape, |row, first, count| {
@@ -109,5 +112,5 @@ fn whole(x: f32, bound: usize, what: &str) -> Result<usize> {
     if x >= 0.0 && x.fract() == 0.0 && (x as usize) < bound {
         return Ok(x as usize);
     }
-    Err(Error::new(ErrorKind::InvalidArgument, format!("{what} {x} must be a whole number below {bound}")))
+    Err(Error::new(ErrorKind::InvalidArgument, format!("{what}: got {x}, expected a whole number below {bound}")))
 }

@@ -93,7 +93,7 @@ impl CpuExecutor {
         let all = || available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_THREADS);
         let threads = options.threads.map_or_else(all, NonZeroUsize::get);
         if threads > MOST_THREADS {
-            let text = format!("{threads} threads, but at most {MOST_THREADS} are possible");
+            let text = format!("threads: got {threads}, expected at most {MOST_THREADS}");
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         }
         let winograd = if options.winograd { Choice::Measured } else { Choice::Never };
@@ -153,7 +153,7 @@ fn best(dtype: Dtype) -> Option<Isa> {
 fn named_isa() -> Result<Option<Isa>> {
     let Some(name) = std::env::var("DREAMFRAME_CPU").ok().filter(|name| !name.is_empty()) else { return Ok(None) };
     let names = Isa::ALL.map(Isa::name).join(", ");
-    let unknown = || format!("DREAMFRAME_CPU is {name:?}, but must be one of: {names}");
+    let unknown = || format!("DREAMFRAME_CPU: got {name:?}, expected one of {names}");
     Isa::from_name(&name).map(Some).ok_or_else(|| Error::new(ErrorKind::InvalidArgument, unknown()))
 }
 
@@ -181,12 +181,15 @@ fn choose(options: CpuOptions) -> Result<&'static Kernels> {
         return best(dtype).and_then(Isa::kernels).ok_or_else(none);
     };
     if Dtype::of(isa) != dtype {
-        let text = format!("the instructions {} are for {}, but dtype is {dtype}", isa.name(), Dtype::of(isa));
+        let text = format!("dtype: got {dtype}, expected {} for the instructions {}", Dtype::of(isa), isa.name());
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }
     let best = Isa::ALL.into_iter().rev().find(|isa| isa.available()).map_or("none", Isa::name);
     isa.kernels().ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, format!("this processor has no {}; its best is {best}", isa.name()))
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("this processor does not support {}; the best that it supports is {best}", isa.name()),
+        )
     })
 }
 

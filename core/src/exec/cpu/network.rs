@@ -128,7 +128,7 @@ impl CpuNetwork {
     fn check_inputs(&self, rate: Rate, inputs: &[View<'_>]) -> Result<()> {
         let expected = self.program.inputs_at(rate).count();
         if inputs.len() != expected {
-            return Err(self.misfit(format!("{} inputs, but {expected} are needed", inputs.len())));
+            return Err(self.misfit(format!("input count: got {}, expected {expected}", inputs.len())));
         }
         for (input, given) in self.program.inputs_at(rate).zip(inputs) {
             let shape = self.program.shape(input.value);
@@ -145,7 +145,7 @@ impl CpuNetwork {
     fn check_outputs(&self, outputs: &mut [ViewMut<'_>]) -> Result<()> {
         let expected = self.program.outputs().len();
         if outputs.len() != expected {
-            return Err(self.misfit(format!("{} outputs, but {expected} are needed", outputs.len())));
+            return Err(self.misfit(format!("output count: got {}, expected {expected}", outputs.len())));
         }
         for (output, given) in self.program.outputs().iter().zip(outputs) {
             let shape = self.program.shape(output.value);
@@ -203,7 +203,7 @@ impl CpuNetwork {
         self.check_inputs(Rate::Frame, inputs)?;
         self.check_outputs(outputs)?;
         let kept = constants.get::<Kept>().filter(|kept| kept.network == self.id);
-        let kept = kept.ok_or_else(|| self.misfit("the constants are another network's".to_owned()))?;
+        let kept = kept.ok_or_else(|| self.misfit("the constants belong to another network".to_owned()))?;
         let arena: &mut Arena = scratch.get_or_default();
         arena.reserve(self.arena_len())?;
         let arena = arena.numbers().as_mut_ptr();
@@ -237,7 +237,7 @@ impl CpuNetwork {
 }
 
 fn no_memory(len: usize) -> Error {
-    Error::new(ErrorKind::OutOfMemory, format!("no room for {len} numbers"))
+    Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {len} elements"))
 }
 
 impl Network for CpuNetwork {

@@ -249,7 +249,7 @@ fn pack<T: Number>(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kern
     let Packing { shape, geglu, winograd, .. } = packing;
     let too_large = || {
         let [c_out, c_in, taps] = shape;
-        Error::new(ErrorKind::OutOfMemory, format!("no room for {c_out}x{c_in}x{taps} packed weights"))
+        Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {c_out}x{c_in}x{taps} packed weights"))
     };
     let mut packed = Packed::over(packing, kernels, Aligned::room).ok_or_else(too_large)?;
     if let Some(bias) = bias {
@@ -283,7 +283,7 @@ fn pack_bytes(numbers: &[f32], bias: Option<&[f32]>, packing: Packing, kernels: 
 pub(super) fn read(weights: &Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     let numbers = weights.source().read(name, shape)?;
     if numbers.len() != shape.iter().product::<usize>() {
-        let text = format!("{name} has {} numbers, but its shape is {shape:?}", numbers.len());
+        let text = format!("{name}: got {} elements, expected those of the shape {shape:?}", numbers.len());
         return Err(Error::new(ErrorKind::BadModel, text));
     }
     Ok(numbers)

@@ -34,7 +34,7 @@ impl PastAt {
         let mut at = Self { filled: past.filled, keep: past.keep, ..Self::NONE };
         for (place, frame) in at.frames.iter_mut().zip(past.frames.iter_mut()) {
             let frame = frame.get_mut::<KeptKeys>().filter(|frame| frame.network == network);
-            let another = || Error::new(ErrorKind::InvalidArgument, "the frames to look back to are another network's");
+            let another = || Error::new(ErrorKind::InvalidArgument, "the earlier frames belong to another network");
             *place = frame.ok_or_else(another)?.numbers.ptr_mut();
         }
         Ok(at)

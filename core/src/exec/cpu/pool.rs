@@ -127,7 +127,7 @@ impl Pool {
             };
             let worker =
                 thread::Builder::new().name(format!("dreamframe-{}", index + 1)).spawn(work).map_err(|error| {
-                    Error::new(ErrorKind::Device, format!("cannot start thread {} of {threads}", index + 2))
+                    Error::new(ErrorKind::Device, format!("failed to start thread {} of {threads}", index + 2))
                         .with_source(error)
                 })?;
             pool.handles.push(worker.thread().clone());

@@ -133,7 +133,7 @@ impl Bytes {
     /// `None` for weights that are no bytes.
     fn new(packed: &Packed, scale: ByteScale, side: usize) -> Result<Option<Self>> {
         let Some((scales_in, sums)) = packed.scales_and_sums() else { return Ok(None) };
-        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {} scales", sums.len()));
+        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {} scales", sums.len()));
         let mut starts = Aligned::zeros::<f32>(sums.len()).ok_or_else(no_room)?;
         let mut scales = Aligned::zeros::<f32>(sums.len()).ok_or_else(no_room)?;
         let mut zeros = Aligned::zeros::<i8>(side * packed.c_in).ok_or_else(no_room)?;

@@ -208,7 +208,7 @@ impl Loader<'_> {
 
     fn taps(&self, depthwise: Depthwise) -> Result<Arc<Aligned>> {
         if !image::fits(depthwise.kernel) {
-            let text = format!("a depthwise kernel of side {} is too large", depthwise.kernel);
+            let text = format!("depthwise convolutions with kernels of side {} are not supported", depthwise.kernel);
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let spec = self.program.weight(depthwise.weight);
@@ -221,7 +221,7 @@ impl Loader<'_> {
         if self.kernels.stores_f32() || matches!(self.places[value].space, Space::Input(_)) {
             return Ok(());
         }
-        let text = "a program that names tokens in every frame by what is worked out before is for f32 alone";
+        let text = "a program that computes token indices for each frame is supported for f32 only";
         Err(Error::new(ErrorKind::Unsupported, text))
     }
 

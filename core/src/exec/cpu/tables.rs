@@ -24,7 +24,7 @@ pub(super) fn table(
     weights.kept(&layout(kernels), &[name], "table", restore, || {
         let numbers = read(weights, name, shape)?;
         let table = if kernels.stores_f32() { convert::<f32>(&numbers) } else { convert::<u16>(&numbers) };
-        table.ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no room for {name}")))
+        table.ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {name}")))
     })
 }
 
@@ -39,7 +39,7 @@ pub(super) fn plain(
     let restore = |memories| only(memories, len);
     weights.kept(&layout(kernels), &[name], "plain", restore, || {
         let numbers = read(weights, name, shape)?;
-        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {name}"));
+        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {name}"));
         let mut plain = Aligned::zeros::<f32>(numbers.len()).ok_or_else(no_room)?;
         plain.numbers_mut().copy_from_slice(&numbers);
         Ok(plain)
@@ -60,7 +60,7 @@ pub(super) fn taps(
     let names: Vec<&str> = [Some(name), bias].into_iter().flatten().collect();
     weights.kept(&layout(kernels), &names, "taps", restore, || {
         let numbers = read(weights, name, shape)?;
-        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("no room for {name}"));
+        let no_room = || Error::new(ErrorKind::OutOfMemory, format!("failed to allocate {name}"));
         let mut table = Aligned::zeros::<f32>(len).ok_or_else(no_room)?;
         let (first, rest) = table.numbers_mut::<f32>().split_at_mut(channels);
         if let Some(bias) = bias {

@@ -11,7 +11,7 @@ use crate::net::{Activation, ImageOp, OpKind, Padding, Shape, WeightId, bilinear
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpError {
     /// An id or index that names nothing.
-    #[error("index {index}, but must be below {len}")]
+    #[error("got index {index}, expected less than {len}")]
     Index { index: f32, len: usize },
     /// Something that candle refuses.
     #[error(transparent)]

@@ -36,7 +36,7 @@ impl LookBack {
         let mut seen = Vec::new();
         for (i, frame) in past.frames.iter().enumerate() {
             let frame = frame.get::<Seen>().filter(|seen| Arc::ptr_eq(&seen.network, network));
-            let frame = frame.ok_or_else(|| refused("the frames to look back to are another network's"))?;
+            let frame = frame.ok_or_else(|| refused("the earlier frames belong to another network"))?;
             if i < past.filled {
                 seen.push(frame.layers.clone());
             }
@@ -60,7 +60,7 @@ impl LookBack {
     pub(super) fn keep(self, past: &mut Past<'_>) -> Result<()> {
         let Some(keep) = past.keep else { return Ok(()) };
         let place = past.frames.get_mut(keep).and_then(|frame| frame.get_mut::<Seen>());
-        place.ok_or_else(|| Error::new(ErrorKind::Internal, "a checked frame is not there"))?.layers = self.own;
+        place.ok_or_else(|| Error::new(ErrorKind::Internal, "an earlier frame is missing"))?.layers = self.own;
         Ok(())
     }
 }

@@ -147,7 +147,7 @@ fn ids_outside_a_table_are_refused() {
         builder.output("y", y);
         let error = run(builder, &[], &[&[id]]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        assert!(error.to_string().contains("must be below 4"), "{error}");
+        assert!(error.to_string().contains("expected less than 4"), "{error}");
     }
 }
 

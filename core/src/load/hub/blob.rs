@@ -39,7 +39,7 @@ impl Blob {
             (Some(digest), Some(size)) => Ok(Self { url, digest, size }),
             _ => {
                 let what = format!(
-                    "{url} does not tell its size and its ETag as the hub does: got the ETag {etag:?}, expected 40 or 64 \
+                    "{url}: got no size or the ETag {etag:?}, expected a size and an ETag of 40 or 64 \
                      hexadecimal digits"
                 );
                 Err(Error::new(ErrorKind::Io, what))
@@ -96,7 +96,7 @@ impl ContentDigest {
                 ("git object id", hex_digest(hash, file)?)
             }
         };
-        Ok((found != self.name()).then(|| format!("has {kind} {found}, but must have {}", self.name())))
+        Ok((found != self.name()).then(|| format!("{kind}: got {found}, expected {}", self.name())))
     }
 }
 
@@ -138,7 +138,7 @@ fn open_locked(half: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::new(ErrorKind::Io, format!("{} is being fetched by another process", half.display())))
+            Err(Error::new(ErrorKind::Io, format!("{}: another process is fetching this file", half.display())))
         }
         Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(error)) => Err(Error::io(half, "lock", error)),
@@ -168,13 +168,13 @@ fn fetch_rest(
     if !continues {
         if response.status() == StatusCode::PARTIAL_CONTENT {
             restart(file).map_err(on_disk)?;
-            let what = format!("{} sends another part than the one from byte {have} on", blob.url);
+            let what = format!("{}: got another range of bytes, expected the one that starts at byte {have}", blob.url);
             return Err(Failure::Passing(Error::new(ErrorKind::Io, what)));
         }
         have = restart(file).map_err(on_disk)?;
     }
     let cut = |error| {
-        let what = format!("{} was cut short", blob.url);
+        let what = format!("{}: the download ended early", blob.url);
         Failure::Passing(Error::new(ErrorKind::Io, what).with_source(error))
     };
     let mut body = response.into_body().into_reader().take(blob.size - have + 1);
@@ -206,11 +206,11 @@ fn verify(blob: &Blob, file: &mut File, half: &Path) -> Result<(), Failure> {
     let problem = if have == blob.size {
         blob.digest.mismatch(file, have).map_err(on_disk)?
     } else {
-        Some(format!("has more than the {} bytes that the hub announces", blob.size))
+        Some(format!("got more than {0} bytes, expected {0} as announced by the hub", blob.size))
     };
     let Some(problem) = problem else { return Ok(()) };
     restart(file).map_err(on_disk)?;
-    Err(Failure::Passing(Error::new(ErrorKind::BadModel, format!("{} {problem}", blob.url))))
+    Err(Failure::Passing(Error::new(ErrorKind::BadModel, format!("{}: {problem}", blob.url))))
 }
 
 /// Returns the digest of what `hash` has seen and then the whole of `file`, in hexadecimal digits.

@@ -46,14 +46,15 @@ impl Client {
     pub(super) fn new(endpoint: &str, token: Option<String>, pause: Duration) -> Result<Self> {
         let uri = endpoint.parse::<Uri>().ok();
         let Some(origin) = uri.as_ref().and_then(Origin::of) else {
-            let what = format!("the hub's address is {endpoint:?}, but must begin with http:// or https://");
+            let what =
+                format!("address of the hub: got {endpoint:?}, expected one that starts with http:// or https://");
             return Err(Error::new(ErrorKind::InvalidArgument, what));
         };
         let this_machine = uri.as_ref().is_some_and(is_this_machine);
         if token.is_some() && !origin.https && !this_machine {
             let what = format!(
-                "the hub's address with a token: got http://{}, which is not encrypted, expected https:// or an address of \
-                 this machine; unset HF_TOKEN to go without one",
+                "address of the hub with a token: got http://{}, which is not encrypted, expected https:// or an address of \
+                 this machine; unset HF_TOKEN to use none",
                 uri.as_ref().and_then(Uri::host).unwrap_or_default()
             );
             return Err(Error::new(ErrorKind::InvalidArgument, what));
@@ -151,7 +152,7 @@ impl Client {
             }
             let target = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
             let Some(next) = target.and_then(|target| resolve(&url, target)) else {
-                let what = format!("{url} redirects to {:?}, which is no address", target.unwrap_or_default());
+                let what = format!("redirect of {url}: got {:?}, expected an address", target.unwrap_or_default());
                 return Err(Failure::Final(Error::new(ErrorKind::Io, what)));
             };
             let next_origin = Origin::of_text(&next);
@@ -159,12 +160,13 @@ impl Client {
                 return Ok(response);
             }
             if origin.is_some_and(|origin| origin.https) && !next_origin.is_some_and(|next| next.https) {
-                let what = format!("{url} redirects to {next}, which is not encrypted");
+                let what = format!("redirect of {url}: got {next}, which is not encrypted, expected https://");
                 return Err(Failure::Final(Error::new(ErrorKind::Io, what)));
             }
             url = next;
         }
-        let what = format!("more than {MAX_REDIRECTS} redirects, the last to {url}");
+        let what =
+            format!("redirects: got more than {MAX_REDIRECTS}, the last to {url}, expected at most {MAX_REDIRECTS}");
         Err(Failure::Final(Error::new(ErrorKind::Io, what)))
     }
 }
@@ -178,7 +180,7 @@ impl Failure {
 }
 
 fn failed(url: &str, error: ureq::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("{url} cannot be fetched")).with_source(error)
+    Error::new(ErrorKind::Io, format!("failed to fetch {url}")).with_source(error)
 }
 
 fn check_status(url: &str, response: Response<Body>) -> Result<Response<Body>, Failure> {
@@ -186,12 +188,12 @@ fn check_status(url: &str, response: Response<Body>) -> Result<Response<Body>, F
     if status.is_success() {
         return Ok(response);
     }
-    let error = |kind, advice: &str| Error::new(kind, format!("{url} answers {}{advice}", status.as_u16()));
+    let error = |kind, advice: &str| Error::new(kind, format!("{url}: got the status {}{advice}", status.as_u16()));
     Err(match status {
-        StatusCode::NOT_FOUND => Failure::Final(error(ErrorKind::NotFound, ": it is not there")),
+        StatusCode::NOT_FOUND => Failure::Final(error(ErrorKind::NotFound, " (not found)")),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Final(error(
             ErrorKind::NotFound,
-            ": it is not there, or not for everybody (then set HF_TOKEN, and accept its terms on the hub)",
+            " (not found, or access is restricted; for restricted models set HF_TOKEN, and accept the terms on the hub)",
         )),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Failure::Passing(error(ErrorKind::Io, "")),
         status if status.is_server_error() => Failure::Passing(error(ErrorKind::Io, "")),

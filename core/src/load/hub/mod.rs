@@ -81,7 +81,7 @@ impl HubOptions {
     pub fn from_env() -> Result<Self> {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let cache = HubCache::from_env()
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no folder for models: set HF_HOME or HOME"))?;
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, "no folder for models: set HF_HOME or HOME"))?;
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
         Ok(Self {
             endpoint,
@@ -185,7 +185,7 @@ impl Hub {
         if self.options.offline {
             return cache.snapshot(id).ok_or_else(|| {
                 let place = cache.repository(id);
-                let what = format!("model {id} is not in {}, and HF_HUB_OFFLINE forbids to fetch it", place.display());
+                let what = format!("model {id} is not in {}, and HF_HUB_OFFLINE prevents fetching it", place.display());
                 Error::new(ErrorKind::NotFound, what)
             });
         }
@@ -219,10 +219,10 @@ impl Hub {
         let url = self.client.url(&["api/models", id.as_str(), "revision", MAIN]);
         let text = self.client.text(&url, MAX_LISTING)?;
         let listing: Listing = serde_json::from_str(&text).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("{url} did not answer as the hub does: {error}")).with_source(error)
+            Error::new(ErrorKind::Io, format!("{url}: invalid answer of the hub: {error}")).with_source(error)
         })?;
         if !is_commit(&listing.sha) {
-            let what = format!("{url} names the commit {:?}, which is none", listing.sha);
+            let what = format!("commit at {url}: got {:?}, expected 40 hexadecimal digits", listing.sha);
             return Err(Error::new(ErrorKind::Io, what));
         }
         Ok(listing)
@@ -235,7 +235,7 @@ fn check_hub_id(id: &ModelId) -> Result<()> {
     if id.as_str().chars().all(plain) && id.as_str().split('/').count() <= 2 {
         return Ok(());
     }
-    let what = format!("{id} is not an id of the hub: it is `organisation/name` of letters, digits, `.`, `_` and `-`");
+    let what = format!("hub id: got {id}, expected `organisation/name` of letters, digits, `.`, `_` and `-`");
     Err(Error::new(ErrorKind::InvalidArgument, what))
 }
 

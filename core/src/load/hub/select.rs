@@ -12,7 +12,7 @@ const VARIANTS: [&str; 3] = [".fp16", ".bf16", ""];
 /// Returns the files to fetch, out of all that a repository has.
 pub(super) fn needed(files: &[String]) -> Result<Vec<&str>> {
     if let Some(file) = files.iter().find(|file| !is_safe(file)) {
-        let what = format!("the repository lists {file:?}, which would lie outside its folder");
+        let what = format!("file of the repository: got {file:?}, expected a path inside its folder");
         return Err(Error::new(ErrorKind::BadModel, what));
     }
     let mut chosen: Vec<&str> = Vec::new();
@@ -54,7 +54,9 @@ fn choose<'a>(files: &'a [String], folder: &str, chosen: &mut Vec<&'a str>) -> R
     match inside.iter().find(|(_, name)| name.ends_with(".bin") || name.ends_with(".ckpt") || name.ends_with(".pt")) {
         None => Ok(()),
         Some((file, _)) => {
-            let what = format!("there is {file} and no safetensors; pickled files can run code and are not fetched");
+            let what = format!(
+                "the repository has {file} and no safetensors file; pickled files can run code and are not fetched"
+            );
             Err(Error::new(ErrorKind::Unsupported, what))
         }
     }

@@ -153,7 +153,7 @@ fn replace(path: &Path, fill: &dyn Fn(&mut File) -> io::Result<()>) -> io::Resul
 
 /// Refuses a folder that is a symbolic link: what it leads to is not this cache's to write to.
 pub(super) fn check_folder(folder: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(folder)?.is_dir() { Ok(()) } else { Err(denied("is a symbolic link, or no folder")) }
+    if fs::symlink_metadata(folder)?.is_dir() { Ok(()) } else { Err(denied("is a symbolic link or not a folder")) }
 }
 
 /// Refuses a folder that belongs to another user than `file`, which this process has just made in it: its owner may put
@@ -162,7 +162,7 @@ pub(super) fn check_folder(folder: &Path) -> io::Result<()> {
 fn check_owner(folder: &Path, file: &File) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let (owner, own) = (fs::symlink_metadata(folder)?.uid(), file.metadata()?.uid());
-    if owner == own { Ok(()) } else { Err(denied(&format!("belongs to user {owner}, but this is user {own}"))) }
+    if owner == own { Ok(()) } else { Err(denied(&format!("belongs to user {owner}, expected user {own}"))) }
 }
 
 #[cfg(not(unix))]

@@ -41,13 +41,13 @@ pub(super) type Digest = [u8; 32];
 #[derive(Debug, thiserror::Error)]
 pub enum PackedError {
     /// It cannot be read.
-    #[error("cannot be read: {0}")]
+    #[error("failed to read: {0}")]
     Read(#[from] io::Error),
     /// It is something else.
-    #[error("is no file of packed weights")]
+    #[error("not a file of packed weights")]
     Foreign,
     /// Another build wrote it.
-    #[error("is of {what} {found}, but this build has {own}")]
+    #[error("{what}: got {found}, expected {own}")]
     OtherVersion {
         /// Of what.
         what: &'static str,
@@ -57,10 +57,10 @@ pub enum PackedError {
         own: String,
     },
     /// A machine of another kind wrote it.
-    #[error("has another byte order")]
+    #[error("the byte order differs")]
     ByteOrder,
     /// The file's length is not what it says.
-    #[error("has {found} bytes, but should have {needed}: it is cut or grown")]
+    #[error("length: got {found} bytes, expected {needed}")]
     Length {
         /// Bytes there are.
         found: u64,
@@ -68,16 +68,16 @@ pub enum PackedError {
         needed: u64,
     },
     /// Its head is not keyed with this user's secret.
-    #[error("was not written by this user, or is damaged")]
+    #[error("not written by this user, or damaged")]
     Untrusted,
     /// A digest is wrong, or the table makes no sense.
-    #[error("is damaged: {0}")]
+    #[error("damaged: {0}")]
     Damaged(String),
     /// The weights have changed since.
-    #[error("was made of other weights")]
+    #[error("written for other weights")]
     Stale,
     /// There is not enough memory for it.
-    #[error("has a memory of {0} bytes, for which there is no room")]
+    #[error("failed to allocate {0} bytes")]
     NoRoom(u64),
 }
 
@@ -185,7 +185,9 @@ impl Head {
         }
         let start = PREFIX as u64 + table.min(MAX_TABLE) + MAC_LEN as u64;
         if table > MAX_TABLE || start > found {
-            return Err(damaged(format!("a table of {table} bytes")));
+            return Err(damaged(format!(
+                "table length: got {table} bytes, expected at most {MAX_TABLE}, within the file"
+            )));
         }
         let mut head = vec![0; start as usize];
         bytes.read_at(0, &mut head)?;
@@ -208,19 +210,27 @@ impl Head {
             let key = fields.text()?;
             let count = fields.number32()?;
             if count > MAX_MEMORIES {
-                return Err(damaged(format!("{key:?} has {count} memories")));
+                return Err(damaged(format!("blocks of {key:?}: got {count}, expected at most {MAX_MEMORIES}")));
             }
             let mut memories = Vec::new();
             for _ in 0..count {
                 let memory = Memory { len: fields.number64()?, digest: fields.array()? };
                 let after = left.checked_sub(memory.len);
-                left = after.ok_or_else(|| damaged(format!("{key:?} has {} bytes of {left}", memory.len)))?;
+                left = after.ok_or_else(|| {
+                    damaged(format!(
+                        "length of {key:?}: got {} bytes, expected at most the remaining {left}",
+                        memory.len
+                    ))
+                })?;
                 memories.push(memory);
             }
             sections.push(Section { key, memories });
         }
         if left != 0 || !fields.0.is_empty() {
-            return Err(damaged(format!("{left} bytes too many, {} in its table", fields.0.len())));
+            return Err(damaged(format!(
+                "got {left} bytes after the last section, and {} after its table, expected none",
+                fields.0.len()
+            )));
         }
         Ok(Self { purpose, sections })
     }
@@ -256,13 +266,13 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], PackedError> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or_else(|| damaged("its table is too short".into()))?;
+        let (taken, rest) = self.0.split_at_checked(len).ok_or_else(|| damaged("the table is too short".into()))?;
         self.0 = rest;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], PackedError> {
-        self.take(N)?.try_into().map_err(|_| damaged("its table is too short".into()))
+        self.take(N)?.try_into().map_err(|_| damaged("the table is too short".into()))
     }
 
     fn number32(&mut self) -> Result<u32, PackedError> {
@@ -276,7 +286,7 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Result<String, PackedError> {
         let len = u16::from_le_bytes(self.array()?);
         let text = std::str::from_utf8(self.take(usize::from(len))?);
-        text.map(str::to_owned).map_err(|_| damaged("a text that is no UTF-8".into()))
+        text.map(str::to_owned).map_err(|_| damaged("a name is not UTF-8".into()))
     }
 }
 

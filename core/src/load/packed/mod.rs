@@ -103,7 +103,7 @@ impl PackedStore for PackedFiles {
                     tracing::debug!(path = %path.display(), "read packed weights");
                     return (sections, Vec::new());
                 }
-                Err(why) => notices.push(format!("{} {why}; the weights are packed again", path.display())),
+                Err(why) => notices.push(format!("{}: {why}; the weights are packed again", path.display())),
             }
         }
         (Sections::new(), notices)
@@ -116,9 +116,9 @@ impl PackedStore for PackedFiles {
         }
         let purpose = Purpose::new(layout, self.fingerprint);
         let cannot =
-            |why: &str| vec![format!("packed weights cannot be kept, so that the next start packs again: {why}")];
+            |why: &str| vec![format!("packed weights cannot be stored, and the next start packs them again: {why}")];
         let Some(place) = &self.secret else {
-            return cannot("there is no folder of the user's: set XDG_CACHE_HOME or HOME");
+            return cannot("no cache folder: set XDG_CACHE_HOME or HOME");
         };
         let secret = match Secret::read_or_make(place) {
             Ok(secret) => secret,
@@ -129,12 +129,12 @@ impl PackedStore for PackedFiles {
             let path = self.path(folder, layout);
             // Several users of one folder would otherwise write over each other's files at every start.
             if i + 1 < self.folders.len() && Self::is_foreign(&path, &secret) {
-                failures.push(format!("{}: was not written by this user", path.display()));
+                failures.push(format!("{}: not written by this user", path.display()));
                 continue;
             }
             match fs::create_dir_all(folder).and_then(|()| file::write(&path, &secret, &purpose, sections)) {
                 Ok(()) => {
-                    tracing::info!(path = %path.display(), "keeps packed weights for the next start");
+                    tracing::info!(path = %path.display(), "stored packed weights for the next start");
                     return Vec::new();
                 }
                 Err(error) => failures.push(format!("{}: {error}", path.display())),

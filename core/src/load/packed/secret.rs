@@ -37,10 +37,10 @@ impl Secret {
         };
         let invalid = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         if !meta.is_file() || meta.len() != LEN as u64 {
-            return invalid(format!("{} is not a file of {LEN} bytes", path.display()));
+            return invalid(format!("{}: expected a file of {LEN} bytes", path.display()));
         }
         if is_open_to_all(&meta) {
-            return invalid(format!("{} may be read or written by every user: remove it", path.display()));
+            return invalid(format!("{}: every user can read or write it; remove it", path.display()));
         }
         let mut bytes = [0; LEN];
         File::open(&path)?.read_exact(&mut bytes)?;

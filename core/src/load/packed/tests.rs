@@ -110,7 +110,7 @@ fn a_bad_file_is_told_with_its_path_and_why() {
     let setting = Setting::new();
     save(&setting.files());
     let whole = fs::read(setting.path()).unwrap();
-    for (bytes, why) in [(&whole[..40], "it is cut or grown"), (b"hello", "is no file of packed weights")] {
+    for (bytes, why) in [(&whole[..40], "length: got 40 bytes, expected"), (b"hello", "not a file of packed weights")] {
         fs::write(setting.path(), bytes).unwrap();
         let (sections, notices) = setting.files().load(&layout(), &serial);
         assert!(sections.is_empty() && notices[0].contains(why), "{notices:?}");

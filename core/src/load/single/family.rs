@@ -106,10 +106,10 @@ pub(super) const fn layout(family: ModelFamily) -> &'static FileLayout {
 
 /// UNets that take more than a latent, by the channels they take.
 const OTHER_INPUTS: [(usize, &str); 4] = [
-    (5, "takes a depth map (5 channels in)"),
-    (7, "is an upscaler (7 channels in)"),
-    (8, "takes a second picture, as InstructPix2Pix does (8 channels in)"),
-    (9, "is for inpainting (9 channels in)"),
+    (5, "a model with a depth map as input (5 channels)"),
+    (7, "an upscaler (7 channels)"),
+    (8, "a model with a second picture as input, such as InstructPix2Pix (8 channels)"),
+    (9, "an inpainting model (9 channels)"),
 ];
 
 /// Files that people take for checkpoints, by what the name of a tensor begins with or contains.
@@ -139,20 +139,21 @@ pub(super) fn family_of(tensors: &HashMap<String, Tensor>) -> Result<ModelFamily
     let under = |prefix: &str| tensors.keys().any(|name| name.starts_with(prefix));
     let unet = |name: &str| tensors.get(&format!("{UNET}{name}"));
     let Some(first) = unet("input_blocks.0.0.weight").filter(|_| !under("control_model.")) else {
-        return Err(refuse(&format!("is {}, not", other_file(tensors))));
+        return Err(refuse(other_file(tensors)));
     };
     check_marks(tensors)?;
     let channels = first.shape.get(1).copied().unwrap_or_default();
     if channels != LATENT_CHANNELS {
         let known = OTHER_INPUTS.iter().find(|(count, _)| *count == channels);
-        let what = known.map_or_else(|| format!("takes {channels} channels"), |(_, what)| (*what).to_owned());
-        return Err(refuse(&format!("{what}; it is not")));
+        let what =
+            known.map_or_else(|| format!("a UNet with {channels} input channels"), |(_, what)| (*what).to_owned());
+        return Err(refuse(&what));
     }
     if unet("label_emb.0.0.weight").is_some() {
         return match (under(CLIP_XL), under(OPEN_CLIP_XL)) {
             (true, true) => Ok(ModelFamily::Sdxl),
-            _ if under("conditioner.embedders.0.model.") => Err(refuse("is SDXL's refiner, not")),
-            _ if under(OPEN_CLIP) => Err(refuse("is Stable unCLIP, which is led by pictures, not")),
+            _ if under("conditioner.embedders.0.model.") => Err(refuse("the refiner of SDXL")),
+            _ if under(OPEN_CLIP) => Err(refuse("Stable unCLIP")),
             _ => Err(without_text_encoder(&[CLIP_XL, OPEN_CLIP_XL])),
         };
     }
@@ -165,9 +166,10 @@ pub(super) fn family_of(tensors: &HashMap<String, Tensor>) -> Result<ModelFamily
 
 /// Refuses what says of itself that it was trained in another way.
 fn check_marks(tensors: &HashMap<String, Tensor>) -> Result<()> {
-    for (mark, what) in [("v_pred", "predicts velocity (v_prediction)"), ("edm_mean", "was trained as EDM does")] {
+    for (mark, what) in [("v_pred", "velocity (v_prediction)"), ("edm_mean", "EDM")] {
         if tensors.contains_key(mark) {
-            let text = format!("{what}, as its tensor {mark:?} says, but only the prediction of noise is built");
+            let text =
+                format!("prediction type of tensor {mark:?}: got {what}, expected the prediction of noise (epsilon)");
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
     }
@@ -178,7 +180,7 @@ fn other_file(tensors: &HashMap<String, Tensor>) -> &'static str {
     let known = OTHER_FILES.iter().find(|(part, _)| {
         tensors.keys().any(|name| if part.starts_with('.') { name.contains(part) } else { begins(name, part) })
     });
-    known.map_or("a safetensors file of something else", |(_, what)| what)
+    known.map_or("another safetensors file", |(_, what)| what)
 }
 
 /// Returns true if `name` begins with `part`, be it inside the usual wrapping of a UNet.
@@ -188,14 +190,14 @@ fn begins(name: &str, part: &str) -> bool {
 
 fn refuse(what: &str) -> Error {
     let text = format!(
-        "{what} a checkpoint of Stable Diffusion 1.x, 2.x or XL base in one file, which has {UNET}… and its text encoders"
+        "got {what}, expected a checkpoint of Stable Diffusion 1.x, 2.x or XL base in one file, with {UNET}… and its text encoders"
     );
     Error::new(ErrorKind::Unsupported, text)
 }
 
 fn without_text_encoder(wanted: &[&str]) -> Error {
     let text = format!(
-        "the file has a UNet but not its text encoders ({}…): bring a full checkpoint, or a diffusers folder",
+        "text encoders: missing, expected {}… beside the UNet; use a full checkpoint or a diffusers folder",
         wanted.join("…, ")
     );
     Error::new(ErrorKind::NotFound, text)

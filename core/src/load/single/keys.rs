@@ -31,7 +31,7 @@ impl<'a> Keys<'a> {
 
     /// Returns the shape of `name`.
     pub(super) fn shape(&self, name: &str) -> Result<&'a [usize]> {
-        let missing = || Error::new(ErrorKind::BadModel, format!("there is no tensor {:?}", self.full(name)));
+        let missing = || Error::new(ErrorKind::BadModel, format!("tensor {:?}: missing", self.full(name)));
         Ok(&self.tensors.get(name).ok_or_else(missing)?.shape)
     }
 
@@ -40,7 +40,7 @@ impl<'a> Keys<'a> {
         let shape = self.shape(name)?;
         shape.get(axis).copied().ok_or_else(|| {
             let text =
-                format!("tensor {:?} has shape {shape:?}, but must have {} dimensions", self.full(name), axis + 1);
+                format!("tensor {:?}: got shape {shape:?}, expected at least {} dimensions", self.full(name), axis + 1);
             Error::new(ErrorKind::BadModel, text)
         })
     }
@@ -92,7 +92,7 @@ impl Modules {
 
 /// Returns the error of a network whose config does not follow from its tensors.
 pub(super) fn untold(text: String) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("{text}; bring the model as a diffusers folder"))
+    Error::new(ErrorKind::Unsupported, format!("{text}; use the model as a diffusers folder"))
 }
 
 /// Groups of every group norm in these models.
@@ -102,9 +102,7 @@ pub(super) const NORM_GROUPS: usize = 32;
 pub(super) fn check_groups(network: &str, channels: &[usize]) -> Result<()> {
     match channels.iter().find(|&&channels| channels == 0 || channels % NORM_GROUPS != 0) {
         None => Ok(()),
-        Some(odd) => Err(untold(format!(
-            "the {network} has {odd} channels, but the groups of its norms are known for multiples of {NORM_GROUPS} alone"
-        ))),
+        Some(odd) => Err(untold(format!("channels of the {network}: got {odd}, expected a multiple of {NORM_GROUPS}"))),
     }
 }
 

@@ -145,8 +145,8 @@ impl SingleFile {
     pub(super) fn notice(&self) -> Option<String> {
         (!self.layout.has_prediction).then(|| {
             format!(
-                "{} does not say whether it predicts noise or velocity (v_prediction, as Stable Diffusion 2.x at 768 \
-                 pixels does): it is taken to predict noise",
+                "{} does not state whether it predicts noise or velocity (v_prediction, as Stable Diffusion 2.x at 768 \
+                 pixels does); the prediction of noise is assumed",
                 self.path.display()
             )
         })
@@ -196,7 +196,7 @@ pub(super) fn lone_file(path: &Path) -> Result<Option<PathBuf>> {
         several => {
             let names: Vec<String> = several.iter().map(|file| file.display().to_string()).collect();
             let text = format!(
-                "{} holds {} checkpoints in single files, name one of them: {}",
+                "{}: got {} checkpoints in single files, expected one; use the path of one of them: {}",
                 path.display(),
                 several.len(),
                 listed(&names)

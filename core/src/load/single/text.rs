@@ -48,7 +48,7 @@ impl Facts {
     fn part(self, tensors: HashMap<String, Tensor>) -> Result<Part> {
         if self.width == 0 || !self.width.is_multiple_of(HEAD_WIDTH) || self.words < 2 {
             return Err(untold(format!(
-                "a text encoder of {} words has {} channels, but its heads are known for multiples of {HEAD_WIDTH} alone",
+                "text encoder: got {} tokens and {} channels, expected at least 2 tokens and a multiple of {HEAD_WIDTH} channels",
                 self.words, self.width
             )));
         }
@@ -160,7 +160,7 @@ fn split(name: &str, tensor: &Tensor, width: usize) -> Result<Option<[(String, T
     };
     if tensor.shape.first() != Some(&(3 * width)) {
         let text = format!(
-            "tensor {name:?} has shape {:?}, but must have {} rows: queries, keys, values",
+            "tensor {name:?}: got shape {:?}, expected {} rows (queries, keys and values)",
             tensor.shape,
             3 * width
         );
@@ -181,7 +181,7 @@ fn split(name: &str, tensor: &Tensor, width: usize) -> Result<Option<[(String, T
 
 fn transposed(tensor: &Tensor) -> Result<Tensor> {
     let &[rows, columns] = tensor.shape.as_slice() else {
-        let text = format!("tensor {PROJECTION:?} has shape {:?}, but must have 2 dimensions", tensor.shape);
+        let text = format!("tensor {PROJECTION:?}: got shape {:?}, expected 2 dimensions", tensor.shape);
         return Err(Error::new(ErrorKind::BadModel, text));
     };
     Ok(Tensor { shape: vec![columns, rows], transposed: true, ..tensor.clone() })

@@ -14,8 +14,8 @@ pub(super) use built_in::clip;
 
 #[cfg(not(feature = "clip-tokenizer"))]
 pub(super) fn clip(_pad: &str) -> Result<TokenizerFiles> {
-    let text = "a checkpoint in one file brings no tokenizer, and CLIP's is not built in: build with the feature \
-                `clip-tokenizer`, or bring the model as a diffusers folder";
+    let text = "a checkpoint in one file has no tokenizer, and CLIP's is not built in: build with the feature \
+                `clip-tokenizer`, or use the model as a diffusers folder";
     Err(crate::error::Error::new(crate::error::ErrorKind::Unsupported, text))
 }
 
@@ -34,7 +34,8 @@ mod built_in {
     pub(in super::super) fn clip(pad: &str) -> Result<TokenizerFiles> {
         let bytes = embedded::read("clip-tokenizer/merges.txt");
         let merges = bytes.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
-        let merges = merges.ok_or_else(|| Error::new(ErrorKind::Internal, "CLIP's merges are not built in as text"))?;
+        let merges = merges
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "the built-in merges of CLIP are missing or not UTF-8"))?;
         Ok(TokenizerFiles {
             json: None,
             vocab: Some(vocabulary(&merges)),

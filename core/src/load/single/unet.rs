@@ -86,7 +86,10 @@ impl Layout<'_> {
         match (depth, self.is_resnet("middle_block.2")) {
             (0, false) if !self.is_resnet("middle_block.1") => {}
             (1.., true) => self.modules.add_parts("middle_block.2", "mid_block.resnets.1", &RESNET),
-            _ => return Err(untold("the middle of the UNet is neither a resnet nor a transformer between two".into())),
+            _ => return Err(untold(
+                "middle block of the UNet: got other layers, expected one resnet, or a transformer between two resnets"
+                    .into(),
+            )),
         }
         self.mid = Some(depth);
         Ok(())
@@ -118,7 +121,7 @@ impl Layout<'_> {
         let channels = self.keys.dim(&format!("{block}.0.out_layers.3.weight"), 0)?;
         if i > 0 && channels != level.channels {
             return Err(untold(format!(
-                "the UNet's {block} has {channels} channels beside {} of the same resolution",
+                "channels of {block} of the UNet: got {channels}, expected {} as in its resolution",
                 level.channels
             )));
         }
@@ -157,12 +160,14 @@ impl Layout<'_> {
                 |levels: &[Level]| levels.iter().map(|level| level.depths.len().to_string()).collect::<Vec<_>>();
             let (down, up) = (depths(&self.down).join(", "), depths(&self.up).join(", "));
             return Err(untold(format!(
-                "the UNet has {down} resnets down and {up} up, which do not mirror each other"
+                "resnets of the UNet: got {down} down and {up} up, expected one more for each resolution up, in reverse order"
             )));
         }
         let all_or_none = |level: &Level| level.attends() == level.depths.iter().all(|&depth| depth > 0);
         if !self.down.iter().chain(&self.up).all(all_or_none) {
-            return Err(untold("the UNet has a resolution with transformers after some of its resnets only".into()));
+            return Err(untold(
+                "transformers of the UNet: got a resolution with some, expected one after each resnet or none".into(),
+            ));
         }
         Ok(())
     }
@@ -204,8 +209,8 @@ impl Layout<'_> {
             let ids = width.checked_sub(pooled).filter(|ids| *ids > 0 && ids % (2 * TIME_IDS) == 0);
             let Some(ids) = ids else {
                 return Err(untold(format!(
-                    "the UNet's label_emb takes {width} channels, which a pooled text of {pooled} and {TIME_IDS} sizes do \
-                     not make"
+                    "channels of label_emb of the UNet: got {width}, expected {pooled} of the pooled text and an even \
+                     number for each of {TIME_IDS} sizes"
                 )));
             };
             config["addition_embed_type"] = "text_time".into();
@@ -219,10 +224,7 @@ impl Layout<'_> {
     fn heads(&self, fixed: bool) -> Result<Value> {
         let unit = if fixed { HEADS } else { HEAD_WIDTH };
         if let Some(odd) = self.down.iter().find(|level| level.channels % unit != 0) {
-            return Err(untold(format!(
-                "the UNet has {} channels, but its heads are known for multiples of {unit} alone",
-                odd.channels
-            )));
+            return Err(untold(format!("channels of the UNet: got {}, expected a multiple of {unit}", odd.channels)));
         }
         let width = |level: &Level| level.channels / HEAD_WIDTH;
         Ok(if fixed { HEADS.into() } else { self.down.iter().map(width).collect() })
@@ -242,7 +244,7 @@ impl Layout<'_> {
         let coarsest = down.last().and_then(|depths| depths.first()).copied().unwrap_or(1);
         if let Some(mid) = self.mid.filter(|&mid| mid > 0 && mid != coarsest) {
             return Err(untold(format!(
-                "the middle of the UNet has {mid} transformer layers beside {coarsest} at the coarsest resolution"
+                "transformer layers of the middle block of the UNet: got {mid}, expected {coarsest} as at the lowest resolution"
             )));
         }
         let mirrored = down.iter().zip(up.iter().rev()).zip(self.up.iter().rev()).all(|((down, up), level)| {

@@ -32,7 +32,7 @@ pub(super) fn part(layout: &FileLayout, all: &HashMap<String, Tensor>) -> Result
         let (down, up) = (keys.count(|i| block(level, i)), keys.count(|i| up(level, i)));
         if (down, up) != (resnets, resnets + 1) {
             return Err(untold(format!(
-                "level {level} of the autoencoder has {down} resnets down and {up} up, but must have {resnets} and {}",
+                "resnets of level {level} of the autoencoder: got {down} down and {up} up, expected {resnets} and {}",
                 resnets + 1
             )));
         }

@@ -78,9 +78,9 @@ fn a_missing_or_misshapen_weight_is_named() {
     let weights = weights(&[("a", &[2, 3])]);
     let error = weights.read("b", &[2]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadModel);
-    assert_eq!(error.to_string(), "there is no tensor \"b\" in test.safetensors");
+    assert_eq!(error.to_string(), "tensor \"b\": missing in test.safetensors");
     let error = weights.read("a", &[3, 2]).unwrap_err();
-    assert_eq!(error.to_string(), "test.safetensors: tensor \"a\" has shape [2, 3], but must have [3, 2]");
+    assert_eq!(error.to_string(), "test.safetensors: tensor \"a\": got shape [2, 3], expected [3, 2]");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_check_lists_what_is_missing_misshapen_and_left_over() {
     let specs = [spec("a", &[2]), spec("b", &[3]), spec("up.attentions.0.to_out.0.weight", &[2, 2]), spec("c", &[1])];
     let check = weights.check(&specs);
     assert_eq!(check.missing, ["c"]);
-    assert_eq!(check.misshapen, ["tensor \"b\" has shape [2], but must have [3]"]);
+    assert_eq!(check.misshapen, ["tensor \"b\": got shape [2], expected [3]"]);
     assert_eq!(check.unused, ["z"]);
     let error = check.require().unwrap_err();
     assert!(error.to_string().starts_with("1 weights are missing: c; 1 weights do not fit: tensor \"b\""), "{error}");

@@ -48,7 +48,7 @@ pub fn anime_weights(file: Arc<dyn WeightSource>) -> Result<(Derived, AnimeConfi
         channels.push(inner);
     }
     if !(2..=MOST_LEVELS).contains(&channels.len()) {
-        let text = format!("{} sizes, but must have 2 to {MOST_LEVELS}", channels.len());
+        let text = format!("levels of the network: got {}, expected 2 to {MOST_LEVELS}", channels.len());
         return Err(Error::new(ErrorKind::BadModel, text));
     }
     let config = AnimeConfig { channels };

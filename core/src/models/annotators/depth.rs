@@ -48,17 +48,19 @@ impl DepthConfig {
         let names = Names { hugging_face };
         let [width, _, patch, _] = dimensions::<4>(weights, &format!("{}.weight", names.patches()))?;
         if patch != PATCH || (width > HEAD && !width.is_multiple_of(HEAD)) {
-            return Err(bad(format!("patches of side {patch} and {width} channels are not Depth Anything's")));
+            return Err(bad(format!(
+                "patches: got a side of {patch} and {width} channels, expected a side of {PATCH} and a multiple of {HEAD} channels"
+            )));
         }
         let there = |layer: &usize| weights.shape(&format!("{}.weight", names.layer(*layer, "norm1"))).is_some();
         let layers = (0..MOST_LAYERS).take_while(there).count();
         if layers < 4 {
-            return Err(bad(format!("{layers} layers, but depth is seen in four of them")));
+            return Err(bad(format!("layers: got {layers}, expected at least 4")));
         }
         let [_, places, _] = dimensions::<3>(weights, names.positions())?;
         let side = (places - 1).isqrt();
         if side * side + 1 != places {
-            return Err(bad(format!("{places} positions are not one and a square of others")));
+            return Err(bad(format!("positions: got {places}, expected one more than a square number")));
         }
         let mut channels = [0; 4];
         for (i, channels) in channels.iter_mut().enumerate() {

@@ -101,9 +101,9 @@ pub(super) fn unfolded(numbers: &[f32], [c_in, c_out, side]: [usize; 3]) -> Vec<
 /// `BadModel` where there is no such weight.
 pub(super) fn dimensions<const N: usize>(weights: &dyn WeightSource, name: &str) -> Result<[usize; N]> {
     let bad = |text: String| Error::new(ErrorKind::BadModel, text);
-    let shape = weights.shape(name).ok_or_else(|| bad(format!("there is no tensor {name:?}")))?;
+    let shape = weights.shape(name).ok_or_else(|| bad(format!("tensor {name:?}: missing")))?;
     match <[usize; N]>::try_from(shape.as_slice()) {
         Ok(shape) if !shape.contains(&0) => Ok(shape),
-        _ => Err(bad(format!("tensor {name:?} has shape {shape:?}, but must have {N} dimensions, none of them 0"))),
+        _ => Err(bad(format!("tensor {name:?}: got shape {shape:?}, expected {N} dimensions of at least 1"))),
     }
 }

@@ -60,14 +60,16 @@ impl RaftConfig {
             let [[one, ..], [two, ..], [three, ..]] = [layer(1)?, layer(2)?, layer(3)?];
             let [last, ..] = sides(&format!("{name}.conv"))?;
             if first != one || [one, two, three].iter().any(|&channels| channels < 4) {
-                return Err(bad(format!("{name} has layers of {first}, {one}, {two} and {three} channels")));
+                return Err(bad(format!(
+                    "channels of the layers of {name}: got {first}, {one}, {two} and {three}, expected at least 4 and the first two equal"
+                )));
             }
             Ok([first, one, two, three, last])
         };
         let part = |name: &str| sides(&format!("update_block.{name}"));
         let [alike, likeness, ..] = part("motion_encoder.convcorr1.0")?;
         if likeness != LIKENESS {
-            return Err(bad(format!("{likeness} numbers of likeness of a place, but RAFT-small has {LIKENESS}")));
+            return Err(bad(format!("correlation channels: got {likeness}, expected {LIKENESS} as in RAFT-small")));
         }
         let moved = [part("motion_encoder.convflow1.0")?[0], part("motion_encoder.convflow2.0")?[0]];
         let motion = part("motion_encoder.conv.0")?[0] + FLOW;
@@ -75,7 +77,10 @@ impl RaftConfig {
         let [head, ..] = part("flow_head.conv1")?;
         let (features, context) = (encoder("feature_encoder")?, encoder("context_encoder")?);
         if context[4] <= hidden {
-            return Err(bad(format!("{} channels of context, but {hidden} of them are remembered", context[4])));
+            return Err(bad(format!(
+                "context channels: got {}, expected more than {hidden}, the hidden channels",
+                context[4]
+            )));
         }
         Ok(Self { features, context, hidden, alike, moved, motion, head })
     }

@@ -33,8 +33,9 @@ impl UpscalerConfig {
     pub fn of(weights: &dyn WeightSource) -> Result<Self> {
         let [channels, folded, ..] = dimensions::<4>(weights, "conv_first.weight")?;
         if folded != FOLDED {
-            let text =
-                format!("an upscaler whose first layer sees {folded} channels; one that enlarges twofold sees 12");
+            let text = format!(
+                "input channels of the upscaler's first layer: got {folded}, expected {FOLDED} as in one that doubles the size"
+            );
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let [growth, ..] = dimensions::<4>(weights, "body.0.rdb1.conv1.weight")?;

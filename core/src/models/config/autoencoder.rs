@@ -77,7 +77,7 @@ impl TinyAutoencoderConfig {
             }
             // The convolution between two stages has as many channels in as out.
             if widths.iter().any(|&width| width != widths[0]) {
-                return Err(reader.bad(channels, "must be one width in all stages"));
+                return Err(reader.bad(channels, "the same number of channels in all stages"));
             }
             Ok(widths.into_iter().zip(blocks).collect::<Vec<_>>())
         };
@@ -108,7 +108,7 @@ impl AutoencoderKlConfig {
         let channels = reader.list("block_out_channels", &[64], 1..=MAX_BLOCKS, 1..=MAX_CHANNELS)?;
         let norm_groups = reader.size("norm_num_groups", 32, 1..=MAX_CHANNELS)?;
         if let Some(odd) = channels.iter().find(|&&channels| channels % norm_groups != 0) {
-            return Err(reader.bad("norm_num_groups", format!("must divide block_out_channels' {odd}")));
+            return Err(reader.bad("norm_num_groups", format!("a divisor of {odd} in block_out_channels")));
         }
         for (field, kind) in [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")] {
             let names = reader.names(field, &[kind])?;
@@ -145,10 +145,18 @@ mod tests {
             (r#"{"in_channels": 4}"#, ErrorKind::Unsupported, "in_channels is 4"),
             (r#"{"act_fn": "mish"}"#, ErrorKind::Unsupported, "act_fn is \"mish\""),
             (r#"{"num_encoder_blocks": [1, 3]}"#, ErrorKind::BadModel, "num_encoder_blocks is [1,3], but"),
-            (r#"{"encoder_block_out_channels": [64, 64, 32, 64]}"#, ErrorKind::BadModel, "must be one width"),
+            (
+                r#"{"encoder_block_out_channels": [64, 64, 32, 64]}"#,
+                ErrorKind::BadModel,
+                "expected the same number of channels",
+            ),
             (r#"{"encoder_block_out_channels": [8, 8], "num_encoder_blocks": [1, 1]}"#, ErrorKind::BadModel, "decoder"),
-            (r#"{"encoder_block_out_channels": [8, 8]}"#, ErrorKind::BadModel, "must have 4 entries"),
-            (r#"{"scaling_factor": 0}"#, ErrorKind::BadModel, "scaling_factor is 0, but must be"),
+            (r#"{"encoder_block_out_channels": [8, 8]}"#, ErrorKind::BadModel, "expected 4 entries"),
+            (
+                r#"{"scaling_factor": 0}"#,
+                ErrorKind::BadModel,
+                "scaling_factor of the autoencoder config: got 0, expected",
+            ),
         ] {
             let error = TinyAutoencoderConfig::from_json(text).unwrap_err();
             assert_eq!(error.kind(), kind, "{text}");
@@ -162,7 +170,7 @@ mod tests {
             (r#"{"block_out_channels": [1000000000]}"#, ErrorKind::BadModel, "block_out_channels is 1000000000"),
             (r#"{"block_out_channels": [33]}"#, ErrorKind::BadModel, "norm_num_groups"),
             (r#"{"down_block_types": ["AttnDownEncoderBlock2D"]}"#, ErrorKind::Unsupported, "down_block_types"),
-            (r#"{"block_out_channels": [32, 32]}"#, ErrorKind::BadModel, "must have 2 entries"),
+            (r#"{"block_out_channels": [32, 32]}"#, ErrorKind::BadModel, "expected 2 entries"),
             (r#"{"latents_mean": [0.1]}"#, ErrorKind::Unsupported, "latents_mean is [0.1]"),
         ] {
             let error = AutoencoderKlConfig::from_json(text).unwrap_err();

@@ -48,12 +48,13 @@ impl ClipTextConfig {
         let hidden_size = reader.size("hidden_size", 512, 1..=MAX_WIDTH)?;
         let heads = reader.size("num_attention_heads", 8, 1..=MAX_WIDTH)?;
         if hidden_size % heads != 0 {
-            return Err(reader.bad("num_attention_heads", format!("must divide hidden_size, {hidden_size}")));
+            return Err(reader.bad("num_attention_heads", format!("a divisor of hidden_size ({hidden_size})")));
         }
         let activation = activation(&reader)?;
         let classes = reader.names("architectures", &["CLIPTextModel"])?;
         if let Some(other) = classes.iter().find(|name| !name.starts_with("CLIPTextModel")) {
-            return Err(reader.bad("architectures", format!("must be a CLIPTextModel, not {other:?}")));
+            return Err(reader
+                .bad("architectures", format!("CLIPTextModel or a class that starts with it instead of {other:?}")));
         }
         let projection_dim = match classes.contains(&"CLIPTextModelWithProjection") {
             true => Some(reader.size("projection_dim", 512, 1..=MAX_WIDTH)?),
@@ -122,9 +123,21 @@ mod tests {
     fn what_does_not_fit_is_refused_with_its_name() {
         for (text, kind, part) in [
             (r#"{"hidden_act": "relu"}"#, ErrorKind::Unsupported, "hidden_act is \"relu\""),
-            (r#"{"num_attention_heads": 7}"#, ErrorKind::BadModel, "num_attention_heads is 7, but must divide"),
-            (r#"{"vocab_size": 1000000000}"#, ErrorKind::BadModel, "vocab_size is 1000000000, but must be"),
-            (r#"{"layer_norm_eps": -1}"#, ErrorKind::BadModel, "layer_norm_eps is -1, but must be"),
+            (
+                r#"{"num_attention_heads": 7}"#,
+                ErrorKind::BadModel,
+                "num_attention_heads of the text encoder config: got 7, expected a divisor",
+            ),
+            (
+                r#"{"vocab_size": 1000000000}"#,
+                ErrorKind::BadModel,
+                "vocab_size of the text encoder config: got 1000000000, expected",
+            ),
+            (
+                r#"{"layer_norm_eps": -1}"#,
+                ErrorKind::BadModel,
+                "layer_norm_eps of the text encoder config: got -1, expected",
+            ),
             (r#"{"num_hidden_layers": 0}"#, ErrorKind::BadModel, "num_hidden_layers is 0"),
         ] {
             let error = ClipTextConfig::from_json(text).unwrap_err();

@@ -52,18 +52,18 @@ impl ClipVisionConfig {
         reader.only("model_type", &[json!("clip_vision_model")])?;
         reader.only("num_channels", &[json!(Self::CHANNELS)])?;
         if let Some(other) = reader.names("architectures", &[CLASS])?.iter().find(|&&name| name != CLASS) {
-            return Err(reader.bad("architectures", format!("must be a {CLASS}, not {other:?}")));
+            return Err(reader.bad("architectures", format!("{CLASS} instead of {other:?}")));
         }
         let hidden_size = reader.size("hidden_size", 768, 1..=MAX_WIDTH)?;
         let heads = reader.size("num_attention_heads", 12, 1..=MAX_WIDTH)?;
         if hidden_size % heads != 0 {
-            return Err(reader.bad("num_attention_heads", format!("must divide hidden_size, {hidden_size}")));
+            return Err(reader.bad("num_attention_heads", format!("a divisor of hidden_size ({hidden_size})")));
         }
         let image_size = reader.size("image_size", 224, 1..=MAX_SIDE)?;
         let patch_size = reader.size("patch_size", 32, 1..=MAX_SIDE)?;
         let side = image_size / patch_size;
         if image_size % patch_size != 0 || side * side > MAX_PATCHES {
-            let rule = format!("must divide image_size, {image_size}, into at most {MAX_PATCHES} patches");
+            let rule = format!("a divisor of image_size ({image_size}) that makes at most {MAX_PATCHES} patches");
             return Err(reader.bad("patch_size", rule));
         }
         Ok(Self {
@@ -111,8 +111,16 @@ mod tests {
             (r#"{"hidden_act": "relu"}"#, ErrorKind::Unsupported, "hidden_act is \"relu\""),
             (r#"{"model_type": "siglip_vision_model"}"#, ErrorKind::Unsupported, "model_type"),
             (r#"{"architectures": ["CLIPTextModel"]}"#, ErrorKind::BadModel, "not \"CLIPTextModel\""),
-            (r#"{"num_attention_heads": 7}"#, ErrorKind::BadModel, "num_attention_heads is 7, but must divide"),
-            (r#"{"patch_size": 13}"#, ErrorKind::BadModel, "patch_size is 13, but must divide image_size, 224"),
+            (
+                r#"{"num_attention_heads": 7}"#,
+                ErrorKind::BadModel,
+                "num_attention_heads of the image encoder config: got 7, expected a divisor",
+            ),
+            (
+                r#"{"patch_size": 13}"#,
+                ErrorKind::BadModel,
+                "patch_size of the image encoder config: got 13, expected a divisor of image_size (224)",
+            ),
             (r#"{"patch_size": 1}"#, ErrorKind::BadModel, "at most 4096 patches"),
             (r#"{"image_size": 1000000}"#, ErrorKind::BadModel, "image_size is 1000000"),
         ] {

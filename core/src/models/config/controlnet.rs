@@ -59,7 +59,7 @@ impl ControlNetModelConfig {
         };
         let Some((first, channels)) = shape("conv_in") else {
             let text =
-                "is no ControlNet: it has no config.json, and no tensor controlnet_cond_embedding.conv_in.weight";
+                "not a ControlNet: it has neither config.json nor the tensor controlnet_cond_embedding.conv_in.weight";
             return Err(Error::new(ErrorKind::BadModel, text));
         };
         let halving = (0..MAX_BLOCKS - 1).map_while(|i| shape(&format!("blocks.{}", 2 * i + 1)));
@@ -87,7 +87,7 @@ impl ControlNetModelConfig {
     pub fn channels(&self, given: Option<usize>) -> Result<usize> {
         match (self.conditioning_channels, given) {
             (Some(own), Some(given)) if own != given => {
-                let text = format!("is {given}, but the network's control image has {own} channels");
+                let text = format!("got {given}, expected {own}, the channels of the network's control image");
                 Err(Error::new(ErrorKind::InvalidArgument, text))
             }
             (own, given) => Ok(own.or(given).unwrap_or(CONDITIONING_CHANNELS)),
@@ -107,13 +107,13 @@ impl ControlNetModelConfig {
     pub fn check_fits(&self, unet: &UnetConfig, vae_scale: usize) -> Result<()> {
         let half = &self.half;
         let differs = |what: &str, own: String, other: String| {
-            let text = format!("the ControlNet is of another family than the model: its {what} is {own}, not {other}");
+            let text = format!("{what} of the ControlNet: got {own}, expected {other} as in the model");
             Err(Error::new(ErrorKind::BadModel, text))
         };
         for (what, own, other) in [
             ("text width (cross_attention_dim)", half.text_dim, unet.text_dim),
             ("in_channels", half.in_channels, unet.in_channels),
-            ("control image, in sizes of the latent,", self.scale(), vae_scale),
+            ("ratio of control image to latent", self.scale(), vae_scale),
             ("timestep embedding (block_out_channels)", half.time.input_dim, unet.time.input_dim),
         ] {
             if own != other {
@@ -123,7 +123,7 @@ impl ControlNetModelConfig {
         let added = |config: &UnetConfig| config.added.as_ref().map(|added| (added.pooled_dim, added.time_dim));
         if added(half) != added(unet) {
             let described = |config: &UnetConfig| match added(config) {
-                Some((pooled, time)) => format!("a pooled text of {pooled} and sizes of {time} numbers"),
+                Some((pooled, time)) => format!("{pooled} channels of pooled text with {time} of each size"),
                 None => "none".to_owned(),
             };
             return differs("added condition (addition_embed_type)", described(half), described(unet));
@@ -133,7 +133,7 @@ impl ControlNetModelConfig {
         };
         if blocks(half) != blocks(unet) {
             let described = |config: &UnetConfig| format!("{:?}", blocks(config));
-            return differs("way down, as channels and layers of each block,", described(half), described(unet));
+            return differs("channels and layers of each down block", described(half), described(unet));
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ mod tests {
         let config = config(r#"{"conditioning_channels": 6}"#);
         assert_eq!(config.channels(None).unwrap(), 6);
         let refused = config.channels(Some(3)).unwrap_err();
-        assert_eq!(refused.to_string(), "is 3, but the network's control image has 6 channels");
+        assert_eq!(refused.to_string(), "got 3, expected 6, the channels of the network's control image");
     }
 
     #[test]

@@ -17,11 +17,11 @@ pub(super) struct Reader {
 impl Reader {
     /// Parses `text`, the config of `component`.
     pub(super) fn new(component: &'static str, text: &str) -> Result<Self> {
-        let bad = |what: &str| Error::new(ErrorKind::BadModel, format!("the {component} config {what}"));
+        let bad = |what: &str| Error::new(ErrorKind::BadModel, format!("{component} config: {what}"));
         match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => Ok(Self { component, fields }),
-            Ok(_) => Err(bad("is not a JSON object")),
-            Err(error) => Err(bad("is not JSON").with_source(error)),
+            Ok(_) => Err(bad("expected a JSON object")),
+            Err(error) => Err(bad("invalid JSON").with_source(error)),
         }
     }
 
@@ -35,20 +35,29 @@ impl Reader {
         self.fields.contains_key(field)
     }
 
-    /// Returns the error of a `field` whose value breaks a rule: `rule` reads on from "is 7, but".
-    pub(super) fn bad(&self, field: &str, rule: impl std::fmt::Display) -> Error {
-        self.bad_value(field, self.fields.get(field).unwrap_or(&Value::Null), rule)
+    /// Returns the error of a `field` whose value is not the `expected` one.
+    pub(super) fn bad(&self, field: &str, expected: impl std::fmt::Display) -> Error {
+        match self.fields.get(field) {
+            Some(value) => self.bad_value(field, value, expected),
+            None => {
+                let text = format!("{field} of the {} config: missing, expected {expected}", self.component);
+                Error::new(ErrorKind::BadModel, text)
+            }
+        }
     }
 
-    fn bad_value(&self, field: &str, value: &Value, rule: impl std::fmt::Display) -> Error {
-        let text = format!("the {} config's {field} is {}, but {rule}", self.component, shown(value));
+    fn bad_value(&self, field: &str, value: &Value, expected: impl std::fmt::Display) -> Error {
+        let text = format!("{field} of the {} config: got {}, expected {expected}", self.component, shown(value));
         Error::new(ErrorKind::BadModel, text)
     }
 
     /// Returns the error of a `field` whose value is fine elsewhere but not built here.
     pub(super) fn unsupported(&self, field: &str) -> Error {
         let value = shown(self.fields.get(field).unwrap_or(&Value::Null));
-        Error::new(ErrorKind::Unsupported, format!("the {} config's {field} is {value}, not supported", self.component))
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("{field} of the {} config: got {value}, which is not supported", self.component),
+        )
     }
 
     /// Refuses a `field` that has any value but those `allowed`; absent is fine.
@@ -66,7 +75,7 @@ impl Reader {
     fn to_size(&self, field: &str, value: &Value, range: &RangeInclusive<usize>) -> Result<usize> {
         let size = value.as_u64().and_then(|size| usize::try_from(size).ok());
         size.filter(|size| range.contains(size)).ok_or_else(|| {
-            let rule = format!("must be a whole number between {} and {}", range.start(), range.end());
+            let rule = format!("a whole number from {} to {}", range.start(), range.end());
             self.bad_value(field, value, rule)
         })
     }
@@ -97,7 +106,7 @@ impl Reader {
             } else {
                 format!("{} to {}", lengths.start(), lengths.end())
             };
-            self.bad(field, format!("must be a list of {count} numbers"))
+            self.bad(field, format!("a list of {count} numbers"))
         })?;
         items.iter().map(|item| self.to_size(field, item, &range)).collect()
     }
@@ -124,7 +133,7 @@ impl Reader {
         range: RangeInclusive<usize>,
     ) -> Result<Option<Vec<Vec<usize>>>> {
         let Some(value) = self.value(field) else { return Ok(None) };
-        let wrong = |count: usize| self.bad(field, format!("must have {count} entries at each level"));
+        let wrong = |count: usize| self.bad(field, format!("{count} entries at each level"));
         // What `value` holds for each of `count`: its entries, or itself again and again.
         let spread = |value: &Value, count: usize| match value.as_array() {
             Some(items) if items.len() != count => Err(wrong(count)),
@@ -141,14 +150,14 @@ impl Reader {
     pub(super) fn float(&self, field: &str, default: f64, range: RangeInclusive<f64>) -> Result<f32> {
         let Some(value) = self.value(field) else { return Ok(default as f32) };
         let number = value.as_f64().filter(|number| range.contains(number));
-        let rule = || self.bad(field, format!("must be a number between {} and {}", range.start(), range.end()));
+        let rule = || self.bad(field, format!("a number from {} to {}", range.start(), range.end()));
         Ok(number.ok_or_else(rule)? as f32)
     }
 
     /// True or false.
     pub(super) fn flag(&self, field: &str, default: bool) -> Result<bool> {
         let Some(value) = self.value(field) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| self.bad(field, "must be true or false"))
+        value.as_bool().ok_or_else(|| self.bad(field, "true or false"))
     }
 
     /// True or false for all of `count`, or a list of `count`.
@@ -157,19 +166,19 @@ impl Reader {
         let flags: Option<Vec<bool>> = items.iter().map(Value::as_bool).collect();
         flags
             .filter(|flags| flags.len() == count)
-            .ok_or_else(|| self.bad(field, format!("must be {count} times true or false")))
+            .ok_or_else(|| self.bad(field, format!("a flag, or a list of {count} flags")))
     }
 
     /// Names, as `default` if absent.
     pub(super) fn names(&self, field: &str, default: &[&'static str]) -> Result<Vec<&str>> {
         let Some(value) = self.value(field) else { return Ok(default.to_vec()) };
         let names = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect());
-        names.ok_or_else(|| self.bad(field, "must be a list of names"))
+        names.ok_or_else(|| self.bad(field, "a list of names"))
     }
 
     /// Returns the error of lists that must be equally long.
     pub(super) fn uneven(&self, field: &str, count: usize, other: &str) -> Error {
-        self.bad(field, format!("must have {count} entries, as {other} has"))
+        self.bad(field, format!("{count} entries as in {other}"))
     }
 }
 
@@ -194,7 +203,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::BadModel);
         assert_eq!(
             error.to_string(),
-            "the test config's width is 1000000000, but must be a whole number between 1 and 8192"
+            "width of the test config: got 1000000000, expected a whole number from 1 to 8192"
         );
         for text in ["-1", "1.5", "\"8\"", "0", "[8]", "1e30"] {
             let text = format!("{{\"width\": {text}}}");

@@ -113,7 +113,7 @@ impl UnetConfig {
         let channels = reader.list("block_out_channels", &[320, 640, 1280, 1280], 1..=MAX_BLOCKS, 4..=MAX_CHANNELS)?;
         let norm_groups = reader.size("norm_num_groups", 32, 1..=MAX_CHANNELS)?;
         if let Some(odd) = channels.iter().find(|&&channels| channels % norm_groups != 0) {
-            return Err(reader.bad("norm_num_groups", format!("must divide block_out_channels' {odd}")));
+            return Err(reader.bad("norm_num_groups", format!("a divisor of {odd} in block_out_channels")));
         }
         let (down, mid, up) = blocks(reader, &channels, way_up)?;
         let added = match reader.value("addition_embed_type") {
@@ -165,7 +165,7 @@ impl UnetConfig {
         let sizes = near(width).into_iter().flat_map(|w| near(height).map(|h| (w, h)));
         let sizes: BTreeSet<(usize, usize)> = sizes.collect();
         let sizes: Vec<String> = sizes.iter().map(|(w, h)| format!("{w}x{h}")).collect();
-        let text = format!("size {width}x{height} is not in steps of {unit}, as the model needs it; nearest: ");
+        let text = format!("got {width}x{height}, expected multiples of {unit}; nearest: ");
         Err(Error::new(ErrorKind::InvalidArgument, text + &sizes.join(", ")))
     }
 }
@@ -195,7 +195,7 @@ fn refuse_unsupported(reader: &Reader) -> Result<()> {
 
 fn kernel(reader: &Reader, field: &str) -> Result<usize> {
     let kernel = reader.size(field, 3, 1..=7)?;
-    if kernel % 2 == 0 { Err(reader.bad(field, "must be odd")) } else { Ok(kernel) }
+    if kernel % 2 == 0 { Err(reader.bad(field, "an odd number")) } else { Ok(kernel) }
 }
 
 /// One width of text for all blocks.
@@ -206,13 +206,13 @@ fn text_dim(reader: &Reader, count: usize) -> Result<usize> {
 
 fn added(reader: &Reader) -> Result<AddedConfig> {
     const WIDTH: &str = "projection_class_embeddings_input_dim";
-    let missing = |field: &str| reader.bad(field, "must be given for addition_embed_type text_time");
+    let missing = |field: &str| reader.bad(field, "a number for addition_embed_type text_time");
     let time_dim = "addition_time_embed_dim";
     let time_dim = reader.optional_size(time_dim, 2..=MAX_WIDTH)?.ok_or_else(|| missing(time_dim))?;
     let width = reader.optional_size(WIDTH, 1..=MAX_WIDTH * 8)?.ok_or_else(|| missing(WIDTH))?;
     let times = time_dim * AddedConfig::TIME_IDS;
     if width <= times {
-        return Err(reader.bad(WIDTH, format!("must be above {times}, the width of the time ids")));
+        return Err(reader.bad(WIDTH, format!("more than {times}, the width of the time ids")));
     }
     Ok(AddedConfig { time_dim, pooled_dim: width - times })
 }
@@ -237,7 +237,7 @@ fn blocks(reader: &Reader, channels: &[usize], way_up: bool) -> Result<Blocks> {
     };
     let attention = |i: usize, layers: &[usize], only_cross: bool| {
         if !channels[i].is_multiple_of(heads[i]) {
-            return Err(reader.bad(heads_field, format!("heads must divide the {} channels of block {i}", channels[i])));
+            return Err(reader.bad(heads_field, format!("heads that divide the {} channels of block {i}", channels[i])));
         }
         Ok(AttentionConfig { heads: heads[i], layers: layers.to_vec(), only_cross })
     };
@@ -306,7 +306,7 @@ impl TransformerLayers {
         let up = match reader.nested_sizes("reverse_transformer_layers_per_block", &up_resnets, 0..=MAX_LAYERS)? {
             Some(up) => up,
             None if down.iter().any(|layers| layers.iter().any(|&layer| layer != layers[0])) => {
-                let rule = "must come with reverse_transformer_layers_per_block if uneven in a block";
+                let rule = "equal numbers in each block, or reverse_transformer_layers_per_block";
                 return Err(reader.bad(FIELD, rule));
             }
             None => down.iter().rev().map(|layers| vec![layers[0]; layers.len() + 1]).collect(),

@@ -80,8 +80,9 @@ impl AdapterConfig {
             .iter()
             .find(|&&n| names.contains(n))
         {
-            let text =
-                format!("the adapter has {name}: adapters of this kind are not built, but regular, plus and faceid");
+            let text = format!(
+                "the adapter has {name}; adapters of this kind are not supported: regular, plus and faceid are"
+            );
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let [text_dim] = shapes.of("image_proj.norm.weight")?;
@@ -95,7 +96,7 @@ impl AdapterConfig {
         let ([numbers, _], [_, feature_dim]) = (shapes.of(last)?, shapes.of(first)?);
         let tokens = numbers / text_dim;
         if !numbers.is_multiple_of(text_dim) || tokens > MAX_TOKENS {
-            let text = format!("{last} gives {numbers} numbers, but must give 1 to {MAX_TOKENS} times {text_dim}");
+            let text = format!("rows of {last}: got {numbers}, expected 1 to {MAX_TOKENS} times {text_dim}");
             return Err(Error::new(ErrorKind::BadModel, text));
         }
         Ok(Self { kind, tokens, text_dim, feature_dim, projection, layers })
@@ -111,8 +112,8 @@ impl AdapterConfig {
             .unwrap_or(MAX_DEPTH);
         if !inner.is_multiple_of(HEAD) || tokens > MAX_TOKENS {
             let text = format!(
-                "the adapter makes {tokens} tokens by attention over {inner} channels, but it must be at most \
-                 {MAX_TOKENS} and a multiple of {HEAD}"
+                "resampler of the adapter: got {tokens} tokens and {inner} channels, expected at most {MAX_TOKENS} tokens \
+                 and a multiple of {HEAD} channels"
             );
             return Err(Error::new(ErrorKind::BadModel, text));
         }
@@ -130,20 +131,20 @@ impl AdapterConfig {
         let bad = |text: String| Err(Error::new(ErrorKind::BadModel, text));
         if self.text_dim != unet.text_dim {
             let (own, text) = (self.text_dim, unet.text_dim);
-            return bad(format!("the adapter's tokens have {own} numbers, but the UNet attends to {text}"));
+            return bad(format!("channels of the adapter's tokens: got {own}, expected {text} by the UNet"));
         }
         let sites = cross_attentions(unet);
         if self.layers.len() != sites.len() {
             let (own, count) = (self.layers.len(), sites.len());
-            return bad(format!("the adapter is for {own} cross attentions, but the UNet has {count}"));
+            return bad(format!("cross attentions of the adapter: got {own}, expected {count} as in the UNet"));
         }
         let mut numbers = vec![0; sites.len()];
         for (&(number, channels), i) in self.layers.iter().zip(checkpoint_order(&sites)) {
             let (Some(site), Some(place)) = (sites.get(i), numbers.get_mut(i)) else { continue };
             if site.channels != channels {
                 let place = site.place;
-                let text = format!("the UNet's attention there ({place:?}) has {}", site.channels);
-                return bad(format!("ip_adapter.{number}.to_k_ip.weight gives {channels} channels, but {text}"));
+                let text = format!("{} as in the UNet's attention {place:?}", site.channels);
+                return bad(format!("channels of ip_adapter.{number}.to_k_ip.weight: got {channels}, expected {text}"));
             }
             *place = number;
         }
@@ -170,7 +171,7 @@ fn layers(names: &BTreeSet<&str>, shapes: &Shapes<'_>) -> Result<Vec<(usize, usi
     let mut numbers: Vec<usize> = names.iter().filter_map(number).collect();
     numbers.sort_unstable();
     if numbers.is_empty() {
-        let text = "there is no tensor ip_adapter.N.to_k_ip.weight: the file is not an IP-Adapter";
+        let text = "not an IP-Adapter: no tensor is named ip_adapter.N.to_k_ip.weight";
         return Err(Error::new(ErrorKind::BadModel, text));
     }
     let layer = |number| Ok((number, shapes.of::<2>(&format!("ip_adapter.{number}.to_k_ip.weight"))?[0]));
@@ -185,9 +186,9 @@ impl Shapes<'_> {
     /// Returns the shape of a tensor that must be there, with `N` dimensions, none of them 0.
     fn of<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
         let bad = |text: String| Error::new(ErrorKind::BadModel, text);
-        let shape = self.source.shape(name).ok_or_else(|| bad(format!("there is no tensor {name}")))?;
+        let shape = self.source.shape(name).ok_or_else(|| bad(format!("tensor {name:?}: missing")))?;
         let good = <[usize; N]>::try_from(shape.clone()).ok().filter(|shape| !shape.contains(&0));
-        good.ok_or_else(|| bad(format!("tensor {name} has shape {shape:?}, but must have {N} dimensions above 0")))
+        good.ok_or_else(|| bad(format!("tensor {name:?}: got shape {shape:?}, expected {N} dimensions of at least 1")))
     }
 }
 

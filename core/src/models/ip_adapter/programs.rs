@@ -25,7 +25,7 @@ pub fn tokens_program(config: &AdapterConfig, count: usize) -> Result<Program> {
     };
     let most = if resampler.is_some() { MAX_FEATURES } else { 1 };
     if count == 0 || count > most {
-        let text = format!("{count} features of an image, but the adapter reads 1 to {most}");
+        let text = format!("image features: got {count}, expected 1 to {most}");
         return Err(Error::new(ErrorKind::InvalidArgument, text));
     }
     let mut builder = ProgramBuilder::new("image_proj");
@@ -113,14 +113,14 @@ fn look(b: &mut ProgramBuilder, sizes: Resampler, x: ValueId, latents: ValueId) 
 pub fn keys_program(config: &AdapterConfig, numbers: &[usize]) -> Result<Program> {
     let refuse = |text: String| Error::new(ErrorKind::InvalidArgument, text);
     if numbers.is_empty() {
-        return Err(refuse("an adapter for no cross attention".into()));
+        return Err(refuse("cross attentions of the adapter: got none, expected at least one".into()));
     }
     let mut builder = ProgramBuilder::new("ip_adapter");
     let b = &mut builder;
     let tokens = b.input("tokens", Shape::tokens(1, config.tokens, config.text_dim), Rate::Frame);
     for &number in numbers {
         let channels = config.channels(number);
-        let channels = channels.ok_or_else(|| refuse(format!("the adapter has no keys with number {number}")))?;
+        let channels = channels.ok_or_else(|| refuse(format!("the adapter has no keys with the number {number}")))?;
         for part in ["to_k_ip", "to_v_ip"] {
             let name = format!("ip_adapter.{number}.{part}");
             let made = b.linear(&name, tokens, channels, false);

@@ -77,7 +77,7 @@ impl ModelNetworks {
         size: (usize, usize),
     ) -> Result<Arc<dyn Factory>> {
         let Runs::Network(network) = processor(name).runs else {
-            return Err(Error::new(ErrorKind::Unsupported, "a processor without a network"));
+            return Err(Error::new(ErrorKind::Unsupported, "the processor has no network"));
         };
         let network = network(settings);
         let size = if network.depends_on_size() { size } else { USUAL };

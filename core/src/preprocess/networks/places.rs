@@ -52,7 +52,7 @@ impl Places {
             Some((id, file)) => self.source.weights(&id.parse()?, file).err().map(|error| error.to_string()),
             None => None,
         };
-        let text = format!("needs one of {}: {}", all.join(", "), why.unwrap_or_default());
+        let text = format!("model files: missing, expected one of {}: {}", all.join(", "), why.unwrap_or_default());
         Err(Error::new(ErrorKind::NotFound, text))
     }
 }

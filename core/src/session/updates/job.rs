@@ -58,7 +58,10 @@ impl Job {
     /// `InvalidArgument` if it changes an item that does not exist.
     pub(crate) fn onto<S>(&self, planned: &Planned<S>) -> Result<StreamDiffusionParams> {
         self.put(&planned.params, &planned.versions).ok_or_else(|| {
-            let text = format!("update {} changes an item that an earlier update should have added", self.version);
+            let text = format!(
+                "update {} changes an item that does not exist: the earlier update that adds it was not applied",
+                self.version
+            );
             Error::new(ErrorKind::InvalidArgument, text)
         })
     }

@@ -118,7 +118,7 @@ impl<B: Preparer> UpdateQueue<B> {
     pub(super) fn accept(&self, before: &Arc<StreamDiffusionParams>, mut job: Job) -> Result<Option<u64>> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Error::new(ErrorKind::Closed, "the session was stopped, and takes no updates"));
+            return Err(Error::new(ErrorKind::Closed, "the session is stopped and accepts no updates"));
         }
         if !Arc::ptr_eq(&state.desired, before) {
             return Ok(None);

@@ -118,7 +118,7 @@ impl<S> State<S> {
             match job.put(&desired, &self.planned.versions).filter(|params| params.validate().is_ok()) {
                 Some(params) => desired = params,
                 None => {
-                    let text = format!("update {} does not fit without update {refused}, which failed", job.version);
+                    let text = format!("update {} depends on update {refused}, which failed", job.version);
                     dropped.push((job.version, Arc::new(Error::new(ErrorKind::InvalidParams, text))));
                     self.quick.cancel(&job);
                     self.load.cancel(&job);

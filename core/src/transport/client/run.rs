@@ -147,7 +147,7 @@ impl Worker {
         self.shared.set_peer(Some(peer.clone()));
         let learned = self.learn(created.ice_servers);
         if let Err(error) = peer.set_answer(&created.answer).await {
-            return Ended::Failed(Failure::Passing(error.within("the server's answer"), None));
+            return Ended::Failed(Failure::Passing(error.within("answer of the server"), None));
         }
         let mut states = peer.states();
         let mut connected = false;

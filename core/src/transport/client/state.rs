@@ -157,12 +157,14 @@ impl Shared {
 
     pub(super) fn wait_for(&self, state: PeerState, timeout: Duration) -> Result<()> {
         let reached = |inner: &mut Inner| {
-            let ended = || inner.error(ErrorKind::Closed, format!("the client is {}, not {state}", inner.state));
+            let ended = || {
+                inner.error(ErrorKind::Closed, format!("state of the client: got {}, expected {state}", inner.state))
+            };
             if inner.state == state { Some(Ok(())) } else { inner.state.is_over().then(|| Err(ended())) }
         };
         self.wait(timeout, reached).unwrap_or_else(|| {
             let inner = self.lock();
-            let what = format!("the client is still {}, not {state}", inner.state);
+            let what = format!("state of the client: still {}, expected {state}", inner.state);
             Err(inner.error(ErrorKind::Timeout, what))
         })
     }

@@ -57,7 +57,7 @@ impl Wire {
     pub(super) fn new(url: &str, token: Option<&str>, timeout: Duration) -> Result<Self> {
         let uri = url.parse::<Uri>().ok().filter(|uri| Origin::of(uri).is_some());
         let Some((uri, host)) = uri.as_ref().and_then(|uri| Some((uri, uri.host()?))) else {
-            let what = "the server's address must begin with http:// or https:// and name a host";
+            let what = "address of the server: expected one that starts with http:// or https:// and has a host";
             return Err(Error::new(ErrorKind::InvalidArgument, what));
         };
         let mut config = Agent::config_builder()
@@ -89,7 +89,8 @@ impl Wire {
         }
         let answer = read(&mut response).map_err(|error| Failure::Passing(failed(&url, error), None))?;
         if !answer.starts_with("v=") {
-            let what = format!("{} answers {} without a session description", shown(&url), status.as_u16());
+            let what =
+                format!("answer of {}: got status {} without a session description", shown(&url), status.as_u16());
             return Err(Failure::Final(Error::new(ErrorKind::Io, what)));
         }
         let headers = response.headers();
@@ -119,20 +120,20 @@ impl Wire {
                 return Ok((response, url));
             }
             let refuse = |what: &str| {
-                let what = format!("{} redirects with {}, {what}", shown(&url), status.as_u16());
+                let what = format!("redirect of {} with status {}: {what}", shown(&url), status.as_u16());
                 Failure::Final(Error::new(ErrorKind::Io, what))
             };
             if ![StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT].contains(&status) {
-                return Err(refuse("which would turn the request into another"));
+                return Err(refuse("expected status 307 or 308, which keep the request"));
             }
             let target = response.headers().get(LOCATION).and_then(|target| target.to_str().ok());
-            let next = target.and_then(|target| resolve(&url, target)).ok_or_else(|| refuse("but to no address"))?;
+            let next = target.and_then(|target| resolve(&url, target)).ok_or_else(|| refuse("got no valid address"))?;
             if is_encrypted(&url) && !is_encrypted(&next) {
-                return Err(refuse("to where nothing is encrypted"));
+                return Err(refuse("got an address without encryption, expected https://"));
             }
             url = next;
         }
-        let what = format!("more than {MAX_REDIRECTS} redirects, the last to {}", shown(&url));
+        let what = format!("redirects: got more than {MAX_REDIRECTS}, the last to {}", shown(&url));
         Err(Failure::Final(Error::new(ErrorKind::Io, what)))
     }
 
@@ -156,9 +157,8 @@ impl Wire {
 }
 
 fn bearer(token: &str) -> Result<HeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-        Error::new(ErrorKind::InvalidArgument, "the token has characters that are not valid in a header")
-    })?;
+    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| Error::new(ErrorKind::InvalidArgument, "token: got characters that are not valid in a header"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -174,7 +174,7 @@ fn shown(url: &str) -> &str {
 }
 
 fn failed(url: &str, error: ureq::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("{} does not answer", shown(url))).with_source(error)
+    Error::new(ErrorKind::Io, format!("no answer from {}", shown(url))).with_source(error)
 }
 
 fn read(response: &mut Response<Body>) -> Result<String, ureq::Error> {
@@ -194,7 +194,7 @@ fn refused(response: &mut Response<Body>, url: &str) -> Failure {
         }
         _ => ErrorKind::Io,
     };
-    let error = Error::new(kind, format!("{} answers {}: {said}", shown(url), status.as_u16()));
+    let error = Error::new(kind, format!("answer of {}: status {}: {said}", shown(url), status.as_u16()));
     let passing = [
         StatusCode::NOT_FOUND,
         StatusCode::REQUEST_TIMEOUT,

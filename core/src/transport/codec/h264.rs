@@ -36,8 +36,9 @@ impl Decoder {
     /// Decodes pictures of up to `max_side` pixels a side.
     pub(super) fn new(max_side: u32) -> Result<Self> {
         let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
-        let inner = decoder::Decoder::with_api_config(OpenH264API::from_source(), config)
-            .map_err(|error| Error::new(ErrorKind::OutOfMemory, "cannot make an H.264 decoder").with_source(error))?;
+        let inner = decoder::Decoder::with_api_config(OpenH264API::from_source(), config).map_err(|error| {
+            Error::new(ErrorKind::OutOfMemory, "failed to create an H.264 decoder").with_source(error)
+        })?;
         Ok(Self { inner, color: COLOR, max_side })
     }
 }
@@ -48,7 +49,7 @@ impl super::Decoder for Decoder {
             self.color = colors::color(&set);
         }
         let picture = self.inner.decode(unit).map_err(|error| {
-            let text = format!("a unit of {} bytes is no H.264 that can be decoded", unit.len());
+            let text = format!("failed to decode an H.264 unit of {} bytes", unit.len());
             Error::new(ErrorKind::InvalidArgument, text).with_source(error)
         })?;
         let Some(picture) = picture else { return Ok(()) };
@@ -100,7 +101,7 @@ impl Encoder {
         let (shorter, longer) = (width.min(height), width.max(height));
         if shorter < SHORTEST || shorter > LONGEST.0 || longer > LONGEST.1 {
             let text = format!(
-                "picture is {width}x{height}, but H.264 is coded from {SHORTEST}x{SHORTEST} to {}x{}",
+                "picture: got {width}x{height}, expected {SHORTEST}x{SHORTEST} to {}x{} for H.264",
                 LONGEST.1, LONGEST.0
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
@@ -120,8 +121,9 @@ impl Encoder {
             .scene_change_detect(false)
             .background_detection(false)
             .vui(colors::said());
-        let inner = encoder::Encoder::with_api_config(OpenH264API::from_source(), config)
-            .map_err(|error| Error::new(ErrorKind::OutOfMemory, "cannot make an H.264 encoder").with_source(error))?;
+        let inner = encoder::Encoder::with_api_config(OpenH264API::from_source(), config).map_err(|error| {
+            Error::new(ErrorKind::OutOfMemory, "failed to create an H.264 encoder").with_source(error)
+        })?;
         Ok(Running { inner, size, told: (ceiling, frames), interval: 1.0 / frames, last: at, usual: 0 })
     }
 }
@@ -157,12 +159,12 @@ impl Running {
         if picture.format() != PixelFormat::I420
             || !sizes.iter().all(|(plane, rows)| plane.pixels.len() == plane.stride * rows)
         {
-            return Err(Error::new(ErrorKind::Internal, "a picture to code is not packed I420 of even size"));
+            return Err(Error::new(ErrorKind::Internal, "picture to encode: expected packed I420 of even size"));
         }
         let planes = YUVSlices::new((y.pixels, u.pixels, v.pixels), (width, height), (y.stride, u.stride, v.stride));
         let time = openh264::Timestamp::from_millis(at.0 / 1_000_000);
         let coded = self.inner.encode_at(&planes, time).map_err(|error| {
-            let text = format!("a picture of {width}x{height} could not be coded");
+            let text = format!("failed to encode a picture of {width}x{height}");
             Error::new(ErrorKind::Internal, text).with_source(error)
         })?;
         let mut data = Vec::with_capacity(self.usual + self.usual / 4);
@@ -189,7 +191,7 @@ impl Running {
         }
         self.told = (bitrate, frames);
         if !tune(&mut self.inner, bitrate, frames) {
-            tracing::debug!(bitrate, frames, "openh264 did not take another bitrate");
+            tracing::debug!(bitrate, frames, "openh264 rejected a change of the bitrate");
         }
     }
 }

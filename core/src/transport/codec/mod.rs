@@ -103,5 +103,5 @@ pub(super) fn encoder(codec: VideoCodec, rates: Rates) -> Result<Box<dyn Encoder
 
 #[cfg(not(feature = "vp8"))]
 fn no_vp8() -> Error {
-    Error::new(ErrorKind::Unsupported, "VP8 needs the feature vp8, which this build does not have: use H.264")
+    Error::new(ErrorKind::Unsupported, "VP8 needs the feature `vp8`, which this build lacks: use H.264")
 }

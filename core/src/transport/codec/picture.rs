@@ -29,7 +29,8 @@ impl Converter {
     pub(crate) fn convert<'a>(&'a mut self, picture: &'a Frame) -> Result<FrameView<'a>> {
         let (width, height) = (picture.width() & !1, picture.height() & !1);
         if width == 0 || height == 0 {
-            let text = format!("picture is {}x{}, but video needs 2x2", picture.width(), picture.height());
+            let text =
+                format!("picture: got {}x{}, expected at least 2x2 for video", picture.width(), picture.height());
             return Err(Error::new(ErrorKind::InvalidFrame, text));
         }
         let is_sent = picture.color() == COLOR && picture.origin() == Origin::TopLeft;
@@ -85,9 +86,8 @@ impl Converter {
             height,
         };
         let (range, matrix, mode) = (YuvRange::Limited, YuvStandardMatrix::Bt601, YuvConversionMode::Balanced);
-        convert(&mut planes, pixels, stride, range, matrix, mode).map_err(|error| {
-            Error::new(ErrorKind::Internal, "the YUV library refused a checked picture").with_source(error)
-        })
+        convert(&mut planes, pixels, stride, range, matrix, mode)
+            .map_err(|error| Error::new(ErrorKind::Internal, "failed to convert a valid picture").with_source(error))
     }
 
     fn crop(&mut self, picture: &Frame) {

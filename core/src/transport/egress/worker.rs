@@ -66,7 +66,8 @@ impl Worker {
             timing: Timing::new(options.key_frame_interval),
         };
         let thread = Builder::new().name("dreamframe-encode".to_owned()).spawn(move || worker.run());
-        thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread to encode").with_source(error))?;
+        thread
+            .map_err(|error| Error::new(ErrorKind::Device, "failed to start the encoder thread").with_source(error))?;
         Ok(())
     }
 

@@ -12,15 +12,15 @@ pub(super) type Refused = (StatusCode, String);
 /// Returns the body as text of the media type `wanted`. Parameters of the type are ignored.
 pub(super) fn text<'a>(headers: &HeaderMap, body: &'a Bytes, wanted: &str) -> Result<&'a str, Refused> {
     if body.len() > BODY_LIMIT {
-        let sentence = format!("the body has {} bytes, but may have {BODY_LIMIT}", body.len());
+        let sentence = format!("body: got {} bytes, expected at most {BODY_LIMIT}", body.len());
         return Err((StatusCode::PAYLOAD_TOO_LARGE, sentence));
     }
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.split(';').next());
     if !given.is_some_and(|given| given.trim().eq_ignore_ascii_case(wanted)) {
-        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the body must be {wanted}")));
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("Content-Type: expected {wanted}")));
     }
-    std::str::from_utf8(body).map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is no UTF-8: {error}")))
+    std::str::from_utf8(body).map_err(|error| (StatusCode::BAD_REQUEST, format!("body: not UTF-8: {error}")))
 }
 
 /// Returns true for a request to the ICE session `tag` (an entity tag with quotes), or without a precondition.

@@ -6,6 +6,6 @@ use crate::{Error, ErrorKind, Result};
 pub(super) fn new() -> Result<String> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits)
-        .map_err(|error| Error::new(ErrorKind::Device, "the system gives no random numbers").with_source(error))?;
+        .map_err(|error| Error::new(ErrorKind::Device, "the system provides no random numbers").with_source(error))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bits)))
 }

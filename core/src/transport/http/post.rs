@@ -33,8 +33,8 @@ impl Endpoint {
         let (named, id) = match named {
             Ok(named) => named,
             Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "no session can be named");
-                return refusal(StatusCode::INTERNAL_SERVER_ERROR, "the server cannot name a session");
+                tracing::error!(error = format!("{error:#}"), "failed to make a session id");
+                return refusal(StatusCode::INTERNAL_SERVER_ERROR, "failed to make a session id");
             }
         };
         let room = match self.room() {
@@ -70,8 +70,12 @@ impl Endpoint {
             (Refusal::NoCommonCodec(_), Role::Whep) => StatusCode::NOT_ACCEPTABLE,
             (Refusal::NoCommonCodec(_) | Refusal::TooManyTracks(_), _) => StatusCode::UNPROCESSABLE_ENTITY,
             (Refusal::Failed(error), _) => {
-                tracing::warn!(error = format!("{error:#}"), "an offer cannot be answered");
-                return later(StatusCode::SERVICE_UNAVAILABLE, RETRY_SECONDS, "no connection can be made now");
+                tracing::warn!(error = format!("{error:#}"), "failed to answer an offer");
+                return later(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    RETRY_SECONDS,
+                    "the server cannot open a connection now",
+                );
             }
         };
         refusal(status, &refused.to_string())
@@ -108,7 +112,7 @@ impl Named {
     fn new(id: &str, links: &Links) -> Result<Self> {
         let value = |text: &str| {
             let wrong = |error| {
-                let what = format!("the address {text:?} is not valid in a header");
+                let what = format!("address: got {text:?}, which is not valid in a header");
                 crate::Error::new(crate::ErrorKind::InvalidArgument, what).with_source(error)
             };
             HeaderValue::try_from(text).map_err(wrong)
@@ -126,7 +130,9 @@ pub(super) fn entity_tag(peer: &Peer) -> String {
 fn no_room(full: Full) -> Response<Bytes> {
     match full {
         Full::Viewers => later(StatusCode::TOO_MANY_REQUESTS, RETRY_SECONDS, "viewer limit reached"),
-        Full::Connecting => later(StatusCode::SERVICE_UNAVAILABLE, RETRY_SECONDS, "too many are about to connect"),
+        Full::Connecting => {
+            later(StatusCode::SERVICE_UNAVAILABLE, RETRY_SECONDS, "limit of connections in setup reached")
+        }
         Full::Closed => later(StatusCode::SERVICE_UNAVAILABLE, RETRY_SECONDS, "the stream has been closed"),
     }
 }

@@ -26,7 +26,10 @@ impl Endpoint {
             Err(reason) => return refusal(StatusCode::BAD_REQUEST, &reason.to_string()),
         };
         if !check::is_meant_for(request.headers(), &entity_tag(&peer)) {
-            return refusal(StatusCode::PRECONDITION_FAILED, "If-Match names another ICE session than the current one");
+            return refusal(
+                StatusCode::PRECONDITION_FAILED,
+                "If-Match: got another ICE session, expected the current one",
+            );
         }
         if peer.is_restart(&fragment) {
             return restart(&peer, &fragment).await;
@@ -62,7 +65,7 @@ async fn restart(peer: &Peer, fragment: &Fragment) -> Response<Bytes> {
         }
         Ok(None) => refusal(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "this session's ICE cannot be restarted: end it and send a new offer",
+            "this session does not support an ICE restart: end it and send a new offer",
         ),
         Err(error) if error.kind() == ErrorKind::Closed => gone(),
         Err(error) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &format!("{error:#}")),

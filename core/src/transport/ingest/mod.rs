@@ -119,7 +119,8 @@ impl Ingest {
         let worker =
             Worker { shared: shared.clone(), decoder, sink, refusals: TokenBucket::new(REFUSALS_PER_SECOND, 1) };
         let thread = Builder::new().name("dreamframe-decode".to_owned()).spawn(move || worker.run());
-        thread.map_err(|error| Error::new(ErrorKind::Device, "cannot start a thread to decode").with_source(error))?;
+        thread
+            .map_err(|error| Error::new(ErrorKind::Device, "failed to start the decoder thread").with_source(error))?;
         Ok(Self { hold: Arc::new(Hold { shared }) })
     }
 

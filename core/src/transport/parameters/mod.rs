@@ -133,9 +133,9 @@ impl From<&Error> for ParameterError {
 impl<T: ParameterTarget> ChannelHandler for T {
     fn message(&self, text: &str) -> Vec<String> {
         let result = serde_json::from_str::<Map<String, Value>>(text).map_err(|error| {
-            let reason = format!("cannot be read as a JSON object: {error}");
+            let reason = format!("invalid JSON object: {error}");
             ParameterError {
-                error: format!("message {reason}"),
+                error: format!("message: {reason}"),
                 fields: vec![InvalidField { path: "message".into(), reason }],
             }
         });
@@ -219,10 +219,10 @@ mod tests {
 
     #[test]
     fn an_error_names_every_value_at_fault() {
-        let violation = |path: &str| Violation { path: path.into(), message: "is -1".into() };
+        let violation = |path: &str| Violation { path: path.into(), message: "got -1".into() };
         let error = Error::invalid_params(vec![violation("delta"), violation("controlnets[0].scale")]);
         let message = value(&ParameterMessage::Error(ParameterError::from(&error)));
-        assert_eq!(message["fields"][1], json!({"path": "controlnets[0].scale", "reason": "is -1"}));
+        assert_eq!(message["fields"][1], json!({"path": "controlnets[0].scale", "reason": "got -1"}));
         assert_eq!(message["error"], "delta is -1; controlnets[0].scale is -1");
     }
 }

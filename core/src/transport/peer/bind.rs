@@ -20,7 +20,7 @@ pub(super) fn addresses(options: &PeerOptions) -> Result<Vec<SocketAddr>> {
         }
     }
     if ips.is_empty() {
-        let reason = format!("none of {:?} stands for an address of this machine", options.bind);
+        let reason = format!("bind: got {:?}, expected at least one address of this machine", options.bind);
         return Err(Error::new(ErrorKind::InvalidArgument, reason));
     }
     ips.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
@@ -72,5 +72,5 @@ fn free_port(ip: IpAddr, first: u16, last: u16) -> Result<UdpSocket> {
 }
 
 fn failed(ip: IpAddr, error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot receive at {ip}")).with_source(error)
+    Error::new(ErrorKind::Io, format!("failed to receive at {ip}")).with_source(error)
 }

@@ -152,7 +152,7 @@ pub(super) async fn build(
     // A free port must be bound before the next connection looks for one.
     let _one = PORTS.lock().await;
     let connection = builder.with_udp_addrs(bind::addresses(options)?).build().await;
-    Ok(Arc::new(connection.map_err(|e| failed("make a connection", e))?))
+    Ok(Arc::new(connection.map_err(|e| failed("create a connection", e))?))
 }
 
 fn engine(abilities: &Abilities) -> Result<(MediaEngine, Registry)> {
@@ -163,7 +163,7 @@ fn engine(abilities: &Abilities) -> Result<(MediaEngine, Registry)> {
                 rtp_codec: rtp_codec(codec, kind, abilities.receives),
                 payload_type: codec.payload_type,
             };
-            engine.register_codec(parameters, kind).map_err(|e| failed("use a codec", e))?;
+            engine.register_codec(parameters, kind).map_err(|e| failed("register a codec", e))?;
         }
     }
     let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACKS_PER_PACKET);
@@ -176,7 +176,9 @@ fn engine(abilities: &Abilities) -> Result<(MediaEngine, Registry)> {
     if abilities.receives {
         for kind in [RtpCodecKind::Video, RtpCodecKind::Audio] {
             let extension = RTCRtpHeaderExtensionCapability { uri: TRANSPORT_CC.to_owned() };
-            engine.register_header_extension(extension, kind, None).map_err(|e| failed("use an extension", e))?;
+            engine
+                .register_header_extension(extension, kind, None)
+                .map_err(|e| failed("register a header extension", e))?;
         }
         registry = registry.with(Slot::TwccReceiver, TwccReceiverBuilder::new().build());
     }

@@ -110,13 +110,13 @@ impl Peer {
     pub async fn add_candidates(&self, fragment: &Fragment) -> Result<()> {
         let shared = &self.link.shared;
         if shared.states.borrow().is_over() {
-            return Err(Error::new(ErrorKind::Closed, "the connection is over"));
+            return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
         }
         let mut negotiation = shared.negotiation.lock().await;
         for candidate in fragment.candidates.iter().filter_map(|c| c.usable_from(shared.public_only)) {
             negotiation.trickled += 1;
             if negotiation.trickled > MAX_TRICKLED {
-                let reason = format!("got more than {MAX_TRICKLED} candidates");
+                let reason = format!("candidates: got more than {MAX_TRICKLED}, expected at most {MAX_TRICKLED}");
                 return Err(Error::new(ErrorKind::InvalidArgument, reason));
             }
             let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
@@ -124,7 +124,7 @@ impl Peer {
                 .connection
                 .add_ice_candidate(candidate)
                 .await
-                .map_err(|e| Error::new(ErrorKind::InvalidArgument, "a candidate cannot be taken").with_source(e))?;
+                .map_err(|e| Error::new(ErrorKind::InvalidArgument, "failed to add a candidate").with_source(e))?;
         }
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Peer {
 
 /// An error of the crate's, while doing something.
 fn failed(doing: &str, error: rtc::shared::error::Error) -> Error {
-    Error::new(ErrorKind::Internal, format!("cannot {doing}")).with_source(error)
+    Error::new(ErrorKind::Internal, format!("failed to {doing}")).with_source(error)
 }
 
 /// Reads a description.

@@ -56,7 +56,7 @@ async fn start(abilities: Abilities, media: Media, options: &PeerOptions) -> Res
     });
     match starting.await {
         Ok(started) => started,
-        Err(error) => Err(Error::new(ErrorKind::Internal, "a connection could not be made").with_source(error)),
+        Err(error) => Err(Error::new(ErrorKind::Internal, "failed to create a connection").with_source(error)),
     }
 }
 
@@ -84,7 +84,8 @@ pub(super) async fn answer(text: &str, media: Media, options: &PeerOptions) -> R
     let written = exchange(shared, &offer, &plan).await.map_err(Refusal::Failed)?;
     let answer = sdp_answer::answer(&offer, &plan, &written, options.public_ip);
     if answer.len() > sdp_answer::MAX_ANSWER {
-        let reason = format!("its answer would be {} bytes long, above {}", answer.len(), sdp_answer::MAX_ANSWER);
+        let reason =
+            format!("length of its answer: got {} bytes, expected at most {}", answer.len(), sdp_answer::MAX_ANSWER);
         return Err(Refusal::BadSdp(reason));
     }
     let local_ufrag = local_ufrag(&answer).map_err(Refusal::Failed)?;
@@ -104,16 +105,16 @@ pub(super) async fn exchange(shared: &Shared, offer: &Description, plan: &Plan) 
     let connection = &shared.connection;
     let offer = RTCSessionDescription::offer(sdp_normalize::write(offer, plan, negotiation.taken, shared.public_only))
         .map_err(|e| failed("read an offer", e))?;
-    connection.set_remote_description(offer).await.map_err(|e| failed("take an offer", e))?;
-    let answer = connection.create_answer(None).await.map_err(|e| failed("make an answer", e))?;
-    connection.set_local_description(answer).await.map_err(|e| failed("use an answer", e))?;
+    connection.set_remote_description(offer).await.map_err(|e| failed("apply an offer", e))?;
+    let answer = connection.create_answer(None).await.map_err(|e| failed("create an answer", e))?;
+    connection.set_local_description(answer).await.map_err(|e| failed("apply an answer", e))?;
     let _ = timeout(GATHER_TIMEOUT, gathered.wait_for(|times| *times > before)).await;
     local_description(shared).await
 }
 
 async fn local_description(shared: &Shared) -> Result<String> {
     let description = shared.connection.local_description().await;
-    description.map(|d| d.sdp).ok_or_else(|| Error::new(ErrorKind::Closed, "the connection is over"))
+    description.map(|d| d.sdp).ok_or_else(|| Error::new(ErrorKind::Closed, "the connection is closed"))
 }
 
 /// What flows which way by a plan.
@@ -147,7 +148,8 @@ fn transceiver(direction: Direction) -> RTCRtpTransceiverInit {
 /// Adds a track that this side sends on.
 async fn add_outgoing(shared: &Shared, kind: &Kind, codec: &Codec, direction: Direction) -> Result<()> {
     let random = getrandom::u32();
-    let ssrc = random.map_err(|e| Error::new(ErrorKind::Io, "the system has no random numbers").with_source(e))?.max(1);
+    let ssrc =
+        random.map_err(|e| Error::new(ErrorKind::Io, "the system provides no random numbers").with_source(e))?.max(1);
     let coding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..RTCRtpCodingParameters::default() },
         codec: rtp_codec(codec, rtp_kind(kind), false),
@@ -178,7 +180,10 @@ pub(super) async fn offer(media: Media, options: &PeerOptions) -> Result<(Peer, 
     let audio = Direction::of(media.audio_out.is_some(), media.audio_in.is_some());
     let channel = media.channel.is_some();
     if video == Direction::Inactive && audio == Direction::Inactive && !channel {
-        return Err(Error::new(ErrorKind::InvalidArgument, "there is nothing to offer: media is empty"));
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "media: got none, expected at least one track or a data channel",
+        ));
     }
     let codecs = (codecs::video_offer(), codecs::audio_offer());
     let abilities = Abilities {
@@ -213,8 +218,8 @@ pub(super) async fn offer(media: Media, options: &PeerOptions) -> Result<(Peer, 
 async fn propose(shared: &Shared) -> Result<String> {
     let mut gathered = shared.gathered.subscribe();
     let connection = &shared.connection;
-    let offer = connection.create_offer(None).await.map_err(|e| failed("make an offer", e))?;
-    connection.set_local_description(offer).await.map_err(|e| failed("use an offer", e))?;
+    let offer = connection.create_offer(None).await.map_err(|e| failed("create an offer", e))?;
+    connection.set_local_description(offer).await.map_err(|e| failed("apply an offer", e))?;
     let _ = timeout(GATHER_TIMEOUT, gathered.wait_for(|times| *times > 0)).await;
     local_description(shared).await
 }
@@ -222,21 +227,21 @@ async fn propose(shared: &Shared) -> Result<String> {
 pub(super) fn local_ufrag(text: &str) -> Result<String> {
     let own = Description::parse(text).ok();
     own.and_then(|d| d.live().find_map(|s| s.ufrag.clone()))
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "this side's description lacks ICE credentials"))
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "the local description lacks ICE credentials"))
 }
 
 /// Takes the answer to an offer.
 pub(super) async fn set_answer(shared: &Shared, text: &str) -> Result<()> {
     let mut negotiation = shared.negotiation.lock().await;
     if shared.states.borrow().is_over() {
-        return Err(Error::new(ErrorKind::Closed, "the connection is over"));
+        return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
     }
     if negotiation.taken > 0 {
-        return Err(Error::new(ErrorKind::InvalidArgument, "a description of the peer was taken already"));
+        return Err(Error::new(ErrorKind::InvalidArgument, "the description of the peer is already set"));
     }
     let answer = parse(text)?;
     let offer = Description::parse(&local_description(shared).await?)
-        .map_err(|e| Error::new(ErrorKind::Internal, format!("this side's own offer {e}")))?;
+        .map_err(|e| Error::new(ErrorKind::Internal, format!("the local offer: {e}")))?;
     let plan = Plan::accepting(&answer, &offer)?;
     negotiation.taken += 1;
     let normal = RTCSessionDescription::answer(sdp_normalize::write(&answer, &plan, 1, shared.public_only))
@@ -248,7 +253,7 @@ pub(super) async fn set_answer(shared: &Shared, text: &str) -> Result<()> {
         descriptions.remote = Some(answer);
     }
     let taken = shared.connection.set_remote_description(normal).await;
-    taken.map_err(|e| Error::new(ErrorKind::InvalidArgument, "the answer cannot be used").with_source(e))?;
+    taken.map_err(|e| Error::new(ErrorKind::InvalidArgument, "failed to apply the answer").with_source(e))?;
     let _ = shared.events.send(Event::Negotiated);
     Ok(())
 }

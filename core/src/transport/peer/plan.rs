@@ -36,14 +36,16 @@ impl Plan {
         }
         let apart = offer.live().count() > 1 && !offer.live().all(|s| offer.bundle.contains(&s.mid));
         if apart {
-            return Err(Refusal::BadSdp("its sections are not bundled (a=group:BUNDLE)".to_owned()));
+            return Err(Refusal::BadSdp(
+                "media sections: got separate ones, expected them bundled (a=group:BUNDLE)".to_owned(),
+            ));
         }
         let uses = offer.sections.iter().map(|s| answer_section(s, media)).collect::<Result<Vec<_>, _>>()?;
         let mut plan = Self { uses };
         plan.part_sources(offer);
         if !plan.uses.iter().any(|u| matches!(u, Use::Flows(..) | Use::Data)) {
             let offered = offer.sections.iter().map(describe).collect::<Vec<_>>().join(", ");
-            return Err(Refusal::NoCommonCodec(format!("of {offered}, nothing can be carried here")));
+            return Err(Refusal::NoCommonCodec(format!("got {offered}, which this side does not support")));
         }
         Ok(plan)
     }
@@ -52,7 +54,10 @@ impl Plan {
     pub(super) fn accepting(answer: &Description, offer: &Description) -> Result<Self> {
         let mids = |d: &Description| d.sections.iter().map(|s| (s.mid.clone(), s.kind.clone())).collect::<Vec<_>>();
         if mids(answer) != mids(offer) {
-            return Err(Error::new(ErrorKind::InvalidArgument, "the answer does not have the sections of the offer"));
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "media sections of the answer: expected those of the offer",
+            ));
         }
         let uses = answer.sections.iter().zip(&offer.sections).map(|(theirs, ours)| accept_section(theirs, ours));
         let plan = Self { uses: uses.collect::<Result<_>>()? };
@@ -63,7 +68,7 @@ impl Plan {
             return Err(Error::new(ErrorKind::Unsupported, reason));
         }
         if !plan.uses.iter().any(|u| matches!(u, Use::Flows(..) | Use::Data)) {
-            return Err(Error::new(ErrorKind::Unsupported, "the peer accepts nothing of the offer"));
+            return Err(Error::new(ErrorKind::Unsupported, "the peer rejected every media section of the offer"));
         }
         Ok(plan)
     }
@@ -150,7 +155,7 @@ fn accept_section(theirs: &Section, ours: &Section) -> Result<Use> {
 
 fn no_common(section: &Section) -> Refusal {
     let offered = section.codecs.iter().map(summary).filter(|s| !s.is_empty()).collect::<Vec<_>>().join(", ");
-    Refusal::NoCommonCodec(format!("video is offered as {offered}, but must be H264 (baseline, main or high)"))
+    Refusal::NoCommonCodec(format!("video: got {offered}, expected H264 (baseline, main or high)"))
 }
 
 fn summary(codec: &Codec) -> String {

@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind, Result};
 /// Restarts ICE with the credentials of `fragment`; see [`Peer::restart`](super::Peer::restart).
 pub(super) async fn restart(shared: &Shared, fragment: &Fragment) -> Result<Option<String>> {
     if shared.states.borrow().is_over() {
-        return Err(Error::new(ErrorKind::Closed, "the connection is over"));
+        return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
     }
     let (Some(ufrag), Some(pwd)) = (&fragment.ufrag, &fragment.pwd) else { return Ok(None) };
     let answered = lock(&shared.descriptions).answered.clone();
@@ -33,7 +33,7 @@ pub(super) async fn restart(shared: &Shared, fragment: &Fragment) -> Result<Opti
 
 /// Makes the fragment of a description: credentials and the one best candidate, since some clients join several wrongly.
 fn fragment_of(written: &str) -> Result<Fragment> {
-    let lost = || Error::new(ErrorKind::Internal, "this side's description cannot be read");
+    let lost = || Error::new(ErrorKind::Internal, "failed to read the local description");
     let description = Description::parse(written).map_err(|_| lost())?;
     let section = description.live().next().ok_or_else(lost)?;
     let best = best_first(written).into_iter().next();

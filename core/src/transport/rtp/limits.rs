@@ -48,7 +48,7 @@ pub fn check_h264(unit: &[u8], max_side: u32) -> Result<Option<SequenceSet>> {
 /// Those of `check_h264`.
 pub fn check_set(nal: &[u8], max_side: u32) -> Result<SequenceSet> {
     let set = SequenceSet::parse(nal).ok_or_else(|| {
-        let text = format!("H.264 sequence parameter set: got {} bytes that cannot be read as one", nal.len());
+        let text = format!("failed to read an H.264 sequence parameter set of {} bytes", nal.len());
         Error::new(ErrorKind::InvalidArgument, text)
     })?;
     let (width, height, references) = (set.coded_width, set.coded_height, set.reference_frames);

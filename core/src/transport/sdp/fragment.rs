@@ -35,7 +35,9 @@ impl Fragment {
         for line in lines::read(text)? {
             if line.kind == 'm' {
                 if usize::from(sections) == MAX_SECTIONS {
-                    return Err(Malformed::new(format!("has more than {MAX_SECTIONS} media sections")));
+                    return Err(Malformed::new(format!(
+                        "media sections: got more than {MAX_SECTIONS}, expected at most {MAX_SECTIONS}"
+                    )));
                 }
                 sections += 1;
                 mid = None;
@@ -44,10 +46,10 @@ impl Fragment {
             }
         }
         if fragment.ufrag.is_some() != fragment.pwd.is_some() {
-            return Err(Malformed::new("has one of ice-ufrag and ice-pwd, but not the other"));
+            return Err(Malformed::new("got only one of ice-ufrag and ice-pwd, expected both or neither"));
         }
         if fragment.ufrag.is_none() && fragment.candidates.is_empty() && !fragment.complete {
-            return Err(Malformed::new("has neither candidates nor credentials"));
+            return Err(Malformed::new("got neither candidates nor credentials, expected some"));
         }
         Ok(fragment)
     }
@@ -61,7 +63,9 @@ impl Fragment {
             "end-of-candidates" => self.complete = true,
             "candidate" if !value.is_empty() => {
                 if self.candidates.len() == MAX_CANDIDATES {
-                    return Err(Malformed::new(format!("has more than {MAX_CANDIDATES} candidates")));
+                    return Err(Malformed::new(format!(
+                        "candidates: got more than {MAX_CANDIDATES}, expected at most {MAX_CANDIDATES}"
+                    )));
                 }
                 let line = mid.is_none().then(|| sections.checked_sub(1)).flatten();
                 self.candidates.push(Candidate { text: format!("candidate:{value}"), mid: mid.clone(), line });

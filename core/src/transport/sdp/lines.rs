@@ -14,25 +14,25 @@ pub(super) struct Line<'a> {
 /// Reads the lines; CRLF and LF end them, and empty ones count for nothing.
 pub(super) fn read(text: &str) -> Result<Vec<Line<'_>>, Malformed> {
     if text.len() > MAX_BYTES {
-        return Err(Malformed::new(format!("is {} bytes long, but at most {MAX_BYTES} are read", text.len())));
+        return Err(Malformed::new(format!("length: got {} bytes, expected at most {MAX_BYTES}", text.len())));
     }
     let mut lines = Vec::new();
     for (index, raw) in text.split(['\n', '\r']).filter(|l| !l.trim().is_empty()).enumerate() {
         let number = index + 1;
         if index == MAX_LINES {
-            return Err(Malformed::new(format!("has more than {MAX_LINES} lines")));
+            return Err(Malformed::new(format!("lines: got more than {MAX_LINES}, expected at most {MAX_LINES}")));
         }
         if raw.len() > MAX_LINE {
-            return Err(Malformed::new(format!("line {number} is longer than {MAX_LINE} bytes")));
+            return Err(Malformed::new(format!("line {number}: got {} bytes, expected at most {MAX_LINE}", raw.len())));
         }
         if raw.chars().any(char::is_control) {
-            return Err(Malformed::new(format!("line {number} has a control character")));
+            return Err(Malformed::new(format!("line {number}: got a control character")));
         }
         let mut chars = raw.chars();
         let kind = chars.next().filter(char::is_ascii_lowercase);
         match (kind, chars.as_str().strip_prefix('=')) {
             (Some(kind), Some(value)) => lines.push(Line { kind, value: value.trim_end() }),
-            _ => return Err(Malformed::new(format!("line {number} is not of the form x=value"))),
+            _ => return Err(Malformed::new(format!("line {number}: expected the form x=value"))),
         }
     }
     Ok(lines)
@@ -50,6 +50,6 @@ pub(super) fn word(name: &str, value: &str, least: usize, most: usize) -> Result
     if fits {
         Ok(value.to_owned())
     } else {
-        Err(Malformed::new(format!("{name} is not one word of {least} to {most} characters")))
+        Err(Malformed::new(format!("{name}: expected one word of {least} to {most} characters")))
     }
 }

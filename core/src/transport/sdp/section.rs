@@ -202,7 +202,7 @@ pub(super) fn pwd(value: &str) -> Result<String, Malformed> {
 
 /// Parses a number.
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Malformed> {
-    value.parse().map_err(|_| Malformed::new(format!("{name} is {value:?}, which is no number in range")))
+    value.parse().map_err(|_| Malformed::new(format!("{name}: got {value:?}, expected a number in range")))
 }
 
 impl Section {
@@ -210,7 +210,7 @@ impl Section {
     pub(super) fn parse(value: &str, session: &Self) -> Result<Self, Malformed> {
         let mut words = value.split_ascii_whitespace();
         let (Some(kind), Some(port), Some(protocol)) = (words.next(), words.next(), words.next()) else {
-            return Err(Malformed::new(format!("m={value} lacks its port or protocol")));
+            return Err(Malformed::new(format!("m={value}: port or protocol missing")));
         };
         let formats: Vec<_> = words.take(MAX_ITEMS).collect();
         let kind = match kind {
@@ -226,7 +226,7 @@ impl Section {
             for format in formats {
                 let payload_type = number::<u8>("payload type", format)?;
                 if payload_type > 127 {
-                    return Err(Malformed::new(format!("payload type {payload_type} is above 127")));
+                    return Err(Malformed::new(format!("payload type: got {payload_type}, expected at most 127")));
                 }
                 section.codecs.push(Codec { payload_type, ..Codec::default() });
             }
@@ -279,7 +279,7 @@ impl Section {
     fn fingerprint(&mut self, value: &str) -> Result<(), Malformed> {
         let mut words = value.split_ascii_whitespace();
         let (Some(algorithm), Some(hash), None) = (words.next(), words.next(), words.next()) else {
-            return Err(Malformed::new(format!("fingerprint {value:?} is not a hash and its value")));
+            return Err(Malformed::new(format!("fingerprint: got {value:?}, expected a hash and its value")));
         };
         let algorithm = algorithm.to_ascii_lowercase();
         let bytes = match algorithm.as_str() {
@@ -291,7 +291,7 @@ impl Section {
         };
         let pairs = hash.split(':').filter(|b| b.len() == 2 && b.bytes().all(|b| b.is_ascii_hexdigit())).count();
         if pairs != bytes || hash.len() != 3 * bytes - 1 {
-            return Err(Malformed::new(format!("the {algorithm} fingerprint is not {bytes} bytes parted by colons")));
+            return Err(Malformed::new(format!("{algorithm} fingerprint: expected {bytes} bytes separated by colons")));
         }
         if self.fingerprint.as_ref().is_none_or(|known| known.algorithm != "sha-256") {
             self.fingerprint = Some(Fingerprint { algorithm, value: hash.to_ascii_uppercase() });
@@ -348,7 +348,7 @@ impl Section {
 
     pub(super) fn check(&self) -> Result<(), Malformed> {
         if self.mid.is_empty() {
-            return Err(Malformed::new("has no mid"));
+            return Err(Malformed::new("mid: missing"));
         }
         if self.rejected {
             return Ok(());
@@ -359,7 +359,7 @@ impl Section {
             ("fingerprint of sha-256 or better", self.fingerprint.is_some()),
         ] {
             if !there {
-                return Err(Malformed::new(format!("has no {name}")));
+                return Err(Malformed::new(format!("{name}: missing")));
             }
         }
         Ok(())

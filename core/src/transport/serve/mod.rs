@@ -200,7 +200,10 @@ pub fn serve_media(publisher: Media, viewer: Media, options: &ServeOptions) -> R
 impl<S> Server<S> {
     fn start(publisher: Media, viewer: Media, options: &ServeOptions, served: S) -> Result<Self> {
         if options.token.is_none() && !options.addr.ip().is_loopback() {
-            let what = format!("{} can be reached by others, so a token must be set", options.addr);
+            let what = format!(
+                "token: missing, expected one for the address {}, which other machines can reach",
+                options.addr
+            );
             return Err(Error::new(ErrorKind::InvalidArgument, what));
         }
         if options.token.as_deref() == Some("") {
@@ -211,7 +214,8 @@ impl<S> Server<S> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime =
             runtime.worker_threads(2).thread_name("dreamframe-serve").enable_all().build().map_err(no_thread)?;
-        let taken = |error| Error::new(ErrorKind::Io, format!("cannot listen at {}", options.addr)).with_source(error);
+        let taken =
+            |error| Error::new(ErrorKind::Io, format!("failed to listen at {}", options.addr)).with_source(error);
         let listener = runtime.block_on(TcpListener::bind(options.addr)).map_err(taken)?;
         let addr = listener.local_addr().map_err(taken)?;
         let site = Arc::new(Site {

@@ -55,7 +55,7 @@ impl Base {
         if let Some(url) = &fixed
             && Origin::of_text(url).is_none()
         {
-            let what = format!("the public URL is {url:?}, but must begin with http:// or https://");
+            let what = format!("public_url: got {url:?}, expected a URL that starts with http:// or https://");
             return Err(Error::new(ErrorKind::InvalidArgument, what));
         }
         Ok(Self { fixed, local: format!("http://{addr}") })
@@ -126,18 +126,18 @@ impl Site {
 
     async fn answer(&self, request: Request, session: Option<&str>) -> Response<Bytes> {
         if request.method() != Method::OPTIONS && !self.lets_in(request.headers()) {
-            let mut response = refusal(StatusCode::UNAUTHORIZED, "a bearer token is needed");
+            let mut response = refusal(StatusCode::UNAUTHORIZED, "bearer token: missing or wrong");
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return response;
         }
         if is_too_long(request.headers()) {
-            return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
+            return refusal(StatusCode::PAYLOAD_TOO_LARGE, "body: too long");
         }
         let publishes = request.uri().path().starts_with(WHIP);
         let (parts, body) = request.into_parts();
         let body = match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
             Ok(body) => body,
-            Err(rejection) => return refusal(rejection.status(), "the body cannot be read, or is too long"),
+            Err(rejection) => return refusal(rejection.status(), "failed to read the body, or it is too long"),
         };
         let base = self.base.of(&parts.headers);
         let request = http::Request::from_parts(parts, body);

@@ -29,7 +29,7 @@ pub(super) unsafe fn serve_options(options: &dreamframe_server_options_t) -> Res
     serve.public_url = unsafe { text::optional(options.public_url, "public_url") }?.map(str::to_owned);
     // SAFETY: likewise.
     if let Some(address) = unsafe { text::optional(options.address, "address") }? {
-        let what = || format!("address is {address:?}, but must be an IP address and a port, such as 127.0.0.1:8080");
+        let what = || format!("address: got {address:?}, expected an IP address and a port, such as 127.0.0.1:8080");
         serve.addr = address.parse().map_err(|_| wrong(what()))?;
     }
     // SAFETY: likewise.
@@ -70,7 +70,7 @@ impl Common {
 pub(super) fn egress_options(bitrate: u32, frame_rate: f32, key_frame_interval_ms: u32) -> Result<EgressOptions> {
     let mut options = EgressOptions::default();
     if !(0.0..f32::INFINITY).contains(&frame_rate) {
-        return Err(wrong(format!("frame_rate is {frame_rate}, but must be a number from 0 on")));
+        return Err(wrong(format!("frame_rate: got {frame_rate}, expected a finite number of at least 0")));
     }
     if frame_rate > 0.0 {
         options.frame_rate = frame_rate;
@@ -114,19 +114,19 @@ unsafe fn peer_options(network: *const dreamframe_network_options_t) -> Result<P
     };
     if options.ports.as_ref().is_some_and(|ports| ports.is_empty()) {
         let (first, last) = (network.first_port, network.last_port);
-        return Err(wrong(format!("last_port is {last}, but must be at least {first}, the first_port")));
+        return Err(wrong(format!("last_port: got {last}, expected at least first_port ({first})")));
     }
     time(network.connect_timeout_ms, &mut options.connect_timeout);
     Ok(options)
 }
 
 fn ip(name: &str, text: &str) -> Result<IpAddr> {
-    text.trim().parse().map_err(|_| wrong(format!("{name} has {text:?}, which is no IP address")))
+    text.trim().parse().map_err(|_| wrong(format!("{name}: got {text:?}, expected an IP address")))
 }
 
 fn port(name: &str, number: u32) -> Result<u16> {
     let found = u16::try_from(number).ok().filter(|port| *port > 0);
-    found.ok_or_else(|| wrong(format!("{name} is {number}, but must be 1 to 65535")))
+    found.ok_or_else(|| wrong(format!("{name}: got {number}, expected 1 to 65535")))
 }
 
 /// Sets `place` to this many milliseconds; 0 leaves it as it is.
@@ -156,8 +156,8 @@ enum Urls {
 
 fn ice_servers_of(text: &str) -> Result<Vec<IceServer>> {
     // The reader's own words may have the password in them.
-    let servers: Vec<IceServerText> =
-        serde_json::from_str(text).map_err(|_| wrong("ice_servers_json is no list of servers with urls".into()))?;
+    let servers: Vec<IceServerText> = serde_json::from_str(text)
+        .map_err(|_| wrong("ice_servers_json: expected a list of servers with urls".into()))?;
     let server = |server: IceServerText| {
         let urls = match server.urls {
             Urls::One(url) => vec![url],

@@ -42,7 +42,7 @@ impl PlayerCell {
     }
 
     fn newest(&self) -> Result<&LatestFrame> {
-        let text = "the pictures of this player go to a session";
+        let text = "the frames of this player go to a session; take the pictures there";
         self.newest.as_deref().ok_or_else(|| Error::new(ErrorKind::InvalidArgument, text))
     }
 
@@ -65,7 +65,7 @@ impl PlayerCell {
         // An ended one may still have a last picture; waiting for another is pointless.
         let is_over = self.link.is_over();
         let Some(frame) = newest.take_within(if is_over { Duration::ZERO } else { timeout }) else {
-            let text = "the player has ended, and there is no further picture";
+            let text = "the player has ended and has no further picture";
             return if self.link.is_over() { Err(Error::new(ErrorKind::Closed, text)) } else { Ok(Done::NotReady) };
         };
         let id = frame.id();

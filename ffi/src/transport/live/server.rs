@@ -95,5 +95,5 @@ impl ServerCell {
 }
 
 fn stopped() -> Error {
-    Error::new(ErrorKind::Closed, "the server was stopped before")
+    Error::new(ErrorKind::Closed, "the server is already stopped")
 }

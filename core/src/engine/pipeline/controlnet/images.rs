@@ -17,8 +17,8 @@ pub(super) fn recipe(registry: &Registry, config: &ControlNetConfig, channels: u
     // Only the settings of optical flow change the number of channels.
     let free = config.preprocessor.is_some_and(|name| name.plain() == ProcessorName::TemporalNetTensorrt.plain());
     if !free && channels != FRAME_CHANNELS {
-        let name = config.preprocessor.map_or("the frame itself", ProcessorName::name);
-        let text = format!("its control image has {channels} channels, but {name} has {FRAME_CHANNELS}");
+        let name = config.preprocessor.map_or("the frame", ProcessorName::name);
+        let text = format!("channels of the control image from {name}: got {FRAME_CHANNELS}, expected {channels}");
         return Err(Error::new(ErrorKind::Unsupported, text));
     }
     Ok(recipe)
@@ -101,7 +101,7 @@ mod tests {
         let mut config = ControlNetConfig::new("a");
         assert!(recipe(&registry, &config, 3).unwrap().is_none());
         let refused = recipe(&registry, &config, 6).unwrap_err();
-        assert_eq!(refused.to_string(), "its control image has 6 channels, but the frame itself has 3");
+        assert_eq!(refused.to_string(), "channels of the control image from the frame: got 3, expected 6");
         config.preprocessor = Some(ProcessorName::Canny);
         assert!(recipe(&registry, &config, 6).unwrap_err().to_string().contains("canny has 3"));
         assert!(recipe(&registry, &config, 3).unwrap().is_some());

@@ -56,8 +56,8 @@ impl ControlNetModel {
         let component = alone.map_or_else(|| Component::folder(&folder), Ok)?;
         let original = |name: &str| name.starts_with("control_model.") || name.starts_with("input_hint_block.");
         if component.weights.names().any(original) {
-            let text = "its tensors have the names of the original layout (control_model.…); bring it as diffusers' \
-                        `ControlNetModel.from_single_file(…).save_pretrained(…)` writes it";
+            let text = "tensor names of the original layout (control_model.…) are not supported; convert the ControlNet with diffusers' \
+                        `ControlNetModel.from_single_file(…).save_pretrained(…)`";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let config = match has_config {

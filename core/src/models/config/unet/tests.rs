@@ -7,14 +7,18 @@ use crate::models::{UnetShape, unet_program};
 #[test]
 fn what_does_not_fit_is_refused_with_its_name() {
     for (text, kind, part) in [
-        (r#"{"block_out_channels": [1000000000, 64]}"#, ErrorKind::BadModel, "is 1000000000, but must be"),
-        (r#"{"block_out_channels": []}"#, ErrorKind::BadModel, "must be a list of 1 to 8 numbers"),
+        (r#"{"block_out_channels": [1000000000, 64]}"#, ErrorKind::BadModel, "got 1000000000, expected"),
+        (r#"{"block_out_channels": []}"#, ErrorKind::BadModel, "expected a list of 1 to 8 numbers"),
         (r#"{"block_out_channels": [32, 48, 64, 64]}"#, ErrorKind::BadModel, "norm_num_groups"),
-        (r#"{"attention_head_dim": 7}"#, ErrorKind::BadModel, "attention_head_dim is 7, but heads must divide"),
+        (
+            r#"{"attention_head_dim": 7}"#,
+            ErrorKind::BadModel,
+            "attention_head_dim of the UNet config: got 7, expected heads that divide",
+        ),
         (r#"{"num_attention_heads": [3, 3, 3, 3]}"#, ErrorKind::BadModel, "num_attention_heads"),
         (r#"{"layers_per_block": [1, 2]}"#, ErrorKind::BadModel, "layers_per_block"),
         (r#"{"layers_per_block": 1000}"#, ErrorKind::BadModel, "between 1 and 16"),
-        (r#"{"down_block_types": ["DownBlock2D"]}"#, ErrorKind::BadModel, "must have 4 entries"),
+        (r#"{"down_block_types": ["DownBlock2D"]}"#, ErrorKind::BadModel, "expected 4 entries"),
         (r#"{"up_block_types": ["A", "B", "C", "D"]}"#, ErrorKind::Unsupported, "up_block_types"),
         (r#"{"transformer_layers_per_block": [[1, 2], 1, 1, 1]}"#, ErrorKind::BadModel, "reverse_transformer"),
         (r#"{"cross_attention_dim": [8, 8, 8, 9]}"#, ErrorKind::Unsupported, "cross_attention_dim is [8,8,8,9]"),
@@ -23,7 +27,11 @@ fn what_does_not_fit_is_refused_with_its_name() {
         (r#"{"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}"#, ErrorKind::Unsupported, "mid_block_type"),
         (r#"{"addition_embed_type": "image"}"#, ErrorKind::Unsupported, "addition_embed_type is \"image\""),
         (r#"{"addition_embed_type": "text_time"}"#, ErrorKind::BadModel, "addition_time_embed_dim"),
-        (r#"{"conv_in_kernel": 4}"#, ErrorKind::BadModel, "conv_in_kernel is 4, but must be odd"),
+        (
+            r#"{"conv_in_kernel": 4}"#,
+            ErrorKind::BadModel,
+            "conv_in_kernel of the UNet config: got 4, expected an odd number",
+        ),
         (r#"{"norm_num_groups": 0}"#, ErrorKind::BadModel, "norm_num_groups is 0"),
         (r#"{"freq_shift": 1e300}"#, ErrorKind::BadModel, "freq_shift"),
         (r#"{"time_embedding_dim": 99999999}"#, ErrorKind::BadModel, "time_embedding_dim is 99999999"),
@@ -43,7 +51,7 @@ fn the_width_of_added_conditions_must_leave_room_for_a_pooled_text() {
         )
     };
     let error = UnetConfig::from_json(&text(48)).unwrap_err();
-    assert!(error.to_string().contains("is 48, but must be above 48"), "{error}");
+    assert!(error.to_string().contains("got 48, expected more than 48"), "{error}");
     let added = UnetConfig::from_json(&text(49)).unwrap().added;
     assert_eq!(added, Some(AddedConfig { time_dim: 8, pooled_dim: 1 }));
 }

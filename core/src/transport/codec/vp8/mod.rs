@@ -32,7 +32,7 @@ impl Decoder {
     /// Decodes pictures of up to `max_side` pixels a side.
     pub(super) fn new(max_side: u32) -> Result<Self> {
         let inner =
-            ffi::Decoder::new().ok_or_else(|| Error::new(ErrorKind::OutOfMemory, "cannot make a VP8 decoder"))?;
+            ffi::Decoder::new().ok_or_else(|| Error::new(ErrorKind::OutOfMemory, "failed to create a VP8 decoder"))?;
         Ok(Self { inner, max_side, begun: false })
     }
 }
@@ -40,7 +40,7 @@ impl Decoder {
 impl super::Decoder for Decoder {
     fn decode(&mut self, unit: &[u8], show: &mut dyn FnMut(&FrameView<'_>)) -> Result<()> {
         let fault = || {
-            let text = format!("a unit of {} bytes is no VP8 that can be decoded", unit.len());
+            let text = format!("failed to decode a VP8 unit of {} bytes", unit.len());
             Error::new(ErrorKind::InvalidArgument, text)
         };
         match begins_with(unit) {
@@ -50,7 +50,12 @@ impl super::Decoder for Decoder {
             }
             Start::Key(..) => self.begun = true,
             Start::Other if self.begun => {}
-            Start::Other => return Err(Error::new(ErrorKind::InvalidArgument, "a picture without its key frame")),
+            Start::Other => {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "failed to decode a picture before the first key frame",
+                ));
+            }
         }
         let picture = match self.inner.decode(unit) {
             Outcome::Made(picture) => picture,
@@ -125,11 +130,11 @@ impl Encoder {
         let (width, height) = size;
         if !CODED.contains(&width) || !CODED.contains(&height) {
             let (least, most) = (CODED.start(), CODED.end());
-            let text = format!("picture is {width}x{height}, but VP8 is coded from {least}x{least} to {most}x{most}");
+            let text = format!("picture: got {width}x{height}, expected {least}x{least} to {most}x{most} for VP8");
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let inner = ffi::Encoder::new(size, self.bitrate / 1000)
-            .ok_or_else(|| Error::new(ErrorKind::OutOfMemory, "cannot make a VP8 encoder"))?;
+            .ok_or_else(|| Error::new(ErrorKind::OutOfMemory, "failed to create a VP8 encoder"))?;
         Ok(Running { inner, size, told: self.bitrate, last: None })
     }
 }
@@ -145,7 +150,7 @@ impl super::Encoder for Encoder {
         if running.told != self.bitrate {
             running.told = self.bitrate;
             if !running.inner.tune(self.bitrate / 1000) {
-                tracing::debug!(bitrate = self.bitrate, "libvpx did not take another bitrate");
+                tracing::debug!(bitrate = self.bitrate, "libvpx rejected a change of the bitrate");
             }
         }
         let unit = running.encode(picture, key, at, usual)?;
@@ -161,7 +166,7 @@ impl super::Encoder for Encoder {
 impl Running {
     fn encode(&mut self, picture: &FrameView<'_>, key: bool, at: Timestamp, usual: u64) -> Result<Option<AccessUnit>> {
         if picture.format() != PixelFormat::I420 {
-            return Err(Error::new(ErrorKind::Internal, "a picture to code is not I420"));
+            return Err(Error::new(ErrorKind::Internal, "picture to encode: expected I420"));
         }
         let planes = [0, 1, 2].map(|index| picture.plane(index).map_or((&[][..], 0), |p| (p.pixels, p.stride)));
         let (width, height) = self.size;
@@ -174,7 +179,7 @@ impl Running {
             Outcome::Made((data, key)) => Ok(Some(AccessUnit { data: Bytes::copy_from_slice(data), key, at })),
             Outcome::None => Ok(None),
             Outcome::Failed => {
-                Err(Error::new(ErrorKind::Internal, format!("a picture of {width}x{height} could not be coded")))
+                Err(Error::new(ErrorKind::Internal, format!("failed to encode a picture of {width}x{height}")))
             }
         }
     }
