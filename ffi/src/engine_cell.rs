@@ -35,7 +35,7 @@ impl EngineCell {
     fn lock(&self) -> Result<MutexGuard<'_, Slot>> {
         match self.slot.try_lock() {
             Ok(slot) => Ok(slot),
-            Err(TryLockError::WouldBlock) => Err(wrong("another call uses the engine on another thread")),
+            Err(TryLockError::WouldBlock) => Err(wrong("the engine is in use by a call on another thread")),
             Err(TryLockError::Poisoned(_)) => {
                 Err(Error::new(ErrorKind::Internal, "the engine panicked in an earlier call; free it"))
             }

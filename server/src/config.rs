@@ -425,7 +425,7 @@ mod tests {
         let open = |rtmp: &str| Settings { rtmp: Some(rtmp.into()), ..Settings::default() };
         for rtmp in ["0.0.0.0:1935", "[::]:1935", "192.0.2.1:1935"] {
             let error = config(open(rtmp), None).unwrap_err();
-            assert!(error.to_string().starts_with("rtmp is ") && error.to_string().contains("--keys"), "{error}");
+            assert!(error.to_string().starts_with("rtmp: got ") && error.to_string().contains("--keys"), "{error}");
             assert!(config(open(rtmp), Some("long-enough-for-a-key")).is_ok());
         }
         assert!(config(open("127.0.0.1:1935"), None).is_ok() && config(open("off"), None).is_ok());
@@ -439,20 +439,20 @@ mod tests {
             config(settings, None).unwrap_err().to_string()
         };
         assert!(of(|s| s.shared.tls_cert = Some("a".into())).starts_with("tls_cert and tls_key"));
-        assert!(of(|s| s.public_url = Some("sd.example".into())).starts_with("public_url is"));
-        assert!(of(|s| s.udp_ports = Some("9-8".into())).starts_with("udp_ports is"));
-        assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams is 0"));
-        assert!(of(|s| s.shared.max_connections = Some(0)).starts_with("max_connections is 0"));
+        assert!(of(|s| s.public_url = Some("sd.example".into())).starts_with("public_url: got"));
+        assert!(of(|s| s.udp_ports = Some("9-8".into())).starts_with("udp_ports: got"));
+        assert!(of(|s| s.max_streams = Some(0)).starts_with("max_streams: got 0"));
+        assert!(of(|s| s.shared.max_connections = Some(0)).starts_with("max_connections: got 0"));
         assert!(of(|s| s.shared.allow_origin = vec!["*".into()]).contains("allow_origin"));
-        assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server is"));
-        assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp is"));
-        assert!(of(|s| s.push_to = vec!["http://a".into()]).starts_with("push_to is"));
-        assert!(of(|s| s.max_video_side = Some(8192)).starts_with("max_video_side is 8192"));
-        assert!(of(|s| s.style_proxy = Some("ftp://a:b@c".into())).starts_with("style_proxy is"));
+        assert!(of(|s| s.ice_server = vec!["http://a".into()]).starts_with("ice_server: got"));
+        assert!(of(|s| s.rtmp = Some("yes".into())).starts_with("rtmp: got"));
+        assert!(of(|s| s.push_to = vec!["http://a".into()]).starts_with("push_to: got"));
+        assert!(of(|s| s.max_video_side = Some(8192)).starts_with("max_video_side: got 8192"));
+        assert!(of(|s| s.style_proxy = Some("ftp://a:b@c".into())).starts_with("style_proxy: expected"));
         assert!(of(|s| s.ice_server = vec!["turn:a:3478".into()]).contains("turn_secret"));
-        assert!(of(|s| s.shared.registry = Some("http://a".into())).starts_with("registry is"));
-        assert!(of(|s| s.worker_url = Some("ftp://a".into())).starts_with("worker_url is"));
-        assert!(of(|s| s.worker_url = Some("https://a/b".into())).starts_with("worker_url is"));
+        assert!(of(|s| s.shared.registry = Some("http://a".into())).starts_with("registry: expected"));
+        assert!(of(|s| s.worker_url = Some("ftp://a".into())).starts_with("worker_url: got"));
+        assert!(of(|s| s.worker_url = Some("https://a/b".into())).starts_with("worker_url: got"));
         assert!(
             of(|s| s.shared.registry = Some("redis://10.0.0.5".into())).starts_with("registry_secret_file: missing")
         );
@@ -460,7 +460,7 @@ mod tests {
             (s.shared.tls_cert, s.shared.tls_key) = (Some("a".into()), Some("b".into()));
             s.worker_url = Some("http://a".into());
         });
-        assert!(plain.starts_with("worker_url begins with http://"), "{plain}");
+        assert!(plain.starts_with("worker_url: got http://"), "{plain}");
     }
 
     #[test]
@@ -471,7 +471,7 @@ mod tests {
             ice_server: vec!["stun:a:3478".into(), "turn:b:3478".into()],
             ..Settings::default()
         };
-        assert!(config(settings(), None).unwrap_err().to_string().starts_with("turn_secret is"));
+        assert!(config(settings(), None).unwrap_err().to_string().starts_with("turn_secret: got"));
         std::fs::write(file.path(), "shared-secret\n").unwrap();
         let config = config(settings(), None).unwrap();
         let secrets: Vec<_> = config.peers.ice_servers.iter().map(|server| server.secret.as_deref()).collect();

@@ -162,12 +162,12 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
             error.to_string()
         };
-        assert!(refused(&[], &[], true).contains("nothing to mix"));
-        assert!(refused(&[&A], &[1.0, 1.0], true).contains("2 weights for 1 entries"));
-        assert!(refused(&[&A, &B[..2]], &[1.0, 1.0], true).contains("entry 1 has 2 numbers"));
-        assert!(refused(&[&A, &B], &[0.0, 0.0], true).contains("sum to 0"));
+        assert!(refused(&[], &[], true).contains("entries: got none"));
+        assert!(refused(&[&A], &[1.0, 1.0], true).contains("weight count: got 2, expected 1"));
+        assert!(refused(&[&A, &B[..2]], &[1.0, 1.0], true).contains("entry 1: got 2 elements"));
+        assert!(refused(&[&A, &B], &[0.0, 0.0], true).contains("sum of the weights: got 0"));
         for weight in [-0.5, f32::NAN, f32::INFINITY] {
-            assert!(refused(&[&A, &B], &[1.0, weight], false).contains("weight 1 is"));
+            assert!(refused(&[&A, &B], &[1.0, weight], false).contains("weight 1: got"));
         }
         assert!(blend(&[&A, &B], &[0.0, 0.0], Interpolation::Linear, false).is_ok());
     }

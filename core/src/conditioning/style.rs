@@ -197,7 +197,7 @@ mod tests {
         for (text, part) in [
             ("data:image/png,abc", "one with base64"),
             ("data:", "one with base64"),
-            ("file:///etc/passwd", "no base64"),
+            ("file:///etc/passwd", "not valid base64"),
             ("data:image/png;base64,A", "not valid base64"),
         ] {
             let refused = read_style_text(text).unwrap_err();

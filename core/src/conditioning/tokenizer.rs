@@ -261,7 +261,7 @@ mod tests {
         files.merges = Some("a b\n".repeat(1_000_000));
         let error = Tokenizer::new(&files).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BadModel);
-        assert_eq!(error.to_string(), "tokenizer: merges.txt has more than 262144 merges");
+        assert_eq!(error.to_string(), "tokenizer: merges.txt: got more than 262144 merges, expected at most 262144");
         let merges = vec!["a b"; 1_000_000];
         let model =
             serde_json::json!({"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {"a": 0}, "merges": merges});

@@ -15,7 +15,7 @@ pub(super) struct Arena {
 /// Elements in a cache line, to which arenas are aligned.
 const LINE: usize = 16;
 /// The name of an arena in error messages.
-const WHAT: &str = "the networks' scratch memory";
+const WHAT: &str = "the scratch buffers of the networks";
 
 impl Arena {
     /// Returns an arena without memory.
@@ -78,7 +78,10 @@ mod tests {
         for len in [usize::MAX, usize::MAX / 16, 1 << 52] {
             let refused = arena.reserve(len).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
-            assert!(refused.to_string().contains("needs") && arena.holds(100) && !arena.holds(len), "{refused}");
+            assert!(
+                refused.to_string().contains("expected at least") && arena.holds(100) && !arena.holds(len),
+                "{refused}"
+            );
         }
         assert_eq!(arena.numbers()[99], 7.0);
     }

@@ -153,7 +153,7 @@ mod tests {
         assert!(require_of(Some(100), 100, "x").is_ok() && require_of(None, usize::MAX, "x").is_ok());
         let refused = require_of(Some(100), 101, "scratch memory").unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
-        assert_eq!(refused.to_string(), "scratch memory needs 101 bytes of memory, but 100 are available");
+        assert_eq!(refused.to_string(), "memory for scratch memory: got 100 bytes available, expected at least 101");
     }
 
     #[test]

@@ -248,7 +248,7 @@ mod tests {
     fn a_broken_file_is_refused_with_the_reason() {
         let text = calibration().to_json().unwrap();
         for (from, to, part) in [
-            ("\"dreamframe_int8\": 1", "\"dreamframe_int8\": 2", "version 2"),
+            ("\"dreamframe_int8\": 1", "\"dreamframe_int8\": 2", "calibration version: got 2"),
             ("\"scale\": 0.25", "\"scale\": -0.25", "-2.5e-1"),
             ("\"scale\": 0.25", "\"scale\": 0", "0e0"),
             ("\"scale\": 0.25", "\"scale\": NaN", "line"),
@@ -277,8 +277,8 @@ mod tests {
             refused.to_string()
         };
         assert!(refusal(&program(32), &["a.weight", "b.weight"]).contains("another model (made up)"));
-        assert!(refusal(&program(64), &["a.weight"]).contains("\"b.weight\", which cannot"));
-        assert!(refusal(&program(64), &["a.weight", "b.weight", "c.weight"]).contains("does not name the layer \"c"));
+        assert!(refusal(&program(64), &["a.weight"]).contains("\"b.weight\" does not support int8"));
+        assert!(refusal(&program(64), &["a.weight", "b.weight", "c.weight"]).contains("layer \"c.weight\": missing"));
     }
 
     #[test]

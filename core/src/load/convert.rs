@@ -67,7 +67,7 @@ impl Checkpoint {
     ) -> Result<ControlFlow<()>> {
         let Some(single) = self.single() else {
             let text = format!(
-                "{} is a diffusers folder already; only checkpoints in a single file can be converted",
+                "{} is not a checkpoint in a single file; only such checkpoints can be converted",
                 self.location()
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
@@ -239,7 +239,7 @@ impl Writer<'_> {
             let numbers = weights.read(name, &shape)?;
             let stored = store(&numbers, dtype).ok_or_else(|| {
                 let text = format!(
-                    "{component}: tensor {name:?}: got values beyond the range of f16, expected at most 65504; store it 
+                    "{component}: tensor {name:?}: got values beyond the range of f16, expected at most 65504; store it \
                      as bf16 or f32"
                 );
                 Error::new(ErrorKind::BadModel, text)

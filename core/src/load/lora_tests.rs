@@ -104,7 +104,7 @@ fn the_file_of_a_folder_is_found_by_its_name_or_alone() {
     assert_eq!(layer(folder.path()).unwrap(), "style");
     std::fs::write(path("other.safetensors"), lora("other")).unwrap();
     let error = layer(folder.path()).unwrap_err();
-    assert!(error.to_string().contains("several files") && error.to_string().contains("other.safetensors"), "{error}");
+    assert!(error.to_string().contains("got several") && error.to_string().contains("other.safetensors"), "{error}");
     assert_eq!(layer(&path("other.safetensors")).unwrap(), "other");
     std::fs::write(path("adapter_model.safetensors"), lora("peft")).unwrap();
     std::fs::write(path("adapter_config.json"), r#"{"peft_type": "LORA", "lora_alpha": 6}"#).unwrap();

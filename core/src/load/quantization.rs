@@ -48,9 +48,11 @@ mod tests {
         let weights = QuantizedFile(WeightFiles::from_bytes("test", file).unwrap());
         assert_eq!(weights.read("a.weight", &[2, 2]).unwrap(), [-1.0, 0.0, 10.0, 1265.0]);
         assert_eq!(weights.read("a.range", &[2]).unwrap(), [0.5, -1.0]);
-        for (name, shape, words) in
-            [("a.weight", &[4, 1][..], "[2, 2]"), ("b.weight", &[2][..], "bytes"), ("c.weight", &[2][..], "no tensor")]
-        {
+        for (name, shape, words) in [
+            ("a.weight", &[4, 1][..], "[2, 2]"),
+            ("b.weight", &[2][..], "expected U8"),
+            ("c.weight", &[2][..], "missing"),
+        ] {
             let refused = weights.read(name, shape).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::BadModel, "{refused}");
             assert!(refused.to_string().contains(words), "{refused}");

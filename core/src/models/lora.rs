@@ -246,7 +246,9 @@ mod tests {
         let unused = ["input_blocks_0_0", "down_blocks_7_resnets_0_conv1"];
         assert_eq!(found.unused, unused.map(|name| format!("lora_unet_{name}.lora_down.weight")));
         let error = names.changes([layer("lora_unet_conv_in", &[320, 9, 3, 3])]).unwrap_err();
-        for part in ["\"lora_unet_conv_in.lora_down.weight\"", "[320, 9, 3, 3]", "conv_in.weight has [320, 4, 3, 3]"] {
+        for part in
+            ["\"lora_unet_conv_in.lora_down.weight\"", "[320, 9, 3, 3]", "expected [320, 4, 3, 3] as in conv_in.weight"]
+        {
             assert!(error.to_string().contains(part), "{error}");
         }
         let error = names.changes([layer("lora_unet_x", &[2, 2])]).unwrap_err();

@@ -168,7 +168,11 @@ mod tests {
 
     #[test]
     fn a_config_without_an_encoder_is_refused() {
-        for (text, part) in [("{}", "no vision_config"), ("[", "not JSON"), (r#"{"vision_config": 3}"#, "no vision")] {
+        for (text, part) in [
+            ("{}", "vision_config: missing"),
+            ("[", "invalid JSON"),
+            (r#"{"vision_config": 3}"#, "vision_config: missing"),
+        ] {
             let refused = safety_config(text).unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::BadModel);
             assert!(refused.to_string().contains(part), "{refused}");

@@ -274,11 +274,11 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
             assert!(error.to_string().contains(part), "{error}");
         };
-        refused(|shape| shape.rows = 0, "0 rows");
+        refused(|shape| shape.rows = 0, "rows of the UNet: got 0");
         refused(|shape| shape.height = 1 << 40, "latent height");
         refused(|shape| shape.width = 12, "nearest: 8x16, 16x16");
-        refused(|shape| shape.text_of_row = vec![0, 1], "text_of_row is [0, 1]");
-        refused(|shape| shape.text_of_row = vec![0, 1, 2], "text_of_row is [0, 1, 2]");
+        refused(|shape| shape.text_of_row = vec![0, 1], "text_of_row: got [0, 1]");
+        refused(|shape| shape.text_of_row = vec![0, 1, 2], "text_of_row: got [0, 1, 2]");
         refused(|shape| shape.guidance_embedding = true, "time_cond_proj_dim");
         refused(|shape| shape.image_tokens = 1 << 40, "image tokens");
     }

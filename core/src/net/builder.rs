@@ -451,19 +451,19 @@ mod tests {
     #[test]
     fn a_shape_that_does_not_fit_is_the_error_of_the_program() {
         let text = misfit(|b, x| b.conv2d("conv", x, 4, 9, 1, Padding::all(0), false, true));
-        assert_eq!(text, "test: outer.conv: kernel 9 with stride 1 does not fit into 6x6");
+        assert_eq!(text, "test: outer.conv: got a kernel of side 9 with stride 1, expected one that fits into 6x6");
         for (part, text) in [
-            ("3 groups do not divide 8", misfit(|b, x| b.group_norm("norm", x, 3, 1e-5))),
-            ("0 groups do not divide 8", misfit(|b, x| b.group_norm("norm", x, 0, 1e-5))),
-            ("0 heads do not divide", misfit(|b, x| b.attention([x, x, x], 0, false, vec![0, 1]))),
-            ("rows [0, 2] of", misfit(|b, x| b.attention([x, x, x], 2, false, vec![0, 2]))),
+            ("got 3 groups, expected a divisor of 8", misfit(|b, x| b.group_norm("norm", x, 3, 1e-5))),
+            ("got 0 groups, expected a divisor of 8", misfit(|b, x| b.group_norm("norm", x, 0, 1e-5))),
+            ("attention heads: got 0", misfit(|b, x| b.attention([x, x, x], 0, false, vec![0, 1]))),
+            ("rows of attention: got [0, 2]", misfit(|b, x| b.attention([x, x, x], 2, false, vec![0, 2]))),
             ("stride 0", misfit(|b, x| b.depthwise("conv", x, 3, 0, Padding::all(1), true))),
-            ("6 mirrored pixels", misfit(|b, x| b.reflect(x, 6))),
-            ("0x0 pixels out of", misfit(|b, x| b.depth_to_space(x, 0))),
-            ("2 channels from 18446744073709551615 on", misfit(|b, x| b.slice(x, usize::MAX, 2))),
-            ("a value of shape [2, 0, 6, 8]", misfit(|b, x| b.resize(x, 0, 6, false))),
-            ("lin.weight of shape [0, 8]", misfit(|b, x| b.linear("lin", x, 0, true))),
-            ("a value of shape [2, 4611686018427387904", misfit(|b, x| b.refold(x, 1 << 62, 1 << 62))),
+            ("mirrored border: got 6 pixels", misfit(|b, x| b.reflect(x, 6))),
+            ("depth to space: got 0x0 pixels", misfit(|b, x| b.depth_to_space(x, 0))),
+            ("slice: got 2 channels from 18446744073709551615", misfit(|b, x| b.slice(x, usize::MAX, 2))),
+            ("value: got the shape [2, 0, 6, 8]", misfit(|b, x| b.resize(x, 0, 6, false))),
+            ("lin.weight: got the shape [0, 8]", misfit(|b, x| b.linear("lin", x, 0, true))),
+            ("value: got the shape [2, 4611686018427387904", misfit(|b, x| b.refold(x, 1 << 62, 1 << 62))),
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
@@ -472,6 +472,6 @@ mod tests {
     #[test]
     fn a_program_without_an_output_is_an_error() {
         let error = ProgramBuilder::new("test").finish().unwrap_err();
-        assert_eq!(error.to_string(), "test: has no output");
+        assert_eq!(error.to_string(), "test: outputs: got none, expected at least one");
     }
 }

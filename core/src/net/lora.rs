@@ -228,7 +228,7 @@ mod tests {
         let error = of(wide).read("a", &[2, 2]).unwrap_err();
         assert!(error.to_string().contains("[2, 2]") && error.to_string().contains("[2, 3]"), "{error}");
         let huge = LowRank::new(vec![2, 2, 1, 1], 1, vec![f32::MAX; 2], vec![2.0; 2], 1.0).unwrap();
-        assert!(of(huge).read("a", &[2, 2]).unwrap_err().to_string().contains("holds inf"));
+        assert!(of(huge).read("a", &[2, 2]).unwrap_err().to_string().contains("got inf"));
         for (up, down) in [(3, 2), (2, 3), (0, 0)] {
             assert_eq!(LowRank::new(vec![2, 2], 1, vec![1.0; up], vec![1.0; down], 1.0), None);
         }

@@ -318,12 +318,12 @@ mod tests {
             "ip_adapter": {"weight_types": "linear"}}"#;
         let refused = ParamsPatch::from_json(patch).unwrap_err();
         let lines: Vec<_> = refused.violations().iter().map(ToString::to_string).collect();
-        assert_eq!(lines[0], r#"promt is not a parameter; did you mean "prompt"?"#);
+        assert_eq!(lines[0], r#"promt: unknown parameter; did you mean "prompt"?"#);
         assert_eq!(lines[1], r#"delta: got "b", expected a number from 0 to 10"#);
         assert!(lines[2].starts_with(r#"controlnets[0].preprocessor: got "cany", expected one of "blur", "canny""#));
-        assert_eq!(lines[3], r#"controlnets[0].enable is not a parameter; did you mean "enabled"?"#);
+        assert_eq!(lines[3], r#"controlnets[0].enable: unknown parameter; did you mean "enabled"?"#);
         assert!(lines[4].starts_with("controlnets[0].model_id: missing, expected text"));
-        assert_eq!(lines[5], r#"ip_adapter.weight_types is not a parameter; did you mean "weight_type"?"#);
+        assert_eq!(lines[5], r#"ip_adapter.weight_types: unknown parameter; did you mean "weight_type"?"#);
         assert_eq!(lines.len(), 6);
     }
 

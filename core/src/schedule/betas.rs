@@ -142,6 +142,6 @@ mod tests {
         }
         let error = Error::from(BetasError::Timesteps(7));
         assert_eq!(error.kind(), ErrorKind::BadModel);
-        assert!(error.to_string().contains("is 7"));
+        assert!(error.to_string().contains("got 7"));
     }
 }

@@ -133,7 +133,7 @@ fn options_that_cannot_be_are_refused_with_their_name() {
         ("flagged: got 3, expected 0 to 2", |options| options.flagged = 3),
         ("control_images: got 3, expected 0 to 2", |options| options.control_images = 3),
         ("log_level: got 6, expected 0 to 5", |options| options.log_level = 6),
-        ("models is not UTF-8", |options| options.models = c"\xff".as_ptr()),
+        ("models: not UTF-8", |options| options.models = c"\xff".as_ptr()),
     ];
     for (message, change) in cases {
         let (status, text) = refused(change);

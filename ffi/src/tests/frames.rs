@@ -15,20 +15,20 @@ type Change = fn(&mut dreamframe_frame_t);
 
 /// Frames that are refused, with a part of the message.
 const WRONG: &[(&str, Change)] = &[
-    ("frame is 0x64", |frame| frame.width = 0),
-    ("frame is 64x0", |frame| frame.height = 0),
-    ("frame is 8193x64", |frame| frame.width = 8193),
-    ("frame is 64x4294967295", |frame| frame.height = u32::MAX),
-    ("format of the frame is 0", |frame| frame.format = 0),
-    ("format of the frame is 7", |frame| frame.format = 7),
-    ("origin of the frame is 3", |frame| frame.origin = 3),
-    ("matrix of the frame is 9", |frame| frame.matrix = 9),
-    ("range of the frame is 9", |frame| frame.range = 9),
+    ("frame: got 0x64", |frame| frame.width = 0),
+    ("frame: got 64x0", |frame| frame.height = 0),
+    ("frame: got 8193x64", |frame| frame.width = 8193),
+    ("frame: got 64x4294967295", |frame| frame.height = u32::MAX),
+    ("format of the frame: got 0", |frame| frame.format = 0),
+    ("format of the frame: got 7", |frame| frame.format = 7),
+    ("origin of the frame: got 3", |frame| frame.origin = 3),
+    ("matrix of the frame: got 9", |frame| frame.matrix = 9),
+    ("range of the frame: got 9", |frame| frame.range = 9),
     ("stride of plane 0", |frame| frame.strides[0] = 0),
     ("stride of plane 0", |frame| frame.strides[0] = 255),
     ("stride of plane 0", |frame| frame.strides[0] = usize::MAX),
     ("plane 0 of the RGBA8 frame: got NULL", |frame| frame.planes[0] = null_mut()),
-    ("past the end of memory", |frame| frame.planes[0] = std::ptr::without_provenance_mut(usize::MAX - 9)),
+    ("beyond the address space", |frame| frame.planes[0] = std::ptr::without_provenance_mut(usize::MAX - 9)),
     ("plane 1 of the NV12 frame: got NULL", |frame| frame.format = 5),
 ];
 
@@ -85,7 +85,7 @@ fn room_must_have_the_size_of_the_picture_and_lie_apart() {
     let mut yuv = Pixels::of(6, SIDE, SIDE, 0);
     yuv.frame.planes[2] = yuv.frame.planes[1];
     assert_eq!(process(&raw const yuv.frame), DREAMFRAME_ERROR_INVALID_FRAME);
-    assert!(last_error().contains("plane 1 of the room"), "{}", last_error());
+    assert!(last_error().contains("plane 1 of the memory"), "{}", last_error());
 }
 
 #[test]

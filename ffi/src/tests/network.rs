@@ -149,7 +149,7 @@ fn a_wrong_struct_size_is_refused_by_all_that_the_network_takes() {
         let publisher = dreamframe_publisher_options_t { struct_size: size, ..init() };
         let player = dreamframe_player_options_t { struct_size: size, ..init() };
         assert_eq!(start_all(&engine, &server, &publisher, &player), [DREAMFRAME_ERROR_INVALID_ARGUMENT; 3]);
-        assert!(last_error().contains("begin with DREAMFRAME_PLAYER_OPTIONS_INIT"), "{}", last_error());
+        assert!(last_error().contains("initialise it with DREAMFRAME_PLAYER_OPTIONS_INIT"), "{}", last_error());
     }
 }
 
@@ -175,15 +175,15 @@ fn options_that_cannot_be_are_refused_and_the_engine_goes_on() {
         assert_eq!((status, server.is_null()), (DREAMFRAME_ERROR_INVALID_ARGUMENT, true), "{why}");
         assert!(last_error().contains(why), "{}", last_error());
     };
-    refused(address(c"localhost"), "address is \"localhost\"");
-    refused(address(c"\xff"), "address is not UTF-8");
+    refused(address(c"localhost"), "address: got \"localhost\"");
+    refused(address(c"\xff"), "address: not UTF-8");
     refused(address(c"0.0.0.0:0"), "token: missing");
     let somewhere = address(c"127.0.0.1:0");
-    refused(dreamframe_server_options_t { public_url: c"sd.example".as_ptr(), ..somewhere }, "public URL");
+    refused(dreamframe_server_options_t { public_url: c"sd.example".as_ptr(), ..somewhere }, "public_url: got");
     let no_origin = c"https://app.example, *".as_ptr();
     refused(dreamframe_server_options_t { allow_origins: no_origin, ..somewhere }, "origin: got \"*\"");
     for frame_rate in [f32::NAN, f32::INFINITY, -1.0] {
-        refused(dreamframe_server_options_t { frame_rate, ..somewhere }, "frame_rate is");
+        refused(dreamframe_server_options_t { frame_rate, ..somewhere }, "frame_rate: got");
     }
     let with = |network: dreamframe_network_options_t, why: &str| {
         let network = &raw const network;
@@ -195,15 +195,15 @@ fn options_that_cannot_be_are_refused_and_the_engine_goes_on() {
         assert!(last_error().contains(why), "{}", last_error());
     };
     with(dreamframe_network_options_t { struct_size: 1, ..init() }, "struct_size of network_options");
-    with(dreamframe_network_options_t { bind: c"127.0.0.1,here".as_ptr(), ..init() }, "bind has \"here\"");
-    with(dreamframe_network_options_t { public_ip: c"".as_ptr(), ..init() }, "public_ip has \"\"");
+    with(dreamframe_network_options_t { bind: c"127.0.0.1,here".as_ptr(), ..init() }, "bind: got \"here\"");
+    with(dreamframe_network_options_t { public_ip: c"".as_ptr(), ..init() }, "public_ip: got \"\"");
     with(
         dreamframe_network_options_t { ice_servers_json: c"[{}]".as_ptr(), ..init() },
         "ice_servers_json: expected a list",
     );
-    with(dreamframe_network_options_t { first_port: 5, ..init() }, "last_port is 0");
-    with(dreamframe_network_options_t { first_port: 5, last_port: 4, ..init() }, "last_port is 4");
-    with(dreamframe_network_options_t { first_port: 5, last_port: 65536, ..init() }, "last_port is 65536");
+    with(dreamframe_network_options_t { first_port: 5, ..init() }, "last_port: got 0");
+    with(dreamframe_network_options_t { first_port: 5, last_port: 4, ..init() }, "last_port: got 4");
+    with(dreamframe_network_options_t { first_port: 5, last_port: 65536, ..init() }, "last_port: got 65536");
     assert_eq!(unsafe { dreamframe_engine_size(engine.0, &mut 0, &mut 0) }, DREAMFRAME_OK);
 }
 
@@ -215,17 +215,20 @@ fn addresses_sessions_and_states_that_are_none_are_refused() {
         assert!(last_error().contains(why), "{}", last_error());
     };
     let (mut publisher, mut player) = (null_mut(), null_mut());
-    for (url, why) in [(c"ftp://host", "http"), (c"", "http"), (c"\xff", "url is not UTF-8")] {
+    for (url, why) in [(c"ftp://host", "http"), (c"", "http"), (c"\xff", "url: not UTF-8")] {
         nothing(unsafe { dreamframe_publisher_start(url.as_ptr(), null(), &raw mut publisher) }, why);
         nothing(unsafe { dreamframe_player_start(url.as_ptr(), null(), &raw mut player) }, why);
     }
     let url = c"http://127.0.0.1:1/whep".as_ptr();
     let options = dreamframe_player_options_t { session: std::ptr::without_provenance_mut(8), ..init() };
-    nothing(unsafe { dreamframe_player_start(url, &raw const options, &raw mut player) }, "invalid session handle");
+    nothing(
+        unsafe { dreamframe_player_start(url, &raw const options, &raw mut player) },
+        "session: got an invalid handle",
+    );
     assert!(publisher.is_null() && player.is_null());
     assert_eq!(unsafe { dreamframe_player_start(url, null(), &raw mut player) }, DREAMFRAME_OK, "{}", last_error());
     for state in [0, 6, u32::MAX] {
-        nothing(unsafe { dreamframe_player_wait_for(player, state, 0) }, "state is");
+        nothing(unsafe { dreamframe_player_wait_for(player, state, 0) }, "state: got");
     }
     unsafe { dreamframe_player_free(player) };
 }

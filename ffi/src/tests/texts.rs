@@ -51,7 +51,7 @@ fn every_violation_is_listed_as_json() {
     let paths: Vec<&str> =
         error["violations"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
     assert!(["delta", "promt", "t_index_list[0]"].iter().all(|path| paths.contains(path)), "{paths:?}");
-    assert!(last_error().contains("delta is 99"), "{}", last_error());
+    assert!(last_error().contains("delta: got 99"), "{}", last_error());
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn text_that_is_not_utf_8_is_refused() {
     // SAFETY: all live through the call.
     let status = unsafe { dreamframe_params_check(c"\"\xff\"".as_ptr(), null_mut()) };
     assert_eq!(status, DREAMFRAME_ERROR_INVALID_ARGUMENT);
-    assert!(last_error().starts_with("params_json is not UTF-8: "), "{}", last_error());
+    assert!(last_error().starts_with("params_json: not UTF-8: "), "{}", last_error());
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_text_is_freed_once_and_only_if_it_is_ours() {
         dreamframe_string_free(text);
         assert_eq!(last_error(), "");
         dreamframe_string_free(text);
-        assert!(last_error().contains("freed before"), "{}", last_error());
+        assert!(last_error().contains("already freed"), "{}", last_error());
         dreamframe_string_free(mine.as_mut_ptr().cast());
         dreamframe_string_free(null_mut());
     }

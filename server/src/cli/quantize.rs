@@ -270,7 +270,7 @@ mod tests {
         let quality = compare(&exact, &pictures).unwrap();
         let below = below(quality);
         assert!(quality.ssim_mean > LEAST.ssim_mean && quality.psnr_mean > LEAST.psnr_mean, "{quality:?}");
-        assert!(below.iter().any(|text| text.starts_with("worst PSNR is ")), "{below:?}");
+        assert!(below.iter().any(|text| text.starts_with("worst PSNR: got ")), "{below:?}");
         assert!(below.iter().all(|text| text.starts_with("worst")), "{below:?}");
     }
 
@@ -287,7 +287,7 @@ mod tests {
         let poor = Quality { psnr_worst: LEAST.psnr_worst - 0.5, ..LEAST };
         let Err(Failure::Library(refused)) = judge(calibration(), poor, false) else { panic!("not refused") };
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
-        assert!(refused.to_string().contains("worst PSNR is 25.5"), "{refused}");
+        assert!(refused.to_string().contains("worst PSNR: got 25.5"), "{refused}");
         assert!(judge(calibration(), poor, true).unwrap().quality().unwrap().forced);
         assert!(!judge(calibration(), LEAST, false).unwrap().quality().unwrap().forced);
     }

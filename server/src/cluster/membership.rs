@@ -128,6 +128,6 @@ mod tests {
             assert!(Membership::new(Some(url), Some(file.path())).unwrap().unwrap().secret.is_some());
         }
         assert!(Membership::new(None, None).unwrap().is_none());
-        assert!(Membership::new(None, Some(file.path())).unwrap_err().to_string().contains("registry is not"));
+        assert!(Membership::new(None, Some(file.path())).unwrap_err().to_string().contains("without registry"));
     }
 }

@@ -92,9 +92,9 @@ mod tests {
         assert!(refused(Settings::default()).starts_with("registry: missing"));
         let text = refused(settings("http://secret@a"));
         assert!(text.starts_with("registry: expected an address") && !text.contains("secret"), "{text}");
-        assert!(refused(settings("redis://10.0.0.5")).starts_with("registry_secret_file is not there"));
+        assert!(refused(settings("redis://10.0.0.5")).starts_with("registry_secret_file: missing"));
         let networks = Settings { workers: Some("10.0.0.0/99".to_owned()), ..settings("redis://127.0.0.1") };
-        assert!(refused(networks).starts_with("workers is \"10.0.0.0/99\""));
+        assert!(refused(networks).starts_with("workers: got \"10.0.0.0/99\""));
         let mut half = settings("redis://127.0.0.1");
         half.shared.tls_cert = Some("a".into());
         assert!(refused(half).starts_with("tls_cert and tls_key"));

@@ -300,6 +300,6 @@ mod tests {
         assert_eq!(Place::of(Path::new("pictures")).unwrap(), Place::Folder("pictures".into()));
         let error = Place::of(Path::new("a.gif")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        assert!(error.to_string().contains("ends in .gif") && error.to_string().contains("png"), "{error}");
+        assert!(error.to_string().contains("got .gif") && error.to_string().contains("png"), "{error}");
     }
 }

@@ -85,7 +85,7 @@ mod tests {
         let second = enter("::ffff:192.0.2.1").unwrap();
         assert!(enter("192.0.2.1").unwrap_err().contains("this address"));
         let third = enter("2001:db8::1").unwrap();
-        assert_eq!(enter("192.0.2.2").unwrap_err(), "there are 3 connections without a key");
+        assert_eq!(enter("192.0.2.2").unwrap_err(), "limit of 3 connections without a key reached");
         drop((first, second));
         let fourth = enter("2001:db8::2").unwrap();
         assert!(enter("2001:db8:0:0:ffff::1").unwrap_err().contains("this address"));

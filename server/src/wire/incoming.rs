@@ -236,8 +236,8 @@ mod tests {
     fn faults_are_named_by_their_place_in_the_body() {
         let error =
             read(json!({"delta": "x", "controlnets": [{"model_id": "a", "preprocessor": "cany"}]})).unwrap_err();
-        assert!(error.message().contains("params.delta is"), "{}", error.message());
-        assert!(error.message().contains("params.controlnets[0].preprocessor is"), "{}", error.message());
+        assert!(error.message().contains("params.delta: got"), "{}", error.message());
+        assert!(error.message().contains("params.controlnets[0].preprocessor: got"), "{}", error.message());
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn a_file_is_listed_checked_converted_and_the_folder_checked() {
 
     let again = models(folder.path(), &["convert", "model.safetensors", "out"]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(words(&again).contains("out is already there"), "{}", words(&again));
+    assert!(words(&again).contains("out already exists"), "{}", words(&again));
     let forced = models(folder.path(), &["convert", "model.safetensors", "out", "--force", "--dtype", "bf16"]);
     assert!(forced.status.success() && text(&forced).contains("of the family sdxl"), "{}", words(&forced));
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -83,6 +83,6 @@ fn what_is_no_id_or_not_to_be_had_is_refused() {
     let cache = tempfile::tempdir().unwrap();
     let bad = fetch("http://127.0.0.1:9", cache.path(), &["../escape"]);
     assert_eq!(bad.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&bad.stderr).contains("is not a model id"));
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("model id: got"));
     assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
 }

@@ -152,10 +152,10 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     }
     for (second, kind, part) in [
         (json!({"model_id": "not-there"}), ErrorKind::NotFound, "controlnets[1] \"not-there\""),
-        (json!({"model_id": "cut"}), ErrorKind::NotFound, "there are no weights"),
-        (json!({"model_id": "wide"}), ErrorKind::BadModel, "(cross_attention_dim) is 768, not 128"),
-        (json!({"model_id": "other"}), ErrorKind::BadModel, "[(64, 1), (64, 1)], not [(64, 1), (96, 1)]"),
-        (json!({"model_id": "coarse"}), ErrorKind::BadModel, "is 2, not 8"),
+        (json!({"model_id": "cut"}), ErrorKind::NotFound, "no weights: tried"),
+        (json!({"model_id": "wide"}), ErrorKind::BadModel, "(cross_attention_dim) of the ControlNet: got 768, expected 128"),
+        (json!({"model_id": "other"}), ErrorKind::BadModel, "got [(64, 1), (64, 1)], expected [(64, 1), (96, 1)]"),
+        (json!({"model_id": "coarse"}), ErrorKind::BadModel, "got 2, expected 8"),
         (
             json!({"model_id": "six"}),
             ErrorKind::Unsupported,
@@ -166,7 +166,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
             ErrorKind::InvalidParams,
             "controlnets[1].conditioning_channels: got 3, expected 6",
         ),
-        (json!({"model_id": "../secret"}), ErrorKind::InvalidArgument, "is not a model id"),
+        (json!({"model_id": "../secret"}), ErrorKind::InvalidArgument, "model id: got \"../secret\""),
         (json!({"model_id": "edges"}), ErrorKind::InvalidParams, "unique"),
     ] {
         let before = engine.params().clone();
@@ -342,7 +342,7 @@ fn files_of_another_layout_or_kind_are_refused_by_name() {
     let folder = folder("layouts");
     for (name, tensor, kind, part) in [
         ("old", "control_model.input_hint_block.0.weight", ErrorKind::Unsupported, "original layout"),
-        ("lora", "lora_unet_down.weight", ErrorKind::BadModel, "is no ControlNet"),
+        ("lora", "lora_unet_down.weight", ErrorKind::BadModel, "not a ControlNet"),
     ] {
         let place = folder.path().join(name);
         std::fs::create_dir_all(&place).unwrap();

@@ -214,7 +214,7 @@ fn faces_come_from_the_host() {
     assert_ne!(picture(&mut engine), warm);
     let refused = engine.edit(|params| params.ip_adapter.kind = IPAdapterType::Regular).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::BadModel);
-    assert!(refused.to_string().contains("of type \"faceid\", but ip_adapter.type is \"regular\""), "{refused}");
+    assert!(refused.to_string().contains("type of the adapter: got \"faceid\", expected \"regular\""), "{refused}");
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn what_is_no_style_image_is_refused_and_nothing_changes() {
     let mut engine = styled(folder.path());
     let before = picture(&mut engine);
     for (text, kind, part) in [
-        ("aGVsbG8=", ErrorKind::InvalidParams, "ip_adapter_style_image_url is no image"),
-        ("data:image/png;base64,!", ErrorKind::InvalidParams, "ip_adapter_style_image_url is no base64"),
+        ("aGVsbG8=", ErrorKind::InvalidParams, "ip_adapter_style_image_url: got another format"),
+        ("data:image/png;base64,!", ErrorKind::InvalidParams, "ip_adapter_style_image_url: got text that is not valid base64"),
         ("https://host/other.png", ErrorKind::NotFound, "https://host/other.png is not there"),
         ("file:///etc/passwd", ErrorKind::InvalidParams, "an http(s) URL"),
     ] {
@@ -260,9 +260,9 @@ fn adapters_that_do_not_fit_are_refused_and_frames_go_on() {
         assert!(!engine.params().ip_adapter.enabled);
     };
     adapter(&file, AdapterKind::Regular, 2048, 24);
-    refused(ErrorKind::BadModel, "2048 numbers, but the UNet attends to 128");
+    refused(ErrorKind::BadModel, "got 2048, expected 128 by the UNet");
     adapter(&file, AdapterKind::Regular, demo_unet().text_dim, 1024);
-    refused(ErrorKind::BadModel, "gives 24 numbers a feature, but the adapter reads 1024");
+    refused(ErrorKind::BadModel, "got 24, expected 1024 by the adapter");
     write_random(&file, &[spec("unet.conv_in.weight", &[3, 3])], 1);
     refused(ErrorKind::BadModel, "not an IP-Adapter");
     fs::rename(&file, file.with_extension("bin")).unwrap();

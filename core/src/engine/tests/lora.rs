@@ -154,9 +154,13 @@ fn a_lora_that_is_not_there_or_does_not_fit_changes_nothing() {
     for (id, kind, part) in [
         ("nobody/nothing", ErrorKind::NotFound, "`dreamframe models fetch nobody/nothing`"),
         ("wide", ErrorKind::BadModel, "lora_unet_mid_block_resnets_0_conv1.lora_down.weight"),
-        ("wide", ErrorKind::BadModel, "[96, 97, 3, 3], but mid_block.resnets.0.conv1.weight has [96, 96, 3, 3]"),
+        (
+            "wide",
+            ErrorKind::BadModel,
+            "got a change of shape [96, 97, 3, 3], expected [96, 96, 3, 3] as in mid_block.resnets.0.conv1.weight",
+        ),
         ("alien", ErrorKind::BadModel, "the model has none of its 1 layers"),
-        ("../wide", ErrorKind::InvalidArgument, "is not a model id"),
+        ("../wide", ErrorKind::InvalidArgument, "model id: got \"../wide\""),
     ] {
         let error = set(&mut engine, &format!(r#"{{"prompt": "snow", "lora_dict": {{"{id}": 1}}}}"#)).unwrap_err();
         assert_eq!(error.kind(), kind, "{id}: {error}");

@@ -105,7 +105,7 @@ fn frames_to_look_back_to_that_have_no_room_are_refused_and_the_pictures_go_on()
     let before = engine.process(&frame).unwrap().frame.pixels().to_vec();
     let refused = engine.edit(|params| params.cached_attention.enabled = true).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
-    assert!(refused.to_string().contains("cached attention needs"), "{refused}");
+    assert!(refused.to_string().contains("memory for cached attention: got"), "{refused}");
     assert!(!engine.params().cached_attention.enabled);
     assert!(engine.process(&frame).unwrap().frame.pixels() == before);
 }

@@ -152,7 +152,7 @@ fn a_later_run_goes_on_where_an_earlier_one_gave_up() {
     });
     let error = setup.fetch().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
-    assert!(error.to_string().contains("was cut short"), "{error}");
+    assert!(error.to_string().contains("the download ended early"), "{error}");
     setup.assert_nothing_half_written();
     assert_eq!(setup.incomplete().len(), 1);
     setup.assert_fetched();
@@ -198,7 +198,7 @@ fn a_wrong_checksum_is_tried_again_and_then_told() {
     });
     let error = setup.fetch().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BadModel);
-    assert!(error.to_string().contains("has SHA-256"), "{error}");
+    assert!(error.to_string().contains("SHA-256: got"), "{error}");
     setup.assert_nothing_half_written();
 }
 
@@ -247,7 +247,7 @@ fn an_etag_that_is_no_digest_is_refused() {
         reply
     });
     let error = setup.fetch().unwrap_err();
-    assert!(error.to_string().contains("does not tell its size and its ETag"), "{error}");
+    assert!(error.to_string().contains("expected a size and an ETag"), "{error}");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_file_longer_than_announced_is_refused() {
         reply
     });
     let error = setup.fetch().unwrap_err();
-    assert!(error.to_string().contains("has more than the 300000 bytes"), "{error}");
+    assert!(error.to_string().contains("got more than 300000 bytes, expected 300000"), "{error}");
     setup.assert_nothing_half_written();
 }
 
@@ -289,7 +289,7 @@ fn a_failing_server_is_asked_again_but_not_for_ever() {
     let setup = setup(|_| Reply { status: 500, ..Default::default() });
     let error = setup.fetch().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
-    assert!(error.to_string().contains("answers 500"), "{error}");
+    assert!(error.to_string().contains("got the status 500"), "{error}");
     assert_eq!(setup.server.requests().len(), http::ATTEMPTS as usize);
 }
 
@@ -299,7 +299,7 @@ fn a_model_that_is_not_there_is_not_found_at_once() {
         let setup = setup(move |_| Reply { status, ..Default::default() });
         let error = setup.fetch().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        assert!(error.to_string().contains(&format!("answers {status}")), "{error}");
+        assert!(error.to_string().contains(&format!("got the status {status}")), "{error}");
         assert_eq!(setup.server.requests().len(), 1);
     }
 }
@@ -340,7 +340,7 @@ fn redirects_in_a_circle_end() {
         Reply { status: 302, headers, ..Default::default() }
     });
     let error = setup.fetch().unwrap_err();
-    assert!(error.to_string().contains("more than 8 redirects"), "{error}");
+    assert!(error.to_string().contains("redirects: got more than 8"), "{error}");
 }
 
 #[test]
@@ -351,9 +351,9 @@ fn a_hostile_listing_is_refused() {
     };
     let error = listing(&format!(r#"{{"sha": "{COMMIT}", "siblings": [{{"rfilename": "../../etc/x.json"}}]}}"#));
     assert_eq!(error.kind(), ErrorKind::BadModel);
-    assert!(error.to_string().contains("outside its folder"), "{error}");
+    assert!(error.to_string().contains("expected a path inside its folder"), "{error}");
     let error = listing(r#"{"sha": "../../x", "siblings": []}"#);
-    assert!(error.to_string().contains("which is none"), "{error}");
+    assert!(error.to_string().contains("expected 40 hexadecimal digits"), "{error}");
     let error = listing("<html>");
     assert!(error.to_string().contains("did not answer as the hub does"), "{error}");
 }
@@ -368,7 +368,7 @@ fn an_etag_that_is_a_path_is_refused() {
         reply
     });
     let error = setup.fetch().unwrap_err();
-    assert!(error.to_string().contains("does not tell its size and its ETag"), "{error}");
+    assert!(error.to_string().contains("expected a size and an ETag"), "{error}");
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn two_processes_do_not_write_the_same_file() {
     let other = std::fs::File::create(blobs.join(format!("{}.incomplete", sha(&weights())))).unwrap();
     other.lock().unwrap();
     let error = setup.fetch().unwrap_err();
-    assert!(error.to_string().contains("is being fetched by another process"), "{error}");
+    assert!(error.to_string().contains("another process is fetching this file"), "{error}");
     drop(other);
     setup.assert_fetched();
 }

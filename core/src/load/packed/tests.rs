@@ -78,7 +78,7 @@ fn changed_weights_make_a_file_stale_and_saving_makes_it_good_again() {
     setting.write_weights("F32", 2.5);
     let (sections, notices) = setting.files().load(&layout(), &serial);
     assert!(sections.is_empty());
-    assert!(notices.len() == 1 && notices[0].ends_with("was made of other weights; the weights are packed again"));
+    assert!(notices.len() == 1 && notices[0].ends_with("written for other weights; the weights are packed again"));
     save(&setting.files());
     assert_eq!(setting.files().load(&layout(), &serial).0.len(), 1);
 }
@@ -131,7 +131,7 @@ fn a_folder_that_cannot_be_written_gives_way_to_the_next() {
     assert_eq!(both.load(&layout(), &serial).0.len(), 1);
     assert!(second.join("weights.portable.f32.packed").is_file());
     let notices = save(&files(vec![blocked.join("in it")]));
-    assert!(notices.len() == 1 && notices[0].starts_with("packed weights cannot be kept"), "{notices:?}");
+    assert!(notices.len() == 1 && notices[0].starts_with("packed weights cannot be stored"), "{notices:?}");
 }
 
 /// As an archive does that brings `.dreamframe` with numbers of its own, for weights that it brings too.
@@ -152,7 +152,7 @@ fn a_file_that_another_user_wrote_is_neither_believed_nor_overwritten() {
     for _ in 0..2 {
         let (sections, notices) = own.load(&layout(), &serial);
         assert!(sections.is_empty());
-        assert!(notices.len() == 1 && notices[0].contains("was not written by this user"), "{notices:?}");
+        assert!(notices.len() == 1 && notices[0].contains("not written by this user"), "{notices:?}");
         Secret::read_or_make(setting.cache.path()).unwrap();
     }
     assert_eq!(save(&own), [""; 0]);
@@ -229,7 +229,7 @@ fn weights_in_memory_and_random_ones_elsewhere_are_not_kept() {
     save(&PackedFiles::of_random(&random(1), "sd-turbo-random", "unet", &named).unwrap());
     let of = |seed| PackedFiles::of_random(&random(seed), "sd-turbo-random", "unet", &named).unwrap();
     assert_eq!(of(1).load(&layout(), &serial).0.len(), 1);
-    assert!(of(2).load(&layout(), &serial).1[0].contains("was made of other weights"));
+    assert!(of(2).load(&layout(), &serial).1[0].contains("written for other weights"));
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_checkpoint_is_the_base_model_whatever_the_id() {
     let source = ModelSource::folder(&model);
     let found = source.base(&id("stabilityai/sd-turbo")).unwrap();
     assert_eq!(found.checkpoint.location(), model.display().to_string());
-    assert!(found.notice.unwrap().contains("stabilityai/sd-turbo is not looked for"));
+    assert!(found.notice.unwrap().contains("stabilityai/sd-turbo is ignored"));
     assert_eq!(source.base(&id("org/mine")).unwrap().notice, None);
 }
 

@@ -98,7 +98,10 @@ fn a_check_lists_what_is_missing_misshapen_and_left_over() {
     assert_eq!(check.misshapen, ["tensor \"b\": got shape [2], expected [3]"]);
     assert_eq!(check.unused, ["z"]);
     let error = check.require().unwrap_err();
-    assert!(error.to_string().starts_with("1 weights are missing: c; 1 weights do not fit: tensor \"b\""), "{error}");
+    assert!(
+        error.to_string().starts_with("1 weights are missing: c; 1 weights have another shape: tensor \"b\""),
+        "{error}"
+    );
 }
 
 #[test]

@@ -142,9 +142,13 @@ mod tests {
     #[test]
     fn a_tiny_autoencoder_that_does_not_fit_is_refused_with_its_name() {
         for (text, kind, part) in [
-            (r#"{"in_channels": 4}"#, ErrorKind::Unsupported, "in_channels is 4"),
-            (r#"{"act_fn": "mish"}"#, ErrorKind::Unsupported, "act_fn is \"mish\""),
-            (r#"{"num_encoder_blocks": [1, 3]}"#, ErrorKind::BadModel, "num_encoder_blocks is [1,3], but"),
+            (r#"{"in_channels": 4}"#, ErrorKind::Unsupported, "in_channels of the tiny autoencoder config: got 4"),
+            (r#"{"act_fn": "mish"}"#, ErrorKind::Unsupported, "act_fn of the tiny autoencoder config: got \"mish\""),
+            (
+                r#"{"num_encoder_blocks": [1, 3]}"#,
+                ErrorKind::BadModel,
+                "num_encoder_blocks of the tiny autoencoder config: got [1,3], expected",
+            ),
             (
                 r#"{"encoder_block_out_channels": [64, 64, 32, 64]}"#,
                 ErrorKind::BadModel,
@@ -155,7 +159,7 @@ mod tests {
             (
                 r#"{"scaling_factor": 0}"#,
                 ErrorKind::BadModel,
-                "scaling_factor of the autoencoder config: got 0, expected",
+                "scaling_factor of the tiny autoencoder config: got 0, expected",
             ),
         ] {
             let error = TinyAutoencoderConfig::from_json(text).unwrap_err();
@@ -167,11 +171,15 @@ mod tests {
     #[test]
     fn an_autoencoder_that_does_not_fit_is_refused_with_its_name() {
         for (text, kind, part) in [
-            (r#"{"block_out_channels": [1000000000]}"#, ErrorKind::BadModel, "block_out_channels is 1000000000"),
+            (
+                r#"{"block_out_channels": [1000000000]}"#,
+                ErrorKind::BadModel,
+                "block_out_channels of the autoencoder config: got 1000000000",
+            ),
             (r#"{"block_out_channels": [33]}"#, ErrorKind::BadModel, "norm_num_groups"),
             (r#"{"down_block_types": ["AttnDownEncoderBlock2D"]}"#, ErrorKind::Unsupported, "down_block_types"),
             (r#"{"block_out_channels": [32, 32]}"#, ErrorKind::BadModel, "expected 2 entries"),
-            (r#"{"latents_mean": [0.1]}"#, ErrorKind::Unsupported, "latents_mean is [0.1]"),
+            (r#"{"latents_mean": [0.1]}"#, ErrorKind::Unsupported, "latents_mean of the autoencoder config: got [0.1]"),
         ] {
             let error = AutoencoderKlConfig::from_json(text).unwrap_err();
             assert_eq!(error.kind(), kind, "{text}");

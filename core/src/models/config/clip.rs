@@ -52,9 +52,8 @@ impl ClipTextConfig {
         }
         let activation = activation(&reader)?;
         let classes = reader.names("architectures", &["CLIPTextModel"])?;
-        if let Some(other) = classes.iter().find(|name| !name.starts_with("CLIPTextModel")) {
-            return Err(reader
-                .bad("architectures", format!("CLIPTextModel or a class that starts with it instead of {other:?}")));
+        if classes.iter().any(|name| !name.starts_with("CLIPTextModel")) {
+            return Err(reader.bad("architectures", "CLIPTextModel or a class that starts with it"));
         }
         let projection_dim = match classes.contains(&"CLIPTextModelWithProjection") {
             true => Some(reader.size("projection_dim", 512, 1..=MAX_WIDTH)?),
@@ -122,7 +121,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_its_name() {
         for (text, kind, part) in [
-            (r#"{"hidden_act": "relu"}"#, ErrorKind::Unsupported, "hidden_act is \"relu\""),
+            (
+                r#"{"hidden_act": "relu"}"#,
+                ErrorKind::Unsupported,
+                "hidden_act of the text encoder config: got \"relu\"",
+            ),
             (
                 r#"{"num_attention_heads": 7}"#,
                 ErrorKind::BadModel,
@@ -138,7 +141,7 @@ mod tests {
                 ErrorKind::BadModel,
                 "layer_norm_eps of the text encoder config: got -1, expected",
             ),
-            (r#"{"num_hidden_layers": 0}"#, ErrorKind::BadModel, "num_hidden_layers is 0"),
+            (r#"{"num_hidden_layers": 0}"#, ErrorKind::BadModel, "num_hidden_layers of the text encoder config: got 0"),
         ] {
             let error = ClipTextConfig::from_json(text).unwrap_err();
             assert_eq!(error.kind(), kind, "{text}");

@@ -51,8 +51,8 @@ impl ClipVisionConfig {
         let reader = Reader::new("image encoder", text)?;
         reader.only("model_type", &[json!("clip_vision_model")])?;
         reader.only("num_channels", &[json!(Self::CHANNELS)])?;
-        if let Some(other) = reader.names("architectures", &[CLASS])?.iter().find(|&&name| name != CLASS) {
-            return Err(reader.bad("architectures", format!("{CLASS} instead of {other:?}")));
+        if reader.names("architectures", &[CLASS])?.iter().any(|&name| name != CLASS) {
+            return Err(reader.bad("architectures", CLASS));
         }
         let hidden_size = reader.size("hidden_size", 768, 1..=MAX_WIDTH)?;
         let heads = reader.size("num_attention_heads", 12, 1..=MAX_WIDTH)?;
@@ -108,9 +108,17 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_its_name() {
         for (text, kind, part) in [
-            (r#"{"hidden_act": "relu"}"#, ErrorKind::Unsupported, "hidden_act is \"relu\""),
+            (
+                r#"{"hidden_act": "relu"}"#,
+                ErrorKind::Unsupported,
+                "hidden_act of the image encoder config: got \"relu\"",
+            ),
             (r#"{"model_type": "siglip_vision_model"}"#, ErrorKind::Unsupported, "model_type"),
-            (r#"{"architectures": ["CLIPTextModel"]}"#, ErrorKind::BadModel, "not \"CLIPTextModel\""),
+            (
+                r#"{"architectures": ["CLIPTextModel"]}"#,
+                ErrorKind::BadModel,
+                "got [\"CLIPTextModel\"], expected CLIPVisionModelWithProjection",
+            ),
             (
                 r#"{"num_attention_heads": 7}"#,
                 ErrorKind::BadModel,
@@ -122,7 +130,7 @@ mod tests {
                 "patch_size of the image encoder config: got 13, expected a divisor of image_size (224)",
             ),
             (r#"{"patch_size": 1}"#, ErrorKind::BadModel, "at most 4096 patches"),
-            (r#"{"image_size": 1000000}"#, ErrorKind::BadModel, "image_size is 1000000"),
+            (r#"{"image_size": 1000000}"#, ErrorKind::BadModel, "image_size of the image encoder config: got 1000000"),
         ] {
             let error = ClipVisionConfig::from_json(text).unwrap_err();
             assert_eq!(error.kind(), kind, "{text}");

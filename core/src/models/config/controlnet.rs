@@ -170,12 +170,20 @@ mod tests {
     fn other_kinds_of_control_are_refused_by_name() {
         for (text, kind, part) in [
             (r#"{"_class_name": "ControlNetUnionModel"}"#, ErrorKind::Unsupported, "ControlNetUnionModel"),
-            (r#"{"global_pool_conditions": true}"#, ErrorKind::Unsupported, "global_pool_conditions is true"),
+            (
+                r#"{"global_pool_conditions": true}"#,
+                ErrorKind::Unsupported,
+                "global_pool_conditions of the ControlNet config: got true",
+            ),
             (r#"{"controlnet_conditioning_channel_order": "bgr"}"#, ErrorKind::Unsupported, "bgr"),
             (r#"{"class_embed_type": "projection"}"#, ErrorKind::Unsupported, "class_embed_type"),
-            (r#"{"conditioning_channels": 0}"#, ErrorKind::BadModel, "conditioning_channels is 0"),
+            (
+                r#"{"conditioning_channels": 0}"#,
+                ErrorKind::BadModel,
+                "conditioning_channels of the ControlNet config: got 0",
+            ),
             (r#"{"conditioning_embedding_out_channels": []}"#, ErrorKind::BadModel, "list of 1 to 8 numbers"),
-            ("[]", ErrorKind::BadModel, "the ControlNet config"),
+            ("[]", ErrorKind::BadModel, "ControlNet config: "),
         ] {
             let refused = ControlNetModelConfig::from_json(text).unwrap_err();
             assert_eq!(refused.kind(), kind, "{text}");
@@ -193,12 +201,15 @@ mod tests {
             assert_eq!(refused.kind(), ErrorKind::BadModel);
             assert!(refused.to_string().contains(part), "{refused}");
         };
-        refused(SD15, "(cross_attention_dim) is 768, not 1024");
+        refused(SD15, "(cross_attention_dim) of the ControlNet: got 768, expected 1024");
         refused(r#"{"cross_attention_dim": 1024, "layers_per_block": 1}"#, "[(320, 1), (640, 1)");
-        refused(r#"{"cross_attention_dim": 1024, "block_out_channels": [64, 640, 1280, 1280]}"#, "is 64, not 320");
+        refused(
+            r#"{"cross_attention_dim": 1024, "block_out_channels": [64, 640, 1280, 1280]}"#,
+            "got 64, expected 320",
+        );
         let added = r#"{"cross_attention_dim": 1024, "addition_embed_type": "text_time",
                         "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816}"#;
-        refused(added, "a pooled text of 1280 and sizes of 256 numbers, not none");
-        assert!(fits.check_fits(&unet, 4).unwrap_err().to_string().contains("is 8, not 4"));
+        refused(added, "got 1280 channels of pooled text with 256 of each size, expected none");
+        assert!(fits.check_fits(&unet, 4).unwrap_err().to_string().contains("got 8, expected 4"));
     }
 }

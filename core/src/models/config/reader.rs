@@ -236,7 +236,7 @@ mod tests {
         assert!(reader.only("absent", &[]).is_ok());
         let error = reader.only("kind", &["default".into()]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert_eq!(error.to_string(), "the test config's kind is \"other\", not supported");
+        assert_eq!(error.to_string(), "kind of the test config: got \"other\", which is not supported");
     }
 
     #[test]

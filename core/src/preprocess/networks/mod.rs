@@ -199,9 +199,19 @@ mod tests {
             (hed, ProcessorName::Hed, &[("norm", &[3]), ("block1.convs.0.weight", &[4, 3, 3, 3])], "[1, 3, 1, 1]"),
             (lineart, ProcessorName::Lineart, &[("model0.1.weight", &[4, 3])], "[4, 3]"),
             (lineart, ProcessorName::Lineart, &[("model0.1.weight", &[4, 3, 7, 7])], "model0.1.bias"),
-            (depth, ProcessorName::Depth, &[("pretrained.patch_embed.proj.weight", &[16, 3, 16, 16])], "side 16"),
-            (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[64, 3, 3, 3])], "3 channels"),
-            (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[0, 12, 3, 3])], "none of them 0"),
+            (
+                depth,
+                ProcessorName::Depth,
+                &[("pretrained.patch_embed.proj.weight", &[16, 3, 16, 16])],
+                "got a side of 16",
+            ),
+            (larger, ProcessorName::RealesrganTrt, &[("conv_first.weight", &[64, 3, 3, 3])], "got 3, expected 12"),
+            (
+                larger,
+                ProcessorName::RealesrganTrt,
+                &[("conv_first.weight", &[0, 12, 3, 3])],
+                "dimensions of at least 1",
+            ),
             (flow, ProcessorName::TemporalNetTensorrt, &[("x", &[1])], alike),
             (flow, ProcessorName::TemporalNetTensorrt, &[(alike, &[256, 324, 1, 1])], "324"),
         ];
@@ -219,8 +229,11 @@ mod tests {
         type Tensors<'a> = &'a [(&'a str, &'a [usize])];
         let first: (&str, &[usize]) = ("module.model.model.0.weight", &[2, 3, 4, 4]);
         let second: (&str, &[usize]) = ("module.model.model.1.model.1.weight", &[2, 2, 4, 4]);
-        let cases: [(Tensors<'_>, &str); 3] =
-            [(&[], "model.model.0.weight"), (&[first], "1 sizes"), (&[first, second], "model.model.0.bias")];
+        let cases: [(Tensors<'_>, &str); 3] = [
+            (&[], "model.model.0.weight"),
+            (&[first], "levels of the network: got 1"),
+            (&[first, second], "model.model.0.bias"),
+        ];
         for (tensors, words) in cases {
             let folder = tempfile::tempdir().unwrap();
             write(&folder.path().join("Annotators/netG.safetensors"), tensors);

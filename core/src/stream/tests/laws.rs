@@ -155,13 +155,21 @@ fn refuses_calls_that_do_not_fit() {
     assert!(refused(0, good.clone()).contains("at least 1"));
     assert!(refused(ROW + 1, good.clone()).contains("expected 2 rows of 7"));
     assert!(refused(usize::MAX, good.clone()).contains("expected 2 rows of"));
-    assert!(refused(ROW, StreamConfig { guidance_scale: f32::NAN, ..good.clone() }).contains("guidance_scale is NaN"));
-    assert!(refused(ROW, StreamConfig { delta: f32::INFINITY, ..good.clone() }).contains("delta is inf"));
+    assert!(
+        refused(ROW, StreamConfig { guidance_scale: f32::NAN, ..good.clone() }).contains("guidance_scale: got NaN")
+    );
+    assert!(refused(ROW, StreamConfig { delta: f32::INFINITY, ..good.clone() }).contains("delta: got inf"));
 
     let mut stream = new_stream(ROW, good.clone()).unwrap();
     let mut toy = Toy::of(&stream);
     assert!(stream.enter(&[0.0; ROW - 1], 0).is_err());
-    assert!(stream.advance(&mut toy, &mut [0.0; ROW]).unwrap_err().to_string().contains("no frame has entered"));
+    assert!(
+        stream
+            .advance(&mut toy, &mut [0.0; ROW])
+            .unwrap_err()
+            .to_string()
+            .contains("frames since the last step: got none")
+    );
     stream.enter(&[0.0; ROW], 0).unwrap();
     assert!(stream.advance(&mut toy, &mut [0.0; ROW + 1]).is_err());
     assert!(stream.configure(StreamConfig { delta: f32::NAN, ..good }).is_err());

@@ -223,6 +223,6 @@ mod tests {
         let error = Error::invalid_params(vec![violation("delta"), violation("controlnets[0].scale")]);
         let message = value(&ParameterMessage::Error(ParameterError::from(&error)));
         assert_eq!(message["fields"][1], json!({"path": "controlnets[0].scale", "reason": "got -1"}));
-        assert_eq!(message["error"], "delta is -1; controlnets[0].scale is -1");
+        assert_eq!(message["error"], "delta: got -1; controlnets[0].scale: got -1");
     }
 }

@@ -103,7 +103,7 @@ mod tests {
         let refused = recipe(&registry, &config, 6).unwrap_err();
         assert_eq!(refused.to_string(), "channels of the control image from the frame: got 3, expected 6");
         config.preprocessor = Some(ProcessorName::Canny);
-        assert!(recipe(&registry, &config, 6).unwrap_err().to_string().contains("canny has 3"));
+        assert!(recipe(&registry, &config, 6).unwrap_err().to_string().contains("from canny: got 3"));
         assert!(recipe(&registry, &config, 3).unwrap().is_some());
     }
 }

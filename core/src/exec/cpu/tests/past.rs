@@ -111,9 +111,9 @@ fn a_past_that_is_not_the_networks_is_refused() {
         let [network, other] = [0, 1].map(|_| compile(&*executor, &program));
         assert!(network.frame_keys_bytes() >= 2 * 2 * 4 * 8 * size_of::<f32>());
         for (count, filled, keep, part) in [
-            (5, 0, None, "5 frames to look back to"),
-            (2, 3, None, "3 frames are said to be kept"),
-            (2, 0, Some(2), "frame 2 is to be overwritten"),
+            (5, 0, None, "earlier frames: got 5, expected at most 4"),
+            (2, 3, None, "filled earlier frames: got 3, expected at most 2"),
+            (2, 0, Some(2), "earlier frame to overwrite: got 2, expected less than 2"),
         ] {
             let mut frames = keys(&*network, count);
             let refused = frame(&*network, 1, &mut Past { frames: &mut frames, filled, keep }).unwrap_err();
@@ -121,6 +121,6 @@ fn a_past_that_is_not_the_networks_is_refused() {
         }
         let mut frames = keys(&*other, 1);
         let refused = frame(&*network, 1, &mut Past { frames: &mut frames, filled: 0, keep: None }).unwrap_err();
-        assert!(refused.to_string().contains("another network's"), "{refused}");
+        assert!(refused.to_string().contains("belong to another network"), "{refused}");
     }
 }

@@ -127,17 +127,17 @@ fn another_format_version_layout_or_source_is_told_as_such() {
     let mut format = sample();
     format[8] += 1;
     let refused = read_back(format, &serial).unwrap_err().to_string();
-    assert_eq!(refused, "is of format 3, but this build has 2");
+    assert_eq!(refused, "format: got 3, expected 2");
 
     let of = |change: fn(&mut Purpose)| {
         let mut other = purpose();
         change(&mut other);
         other.check(&purpose()).unwrap_err().to_string()
     };
-    assert!(of(|other| other.version = "0.0.1".into()).starts_with("is of version 0.0.1, but this build has "));
-    assert_eq!(of(|other| other.layout.version = 2), "is of layout portable.f32 2, but this build has portable.f32 3");
-    assert_eq!(of(|other| other.layout.name = "x".into()), "is of layout x 3, but this build has portable.f32 3");
-    assert_eq!(of(|other| other.fingerprint = [8; 32]), "was made of other weights");
+    assert!(of(|other| other.version = "0.0.1".into()).starts_with("version: got 0.0.1, expected "));
+    assert_eq!(of(|other| other.layout.version = 2), "layout: got portable.f32 2, expected portable.f32 3");
+    assert_eq!(of(|other| other.layout.name = "x".into()), "layout: got x 3, expected portable.f32 3");
+    assert_eq!(of(|other| other.fingerprint = [8; 32]), "written for other weights");
 }
 
 #[test]

@@ -17,24 +17,40 @@ fn what_does_not_fit_is_refused_with_its_name() {
         ),
         (r#"{"num_attention_heads": [3, 3, 3, 3]}"#, ErrorKind::BadModel, "num_attention_heads"),
         (r#"{"layers_per_block": [1, 2]}"#, ErrorKind::BadModel, "layers_per_block"),
-        (r#"{"layers_per_block": 1000}"#, ErrorKind::BadModel, "between 1 and 16"),
+        (r#"{"layers_per_block": 1000}"#, ErrorKind::BadModel, "from 1 to 16"),
         (r#"{"down_block_types": ["DownBlock2D"]}"#, ErrorKind::BadModel, "expected 4 entries"),
         (r#"{"up_block_types": ["A", "B", "C", "D"]}"#, ErrorKind::Unsupported, "up_block_types"),
         (r#"{"transformer_layers_per_block": [[1, 2], 1, 1, 1]}"#, ErrorKind::BadModel, "reverse_transformer"),
-        (r#"{"cross_attention_dim": [8, 8, 8, 9]}"#, ErrorKind::Unsupported, "cross_attention_dim is [8,8,8,9]"),
-        (r#"{"class_embed_type": "timestep"}"#, ErrorKind::Unsupported, "class_embed_type is \"timestep\""),
+        (
+            r#"{"cross_attention_dim": [8, 8, 8, 9]}"#,
+            ErrorKind::Unsupported,
+            "cross_attention_dim of the UNet config: got [8,8,8,9]",
+        ),
+        (
+            r#"{"class_embed_type": "timestep"}"#,
+            ErrorKind::Unsupported,
+            "class_embed_type of the UNet config: got \"timestep\"",
+        ),
         (r#"{"time_embedding_type": "fourier"}"#, ErrorKind::Unsupported, "time_embedding_type"),
         (r#"{"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}"#, ErrorKind::Unsupported, "mid_block_type"),
-        (r#"{"addition_embed_type": "image"}"#, ErrorKind::Unsupported, "addition_embed_type is \"image\""),
+        (
+            r#"{"addition_embed_type": "image"}"#,
+            ErrorKind::Unsupported,
+            "addition_embed_type of the UNet config: got \"image\"",
+        ),
         (r#"{"addition_embed_type": "text_time"}"#, ErrorKind::BadModel, "addition_time_embed_dim"),
         (
             r#"{"conv_in_kernel": 4}"#,
             ErrorKind::BadModel,
             "conv_in_kernel of the UNet config: got 4, expected an odd number",
         ),
-        (r#"{"norm_num_groups": 0}"#, ErrorKind::BadModel, "norm_num_groups is 0"),
+        (r#"{"norm_num_groups": 0}"#, ErrorKind::BadModel, "norm_num_groups of the UNet config: got 0"),
         (r#"{"freq_shift": 1e300}"#, ErrorKind::BadModel, "freq_shift"),
-        (r#"{"time_embedding_dim": 99999999}"#, ErrorKind::BadModel, "time_embedding_dim is 99999999"),
+        (
+            r#"{"time_embedding_dim": 99999999}"#,
+            ErrorKind::BadModel,
+            "time_embedding_dim of the UNet config: got 99999999",
+        ),
     ] {
         let error = UnetConfig::from_json(text).unwrap_err();
         assert_eq!(error.kind(), kind, "{text}: {error}");
@@ -71,7 +87,7 @@ fn a_size_that_the_network_cannot_halve_is_refused_with_the_nearest_ones() {
     assert!(config.check_size(8, 512, 384).is_ok());
     let error = config.check_size(8, 520, 384).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    assert!(error.to_string().ends_with("in steps of 64, as the model needs it; nearest: 512x384, 576x384"), "{error}");
+    assert!(error.to_string().ends_with("got 520x384, expected multiples of 64; nearest: 512x384, 576x384"), "{error}");
     let error = config.check_size(8, 1, 0).unwrap_err();
     assert!(error.to_string().ends_with("nearest: 64x64"), "{error}");
     assert!(config.check_size(8, usize::MAX, usize::MAX).is_err());

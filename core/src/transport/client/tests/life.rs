@@ -26,7 +26,7 @@ fn troubles(client: &Client) -> Vec<(String, Option<u64>)> {
     let mut troubles = Vec::new();
     while let Some(event) = client.events().next_within(LONG) {
         if let ClientEvent::AttemptFailed { error, retry_ms } = event {
-            troubles.push((error.to_string().rsplit_once("answers ").unwrap().1.to_owned(), retry_ms));
+            troubles.push((error.to_string().rsplit_once("status ").unwrap().1.to_owned(), retry_ms));
         }
     }
     troubles

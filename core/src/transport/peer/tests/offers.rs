@@ -173,7 +173,7 @@ fn offers_that_cannot_be_answered_are_refused_in_words() {
         let whole = browser("sendonly");
         let second = whole.replace("m=audio 9 UDP/TLS/RTP/SAVPF 111 0", "m=video 9 UDP/TLS/RTP/SAVPF 111");
         for (offer, says) in [
-            (String::new(), "empty"),
+            (String::new(), "got no lines"),
             ("hello".to_owned(), "x=value"),
             (whole.replace("a=group:BUNDLE a v\r\n", ""), "bundled"),
             (whole.replace("a=fingerprint", "a=fingerprnt"), "fingerprint"),
