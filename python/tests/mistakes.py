@@ -230,7 +230,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusion({**demo, 'width': 60})",
         "InvalidParamsError",
-        "width: got 60, expected from 64 to 2048",
+        "width: got 60, expected an integer from 64 to 2048 in steps of 8",
     ),
     Mistake(
         "StreamDiffusion({**demo, 'ip_adapter': {'enabled': True}})",
@@ -260,7 +260,7 @@ MISTAKES = [
     Mistake(
         "StreamDiffusion(threads=0)",
         "InvalidArgumentError",
-        "threads: got 0, expected at least 1",
+        "threads: got 0, expected at least 1, or None for as many as the machine has",
     ),
     Mistake(
         "stream.update(guidence_scale=1.2)",

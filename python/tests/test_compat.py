@@ -225,10 +225,10 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     "unknown update": (TypeError, "no_such", lambda: wrapper().update_stream_params(no_such=1)),
     "mode": (InvalidArgumentError, "img2img, txt2img", lambda: wrapper(mode="vid2vid")),
     "guidance of text": (InvalidArgumentError, "'none'", lambda: wrapper(mode="txt2img", cfg_type="self")),
-    "frame buffer": (UnsupportedError, "frame_buffer_size is 2", lambda: wrapper(frame_buffer_size=2)),
+    "frame buffer": (UnsupportedError, "frame_buffer_size: got 2", lambda: wrapper(frame_buffer_size=2)),
     "scheduler": (UnsupportedError, "'tcd'", lambda: wrapper(scheduler="tcd")),
-    "no image": (ValueError, "needs an image", lambda: wrapper()()),
-    "index": (InvalidParamsError, r"t_index_list\[0\] is 50", lambda: wrapper(t_index_list=[50])),
+    "no image": (ValueError, "image: missing", lambda: wrapper()()),
+    "index": (InvalidParamsError, r"t_index_list\[0\]: got 50", lambda: wrapper(t_index_list=[50])),
     "missing model": (FileNotFoundError, "no/such", lambda: StreamDiffusionWrapper("no/such", [1])),
 }
 

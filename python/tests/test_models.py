@@ -154,7 +154,7 @@ def test_a_bad_item_that_is_appended_is_found_when_the_parameters_are_used() -> 
         lambda: params.model_copy(update={"delta": 0.5}),
         lambda: dreamframe.StreamDiffusion(params),
     ):
-        with pytest.raises(InvalidParamsError, match=r"t_index_list\[2\] is 99"):
+        with pytest.raises(InvalidParamsError, match=r"t_index_list\[2\]: got 99"):
             use()
 
 

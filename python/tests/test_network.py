@@ -174,7 +174,7 @@ def test_a_player_feeds_a_session_without_python(passing: Server) -> None:
         else:
             raise AssertionError("the frame was not seen")
         for ask in (player.poll, player.next, lambda: next(player)):
-            with pytest.raises(InvalidArgumentError, match="into a session"):
+            with pytest.raises(InvalidArgumentError, match="go to a session"):
                 ask()
 
 
@@ -229,11 +229,11 @@ def test_a_client_gives_up_after_as_many_attempts() -> None:
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
     # Nobody listens there any more.
     with dreamframe.publish(f"{address}/whip", attempts=1) as publisher:
-        with pytest.raises(ClosedError, match=r"the client is failed, not connected: .*does not answer"):
+        with pytest.raises(ClosedError, match=r"state of the client: got failed, expected connected: .*no answer from"):
             publisher.wait(timeout=LIMIT)
         assert isinstance(publisher.error, IoError)
     with dreamframe.publish(f"{address}/whip") as publisher:
-        with pytest.raises(dreamframe.TimeoutError, match="still connecting, not connected"):
+        with pytest.raises(dreamframe.TimeoutError, match="state of the client: still connecting, expected connected"):
             publisher.wait(timeout=0.1)
         assert publisher.state == "connecting"
 
@@ -259,7 +259,7 @@ def test_a_stream_can_be_called_again_after_its_server(stream: StreamDiffusion) 
 def test_an_address_that_is_taken_leaves_the_stream_as_it_was(stream: StreamDiffusion) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(IoError, match=f"cannot listen at {address}"):
+        with pytest.raises(IoError, match=f"failed to listen at {address}"):
             dreamframe.serve(stream, address=address)
     assert stream(gradient()).kind == "new"
 
@@ -373,7 +373,7 @@ def test_who_waits_is_told_that_it_was_stopped(wait: str) -> None:
         stopping.join(LIMIT)
         player.stop()
         waiting.join(LIMIT)
-    assert told == [{"next": None, "iterate": [], "wait": "the client is closed, not connected"}[wait]]
+    assert told == [{"next": None, "iterate": [], "wait": "state of the client: got closed, expected connected"}[wait]]
     assert player.poll() is None
     assert repr(player) == "<Player closed>"
 

@@ -70,7 +70,7 @@ impl ApiError {
         Self::fields(vec![Violation { path: path.into(), message: message.into() }])
     }
 
-    /// Values at fault, by their paths in the body: the first 50, and the number of `more`.
+    /// Values at fault, by their paths in the body: the first 50, and the number of `more`. The text lists `{path}: {reason}`.
     pub(crate) fn fields(violations: Vec<Violation>) -> Self {
         let more = violations.len().saturating_sub(MOST_FIELDS);
         let (mut lines, mut fields) = (Vec::new(), Vec::new());

@@ -147,7 +147,7 @@ fn what_is_missing_is_told_with_where_it_was_looked_for() {
         (ProcessorName::Lineart, json!({"anime_style": true}), ErrorKind::NotFound, "netG.safetensors"),
         (ProcessorName::Depth, json!({}), ErrorKind::NotFound, "depth-anything/Depth-Anything-V2-Small-hf"),
         (ProcessorName::Depth, json!({"model": "my/own"}), ErrorKind::NotFound, "my/own"),
-        (ProcessorName::Depth, json!({"model": "../x"}), ErrorKind::InvalidArgument, "not a model id"),
+        (ProcessorName::Depth, json!({"model": "../x"}), ErrorKind::InvalidArgument, "model id: got \"../x\""),
         (ProcessorName::RealesrganTrt, json!({}), ErrorKind::NotFound, "RealESRGAN_x2plus.safetensors"),
     ] {
         let (found, text) = refused(ModelSource::Demo, name, settings);

@@ -153,7 +153,11 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     for (second, kind, part) in [
         (json!({"model_id": "not-there"}), ErrorKind::NotFound, "controlnets[1] \"not-there\""),
         (json!({"model_id": "cut"}), ErrorKind::NotFound, "no weights: tried"),
-        (json!({"model_id": "wide"}), ErrorKind::BadModel, "(cross_attention_dim) of the ControlNet: got 768, expected 128"),
+        (
+            json!({"model_id": "wide"}),
+            ErrorKind::BadModel,
+            "(cross_attention_dim) of the ControlNet: got 768, expected 128",
+        ),
         (json!({"model_id": "other"}), ErrorKind::BadModel, "got [(64, 1), (64, 1)], expected [(64, 1), (96, 1)]"),
         (json!({"model_id": "coarse"}), ErrorKind::BadModel, "got 2, expected 8"),
         (
@@ -167,7 +171,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
             "controlnets[1].conditioning_channels: got 3, expected 6",
         ),
         (json!({"model_id": "../secret"}), ErrorKind::InvalidArgument, "model id: got \"../secret\""),
-        (json!({"model_id": "edges"}), ErrorKind::InvalidParams, "unique"),
+        (json!({"model_id": "edges"}), ErrorKind::InvalidParams, "expected each id once"),
     ] {
         let before = engine.params().clone();
         let refused = engine.update(&controlnets(json!([{"model_id": "edges"}, second]))).unwrap_err();
@@ -289,7 +293,7 @@ fn without_a_folder_of_models_there_are_no_controlnets() {
     let mut engine = demo_engine(SIDE, plain);
     let refused = engine.update(&controlnets(json!([{"model_id": "edges"}]))).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotFound);
-    assert!(refused.to_string().contains("no folder of models was named"), "{refused}");
+    assert!(refused.to_string().contains("no folder of models is set"), "{refused}");
 }
 
 #[test]

@@ -187,6 +187,6 @@ fn the_memory_of_the_device_is_the_budget() {
     let larger = ParamsPatch::from_json(r#"{"width": 512, "height": 512}"#).unwrap();
     let refused = device.update(&larger).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::OutOfMemory);
-    assert!(refused.to_string().contains("are available"), "{refused}");
+    assert!(refused.to_string().contains("bytes available, expected at least"), "{refused}");
     assert_eq!(picture(&mut device, 0).len(), before.len());
 }

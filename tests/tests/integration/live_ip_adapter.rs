@@ -224,7 +224,11 @@ fn what_is_no_style_image_is_refused_and_nothing_changes() {
     let before = picture(&mut engine);
     for (text, kind, part) in [
         ("aGVsbG8=", ErrorKind::InvalidParams, "ip_adapter_style_image_url: got another format"),
-        ("data:image/png;base64,!", ErrorKind::InvalidParams, "ip_adapter_style_image_url: got text that is not valid base64"),
+        (
+            "data:image/png;base64,!",
+            ErrorKind::InvalidParams,
+            "ip_adapter_style_image_url: got text that is not valid base64",
+        ),
         ("https://host/other.png", ErrorKind::NotFound, "https://host/other.png is not there"),
         ("file:///etc/passwd", ErrorKind::InvalidParams, "an http(s) URL"),
     ] {
@@ -274,5 +278,5 @@ fn adapters_that_do_not_fit_are_refused_and_frames_go_on() {
         params.model_id = "stabilityai/sd-turbo".into();
         params.ip_adapter.enabled = true;
     });
-    assert!(sd21.unwrap_err().to_string().contains("no IP-Adapter fits \"stabilityai/sd-turbo\""));
+    assert!(sd21.unwrap_err().to_string().contains("there is no IP-Adapter for \"stabilityai/sd-turbo\""));
 }

@@ -223,7 +223,7 @@ fn a_file_is_found_by_its_path_its_folder_and_its_name() {
     assert!(error.to_string().contains(&folder.path().join("org/other.safetensors").display().to_string()), "{error}");
     fs::copy(&file, folder.path().join("second.safetensors")).unwrap();
     let error = Checkpoint::folder(folder.path()).unwrap_err();
-    assert!(error.to_string().contains("holds 2 checkpoints in single files, name one of them"), "{error}");
+    assert!(error.to_string().contains("got 2 checkpoints in single files, expected one"), "{error}");
 }
 
 /// What opening says of a file of `family` after `change`.
@@ -254,22 +254,22 @@ const CONV_IN: &str = "model.diffusion_model.input_blocks.0.0.weight";
 #[test]
 fn what_a_file_is_instead_is_told_by_name() {
     for (channels, part) in
-        [(9, "is for inpainting"), (8, "InstructPix2Pix"), (5, "depth map"), (6, "takes 6 channels")]
+        [(9, "an inpainting model"), (8, "InstructPix2Pix"), (5, "depth map"), (6, "a UNet with 6 input channels")]
     {
         let (kind, text) = refusal("sd15", |single| resize(single, CONV_IN, 1, channels));
         assert_eq!(kind, ErrorKind::Unsupported);
         assert!(text.contains(part), "{text}");
     }
     for (from, to, part) in [
-        ("model.diffusion_model.", "lora_unet_", "is a LoRA"),
-        ("model.diffusion_model.", "control_model.", "is a ControlNet"),
+        ("model.diffusion_model.", "lora_unet_", "got a LoRA"),
+        ("model.diffusion_model.", "control_model.", "got a ControlNet"),
         ("model.diffusion_model.", "model.diffusion_model.joint_blocks.", "Stable Diffusion 3"),
         ("model.diffusion_model.", "double_blocks.", "Flux"),
         ("model.diffusion_model.", "down_blocks.", "one network of a diffusers folder"),
-        ("model.diffusion_model.", "unknown.", "is an autoencoder alone"),
-        ("alphas_cumprod", "v_pred", "predicts velocity (v_prediction)"),
+        ("model.diffusion_model.", "unknown.", "got an autoencoder alone"),
+        ("alphas_cumprod", "v_pred", "got velocity (v_prediction)"),
         ("alphas_cumprod", "edm_mean", "EDM"),
-        ("alphas_cumprod", "control_model.x", "is a ControlNet"),
+        ("alphas_cumprod", "control_model.x", "got a ControlNet"),
     ] {
         let (kind, text) = refusal("sd15", |single| rename(single, from, to));
         assert_eq!(kind, ErrorKind::Unsupported, "{text}");
@@ -279,7 +279,7 @@ fn what_a_file_is_instead_is_told_by_name() {
         single.file.retain(|name, _| !name.starts_with("conditioner.embedders.0."));
         rename(single, "conditioner.embedders.1.", "conditioner.embedders.0.");
     });
-    assert_eq!((kind, text.contains("is SDXL's refiner")), (ErrorKind::Unsupported, true), "{text}");
+    assert_eq!((kind, text.contains("the refiner of SDXL")), (ErrorKind::Unsupported, true), "{text}");
     let (kind, text) = refusal("sdxl", |single| rename(single, "conditioner.embedders.", "cond_stage_model.model."));
     assert_eq!((kind, text.contains("unCLIP")), (ErrorKind::Unsupported, true), "{text}");
 }
@@ -289,7 +289,7 @@ fn what_a_file_lacks_is_told_by_name() {
     for (family, prefix) in [("sd15", "cond_stage_model."), ("sdxl", "conditioner.embedders.1.")] {
         let (kind, text) = refusal(family, |single| single.file.retain(|name, _| !name.starts_with(prefix)));
         assert_eq!(kind, ErrorKind::NotFound);
-        assert!(text.contains("not its text encoders"), "{text}");
+        assert!(text.contains("text encoders: missing"), "{text}");
     }
     for name in [
         "model.diffusion_model.time_embed.0.weight",
@@ -314,10 +314,10 @@ fn what_a_file_lacks_is_told_by_name() {
 fn a_shape_that_leaves_something_open_is_told_by_name() {
     let unet = |name: &str| format!("model.diffusion_model.{name}");
     for (family, name, axis, size, part) in [
-        ("sd15", unet("input_blocks.1.0.out_layers.3.weight"), 0, 33, "of the same resolution"),
-        ("sd15", unet("input_blocks.4.0.out_layers.3.weight"), 0, 96, "of the same resolution"),
-        ("sd21", unet("input_blocks.1.0.out_layers.3.weight"), 0, 48, "groups of its norms"),
-        ("sdxl", unet("label_emb.0.0.weight"), 1, 97, "label_emb takes 97 channels"),
+        ("sd15", unet("input_blocks.1.0.out_layers.3.weight"), 0, 33, "as in its resolution"),
+        ("sd15", unet("input_blocks.4.0.out_layers.3.weight"), 0, 96, "as in its resolution"),
+        ("sd21", unet("input_blocks.1.0.out_layers.3.weight"), 0, 48, "expected a multiple of 32"),
+        ("sdxl", unet("label_emb.0.0.weight"), 1, 97, "label_emb of the UNet: got 97"),
         (
             "sdxl",
             "conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_bias".into(),
@@ -325,7 +325,7 @@ fn a_shape_that_leaves_something_open_is_told_by_name() {
             9,
             "queries, keys",
         ),
-        ("sd15", "first_stage_model.encoder.down.0.block.0.conv1.weight".into(), 0, 20, "groups of its norms"),
+        ("sd15", "first_stage_model.encoder.down.0.block.0.conv1.weight".into(), 0, 20, "expected a multiple of 32"),
     ] {
         let (_, text) = refusal(family, |single| resize(single, &name, axis, size));
         assert!(text.contains(part), "{name}: {text}");
@@ -348,7 +348,7 @@ fn a_file_cut_off_or_of_another_kind_is_refused() {
     let file = folder.path().join("model.safetensors");
     small("sd21").write_file(&file);
     let bytes = fs::read(&file).unwrap();
-    for (len, part) in [(bytes.len() - 1, "the length of the data"), (1000, "bytes follow"), (3, "at least 8")] {
+    for (len, part) in [(bytes.len() - 1, "the length of the data"), (1000, "bytes that follow"), (3, "at least 8")] {
         fs::write(&file, &bytes[..len]).unwrap();
         let error = Checkpoint::folder(&file).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BadModel);
