@@ -355,7 +355,7 @@ fn a_hostile_listing_is_refused() {
     let error = listing(r#"{"sha": "../../x", "siblings": []}"#);
     assert!(error.to_string().contains("expected 40 hexadecimal digits"), "{error}");
     let error = listing("<html>");
-    assert!(error.to_string().contains("did not answer as the hub does"), "{error}");
+    assert!(error.to_string().contains("invalid answer of the hub"), "{error}");
 }
 
 #[test]
