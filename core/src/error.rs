@@ -44,11 +44,19 @@ struct Inner {
 
 /// A violation of a rule by a set of parameters.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Violation {
     /// The path of the value, such as `controlnets[1].conditioning_scale`.
     pub path: String,
     /// The value and its bound, such as `got 3.0, expected a number from 0 to 1`. A text with both is `{path}: {message}`.
     pub message: String,
+}
+
+impl Violation {
+    /// Makes a violation of the value at `path`; `message` has the value and its bound.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
 }
 
 /// Writes `{path}: {message}`.

@@ -18,7 +18,7 @@ pub(crate) fn wrong_call(py: Python<'_>, text: impl Into<String>) -> PyErr {
 
 /// As [`exception`], for parameters of which one thing is wrong.
 pub(crate) fn wrong_params(py: Python<'_>, path: impl Into<String>, message: impl Into<String>) -> PyErr {
-    let violation = Violation { path: path.into(), message: message.into() };
+    let violation = Violation::new(path, message);
     exception(py, &Error::invalid_params(vec![violation]))
 }
 

@@ -66,10 +66,7 @@ impl Part {
     fn violations(&self, values: Map<String, Value>) -> Vec<Violation> {
         let refused = ParamsPatch::from_value(self.within(values)).err();
         let violations = refused.iter().flat_map(Error::violations);
-        let own = |violation: &Violation| Violation {
-            path: self.own_path(&violation.path),
-            message: violation.message.clone(),
-        };
+        let own = |violation: &Violation| Violation::new(self.own_path(&violation.path), violation.message.clone());
         violations.map(own).collect()
     }
 

@@ -67,14 +67,14 @@ impl ApiError {
 
     /// A value at fault, by its path in the body.
     pub(crate) fn field(path: &str, message: impl Into<String>) -> Self {
-        Self::fields(vec![Violation { path: path.into(), message: message.into() }])
+        Self::fields(vec![Violation::new(path, message)])
     }
 
     /// Values at fault, by their paths in the body: the first 50, and the number of `more`. The text lists `{path}: {reason}`.
     pub(crate) fn fields(violations: Vec<Violation>) -> Self {
         let more = violations.len().saturating_sub(MOST_FIELDS);
         let (mut lines, mut fields) = (Vec::new(), Vec::new());
-        for Violation { path, message } in violations.into_iter().take(MOST_FIELDS) {
+        for Violation { path, message, .. } in violations.into_iter().take(MOST_FIELDS) {
             let (path, reason) = (clipped(path), clipped(message));
             lines.push(format!("{path}: {reason}"));
             fields.push(json!({ "path": path, "reason": reason }));
@@ -243,12 +243,12 @@ mod tests {
 
     #[test]
     fn of_many_faults_the_first_are_told_and_the_rest_are_counted() {
-        let fault = |at: usize| Violation { path: format!("params.a{at}"), message: "got 1, expected 2".into() };
+        let fault = |at: usize| Violation::new(format!("params.a{at}"), "got 1, expected 2");
         let error = ApiError::fields((0..1000).map(fault).collect());
         let fields = error.details()["fields"].as_array().unwrap();
         assert_eq!((fields.len(), &error.details()["more"]), (50, &json!(950)));
         assert!(error.message().len() < 4096 && error.message().ends_with("and 950 more"), "{}", error.message());
-        let long = Violation { path: "a".repeat(1 << 20), message: "b".repeat(1 << 20) };
+        let long = Violation::new("a".repeat(1 << 20), "b".repeat(1 << 20));
         assert!(ApiError::fields(vec![long]).body("req_1").len() < 4096);
         let few = ApiError::field("params.delta", "got -1");
         assert!(few.details().get("more").is_none());

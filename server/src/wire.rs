@@ -36,8 +36,7 @@ pub(crate) fn read_object(body: &Bytes) -> Result<Object, ApiError> {
         return Ok(Object::new());
     }
     read_json_object(text, MAX_BODY).map_err(|error| {
-        let named =
-            |v: &Violation| Violation { path: v.path.replace("parameters", "body"), message: v.message.clone() };
+        let named = |v: &Violation| Violation::new(v.path.replace("parameters", "body"), v.message.clone());
         ApiError::fields(error.violations().iter().map(named).collect())
     })
 }

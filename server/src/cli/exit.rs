@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn each_way_to_fail_has_the_exit_code_of_the_manual() {
-        let violation = Violation { path: "delta".into(), message: "got 3, expected at most 1".into() };
+        let violation = Violation::new("delta", "got 3, expected at most 1");
         assert_eq!(Failure::from(Error::invalid_params(vec![violation])).code(), 3);
         assert_eq!(Failure::from(Error::new(ErrorKind::Io, "disk full")).code(), 1);
         assert_eq!(Failure::Usage("no such size".into()).code(), 2);
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn every_violation_is_a_line() {
-        let violation = |path: &str| Violation { path: path.into(), message: "got 3, expected at most 1".into() };
+        let violation = |path: &str| Violation::new(path, "got 3, expected at most 1");
         let failure = Failure::from(Error::invalid_params(vec![violation("delta"), violation("seed")]));
         assert_eq!(failure.lines(), ["delta: got 3, expected at most 1", "seed: got 3, expected at most 1"]);
     }

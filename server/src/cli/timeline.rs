@@ -164,9 +164,11 @@ fn checked(entry: &Entry, params: &StreamDiffusionParams) -> Result<StreamDiffus
     let sizes = [("width", params.width, next.width), ("height", params.height, next.height)];
     let resized = sizes.into_iter().filter(|(_, before, after)| before != after);
     let violations: Vec<_> = resized
-        .map(|(name, before, after)| Violation {
-            path: name.into(),
-            message: format!("got {after}, expected {before}: all pictures of an output have the same size"),
+        .map(|(name, before, after)| {
+            Violation::new(
+                name,
+                format!("got {after}, expected {before}: all pictures of an output have the same size"),
+            )
         })
         .collect();
     if violations.is_empty() { Ok(next) } else { Err(Error::invalid_params(violations)) }
@@ -175,12 +177,12 @@ fn checked(entry: &Entry, params: &StreamDiffusionParams) -> Result<StreamDiffus
 /// The same error with `place` before each path, or as the path of a violation of its own.
 fn named(place: &str, error: &Error) -> Error {
     if error.violations().is_empty() {
-        return Error::invalid_params(vec![Violation { path: place.to_owned(), message: error.to_string() }]);
+        return Error::invalid_params(vec![Violation::new(place, error.to_string())]);
     }
-    let named = error.violations().iter().map(|violation| Violation {
-        path: format!("{place}: {}", violation.path),
-        message: violation.message.clone(),
-    });
+    let named = error
+        .violations()
+        .iter()
+        .map(|violation| Violation::new(format!("{place}: {}", violation.path), violation.message.clone()));
     Error::invalid_params(named.collect())
 }
 

@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse(&mut self, path: &str, message: impl Into<String>) {
-        self.faults.push(Violation { path: path.into(), message: message.into() });
+        self.faults.push(Violation::new(path, message));
     }
 
     /// What `parse` makes of `key`, whose value must be `what`.
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         let method = inner.value("temporal_interpolation_method", "\"linear\" or \"slerp\"", |value| {
             Interpolation::ALL.iter().copied().find(|method| value.as_str() == Some(method.name()))
         });
-        let within = |fault: Violation| Violation { path: format!("transition.{}", fault.path), ..fault };
+        let within = |fault: Violation| Violation::new(format!("transition.{}", fault.path), fault.message);
         self.faults.extend(inner.faults.into_iter().map(within));
         let targets = targets.filter(|_| self.faults.len() == faults)?;
         Some(Transition {

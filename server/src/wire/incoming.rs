@@ -117,7 +117,7 @@ impl Incoming {
 /// 400 with every value at fault.
 pub(crate) fn check_strictly(params: &StreamDiffusionParams) -> Result<(), ApiError> {
     let mut faults = Vec::new();
-    let mut refuse = |path: &str, message: String| faults.push(Violation { path: format!("params.{path}"), message });
+    let mut refuse = |path: &str, message: String| faults.push(Violation::new(format!("params.{path}"), message));
     for (path, side) in [("width", params.width), ("height", params.height)] {
         if !(384..=1024).contains(&side) || side % 64 != 0 {
             refuse(path, format!("got {side}, expected an integer from 384 to 1024 in steps of 64"));
@@ -138,7 +138,7 @@ pub(crate) fn in_params(error: dreamframe::Error) -> ApiError {
     if error.violations().is_empty() {
         return error.into();
     }
-    let named = |v: &Violation| Violation { path: format!("params.{}", v.path), message: v.message.clone() };
+    let named = |v: &Violation| Violation::new(format!("params.{}", v.path), v.message.clone());
     ApiError::fields(error.violations().iter().map(named).collect())
 }
 

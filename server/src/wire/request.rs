@@ -97,7 +97,7 @@ pub(crate) fn is_parameter(key: &str) -> bool {
 }
 
 fn text(key: &str, value: Value, most: usize, faults: &mut Vec<Violation>) -> Option<String> {
-    let fault = |message: String| Violation { path: key.to_owned(), message };
+    let fault = |message: String| Violation::new(key, message);
     match value {
         Value::Null => None,
         Value::String(text) if text.chars().count() <= most => Some(text),
@@ -129,10 +129,7 @@ fn object(key: &str, value: Value, faults: &mut Vec<Violation>) -> Object {
         Value::Null => Object::new(),
         Value::Object(object) => object,
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::String(_) => {
-            faults.push(Violation {
-                path: key.to_owned(),
-                message: format!("got {}, expected an object", kind_of(&value)),
-            });
+            faults.push(Violation::new(key, format!("got {}, expected an object", kind_of(&value))));
             Object::new()
         }
     }
@@ -142,7 +139,7 @@ fn address(key: &str, value: Value, faults: &mut Vec<Violation>) -> Option<Strin
     let url = text(key, value, MAX_URL, faults)?;
     let Err(error) = Target::parse(&url) else { return Some(url) };
     if !url.is_empty() {
-        faults.push(Violation { path: key.to_owned(), message: error.to_string() });
+        faults.push(Violation::new(key, error.to_string()));
     }
     Some(url)
 }
